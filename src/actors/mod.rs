@@ -1,0 +1,70 @@
+//! Decisions, and who carries them out.
+//!
+//! Pure, one file a noun: state, commands, `decide`, `evolve`, `react`. Running them: `entity`
+//! (the one generic actor), `directory` (finds it), `reactor` (log to work), `worker` (work to
+//! outcome). Not here: how events are kept (`events`) or shown (`projections`).
+
+pub mod bay;
+pub mod baymodel;
+pub mod container;
+pub mod node;
+pub mod placement;
+pub mod tasks;
+
+use std::panic::RefUnwindSafe;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::backends::Work;
+use crate::bus::{Ctx, Refusal};
+use crate::events::EventPayload;
+use crate::ids::{EventId, Kind, ObjectId, ProjectId, Timestamp};
+
+/// What `evolve` may know of an event besides its payload.
+#[derive(Clone, Copy, Debug)]
+pub struct Fact<'a> {
+    /// The event; the id of the work it asks for.
+    pub id: EventId,
+    /// The object.
+    pub object: ObjectId,
+    /// When it was decided.
+    pub time: Timestamp,
+    /// The tenant.
+    pub project: &'a ProjectId,
+    /// The request.
+    pub request_id: &'a str,
+}
+
+/// A noun: pure functions over its state (rule E1). The shell that runs them is `entity`.
+pub trait Entity: 'static {
+    /// The noun.
+    const KIND: Kind;
+    /// What its events fold to.
+    type State: Clone + Default + Serialize + DeserializeOwned + Send + RefUnwindSafe + 'static;
+    /// What can be asked of it. Its JSON travels on the bus and is kept in the log.
+    type Command: Clone + Serialize + DeserializeOwned + Send + RefUnwindSafe + 'static;
+    /// What can happen to it.
+    type Event: EventPayload + RefUnwindSafe;
+
+    /// What happens if the command is carried out in this state; no event where it changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// Why the object says no.
+    fn decide(
+        state: &Self::State,
+        command: Self::Command,
+        ctx: &Ctx,
+    ) -> Result<Vec<Self::Event>, Refusal>;
+
+    /// The state after an event. Cannot fail, reads no clock.
+    fn evolve(state: &mut Self::State, event: &Self::Event, fact: Fact<'_>);
+
+    /// The work that is due in this state: after an event, and the same after a restart. Work
+    /// that was started before is named again; whoever starts it knows it by id and attempt.
+    fn react(state: &Self::State) -> Vec<Work>;
+
+    /// The tenant of an object that exists.
+    fn project(state: &Self::State) -> Option<&ProjectId>;
+}

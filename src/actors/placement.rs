@@ -1,0 +1,69 @@
+//! Which node gets something: one pure function over the nodes' projected facts (rule N1).
+
+use serde::{Deserialize, Serialize};
+
+use crate::bus::Refusal;
+use crate::events::work::{NodeVerdict, Placement};
+use crate::ids::ObjectId;
+
+/// What placement knows of a node, from the read models.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeFacts {
+    /// The node.
+    pub node_id: ObjectId,
+    /// Its host name.
+    pub host: String,
+    /// Whether a backend registered it: nothing can run on a node that is only a record.
+    pub registered: bool,
+    /// Why it does not answer; none where it does.
+    pub unavailable: Option<String>,
+    /// How many bays it holds.
+    pub bays: u64,
+}
+
+/// Chooses a node for a bay: one that answers before one that does not, then the one with the
+/// fewest bays, then the lowest id. A node that does not answer now may be chosen, because work
+/// waits for it and says so.
+///
+/// # Errors
+/// When no node has a backend.
+pub fn place(nodes: &[NodeFacts]) -> Result<Placement, Refusal> {
+    let chosen = nodes
+        .iter()
+        .filter(|node| node.registered)
+        .min_by_key(|node| (node.unavailable.is_some(), node.bays, node.node_id))
+        .ok_or_else(|| Refusal::Conflict {
+            reason: format!(
+                "No node can run containers: {} known, none with a backend. Start a backend, or \
+                 see its log.",
+                nodes.len()
+            ),
+        })?;
+    Ok(Placement {
+        node_id: chosen.node_id,
+        verdicts: nodes.iter().map(|node| verdict(node, chosen)).collect(),
+    })
+}
+
+/// Why a node was chosen or not.
+fn verdict(node: &NodeFacts, chosen: &NodeFacts) -> NodeVerdict {
+    let reason = if !node.registered {
+        "ruled out: no backend registered it".to_owned()
+    } else if let Some(words) = &node.unavailable {
+        format!("does not answer ({words}); {} bays", node.bays)
+    } else {
+        format!("answers; {} bays, the chosen one has {}", node.bays, chosen.bays)
+    };
+    NodeVerdict {
+        node_id: node.node_id,
+        host: node.host.clone(),
+        eligible: node.registered,
+        reason,
+    }
+}
+
+/// A container runs where its bay's network is.
+pub fn with_bay(node_id: ObjectId, host: String) -> Placement {
+    let reason = "holds the network of the bay".to_owned();
+    Placement { node_id, verdicts: vec![NodeVerdict { node_id, host, eligible: true, reason }] }
+}

@@ -1,0 +1,311 @@
+//! Work, what comes of it, and the one trait that every backend implements.
+//!
+//! `docker` drives a real engine, `fake` is a model with fault knobs; one contract suite runs on
+//! both. Not here: when work is asked for (`actors`), or retried (`actors/worker.rs`).
+
+pub mod docker;
+pub mod fake;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use crate::events::container::ContainerSpec;
+use crate::ids::{ObjectId, ProjectId, StreamId, Timestamp, WorkId};
+
+/// What is to be done, with everything that is needed to do it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Make the container, pulling its image first if it is not there; do not start it.
+    CreateContainer {
+        /// Its name, for people and as its host name in the bay's network.
+        name: Option<String>,
+        /// The bay whose network it joins; the network is made if it is not there.
+        bay_id: ObjectId,
+        /// What it is made from.
+        spec: ContainerSpec,
+    },
+    /// Start it; fine if it runs.
+    StartContainer,
+    /// Stop it; fine if it does not run.
+    StopContainer {
+        /// Seconds between the stop signal and the kill.
+        grace_s: u32,
+    },
+    /// Stop and start it.
+    RebootContainer {
+        /// Seconds between the stop signal and the kill.
+        grace_s: u32,
+    },
+    /// Freeze it; fine if it is frozen.
+    PauseContainer,
+    /// Let it go on; fine if it is not frozen.
+    UnpauseContainer,
+    /// Send a signal; fine if it has ended.
+    KillContainer {
+        /// `SIGKILL`.
+        signal: String,
+    },
+    /// Run a command in it; the output goes to [`Reporter::output`]. Never done twice.
+    ExecuteInContainer {
+        /// The command and its arguments.
+        command: Vec<String>,
+    },
+    /// Remove it by force; fine if it is gone.
+    DeleteContainer,
+    /// Make a bay's network; fine if ours is there.
+    CreateNetwork,
+    /// Remove a bay's network; fine if it is gone.
+    DeleteNetwork,
+    /// Delete all containers of a bay; done by the conductor, never by a backend.
+    EmptyBay,
+}
+
+impl Action {
+    /// The verb in events and messages: `start`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::CreateContainer { .. } | Self::CreateNetwork => "create",
+            Self::StartContainer => "start",
+            Self::StopContainer { .. } => "stop",
+            Self::RebootContainer { .. } => "reboot",
+            Self::PauseContainer => "pause",
+            Self::UnpauseContainer => "unpause",
+            Self::KillContainer { .. } => "kill",
+            Self::ExecuteInContainer { .. } => "execute",
+            Self::DeleteContainer | Self::DeleteNetwork => "delete",
+            Self::EmptyBay => "empty",
+        }
+    }
+}
+
+/// One attempt at something that an event asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// The event that asked for it; the idempotency key at the backend (rule W2).
+    pub id: WorkId,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// Not to be tried before; at once where there is none.
+    pub not_before: Option<Timestamp>,
+    /// The object: a container or a bay.
+    pub stream: StreamId,
+    /// Its tenant.
+    pub project: ProjectId,
+    /// The node that does it.
+    pub node_id: ObjectId,
+    /// The request that it came from, for tracing.
+    pub request_id: String,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What came of one attempt. It names its work, so a late or repeated one is harmless (rule W4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The work.
+    pub work_id: WorkId,
+    /// Which attempt.
+    pub attempt: u32,
+    /// What came of it.
+    pub result: WorkResult,
+}
+
+/// What came of work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkResult {
+    /// Done, now or by an earlier attempt.
+    Done(Done),
+    /// Refused for good, or out of attempts.
+    Failed {
+        /// The backend's words.
+        reason: String,
+    },
+    /// Nobody can say.
+    Unknown {
+        /// Why.
+        reason: String,
+    },
+    /// Not now; tried again.
+    Blocked {
+        /// What it waits for.
+        blocked_on: String,
+        /// The backend's words.
+        reason: String,
+        /// When it is tried next at the latest.
+        retry_at: Timestamp,
+    },
+    /// Still at it.
+    Progress(Progress),
+}
+
+/// What done work leaves behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The engine's id of what was made.
+    pub engine_id: Option<String>,
+    /// The exit code of an executed command.
+    pub exit_code: Option<i64>,
+}
+
+/// How far a pull is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The engine's words.
+    pub message: String,
+    /// Bytes so far.
+    pub current_bytes: u64,
+    /// Bytes in all, as far as is known.
+    pub total_bytes: u64,
+}
+
+/// Whether the engine's process of a container lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Made, never started.
+    Created,
+    /// Running.
+    Running,
+    /// Frozen.
+    Paused,
+    /// Being started again by the engine's restart policy.
+    Restarting,
+    /// Ended.
+    Exited,
+    /// Half gone: the engine says `dead` or `removing`.
+    Dead,
+}
+
+/// A container as the engine has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The engine's id.
+    pub engine_id: String,
+    /// The name that the engine has for it.
+    pub engine_name: String,
+    /// Whether [`Observed::engine_name`] is the name that we gave.
+    pub name_is_ours: bool,
+    /// Whether it runs.
+    pub state: RunState,
+    /// The last exit code, where it ended.
+    pub exit_code: Option<i64>,
+    /// Whether the kernel ended it for want of memory.
+    pub oom_killed: bool,
+    /// When it last ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// What is known of a node whose engine answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EngineFacts {
+    /// The engine and its version: `docker 20.10.24`.
+    pub engine: String,
+    /// Number of CPUs.
+    pub cpus: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+}
+
+/// What part of a container's output is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogQuery {
+    /// Only the last so many lines; all where there is none.
+    pub tail: Option<u64>,
+    /// Only what was written at or after.
+    pub since: Option<Timestamp>,
+    /// Whether each line starts with its time.
+    pub timestamps: bool,
+    /// Whether to go on until the container ends.
+    pub follow: bool,
+}
+
+/// Which of a process's outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// A piece of a process's output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputFrame {
+    /// Which output.
+    pub stream: OutputStream,
+    /// The bytes; lines may be cut anywhere.
+    pub data: Bytes,
+}
+
+/// Something about a container may have changed at the engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The notices start, or start again after a gap: everything is to be inspected.
+    Connected,
+    /// This object is to be inspected.
+    Changed(StreamId),
+}
+
+/// Why a backend did not do what it was asked. The words are the engine's, without secrets and
+/// without where the engine listens.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BackendError {
+    /// The engine does not answer at all: wait for it.
+    #[error("the engine is not available: {0}")]
+    Unavailable(String),
+    /// The engine did not answer in time: what it did must be looked up.
+    #[error("no answer in time: {0}")]
+    TimedOut(String),
+    /// The engine failed; another attempt may succeed.
+    #[error("{0}")]
+    Failed(String),
+    /// The engine refused for good.
+    #[error("{0}")]
+    Refused(String),
+    /// The object is not there.
+    #[error("{0}")]
+    Missing(String),
+}
+
+/// Where a backend says what happens while it works.
+#[async_trait]
+pub trait Reporter: Send + Sync {
+    /// How far it is. May be called often; the caller thins it out.
+    async fn progress(&self, progress: Progress);
+    /// Output of an executed command; waits while the reader is slow.
+    async fn output(&self, frame: OutputFrame);
+}
+
+/// Something that runs containers on one node.
+///
+/// Every call has a timeout of its own and is safe to repeat: work that was done before answers
+/// as done ("already exists" with our id is success, with another's a refusal).
+#[async_trait]
+pub trait Backend: Send + Sync + 'static {
+    /// Does work, or finds that it was done.
+    async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError>;
+
+    /// One container, none where the engine has none for this object.
+    async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError>;
+
+    /// Every container of this node that is ours, running or not.
+    async fn list(&self) -> Result<Vec<(StreamId, Observed)>, BackendError>;
+
+    /// What changes at the engine, from now on; ends when the connection does.
+    async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError>;
+
+    /// A container's output.
+    async fn logs(
+        &self,
+        stream: StreamId,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, Result<OutputFrame, BackendError>>, BackendError>;
+
+    /// Whether the engine answers, and what it is.
+    async fn probe(&self) -> Result<EngineFacts, BackendError>;
+}

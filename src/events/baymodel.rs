@@ -1,0 +1,62 @@
+//! What can happen to a baymodel: payloads only, frozen once released.
+//!
+//! Not here: what is allowed when (`actors/baymodel.rs`).
+
+use serde::{Deserialize, Serialize};
+
+use super::work::UpdatedV1;
+use crate::noun_events;
+
+/// The fields of a baymodel, as in the 2015 API.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaymodelFields {
+    /// Its name; not unique.
+    pub name: Option<String>,
+    /// Container orchestration engine: `kubernetes`, `swarm`, `docker`.
+    pub coe: String,
+    /// Image of the machines.
+    pub image_id: String,
+    /// SSH key pair of the machines.
+    pub keypair_id: Option<String>,
+    /// Flavor of the machines.
+    pub flavor_id: Option<String>,
+    /// Flavor of the master.
+    pub master_flavor_id: Option<String>,
+    /// Network to the outside.
+    pub external_network_id: Option<String>,
+    /// Network of the machines.
+    pub fixed_network: Option<String>,
+    /// IPv4 address of a name server.
+    pub dns_nameserver: Option<String>,
+    /// 1024 to 65535.
+    pub apiserver_port: Option<u16>,
+    /// Gigabytes.
+    pub docker_volume_size_gb: Option<u32>,
+    /// Public key.
+    pub ssh_authorized_key: Option<String>,
+    /// Distribution of the image.
+    pub cluster_distro: Option<String>,
+}
+
+/// A baymodel was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaymodelCreatedV1 {
+    /// All of it.
+    pub fields: BaymodelFields,
+}
+
+/// A baymodel is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaymodelDeletedV1 {}
+
+noun_events! {
+    /// Everything that can happen to a baymodel.
+    BaymodelEvent {
+        /// Made.
+        Created(BaymodelCreatedV1) = "baymodel.created", 1;
+        /// Fields set by a PATCH.
+        Updated(UpdatedV1) = "baymodel.updated", 1;
+        /// Gone.
+        Deleted(BaymodelDeletedV1) = "baymodel.deleted", 1;
+    }
+}

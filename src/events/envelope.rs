@@ -1,0 +1,120 @@
+//! What surrounds every event: its place, its identity, who asked and why.
+//!
+//! Not here: the bytes on disk (`log/segment`), payloads (one file a noun).
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::codec::{self, DecodeError, EventPayload};
+use crate::ids::{CommandId, EventId, Position, ProjectId, Revision, StreamId, Timestamp};
+
+/// An event's type as written in the log: `container.create_requested`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EventType(pub Cow<'static, str>);
+
+impl EventType {
+    /// The type of a name: without allocation where this build knows it.
+    pub fn named(name: &str) -> Self {
+        codec::known_type(name).map_or_else(|| Self(Cow::Owned(name.to_owned())), Self::known)
+    }
+
+    /// A type that this build knows.
+    pub const fn known(name: &'static str) -> Self {
+        Self(Cow::Borrowed(name))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Who asked for what an event records, through what, and why (rule T1).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    /// The tenant that the object belongs to.
+    pub project: ProjectId,
+    /// The user, or the part of the service that acted by itself: `magnum:worker`.
+    pub user: String,
+    /// The roles that the user acted with.
+    pub roles: Vec<String>,
+    /// The `X-Openstack-Request-Id` of the request.
+    pub request_id: String,
+    /// What makes the command exactly-once, where its sender named it.
+    pub command_id: Option<CommandId>,
+    /// The reason that the user gave.
+    pub reason: Option<String>,
+    /// The event that caused this one: for an outcome the event that asked for the work.
+    pub causation: Option<EventId>,
+    /// The command as JSON, with the first event that it caused (rule L6).
+    pub command: Option<String>,
+}
+
+/// An event that is to be appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// Its identity, minted by the caller.
+    pub id: EventId,
+    /// The wall clock when it was decided.
+    pub time: Timestamp,
+    /// Its type.
+    pub event_type: EventType,
+    /// The version of its payload.
+    pub version: u16,
+    /// Who and why.
+    pub meta: Meta,
+    /// The payload in bincode.
+    pub payload: Bytes,
+}
+
+impl NewEvent {
+    /// Wraps a payload.
+    pub fn new<E: EventPayload>(id: EventId, time: Timestamp, meta: Meta, event: &E) -> Self {
+        Self {
+            id,
+            time,
+            event_type: EventType::known(event.event_type()),
+            version: event.version(),
+            meta,
+            payload: event.encode().into(),
+        }
+    }
+}
+
+/// An event that the log has acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its place in the whole log.
+    pub position: Position,
+    /// The object.
+    pub stream: StreamId,
+    /// Its place in the object's stream.
+    pub revision: Revision,
+    /// Its identity.
+    pub id: EventId,
+    /// The wall clock when it was decided.
+    pub time: Timestamp,
+    /// Its type.
+    pub event_type: EventType,
+    /// The version of its payload.
+    pub version: u16,
+    /// Who and why.
+    pub meta: Meta,
+    /// The payload in bincode.
+    pub payload: Bytes,
+    /// The chain up to and including this event: BLAKE3 of the chain before and of this record.
+    pub hash: [u8; 32],
+}
+
+impl Recorded {
+    /// The payload as the present version of a noun's event.
+    ///
+    /// # Errors
+    /// When this build knows no such type or version, or the bytes are not one.
+    pub fn decode<E: EventPayload>(&self) -> Result<E, DecodeError> {
+        E::decode(self.event_type.as_str(), self.version, &self.payload)
+    }
+}

@@ -1,0 +1,200 @@
+//! The append-only log: what every engine promises. Engines: `memory` (the reference) and
+//! `segment` (own files). One contract suite runs on all of them.
+//!
+//! Not here: what events mean.
+
+pub mod memory;
+pub mod segment;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::envelope::{NewEvent, Recorded};
+use crate::ids::{CommandId, Position, Revision, StreamId};
+
+/// Most events in one append: a decision makes a handful, an import sends pages.
+pub const MAX_APPEND_EVENTS: usize = 1024;
+
+/// Most bytes of one event's payload: four times the largest request body (1 MiB).
+pub const MAX_PAYLOAD_BYTES: usize = 4 << 20;
+
+/// What an append expects of its stream (rule L5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// The stream has no event.
+    NoStream,
+    /// The stream's last event has this revision.
+    Exact(Revision),
+}
+
+/// A command id with the digest of the command's body (rule L6).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandKey {
+    /// The id, unique over the whole log.
+    pub id: CommandId,
+    /// BLAKE3 of the command as the sender wrote it.
+    pub digest: [u8; 32],
+}
+
+/// Events of one stream that are recorded together or not at all.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The object.
+    pub stream: StreamId,
+    /// What the decision was based on.
+    pub expected: Expected,
+    /// What makes it exactly-once, if anything.
+    pub command: Option<CommandKey>,
+    /// The events, 1 to [`MAX_APPEND_EVENTS`].
+    pub events: Vec<NewEvent>,
+}
+
+/// Where an append ended up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Position of its first event.
+    pub first: Position,
+    /// Position of its last event.
+    pub last: Position,
+    /// Revision of its last event.
+    pub revision: Revision,
+}
+
+/// What the log knows of a command id that it has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandSeen {
+    /// The object that it changed.
+    pub stream: StreamId,
+    /// Where its events are.
+    pub appended: Appended,
+    /// The digest of its body.
+    pub digest: [u8; 32],
+}
+
+/// Why nothing was appended, or nobody knows.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The stream is elsewhere than expected: load again, decide again.
+    #[error("{stream} is at revision {actual:?}, not as expected")]
+    Conflict {
+        /// The object.
+        stream: StreamId,
+        /// Its last revision, none where it has no event.
+        actual: Option<Revision>,
+    },
+    /// The command id was used before.
+    #[error("the command was recorded before, at position {}", .0.appended.first)]
+    Seen(CommandSeen),
+    /// No event, too many, or one too large; nothing was written.
+    #[error("the append is not acceptable: {0}")]
+    Invalid(String),
+    /// No room on the disk; nothing was written, and it is tried anew with each append.
+    #[error("no room on the disk of the log: {0}")]
+    NoSpace(String),
+    /// Writing or syncing failed: the events may or may not be there after a restart (rule L2).
+    #[error("the outcome of the append is unknown: {0}")]
+    OutcomeUnknown(String),
+    /// The log takes no appends any more.
+    #[error("the log is closed: {0}")]
+    Closed(String),
+}
+
+/// Why events could not be read.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A record is damaged; the words name segment, offset and position.
+    #[error("{0}")]
+    Damaged(String),
+    /// The files could not be read.
+    #[error("the log cannot be read: {0}")]
+    Io(String),
+}
+
+/// Why a log could not be opened. Each says what is wrong and which command helps.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process holds it.
+    #[error("the data folder {path} is in use by process {holder}; stop that one first")]
+    InUse {
+        /// The folder.
+        path: String,
+        /// Who holds it, as far as it says.
+        holder: String,
+    },
+    /// A newer program wrote it.
+    #[error(
+        "the log in {path} has format {found}, this magnum reads up to {known}; use a newer magnum"
+    )]
+    Newer {
+        /// The folder or file.
+        path: String,
+        /// Its format.
+        found: u32,
+        /// The newest that this build knows.
+        known: u32,
+    },
+    /// Damage that is more than a torn end.
+    #[error("{0}")]
+    Damaged(String),
+    /// The folder cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// How the log is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LogHealth {
+    /// Why it takes no appends; none when it does.
+    pub failed: Option<String>,
+    /// Why the last append found no room; none when there is room.
+    pub no_space: Option<String>,
+    /// Appends that were acknowledged since the start.
+    pub appends: u64,
+    /// Events that were acknowledged since the start.
+    pub events: u64,
+    /// Syncs since the start: `appends / syncs` is the size of the group commit.
+    pub syncs: u64,
+    /// Appends that wait for the writer.
+    pub queued: usize,
+}
+
+/// An append-only log of events (rules L1 to L7).
+///
+/// Reads are synchronous and served from the page cache; a caller on an async thread that may
+/// read much uses a blocking thread.
+#[async_trait]
+pub trait EventLog: Send + Sync + 'static {
+    /// Appends; answers when the events are durable.
+    async fn append(&self, append: Append) -> Result<Appended, AppendError>;
+
+    /// Up to `limit` events after a position (exclusive), in order; only durable ones.
+    fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError>;
+
+    /// Up to `limit` events of a stream from a revision on (inclusive), in order.
+    fn read_stream(
+        &self,
+        stream: StreamId,
+        from: Revision,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, ReadError>;
+
+    /// The last revision of a stream; none where it has no event.
+    fn stream_head(&self, stream: StreamId) -> Result<Option<Revision>, ReadError>;
+
+    /// What is known of a command id.
+    fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError>;
+
+    /// The position of the last durable event, now and whenever it moves (rule S1).
+    fn head(&self) -> watch::Receiver<Position>;
+
+    /// How the log is.
+    fn health(&self) -> LogHealth;
+
+    /// Answers what is queued, takes no more, and lets go of the files.
+    async fn close(&self);
+}

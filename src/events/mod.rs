@@ -1,0 +1,18 @@
+//! Facts: what an event is, how it is written as bytes and as JSON, and the log that keeps it.
+//!
+//! `envelope` is what surrounds every event, `codec` how payloads become bytes, one file a noun
+//! its payloads, `log` the engines, `subscription` how readers follow the log.
+//! Not here: how facts are decided (`actors`) or shown (`projections`, `http`).
+
+pub mod bay;
+pub mod baymodel;
+pub mod codec;
+pub mod container;
+pub mod envelope;
+pub mod log;
+pub mod node;
+pub mod subscription;
+pub mod work;
+
+pub use codec::{DecodeError, EventPayload};
+pub use envelope::{EventType, Meta, NewEvent, Recorded};

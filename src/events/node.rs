@@ -1,0 +1,59 @@
+//! What can happen to a node: payloads only, frozen once released.
+//!
+//! Not here: what is allowed when (`actors/node.rs`). Never here: where its engine listens.
+
+use serde::{Deserialize, Serialize};
+
+use super::work::UpdatedV1;
+use crate::noun_events;
+
+/// A node was made known, by a user or by the backend that runs on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeCreatedV1 {
+    /// `docker` for a machine with an engine that a backend registered; free text from users.
+    pub node_type: Option<String>,
+    /// Image of the machine.
+    pub image_id: Option<String>,
+    /// Bare-metal node of OpenStack Ironic.
+    pub ironic_node_id: Option<String>,
+    /// Host name, where a backend registered it.
+    pub host: Option<String>,
+}
+
+/// The engine on the node answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeCameUpV1 {
+    /// The engine and its version: `docker 20.10.24`.
+    pub engine: String,
+    /// Number of CPUs.
+    pub cpus: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+}
+
+/// The engine on the node does not answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeWentDownV1 {
+    /// The backend's words.
+    pub reason: String,
+}
+
+/// A node is gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeDeletedV1 {}
+
+noun_events! {
+    /// Everything that can happen to a node.
+    NodeEvent {
+        /// Made known.
+        Created(NodeCreatedV1) = "node.created", 1;
+        /// Answering.
+        CameUp(NodeCameUpV1) = "node.came_up", 1;
+        /// Not answering.
+        WentDown(NodeWentDownV1) = "node.went_down", 1;
+        /// Fields set by a PATCH.
+        Updated(UpdatedV1) = "node.updated", 1;
+        /// Gone.
+        Deleted(NodeDeletedV1) = "node.deleted", 1;
+    }
+}

@@ -1,0 +1,82 @@
+//! Payloads that every noun with work shares: how work is blocked, fails, or ends unknown.
+//!
+//! Frozen once released: a change is a new version.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{EventId, ObjectId, Timestamp};
+
+/// Work cannot proceed now; it is tried again at `retry_at`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkBlockedV1 {
+    /// The work.
+    pub work_id: EventId,
+    /// How many times it was tried so far, from 1.
+    pub attempt: u32,
+    /// What it waits for: `node n1`, `image registry`.
+    pub blocked_on: String,
+    /// The backend's words.
+    pub reason: String,
+    /// When it is tried next at the latest.
+    pub retry_at: Timestamp,
+}
+
+/// Work was refused by the backend, or every attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkFailedV1 {
+    /// The work.
+    pub work_id: EventId,
+    /// What was asked for: `start`.
+    pub action: String,
+    /// The backend's words.
+    pub reason: String,
+}
+
+/// The backend never said what came of the work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkUnknownV1 {
+    /// The work.
+    pub work_id: EventId,
+    /// What was asked for: `execute`.
+    pub action: String,
+    /// Why nothing is known.
+    pub reason: String,
+}
+
+/// One field set by a PATCH.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// The field, as in the REST API.
+    pub field: String,
+    /// Its new value as JSON; `null` clears it.
+    pub value: String,
+}
+
+/// Fields were set by a PATCH.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdatedV1 {
+    /// In the order of the patch.
+    pub changes: Vec<FieldChange>,
+}
+
+/// Why a node was or was not chosen (rule N1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeVerdict {
+    /// The node.
+    pub node_id: ObjectId,
+    /// Its host name, for people.
+    pub host: String,
+    /// Whether it could have been chosen.
+    pub eligible: bool,
+    /// The reason, with numbers where there are any.
+    pub reason: String,
+}
+
+/// Where work goes, and why there (rule N1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placement {
+    /// The node that was chosen.
+    pub node_id: ObjectId,
+    /// Everyone who was looked at.
+    pub verdicts: Vec<NodeVerdict>,
+}

@@ -1,0 +1,28 @@
+//! Magnum: container infrastructure management as an event-sourced actor system.
+//!
+//! In reading order: `ids` and `clock`; `events` (facts and the log that keeps them);
+//! `backends` (work and what comes of it); `bus` (what travels between the parts); `actors`
+//! (decisions, and who carries them out); `projections` (read models); `http` and `cli` (the way
+//! in); `config` and `app` (how it is put together).
+
+pub mod ids;
+
+pub mod clock;
+
+pub mod events;
+
+pub mod backends;
+
+pub mod bus;
+
+pub mod actors;
+
+pub mod projections;
+
+pub mod http;
+
+pub mod cli;
+
+pub mod config;
+
+pub mod app;

@@ -1,0 +1,100 @@
+//! Read models: what queries answer from, fed by the log alone (rules P1 to P5).
+//!
+//! `store` keeps them in sled, `conductor` follows the log, one file a noun says what its view
+//! holds and how an event changes it. Not here: decisions; no effect ever comes from a view.
+
+pub mod bay;
+pub mod baymodel;
+pub mod conductor;
+pub mod container;
+pub mod node;
+pub mod query;
+pub mod store;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::events::{DecodeError, Recorded};
+use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, Timestamp, WorkId};
+
+/// What every view has.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The object.
+    pub uuid: ObjectId,
+    /// Its tenant.
+    pub project: ProjectId,
+    /// Position of its first event: the order of creation.
+    pub created_position: Position,
+    /// Position of the last event in this view.
+    pub position: Position,
+    /// Revision of the last event in this view: the `ETag`.
+    pub revision: Revision,
+    /// Time of its first event.
+    pub created_at: Timestamp,
+    /// Time of its last change by a user or a backend; none until the first.
+    pub updated_at: Option<Timestamp>,
+}
+
+/// Work that an object waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// The event that asked for it.
+    pub id: WorkId,
+    /// `start`.
+    pub action: String,
+    /// Since when.
+    pub requested_at: Timestamp,
+    /// How many attempts ended so far.
+    pub attempts: u32,
+    /// What it is blocked on, if it is.
+    pub blocked_on: Option<String>,
+    /// The backend's words.
+    pub reason: Option<String>,
+    /// Since when it is blocked.
+    pub blocked_since: Option<Timestamp>,
+    /// When it is tried next at the latest.
+    pub retry_at: Option<Timestamp>,
+    /// How far it is: `pulling busybox:1 (12 of 40 MB)`.
+    pub progress: Option<String>,
+}
+
+/// What came of work that a caller may wait for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeView {
+    /// The work.
+    pub work_id: WorkId,
+    /// `start`.
+    pub action: String,
+    /// Why it failed or is unknown; none where it is done.
+    pub failure: Option<String>,
+    /// The exit code of an executed command.
+    pub exit_code: Option<i64>,
+    /// The position of the event that says so.
+    pub position: Position,
+}
+
+/// How many outcomes a view remembers for those who wait: more than an object's queue holds.
+pub const OUTCOMES: usize = 24;
+
+/// One noun's read model: a pure fold of an object's events, and the fields that lists know.
+pub trait View: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The noun.
+    const KIND: Kind;
+    /// Fields that lists sort and filter by, besides `id` (the order of creation).
+    const FIELDS: &'static [&'static str];
+
+    /// What every view has.
+    fn head(&self) -> &Head;
+    /// A field of [`View::FIELDS`] as text; none where it is not set.
+    fn field(&self, name: &str) -> Option<String>;
+    /// Work that the object waits for, the running one first.
+    fn tasks(&self) -> &[TaskView];
+    /// What came of work lately, oldest first, at most [`OUTCOMES`].
+    fn outcomes(&self) -> &[OutcomeView];
+    /// The view after an event; none once the object is gone.
+    ///
+    /// # Errors
+    /// When the event cannot be read: its stream is parked (rule P3).
+    fn apply(view: Option<Self>, event: &Recorded) -> Result<Option<Self>, DecodeError>;
+}
