@@ -1,1 +1,87 @@
-//! x
+//! What can be set, read once at the start; one struct a section.
+//!
+//! Not here: flags and environment variables (`cli/serve.rs` fills these).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything that `magnum serve` can be told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The folder that holds everything that must survive.
+    pub data_dir: PathBuf,
+    /// The log's settings.
+    pub log: LogConfig,
+    /// The REST API's settings.
+    pub http: HttpConfig,
+    /// The backend's settings.
+    pub backend: BackendConfig,
+}
+
+/// Settings of the log.
+#[derive(Clone, Debug)]
+pub struct LogConfig {
+    /// Size of a segment file in bytes, allocated at once.
+    pub segment_bytes: u64,
+    /// Free space below which requests to change something are refused (507), so that what was
+    /// accepted can still be finished and recorded.
+    pub reserve_bytes: u64,
+}
+
+/// Settings of the REST API.
+#[derive(Clone, Debug)]
+pub struct HttpConfig {
+    /// Where it listens; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Whether it may listen beyond loopback though it asks nobody who they are (rule T2).
+    pub allow_remote_without_authentication: bool,
+    /// How long a request waits for the outcome of the work it asked for.
+    pub request_wait: Duration,
+    /// Time between two heartbeats of an event stream.
+    pub heartbeat: Duration,
+}
+
+/// Settings of the backend.
+#[derive(Clone, Debug)]
+pub struct BackendConfig {
+    /// Which one.
+    pub engine: Engine,
+    /// The name of this machine's node.
+    pub host: String,
+    /// Pieces of work at once on this node.
+    pub concurrency: usize,
+}
+
+/// Which engine the backend drives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Engine {
+    /// A Docker engine; the socket where it listens.
+    Docker {
+        /// `/var/run/docker.sock`.
+        socket: PathBuf,
+    },
+    /// A model in memory, for trying things out: nothing really runs.
+    Fake,
+}
+
+/// A new-comer's settings: loopback, the local Docker engine, data in `./data`.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: PathBuf::from("data"),
+            log: LogConfig { segment_bytes: 64 << 20, reserve_bytes: 64 << 20 },
+            http: HttpConfig {
+                listen: SocketAddr::from(([127, 0, 0, 1], 9511)),
+                allow_remote_without_authentication: false,
+                request_wait: Duration::from_secs(30),
+                heartbeat: Duration::from_secs(15),
+            },
+            backend: BackendConfig {
+                engine: Engine::Docker { socket: PathBuf::from("/var/run/docker.sock") },
+                host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+                concurrency: 8,
+            },
+        }
+    }
+}

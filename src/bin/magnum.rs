@@ -1,1 +1,3 @@
+//! The `magnum` program: the CLI, and `magnum serve`.
+
 fn main() {}
