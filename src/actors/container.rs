@@ -10,7 +10,7 @@ use crate::backends::{Action, Done, Observed, Outcome, Work, WorkResult};
 use crate::bus::{Ctx, Refusal};
 use crate::events::container::{
     ActionDoneV1, ActionRequestedV1, ContainerEvent as Event, ContainerSpec, CreateRequestedV1,
-    CreatedV1, DeleteRequestedV1, Drift, ExecuteRequestedV1, ExecutedV1, KillRequestedV1,
+    CreatedV1, DeleteRequestedV1, ExecuteRequestedV1, ExecutedV1, KillRequestedV1,
     PullProgressedV1, RestartPolicy, StopRequestedV1,
 };
 use crate::events::work::{FieldChange, UpdatedV1, WorkFailedV1, WorkUnknownV1};
@@ -166,6 +166,14 @@ impl Entity for Container {
     type State = ContainerState;
     type Command = ContainerCommand;
     type Event = Event;
+    const SOURCES: &'static [&'static str] = &[
+        include_str!("container.rs"),
+        include_str!("../events/container.rs"),
+        include_str!("../events/work.rs"),
+        include_str!("tasks.rs"),
+        include_str!("drift.rs"),
+        include_str!("../backends/mod.rs"),
+    ];
 
     fn decide(
         state: &ContainerState,
@@ -242,7 +250,7 @@ impl Entity for Container {
             }
             Event::Exited(_) => state.status = Status::Stopped,
             Event::Restarted(_) => state.status = Status::Running,
-            Event::Drifted(drifted) => take_drift(state, &drifted.drift),
+            Event::Drifted(drifted) => drift::take(state, &drifted.drift),
             _ => {}
         }
     }
@@ -382,30 +390,15 @@ fn done_event(task: &Task, done: &Done) -> Option<Event> {
     })
 }
 
-fn take_drift(state: &mut ContainerState, drift: &Drift) {
-    match drift {
-        Drift::Removed => {
-            state.engine_id = None;
-            if state.status != Status::Deleting {
-                state.status = Status::Error;
-            }
-        }
-        Drift::Started | Drift::Unpaused => state.status = Status::Running,
-        Drift::Paused => state.status = Status::Paused,
-        Drift::Renamed { found } => state.renamed_to = Some(found.clone()),
-        Drift::Replaced { found } => state.engine_id = Some(found.clone()),
-    }
-}
-
 fn rename(state: &mut ContainerState, updated: &UpdatedV1) {
     for change in updated.changes.iter().filter(|change| change.field == "name") {
         state.name = serde_json::from_str(&change.value).unwrap_or_default();
     }
 }
 
+/// The verb of an action, for messages.
 const fn verb(command: &ContainerCommand) -> &'static str {
     match command {
-        ContainerCommand::Create { .. } => "create",
         ContainerCommand::Start => "start",
         ContainerCommand::Stop { .. } => "stop",
         ContainerCommand::Reboot { .. } => "reboot",
@@ -413,9 +406,6 @@ const fn verb(command: &ContainerCommand) -> &'static str {
         ContainerCommand::Unpause => "unpause",
         ContainerCommand::Kill { .. } => "kill",
         ContainerCommand::Execute { .. } => "execute",
-        ContainerCommand::Delete => "delete",
-        ContainerCommand::Update { .. } => "update",
-        ContainerCommand::Outcome(_) => "take an outcome",
-        ContainerCommand::Observe(_) => "be observed",
+        _ => "change",
     }
 }

@@ -48,3 +48,19 @@ fn status_change(state: &ContainerState, observed: &Observed) -> Vec<Event> {
 fn drifted(drift: Drift) -> Vec<Event> {
     vec![Event::Drifted(DriftedV1 { drift })]
 }
+
+/// The state once a difference is recorded.
+pub fn take(state: &mut ContainerState, drift: &Drift) {
+    match drift {
+        Drift::Removed => {
+            state.engine_id = None;
+            if state.status != Status::Deleting {
+                state.status = Status::Error;
+            }
+        }
+        Drift::Started | Drift::Unpaused => state.status = Status::Running,
+        Drift::Paused => state.status = Status::Paused,
+        Drift::Renamed { found } => state.renamed_to = Some(found.clone()),
+        Drift::Replaced { found } => state.engine_id = Some(found.clone()),
+    }
+}

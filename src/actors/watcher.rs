@@ -107,14 +107,14 @@ async fn compare(worker: &WorkerHandle, inventory: &dyn Inventory) -> Result<(),
 /// Whether a status and what the engine has agree at first sight. While work is under way the
 /// record is bound to lag; its outcome says what is there.
 fn agrees(status: &str, found: Option<&Observed>) -> bool {
-    match (status, found.map(|observed| (observed.state, observed.name_is_ours))) {
-        ("Creating" | "Deleting", _) => true,
-        ("Running", Some((RunState::Running, true))) => true,
-        ("Paused", Some((RunState::Paused, true))) => true,
-        ("Stopped", Some((RunState::Created | RunState::Exited, true))) => true,
-        ("Error", Some((RunState::Created | RunState::Exited, true)) | None) => true,
-        _ => false,
-    }
+    matches!(
+        (status, found.map(|observed| (observed.state, observed.name_is_ours))),
+        ("Creating" | "Deleting", _)
+            | ("Running", Some((RunState::Running, true)))
+            | ("Paused", Some((RunState::Paused, true)))
+            | ("Stopped", Some((RunState::Created | RunState::Exited, true)))
+            | ("Error", Some((RunState::Created | RunState::Exited, true)) | None)
+    )
 }
 
 async fn tell(worker: &WorkerHandle, command: NodeCommand) {
