@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod container;
 mod crash;
+mod decisions;
 mod faults;
 mod harness;
 mod log;
