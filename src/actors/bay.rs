@@ -106,6 +106,13 @@ impl Entity for Bay {
     type State = BayState;
     type Command = BayCommand;
     type Event = Event;
+    const SOURCES: &'static [&'static str] = &[
+        include_str!("bay.rs"),
+        include_str!("../events/bay.rs"),
+        include_str!("../events/work.rs"),
+        include_str!("tasks.rs"),
+        include_str!("../backends/mod.rs"),
+    ];
 
     /// The one table (rule E4).
     fn decide(state: &BayState, command: BayCommand, _ctx: &Ctx) -> Result<Vec<Event>, Refusal> {

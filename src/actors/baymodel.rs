@@ -48,6 +48,12 @@ impl Entity for Baymodel {
     type State = BaymodelState;
     type Command = BaymodelCommand;
     type Event = Event;
+    const SOURCES: &'static [&'static str] = &[
+        include_str!("baymodel.rs"),
+        include_str!("../events/baymodel.rs"),
+        include_str!("../events/work.rs"),
+        include_str!("../backends/mod.rs"),
+    ];
 
     fn decide(
         state: &BaymodelState,

@@ -166,6 +166,14 @@ impl Entity for Container {
     type State = ContainerState;
     type Command = ContainerCommand;
     type Event = Event;
+    const SOURCES: &'static [&'static str] = &[
+        include_str!("container.rs"),
+        include_str!("../events/container.rs"),
+        include_str!("../events/work.rs"),
+        include_str!("tasks.rs"),
+        include_str!("drift.rs"),
+        include_str!("../backends/mod.rs"),
+    ];
 
     fn decide(
         state: &ContainerState,

@@ -20,6 +20,7 @@ use super::baymodel::Baymodel;
 use super::container::Container;
 use super::entity::{Aggregate, EntityActor, Perform};
 use super::node::Node;
+use super::snapshot::Snapshots;
 use crate::bus::{CommandError, CommandMessage, CommandPort, CommandReply};
 use crate::events::log::{EventLog, ReadError};
 use crate::ids::{Kind, StreamId};
@@ -40,11 +41,11 @@ pub struct Directory {
 
 impl Directory {
     /// Starts one shard on each arbiter. Must be called inside an actix system.
-    pub fn start(log: &Arc<dyn EventLog>, arbiters: &[Arbiter]) -> Self {
+    pub fn start(log: &Arc<dyn EventLog>, snapshots: &Snapshots, arbiters: &[Arbiter]) -> Self {
         let shard = |arbiter: &Arbiter| {
-            let log = log.clone();
+            let objects = Objects { log: log.clone(), snapshots: snapshots.clone() };
             Shard::start_in_arbiter(&arbiter.handle(), move |_| Shard {
-                log,
+                objects,
                 awake: HashMap::new(),
                 loads: Arc::new(Semaphore::new(MAX_LOADS)),
             })
@@ -81,9 +82,16 @@ struct Route(CommandMessage);
 /// An object that is awake, or being loaded by whoever holds the lock.
 type Slot = Arc<Mutex<Option<Recipient<Perform>>>>;
 
+/// Where objects come from when they wake up.
+#[derive(Clone)]
+struct Objects {
+    log: Arc<dyn EventLog>,
+    snapshots: Snapshots,
+}
+
 /// The objects of one arbiter.
 struct Shard {
-    log: Arc<dyn EventLog>,
+    objects: Objects,
     awake: HashMap<StreamId, Slot>,
     loads: Arc<Semaphore>,
 }
@@ -113,12 +121,12 @@ impl Handler<Route> for Shard {
 
     fn handle(&mut self, Route(message): Route, _ctx: &mut Self::Context) -> Self::Result {
         let slot = self.awake.entry(message.stream).or_default().clone();
-        let (log, loads) = (self.log.clone(), self.loads.clone());
+        let (objects, loads) = (self.objects.clone(), self.loads.clone());
         Box::pin(async move {
             // An actor that goes to sleep just now closes its mailbox with the message in it,
             // unhandled: that one is sent again to the actor that is loaded next.
             for _ in 0..2 {
-                let actor = awaken(&slot, message.stream, &log, &loads).await?;
+                let actor = awaken(&slot, message.stream, &objects, &loads).await?;
                 match actor.send(Perform(message.clone())).await {
                     Ok(result) => return result,
                     Err(MailboxError::Timeout) => return Err(CommandError::Overloaded),
@@ -134,7 +142,7 @@ impl Handler<Route> for Shard {
 async fn awaken(
     slot: &Slot,
     stream: StreamId,
-    log: &Arc<dyn EventLog>,
+    objects: &Objects,
     loads: &Semaphore,
 ) -> Result<Recipient<Perform>, CommandError> {
     let mut held = slot.lock().await;
@@ -143,10 +151,10 @@ async fn awaken(
     }
     let _permit = loads.acquire().await;
     let actor = match stream.kind {
-        Kind::Bay => load::<Bay>(stream, log).await,
-        Kind::Baymodel => load::<Baymodel>(stream, log).await,
-        Kind::Node => load::<Node>(stream, log).await,
-        Kind::Container => load::<Container>(stream, log).await,
+        Kind::Bay => load::<Bay>(stream, objects).await,
+        Kind::Baymodel => load::<Baymodel>(stream, objects).await,
+        Kind::Node => load::<Node>(stream, objects).await,
+        Kind::Container => load::<Container>(stream, objects).await,
     }
     .map_err(|error| {
         tracing::error!(%stream, %error, "an object cannot be loaded");
@@ -158,14 +166,13 @@ async fn awaken(
 
 async fn load<E: Entity>(
     stream: StreamId,
-    log: &Arc<dyn EventLog>,
+    objects: &Objects,
 ) -> Result<Recipient<Perform>, ReadError> {
-    let reader = log.clone();
-    let aggregate = tokio::task::spawn_blocking(move || {
-        let mut aggregate = Aggregate::<E>::new(stream);
-        aggregate.catch_up(reader.as_ref()).map(|()| aggregate)
-    })
-    .await
-    .map_err(|error| ReadError::Io(error.to_string()))??;
-    Ok(EntityActor::new(log.clone(), aggregate).start().recipient())
+    let Objects { log, snapshots } = objects.clone();
+    let (reader, kept) = (log.clone(), snapshots.clone());
+    let aggregate =
+        tokio::task::spawn_blocking(move || Aggregate::<E>::load(stream, reader.as_ref(), &kept))
+            .await
+            .map_err(|error| ReadError::Io(error.to_string()))??;
+    Ok(EntityActor::new(log, snapshots, aggregate).start().recipient())
 }

@@ -12,6 +12,7 @@ use actix::{
     WrapFuture,
 };
 
+use super::snapshot::{self, Place, Snapshots};
 use super::{Entity, Fact};
 use crate::bus::{CommandError, CommandMessage, CommandReply, Ctx, Refusal};
 use crate::clock;
@@ -43,14 +44,47 @@ pub struct Aggregate<E: Entity> {
     stream: StreamId,
     /// What its events fold to.
     pub state: E::State,
-    revision: Option<Revision>,
-    position: Position,
+    /// The last event in it; none before the first.
+    place: Option<Place>,
+    /// The revision of the last snapshot.
+    kept: Revision,
 }
 
 impl<E: Entity> Aggregate<E> {
     /// An object before its first event.
     pub fn new(stream: StreamId) -> Self {
-        Self { stream, state: E::State::default(), revision: None, position: Position(0) }
+        Self { stream, state: E::State::default(), place: None, kept: Revision(0) }
+    }
+
+    /// An object as its last snapshot and the events after it say.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or holds events of a newer program.
+    pub fn load(
+        stream: StreamId,
+        log: &dyn EventLog,
+        snapshots: &Snapshots,
+    ) -> Result<Self, ReadError> {
+        let mut aggregate = Self::new(stream);
+        if let Some((state, place)) = snapshots.load::<E>(stream)
+            && let Some(last) = log.read_stream(stream, place.revision, 1)?.first()
+            && last.id == place.event_id
+        {
+            (aggregate.state, aggregate.place, aggregate.kept) =
+                (state, Some(place), place.revision);
+        }
+        aggregate.catch_up(log)?;
+        aggregate.keep(snapshots);
+        Ok(aggregate)
+    }
+
+    /// Keeps a snapshot if enough has happened since the last one.
+    fn keep(&mut self, snapshots: &Snapshots) {
+        let Some(place) = self.place else { return };
+        if place.revision.get() >= self.kept.get() + snapshot::EVERY {
+            snapshots.save::<E>(self.stream, &self.state, place);
+            self.kept = place.revision;
+        }
     }
 
     /// Takes in what the log has after the present revision.
@@ -59,7 +93,7 @@ impl<E: Entity> Aggregate<E> {
     /// When the log cannot be read, or holds events of a newer program.
     pub fn catch_up(&mut self, log: &dyn EventLog) -> Result<(), ReadError> {
         loop {
-            let from = self.revision.map_or(Revision(0), Revision::next);
+            let from = self.revision().map_or(Revision(0), Revision::next);
             let page = log.read_stream(self.stream, from, LOAD_PAGE)?;
             for recorded in &page {
                 self.take(recorded)?;
@@ -75,7 +109,7 @@ impl<E: Entity> Aggregate<E> {
     /// # Errors
     /// When this program cannot read the event.
     pub fn take(&mut self, recorded: &Recorded) -> Result<(), ReadError> {
-        if self.revision.is_some_and(|revision| recorded.revision <= revision) {
+        if self.revision().is_some_and(|revision| recorded.revision <= revision) {
             return Ok(());
         }
         let event = recorded.decode::<E::Event>().map_err(|error| {
@@ -92,19 +126,21 @@ impl<E: Entity> Aggregate<E> {
             request_id: &recorded.meta.request_id,
         };
         E::evolve(&mut self.state, &event, fact);
-        self.revision = Some(recorded.revision);
-        self.position = recorded.position;
+        self.place = Some(Place {
+            revision: recorded.revision,
+            position: recorded.position,
+            event_id: recorded.id,
+        });
         Ok(())
     }
 
+    fn revision(&self) -> Option<Revision> {
+        self.place.map(|place| place.revision)
+    }
+
     fn reply(&self, work: Option<crate::ids::WorkId>) -> CommandReply {
-        CommandReply {
-            stream: self.stream,
-            position: self.position,
-            revision: self.revision.unwrap_or_default(),
-            work,
-            repeated: false,
-        }
+        let Place { position, revision, .. } = self.place.unwrap_or_default();
+        CommandReply { stream: self.stream, position, revision, work, repeated: false }
     }
 
     /// Decides, appends and evolves; on a conflict loads and decides again.
@@ -140,7 +176,7 @@ impl<E: Entity> Aggregate<E> {
             let new = self.new_events(&events, &message);
             let append = Append {
                 stream: self.stream,
-                expected: self.revision.map_or(Expected::NoStream, Expected::Exact),
+                expected: self.revision().map_or(Expected::NoStream, Expected::Exact),
                 command: key.clone(),
                 events: new.clone(),
             };
@@ -160,7 +196,7 @@ impl<E: Entity> Aggregate<E> {
     }
 
     fn check_revision(&self, ctx: &Ctx) -> Result<(), CommandError> {
-        match (ctx.if_match, self.revision) {
+        match (ctx.if_match, self.revision()) {
             (Some(expected), Some(actual)) if expected != actual => {
                 Err(CommandError::Refused(Refusal::RevisionMismatch { expected, actual }))
             }
@@ -209,8 +245,11 @@ impl<E: Entity> Aggregate<E> {
             }
         }));
         evolved.map_err(|_| CommandError::Internal("an event could not be applied".to_owned()))?;
-        self.revision = Some(appended.revision);
-        self.position = appended.last;
+        self.place = Some(Place {
+            revision: appended.revision,
+            position: appended.last,
+            event_id: new.last().map(|event| event.id).unwrap_or_default(),
+        });
         let first = new.first().map(|event| event.id);
         Ok(self.reply(first.filter(|id| E::awaits(&self.state, *id))))
     }
@@ -273,6 +312,7 @@ fn refused_append(error: AppendError) -> CommandError {
 /// The actor of one object.
 pub struct EntityActor<E: Entity> {
     log: Arc<dyn EventLog>,
+    snapshots: Snapshots,
     /// None only while a message is being handled, and after one that failed half-way.
     aggregate: Option<Aggregate<E>>,
     last_message: tokio::time::Instant,
@@ -280,8 +320,9 @@ pub struct EntityActor<E: Entity> {
 
 impl<E: Entity> EntityActor<E> {
     /// An actor over an object that was loaded.
-    pub fn new(log: Arc<dyn EventLog>, aggregate: Aggregate<E>) -> Self {
-        Self { log, aggregate: Some(aggregate), last_message: tokio::time::Instant::now() }
+    pub fn new(log: Arc<dyn EventLog>, snapshots: Snapshots, aggregate: Aggregate<E>) -> Self {
+        let last_message = tokio::time::Instant::now();
+        Self { log, snapshots, aggregate: Some(aggregate), last_message }
     }
 }
 
@@ -304,11 +345,13 @@ impl<E: Entity> Handler<Perform> for EntityActor<E> {
     fn handle(&mut self, Perform(message): Perform, _ctx: &mut Self::Context) -> Self::Result {
         self.last_message = tokio::time::Instant::now();
         let (log, taken) = (self.log.clone(), self.aggregate.take());
+        let snapshots = self.snapshots.clone();
         let performed = async move {
             let Some(mut aggregate) = taken else {
                 return (None, Err(CommandError::Overloaded));
             };
             let result = aggregate.perform(&log, message).await;
+            aggregate.keep(&snapshots);
             (Some(aggregate), result)
         };
         let settled = |(aggregate, result), actor: &mut Self, ctx: &mut Self::Context| {

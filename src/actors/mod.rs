@@ -15,6 +15,7 @@ pub mod node;
 pub mod placement;
 pub mod reactor;
 pub mod report;
+pub mod snapshot;
 pub mod tasks;
 pub mod watcher;
 pub mod worker;
@@ -52,6 +53,8 @@ pub trait Entity: 'static {
     type Command: Clone + Serialize + DeserializeOwned + Send + 'static;
     /// What can happen to it.
     type Event: EventPayload;
+    /// The source of all that folds its events: snapshots that other code made are not used.
+    const SOURCES: &'static [&'static str];
 
     /// What happens if the command is carried out in this state; no event where it changes
     /// nothing.

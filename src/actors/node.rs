@@ -77,6 +77,12 @@ impl Entity for Node {
     type State = NodeState;
     type Command = NodeCommand;
     type Event = Event;
+    const SOURCES: &'static [&'static str] = &[
+        include_str!("node.rs"),
+        include_str!("../events/node.rs"),
+        include_str!("../events/work.rs"),
+        include_str!("../backends/mod.rs"),
+    ];
 
     fn decide(state: &NodeState, command: NodeCommand, _ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
         Ok(match (state.present, command) {

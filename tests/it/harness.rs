@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -28,22 +28,29 @@ pub struct Options {
     engine: &'static str,
     args: Vec<String>,
     wait_for_node: bool,
+    data: Option<PathBuf>,
 }
 
 impl Options {
     /// On the real Docker engine of this machine.
     pub fn docker() -> Self {
-        Self { engine: "docker", args: Vec::new(), wait_for_node: true }
+        Self { engine: "docker", args: Vec::new(), wait_for_node: true, data: None }
     }
 
     /// On the model in memory.
     pub fn fake() -> Self {
-        Self { engine: "fake", args: Vec::new(), wait_for_node: true }
+        Self { engine: "fake", args: Vec::new(), wait_for_node: true, data: None }
     }
 
     /// With another argument of `magnum serve`.
     pub fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());
+        self
+    }
+
+    /// With its data in a folder that the test made, and removes.
+    pub fn data(mut self, data: &Path) -> Self {
+        self.data = Some(data.to_owned());
         self
     }
 
@@ -142,7 +149,7 @@ impl Server {
 
     /// The folder that survives restarts.
     pub fn data(&self) -> PathBuf {
-        self.home.path().join("data")
+        self.options.data.clone().unwrap_or_else(|| self.home.path().join("data"))
     }
 
     fn stderr_path(&self) -> PathBuf {
