@@ -261,7 +261,7 @@ impl Answer {
 impl Http {
     fn new() -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Self { base: String::new(), client, runtime: Arc::new(runtime) }
     }
 

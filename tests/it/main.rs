@@ -15,3 +15,4 @@ mod node;
 mod openapi;
 mod projections;
 mod stream;
+mod tour;
