@@ -11,7 +11,7 @@ mod create;
 mod error;
 mod execute;
 pub(super) mod labels;
-mod lifecycle;
+pub(super) mod lifecycle;
 mod logs;
 mod network;
 mod notices;

@@ -13,7 +13,6 @@ use tokio::time::{Instant, sleep};
 use super::super::{Action, BackendError, Done, RunState, Work};
 use super::DockerBackend;
 use super::connection::within;
-use super::observe::Found;
 use crate::ids::{StreamId, Timestamp};
 
 /// Between two looks at a container that is being removed: short beside what people notice.
@@ -23,7 +22,7 @@ impl DockerBackend {
     /// Brings a container into the state that the work asks for.
     pub(super) async fn change(&self, work: &Work) -> Result<Done, BackendError> {
         let found = self.find(work.stream).await?.ok_or_else(|| missing(work.stream))?;
-        if is_settled(work, &found) {
+        if is_settled(work, found.observed.state, found.started_at) {
             return Ok(Done::default());
         }
         let error = match self.ask(&found.observed.engine_id, &work.action).await {
@@ -35,7 +34,9 @@ impl DockerBackend {
         };
         match (self.find(work.stream).await?, error) {
             (None, _) => Err(missing(work.stream)),
-            (Some(found), _) if is_settled(work, &found) => Ok(Done::default()),
+            (Some(found), _) if is_settled(work, found.observed.state, found.started_at) => {
+                Ok(Done::default())
+            }
             // Something else is missing: the network, say.
             (Some(_), BackendError::Missing(words)) => Err(BackendError::Refused(words)),
             (Some(_), error) => Err(error),
@@ -93,10 +94,13 @@ impl DockerBackend {
     }
 }
 
-/// Whether nothing is left to do.
-fn is_settled(work: &Work, found: &Found) -> bool {
+/// Whether nothing is left to do for a container that is found like this.
+pub(in crate::backends) fn is_settled(
+    work: &Work,
+    state: RunState,
+    started_at: Option<Timestamp>,
+) -> bool {
     use RunState::{Created, Dead, Exited, Paused, Running};
-    let state = found.observed.state;
     match work.action {
         Action::StartContainer => state == Running,
         Action::StopContainer { .. } | Action::KillContainer { .. } => {
@@ -105,7 +109,7 @@ fn is_settled(work: &Work, found: &Found) -> bool {
         Action::PauseContainer => state == Paused,
         Action::UnpauseContainer => state != Paused,
         Action::RebootContainer { .. } => {
-            work.attempt > 1 && state == Running && found.started_at > asked_at(work)
+            work.attempt > 1 && state == Running && started_at > asked_at(work)
         }
         _ => false,
     }
