@@ -1,4 +1,36 @@
-//! The REST API.
+//! The REST API: the way in for users, and the way out for what is recorded.
+//!
+//! In reading order: `routes` (every path on one page), `edge` (what every request passes),
+//! `request` (what it says), one file a noun, `command` (asking and waiting), `respond`, `error`.
+//! Then `event`, `events`, `stream` (the log for readers), `health`, `metrics`, `openapi`.
+//! Not here: decisions (`actors`), views (`projections`).
+
+mod bay;
+mod baymodel;
+mod command;
+mod container;
+mod container_action;
+mod container_execute;
+mod container_logs;
+mod container_spec;
+mod defaults;
+mod discovery;
+mod edge;
+mod error;
+mod event;
+mod events;
+mod health;
+mod input;
+mod list;
+mod metrics;
+mod node;
+pub mod openapi;
+mod patch;
+mod request;
+mod respond;
+mod routes;
+mod server;
+mod stream;
 
 use std::sync::Arc;
 
@@ -7,6 +39,9 @@ use tokio::sync::watch;
 use crate::bus::Bus;
 use crate::events::log::EventLog;
 use crate::projections::query::ReadModels;
+
+pub use edge::router;
+pub use server::serve;
 
 /// What every handler can reach. Cheap to clone.
 #[derive(Clone)]

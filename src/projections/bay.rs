@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Head, OutcomeView, TaskView};
-use crate::ids::ObjectId;
+use super::work::{WorkOf, block, number, progress, text};
+use super::{Head, OutcomeView, TaskView, View};
+use crate::events::bay::{BayCreateRequestedV1, BayEvent};
+use crate::events::work::UpdatedV1;
+use crate::events::{DecodeError, Recorded};
+use crate::ids::{Kind, ObjectId, WorkId};
 
 /// A bay as it is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,4 +40,135 @@ pub struct BayView {
     pub tasks: Vec<TaskView>,
     /// What came of work lately.
     pub outcomes: Vec<OutcomeView>,
+}
+
+impl View for BayView {
+    const KIND: Kind = Kind::Bay;
+    const FIELDS: &'static [&'static str] =
+        &["uuid", "name", "status", "node_count", "baymodel_id"];
+    const NUMBERS: &'static [&'static str] = &["node_count"];
+
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn field(&self, name: &str) -> Option<String> {
+        match name {
+            "uuid" => Some(self.head.uuid.to_string()),
+            "name" => self.name.clone(),
+            "status" => Some(self.status.clone()),
+            "node_count" => Some(self.node_count.to_string()),
+            "baymodel_id" => Some(self.baymodel_id.to_string()),
+            _ => None,
+        }
+    }
+
+    fn tasks(&self) -> &[TaskView] {
+        &self.tasks
+    }
+
+    fn outcomes(&self) -> &[OutcomeView] {
+        &self.outcomes
+    }
+
+    fn apply(view: Option<Self>, event: &Recorded) -> Result<Option<Self>, DecodeError> {
+        match (event.decode()?, view) {
+            (BayEvent::CreateRequested(asked), _) => Ok(Some(Self::asked(asked, event))),
+            (BayEvent::Deleted(_), _) | (_, None) => Ok(None),
+            (payload, Some(mut view)) => {
+                view.change(payload, event);
+                Ok(Some(view))
+            }
+        }
+    }
+}
+
+impl BayView {
+    fn asked(asked: BayCreateRequestedV1, event: &Recorded) -> Self {
+        let node_uuid = asked.placement.node_id;
+        let chosen = asked.placement.verdicts.into_iter().find(|v| v.node_id == node_uuid);
+        let mut view = Self {
+            head: Head::first(event),
+            name: asked.name,
+            baymodel_id: asked.baymodel_id,
+            node_count: asked.node_count,
+            status: "CREATE_IN_PROGRESS".to_owned(),
+            discovery_url: asked.discovery_url,
+            bay_type: asked.bay_type,
+            image_id: asked.image_id,
+            node_uuid,
+            node_host: chosen.map(|verdict| verdict.host).unwrap_or_default(),
+            ..Self::default()
+        };
+        view.work(event).ask("create");
+        view
+    }
+
+    fn work<'a>(&'a mut self, event: &'a Recorded) -> WorkOf<'a> {
+        WorkOf { tasks: &mut self.tasks, outcomes: &mut self.outcomes, event }
+    }
+
+    fn change(&mut self, payload: BayEvent, event: &Recorded) {
+        match payload {
+            BayEvent::WorkBlocked(blocked) => {
+                self.head.advance(event);
+                return block(&mut self.tasks, event, blocked);
+            }
+            BayEvent::Created(created) => {
+                self.work(event).done(created.work_id, "create", None);
+                self.network_id = Some(created.network_id);
+                self.settle("CREATE_COMPLETE", None);
+            }
+            BayEvent::Updated(updated) => self.update(&updated),
+            BayEvent::DeleteRequested(_) => {
+                // What stood before it ends with the bay, whatever came of it.
+                let overtaken: Vec<WorkId> = self.tasks.iter().map(|task| task.id).collect();
+                self.work(event).cancel(&overtaken);
+                self.work(event).ask("delete");
+                self.settle("DELETE_IN_PROGRESS", None);
+            }
+            BayEvent::Emptied(emptied) => {
+                let words = "empty; removing the network".to_owned();
+                progress(&mut self.tasks, emptied.work_id, words);
+            }
+            BayEvent::WorkFailed(failed) => {
+                let why = format!("{} failed: {}", failed.action, failed.reason);
+                self.fail(event, failed.work_id, &failed.action, &failed.reason, why);
+            }
+            BayEvent::WorkUnknown(lost) => {
+                let why = format!("what came of {} is unknown: {}", lost.action, lost.reason);
+                self.fail(event, lost.work_id, &lost.action, &lost.reason, why);
+            }
+            BayEvent::CreateRequested(_) | BayEvent::Deleted(_) => {}
+        }
+        self.head.change(event);
+    }
+
+    fn fail(&mut self, event: &Recorded, work: WorkId, action: &str, words: &str, why: String) {
+        self.work(event).failed(work, action, words);
+        // A late word of an overtaken create changes nothing about a delete under way.
+        match action {
+            "delete" | "empty" => self.settle("DELETE_FAILED", Some(why)),
+            _ if self.status == "DELETE_IN_PROGRESS" => {}
+            _ => self.settle("CREATE_FAILED", Some(why)),
+        }
+    }
+
+    fn settle(&mut self, status: &str, reason: Option<String>) {
+        status.clone_into(&mut self.status);
+        self.status_reason = reason;
+    }
+
+    fn update(&mut self, updated: &UpdatedV1) {
+        for change in &updated.changes {
+            match change.field.as_str() {
+                "name" => self.name = text(&change.value),
+                "node_count" => {
+                    self.node_count = number(&change.value).unwrap_or(self.node_count);
+                    self.settle("UPDATE_COMPLETE", None);
+                }
+                _ => {}
+            }
+        }
+    }
 }

@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Head;
-use crate::events::baymodel::BaymodelFields;
+use super::work::{number, text};
+use super::{Head, View};
+use crate::events::baymodel::{BaymodelEvent, BaymodelFields};
+use crate::events::work::FieldChange;
+use crate::events::{DecodeError, Recorded};
+use crate::ids::Kind;
 
 /// A baymodel as it is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,4 +16,64 @@ pub struct BaymodelView {
     pub head: Head,
     /// All that it holds.
     pub fields: BaymodelFields,
+}
+
+impl View for BaymodelView {
+    const KIND: Kind = Kind::Baymodel;
+    const FIELDS: &'static [&'static str] = &["uuid", "name", "coe", "image_id", "apiserver_port"];
+    const NUMBERS: &'static [&'static str] = &["apiserver_port"];
+
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn field(&self, name: &str) -> Option<String> {
+        match name {
+            "uuid" => Some(self.head.uuid.to_string()),
+            "name" => self.fields.name.clone(),
+            "coe" => Some(self.fields.coe.clone()),
+            "image_id" => Some(self.fields.image_id.clone()),
+            "apiserver_port" => self.fields.apiserver_port.map(|port| port.to_string()),
+            _ => None,
+        }
+    }
+
+    fn apply(view: Option<Self>, event: &Recorded) -> Result<Option<Self>, DecodeError> {
+        let payload = event.decode()?;
+        if let BaymodelEvent::Created(created) = payload {
+            return Ok(Some(Self { head: Head::first(event), fields: created.fields }));
+        }
+        let Some(mut view) = view else { return Ok(None) };
+        view.head.change(event);
+        match payload {
+            BaymodelEvent::Deleted(_) => return Ok(None),
+            BaymodelEvent::Updated(updated) => {
+                for change in &updated.changes {
+                    set(&mut view.fields, change);
+                }
+            }
+            BaymodelEvent::Created(_) => {}
+        }
+        Ok(Some(view))
+    }
+}
+
+fn set(fields: &mut BaymodelFields, change: &FieldChange) {
+    let value = || text(&change.value);
+    match change.field.as_str() {
+        "name" => fields.name = value(),
+        "coe" => fields.coe = value().unwrap_or_default(),
+        "image_id" => fields.image_id = value().unwrap_or_default(),
+        "keypair_id" => fields.keypair_id = value(),
+        "flavor_id" => fields.flavor_id = value(),
+        "master_flavor_id" => fields.master_flavor_id = value(),
+        "external_network_id" => fields.external_network_id = value(),
+        "fixed_network" => fields.fixed_network = value(),
+        "dns_nameserver" => fields.dns_nameserver = value(),
+        "apiserver_port" => fields.apiserver_port = number(&change.value),
+        "docker_volume_size" => fields.docker_volume_size_gb = number(&change.value),
+        "ssh_authorized_key" => fields.ssh_authorized_key = value(),
+        "cluster_distro" => fields.cluster_distro = value(),
+        _ => {}
+    }
 }

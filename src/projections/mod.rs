@@ -1,15 +1,24 @@
 //! Read models: what queries answer from, fed by the log alone (rules P1 to P5).
 //!
-//! `store` keeps them in sled, `conductor` follows the log, one file a noun says what its view
-//! holds and how an event changes it. Not here: decisions; no effect ever comes from a view.
+//! One file a noun says what its view holds and how an event changes it (`work` what they share of
+//! tasks and outcomes). `store` keeps views in sled under `keys`, `rows` writes one noun's,
+//! `generation` all of them with their checkpoint, `conductor` follows the log. `query` answers,
+//! `list` finds pages, `past` folds the log as of any position.
+//! Not here: decisions; no effect ever comes from a view.
 
 pub mod bay;
 pub mod baymodel;
 pub mod conductor;
 pub mod container;
+mod generation;
+mod keys;
+mod list;
 pub mod node;
+pub mod past;
 pub mod query;
+mod rows;
 pub mod store;
+mod work;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -34,6 +43,33 @@ pub struct Head {
     pub created_at: Timestamp,
     /// Time of its last change by a user or a backend; none until the first.
     pub updated_at: Option<Timestamp>,
+}
+
+impl Head {
+    /// The head after an object's first event.
+    fn first(event: &Recorded) -> Self {
+        Self {
+            uuid: event.stream.id,
+            project: event.meta.project.clone(),
+            created_position: event.position,
+            position: event.position,
+            revision: event.revision,
+            created_at: event.time,
+            updated_at: None,
+        }
+    }
+
+    /// Moves on to an event that says how far work is, which is no change of the object.
+    fn advance(&mut self, event: &Recorded) {
+        self.position = event.position;
+        self.revision = event.revision;
+    }
+
+    /// Moves on to an event that changed the object.
+    fn change(&mut self, event: &Recorded) {
+        self.advance(event);
+        self.updated_at = Some(event.time);
+    }
 }
 
 /// Work that an object waits for.
@@ -83,15 +119,25 @@ pub trait View: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     const KIND: Kind;
     /// Fields that lists sort and filter by, besides `id` (the order of creation).
     const FIELDS: &'static [&'static str];
+    /// Those of [`View::FIELDS`] that hold whole numbers and sort as such.
+    const NUMBERS: &'static [&'static str] = &[];
 
     /// What every view has.
     fn head(&self) -> &Head;
     /// A field of [`View::FIELDS`] as text; none where it is not set.
     fn field(&self, name: &str) -> Option<String>;
     /// Work that the object waits for, the running one first.
-    fn tasks(&self) -> &[TaskView];
+    fn tasks(&self) -> &[TaskView] {
+        &[]
+    }
     /// What came of work lately, oldest first, at most [`OUTCOMES`].
-    fn outcomes(&self) -> &[OutcomeView];
+    fn outcomes(&self) -> &[OutcomeView] {
+        &[]
+    }
+    /// The bay that the object is a member of.
+    fn bay(&self) -> Option<ObjectId> {
+        None
+    }
     /// The view after an event; none once the object is gone.
     ///
     /// # Errors

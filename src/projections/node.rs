@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Head;
-use crate::ids::Timestamp;
+use super::work::text;
+use super::{Head, View};
+use crate::events::node::NodeEvent;
+use crate::events::{DecodeError, Recorded};
+use crate::ids::{Kind, Timestamp};
 
 /// A node as it is shown. Where its engine listens is in no view.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,4 +33,75 @@ pub struct NodeView {
     pub cpus: Option<u32>,
     /// Memory in bytes.
     pub memory_bytes: Option<u64>,
+}
+
+impl View for NodeView {
+    const KIND: Kind = Kind::Node;
+    const FIELDS: &'static [&'static str] =
+        &["uuid", "type", "image_id", "ironic_node_id", "status", "host"];
+
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn field(&self, name: &str) -> Option<String> {
+        match name {
+            "uuid" => Some(self.head.uuid.to_string()),
+            "type" => self.node_type.clone(),
+            "image_id" => self.image_id.clone(),
+            "ironic_node_id" => self.ironic_node_id.clone(),
+            "status" => Some(self.status.clone()),
+            "host" => self.host.clone(),
+            _ => None,
+        }
+    }
+
+    fn apply(view: Option<Self>, event: &Recorded) -> Result<Option<Self>, DecodeError> {
+        let payload = event.decode()?;
+        if let NodeEvent::Created(created) = payload {
+            return Ok(Some(Self {
+                head: Head::first(event),
+                node_type: created.node_type,
+                image_id: created.image_id,
+                ironic_node_id: created.ironic_node_id,
+                host: created.host,
+                status: "unknown".to_owned(),
+                ..Self::default()
+            }));
+        }
+        let Some(mut view) = view else { return Ok(None) };
+        view.head.change(event);
+        match payload {
+            NodeEvent::Deleted(_) => return Ok(None),
+            NodeEvent::CameUp(up) => {
+                view.settle("available", None, event.time);
+                view.engine = Some(up.engine);
+                view.cpus = Some(up.cpus);
+                view.memory_bytes = Some(up.memory_bytes);
+            }
+            NodeEvent::WentDown(down) => view.settle("unavailable", Some(down.reason), event.time),
+            NodeEvent::Updated(updated) => {
+                for change in &updated.changes {
+                    match change.field.as_str() {
+                        "type" => view.node_type = text(&change.value),
+                        "image_id" => view.image_id = text(&change.value),
+                        "ironic_node_id" => view.ironic_node_id = text(&change.value),
+                        _ => {}
+                    }
+                }
+            }
+            NodeEvent::Created(_) => {}
+        }
+        Ok(Some(view))
+    }
+}
+
+impl NodeView {
+    fn settle(&mut self, status: &str, reason: Option<String>, time: Timestamp) {
+        if self.status != status {
+            status.clone_into(&mut self.status);
+            self.status_since = Some(time);
+        }
+        self.status_reason = reason;
+    }
 }

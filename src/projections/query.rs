@@ -1,11 +1,24 @@
 //! How views are asked: one object by id or name, pages of a list, and waiting for a position.
+//!
+//! Not here: how a page is found (`list`); views as of a position (`past`).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+use sled::Tree;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
-use super::View;
-use crate::ids::{ObjectId, Position, ProjectId};
+use super::conductor::Orders;
+use super::keys::{self, Field, Keys, Tag};
+use super::store::is_damage;
+use super::{View, generation};
+use crate::events::codec::decode;
+use crate::events::log::EventLog;
+use crate::ids::{Kind, ObjectId, Position, ProjectId, StreamId, WorkId};
 
 /// Why a query has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,53 +66,347 @@ pub struct ListQuery {
     pub marker: Option<ObjectId>,
 }
 
+/// A stream with an event that cannot be applied (rule P3). Its view stays as it was before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parked {
+    /// The object.
+    pub stream: StreamId,
+    /// The event.
+    pub position: Position,
+    /// Why it cannot be applied.
+    pub reason: String,
+}
+
+/// How the read models are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Up to where they are; the log's head minus this is their lag.
+    pub position: Position,
+    /// Whether they were at the log's head of the start: lists have no holes from then on.
+    pub caught_up: bool,
+    /// How many objects there are of each noun, over all projects.
+    pub objects: Vec<(Kind, u64)>,
+    /// How many streams are parked.
+    pub parked: u64,
+    /// Up to where a rebuild beside them is, if there is one.
+    pub rebuilding: Option<Position>,
+    /// Rows that queries could not read and left out, since the start.
+    pub broken_rows: u64,
+    /// Keys that lists looked at, since the start.
+    pub keys_read: u64,
+    /// What stands in the way of following the log; none where nothing does.
+    pub unhealthy: Option<String>,
+}
+
+/// What the conductor says of itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Condition {
+    pub rebuilding: Option<Position>,
+    pub unhealthy: Option<String>,
+}
+
+/// What queries and the conductor share.
+pub(super) struct Shared {
+    pub log: Arc<dyn EventLog>,
+    /// What is read; none while the folder is being opened again.
+    pub live: RwLock<Option<Live>>,
+    pub position: watch::Sender<Position>,
+    /// The log's head when the service started.
+    pub start_head: Position,
+    pub condition: RwLock<Condition>,
+    pub orders: watch::Sender<Orders>,
+    pub broken_rows: AtomicU64,
+    pub keys_read: AtomicU64,
+}
+
+/// One generation as it is read.
+#[derive(Clone)]
+pub(super) struct Live {
+    pub tree: Tree,
+    pub keys: Keys,
+}
+
 /// Answers queries from the read models. Cheap to clone.
+///
+/// Answers come from memory or the page cache, so calling from async code is fine.
 #[derive(Clone)]
 pub struct ReadModels {
-    position: watch::Receiver<Position>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl ReadModels {
     /// An object by id, whatever its project.
-    pub fn get<V: View>(&self, _id: ObjectId) -> Result<Option<V>, QueryError> {
-        Err(QueryError::NotFound)
+    ///
+    /// # Errors
+    /// When the store or the row cannot be read.
+    pub fn get<V: View>(&self, id: ObjectId) -> Result<Option<V>, QueryError> {
+        self.read(|reader| {
+            let Some(bytes) = reader.view::<V>(id)? else { return Ok(None) };
+            decode(&bytes).map(Some).map_err(QueryError::Store)
+        })
     }
 
     /// An object of a project by uuid or name.
-    pub fn find<V: View>(&self, _project: &ProjectId, _ident: &str) -> Result<V, QueryError> {
-        Err(QueryError::NotFound)
+    ///
+    /// # Errors
+    /// [`QueryError::NotFound`], [`QueryError::Ambiguous`], or the store cannot be read.
+    pub fn find<V: View>(&self, project: &ProjectId, ident: &str) -> Result<V, QueryError> {
+        // Only the canonical form is a uuid; anything else is somebody's idea of a name.
+        let uuid = ident.parse::<ObjectId>().ok().filter(|id| id.to_string() == ident);
+        if let Some(id) = uuid
+            && let Some(view) = self.get::<V>(id)?.filter(|view| view.head().project == *project)
+        {
+            return Ok(view);
+        }
+        let name = Field::named::<V>("name").ok_or(QueryError::NotFound)?;
+        let value = name.value::<V>(ident).ok_or(QueryError::NotFound)?;
+        let ids = self.read(|reader| {
+            let prefix = reader.keys.value::<V>(project, name, &value);
+            let entries = reader.tree.scan_prefix(prefix).take(2);
+            entries.map(|entry| Ok(object(&reader.stored(entry)?.1))).collect::<Result<Vec<_>, _>>()
+        })?;
+        match ids.as_slice() {
+            [] => Err(QueryError::NotFound),
+            [Some(id)] => self.get::<V>(*id)?.ok_or(QueryError::NotFound),
+            _ => Err(QueryError::Ambiguous),
+        }
     }
 
     /// A page of a project's objects.
+    ///
+    /// # Errors
+    /// See [`QueryError`]. A row that cannot be read is left out and counted.
     pub fn list<V: View>(
         &self,
-        _project: &ProjectId,
-        _query: &ListQuery,
+        project: &ProjectId,
+        query: &ListQuery,
     ) -> Result<Vec<V>, QueryError> {
-        Err(QueryError::NotFound)
+        self.read(|reader| super::list::page(reader, project, query))
     }
 
     /// How many objects of a project have a value in a field.
+    ///
+    /// # Errors
+    /// [`QueryError::UnknownFilter`], or the store cannot be read.
     pub fn count<V: View>(
         &self,
-        _project: &ProjectId,
-        _field: &str,
-        _value: &str,
+        project: &ProjectId,
+        field: &str,
+        value: &str,
     ) -> Result<u64, QueryError> {
-        Err(QueryError::NotFound)
+        let known =
+            Field::named::<V>(field).ok_or_else(|| QueryError::UnknownFilter(field.to_owned()))?;
+        let Some(value) = known.value::<V>(value) else { return Ok(0) };
+        self.read(|reader| reader.count(known, &reader.keys.value::<V>(project, known, &value)))
+    }
+
+    /// Containers of a bay, whatever their project: at most `limit`, in the order of their ids,
+    /// after one of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn members(
+        &self,
+        bay: ObjectId,
+        after: Option<ObjectId>,
+        limit: usize,
+    ) -> Result<Vec<ObjectId>, QueryError> {
+        self.read(|reader| {
+            let prefix = reader.keys.members(bay);
+            let mut from = prefix.clone();
+            if let Some(after) = after {
+                from.extend(after.0.as_bytes());
+                from.push(0);
+            }
+            let mut members = Vec::new();
+            for entry in reader.tree.range(from..keys::end_of(&prefix)).take(limit) {
+                let (key, _) = reader.stored(entry)?;
+                members.extend(key.get(prefix.len()..).and_then(object));
+            }
+            Ok(members)
+        })
+    }
+
+    /// Objects that wait for work: what has to be taken up again after a restart.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn outstanding(&self) -> Result<Vec<StreamId>, QueryError> {
+        self.read(|reader| {
+            let mut streams = Vec::new();
+            for entry in reader.tree.scan_prefix(reader.keys.tag(Tag::Outstanding)) {
+                let (key, _) = reader.stored(entry)?;
+                streams.extend(key.last_chunk().and_then(StreamId::from_bytes));
+            }
+            Ok(streams)
+        })
+    }
+
+    /// Streams with an event that cannot be applied.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn parked(&self) -> Result<Vec<Parked>, QueryError> {
+        self.read(|reader| {
+            let records = reader.tree.scan_prefix(reader.keys.tag(Tag::Parked));
+            records
+                .map(|entry| decode(&reader.stored(entry)?.1).map_err(QueryError::Store))
+                .collect()
+        })
+    }
+
+    /// How the read models are.
+    pub fn stats(&self) -> Stats {
+        let shared = &*self.shared;
+        let condition = shared.condition.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let position = *shared.position.borrow();
+        let objects = Kind::ALL.into_iter().filter_map(|kind| {
+            let count = self.read(|reader| reader.number(&reader.keys.kind_count(kind)));
+            Some((kind, count.ok()?))
+        });
+        Stats {
+            position,
+            caught_up: position >= shared.start_head,
+            objects: objects.collect(),
+            parked: self.parked().map_or(0, |parked| parked.len() as u64),
+            rebuilding: condition.rebuilding,
+            broken_rows: shared.broken_rows.load(Ordering::Relaxed),
+            keys_read: shared.keys_read.load(Ordering::Relaxed),
+            unhealthy: condition.unhealthy,
+        }
     }
 
     /// The position that the views are at, now and whenever it moves.
     pub fn position(&self) -> watch::Receiver<Position> {
-        self.position.clone()
+        self.shared.position.subscribe()
+    }
+
+    /// Waits until the views are where the log was at the start. Before that lists have holes:
+    /// nobody is to be answered. See [`Stats::unhealthy`] for what stands in the way.
+    pub async fn caught_up(&self) {
+        let head = self.shared.start_head;
+        // The sender lives in `shared`, so this ends only when it is so.
+        let _ = self.position().wait_for(|position| *position >= head).await;
     }
 
     /// Waits until the views are at a position (rule P5).
+    ///
+    /// # Errors
+    /// [`QueryError::Behind`] when they are not there in time.
     pub async fn wait_for(
         &self,
-        _position: Position,
-        _timeout: Duration,
+        position: Position,
+        timeout: Duration,
     ) -> Result<Position, QueryError> {
-        Err(QueryError::NotFound)
+        let mut at = self.position();
+        let reached = tokio::time::timeout(timeout, at.wait_for(|at| *at >= position)).await;
+        match reached {
+            Ok(Ok(at)) => Ok(*at),
+            _ => Err(QueryError::Behind { at: *self.shared.position.borrow(), wanted: position }),
+        }
     }
+
+    /// Waits until an object no longer waits for a piece of work, which was asked for by the event
+    /// at `asked`.
+    ///
+    /// Some: the object, with what came of the work in its outcomes; **after the timeout the object
+    /// as it is, with the work still among its tasks**. None: the object is gone.
+    ///
+    /// # Errors
+    /// [`QueryError::Behind`] when the views are not even at `asked` in time.
+    pub async fn wait_for_work<V: View>(
+        &self,
+        id: ObjectId,
+        work: WorkId,
+        asked: Position,
+        timeout: Duration,
+    ) -> Result<Option<V>, QueryError> {
+        let until = Instant::now() + timeout;
+        let mut position = self.position();
+        self.wait_for(asked, timeout).await?;
+        let mut seen = None;
+        loop {
+            position.mark_unchanged();
+            let Some(bytes) = self.read(|reader| reader.view::<V>(id))? else { return Ok(None) };
+            // Most of what happens meanwhile happens to others.
+            if seen.as_ref() != Some(&bytes) {
+                let view: V = decode(&bytes).map_err(QueryError::Store)?;
+                if !view.tasks().iter().any(|task| task.id == work) {
+                    return Ok(Some(view));
+                }
+                seen = Some(bytes);
+            }
+            if timeout_at(until, position.changed()).await.is_err() {
+                return self.get(id);
+            }
+        }
+    }
+
+    /// Reads one generation; anew when another one took its place meanwhile (rule P4).
+    fn read<T>(
+        &self,
+        query: impl Fn(&Reader<'_>) -> Result<T, QueryError>,
+    ) -> Result<T, QueryError> {
+        let live = || self.shared.live.read().unwrap_or_else(PoisonError::into_inner).clone();
+        loop {
+            let Some(Live { tree, keys }) = live() else {
+                return Err(QueryError::Store("it is being opened again".to_owned()));
+            };
+            let answer = query(&Reader { tree, keys, shared: &self.shared });
+            if live().is_none_or(|live| live.keys == keys) {
+                return answer;
+            }
+        }
+    }
+}
+
+/// Reads one generation.
+pub(super) struct Reader<'a> {
+    pub tree: Tree,
+    pub keys: Keys,
+    pub shared: &'a Shared,
+}
+
+impl Reader<'_> {
+    /// What sled gave; damage is reported to the conductor, who rebuilds.
+    pub fn stored<T>(&self, result: sled::Result<T>) -> Result<T, QueryError> {
+        result.map_err(|error| {
+            if is_damage(&error) {
+                self.shared.orders.send_modify(|orders| orders.damage = Some(error.to_string()));
+            }
+            QueryError::Store(error.to_string())
+        })
+    }
+
+    /// The bytes of a view.
+    pub fn view<V: View>(&self, id: ObjectId) -> Result<Option<sled::IVec>, QueryError> {
+        self.stored(self.tree.get(self.keys.stream(Tag::View, StreamId::new(V::KIND, id))))
+    }
+
+    /// A count under its key.
+    pub fn number(&self, key: &[u8]) -> Result<u64, QueryError> {
+        Ok(self.stored(self.tree.get(key))?.map_or(0, |bytes| generation::number(&bytes)))
+    }
+
+    /// How many objects have a value, given what its index keys begin with.
+    pub fn count(&self, field: Field, value: &[u8]) -> Result<u64, QueryError> {
+        if field.is_counted() {
+            return self.number(&keys::count_of(value));
+        }
+        let entries = self.tree.scan_prefix(value);
+        entries.map(|entry| self.stored(entry).map(|_| 1)).sum()
+    }
+
+    /// Counts a row that cannot be read, and says so now and then (failure 56).
+    pub fn broken(&self, key: &[u8], reason: &str) {
+        let count = self.shared.broken_rows.fetch_add(1, Ordering::Relaxed) + 1;
+        if count.is_power_of_two() {
+            tracing::error!(?key, reason, count, "a list leaves out a row that cannot be read");
+        }
+    }
+}
+
+/// The object that an index entry names.
+pub(super) fn object(bytes: &[u8]) -> Option<ObjectId> {
+    uuid::Uuid::from_slice(bytes).ok().map(ObjectId)
 }

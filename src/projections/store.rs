@@ -1,1 +1,248 @@
-//! x
+//! The sled folder: opening it, moving a damaged one aside, and opening it again after a failure.
+//!
+//! Nothing in it is the only copy of anything, so damage costs a rebuild and no data.
+//! Not here: what is in it (`keys`).
+
+use std::any::Any;
+use std::fs;
+use std::io::{self, ErrorKind, Write as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sled::{Db, Tree};
+
+use super::keys::ROOT;
+use crate::events::codec::{decode, encode};
+
+/// Bytes of pages that sled keeps in memory: 100,000 containers with all indexes take about that.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// Time between two flushes. What a crash loses is read from the log again.
+const FLUSH_MS: u64 = 1000;
+
+/// Damaged folders that are kept for whoever wants to know what happened.
+const KEEP_DAMAGED: usize = 3;
+
+/// Room that must be there before a folder is opened again after a failure: four segments of sled.
+const ROOM_BYTES: usize = 2 << 20;
+
+/// What sled says of a folder that is in use.
+const LOCKED: &str = "could not acquire lock";
+
+/// Queries that still run, and sled's own threads, hold the folder for some milliseconds after it
+/// was closed: it is tried again for half a second.
+const LOCK_TRIES: u32 = 25;
+const LOCK_WAIT: Duration = Duration::from_millis(20);
+
+/// The version of the views' encoding, of fields and of keys: raised with every change of them.
+const SCHEMA: u32 = 1;
+
+/// Why the folder could not be opened though it is not damaged.
+#[derive(Debug, thiserror::Error)]
+#[error("the read models in {path} cannot be opened: {reason}")]
+pub struct OpenError {
+    /// The folder.
+    pub path: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+/// Opens a sled folder. A damaged one is moved aside as `<name>.damaged-<n>` and made anew.
+///
+/// # Errors
+/// When it is in use, or the system does not let us.
+pub fn open_cache(path: &Path) -> Result<Db, OpenError> {
+    open_with(path, |_| Ok(())).map(|(db, ())| db)
+}
+
+fn open_trees(path: &Path) -> Result<(Db, Tree), OpenError> {
+    open_with(path, |db| db.open_tree("views"))
+}
+
+fn open_with<T>(path: &Path, then: fn(&Db) -> sled::Result<T>) -> Result<(Db, T), OpenError> {
+    match try_open(path, then) {
+        Ok(opened) => Ok(opened),
+        Err(Trouble::Denied(reason)) => Err(denied(path, reason)),
+        Err(Trouble::Damaged(reason)) => {
+            set_aside(path, &reason).map_err(|error| denied(path, error.to_string()))?;
+            try_open(path, then).map_err(|(Trouble::Denied(reason) | Trouble::Damaged(reason))| {
+                denied(path, reason)
+            })
+        }
+    }
+}
+
+fn denied(path: &Path, reason: String) -> OpenError {
+    OpenError { path: path.display().to_string(), reason }
+}
+
+enum Trouble {
+    Denied(String),
+    Damaged(String),
+}
+
+fn try_open<T>(path: &Path, then: fn(&Db) -> sled::Result<T>) -> Result<(Db, T), Trouble> {
+    let config =
+        sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_MS));
+    // Sled asserts where it reads what it cannot have written.
+    let open = AssertUnwindSafe(|| {
+        let db = config.open()?;
+        let opened = then(&db)?;
+        Ok((db, opened))
+    });
+    match catch_unwind(open) {
+        Ok(Ok(opened)) => Ok(opened),
+        Ok(Err(error)) if is_damage(&error) => Err(Trouble::Damaged(error.to_string())),
+        Ok(Err(error)) => Err(Trouble::Denied(error.to_string())),
+        Err(panic) => Err(Trouble::Damaged(words(&*panic))),
+    }
+}
+
+/// Whether an error is about what is in the folder, and not about getting at it.
+pub(super) fn is_damage(error: &sled::Error) -> bool {
+    let sled::Error::Io(error) = error else { return true };
+    matches!(
+        error.kind(),
+        ErrorKind::UnexpectedEof | ErrorKind::InvalidData | ErrorKind::InvalidInput
+    ) || error.kind() == ErrorKind::Other && !error.to_string().contains(LOCKED)
+}
+
+/// What a panic said.
+pub(super) fn words(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "a panic without words".to_owned())
+}
+
+/// Moves a damaged folder aside and forgets the oldest of those.
+fn set_aside(path: &Path, reason: &str) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let prefix = format!("{name}.damaged-");
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    let mut numbers: Vec<u64> = fs::read_dir(parent)?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix(&prefix)?.parse().ok())
+        .collect();
+    numbers.sort_unstable();
+    let next = numbers.last().map_or(1, |last| last + 1);
+    let aside = path.with_file_name(format!("{prefix}{next}"));
+    fs::rename(path, &aside)?;
+    tracing::error!(reason, aside = %aside.display(), "a damaged folder is moved aside and rebuilt");
+    let surplus = (numbers.len() + 1).saturating_sub(KEEP_DAMAGED);
+    for number in numbers.iter().take(surplus) {
+        fs::remove_dir_all(path.with_file_name(format!("{prefix}{number}")))?;
+    }
+    Ok(())
+}
+
+/// Which generations there are, and in which encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Root {
+    schema: u32,
+    live: u32,
+    building: Option<u32>,
+}
+
+/// The generation that is read, and the one that is being built beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Generations {
+    pub live: u32,
+    pub building: Option<u32>,
+}
+
+impl Generations {
+    /// What the tree says; none where it is empty or of another schema.
+    pub fn read(tree: &Tree) -> sled::Result<Option<Self>> {
+        let root = tree.get(ROOT)?.and_then(|bytes| decode::<Root>(&bytes).ok());
+        Ok(root
+            .filter(|root| root.schema == SCHEMA)
+            .map(|Root { live, building, .. }| Self { live, building }))
+    }
+
+    /// Makes this what the tree says.
+    pub fn write(self, tree: &Tree) -> sled::Result<()> {
+        let Self { live, building } = self;
+        tree.insert(ROOT, encode(&Root { schema: SCHEMA, live, building })).map(drop)
+    }
+
+    /// A number that no generation in the tree has.
+    pub fn unused(tree: &Tree) -> sled::Result<u32> {
+        let last = tree.last()?.and_then(|(key, _)| super::keys::generation_of(&key));
+        Ok(last.map_or(1, |last| last.wrapping_add(1)))
+    }
+}
+
+/// The open folder. It can be closed and opened again under those who use it, so none of them
+/// keeps a tree longer than one query.
+pub struct Store {
+    path: PathBuf,
+    open: RwLock<Option<(Db, Tree)>>,
+}
+
+impl Store {
+    /// Opens the folder.
+    ///
+    /// # Errors
+    /// See [`open_cache`].
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let opened = open_trees(path)?;
+        Ok(Self { path: path.to_owned(), open: RwLock::new(Some(opened)) })
+    }
+
+    /// A tree of the folder for something else that can be rebuilt; none while it is closed.
+    ///
+    /// # Errors
+    /// What sled says.
+    pub fn tree(&self, name: &str) -> sled::Result<Option<Tree>> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().map(|(db, _)| db.open_tree(name)).transpose()
+    }
+
+    /// The tree of the read models; none while the folder is closed.
+    pub(super) fn views(&self) -> Option<Tree> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().map(|(_, views)| views.clone())
+    }
+
+    /// Writes what is in memory.
+    pub(super) fn flush(&self) -> sled::Result<()> {
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().map_or(Ok(()), |(db, _)| db.flush().map(drop))
+    }
+
+    /// Whether the disk takes anything at all, tried with a file of its own.
+    pub(super) fn has_room(&self) -> io::Result<()> {
+        let probe = self.path.with_extension("probe");
+        let written = fs::File::create(&probe).and_then(|mut file| {
+            file.write_all(&vec![0; ROOM_BYTES])?;
+            file.sync_all()
+        });
+        let removed = fs::remove_file(&probe);
+        written.and(removed)
+    }
+
+    /// Closes the folder and opens it again, or a new one if this one is damaged.
+    pub(super) fn reopen(&self, damage: Option<&str>) -> Result<(), OpenError> {
+        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        // Sled holds the folder's lock until its last handle is gone.
+        drop(open.take());
+        if let Some(reason) = damage
+            && self.path.exists()
+        {
+            set_aside(&self.path, reason).map_err(|error| denied(&self.path, error.to_string()))?;
+        }
+        let mut tries = 0;
+        *open = loop {
+            match open_trees(&self.path) {
+                Ok(opened) => break Some(opened),
+                Err(error) if tries < LOCK_TRIES && error.reason.contains(LOCKED) => tries += 1,
+                Err(error) => return Err(error),
+            }
+            std::thread::sleep(LOCK_WAIT);
+        };
+        Ok(())
+    }
+}
