@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::baymodel;
 use super::failure::CliError;
-use super::noun::{ListArgs, Noun, Session};
+use super::noun::{ListArgs, Noun, Session, Show};
 use super::target::{Target, Targets, Update, fields, ident};
 use crate::ids::Kind;
 
@@ -23,7 +23,7 @@ pub enum BayCommand {
     Create(BayCreate),
     /// Show details about the given bay
     #[command(name = "bay-show")]
-    Show(Target),
+    Show(Show),
     /// Update information about the given bay
     #[command(name = "bay-update")]
     Update(Update),
@@ -89,7 +89,7 @@ impl BayCreate {
 /// Runs a command for bays.
 pub async fn run(session: &Session, command: BayCommand) -> Result<(), CliError> {
     match command {
-        BayCommand::List(args) => BAY.list(session, &args, &[]).await,
+        BayCommand::List(args) => BAY.list(session, &args, None).await,
         BayCommand::Create(args) => {
             let baymodel_uuid = match &args.baymodel {
                 Some(name) => Some(baymodel::BAYMODEL.uuid(session, name).await?),
@@ -97,7 +97,7 @@ pub async fn run(session: &Session, command: BayCommand) -> Result<(), CliError>
             };
             BAY.create(session, args.body(baymodel_uuid)).await
         }
-        BayCommand::Show(target) => BAY.show(session, &target).await,
+        BayCommand::Show(args) => BAY.show(session, &args).await,
         BayCommand::Update(update) => BAY.update(session, &update).await,
         BayCommand::Delete(targets) => BAY.delete(session, &targets).await,
         BayCommand::History(target) => BAY.history(session, &target).await,

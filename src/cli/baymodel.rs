@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::failure::CliError;
-use super::noun::{ListArgs, Noun, Session};
+use super::noun::{ListArgs, Noun, Session, Show};
 use super::target::{Target, Targets, Update, fields};
 use crate::ids::Kind;
 
@@ -22,7 +22,7 @@ pub enum BaymodelCommand {
     Create(BaymodelCreate),
     /// Show details about the given baymodel
     #[command(name = "baymodel-show")]
-    Show(Target),
+    Show(Show),
     /// Update information about the given baymodel
     #[command(name = "baymodel-update")]
     Update(Update),
@@ -94,9 +94,9 @@ impl BaymodelCreate {
 /// Runs a command for baymodels.
 pub async fn run(session: &Session, command: BaymodelCommand) -> Result<(), CliError> {
     match command {
-        BaymodelCommand::List(args) => BAYMODEL.list(session, &args, &[]).await,
+        BaymodelCommand::List(args) => BAYMODEL.list(session, &args, None).await,
         BaymodelCommand::Create(args) => BAYMODEL.create(session, args.body()).await,
-        BaymodelCommand::Show(target) => BAYMODEL.show(session, &target).await,
+        BaymodelCommand::Show(args) => BAYMODEL.show(session, &args).await,
         BaymodelCommand::Update(update) => BAYMODEL.update(session, &update).await,
         BaymodelCommand::Delete(targets) => BAYMODEL.delete(session, &targets).await,
         BaymodelCommand::History(target) => BAYMODEL.history(session, &target).await,

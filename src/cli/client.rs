@@ -126,8 +126,6 @@ impl<'a> Call<'a> {
 pub struct Answer {
     /// Whether the work goes on after this answer.
     pub goes_on: bool,
-    /// Up to which position of the log it is.
-    pub position: Option<u64>,
     /// The body; `null` where there is none.
     pub body: Value,
 }
@@ -164,20 +162,19 @@ impl Client {
     /// When the server refuses, is not there, or does not speak JSON.
     pub async fn send(&self, call: Call<'_>) -> Result<Answer, CliError> {
         let what = call.path.join(" ");
+        let method = call.method.clone();
         let answer = async {
             let response = self.open(call).await?;
             let goes_on = response.status() == StatusCode::ACCEPTED;
-            let position = response.headers().get("x-magnum-position");
-            let position = position.and_then(|value| value.to_str().ok()?.parse().ok());
             let json = is_json(&response);
-            let text = response.bytes().await.map_err(|error| self.broken(&error))?;
+            let text = response.bytes().await.map_err(|error| self.broken(&method, &error))?;
             self.debug(|| format!("< {}", String::from_utf8_lossy(&text)));
             let body = match (json, text.is_empty()) {
                 (_, true) => Value::Null,
                 (true, false) => serde_json::from_slice(&text).map_err(|_| self.no_magnum())?,
                 (false, false) => return Err(self.no_magnum()),
             };
-            Ok(Answer { goes_on, position, body })
+            Ok(Answer { goes_on, body })
         };
         let waiting = format!("Waiting for {what}");
         terminal::with_progress(&waiting, tokio::time::timeout(ANSWER_TIMEOUT, answer))
@@ -195,10 +192,10 @@ impl Client {
         self.debug(|| format!("> {} {url}\n{}", call.method, shown(&headers, "> ")));
         let mut request = self.http.request(call.method.clone(), url).headers(headers);
         if let Some(body) = &call.body {
-            self.debug(|| format!("> {body}"));
+            self.debug(|| format!("> {}", without_secrets(body)));
             request = request.body(body.to_string());
         }
-        let response = request.send().await.map_err(|error| self.broken(&error))?;
+        let response = request.send().await.map_err(|error| self.broken(&call.method, &error))?;
         let status = response.status();
         self.debug(|| format!("< {status}\n{}", shown(response.headers(), "< ")));
         if status.is_success() {
@@ -253,7 +250,7 @@ impl Client {
     }
 
     /// A connection that could not be made, or ended too early.
-    pub fn broken(&self, error: &reqwest::Error) -> CliError {
+    pub fn broken(&self, method: &Method, error: &reqwest::Error) -> CliError {
         let url = self.address();
         let cause = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source())
             .last()
@@ -263,8 +260,13 @@ impl Client {
                 "no Magnum server answers at {url} ({cause}). Start one with 'magnum serve', or \
                  name another with MAGNUM_URL."
             )
+        } else if *method == Method::GET {
+            format!("the connection to {url} broke ({cause}).")
         } else {
-            format!("the connection to {url} broke ({cause}). Whether it was done is unknown.")
+            format!(
+                "the connection to {url} broke ({cause}). Whether it was done is unknown; look, \
+                 or repeat it if it had an --idempotency-key."
+            )
         })
     }
 
@@ -295,6 +297,15 @@ pub fn is_json(response: &Response) -> bool {
 fn header_value(name: &str, text: &str) -> Result<HeaderValue, CliError> {
     HeaderValue::from_bytes(text.as_bytes())
         .map_err(|_| CliError::Usage(format!("{name} must be one line without control characters")))
+}
+
+/// A body as `--debug` shows it: such output is passed on to others.
+fn without_secrets(body: &Value) -> Value {
+    let mut body = body.clone();
+    if let Some(environment) = body.get_mut("environment") {
+        *environment = "***".into();
+    }
+    body
 }
 
 /// Headers one a line.

@@ -11,11 +11,11 @@ use super::{Cli, table};
 /// The shells there are scripts for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Name {
-    /// source <(magnum completion bash)
+    /// `source <(magnum completion bash)`
     Bash,
-    /// magnum completion zsh > "${fpath[1]}/_magnum"
+    /// `magnum completion zsh > "${fpath[1]}/_magnum"`
     Zsh,
-    /// magnum completion fish | source
+    /// `magnum completion fish | source`
     Fish,
 }
 
@@ -23,7 +23,7 @@ enum Name {
 #[derive(Args)]
 pub struct CompletionArgs {
     /// The shell
-    #[arg(value_enum)]
+    #[arg(value_enum, value_name = "bash|zsh|fish", hide_possible_values = true)]
     shell: Name,
 }
 

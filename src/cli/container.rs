@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::client::{Call, is_json};
 use super::container_create::ContainerCreate;
 use super::failure::CliError;
-use super::noun::{ListArgs, Noun, Session};
+use super::noun::{ListArgs, Noun, Session, Show};
 use super::table;
 use super::target::{Target, Targets, Update, ident};
 use crate::ids::Kind;
@@ -78,7 +78,7 @@ pub struct ContainerList {
 #[derive(Args)]
 pub struct ContainerShow {
     #[command(flatten)]
-    target: Target,
+    show: Show,
     /// Print JSON representation of the container
     #[arg(long)]
     json: bool,
@@ -137,16 +137,13 @@ pub struct Execute {
 pub async fn run(session: &Session, command: ContainerCommand) -> Result<(), CliError> {
     use ContainerCommand as C;
     match command {
-        C::List(args) => {
-            let bay = args.bay.as_deref().map(|bay| ("bay_ident", bay));
-            CONTAINER.list(session, &args.list, bay.as_slice()).await
-        }
+        C::List(args) => CONTAINER.list(session, &args.list, args.bay.as_deref()).await,
         C::Create(args) => CONTAINER.create(session, args.body(session).await?).await,
         C::Show(args) if args.json => {
-            let container = CONTAINER.get(session, args.target.ident()).await?;
+            let container = CONTAINER.look(session, &args.show).await?;
             table::print(&format!("{container}\n"))
         }
-        C::Show(args) => CONTAINER.show(session, &args.target).await,
+        C::Show(args) => CONTAINER.show(session, &args.show).await,
         C::Update(update) => CONTAINER.update(session, &update).await,
         C::Delete(targets) => CONTAINER.delete(session, &targets).await,
         C::Start(targets) => act(session, &targets, "Start", put()).await,
@@ -205,11 +202,14 @@ async fn logs(session: &Session, args: &Logs) -> Result<(), CliError> {
 async fn followed(session: &Session, call: Call<'_>) -> Result<(), CliError> {
     let mut response = session.client.open(call).await?;
     if is_json(&response) {
-        let body = response.json().await.map_err(|error| session.client.broken(&error))?;
+        let body =
+            response.json().await.map_err(|error| session.client.broken(&Method::GET, &error))?;
         return output(&body);
     }
     let mut stdout = std::io::stdout();
-    while let Some(piece) = response.chunk().await.map_err(|error| session.client.broken(&error))? {
+    while let Some(piece) =
+        response.chunk().await.map_err(|error| session.client.broken(&Method::GET, &error))?
+    {
         stdout.write_all(&piece)?;
         stdout.flush()?;
     }
@@ -222,11 +222,8 @@ async fn execute(session: &Session, args: &Execute) -> Result<(), CliError> {
     let ident = args.target.ident();
     let call = put().segment(ident).segment("execute").query("command", Some(&args.command));
     let answer = session.client.send(call).await?;
-    if answer.goes_on {
-        CONTAINER.say_if_it_goes_on(&answer, ident);
-        return Ok(());
-    }
     output(&answer.body)?;
+    CONTAINER.say_if_it_goes_on(&answer, ident);
     match answer.body.get("exit_code").and_then(Value::as_i64) {
         None | Some(0) => Ok(()),
         Some(code) => Err(CliError::Failed(format!("the command ended with exit code {code}"))),

@@ -14,7 +14,7 @@ use super::target::ident;
 
 /// The keys that a document may have: those of 2014 and 2015 and ours. Servers ignore what they
 /// do not know, so a misspelt key would be lost in silence.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 15] = [
     "bay_uuid",
     "command",
     "cpu",
@@ -25,12 +25,10 @@ const KEYS: [&str; 17] = [
     "labels",
     "memory",
     "name",
-    "port",
     "ports",
     "restart_policy",
     "user",
     "uuid",
-    "working_dir",
     "workdir",
 ];
 
@@ -129,20 +127,20 @@ impl ContainerCreate {
             ("command", &self.command),
             ("memory", &self.memory),
             ("cpu", &self.cpu),
-            ("working_dir", &self.workdir),
+            ("workdir", &self.workdir),
             ("user", &self.user),
             ("restart_policy", &self.restart),
         ];
         for (key, value) in texts {
             if let Some(value) = value {
-                for alias in aliases(key) {
-                    body.remove(*alias);
-                }
                 body.insert(key.to_owned(), json!(value));
             }
         }
+        if self.image.is_some() {
+            // The other name of `image_id` must not contradict it.
+            body.remove("image");
+        }
         if !self.port.is_empty() {
-            body.remove("port");
             body.insert("ports".to_owned(), json!(self.port));
         }
         merge(body, "environment", &self.env);
@@ -150,26 +148,19 @@ impl ContainerCreate {
     }
 }
 
-/// Other names of a key, which must not contradict it.
-fn aliases(key: &str) -> &'static [&'static str] {
-    match key {
-        "image_id" => &["image"],
-        "working_dir" => &["workdir"],
-        _ => &[],
-    }
-}
-
-/// Adds pairs to an object, over what it has under the same names.
+/// Adds pairs over what is there under the same names: an object, or a list of `NAME=VALUE`.
 fn merge(body: &mut Map<String, Value>, key: &str, pairs: &[(String, String)]) {
     if pairs.is_empty() {
         return;
     }
-    let there = body.entry(key).or_insert_with(|| json!({}));
-    if !there.is_object() {
-        *there = json!({});
-    }
-    if let Some(object) = there.as_object_mut() {
-        object.extend(pairs.iter().map(|(name, value)| (name.clone(), json!(value))));
+    match body.entry(key).or_insert_with(|| json!({})) {
+        Value::Object(fields) => {
+            fields.extend(pairs.iter().map(|(name, value)| (name.clone(), json!(value))));
+        }
+        Value::Array(items) => {
+            items.extend(pairs.iter().map(|(name, value)| json!(format!("{name}={value}"))));
+        }
+        other => *other = pairs.iter().map(|(name, value)| (name.clone(), json!(value))).collect(),
     }
 }
 
@@ -233,6 +224,14 @@ mod tests {
                 "environment": {"A": "1", "B": "3", "C": "x=y"}, "ports": ["8080:80/tcp"],
             })
         );
+    }
+
+    #[test]
+    fn flags_add_to_lists_too() {
+        let document = json!({"environment": ["A=1"], "labels": null});
+        let args = ["--env", "A=2", "--label", "x=y"];
+        let merged = json!({"environment": ["A=1", "A=2"], "labels": {"x": "y"}});
+        assert_eq!(over(document, &args), merged);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::noun::{Session, taken_array};
 use super::options::Format;
 use super::sse::SseReader;
 use super::table;
+use super::target::filter;
 use super::terminal::{GREEN, RED, YELLOW, colours, paint, printable};
 
 /// The server sends something every 15 s; after three of those it is gone.
@@ -52,7 +53,7 @@ pub struct Tail {
 /// What to list.
 #[derive(Args)]
 pub struct List {
-    /// Start after this position; without it the last ones are listed
+    /// Start after this position; without it, --limit before the end of the log
     #[arg(long, value_name = "N")]
     after: Option<u64>,
     /// Only events with this (repeat): kind=container, type=container.started, object=UUID
@@ -81,19 +82,32 @@ fn get<'a>(filters: &'a [(String, String)]) -> Call<'a> {
     filters.iter().fold(call, |call, (name, value)| call.query(name, Some(value)))
 }
 
-/// Prints one page of events.
+/// Prints events of one page; a server that looks at much for a few answers in several.
 async fn list(session: &Session, args: &List) -> Result<(), CliError> {
-    let after = match args.after {
+    let number = |body: &Value, name: &str| body.get(name).and_then(Value::as_u64);
+    let mut after = match args.after {
         Some(after) => after,
         None => {
             let probe = Call::at(Method::GET, "events").query("limit", Some(1));
-            let head = session.client.send(probe).await?.position.unwrap_or(0);
+            let head = number(&session.client.send(probe).await?.body, "head").unwrap_or(0);
             head.saturating_sub(args.limit)
         }
     };
-    let call = get(&args.filter).query("after", Some(after)).query("limit", Some(args.limit));
-    let mut body = session.client.send(call).await?.body;
-    table::list(session.format, &COLUMNS, &taken_array(&mut body, "events"))
+    let mut rows: Vec<Value> = Vec::new();
+    loop {
+        let left = args.limit.saturating_sub(rows.len() as u64);
+        let call = get(&args.filter).query("after", Some(after)).query("limit", Some(left));
+        let mut body = session.client.send(call).await?.body;
+        rows.extend(taken_array(&mut body, "events"));
+        let more = body.get("next").is_some_and(Value::is_string);
+        match number(&body, "position") {
+            Some(position) if more && position > after && (rows.len() as u64) < args.limit => {
+                after = position;
+            }
+            _ => break,
+        }
+    }
+    table::list(session.format, &COLUMNS, &rows)
 }
 
 /// Where a follower is.
@@ -107,19 +121,19 @@ struct Cursor {
 /// Follows events; connects again when the connection ends, exactly after the last event seen.
 async fn tail(session: &Session, args: &Tail) -> Result<(), CliError> {
     let mut cursor = Cursor { after: args.after.clone(), left: args.limit };
-    let mut response = open(session, args, &mut cursor).await?;
+    let mut response = open(session, args, &cursor).await?;
     loop {
         let why = match read(session, response, &mut cursor).await? {
             End::Enough => return Ok(()),
             End::Broken(why) => why,
         };
-        eprintln!("{why} after position {}; connecting again.", cursor.after);
-        response = reopen(session, args, &mut cursor).await?;
+        eprintln!("{} after position {}; connecting again.", printable(&why), cursor.after);
+        response = reopen(session, args, &cursor).await?;
     }
 }
 
-/// Opens the stream at the cursor. A stream from "latest" says where that is.
-async fn open(session: &Session, args: &Tail, cursor: &mut Cursor) -> Result<Response, CliError> {
+/// Opens the stream at the cursor.
+async fn open(session: &Session, args: &Tail, cursor: &Cursor) -> Result<Response, CliError> {
     let mut call = get(&args.filter)
         .segment("stream")
         .query("after", Some(&cursor.after))
@@ -127,18 +141,11 @@ async fn open(session: &Session, args: &Tail, cursor: &mut Cursor) -> Result<Res
     if cursor.after != "latest" {
         call = call.header("last-event-id", cursor.after.clone());
     }
-    let response = session.client.open(call).await?;
-    if cursor.after == "latest"
-        && let Some(head) = response.headers().get("x-magnum-position")
-        && let Ok(head) = head.to_str()
-    {
-        head.clone_into(&mut cursor.after);
-    }
-    Ok(response)
+    session.client.open(call).await
 }
 
 /// Opens the stream again; waits for a server that is away, but not for one that says no.
-async fn reopen(session: &Session, args: &Tail, cursor: &mut Cursor) -> Result<Response, CliError> {
+async fn reopen(session: &Session, args: &Tail, cursor: &Cursor) -> Result<Response, CliError> {
     let mut wait = FIRST_WAIT;
     loop {
         tokio::time::sleep(wait).await;
@@ -156,7 +163,7 @@ enum End {
     /// As many as were wanted.
     Enough,
     /// The connection ended.
-    Broken(&'static str),
+    Broken(String),
 }
 
 /// Prints events until the connection ends.
@@ -168,9 +175,9 @@ async fn read(
     let mut reader = SseReader::default();
     loop {
         let piece = match tokio::time::timeout(SILENCE, response.chunk()).await {
-            Err(_) => return Ok(End::Broken("The server fell silent")),
-            Ok(Err(_)) => return Ok(End::Broken("The connection broke")),
-            Ok(Ok(None)) => return Ok(End::Broken("The server ended the stream")),
+            Err(_) => return Ok(End::Broken("The server fell silent".to_owned())),
+            Ok(Err(_)) => return Ok(End::Broken("The connection broke".to_owned())),
+            Ok(Ok(None)) => return Ok(End::Broken("The server ended the stream".to_owned())),
             Ok(Ok(Some(piece))) => piece,
         };
         let events = reader
@@ -181,9 +188,13 @@ async fn read(
                 cursor.after = id;
             }
             let Ok(data) = serde_json::from_str::<Value>(&event.data) else { continue };
-            // Heartbeats and farewells only carry the position.
-            if data.get("type").is_none() {
-                continue;
+            match event.event.as_str() {
+                "heartbeat" => continue,
+                "end" | "error" => {
+                    let why = data.get("reason").and_then(Value::as_str).unwrap_or("no reason");
+                    return Ok(End::Broken(format!("The server ended the stream ({why})")));
+                }
+                _ => {}
             }
             print_event(session.format, &data)?;
             cursor.left = cursor.left.map(|left| left.saturating_sub(1));
@@ -254,15 +265,5 @@ fn after(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("a position is a whole number; or say latest".to_owned())
-    }
-}
-
-/// `FIELD=VALUE`.
-fn filter(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() && !["after", "limit"].contains(&name) => {
-            Ok((name.to_owned(), value.to_owned()))
-        }
-        _ => Err("write it as FIELD=VALUE, as in kind=container".to_owned()),
     }
 }

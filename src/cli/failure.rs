@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use super::terminal::{RED, paint, printable};
+use super::terminal::{RED, colours, paint, printable};
 
 /// Why a command did not do what it was told.
 #[derive(Debug)]
@@ -43,13 +43,12 @@ impl From<io::Error> for CliError {
 impl CliError {
     /// The error in one line, without what to do next.
     pub fn words(&self) -> String {
-        let words = match self {
+        match self {
             Self::Refused { status, words, .. } => format!("{words} (HTTP {})", status.as_u16()),
             Self::Unreachable(words) | Self::Failed(words) | Self::Usage(words) => words.clone(),
             Self::Reported(_) => String::new(),
             Self::Io(error) => error.to_string(),
-        };
-        printable(&words)
+        }
     }
 
     /// The command that helps, where there is one.
@@ -61,19 +60,25 @@ impl CliError {
     }
 
     /// Says it on stderr and chooses the exit code.
-    pub fn report(&self, color: bool) -> ExitCode {
+    pub fn report(&self) -> ExitCode {
         if matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe) {
             // Whoever read our output has enough of it (`| head`).
             return ExitCode::SUCCESS;
         }
         if !matches!(self, Self::Reported(_)) {
-            eprintln!("{} {}", paint(color, RED, "ERROR:"), self.words());
+            say(&self.words());
         }
         if let Some(next) = self.next() {
-            eprintln!("Try: {next}");
+            eprintln!("Try: {}", printable(next));
         }
         if matches!(self, Self::Usage(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
     }
+}
+
+/// Says on stderr what failed.
+pub fn say(words: &str) {
+    let label = paint(colours(&io::stderr()), RED, "ERROR:");
+    eprintln!("{label} {}", printable(words));
 }
 
 /// The server's words for an error, in any of the shapes that Magnum servers send.

@@ -76,10 +76,9 @@ enum Command {
 /// Runs what was typed. Exit code 0: done; 1: failed, said on stderr; 2: a usage error.
 pub fn main() -> ExitCode {
     let cli = Cli::parse_from(options::hyphenated(std::env::args_os()));
-    let color = terminal::colours(&std::io::stderr());
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => error.report(color),
+        Err(error) => error.report(),
     }
 }
 

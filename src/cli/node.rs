@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::failure::CliError;
-use super::noun::{ListArgs, Noun, Session};
+use super::noun::{ListArgs, Noun, Session, Show};
 use super::target::{Target, Targets, Update, fields};
 use crate::ids::Kind;
 
@@ -22,7 +22,7 @@ pub enum NodeCommand {
     Create(NodeCreate),
     /// Show details about the given node
     #[command(name = "node-show")]
-    Show(Target),
+    Show(Show),
     /// Update information about the given node
     #[command(name = "node-update")]
     Update(Update),
@@ -48,7 +48,7 @@ pub struct NodeCreate {
 /// Runs a command for nodes.
 pub async fn run(session: &Session, command: NodeCommand) -> Result<(), CliError> {
     match command {
-        NodeCommand::List(args) => NODE.list(session, &args, &[]).await,
+        NodeCommand::List(args) => NODE.list(session, &args, None).await,
         NodeCommand::Create(args) => {
             let body = fields([
                 ("type", args.node_type.as_deref()),
@@ -56,7 +56,7 @@ pub async fn run(session: &Session, command: NodeCommand) -> Result<(), CliError
             ]);
             NODE.create(session, Value::Object(body)).await
         }
-        NodeCommand::Show(target) => NODE.show(session, &target).await,
+        NodeCommand::Show(args) => NODE.show(session, &args).await,
         NodeCommand::Update(update) => NODE.update(session, &update).await,
         NodeCommand::Delete(targets) => NODE.delete(session, &targets).await,
         NodeCommand::History(target) => NODE.history(session, &target).await,

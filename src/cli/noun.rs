@@ -1,17 +1,14 @@
 //! The verbs that every collection has: list, show, create, update, delete, history.
 
-use std::io::Write;
-
 use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::Value;
 
 use super::client::{Answer, Call, Client};
-use super::failure::CliError;
+use super::failure::{CliError, say};
 use super::options::{Format, Options};
 use super::table;
-use super::target::{Target, Targets, Update, ident};
-use super::terminal::{RED, colours, paint};
+use super::target::{Target, Targets, Update, filter, ident};
 use crate::ids::Kind;
 
 /// What a command needs besides its arguments.
@@ -56,8 +53,21 @@ pub struct ListArgs {
     #[arg(long, value_name = "FIELD")]
     sort_key: Option<String>,
     /// Which way it is sorted
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_name = "asc|desc", hide_possible_values = true)]
     sort_dir: Option<SortDir>,
+    /// Only those where a field has this value (repeat)
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = filter)]
+    filter: Vec<(String, String)>,
+}
+
+/// Which object, and when.
+#[derive(Args, Clone, Debug)]
+pub struct Show {
+    #[command(flatten)]
+    pub target: Target,
+    /// As it was then: a position of the log, a revision as v:3, or 2015-05-21T20:46:13Z
+    #[arg(long, value_name = "WHEN")]
+    at: Option<String>,
 }
 
 /// A collection and how it is shown.
@@ -70,13 +80,13 @@ pub struct Noun {
 }
 
 impl Noun {
-    /// Prints the collection, page by page as the server gives it, sorted by the first column
-    /// unless something else was asked for.
+    /// Prints the collection, or those of a bay, page by page as the server gives it, sorted by
+    /// the first column unless something else was asked for.
     pub async fn list(
         &self,
         session: &Session,
         args: &ListArgs,
-        filters: &[(&str, &str)],
+        bay: Option<&str>,
     ) -> Result<(), CliError> {
         let mut rows: Vec<Value> = Vec::new();
         let mut marker = args.marker.clone();
@@ -88,8 +98,9 @@ impl Noun {
                 .query("limit", left)
                 .query("marker", marker.as_ref())
                 .query("sort_key", args.sort_key.as_ref())
-                .query("sort_dir", dir);
-            for (name, value) in filters {
+                .query("sort_dir", dir)
+                .query("bay_ident", bay);
+            for (name, value) in &args.filter {
                 call = call.query(name, Some(value));
             }
             let mut body = session.client.send(call).await?.body;
@@ -111,23 +122,24 @@ impl Noun {
         table::list(session.format, self.columns, &rows)
     }
 
-    /// The object.
-    pub async fn get(&self, session: &Session, ident: &str) -> Result<Value, CliError> {
-        let call = Call::new(Method::GET, self.kind).segment(ident);
-        Ok(session.client.send(call).await?.body)
-    }
-
     /// The uuid of an object that was named.
     pub async fn uuid(&self, session: &Session, ident: &str) -> Result<String, CliError> {
-        let object = self.get(session, ident).await?;
+        let call = Call::new(Method::GET, self.kind).segment(ident);
+        let object = session.client.send(call).await?.body;
         object.get("uuid").and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
             CliError::Failed(format!("the server's answer for {} {ident} has no uuid", self.kind))
         })
     }
 
+    /// One object, as it is or as it was.
+    pub async fn look(&self, session: &Session, args: &Show) -> Result<Value, CliError> {
+        let call = Call::new(Method::GET, self.kind).segment(args.target.ident());
+        Ok(session.client.send(call.query("at", args.at.as_ref())).await?.body)
+    }
+
     /// Prints one object.
-    pub async fn show(&self, session: &Session, target: &Target) -> Result<(), CliError> {
-        table::show(session.format, &self.get(session, target.ident()).await?)
+    pub async fn show(&self, session: &Session, args: &Show) -> Result<(), CliError> {
+        table::show(session.format, &self.look(session, args).await?)
     }
 
     /// Makes one, and prints it.
@@ -135,8 +147,15 @@ impl Noun {
         let call = Call::new(Method::POST, self.kind).body(body);
         let answer = session.client.send(call).await?;
         table::show(session.format, &answer.body)?;
-        let uuid = answer.body.get("uuid").and_then(Value::as_str).unwrap_or("UUID").to_owned();
-        self.say_if_it_goes_on(&answer, &uuid);
+        let text = |field| answer.body.get(field).and_then(Value::as_str);
+        let uuid = text("uuid").unwrap_or("UUID");
+        if text("status").is_some_and(|s| s == "Error" || s.ends_with("_FAILED")) {
+            let noun = self.kind;
+            let why = text("status_reason").unwrap_or("the server does not say why");
+            say(&format!("{noun} {uuid} was recorded but not made: {why}"));
+            return Err(CliError::Reported(Some(format!("magnum {noun}-history {uuid}"))));
+        }
+        self.say_if_it_goes_on(&answer, uuid);
         Ok(())
     }
 
@@ -174,22 +193,14 @@ impl Noun {
             match session.client.send(call).await {
                 Ok(answer) => self.say_if_it_goes_on(&answer, target),
                 Err(error @ CliError::Refused { .. }) => {
-                    self.say_failed(verb, target, &error)?;
+                    let (noun, words) = (self.kind, error.words());
+                    say(&format!("{verb} for {noun} {target} failed: {words}"));
                     failed = failed.or(Some(error.next().map(str::to_owned)));
                 }
                 Err(error) => return Err(error),
             }
         }
         failed.map_or(Ok(()), |next| Err(CliError::Reported(next)))
-    }
-
-    /// One of several failed.
-    fn say_failed(&self, verb: &str, target: &str, error: &CliError) -> Result<(), CliError> {
-        let mut stderr = std::io::stderr();
-        let label = paint(colours(&stderr), RED, "ERROR:");
-        let (noun, words) = (self.kind, error.words());
-        writeln!(stderr, "{label} {verb} for {noun} {target} failed: {words}")?;
-        Ok(())
     }
 
     /// The work is not done yet: how to look.

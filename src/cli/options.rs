@@ -35,6 +35,7 @@ pub struct Options {
     bypass_url: Option<String>,
     /// How results are printed
     #[arg(short, long, global = true, value_enum, default_value_t)]
+    #[arg(value_name = "table|json|yaml", hide_possible_values = true)]
     pub output: Format,
     /// Why this is done; recorded with what happens
     #[arg(long, global = true, value_name = "TEXT")]

@@ -26,6 +26,7 @@ pub struct ServeArgs {
     listen: SocketAddr,
     /// What runs the containers
     #[arg(long, value_enum, default_value_t = BackendName::Docker)]
+    #[arg(value_name = "docker|fake", hide_possible_values = true)]
     backend: BackendName,
     /// Where the Docker engine listens [env: DOCKER_HOST=unix://PATH] [default:
     /// /var/run/docker.sock]
@@ -43,6 +44,7 @@ pub struct ServeArgs {
     request_wait: u64,
     /// How the service's own log is written to stderr; MAGNUM_LOG or RUST_LOG filter it
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(value_name = "text|json", hide_possible_values = true)]
     log_format: LogFormat,
     /// Size of a file of the event log
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = bytes)]

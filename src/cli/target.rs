@@ -58,6 +58,14 @@ pub fn ident(text: &str) -> Result<String, String> {
     }
 }
 
+/// `FIELD=VALUE` of a filter.
+pub fn filter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as FIELD=VALUE".to_owned()),
+    }
+}
+
 /// What a change does to an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Op {
@@ -75,8 +83,8 @@ pub struct Update {
     /// Its name or UUID
     #[arg(value_name = "NAME|UUID", value_parser = ident)]
     pub name: String,
-    /// What to do
-    #[arg(value_enum)]
+    /// What to do: add, replace or remove
+    #[arg(value_enum, hide_possible_values = true)]
     op: Op,
     /// Attributes and values; only the path for remove. Values are JSON where they can be
     #[arg(value_name = "PATH=VALUE", required = true)]
