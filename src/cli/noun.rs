@@ -207,9 +207,8 @@ impl Noun {
     pub fn say_if_it_goes_on(&self, answer: &Answer, ident: &str) {
         if answer.goes_on {
             let noun = self.kind;
-            eprintln!(
-                "Accepted; the work on {noun} {ident} goes on. Look with: magnum {noun}-show {ident}"
-            );
+            let look = format!("magnum {noun}-show {ident}");
+            eprintln!("Accepted; the work on {noun} {ident} goes on. Look with: {look}");
         }
     }
 

@@ -172,8 +172,8 @@ fn golden(name: &str, actual: &str) {
 
 fn bay() -> Value {
     json!({
-        "uuid": UUID, "name": "b", "baymodel_id": UUID, "node_count": 3, "status": "CREATE_COMPLETE",
-        "discovery_url": null, "node_addresses": ["10.0.0.2"],
+        "uuid": UUID, "name": "b", "baymodel_id": UUID, "node_count": 3,
+        "status": "CREATE_COMPLETE", "discovery_url": null, "node_addresses": ["10.0.0.2"],
         "links": [{"href": "http://h/v1/bays/x", "rel": "self"}],
     })
 }
