@@ -36,7 +36,7 @@ advisories: ## known faults of the dependencies; fetches the list from github.co
 	PATH="$(VENV)/bin:$$PATH" $(CARGO) deny --locked check advisories
 
 crash-test: ## kill the server at random ROUNDS times (200) under load on the real engine
-	@scripts/install.sh test
+	@scripts/install.sh run
 	MAGNUM_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test it crash:: -- --nocapture
 
 clean: ## remove what was built and installed here, not ./data

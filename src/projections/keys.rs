@@ -156,6 +156,13 @@ impl Keys {
         key
     }
 
+    /// What every view of a noun begins with.
+    pub fn views(self, kind: Kind) -> Vec<u8> {
+        let mut key = self.tag(Tag::View);
+        key.push(kind as u8);
+        key
+    }
+
     /// How many objects there are of a noun.
     pub fn kind_count(self, kind: Kind) -> Vec<u8> {
         let mut key = self.tag(Tag::KindCount);

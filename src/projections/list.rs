@@ -12,7 +12,8 @@ use std::sync::atomic::Ordering;
 use super::View;
 use super::keys::{self, Field};
 use super::past;
-use super::query::{ListQuery, QueryError, Reader, object};
+use super::query::{ListQuery, QueryError};
+use super::reader::{Reader, object};
 use crate::events::codec::decode;
 use crate::ids::{ObjectId, Position, ProjectId};
 

@@ -2,22 +2,18 @@
 //!
 //! Not here: how a page is found (`list`); views as of a position (`past`).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{PoisonError, RwLock};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sled::Tree;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-use super::conductor::Orders;
-use super::keys::{self, Field, Keys, Tag};
-use super::store::is_damage;
-use super::{View, generation};
+use super::View;
+use super::keys::{self, Field, Tag};
+use super::reader::{Live, Reader, Shared, object};
 use crate::events::codec::decode;
-use crate::events::log::EventLog;
 use crate::ids::{Kind, ObjectId, Position, ProjectId, StreamId, WorkId};
 
 /// Why a query has no answer.
@@ -96,34 +92,6 @@ pub struct Stats {
     pub keys_read: u64,
     /// What stands in the way of following the log; none where nothing does.
     pub unhealthy: Option<String>,
-}
-
-/// What the conductor says of itself.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Condition {
-    pub rebuilding: Option<Position>,
-    pub unhealthy: Option<String>,
-}
-
-/// What queries and the conductor share.
-pub(super) struct Shared {
-    pub log: Arc<dyn EventLog>,
-    /// What is read; none while the folder is being opened again.
-    pub live: RwLock<Option<Live>>,
-    pub position: watch::Sender<Position>,
-    /// The log's head when the service started.
-    pub start_head: Position,
-    pub condition: RwLock<Condition>,
-    pub orders: watch::Sender<Orders>,
-    pub broken_rows: AtomicU64,
-    pub keys_read: AtomicU64,
-}
-
-/// One generation as it is read.
-#[derive(Clone)]
-pub(super) struct Live {
-    pub tree: Tree,
-    pub keys: Keys,
 }
 
 /// Answers queries from the read models. Cheap to clone.
@@ -225,6 +193,27 @@ impl ReadModels {
             }
             Ok(members)
         })
+    }
+
+    /// Goes through all objects of a noun, whatever their project, in the order of their ids. A
+    /// row that cannot be read is left out and counted. Blocks.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn each<V: View>(&self, mut see: impl FnMut(V)) -> Result<(), QueryError> {
+        let live = self.shared.live.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(Live { tree, keys }) = live else {
+            return Err(QueryError::Store("it is being opened again".to_owned()));
+        };
+        let reader = Reader { tree, keys, shared: &self.shared };
+        for entry in reader.tree.scan_prefix(reader.keys.views(V::KIND)) {
+            let (key, bytes) = reader.stored(entry)?;
+            match decode(&bytes) {
+                Ok(view) => see(view),
+                Err(reason) => reader.broken(&key, &reason),
+            }
+        }
+        Ok(())
     }
 
     /// Objects that wait for work: what has to be taken up again after a restart.
@@ -358,55 +347,4 @@ impl ReadModels {
             }
         }
     }
-}
-
-/// Reads one generation.
-pub(super) struct Reader<'a> {
-    pub tree: Tree,
-    pub keys: Keys,
-    pub shared: &'a Shared,
-}
-
-impl Reader<'_> {
-    /// What sled gave; damage is reported to the conductor, who rebuilds.
-    pub fn stored<T>(&self, result: sled::Result<T>) -> Result<T, QueryError> {
-        result.map_err(|error| {
-            if is_damage(&error) {
-                self.shared.orders.send_modify(|orders| orders.damage = Some(error.to_string()));
-            }
-            QueryError::Store(error.to_string())
-        })
-    }
-
-    /// The bytes of a view.
-    pub fn view<V: View>(&self, id: ObjectId) -> Result<Option<sled::IVec>, QueryError> {
-        self.stored(self.tree.get(self.keys.stream(Tag::View, StreamId::new(V::KIND, id))))
-    }
-
-    /// A count under its key.
-    pub fn number(&self, key: &[u8]) -> Result<u64, QueryError> {
-        Ok(self.stored(self.tree.get(key))?.map_or(0, |bytes| generation::number(&bytes)))
-    }
-
-    /// How many objects have a value, given what its index keys begin with.
-    pub fn count(&self, field: Field, value: &[u8]) -> Result<u64, QueryError> {
-        if field.is_counted() {
-            return self.number(&keys::count_of(value));
-        }
-        let entries = self.tree.scan_prefix(value);
-        entries.map(|entry| self.stored(entry).map(|_| 1)).sum()
-    }
-
-    /// Counts a row that cannot be read, and says so now and then (failure 56).
-    pub fn broken(&self, key: &[u8], reason: &str) {
-        let count = self.shared.broken_rows.fetch_add(1, Ordering::Relaxed) + 1;
-        if count.is_power_of_two() {
-            tracing::error!(?key, reason, count, "a list leaves out a row that cannot be read");
-        }
-    }
-}
-
-/// The object that an index entry names.
-pub(super) fn object(bytes: &[u8]) -> Option<ObjectId> {
-    uuid::Uuid::from_slice(bytes).ok().map(ObjectId)
 }

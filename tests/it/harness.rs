@@ -27,19 +27,18 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Options {
     engine: &'static str,
     args: Vec<String>,
-    wait_for_node: bool,
     data: Option<PathBuf>,
 }
 
 impl Options {
     /// On the real Docker engine of this machine.
     pub fn docker() -> Self {
-        Self { engine: "docker", args: Vec::new(), wait_for_node: true, data: None }
+        Self { engine: "docker", args: Vec::new(), data: None }
     }
 
     /// On the model in memory.
     pub fn fake() -> Self {
-        Self { engine: "fake", args: Vec::new(), wait_for_node: true, data: None }
+        Self { engine: "fake", args: Vec::new(), data: None }
     }
 
     /// With another argument of `magnum serve`.
@@ -51,12 +50,6 @@ impl Options {
     /// With its data in a folder that the test made, and removes.
     pub fn data(mut self, data: &Path) -> Self {
         self.data = Some(data.to_owned());
-        self
-    }
-
-    /// Without waiting until the engine is registered as a node.
-    pub fn without_node(mut self) -> Self {
-        self.wait_for_node = false;
         self
     }
 }
@@ -131,9 +124,6 @@ impl Server {
 
     /// Waits for the node and remembers it, for cleaning up after the server is gone.
     fn learn_nodes(&mut self) {
-        if !self.options.wait_for_node {
-            return;
-        }
         self.nodes = wait_for("a node", PATIENCE, || {
             let nodes = self.http.try_get("/v1/nodes").ok()?.json;
             let uuids = nodes["nodes"].as_array()?.iter().filter_map(|node| node["uuid"].as_str());
@@ -261,7 +251,7 @@ impl Answer {
 impl Http {
     fn new() -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let client = reqwest::Client::builder().timeout(PATIENCE).build().unwrap();
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Self { base: String::new(), client, runtime: Arc::new(runtime) }
     }
 

@@ -1,5 +1,13 @@
 //! One integration binary: one file a noun, a port contract, a fault.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
 mod backend;
 mod bay;
 mod baymodel;
@@ -15,3 +23,4 @@ mod node;
 mod openapi;
 mod projections;
 mod stream;
+mod tour;
