@@ -18,8 +18,8 @@ use super::{AppState, defaults, read};
 use crate::actors::bay::BayCommand;
 use crate::bus::{CommandReply, Ctx};
 use crate::ids::{Kind, ObjectId, StreamId, Timestamp};
-use crate::projections::baymodel::BaymodelView;
 use crate::projections::bay::BayView;
+use crate::projections::baymodel::BaymodelView;
 use crate::projections::query::QueryError;
 
 /// A bay.

@@ -9,7 +9,6 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
 
 use super::AppState;
 use super::error::ApiError;
@@ -101,25 +100,21 @@ pub async fn settle<V: View>(
     reply: &CommandReply,
 ) -> Result<Outcome, ApiError> {
     let Some(work) = reply.work else { return Ok(Outcome::Done(None)) };
-    let deadline = Instant::now() + call.wait;
-    match state.reads.wait_for(reply.position, call.wait).await {
-        Ok(_) => {}
+    let id = reply.stream.id;
+    let mut stopping = state.stopping.clone();
+    let waited = tokio::select! {
+        waited = state.reads.wait_for_work::<V>(id, work, reply.position, call.wait) => waited,
+        // It is recorded, and goes on with the next start.
+        _ = stopping.wait_for(|stopping| *stopping) => return Ok(Outcome::Waiting),
+    };
+    let view = match waited {
         Err(QueryError::Behind { .. }) => return Ok(Outcome::Waiting),
-        Err(error) => return Err(ApiError::query(V::KIND, "", error)),
+        view => view.map_err(|error| ApiError::query(V::KIND, "", error))?,
+    };
+    if view.as_ref().is_some_and(|view| view.tasks().iter().any(|task| task.id == work)) {
+        return Ok(Outcome::Waiting);
     }
-    let mut moves = state.reads.position();
-    loop {
-        moves.mark_unchanged();
-        let view = get::<V>(state, reply.stream.id)?;
-        let waits = view.as_ref().is_some_and(|view| view.tasks().iter().any(|t| t.id == work));
-        if !waits {
-            return ended(state, reply, work, view).await;
-        }
-        match timeout_at(deadline, moves.changed()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => return Ok(Outcome::Waiting),
-        }
-    }
+    ended(state, reply, work, view).await
 }
 
 /// The answer to a POST: the new object, 202 while its work goes on.

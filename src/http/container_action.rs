@@ -131,7 +131,8 @@ pub fn joined(
     if reply.work.is_none() {
         let view = state.reads.get::<ContainerView>(reply.stream.id);
         let view = view.map_err(|error| ApiError::query(Kind::Container, "", error))?;
-        let same = |view: &ContainerView| view.tasks().iter().rfind(|t| t.action == action).map(|t| t.id);
+        let same =
+            |view: &ContainerView| view.tasks().iter().rfind(|t| t.action == action).map(|t| t.id);
         reply.work = view.as_ref().and_then(same);
     }
     Ok(reply)

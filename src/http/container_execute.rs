@@ -1,12 +1,14 @@
 //! Running a command in a container: its output and its exit code in one answer.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::StreamExt;
 use serde::Serialize;
 use serde_json::Value;
-use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
 
 use super::command::{self, Outcome};
@@ -74,9 +76,13 @@ pub async fn execute(
         other => return Err(container_action::failure(&reply, other)),
     };
     if status == StatusCode::OK && !reply.repeated {
-        let rest = async { while take(&mut frames, &mut output).await? {} Ok(()) };
-        // What is late after the exit code is lost with the connection to the engine.
-        tokio::time::timeout(DRAIN, rest).await.unwrap_or(Ok(()))?;
+        let deadline = Instant::now() + DRAIN;
+        // What is later than that after the exit code is lost with the engine's connection.
+        while let Ok(more) = timeout_at(deadline, take(&mut frames, &mut output)).await {
+            if !more? {
+                break;
+            }
+        }
     }
     let output = String::from_utf8_lossy(&output).into_owned();
     let response = respond::json(status, &Executed { output, exit_code });

@@ -243,9 +243,8 @@ fn port(value: &Value) -> Result<PortMapping, String> {
         Value::String(line) => port_line(line),
         Value::Object(fields) => {
             let field = |name: &str| fields.get(name).filter(|value| !value.is_null());
-            let string = |name: &str| {
-                field(name).map(|value| text(value, MAX_NAME_BYTES)).transpose()
-            };
+            let string =
+                |name: &str| field(name).map(|value| text(value, MAX_NAME_BYTES)).transpose();
             let container = field("container_port").ok_or("A port needs a container_port.")?;
             let host = field("host_port").map(number).transpose()?;
             let protocol = string("protocol")?.unwrap_or("tcp");
@@ -392,13 +391,28 @@ mod tests {
         let local = Some("127.0.0.1".to_owned());
         assert_eq!(one(json!("127.0.0.1:8080:80")), (local.clone(), Some(8080), 80, tcp.clone()));
         assert_eq!(one(json!("127.0.0.1::80")), (local.clone(), None, 80, tcp.clone()));
-        assert_eq!(one(json!("[::1]:8080:80")), (Some("::1".to_owned()), Some(8080), 80, tcp.clone()));
+        assert_eq!(
+            one(json!("[::1]:8080:80")),
+            (Some("::1".to_owned()), Some(8080), 80, tcp.clone())
+        );
         let object = json!({ "container_port": "80", "host_port": 8080, "host_ip": "127.0.0.1" });
         assert_eq!(one(object), (local, Some(8080), 80, tcp));
         for bad in [
-            json!("x"), json!(""), json!(":80"), json!("0:80"), json!("80:0"), json!("99999:80"),
-            json!("8080:80/icmp"), json!("1.2.3:1:2"), json!(-1), json!(0), json!(70000),
-            json!({}), json!({ "container_port": 0 }), json!(null), json!(["80"]),
+            json!("x"),
+            json!(""),
+            json!(":80"),
+            json!("0:80"),
+            json!("80:0"),
+            json!("99999:80"),
+            json!("8080:80/icmp"),
+            json!("1.2.3:1:2"),
+            json!(-1),
+            json!(0),
+            json!(70000),
+            json!({}),
+            json!({ "container_port": 0 }),
+            json!(null),
+            json!(["80"]),
         ] {
             assert!(read(json!({ "ports": [bad] })).is_err(), "{bad}");
         }
@@ -412,8 +426,18 @@ mod tests {
         assert_eq!(memory(json!("1GiB")), Ok(Some(1 << 30)));
         assert_eq!(memory(json!(536_870_912)), Ok(Some(512 << 20)));
         assert_eq!(memory(json!("536870912")), Ok(Some(512 << 20)));
-        for bad in [json!("1m"), json!("m"), json!("-1"), json!(-1), json!("9999999t"), json!("5x"),
-                    json!(1.5), json!(true), json!("99999999999999999999"), json!("")] {
+        for bad in [
+            json!("1m"),
+            json!("m"),
+            json!("-1"),
+            json!(-1),
+            json!("9999999t"),
+            json!("5x"),
+            json!(1.5),
+            json!(true),
+            json!("99999999999999999999"),
+            json!(""),
+        ] {
             assert!(memory(bad.clone()).is_err(), "{bad}");
         }
         let cpu = |value: Value| read(json!({ "cpu": value })).map(|new| new.cpu);
@@ -432,8 +456,13 @@ mod tests {
         assert_eq!(environment(json!({ "A": "b=c" })), Ok(wanted.clone()));
         assert_eq!(environment(json!(["A=b=c"])), Ok(wanted));
         assert_eq!(environment(json!({ "N": 5 })).unwrap()["N"], "5");
-        for bad in [json!({ "A": ["hunter2"] }), json!(["hunter2"]), json!("hunter2"),
-                    json!({ "": "hunter2" }), json!({ "A": "hunter2\0" })] {
+        for bad in [
+            json!({ "A": ["hunter2"] }),
+            json!(["hunter2"]),
+            json!("hunter2"),
+            json!({ "": "hunter2" }),
+            json!({ "A": "hunter2\0" }),
+        ] {
             assert!(!environment(bad).unwrap_err().contains("hunter2"));
         }
     }

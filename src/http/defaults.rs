@@ -46,8 +46,9 @@ pub async fn bay(state: &AppState, ctx: &Ctx) -> Result<BayView, ApiError> {
     let baymodel_id = baymodel(state, ctx).await?;
     let made = bay::make_plain(state, ctx, id, baymodel_id, NAME).await;
     settle::<BayView>(state, made).await?;
-    get::<BayView>(state, id)?
-        .ok_or_else(|| ApiError::Conflict("The default bay is being deleted; try again.".to_owned()))
+    get::<BayView>(state, id)?.ok_or_else(|| {
+        ApiError::Conflict("The default bay is being deleted; try again.".to_owned())
+    })
 }
 
 /// Waits until the views show what was made, by us or by another request at the same time.

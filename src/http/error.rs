@@ -118,17 +118,6 @@ impl ApiError {
         }
     }
 
-    /// A refusal that the 2015 API tells as 400.
-    #[must_use]
-    pub fn conflict_as_bad_request(self) -> Self {
-        match self {
-            Self::Command(CommandError::Refused(Refusal::Conflict { reason })) => {
-                Self::BadRequest(reason)
-            }
-            other => other,
-        }
-    }
-
     /// The HTTP status; the only place that chooses one for a refusal.
     pub fn status(&self) -> StatusCode {
         match self {
@@ -200,7 +189,7 @@ const fn command_status(error: &CommandError) -> StatusCode {
     match error {
         CommandError::Refused(refusal) => match refusal {
             Refusal::NotFound { .. } => StatusCode::NOT_FOUND,
-            Refusal::Invalid { .. } => StatusCode::BAD_REQUEST,
+            Refusal::Invalid { .. } | Refusal::NotAllowed { .. } => StatusCode::BAD_REQUEST,
             Refusal::IllegalTransition { .. }
             | Refusal::AlreadyExists { .. }
             | Refusal::Conflict { .. } => StatusCode::CONFLICT,
@@ -237,6 +226,7 @@ const fn command_code(error: &CommandError) -> &'static str {
             Refusal::Invalid { .. } => "bad-field",
             Refusal::IllegalTransition { .. } => "illegal-transition",
             Refusal::AlreadyExists { .. } => "already-exists",
+            Refusal::NotAllowed { .. } => "not-allowed",
             Refusal::Conflict { .. } => "conflict",
             Refusal::RevisionMismatch { .. } => "revision-mismatch",
             Refusal::QueueFull { .. } => "queue-full",

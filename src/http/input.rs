@@ -157,9 +157,9 @@ pub fn text(value: &Value, max: usize) -> Result<&str, String> {
 /// A whole number, also as text.
 pub fn integer(value: &Value, min: u64, max: u64) -> Result<u64, String> {
     let number = match value {
-        Value::Number(number) => {
-            number.as_i128().or_else(|| number.as_f64().filter(|n| n.fract() == 0.0).map(|n| n as i128))
-        }
+        Value::Number(number) => number
+            .as_i128()
+            .or_else(|| number.as_f64().filter(|n| n.fract() == 0.0).map(|n| n as i128)),
         Value::String(text) => text.trim().parse().ok(),
         _ => return Err(format!("Wrong type. Expected an integer, got {}.", type_name(value))),
     };
@@ -207,8 +207,17 @@ mod tests {
         assert_eq!(integer(&json!("3"), 1, 10), Ok(3));
         assert_eq!(integer(&json!(3.0), 1, 10), Ok(3));
         for bad in [
-            json!(0), json!(-1), json!("x"), json!(""), json!(3.5), json!([]), json!(true),
-            json!(11), json!(1e300), json!(u64::MAX), json!("99999999999999999999999999999999999999999"),
+            json!(0),
+            json!(-1),
+            json!("x"),
+            json!(""),
+            json!(3.5),
+            json!([]),
+            json!(true),
+            json!(11),
+            json!(1e300),
+            json!(u64::MAX),
+            json!("99999999999999999999999999999999999999999"),
         ] {
             assert!(integer(&bad, 1, 10).is_err(), "{bad}");
         }
@@ -224,7 +233,8 @@ mod tests {
     #[test]
     fn names_have_no_control_characters_and_a_length() {
         assert!(text(&json!("web 1 ü"), 255).is_ok());
-        for bad in [json!(""), json!("a\nb"), json!("\u{0}"), json!("\u{85}"), json!(5), json!({})] {
+        for bad in [json!(""), json!("a\nb"), json!("\u{0}"), json!("\u{85}"), json!(5), json!({})]
+        {
             assert!(text(&bad, 255).is_err(), "{bad}");
         }
         assert!(text(&json!("x".repeat(255)), 255).is_ok());

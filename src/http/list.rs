@@ -61,10 +61,7 @@ pub async fn page<V: Shown>(
     Ok(respond::json(StatusCode::OK, &body))
 }
 
-fn query<V: Shown>(
-    call: &Call,
-    mut filters: Vec<(String, String)>,
-) -> Result<ListQuery, ApiError> {
+fn query<V: Shown>(call: &Call, mut filters: Vec<(String, String)>) -> Result<ListQuery, ApiError> {
     filters.extend(call.arguments(V::FIELDS));
     let limit = match call.argument("limit") {
         None => MAX_LIMIT,

@@ -26,6 +26,7 @@ mod metrics;
 mod node;
 pub mod openapi;
 mod patch;
+mod read;
 mod request;
 mod respond;
 mod routes;

@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn what_is_possible() {
-        let set = |value: Value| json!([{ "op": "replace", "path": "/node_count", "value": value }]);
+        let set =
+            |value: Value| json!([{ "op": "replace", "path": "/node_count", "value": value }]);
         assert_eq!(apply(set(json!(4))), one("node_count", "4"));
         assert_eq!(apply(set(json!("4"))), one("node_count", "4"));
         assert_eq!(apply(set(json!(1))), Ok(vec![]));
@@ -183,24 +184,42 @@ mod tests {
     #[test]
     fn what_is_not_in_the_words_of_2015() {
         let cases = [
-            (json!([{ "op": "replace", "path": "/uuid", "value": "x" }]),
-             "'/uuid' is an internal attribute and can not be updated"),
-            (json!([{ "op": "replace", "path": "/api_address", "value": "x" }]),
-             "'/api_address' is an internal attribute and can not be updated"),
-            (json!([{ "op": "remove", "path": "/baymodel_id" }]),
-             "'/baymodel_id' is a mandatory attribute and can not be removed"),
-            (json!([{ "op": "replace", "path": "/node_count", "value": 0 }]),
-             "'add' and 'replace' operations needs value"),
-            (json!([{ "op": "add", "path": "/name" }]),
-             "'add' and 'replace' operations needs value"),
-            (json!([{ "op": "add", "path": "/bogus", "value": "x" }]),
-             "Adding a new attribute (/bogus) to the root of  the resource is not allowed"),
-            (json!([{ "op": "replace", "path": "/bogus", "value": "x" }]), "Couldn't apply patch '"),
+            (
+                json!([{ "op": "replace", "path": "/uuid", "value": "x" }]),
+                "'/uuid' is an internal attribute and can not be updated",
+            ),
+            (
+                json!([{ "op": "replace", "path": "/api_address", "value": "x" }]),
+                "'/api_address' is an internal attribute and can not be updated",
+            ),
+            (
+                json!([{ "op": "remove", "path": "/baymodel_id" }]),
+                "'/baymodel_id' is a mandatory attribute and can not be removed",
+            ),
+            (
+                json!([{ "op": "replace", "path": "/node_count", "value": 0 }]),
+                "'add' and 'replace' operations needs value",
+            ),
+            (
+                json!([{ "op": "add", "path": "/name" }]),
+                "'add' and 'replace' operations needs value",
+            ),
+            (
+                json!([{ "op": "add", "path": "/bogus", "value": "x" }]),
+                "Adding a new attribute (/bogus) to the root of  the resource is not allowed",
+            ),
+            (
+                json!([{ "op": "replace", "path": "/bogus", "value": "x" }]),
+                "Couldn't apply patch '",
+            ),
             (json!([{ "op": "remove", "path": "/bogus" }]), "Couldn't apply patch '"),
             (json!([{ "op": "add", "path": "/name/x", "value": "x" }]), "Couldn't apply patch '"),
             (json!([{ "op": "replace", "path": "/node_count", "value": "x" }]), "node_count"),
             (json!([{ "op": "replace", "path": "/node_count", "value": -1 }]), "node_count"),
-            (json!([{ "op": "test", "path": "/name", "value": "x" }]), "Use add, replace or remove"),
+            (
+                json!([{ "op": "test", "path": "/name", "value": "x" }]),
+                "Use add, replace or remove",
+            ),
             (json!([{ "op": "replace", "path": "name", "value": "x" }]), "Use /attribute"),
             (json!([{ "op": "replace", "path": "/a b", "value": "x" }]), "Use /attribute"),
             (json!([{ "op": 5, "path": "/name" }]), "needs an op and a path"),

@@ -85,12 +85,7 @@ impl At {
     }
 }
 
-async fn as_of<V: View>(
-    state: &AppState,
-    call: &Call,
-    ident: &str,
-    at: At,
-) -> Result<V, ApiError> {
+async fn as_of<V: View>(state: &AppState, call: &Call, ident: &str, at: At) -> Result<V, ApiError> {
     let stream = stream::<V>(state, call, ident).await?;
     let log = state.log.clone();
     let fold = move || {
@@ -105,11 +100,7 @@ async fn as_of<V: View>(
 }
 
 /// The position that a moment means; none where the stream never had that revision.
-fn position(
-    log: &dyn EventLog,
-    stream: StreamId,
-    at: At,
-) -> Result<Option<Position>, ReadError> {
+fn position(log: &dyn EventLog, stream: StreamId, at: At) -> Result<Option<Position>, ReadError> {
     match at {
         At::Position(position) => Ok(Some(position)),
         At::Revision(revision) => {

@@ -88,7 +88,8 @@ impl FromRequest<AppState> for Call {
             .filter(|_| parts.method != Method::GET)
             .map(|key| CommandId(format!("{project}/{key}")));
         let digest = command_id.as_ref().map(|_| digest(&parts, &body));
-        let request_id = parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
+        let request_id =
+            parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
         let ctx = Ctx {
             now: clock::now(),
             project,
@@ -99,6 +100,7 @@ impl FromRequest<AppState> for Call {
             digest,
             reason: text_header(headers, "x-magnum-reason", MAX_REASON_BYTES)?,
             causation: None,
+            service: false,
             if_match: if_match(headers)?,
         };
         let wait = wait(headers, state.config.request_wait)?;
@@ -109,8 +111,10 @@ impl FromRequest<AppState> for Call {
 impl Call {
     /// Refuses arguments that the request does not take.
     pub fn only(&self, known: &[&str]) -> Result<(), ApiError> {
-        let unknown =
-            self.query.iter().find(|(key, _)| !known.contains(&&**key) && !ALWAYS.contains(&&**key));
+        let unknown = self
+            .query
+            .iter()
+            .find(|(key, _)| !known.contains(&&**key) && !ALWAYS.contains(&&**key));
         match unknown {
             Some((key, _)) => {
                 Err(ApiError::BadRequest(format!("Unknown argument: \"{}\"", shown(key))))
@@ -167,7 +171,9 @@ impl Call {
     /// The body as JSON.
     pub fn json(&self) -> Result<Value, ApiError> {
         if self.body.is_empty() {
-            return Err(ApiError::BadRequest("The body is empty; send a JSON document.".to_owned()));
+            return Err(ApiError::BadRequest(
+                "The body is empty; send a JSON document.".to_owned(),
+            ));
         }
         let text = std::str::from_utf8(&self.body).map_err(|error| {
             let at = error.valid_up_to();
@@ -209,7 +215,8 @@ pub fn derived_uuid(text: &str) -> Uuid {
 
 /// A value as an error repeats it: short, in one line.
 pub fn shown(value: &str) -> String {
-    let mut text: String = value.chars().take(MAX_SHOWN_CHARS).flat_map(char::escape_debug).collect();
+    let mut text: String =
+        value.chars().take(MAX_SHOWN_CHARS).flat_map(char::escape_debug).collect();
     if value.chars().nth(MAX_SHOWN_CHARS).is_some() {
         text.push('…');
     }

@@ -45,7 +45,7 @@ pub struct BayView {
 impl View for BayView {
     const KIND: Kind = Kind::Bay;
     const FIELDS: &'static [&'static str] =
-        &["uuid", "name", "status", "node_count", "baymodel_id"];
+        &["uuid", "name", "status", "node_count", "baymodel_id", "node_uuid"];
     const NUMBERS: &'static [&'static str] = &["node_count"];
 
     fn head(&self) -> &Head {
@@ -59,6 +59,7 @@ impl View for BayView {
             "status" => Some(self.status.clone()),
             "node_count" => Some(self.node_count.to_string()),
             "baymodel_id" => Some(self.baymodel_id.to_string()),
+            "node_uuid" => Some(self.node_uuid.to_string()),
             _ => None,
         }
     }
