@@ -16,6 +16,7 @@ mod client;
 mod container;
 mod crash;
 mod decisions;
+mod entity;
 mod faults;
 mod harness;
 mod log;
