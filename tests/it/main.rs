@@ -23,5 +23,6 @@ mod log;
 mod node;
 mod openapi;
 mod projections;
+mod requests;
 mod stream;
 mod tour;
