@@ -1,0 +1,118 @@
+//! The end of the last segment: torn by a power cut, or damaged.
+//!
+//! The writer syncs every write before it begins the next, and each record says where its write
+//! began (its *group*). So a bad record is torn only if every valid record after it belongs to a
+//! write that began at or before it; one whose write began later proves that the bad one was
+//! durable once, and that is damage. Not here: repair that loses something (`magnum log repair`).
+
+use super::disk::write_all;
+use super::fault::Fault;
+use super::file::Segment;
+use super::record::{ALIGNMENT, Location, Record};
+use super::recover::End;
+use super::walk::Walk;
+use crate::ids::Position;
+
+/// Bytes that are looked at or zeroed at once.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Where reading the last segment ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Tail {
+    /// After the last whole append.
+    pub whole: End,
+    /// Where no valid record follows.
+    pub bad: Location,
+    /// The last valid record, of an append that may not be whole.
+    pub walk: Walk,
+}
+
+impl Tail {
+    /// The position of the record that is not there.
+    pub const fn bad_position(&self) -> u64 {
+        self.walk.position.next().get()
+    }
+}
+
+/// Cuts a torn tail, durably; a clean one stays as it is.
+///
+/// `known` is a position that was durable once, as the index says.
+///
+/// # Errors
+/// When something is damaged that was durable.
+pub fn settle(segment: &Segment, tail: Tail, known: Option<Position>) -> Result<End, Fault> {
+    let dirty = last_byte(segment, tail.bad.offset)?;
+    if dirty.is_none() && tail.walk.is_whole() {
+        return Ok(tail.whole);
+    }
+    let bad = u64::from(tail.bad.offset);
+    let end = dirty.unwrap_or(bad);
+    if let Some(after) = proof(segment, bad, end)? {
+        let what = format!("there is no valid record, and a valid one follows at offset {after}");
+        return Err(segment.damaged(bad, tail.bad_position(), &what));
+    }
+    if let Some(known) = known.filter(|known| *known > tail.whole.walk.position) {
+        let what = format!("there is no valid record, and the index knows events up to {known}");
+        return Err(segment.damaged(bad, tail.bad_position(), &what));
+    }
+    let cut = u64::from(tail.whole.next.offset);
+    tracing::warn!(
+        segment = segment.header.number,
+        offset = cut,
+        bytes = end.saturating_sub(cut),
+        position = tail.whole.walk.position.next().get(),
+        "the end of the log was torn and never acknowledged; it is cut"
+    );
+    zero(segment, cut, end)?;
+    Ok(tail.whole)
+}
+
+/// The offset behind the last byte from an offset on that is not zero.
+fn last_byte(segment: &Segment, from: u32) -> Result<Option<u64>, Fault> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    let mut offset = u64::from(from);
+    let mut last = None;
+    loop {
+        let read = segment.file.read_at(&mut chunk, offset)?;
+        let bytes = chunk.get(..read).unwrap_or_default();
+        if let Some(index) = bytes.iter().rposition(|byte| *byte != 0) {
+            last = Some(offset + index as u64 + 1);
+        }
+        offset += read as u64;
+        if read < CHUNK_BYTES {
+            return Ok(last);
+        }
+    }
+}
+
+/// The offset of a valid record that proves the one at `bad` was durable once.
+fn proof(segment: &Segment, bad: u64, end: u64) -> Result<Option<u64>, Fault> {
+    let mut bytes = vec![0; usize::try_from(end - bad).unwrap_or(usize::MAX)];
+    let read = segment.file.read_at(&mut bytes, bad)?;
+    bytes.truncate(read);
+    let mut offset = bad + ALIGNMENT;
+    while offset < end {
+        let rest = bytes.get((offset - bad) as usize..).unwrap_or_default();
+        // The form first: the checksum of everything that happens to begin with a length would
+        // take for ever.
+        let formed = Record::parse_unchecked(rest);
+        if formed.is_some_and(|record| u64::from(record.frame.group) > bad)
+            && Record::parse(rest, segment.salt, offset as u32).is_some()
+        {
+            return Ok(Some(offset));
+        }
+        offset += ALIGNMENT;
+    }
+    Ok(None)
+}
+
+fn zero(segment: &Segment, from: u64, to: u64) -> Result<(), Fault> {
+    let zeros = vec![0; CHUNK_BYTES];
+    let mut offset = from;
+    while offset < to {
+        let bytes = usize::try_from(to - offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+        write_all(segment.file.as_ref(), zeros.get(..bytes).unwrap_or_default(), offset)?;
+        offset += bytes as u64;
+    }
+    Ok(segment.file.sync()?)
+}
