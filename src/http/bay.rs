@@ -68,6 +68,14 @@ pub struct BayPage {
     next: Option<String>,
 }
 
+/// A page of bays with all fields.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BayDetails {
+    bays: Vec<Bay>,
+    /// The address of the next page, where there may be one.
+    next: Option<String>,
+}
+
 /// What a bay is made from. Numbers may be text.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct NewBay {

@@ -65,6 +65,14 @@ pub struct BaymodelPage {
     next: Option<String>,
 }
 
+/// A page of baymodels with all fields.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BaymodelDetails {
+    baymodels: Vec<Baymodel>,
+    /// The address of the next page, where there may be one.
+    next: Option<String>,
+}
+
 /// What a baymodel is made from. Numbers may be text.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct NewBaymodel {

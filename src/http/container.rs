@@ -102,6 +102,14 @@ pub struct ContainerPage {
     next: Option<String>,
 }
 
+/// A page of containers with all fields.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ContainerDetails {
+    containers: Vec<Container>,
+    /// The address of the next page, where there may be one.
+    next: Option<String>,
+}
+
 impl From<&PortMapping> for Port {
     fn from(port: &PortMapping) -> Self {
         Self {

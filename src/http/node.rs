@@ -64,6 +64,14 @@ pub struct NodePage {
     next: Option<String>,
 }
 
+/// A page of nodes with all fields.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NodeDetails {
+    nodes: Vec<Node>,
+    /// The address of the next page, where there may be one.
+    next: Option<String>,
+}
+
 /// What a node's record is made from.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct NewNode {

@@ -73,7 +73,7 @@ pub fn document() -> String {
              happened to them. Every answer has X-Magnum-Position and X-Openstack-Request-Id.",
         ))
         .build();
-    let components = ComponentsBuilder::new().schemas_from_iter(schemas).build();
+    let components = parameters().schemas_from_iter(schemas).build();
     let document =
         OpenApiBuilder::new().info(info).paths(paths).components(Some(components)).build();
     let mut text = document.to_pretty_json().unwrap_or_default();
@@ -101,15 +101,14 @@ fn operation(route: &Route, error: &str, schemas: &mut Vec<(String, RefOr<Schema
                 .content("application/json", named(error))
         });
     if route.path.contains("{ident}") {
-        operation = operation.parameter(parameter("ident", ParameterIn::Path, "A uuid or a name"));
+        operation = operation.parameter_ref(parameter_ref("ident"));
     }
     for name in route.query.split_whitespace() {
-        let meaning = ARGUMENTS.iter().find(|(known, _)| *known == name).map_or("", |(_, m)| m);
-        operation = operation.parameter(parameter(name, ParameterIn::Query, meaning));
+        operation = operation.parameter_ref(parameter_ref(name));
     }
     if changes {
-        for (name, meaning) in HEADERS {
-            operation = operation.parameter(parameter(name, ParameterIn::Header, meaning));
+        for (name, _) in HEADERS {
+            operation = operation.parameter_ref(parameter_ref(name));
         }
     }
     if let Some(body) = route.body {
@@ -127,6 +126,12 @@ fn operation(route: &Route, error: &str, schemas: &mut Vec<(String, RefOr<Schema
     } else if route.is_text {
         success = success.content("text/plain", Content::default());
     }
+    if let Some(object) = route.waits {
+        let waits = ResponseBuilder::new()
+            .description("Recorded, and not done yet: the object as it is")
+            .content("application/json", named(&object(schemas)));
+        operation = operation.response("202", waits);
+    }
     operation.response(route.status.to_string(), success).build()
 }
 
@@ -141,6 +146,27 @@ fn operation_id(route: &Route) -> String {
     };
     let words = route.path.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
     words.fold(method.to_owned(), |id, word| format!("{id}_{word}"))
+}
+
+/// All arguments and headers, each said once.
+fn parameters() -> ComponentsBuilder {
+    let ident = [("ident", "A uuid or a name; nodes have uuids only")];
+    let places = [
+        (ParameterIn::Path, ident.as_slice()),
+        (ParameterIn::Query, ARGUMENTS.as_slice()),
+        (ParameterIn::Header, HEADERS.as_slice()),
+    ];
+    let mut components = ComponentsBuilder::new();
+    for (place, known) in places {
+        for (name, meaning) in known {
+            components = components.parameter(*name, parameter(name, place.clone(), meaning));
+        }
+    }
+    components
+}
+
+fn parameter_ref(name: &str) -> Ref {
+    Ref::new(format!("#/components/parameters/{name}"))
 }
 
 fn parameter(name: &str, place: ParameterIn, meaning: &str) -> Parameter {

@@ -7,16 +7,16 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use utoipa::ToSchema;
 use utoipa::openapi::{HttpMethod, RefOr, Schema};
 
-use super::bay::{Bay, BayPage, NewBay};
-use super::baymodel::{Baymodel, BaymodelPage, NewBaymodel};
-use super::container::{Container, ContainerPage};
+use super::bay::{Bay, BayDetails, BayPage, NewBay};
+use super::baymodel::{Baymodel, BaymodelDetails, BaymodelPage, NewBaymodel};
+use super::container::{Container, ContainerDetails, ContainerPage};
 use super::container_execute::Executed;
 use super::container_logs::Logs;
 use super::container_spec::NewContainer;
 use super::discovery::Root;
 use super::events::EventPage;
 use super::health::{Health, Readiness};
-use super::node::{NewNode, Node, NodePage};
+use super::node::{NewNode, Node, NodeDetails, NodePage};
 use super::{
     AppState, bay, baymodel, container, container_action as action, container_execute,
     container_logs, discovery, events, health, metrics, node, openapi, stream,
@@ -45,7 +45,7 @@ pub fn table() -> Vec<Route> {
         get("/metrics", metrics::show, "Numbers for Prometheus").text(),
 
         get("/v1/bays", bay::list, "List bays").query(LIST).answers::<BayPage>(200),
-        get("/v1/bays/detail", bay::detail, "List bays with all fields").query(LIST),
+        get("/v1/bays/detail", bay::detail, "List bays with all fields").query(LIST).answers::<BayDetails>(200),
         get("/v1/bays/{ident}", bay::show, "Show a bay").query(ONE).answers::<Bay>(200),
         post("/v1/bays", bay::create, "Create a bay").takes::<NewBay>().answers::<Bay>(201),
         patch("/v1/bays/{ident}", bay::update, "Change a bay's node_count").answers::<Bay>(200),
@@ -53,7 +53,7 @@ pub fn table() -> Vec<Route> {
         get("/v1/bays/{ident}/history", events::history::<BayView>, "What happened to a bay").query(HISTORY).answers::<EventPage>(200),
 
         get("/v1/baymodels", baymodel::list, "List baymodels").query(LIST).answers::<BaymodelPage>(200),
-        get("/v1/baymodels/detail", baymodel::detail, "List baymodels with all fields").query(LIST),
+        get("/v1/baymodels/detail", baymodel::detail, "List baymodels with all fields").query(LIST).answers::<BaymodelDetails>(200),
         get("/v1/baymodels/{ident}", baymodel::show, "Show a baymodel").query(ONE).answers::<Baymodel>(200),
         post("/v1/baymodels", baymodel::create, "Create a baymodel").takes::<NewBaymodel>().answers::<Baymodel>(201),
         patch("/v1/baymodels/{ident}", baymodel::update, "Change a baymodel").answers::<Baymodel>(200),
@@ -61,7 +61,7 @@ pub fn table() -> Vec<Route> {
         get("/v1/baymodels/{ident}/history", events::history::<BaymodelView>, "What happened to a baymodel").query(HISTORY).answers::<EventPage>(200),
 
         get("/v1/nodes", node::list, "List nodes").query(LIST).answers::<NodePage>(200),
-        get("/v1/nodes/detail", node::detail, "List nodes with all fields").query(LIST),
+        get("/v1/nodes/detail", node::detail, "List nodes with all fields").query(LIST).answers::<NodeDetails>(200),
         get("/v1/nodes/{ident}", node::show, "Show a node").query(ONE).answers::<Node>(200),
         post("/v1/nodes", node::create, "Make a node known").takes::<NewNode>().answers::<Node>(201),
         patch("/v1/nodes/{ident}", node::update, "Change a node's record").answers::<Node>(200),
@@ -69,20 +69,20 @@ pub fn table() -> Vec<Route> {
         get("/v1/nodes/{ident}/history", events::history::<NodeView>, "What happened to a node").query(HISTORY).answers::<EventPage>(200),
 
         get("/v1/containers", container::list, "List containers").query(LIST).answers::<ContainerPage>(200),
-        get("/v1/containers/detail", container::detail, "List containers with all fields").query(LIST),
+        get("/v1/containers/detail", container::detail, "List containers with all fields").query(LIST).answers::<ContainerDetails>(200),
         get("/v1/containers/{ident}", container::show, "Show a container").query(ONE).answers::<Container>(200),
-        post("/v1/containers", container::create, "Create a container, not running").takes::<NewContainer>().answers::<Container>(201),
+        post("/v1/containers", container::create, "Create a container, not running").takes::<NewContainer>().answers::<Container>(201).waits::<Container>(),
         patch("/v1/containers/{ident}", container::update, "Change a container's record").answers::<Container>(200),
-        delete("/v1/containers/{ident}", container::delete, "Remove a container, running or not"),
+        delete("/v1/containers/{ident}", container::delete, "Remove a container, running or not").waits::<Container>(),
         get("/v1/containers/{ident}/history", events::history::<ContainerView>, "What happened to a container").query(HISTORY).answers::<EventPage>(200),
 
-        put("/v1/containers/{ident}/start", action::start, "Start a container"),
-        put("/v1/containers/{ident}/stop", action::stop, "Stop a container").query("timeout"),
-        put("/v1/containers/{ident}/reboot", action::reboot, "Stop and start a container").query("timeout"),
-        put("/v1/containers/{ident}/pause", action::pause, "Freeze a container"),
-        put("/v1/containers/{ident}/unpause", action::unpause, "Let a container go on"),
-        put("/v1/containers/{ident}/kill", action::kill, "Send a signal to a container").query("signal"),
-        put("/v1/containers/{ident}/execute", container_execute::execute, "Run a command in a container").query("command").answers::<Executed>(200),
+        put("/v1/containers/{ident}/start", action::start, "Start a container").waits::<Container>(),
+        put("/v1/containers/{ident}/stop", action::stop, "Stop a container").query("timeout").waits::<Container>(),
+        put("/v1/containers/{ident}/reboot", action::reboot, "Stop and start a container").query("timeout").waits::<Container>(),
+        put("/v1/containers/{ident}/pause", action::pause, "Freeze a container").waits::<Container>(),
+        put("/v1/containers/{ident}/unpause", action::unpause, "Let a container go on").waits::<Container>(),
+        put("/v1/containers/{ident}/kill", action::kill, "Send a signal to a container").query("signal").waits::<Container>(),
+        put("/v1/containers/{ident}/execute", container_execute::execute, "Run a command in a container").query("command").answers::<Executed>(200).waits::<Executed>(),
         get("/v1/containers/{ident}/logs", container_logs::logs, "What a container wrote").query(LOGS).answers::<Logs>(200),
 
         get("/v1/events", events::page, "The log in pages").query("after limit kind object type").answers::<EventPage>(200),
@@ -111,6 +111,8 @@ pub struct Route {
     pub status: u16,
     /// The schema of its answer.
     pub answer: Option<Register>,
+    /// The schema of its answer where it does not wait for the outcome (202).
+    pub waits: Option<Register>,
     /// Whether it answers with text that is no JSON.
     pub is_text: bool,
 }
@@ -129,6 +131,11 @@ impl Route {
     fn answers<T: ToSchema>(mut self, status: u16) -> Self {
         self.status = status;
         self.answer = Some(openapi::register::<T>);
+        self
+    }
+
+    fn waits<T: ToSchema>(mut self) -> Self {
+        self.waits = Some(openapi::register::<T>);
         self
     }
 
@@ -158,6 +165,7 @@ where
         query: "",
         body: None,
         answer: None,
+        waits: None,
         is_text: false,
     }
 }

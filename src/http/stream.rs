@@ -5,6 +5,7 @@
 //! read yet is in the log, not in memory: the next page is read when the last one was taken.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -22,10 +23,8 @@ use super::error::ApiError;
 use super::event::Event;
 use super::events::{FILTERS, Filter};
 use super::request::{Call, number};
-use std::sync::Arc;
-
-use crate::events::Recorded;
-use crate::events::log::{EventLog, ReadError};
+use crate::events::log::ReadError;
+use crate::events::subscription::{Page, Subscription};
 use crate::ids::Position;
 
 /// Events that are turned into one piece of the answer: what a reader makes the service hold.
@@ -52,8 +51,8 @@ pub async fn events(State(state): State<AppState>, request: Request) -> Result<R
         return Err(ApiError::BadRequest(words));
     }
     let reader = Reader {
-        events: Following { log: state.log.clone(), head: state.log.head(), cursor: after },
-        filter,
+        events: Subscription::new(state.log.clone(), after)
+            .filtered(Arc::new(move |event| filter.wants(event))),
         stopping: state.stopping.clone(),
         every: state.config.heartbeat,
         // One at once, so that the reader sees that it is connected, and from where.
@@ -75,8 +74,7 @@ pub async fn events(State(state): State<AppState>, request: Request) -> Result<R
 
 /// One reader's place and what it wants.
 struct Reader {
-    events: Following,
-    filter: Filter,
+    events: Subscription,
     stopping: watch::Receiver<bool>,
     every: Duration,
     beat: Instant,
@@ -85,7 +83,7 @@ struct Reader {
 
 /// What happens first.
 enum Next {
-    Page(Result<Option<Vec<Recorded>>, ReadError>),
+    Page(Result<Option<Page>, ReadError>),
     Beat,
     Stop,
 }
@@ -102,7 +100,7 @@ impl Reader {
                     page.map_or(Next::Beat, Next::Page)
                 }
             };
-            let position = self.events.cursor;
+            let position = self.events.cursor();
             match next {
                 Next::Stop | Next::Page(Ok(None)) => {
                     self.ended = true;
@@ -116,8 +114,9 @@ impl Reader {
                     return message(position, Some("error"), &why).into();
                 }
                 Next::Page(Ok(Some(page))) => {
-                    let wanted = page.iter().filter(|event| self.filter.wants(event));
-                    let text: String = wanted
+                    let text: String = page
+                        .events
+                        .iter()
                         .map(|event| message(event.position, None, &Event::from(event)))
                         .collect();
                     if !text.is_empty() {
@@ -149,23 +148,4 @@ fn message<T: Serialize>(position: Position, name: Option<&str>, data: &T) -> St
     let data = serde_json::to_string(data).unwrap_or_default();
     let _ = write!(text, "data: {data}\n\n");
     text
-}
-
-/// A place in the log.
-struct Following {
-    log: Arc<dyn EventLog>,
-    head: watch::Receiver<Position>,
-    cursor: Position,
-}
-
-impl Following {
-    async fn next_page(&mut self, limit: usize) -> Result<Option<Vec<Recorded>>, ReadError> {
-        let cursor = self.cursor;
-        if self.head.wait_for(|head| *head > cursor).await.is_err() {
-            return Ok(None);
-        }
-        let page = self.log.read(cursor, limit)?;
-        self.cursor = page.last().map_or(cursor, |event| event.position);
-        Ok(Some(page))
-    }
 }
