@@ -173,7 +173,9 @@ impl FakeEngine {
         bay_id: ObjectId,
     ) -> Result<Done, BackendError> {
         let mut state = self.lock();
-        if state.containers.values().any(|one| one.bay_id == Some(bay_id) && one.is_alive()) {
+        let whose = (Some(node_id), Some(bay_id));
+        let uses = |one: &FakeContainer| (one.node_id, one.bay_id) == whose && one.is_alive();
+        if state.containers.values().any(uses) {
             let name = labels::network_name(bay_id);
             return Err(BackendError::Failed(format!("network {name} has active endpoints")));
         }
