@@ -107,6 +107,7 @@ run) ;;
 test)
     rust_component rustfmt fmt
     rust_component clippy clippy
+    has docker-registry || packages docker-registry
     python_venv
     ;;
 *) fail "usage: scripts/install.sh [run|test]" ;;

@@ -118,8 +118,11 @@ impl Node {
         let executes = matches!(work.action, Action::ExecuteInContainer { .. });
         match error {
             BackendError::Refused(_) | BackendError::Missing(_) => WorkResult::Failed { reason },
-            BackendError::Failed(_) if executes => WorkResult::Failed { reason },
-            _ if executes => WorkResult::Unknown { reason },
+            // It did not run. Where it may have run nobody can say, and it is not run twice.
+            BackendError::Failed(_) | BackendError::Unavailable(_) if executes => {
+                WorkResult::Failed { reason }
+            }
+            BackendError::TimedOut(_) if executes => WorkResult::Unknown { reason },
             BackendError::Unavailable(_) => self.blocked(work, reason),
             BackendError::Failed(_) if work.attempt >= MAX_ATTEMPTS => {
                 WorkResult::Failed { reason: format!("{reason} ({} attempts)", work.attempt) }

@@ -1,13 +1,14 @@
 //! A container engine as a model in memory, with knobs for its faults.
 //!
-//! `engine` is the model: containers, networks, images. `process` is what commands do in it,
-//! `knobs` how it is made to fail. Here is how it answers as a [`Backend`].
+//! `engine` is the model: containers, networks, images. `process` is what commands do,
+//! `run` when, and `knobs` how it is made to fail. Here is how it answers as a [`Backend`].
 //! Not here: anything that really runs.
 
 mod container;
 mod engine;
 mod knobs;
 mod process;
+mod run;
 
 use std::sync::Arc;
 

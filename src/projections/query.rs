@@ -275,7 +275,7 @@ impl ReadModels {
     pub async fn caught_up(&self) {
         let head = self.shared.start_head;
         // The sender lives in `shared`, so this ends only when it is so.
-        let _ = self.position().wait_for(|position| *position >= head).await;
+        let _ = self.position().wait_for(|at| *at >= head && self.shared.is_open()).await;
     }
 
     /// Waits until the views are at a position (rule P5).
@@ -288,7 +288,8 @@ impl ReadModels {
         timeout: Duration,
     ) -> Result<Position, QueryError> {
         let mut at = self.position();
-        let reached = tokio::time::timeout(timeout, at.wait_for(|at| *at >= position)).await;
+        let is_there = |at: &Position| *at >= position && self.shared.is_open();
+        let reached = tokio::time::timeout(timeout, at.wait_for(is_there)).await;
         match reached {
             Ok(Ok(at)) => Ok(*at),
             _ => Err(QueryError::Behind { at: *self.shared.position.borrow(), wanted: position }),

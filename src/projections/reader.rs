@@ -3,7 +3,7 @@
 //! Not here: what is asked (`query`, `list`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use sled::Tree;
 use tokio::sync::watch;
@@ -35,6 +35,14 @@ pub(super) struct Shared {
     pub orders: watch::Sender<Orders>,
     pub broken_rows: AtomicU64,
     pub keys_read: AtomicU64,
+}
+
+impl Shared {
+    /// Whether there is something to read: not before the first look at the folder, nor while it
+    /// is opened again.
+    pub fn is_open(&self) -> bool {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
 }
 
 /// One generation as it is read.

@@ -108,6 +108,7 @@ impl<'a> Views<'a> {
         }
         let keys = self.live.keys;
         let mut live = self.shared.live.write().unwrap_or_else(PoisonError::into_inner);
+        let first = live.is_none();
         if live.as_ref().is_none_or(|live| live.keys != keys) {
             *live = Some(Live { tree: self.tree.clone(), keys });
         }
@@ -120,7 +121,7 @@ impl<'a> Views<'a> {
         self.shared.position.send_if_modified(|position| {
             let moved = *position != at;
             *position = at;
-            moved
+            moved || first
         });
     }
 

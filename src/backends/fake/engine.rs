@@ -1,20 +1,18 @@
 //! The model: what the engine has, and what it does when a backend asks.
 //!
 //! Time is what the engine was given when it was made, and goes on from there.
-//! Not here: what is done to it in tests (`knobs.rs`).
+//! Not here: its processes (`run.rs`), and what is done to it in tests (`knobs.rs`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 use super::super::docker::{labels, lifecycle};
 use super::super::{Action, BackendError, Done, RunState, Work};
-use super::container::{FakeContainer, FakeLine};
+use super::container::FakeContainer;
 use super::knobs::Fault;
-use super::process::{Program, Step};
 use crate::events::container::ContainerSpec;
 use crate::ids::{Kind, ObjectId, StreamId, Timestamp, WorkId};
 
@@ -24,10 +22,6 @@ const NOTICES_WAITING_MAX: usize = 1024;
 /// Exit code of a process that `SIGKILL` ended: 128 and the signal's number. Stopping ends like
 /// this as well, because a first process has no handler of its own for the stop signal.
 const KILLED: i64 = 137;
-
-/// Delay before the engine starts an ended container again, doubled each time up to a minute.
-const RESTART_DELAY: Duration = Duration::from_millis(100);
-const RESTART_DOUBLINGS_MAX: u32 = 9;
 
 /// Images under this are in no registry.
 const ABSENT_IMAGES: &str = "missing/";
@@ -41,7 +35,7 @@ pub struct FakeEngine {
     state: Mutex<State>,
     began: (Timestamp, Instant),
     /// Counts changes; wakes whoever follows output.
-    changes: watch::Sender<u64>,
+    pub(super) changes: watch::Sender<u64>,
     /// Lets hanging work go on.
     pub(super) releases: Semaphore,
 }
@@ -49,7 +43,7 @@ pub struct FakeEngine {
 /// What the engine has.
 #[derive(Debug)]
 pub(super) struct State {
-    containers: BTreeMap<String, FakeContainer>,
+    pub(super) containers: BTreeMap<String, FakeContainer>,
     /// By node and bay, with their ids.
     networks: BTreeMap<(ObjectId, ObjectId), String>,
     images: BTreeSet<String>,
@@ -94,7 +88,7 @@ impl FakeEngine {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         let (began, clock) = self.began;
         Timestamp(began.0 + i64::try_from(clock.elapsed().as_micros()).unwrap_or(i64::MAX))
     }
@@ -173,7 +167,9 @@ impl FakeEngine {
         bay_id: ObjectId,
     ) -> Result<Done, BackendError> {
         let mut state = self.lock();
-        if state.containers.values().any(|one| one.bay_id == Some(bay_id) && one.is_alive()) {
+        let whose = (Some(node_id), Some(bay_id));
+        let uses = |one: &FakeContainer| (one.node_id, one.bay_id) == whose && one.is_alive();
+        if state.containers.values().any(uses) {
             let name = labels::network_name(bay_id);
             return Err(BackendError::Failed(format!("network {name} has active endpoints")));
         }
@@ -257,96 +253,6 @@ impl FakeEngine {
         }
         self.lock().effects.push((work.id, work.action.name()));
         Ok(found.spec.environment)
-    }
-
-    /// Starts a container's process.
-    pub(super) fn start(self: &Arc<Self>, id: &str) -> Result<(), BackendError> {
-        let Some(container) = self.lock().containers.get(id).cloned() else { return Ok(()) };
-        let spec = &container.spec;
-        let program = Program::of(&spec.command, &spec.environment).ok_or_else(|| {
-            BackendError::Refused("executable file not found in $PATH".to_owned())
-        })?;
-        let now = self.now();
-        self.alter(id, |one| one.started(now));
-        tokio::spawn(Arc::clone(self).run(id.to_owned(), container.runs + 1, program));
-        Ok(())
-    }
-
-    /// What a process does until it ends, or the container runs another.
-    async fn run(self: Arc<Self>, id: String, run: u64, program: Program) {
-        for step in program.steps {
-            match step {
-                Step::Wait(time) => tokio::time::sleep(time).await,
-                Step::Write(stream, text) => {
-                    let line = FakeLine { at: self.now(), stream, text };
-                    let mut state = self.lock();
-                    let container = state.containers.get_mut(&id);
-                    let Some(container) = container.filter(|one| one.runs == run) else { return };
-                    container.lines.push(line);
-                }
-            }
-            self.changes.send_modify(|count| *count += 1);
-        }
-        let Some(code) = program.exit_code else { return };
-        let mut changes = self.changes.subscribe();
-        loop {
-            let container = self.lock().containers.get(&id).filter(|one| one.runs == run).cloned();
-            match container.map(|one| one.state) {
-                Some(RunState::Running) => return self.end_by_itself(&id, code, false),
-                // A frozen process ends when it is let go.
-                Some(RunState::Paused) => drop(changes.changed().await),
-                _ => return,
-            }
-        }
-    }
-
-    /// Ends a container's process, for good.
-    pub(super) fn end(&self, id: &str, exit_code: i64, oom_killed: bool) {
-        let now = self.now();
-        self.alter(id, |one| one.ended(exit_code, oom_killed, now));
-    }
-
-    /// A container's process ends though nobody asked for that: its restart policy holds.
-    pub(super) fn end_by_itself(self: &Arc<Self>, id: &str, exit_code: i64, oom_killed: bool) {
-        self.end(id, exit_code, oom_killed);
-        let Some(container) = self.lock().containers.get(id).cloned() else { return };
-        if !container.restarts_after(exit_code) {
-            return;
-        }
-        self.alter(id, |one| one.state = RunState::Restarting);
-        let doublings = container.restarts.min(RESTART_DOUBLINGS_MAX);
-        let (engine, id) = (Arc::clone(self), id.to_owned());
-        tokio::spawn(async move {
-            tokio::time::sleep(RESTART_DELAY * 2_u32.pow(doublings)).await;
-            let waiting = engine.lock().containers.get(&id).cloned();
-            if waiting
-                .is_some_and(|one| one.runs == container.runs && one.state == RunState::Restarting)
-            {
-                drop(engine.start(&id));
-                engine.alter(&id, |one| one.restarts = container.restarts + 1);
-            }
-        });
-    }
-
-    /// A line of a container's output; waits for it where it is followed. None at the end.
-    pub(super) async fn line(
-        &self,
-        id: &str,
-        number: usize,
-        follow: bool,
-    ) -> Result<Option<FakeLine>, BackendError> {
-        let mut changes = self.changes.subscribe();
-        loop {
-            self.answers()?;
-            let (line, more) = match self.lock().containers.get(id) {
-                Some(container) => (container.lines.get(number).cloned(), container.is_alive()),
-                None => return Ok(None),
-            };
-            if line.is_some() || !(follow && more) {
-                return Ok(line);
-            }
-            drop(changes.changed().await);
-        }
     }
 
     /// Changes a container, and says so.
