@@ -180,7 +180,7 @@ fn segment(data: &Path) -> PathBuf {
 fn f48_a_damaged_log_is_refused_and_never_skipped() {
     let mut server = Server::start(Options::fake());
     for turn in 0..20 {
-        let body = json!({"name": format!("m{turn}"), "coe": "docker", "image_id": "i"});
+        let body = json!({"name": format!("m{turn}"), "coe": "docker", "image_id": "i", "keypair_id": "k"});
         server.post("/v1/baymodels", &body).expect(201);
     }
     assert!(server.stop().success());
@@ -287,7 +287,8 @@ fn f48_a_full_disk_refuses_changes_and_recovers() {
     let data = disk.0.path().join("data");
     let options = Options::fake().data(&data).arg("--segment-size").arg("1MiB");
     let server = Server::start(options.arg("--reserve").arg("1MiB"));
-    let body = |name: &str| json!({"name": name, "coe": "docker", "image_id": "i"});
+    let body =
+        |name: &str| json!({"name": name, "coe": "docker", "image_id": "i", "keypair_id": "k"});
     server.post("/v1/baymodels", &body("before")).expect(201);
     let ballast = disk.fill();
     wait_until("a refusal", PATIENCE, || server.post("/v1/baymodels", &body("full")).status == 507);
