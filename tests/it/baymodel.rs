@@ -83,8 +83,7 @@ fn a_name_that_two_have_means_neither() {
     for _ in 0..2 {
         server.post("/v1/baymodels", &baymodel("twin")).expect(201);
     }
-    let words =
-        "Multiple baymodels exist with same name. Please use the baymodel uuid instead.";
+    let words = "Multiple baymodels exist with same name. Please use the baymodel uuid instead.";
     assert_eq!(refused(&server.get("/v1/baymodels/twin"), 409), words);
     assert_eq!(refused(&server.delete("/v1/baymodels/twin"), 409), words);
 }
@@ -131,9 +130,7 @@ fn lists_page_sort_and_filter() {
     assert_eq!(walk(&format!("/v1/baymodels?marker={marker}")), ["ed"]);
     let page = server.get("/v1/baymodels?limit=1&sort_key=name").expect(200);
     let marker = page["baymodels"][0]["uuid"].as_str().unwrap();
-    let next = format!(
-        "{}/v1/baymodels?sort_key=name&sort_dir=asc&limit=1&marker={marker}",
-        server.url()
-    );
+    let next =
+        format!("{}/v1/baymodels?sort_key=name&sort_dir=asc&limit=1&marker={marker}", server.url());
     assert_eq!(page["next"], next);
 }

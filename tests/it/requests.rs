@@ -40,7 +40,7 @@ pub fn head(server: &Http) -> u64 {
 }
 
 /// Sends bytes as they are; the status, and everything that came back.
-fn raw(server: &Http, request: &[u8]) -> (u16, String) {
+fn raw(server: &Server, request: &[u8]) -> (u16, String) {
     let address = server.url().strip_prefix("http://").unwrap().to_owned();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request).unwrap();
@@ -51,7 +51,7 @@ fn raw(server: &Http, request: &[u8]) -> (u16, String) {
 }
 
 /// A request with a body of any bytes.
-fn post(server: &Http, path: &str, body: &[u8]) -> (u16, String) {
+fn post(server: &Server, path: &str, body: &[u8]) -> (u16, String) {
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()
@@ -163,8 +163,7 @@ fn every_answer_says_its_request_and_its_position() {
     let id = format!("req-{NOBODY}");
     for (given, same) in [(id.as_str(), true), ("req-x", false), ("x", false)] {
         for path in ["/v1/bays", "/v1/bays/x", "/nowhere"] {
-            let answer =
-                server.send(Method::GET, path, &[("x-openstack-request-id", given)], None);
+            let answer = server.send(Method::GET, path, &[("x-openstack-request-id", given)], None);
             let told = answer.header("x-openstack-request-id");
             assert_eq!(told == given, same, "{told}");
             assert!(told.starts_with("req-"));
@@ -191,9 +190,8 @@ fn a_read_waits_for_the_position_it_asks_for() {
 fn an_idempotency_key_makes_a_request_count_once() {
     let server = Server::start(Options::fake());
     let key = [("idempotency-key", "k1")];
-    let create = |name: &str| {
-        server.send(Method::POST, "/v1/baymodels", &key, Some(&baymodel(name)))
-    };
+    let create =
+        |name: &str| server.send(Method::POST, "/v1/baymodels", &key, Some(&baymodel(name)));
     let (first, again) = (create("a"), create("a"));
     assert_eq!(first.header("etag"), again.header("etag"));
     let uuid = first.expect(201)["uuid"].as_str().unwrap().to_owned();
@@ -241,7 +239,8 @@ fn the_reason_of_a_change_is_recorded() {
     let uuid = server.send(Method::POST, "/v1/baymodels", &reason, Some(&baymodel("a")));
     let id = uuid.header("x-openstack-request-id").to_owned();
     let uuid = uuid.expect(201)["uuid"].as_str().unwrap().to_owned();
-    let event = server.get(&format!("/v1/baymodels/{uuid}/history")).expect(200)["events"][0].take();
+    let event =
+        server.get(&format!("/v1/baymodels/{uuid}/history")).expect(200)["events"][0].take();
     assert_eq!(event["reason"], "because I can");
     assert_eq!(event["request_id"], id);
     assert_eq!(event["type"], "baymodel.created");
@@ -266,8 +265,18 @@ fn no_bad_field_gets_through() {
     server.post("/v1/baymodels", &baymodel("bm")).expect(201);
     let before = head(&server);
     let long = "x".repeat(256);
-    let names = ["uuid", "name", "coe", "image_id", "keypair_id", "flavor_id", "dns_nameserver",
-        "apiserver_port", "docker_volume_size", "ssh_authorized_key"];
+    let names = [
+        "uuid",
+        "name",
+        "coe",
+        "image_id",
+        "keypair_id",
+        "flavor_id",
+        "dns_nameserver",
+        "apiserver_port",
+        "docker_volume_size",
+        "ssh_authorized_key",
+    ];
     let bad = [json!([]), json!({}), json!(true), json!(""), json!("a\nb"), json!("a\u{0}b")];
     let mut cases = Vec::new();
     for field in names {
@@ -346,7 +355,8 @@ fn no_bad_field_gets_through() {
         body[field] = value.clone();
         let answer = server.post(&format!("/v1/{collection}"), &body);
         let words = refused(&answer, 400);
-        let told = answer.json["errors"][0]["field"] == field || words.contains("could not be found");
+        let told =
+            answer.json["errors"][0]["field"] == field || words.contains("could not be found");
         assert!(told, "{collection} {field} {value}: {words}");
     }
     assert_eq!(head(&server), before, "something was recorded");
@@ -360,7 +370,10 @@ fn no_bad_argument_gets_through() {
         ("/v1/bays?limit=0", "Limit must be positive"),
         ("/v1/bays?limit=-1", "Limit must be positive"),
         ("/v1/bays?limit=x", "limit"),
-        ("/v1/bays?sort_dir=up", "Invalid sort direction: up. Acceptable values are 'asc' or 'desc'"),
+        (
+            "/v1/bays?sort_dir=up",
+            "Invalid sort direction: up. Acceptable values are 'asc' or 'desc'",
+        ),
         ("/v1/bays?sort_key=bogus", "sort_key"),
         ("/v1/bays?marker=b", "Expected a uuid but received b."),
         ("/v1/bays?bogus=1", "Unknown argument: \"bogus\""),
@@ -394,7 +407,9 @@ fn no_bad_argument_gets_through() {
         assert!(told.contains(words), "{path}: {told}");
     }
     for collection in ["bays", "baymodels", "nodes", "containers"] {
-        for path in [format!("/v1/{collection}/{NOBODY}"), format!("/v1/{collection}?marker={NOBODY}")] {
+        for path in
+            [format!("/v1/{collection}/{NOBODY}"), format!("/v1/{collection}?marker={NOBODY}")]
+        {
             assert!(refused(&server.get(&path), 404).contains(NOBODY), "{path}");
         }
         let path = format!("/v1/{collection}/{NOBODY}");
