@@ -9,7 +9,7 @@ use crate::harness::{Http, Options, PATIENCE, Server, wait_until};
 use crate::requests::refused;
 
 /// An image that the model does not have and cannot get.
-const ABSENT: &str = "absent/none";
+const ABSENT: &str = "missing/none";
 
 /// Makes a container; its uuid.
 fn create(server: &Http, body: Value) -> String {

@@ -40,7 +40,7 @@ pub fn head(server: &Http) -> u64 {
 }
 
 /// Sends bytes as they are; the status, and everything that came back.
-fn raw(server: &Http, request: &[u8]) -> (u16, String) {
+fn raw(server: &Server, request: &[u8]) -> (u16, String) {
     let address = server.url().strip_prefix("http://").unwrap().to_owned();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request).unwrap();
@@ -51,7 +51,7 @@ fn raw(server: &Http, request: &[u8]) -> (u16, String) {
 }
 
 /// A request with a body of any bytes.
-fn post(server: &Http, path: &str, body: &[u8]) -> (u16, String) {
+fn post(server: &Server, path: &str, body: &[u8]) -> (u16, String) {
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
         body.len()

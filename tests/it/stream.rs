@@ -6,7 +6,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Http, Options, PATIENCE, Server, wait_for};
+use crate::harness::{Options, PATIENCE, Server, wait_for};
 use crate::requests::{baymodel, head, refused};
 
 /// One message of a stream.
@@ -23,7 +23,7 @@ struct Stream {
 }
 
 impl Stream {
-    fn open(server: &Http, path: &str, headers: &str) -> Self {
+    fn open(server: &Server, path: &str, headers: &str) -> Self {
         let address = server.url().strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
