@@ -62,7 +62,7 @@ pub enum ApiError {
     Command(#[from] CommandError),
     /// The node does not do what was asked.
     #[error(transparent)]
-    Backend(#[from] BackendError),
+    Engine(#[from] BackendError),
     /// Work ended with a refusal; the backend's words.
     #[error("{0}")]
     WorkFailed(String),
@@ -128,7 +128,7 @@ impl ApiError {
             Self::TooLarge(_) | Self::TooMuchOutput(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Command(error) => command_status(error),
-            Self::Backend(error) => backend_status(error),
+            Self::Engine(error) => backend_status(error),
             Self::WorkUnknown(_) => StatusCode::BAD_GATEWAY,
             Self::Behind { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::LowSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
@@ -150,7 +150,7 @@ impl ApiError {
             Self::TooMuchOutput(_) => "too-much-output",
             Self::Slow => "body-too-slow",
             Self::Command(error) => command_code(error),
-            Self::Backend(_) => "backend",
+            Self::Engine(_) => "engine",
             Self::WorkFailed(_) => "work-failed",
             Self::WorkUnknown(_) => "work-unknown",
             Self::Behind { .. } => "behind",
