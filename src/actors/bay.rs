@@ -11,7 +11,7 @@ use crate::backends::{Action, Outcome, Work, WorkResult};
 use crate::bus::{Ctx, Refusal};
 use crate::events::bay::{
     BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1,
-    BayEvent as Event,
+    BayEvent as Event, BayPlan,
 };
 use crate::events::work::{FieldChange, UpdatedV1, WorkFailedV1, WorkUnknownV1};
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId, WorkId};
@@ -22,20 +22,8 @@ use crate::ids::{Kind, ObjectId, ProjectId, StreamId, WorkId};
 pub enum BayCommand {
     /// Make it.
     Create {
-        /// Its name; not unique.
-        name: Option<String>,
-        /// What it is made from.
-        baymodel_id: ObjectId,
-        /// How many nodes were asked for.
-        node_count: u32,
-        /// Where a swarm finds itself.
-        discovery_url: Option<String>,
-        /// Minutes until creation counts as failed; 0: no limit.
-        create_timeout_min: u32,
-        /// The `type` of the 2014 API.
-        bay_type: Option<String>,
-        /// The `image_id` of the 2014 API.
-        image_id: Option<String>,
+        /// What it is to be.
+        plan: BayPlan,
         /// The nodes there are.
         nodes: Vec<NodeFacts>,
     },
@@ -118,9 +106,12 @@ impl Entity for Bay {
     fn decide(state: &BayState, command: BayCommand, _ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
         use Status::{Absent, CreateComplete, DeleteInProgress, Deleted, UpdateComplete};
         Ok(match (state.status, command) {
-            (Absent | Deleted, command @ BayCommand::Create { .. }) => vec![create(command)?],
-            (_, BayCommand::Create { .. }) => {
+            (status, BayCommand::Create { .. }) if !matches!(status, Absent | Deleted) => {
                 return Err(Refusal::AlreadyExists { kind: "bay".to_owned(), id: state.id });
+            }
+            (_, BayCommand::Create { plan, nodes }) => {
+                let placement = placement::place(&nodes)?;
+                vec![Event::CreateRequested(BayCreateRequestedV1 { plan, placement })]
             }
             (_, BayCommand::Outcome(outcome)) => settle(state, &outcome),
             (Absent | Deleted, _) => {
@@ -192,32 +183,6 @@ impl Entity for Bay {
     fn project(state: &BayState) -> Option<&ProjectId> {
         state.project.as_ref()
     }
-}
-
-fn create(command: BayCommand) -> Result<Event, Refusal> {
-    let BayCommand::Create {
-        name,
-        baymodel_id,
-        node_count,
-        discovery_url,
-        create_timeout_min,
-        bay_type,
-        image_id,
-        nodes,
-    } = command
-    else {
-        return Err(Refusal::Conflict { reason: "not a create".to_owned() });
-    };
-    Ok(Event::CreateRequested(BayCreateRequestedV1 {
-        name,
-        baymodel_id,
-        node_count,
-        discovery_url,
-        create_timeout_min,
-        bay_type,
-        image_id,
-        placement: placement::place(&nodes)?,
-    }))
 }
 
 /// Only the number of nodes can change, as in the 2015 API.

@@ -172,10 +172,19 @@ impl Entity for Container {
         _ctx: &Ctx,
     ) -> Result<Vec<Event>, Refusal> {
         match command {
-            ContainerCommand::Create { .. } => create(state, command).map(|event| vec![event]),
+            ContainerCommand::Create { .. } if state.status != Status::Absent => {
+                Err(Refusal::AlreadyExists { kind: "container".to_owned(), id: state.id })
+            }
+            ContainerCommand::Create { name, desc, spec, bay_id, node_id, host } => {
+                let placement = placement::with_bay(node_id, host);
+                let asked = CreateRequestedV1 { name, desc, spec, bay_id, placement };
+                Ok(vec![Event::CreateRequested(asked)])
+            }
             ContainerCommand::Outcome(outcome) => Ok(settle(state, &outcome)),
             ContainerCommand::Observe(observed) => Ok(drift::observe(state, observed.as_ref())),
-            _ if matches!(state.status, Status::Absent | Status::Deleted) => Err(state.not_found()),
+            _ if matches!(state.status, Status::Absent | Status::Deleted) => {
+                Err(Refusal::NotFound { kind: "Container".to_owned(), id: state.id })
+            }
             ContainerCommand::Update { changes } if changes.is_empty() => Ok(vec![]),
             ContainerCommand::Update { changes } => Ok(vec![Event::Updated(UpdatedV1 { changes })]),
             ContainerCommand::Delete => Ok(delete(state)),
@@ -264,17 +273,6 @@ impl Entity for Container {
     fn project(state: &ContainerState) -> Option<&ProjectId> {
         state.project.as_ref()
     }
-}
-
-fn create(state: &ContainerState, command: ContainerCommand) -> Result<Event, Refusal> {
-    let ContainerCommand::Create { name, desc, spec, bay_id, node_id, host } = command else {
-        return Err(Refusal::Conflict { reason: "not a create".to_owned() });
-    };
-    if state.status != Status::Absent {
-        return Err(Refusal::AlreadyExists { kind: "container".to_owned(), id: state.id });
-    }
-    let placement = placement::with_bay(node_id, host);
-    Ok(Event::CreateRequested(CreateRequestedV1 { name, desc, spec, bay_id, placement }))
 }
 
 /// The one table of actions (rule E4): by the status that will be when it is their turn.

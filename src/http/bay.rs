@@ -17,6 +17,7 @@ use super::respond::{Link, Shown, Task};
 use super::{AppState, defaults, read};
 use crate::actors::bay::BayCommand;
 use crate::bus::{CommandReply, Ctx};
+use crate::events::bay::BayPlan;
 use crate::ids::{Kind, ObjectId, StreamId, Timestamp};
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
@@ -219,7 +220,7 @@ async fn make(
     baymodel_id: ObjectId,
     new: NewBay,
 ) -> Result<CommandReply, ApiError> {
-    let command = BayCommand::Create {
+    let plan = BayPlan {
         name: new.name,
         baymodel_id,
         node_count: new.node_count.unwrap_or(1),
@@ -227,8 +228,8 @@ async fn make(
         create_timeout_min: new.bay_create_timeout.unwrap_or(0),
         bay_type: new.r#type,
         image_id: new.image_id,
-        nodes: super::node::facts(state, &ctx.project)?,
     };
+    let command = BayCommand::Create { plan, nodes: super::node::facts(state, &ctx.project)? };
     command::send(state, ctx, StreamId::new(Kind::Bay, id), &command).await
 }
 

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use magnum::events::bay::{BayCreateRequestedV1, BayEvent};
+use magnum::events::bay::{BayCreateRequestedV1, BayEvent, BayPlan};
 use magnum::events::container::*;
 use magnum::events::log::*;
 use magnum::events::node::{NodeCreatedV1, NodeEvent};
@@ -341,7 +341,7 @@ fn take(log: &VecLog, step: &Step) {
 }
 
 fn bay(name: &str, node_count: u32) -> BayEvent {
-    BayEvent::CreateRequested(BayCreateRequestedV1 {
+    let plan = BayPlan {
         name: Some(name.to_owned()),
         baymodel_id: object(500),
         node_count,
@@ -349,8 +349,9 @@ fn bay(name: &str, node_count: u32) -> BayEvent {
         create_timeout_min: 0,
         bay_type: None,
         image_id: None,
-        placement: Placement { node_id: object(900), verdicts: Vec::new() },
-    })
+    };
+    let placement = Placement { node_id: object(900), verdicts: Vec::new() };
+    BayEvent::CreateRequested(BayCreateRequestedV1 { plan, placement })
 }
 
 /// Every order in both directions, with no filter, one and two.
