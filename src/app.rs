@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 use crate::actors::cascade::Members;
 use crate::actors::directory::Directory;
@@ -113,6 +114,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         reads: parts.reads.clone(),
         log: parts.log.clone(),
         config: Arc::new(config.http.clone()),
+        installation: installation(parts.log.as_ref())?,
         stopping: stopping.clone(),
         low_space: watch_space(&config, &stopping),
     };
@@ -230,6 +232,13 @@ fn backend(engine: &Engine, node_id: ObjectId) -> Arc<dyn Backend> {
 async fn catch_up(log: &Arc<dyn EventLog>, reads: &ReadModels) -> Result<Position, AppError> {
     let head = *log.head().borrow();
     reads.wait_for(head, CATCH_UP).await.map_err(|error| AppError::ReadModels(error.to_string()))
+}
+
+/// The id of the log's first event, which no other log has.
+fn installation(log: &dyn EventLog) -> Result<Uuid, AppError> {
+    let first = log.read(Position(0), 1).map_err(|error| AppError::Node(error.to_string()))?;
+    let first = first.first().ok_or_else(|| AppError::Node("the log is empty".to_owned()))?;
+    Ok(first.id.get())
 }
 
 /// Starts what follows the log and the engine.

@@ -355,8 +355,11 @@ fn sizes_stay_readable() {
         }
     }
     for source in sources("src").into_iter().chain(sources("tests")) {
+        let mut is_table = false;
         for (number, line) in (1..).zip(source.text.lines()) {
-            let columns = line.chars().count();
+            // A table that is laid out by hand keeps each row on a line.
+            is_table = (is_table || line == "#[rustfmt::skip]") && line != "}";
+            let columns = if is_table { 0 } else { line.chars().count() };
             if columns > COLUMNS {
                 breaches.push(format!("{}:{number}: {columns} columns", source.path));
             }
@@ -431,9 +434,9 @@ fn each_file_is_declared_by_a_module() {
         let declared = parents.iter().chain([&folder.with_extension("rs")]).any(|parent| {
             fs::read_to_string(root().join(parent)).is_ok_and(|text| {
                 code_only(&text).lines().any(|line| {
-                    line.trim_start_matches("pub ")
-                        .trim_start_matches("pub(crate) ")
-                        .starts_with(&format!("mod {name}"))
+                    let (visibility, rest) = line.split_once("mod ").unwrap_or((line, ""));
+                    let is_public = visibility.is_empty() || visibility.starts_with("pub");
+                    is_public && rest.strip_suffix(';') == Some(name)
                 })
             })
         });

@@ -252,10 +252,9 @@ fn settle(state: &BayState, outcome: &Outcome) -> Vec<Event> {
         (WorkResult::Unknown { reason }, _) => {
             Event::WorkUnknown(WorkUnknownV1 { work_id, action, reason: reason.clone() })
         }
-        (WorkResult::Blocked { .. }, _) => match tasks::blocked(outcome) {
-            Some(blocked) => Event::WorkBlocked(blocked),
-            None => return vec![],
-        },
+        (WorkResult::Blocked { .. }, _) => {
+            return tasks::blocked(outcome).map(Event::WorkBlocked).into_iter().collect();
+        }
         (WorkResult::Progress(_), _) => return vec![],
     };
     vec![event]

@@ -132,10 +132,6 @@ impl ContainerState {
         format!("Container {}", self.name.clone().unwrap_or_else(|| self.id.to_string()))
     }
 
-    fn not_found(&self) -> Refusal {
-        Refusal::NotFound { kind: "Container".to_owned(), id: self.id }
-    }
-
     fn illegal(&self, status: Status, command: &str) -> Refusal {
         let legal: &[&str] = match status {
             Status::Stopped => &["start", "reboot", "delete"],
@@ -150,11 +146,6 @@ impl ContainerState {
             command: command.to_owned(),
             legal: legal.iter().map(|name| (*name).to_owned()).collect(),
         }
-    }
-
-    /// Whether the engine has something to act on.
-    fn exists(&self) -> bool {
-        self.engine_id.is_some() || self.status == Status::Creating
     }
 }
 
@@ -228,8 +219,10 @@ impl Entity for Container {
                 state.tasks.end(done.work_id);
                 state.status = Status::Paused;
             }
-            Event::Killed(done) => state.tasks.end(done.work_id),
-            Event::Executed(done) => state.tasks.end(done.work_id),
+            Event::Killed(ActionDoneV1 { work_id })
+            | Event::Executed(ExecutedV1 { work_id, .. }) => {
+                state.tasks.end(*work_id);
+            }
             Event::DeleteRequested(asked) => {
                 state.tasks.drop_all(&asked.cancelled);
                 state.status = Status::Deleting;
@@ -239,7 +232,11 @@ impl Entity for Container {
                 state.engine_id = None;
                 state.status = Status::Deleted;
             }
-            Event::Updated(updated) => rename(state, updated),
+            Event::Updated(updated) => {
+                if let Some(name) = updated.text("name") {
+                    state.name = name;
+                }
+            }
             Event::WorkBlocked(blocked) => state.tasks.block(blocked),
             Event::WorkFailed(WorkFailedV1 { work_id, action, .. })
             | Event::WorkUnknown(WorkUnknownV1 { work_id, action, .. }) => {
@@ -271,7 +268,7 @@ impl Entity for Container {
 
 fn create(state: &ContainerState, command: ContainerCommand) -> Result<Event, Refusal> {
     let ContainerCommand::Create { name, desc, spec, bay_id, node_id, host } = command else {
-        return Err(state.not_found());
+        return Err(Refusal::Conflict { reason: "not a create".to_owned() });
     };
     if state.status != Status::Absent {
         return Err(Refusal::AlreadyExists { kind: "container".to_owned(), id: state.id });
@@ -285,7 +282,9 @@ fn act(state: &ContainerState, command: ContainerCommand) -> Result<Vec<Event>, 
     use ContainerCommand as Command;
     use Status::{Error, Paused, Running, Stopped};
     let status = state.anticipated();
-    let startable = status != Error || state.exists();
+    // What was never made, or is lost, can only be deleted.
+    let startable =
+        status != Error || state.engine_id.is_some() || state.status == Status::Creating;
     let asked = ActionRequestedV1 {};
     Ok(match (status, command) {
         (Running, Command::Start) | (Stopped, Command::Stop { .. }) => vec![],
@@ -343,10 +342,7 @@ fn settle(state: &ContainerState, outcome: &Outcome) -> Vec<Event> {
     let Some(task) = state.tasks.current(outcome) else { return vec![] };
     let (work_id, action) = (task.id, task.action.name().to_owned());
     let event = match &outcome.result {
-        WorkResult::Done(done) => match done_event(task, done) {
-            Some(event) => event,
-            None => return vec![],
-        },
+        WorkResult::Done(done) => return done_event(task, done).into_iter().collect(),
         WorkResult::Failed { reason } => {
             Event::WorkFailed(WorkFailedV1 { work_id, action, reason: reason.clone() })
         }
@@ -359,10 +355,9 @@ fn settle(state: &ContainerState, outcome: &Outcome) -> Vec<Event> {
             current_bytes: progress.current_bytes,
             total_bytes: progress.total_bytes,
         }),
-        WorkResult::Blocked { .. } => match tasks::blocked(outcome) {
-            Some(blocked) => Event::WorkBlocked(blocked),
-            None => return vec![],
-        },
+        WorkResult::Blocked { .. } => {
+            return tasks::blocked(outcome).map(Event::WorkBlocked).into_iter().collect();
+        }
     };
     vec![event]
 }
@@ -388,12 +383,6 @@ fn done_event(task: &Task, done: &Done) -> Option<Event> {
         Action::DeleteContainer => Event::Deleted(plain),
         Action::CreateNetwork | Action::DeleteNetwork | Action::EmptyBay => return None,
     })
-}
-
-fn rename(state: &mut ContainerState, updated: &UpdatedV1) {
-    for change in updated.changes.iter().filter(|change| change.field == "name") {
-        state.name = serde_json::from_str(&change.value).unwrap_or_default();
-    }
 }
 
 /// The verb of an action, for messages.

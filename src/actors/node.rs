@@ -131,8 +131,8 @@ impl Entity for Node {
             }
             Event::WentDown(_) => state.reach = Reach::Down,
             Event::Updated(updated) => {
-                for change in updated.changes.iter().filter(|c| c.field == "ironic_node_id") {
-                    state.ironic_node_id = serde_json::from_str(&change.value).unwrap_or_default();
+                if let Some(ironic_node_id) = updated.text("ironic_node_id") {
+                    state.ironic_node_id = ironic_node_id;
                 }
             }
             Event::Deleted(_) => state.present = false,

@@ -16,13 +16,13 @@ use crate::projections::baymodel::BaymodelView;
 const NAME: &str = "default";
 
 /// The id of a project's built-in object: the same for everybody who needs it first.
-pub fn id(project: &ProjectId, kind: Kind) -> ObjectId {
-    ObjectId(derived_uuid(&format!("{project}/{kind}/{NAME}")))
+fn id(state: &AppState, project: &ProjectId, kind: Kind) -> ObjectId {
+    ObjectId(derived_uuid(state.installation, &format!("{project}/{kind}/{NAME}")))
 }
 
 /// The project's default baymodel.
 pub async fn baymodel(state: &AppState, ctx: &Ctx) -> Result<ObjectId, ApiError> {
-    let id = id(&ctx.project, Kind::Baymodel);
+    let id = id(state, &ctx.project, Kind::Baymodel);
     if get::<BaymodelView>(state, id)?.is_none() {
         let fields = BaymodelFields {
             name: Some(NAME.to_owned()),
@@ -39,7 +39,7 @@ pub async fn baymodel(state: &AppState, ctx: &Ctx) -> Result<ObjectId, ApiError>
 
 /// The project's default bay.
 pub async fn bay(state: &AppState, ctx: &Ctx) -> Result<BayView, ApiError> {
-    let id = id(&ctx.project, Kind::Bay);
+    let id = id(state, &ctx.project, Kind::Bay);
     if let Some(view) = get::<BayView>(state, id)? {
         return Ok(view);
     }

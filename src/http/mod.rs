@@ -36,6 +36,7 @@ mod stream;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::bus::Bus;
 use crate::events::log::EventLog;
@@ -55,6 +56,8 @@ pub struct AppState {
     pub log: Arc<dyn EventLog>,
     /// The API's settings.
     pub config: Arc<crate::config::HttpConfig>,
+    /// Tells this installation from every other one; the same in all its processes, for ever.
+    pub installation: Uuid,
     /// Turns true when the service stops: streams end with a final position.
     pub stopping: watch::Receiver<bool>,
     /// Free bytes on the log's disk are below the reserve: changes are refused with 507.

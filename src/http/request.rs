@@ -50,6 +50,7 @@ pub struct Call {
     pub host: String,
     /// How long the client waits for the outcome of work.
     pub wait: Duration,
+    installation: Uuid,
     query: Vec<(String, String)>,
     body: Bytes,
 }
@@ -104,7 +105,8 @@ impl FromRequest<AppState> for Call {
             if_match: if_match(headers)?,
         };
         let wait = wait(headers, state.config.request_wait)?;
-        Ok(Self { ctx, host: host(&parts), wait, query, body })
+        let installation = state.installation;
+        Ok(Self { ctx, host: host(&parts), wait, installation, query, body })
     }
 }
 
@@ -196,7 +198,7 @@ impl Call {
     pub fn new_id(&self, kind: Kind, wanted: Option<ObjectId>) -> ObjectId {
         let keyed = || {
             let key = self.ctx.command_id.as_ref()?;
-            Some(ObjectId(derived_uuid(&format!("{}/{kind}", key.0))))
+            Some(ObjectId(derived_uuid(self.installation, &format!("{}/{kind}", key.0))))
         };
         wanted.or_else(keyed).unwrap_or_else(clock::new_object_id)
     }
@@ -208,9 +210,10 @@ impl Call {
     }
 }
 
-/// A uuid that follows from a text (version 5).
-pub fn derived_uuid(text: &str) -> Uuid {
-    Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("magnum:{text}").as_bytes())
+/// A uuid that follows from a text (version 5), another one in every installation: two of them
+/// may share an engine.
+pub fn derived_uuid(installation: Uuid, text: &str) -> Uuid {
+    Uuid::new_v5(&installation, text.as_bytes())
 }
 
 /// A value as an error repeats it: short, in one line.

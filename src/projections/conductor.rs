@@ -99,7 +99,8 @@ impl Conductor {
         self.shared.orders.send_modify(|orders| orders.rebuild = true);
     }
 
-    /// Finishes the batch under way, flushes, and waits for the thread to end. Blocks.
+    /// Finishes the batch under way, flushes, and waits for the thread to end. Blocks. Nothing can
+    /// be read from then on, and the folder is free when its [`Store`] is dropped.
     pub fn stop(mut self) {
         self.order_stop();
         if let Some(thread) = self.thread.take() {
@@ -143,6 +144,7 @@ impl Follower {
         if let Err(error) = self.store.flush() {
             tracing::warn!(%error, "the read models are not flushed; the next start reads the log");
         }
+        self.close();
     }
 
     /// Follows the log until told to stop.
@@ -202,8 +204,13 @@ impl Follower {
         }
     }
 
-    fn reopen(&self, damage: Option<&str>) -> Result<(), Fault> {
+    /// Lets queries no longer read, and so lets go of the folder.
+    fn close(&self) {
         *self.shared.live.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn reopen(&self, damage: Option<&str>) -> Result<(), Fault> {
+        self.close();
         let reopened = self.store.reopen(damage);
         // What queries met was in the folder that is no longer there.
         self.shared.orders.send_modify(|orders| orders.damage = None);

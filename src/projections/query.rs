@@ -340,7 +340,9 @@ impl ReadModels {
         let live = || self.shared.live.read().unwrap_or_else(PoisonError::into_inner).clone();
         loop {
             let Some(Live { tree, keys }) = live() else {
-                return Err(QueryError::Store("it is being opened again".to_owned()));
+                return Err(QueryError::Store(
+                    "its folder is closed or being opened again".to_owned(),
+                ));
             };
             let answer = query(&Reader { tree, keys, shared: &self.shared });
             if live().is_none_or(|live| live.keys == keys) {

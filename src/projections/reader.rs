@@ -26,7 +26,7 @@ pub(super) struct Condition {
 /// What queries and the conductor share.
 pub(super) struct Shared {
     pub log: Arc<dyn EventLog>,
-    /// What is read; none while the folder is being opened again.
+    /// What is read; none before the first batch, while the folder is opened again, and at the end.
     pub live: RwLock<Option<Live>>,
     pub position: watch::Sender<Position>,
     /// The log's head when the service started.

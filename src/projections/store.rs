@@ -32,9 +32,9 @@ const ROOM_BYTES: usize = 2 << 20;
 /// What sled says of a folder that is in use.
 const LOCKED: &str = "could not acquire lock";
 
-/// Queries that still run, and sled's own threads, hold the folder for some milliseconds after it
-/// was closed: it is tried again for half a second.
-const LOCK_TRIES: u32 = 25;
+/// Sled's own threads, and queries that still run, hold a folder for some milliseconds after it was
+/// closed: it is tried again for a second.
+const LOCK_TRIES: u32 = 50;
 const LOCK_WAIT: Duration = Duration::from_millis(20);
 
 /// The version of the views' encoding, of fields and of keys: raised with every change of them.
@@ -63,14 +63,25 @@ fn open_trees(path: &Path) -> Result<(Db, Tree), OpenError> {
 }
 
 fn open_with<T>(path: &Path, then: fn(&Db) -> sled::Result<T>) -> Result<(Db, T), OpenError> {
-    match try_open(path, then) {
-        Ok(opened) => Ok(opened),
-        Err(Trouble::Denied(reason)) => Err(denied(path, reason)),
-        Err(Trouble::Damaged(reason)) => {
-            set_aside(path, &reason).map_err(|error| denied(path, error.to_string()))?;
-            try_open(path, then).map_err(|(Trouble::Denied(reason) | Trouble::Damaged(reason))| {
-                denied(path, reason)
-            })
+    let mut tries = 0;
+    let mut is_new = false;
+    loop {
+        match try_open(path, then) {
+            Ok(opened) => return Ok(opened),
+            Err(Trouble::Locked(reason)) if tries >= LOCK_TRIES => {
+                return Err(denied(path, reason));
+            }
+            Err(Trouble::Locked(_)) => {
+                tries += 1;
+                std::thread::sleep(LOCK_WAIT);
+            }
+            Err(Trouble::Damaged(reason)) if !is_new => {
+                set_aside(path, &reason).map_err(|error| denied(path, error.to_string()))?;
+                is_new = true;
+            }
+            Err(Trouble::Denied(reason) | Trouble::Damaged(reason)) => {
+                return Err(denied(path, reason));
+            }
         }
     }
 }
@@ -80,6 +91,7 @@ fn denied(path: &Path, reason: String) -> OpenError {
 }
 
 enum Trouble {
+    Locked(String),
     Denied(String),
     Damaged(String),
 }
@@ -88,13 +100,16 @@ fn try_open<T>(path: &Path, then: fn(&Db) -> sled::Result<T>) -> Result<(Db, T),
     let config =
         sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_MS));
     // Sled asserts where it reads what it cannot have written.
-    let open = AssertUnwindSafe(|| {
+    let open = AssertUnwindSafe(|| -> sled::Result<(Db, T)> {
         let db = config.open()?;
         let opened = then(&db)?;
         Ok((db, opened))
     });
     match catch_unwind(open) {
         Ok(Ok(opened)) => Ok(opened),
+        Ok(Err(error)) if error.to_string().contains(LOCKED) => {
+            Err(Trouble::Locked(error.to_string()))
+        }
         Ok(Err(error)) if is_damage(&error) => Err(Trouble::Damaged(error.to_string())),
         Ok(Err(error)) => Err(Trouble::Denied(error.to_string())),
         Err(panic) => Err(Trouble::Damaged(words(&*panic))),
@@ -130,7 +145,8 @@ fn set_aside(path: &Path, reason: &str) -> io::Result<()> {
     let next = numbers.last().map_or(1, |last| last + 1);
     let aside = path.with_file_name(format!("{prefix}{next}"));
     fs::rename(path, &aside)?;
-    tracing::error!(reason, aside = %aside.display(), "a damaged folder is moved aside and rebuilt");
+    let aside = aside.display();
+    tracing::error!(reason, %aside, "a damaged folder is moved aside and rebuilt");
     let surplus = (numbers.len() + 1).saturating_sub(KEEP_DAMAGED);
     for number in numbers.iter().take(surplus) {
         fs::remove_dir_all(path.with_file_name(format!("{prefix}{number}")))?;
@@ -234,15 +250,7 @@ impl Store {
         {
             set_aside(&self.path, reason).map_err(|error| denied(&self.path, error.to_string()))?;
         }
-        let mut tries = 0;
-        *open = loop {
-            match open_trees(&self.path) {
-                Ok(opened) => break Some(opened),
-                Err(error) if tries < LOCK_TRIES && error.reason.contains(LOCKED) => tries += 1,
-                Err(error) => return Err(error),
-            }
-            std::thread::sleep(LOCK_WAIT);
-        };
+        *open = Some(open_trees(&self.path)?);
         Ok(())
     }
 }

@@ -186,7 +186,8 @@ fn check(server: &Server, node: &str, told: &Mutex<Told>, round: u64) {
             "Stopped" => matches!(found, "created" | "exited"),
             _ => false,
         };
-        assert!(right, "round {round}: {id} is {status}, the engine has {found}");
+        let told = || server.get(&format!("/v1/containers/{id}")).text;
+        assert!(right, "round {round}: {id}: the engine has {found}: {}", told());
     }
     for (id, status) in &told.live {
         let now = settled.get(id).map(String::as_str);

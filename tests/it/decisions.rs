@@ -262,7 +262,9 @@ proptest! {
     /// Whatever is asked and whatever comes of it: never two pieces of the queue at once, a delete
     /// ends it, and the same events fold to the same state (F49).
     #[test]
-    fn any_course_of_events_keeps_the_rules(steps in prop::collection::vec((0..12usize, 0..4u8), 1..60)) {
+    fn any_course_of_events_keeps_the_rules(
+        steps in prop::collection::vec((0..12usize, 0..4u8), 1..60)
+    ) {
         let mut model = Model::new();
         model.command(create()).unwrap();
         for (choice, answer) in steps {

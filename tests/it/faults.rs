@@ -180,8 +180,7 @@ fn segment(data: &Path) -> PathBuf {
 fn f48_a_damaged_log_is_refused_and_never_skipped() {
     let mut server = Server::start(Options::fake());
     for turn in 0..20 {
-        let body = json!({"name": format!("m{turn}"), "coe": "docker", "image_id": "i"});
-        server.post("/v1/baymodels", &body).expect(201);
+        server.post("/v1/baymodels", &baymodel(&format!("m{turn}"))).expect(201);
     }
     assert!(server.stop().success());
     let file = fs::File::options().read(true).write(true).open(segment(&server.data())).unwrap();
@@ -193,6 +192,10 @@ fn f48_a_damaged_log_is_refused_and_never_skipped() {
     fs::remove_dir_all(server.data().join("cache")).unwrap();
     let said = words(&refused(&server.data()));
     assert!(said.contains("offset") && said.contains("magnum log"), "{said}");
+}
+
+fn baymodel(name: &str) -> Value {
+    json!({"name": name, "coe": "docker", "image_id": "i", "keypair_id": "k"})
 }
 
 fn lists(server: &Server) -> Vec<Value> {
@@ -287,18 +290,19 @@ fn f48_a_full_disk_refuses_changes_and_recovers() {
     let data = disk.0.path().join("data");
     let options = Options::fake().data(&data).arg("--segment-size").arg("1MiB");
     let server = Server::start(options.arg("--reserve").arg("1MiB"));
-    let body = |name: &str| json!({"name": name, "coe": "docker", "image_id": "i"});
-    server.post("/v1/baymodels", &body("before")).expect(201);
+    server.post("/v1/baymodels", &baymodel("before")).expect(201);
     let ballast = disk.fill();
-    wait_until("a refusal", PATIENCE, || server.post("/v1/baymodels", &body("full")).status == 507);
-    let refused = server.post("/v1/baymodels", &body("full"));
+    wait_until("a refusal", PATIENCE, || {
+        server.post("/v1/baymodels", &baymodel("full")).status == 507
+    });
+    let refused = server.post("/v1/baymodels", &baymodel("full"));
     assert_eq!(refused.status, 507);
     assert!(refused.text.contains("free"), "{}", refused.text);
     server.get("/v1/baymodels/before").expect(200);
     assert_eq!(server.get("/readyz").status, 503);
     fs::remove_file(ballast).unwrap();
     wait_until("room again", PATIENCE, || {
-        server.post("/v1/baymodels", &body("after")).status == 201
+        server.post("/v1/baymodels", &baymodel("after")).status == 201
     });
     server.get("/v1/baymodels/after").expect(200);
     wait_until("readiness", PATIENCE, || server.get("/readyz").status == 200);
@@ -310,7 +314,8 @@ fn f35_environment_values_show_nowhere() {
     let server = Server::start(Options::fake());
     let secret = "tr0ub4dor-and-3";
     let body = json!({
-        "name": "web", "image": "busybox", "command": "sleep 9", "environment": {"PASSWORD": secret},
+        "name": "web", "image": "busybox", "command": "sleep 9",
+        "environment": {"PASSWORD": secret},
     });
     let made = server.post("/v1/containers", &body).expect(201);
     let id = made["uuid"].as_str().unwrap();

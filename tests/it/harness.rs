@@ -132,11 +132,6 @@ impl Server {
         });
     }
 
-    /// `http://127.0.0.1:PORT`.
-    pub fn url(&self) -> &str {
-        &self.http.base
-    }
-
     /// The folder that survives restarts.
     pub fn data(&self) -> PathBuf {
         self.options.data.clone().unwrap_or_else(|| self.home.path().join("data"))
@@ -253,6 +248,11 @@ impl Http {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Self { base: String::new(), client, runtime: Arc::new(runtime) }
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.base
     }
 
     /// Any request; an error where the server is gone or does not answer.

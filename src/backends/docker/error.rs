@@ -132,7 +132,7 @@ mod tests {
         for words in [
             "unable to find user nobodyxx: no matching entries in passwd file",
             "Get \"http://127.0.0.1:5001/v2/\": no basic auth credentials",
-            "OCI runtime create failed: exec: \"nope\": executable file not found in $PATH: unknown",
+            "OCI runtime create failed: exec: \"no\": executable file not found in $PATH: unknown",
         ] {
             assert_eq!(classified(500, words), BackendError::Refused(words.to_owned()));
         }
