@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use futures_util::StreamExt;
+use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
@@ -16,7 +16,7 @@ use super::error::ApiError;
 use super::request::{Call, Ident, shown};
 use super::{AppState, container_action, container_spec, read, respond};
 use crate::actors::container::ContainerCommand;
-use crate::bus::Frames;
+use crate::bus::{CommandReply, Frames};
 use crate::ids::{Kind, StreamId};
 use crate::projections::container::ContainerView;
 
@@ -43,17 +43,10 @@ pub async fn execute(
 ) -> Result<Response, ApiError> {
     call.only(&["command", "bay_ident"])?;
     let command = words(&call)?;
-    let earlier = command::earlier(&state, &call).await?;
-    // Asked for before the command is, so that nothing is missed.
-    let mut frames = state.bus.output(call.ctx.request_id.clone());
-    let reply = match earlier {
-        Some(reply) => reply,
-        None => {
-            let view = read::find::<ContainerView>(&state, &call, &ident)?;
-            let stream = StreamId::new(Kind::Container, view.head.uuid);
-            let command = ContainerCommand::Execute { command };
-            command::send(&state, &call.ctx, stream, &command).await?
-        }
+    let (reply, mut frames) = match command::earlier(&state, &call).await? {
+        // Its output went to whoever asked first.
+        Some(reply) => (reply, stream::empty().boxed()),
+        None => start(&state, &call, &ident, command).await?,
     };
     let mut output = Vec::new();
     let outcome = {
@@ -87,6 +80,28 @@ pub async fn execute(
     let output = String::from_utf8_lossy(&output).into_owned();
     let response = respond::json(status, &Executed { output, exit_code });
     Ok(respond::at(response, reply.position))
+}
+
+/// Asks for the command; its output comes in the frames.
+async fn start(
+    state: &AppState,
+    call: &Call,
+    ident: &str,
+    command: Vec<String>,
+) -> Result<(CommandReply, Frames), ApiError> {
+    let view = read::find::<ContainerView>(state, call, ident)?;
+    let stream = StreamId::new(Kind::Container, view.head.uuid);
+    // Asked for before the command is, so that nothing is missed.
+    let key = call.ctx.request_id.clone();
+    let frames = state.bus.output(key.clone());
+    let command = ContainerCommand::Execute { command };
+    match command::send(state, &call.ctx, stream, &command).await {
+        Ok(reply) => Ok((reply, frames)),
+        Err(error) => {
+            state.bus.finish(&key);
+            Err(error)
+        }
+    }
 }
 
 /// Adds the next piece of output; whether there was one.

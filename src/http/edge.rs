@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
@@ -65,8 +65,13 @@ async fn pass(
     request.extensions_mut().insert(RequestId(id.clone()));
     let span = tracing::info_span!("request", id, %method, path = request.uri().path());
     let query = request.uri().query().unwrap_or_default().to_owned();
+    let foreign = foreign_origin(&method, request.headers());
     let answer = async {
-        match position(&state, &query).await {
+        let admitted = match foreign {
+            Some(origin) => Err(ApiError::ForeignOrigin(origin)),
+            None => position(&state, &query).await,
+        };
+        match admitted {
             Ok(position) => {
                 let response = next.run(request).await;
                 let told = response.headers().contains_key(respond::POSITION);
@@ -82,6 +87,15 @@ async fn pass(
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     metrics.answered(known(&method), route, response.status().as_u16(), started.elapsed());
     response
+}
+
+/// The origin of a page in a browser that was not loaded from here and wants to change something.
+/// Without authentication, to reach this port is all that such a page would need.
+fn foreign_origin(method: &Method, headers: &HeaderMap) -> Option<String> {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("null"));
+    let origin = text(header::ORIGIN).filter(|_| !method.is_safe())?;
+    let (_, authority) = origin.split_once("://").unwrap_or_default();
+    (Some(authority) != text(header::HOST)).then(|| shown(origin))
 }
 
 /// Up to where the answer will be at least: where the views are, or where a read wants them
@@ -158,6 +172,14 @@ fn canonical(uri: &Uri) -> Option<Uri> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_nobody_but_the_log() {
+        let response = panicked(Box::new("the password is hunter2"));
+        assert_eq!(response.status(), 500);
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        assert!(!String::from_utf8_lossy(&body).contains("hunter2"));
+    }
 
     #[test]
     fn every_way_to_write_a_path() {

@@ -39,6 +39,9 @@ pub enum ApiError {
     /// Nothing is at this path.
     #[error("Nothing is at {0}; GET /v1 lists what there is, /v1/openapi.json describes it.")]
     NoSuchPath(String),
+    /// A page in a browser that came from elsewhere wants to change something.
+    #[error("Pages from another origin, such as {0}, change nothing here.")]
+    ForeignOrigin(String),
     /// The path knows other methods.
     #[error("{0} is not possible here; see the Allow header.")]
     MethodNotAllowed(String),
@@ -123,6 +126,7 @@ impl ApiError {
         match self {
             Self::BadRequest(_) | Self::BadField { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound(..) | Self::NoSuchPath(_) => StatusCode::NOT_FOUND,
+            Self::ForeignOrigin(_) => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Ambiguous(..) | Self::Conflict(_) | Self::WorkFailed(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) | Self::TooMuchOutput(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -143,6 +147,7 @@ impl ApiError {
             Self::BadField { .. } => "bad-field",
             Self::NotFound(..) => "not-found",
             Self::NoSuchPath(_) => "no-such-path",
+            Self::ForeignOrigin(_) => "foreign-origin",
             Self::MethodNotAllowed(_) => "method-not-allowed",
             Self::Ambiguous(..) => "ambiguous-name",
             Self::Conflict(_) => "conflict",

@@ -1,6 +1,6 @@
 //! The REST API: the way in for users, and the way out for what is recorded.
 //!
-//! In reading order: `routes` (every path on one page), `edge` (what every request passes),
+//! In reading order: `routes` (every path), `edge` (what every request passes),
 //! `request` (what it says), one file a noun, `command` (asking and waiting), `respond`, `error`.
 //! Then `event`, `events`, `stream` (the log for readers), `health`, `metrics`, `openapi`.
 //! Not here: decisions (`actors`), views (`projections`).

@@ -1,6 +1,7 @@
-//! Every path of the REST API on one page; the router and `schemas/openapi.json` are made of it.
+//! Every path of the REST API, a block for each noun.
 //!
-//! Paths also work without `/v1` and with a slash at the end (`edge`).
+//! The router and `schemas/openapi.json` are made of this table. Paths also work without `/v1`
+//! and with a slash at the end (`edge`).
 
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -21,6 +22,7 @@ use super::{
     AppState, bay, baymodel, container, container_action as action, container_execute,
     container_logs, discovery, events, health, metrics, node, openapi, stream,
 };
+use crate::projections::View;
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
 use crate::projections::container::ContainerView;
@@ -29,71 +31,127 @@ use crate::projections::node::NodeView;
 /// Arguments of lists, besides the fields that they filter by.
 const LIST: &str = "limit marker sort_key sort_dir min_position";
 const ONE: &str = "at min_position";
-const HISTORY: &str = "after limit";
+const EVENTS: &str = "after limit kind object type";
 const LOGS: &str = "tail since timestamps follow stdout stderr";
 const STREAM: &str = "after kind object type";
 
 /// All routes.
-#[rustfmt::skip]
 pub fn table() -> Vec<Route> {
+    [service(), bays(), baymodels(), nodes(), containers(), actions(), log()].concat()
+}
+
+#[rustfmt::skip]
+fn service() -> Vec<Route> {
     vec![
-        get("/", discovery::root, "What serves here").answers::<Root>(200),
+        get("/", discovery::root, "What serves here").answers::<Root>(),
         get("/v1", discovery::v1, "What is in this version"),
         get("/v1/openapi.json", openapi::show, "This document"),
-        get("/healthz", health::alive, "Whether the process answers").answers::<Health>(200),
-        get("/readyz", health::ready, "Whether it is ready").answers::<Readiness>(200),
+        get("/healthz", health::alive, "Whether the process answers").answers::<Health>(),
+        get("/readyz", health::ready, "Whether it is ready").answers::<Readiness>(),
         get("/metrics", metrics::show, "Numbers for Prometheus").text(),
-
-        get("/v1/bays", bay::list, "List bays").query(LIST).answers::<BayPage>(200),
-        get("/v1/bays/detail", bay::detail, "List bays with all fields").query(LIST).answers::<BayDetails>(200),
-        get("/v1/bays/{ident}", bay::show, "Show a bay").query(ONE).answers::<Bay>(200),
-        post("/v1/bays", bay::create, "Create a bay").takes::<NewBay>().answers::<Bay>(201),
-        patch("/v1/bays/{ident}", bay::update, "Change a bay's node_count").answers::<Bay>(200),
-        delete("/v1/bays/{ident}", bay::delete, "Delete a bay with all in it"),
-        get("/v1/bays/{ident}/history", events::history::<BayView>, "What happened to a bay").query(HISTORY).answers::<EventPage>(200),
-
-        get("/v1/baymodels", baymodel::list, "List baymodels").query(LIST).answers::<BaymodelPage>(200),
-        get("/v1/baymodels/detail", baymodel::detail, "List baymodels with all fields").query(LIST).answers::<BaymodelDetails>(200),
-        get("/v1/baymodels/{ident}", baymodel::show, "Show a baymodel").query(ONE).answers::<Baymodel>(200),
-        post("/v1/baymodels", baymodel::create, "Create a baymodel").takes::<NewBaymodel>().answers::<Baymodel>(201),
-        patch("/v1/baymodels/{ident}", baymodel::update, "Change a baymodel").answers::<Baymodel>(200),
-        delete("/v1/baymodels/{ident}", baymodel::delete, "Delete a baymodel that no bay uses"),
-        get("/v1/baymodels/{ident}/history", events::history::<BaymodelView>, "What happened to a baymodel").query(HISTORY).answers::<EventPage>(200),
-
-        get("/v1/nodes", node::list, "List nodes").query(LIST).answers::<NodePage>(200),
-        get("/v1/nodes/detail", node::detail, "List nodes with all fields").query(LIST).answers::<NodeDetails>(200),
-        get("/v1/nodes/{ident}", node::show, "Show a node").query(ONE).answers::<Node>(200),
-        post("/v1/nodes", node::create, "Make a node known").takes::<NewNode>().answers::<Node>(201),
-        patch("/v1/nodes/{ident}", node::update, "Change a node's record").answers::<Node>(200),
-        delete("/v1/nodes/{ident}", node::delete, "Forget a node"),
-        get("/v1/nodes/{ident}/history", events::history::<NodeView>, "What happened to a node").query(HISTORY).answers::<EventPage>(200),
-
-        get("/v1/containers", container::list, "List containers").query(LIST).answers::<ContainerPage>(200),
-        get("/v1/containers/detail", container::detail, "List containers with all fields").query(LIST).answers::<ContainerDetails>(200),
-        get("/v1/containers/{ident}", container::show, "Show a container").query(ONE).answers::<Container>(200),
-        post("/v1/containers", container::create, "Create a container, not running").takes::<NewContainer>().answers::<Container>(201).waits::<Container>(),
-        patch("/v1/containers/{ident}", container::update, "Change a container's record").answers::<Container>(200),
-        delete("/v1/containers/{ident}", container::delete, "Remove a container, running or not").waits::<Container>(),
-        get("/v1/containers/{ident}/history", events::history::<ContainerView>, "What happened to a container").query(HISTORY).answers::<EventPage>(200),
-
-        put("/v1/containers/{ident}/start", action::start, "Start a container").waits::<Container>(),
-        put("/v1/containers/{ident}/stop", action::stop, "Stop a container").query("timeout").waits::<Container>(),
-        put("/v1/containers/{ident}/reboot", action::reboot, "Stop and start a container").query("timeout").waits::<Container>(),
-        put("/v1/containers/{ident}/pause", action::pause, "Freeze a container").waits::<Container>(),
-        put("/v1/containers/{ident}/unpause", action::unpause, "Let a container go on").waits::<Container>(),
-        put("/v1/containers/{ident}/kill", action::kill, "Send a signal to a container").query("signal").waits::<Container>(),
-        put("/v1/containers/{ident}/execute", container_execute::execute, "Run a command in a container").query("command").answers::<Executed>(200).waits::<Executed>(),
-        get("/v1/containers/{ident}/logs", container_logs::logs, "What a container wrote").query(LOGS).answers::<Logs>(200),
-
-        get("/v1/events", events::page, "The log in pages").query("after limit kind object type").answers::<EventPage>(200),
-        get("/v1/events/stream", stream::events, "The log as server-sent events").query(STREAM).text(),
     ]
+}
+
+#[rustfmt::skip]
+fn bays() -> Vec<Route> {
+    vec![
+        get("/v1/bays", bay::list, "List bays").query(LIST).answers::<BayPage>(),
+        get("/v1/bays/detail", bay::detail, "List bays").query(LIST).answers::<BayDetails>(),
+        get("/v1/bays/{ident}", bay::show, "Show a bay").query(ONE).answers::<Bay>(),
+        post("/v1/bays", bay::create, "Create a bay").takes::<NewBay>().answers::<Bay>(),
+        patch("/v1/bays/{ident}", bay::update, "Set a bay's node_count").answers::<Bay>(),
+        delete("/v1/bays/{ident}", bay::delete, "Delete a bay with all in it"),
+        history::<BayView>("/v1/bays/{ident}/history"),
+    ]
+}
+
+#[rustfmt::skip]
+fn baymodels() -> Vec<Route> {
+    vec![
+        get("/v1/baymodels", baymodel::list, "List baymodels")
+            .query(LIST).answers::<BaymodelPage>(),
+        get("/v1/baymodels/detail", baymodel::detail, "List baymodels with all fields")
+            .query(LIST).answers::<BaymodelDetails>(),
+        get("/v1/baymodels/{ident}", baymodel::show, "Show a baymodel")
+            .query(ONE).answers::<Baymodel>(),
+        post("/v1/baymodels", baymodel::create, "Create a baymodel")
+            .takes::<NewBaymodel>().answers::<Baymodel>(),
+        patch("/v1/baymodels/{ident}", baymodel::update, "Set fields").answers::<Baymodel>(),
+        delete("/v1/baymodels/{ident}", baymodel::delete, "Delete a baymodel that no bay uses"),
+        history::<BaymodelView>("/v1/baymodels/{ident}/history"),
+    ]
+}
+
+#[rustfmt::skip]
+fn nodes() -> Vec<Route> {
+    vec![
+        get("/v1/nodes", node::list, "List nodes").query(LIST).answers::<NodePage>(),
+        get("/v1/nodes/detail", node::detail, "List nodes").query(LIST).answers::<NodeDetails>(),
+        get("/v1/nodes/{ident}", node::show, "Show a node").query(ONE).answers::<Node>(),
+        post("/v1/nodes", node::create, "Make a node known").takes::<NewNode>().answers::<Node>(),
+        patch("/v1/nodes/{ident}", node::update, "Change a node's record").answers::<Node>(),
+        delete("/v1/nodes/{ident}", node::delete, "Forget a node"),
+        history::<NodeView>("/v1/nodes/{ident}/history"),
+    ]
+}
+
+#[rustfmt::skip]
+fn containers() -> Vec<Route> {
+    vec![
+        get("/v1/containers", container::list, "List containers")
+            .query(LIST).answers::<ContainerPage>(),
+        get("/v1/containers/detail", container::detail, "List containers with all fields")
+            .query(LIST).answers::<ContainerDetails>(),
+        get("/v1/containers/{ident}", container::show, "Show a container")
+            .query(ONE).answers::<Container>(),
+        post("/v1/containers", container::create, "Create a container, not running")
+            .takes::<NewContainer>().answers::<Container>().waits::<Container>(),
+        patch("/v1/containers/{ident}", container::update, "Change a container's record")
+            .answers::<Container>(),
+        delete("/v1/containers/{ident}", container::delete, "Remove a container, running or not")
+            .waits::<Container>(),
+        history::<ContainerView>("/v1/containers/{ident}/history"),
+    ]
+}
+
+#[rustfmt::skip]
+fn actions() -> Vec<Route> {
+    vec![
+        put("/v1/containers/{ident}/start", action::start, "Start").waits::<Container>(),
+        put("/v1/containers/{ident}/stop", action::stop, "Stop")
+            .query("timeout").waits::<Container>(),
+        put("/v1/containers/{ident}/reboot", action::reboot, "Stop and start")
+            .query("timeout").waits::<Container>(),
+        put("/v1/containers/{ident}/pause", action::pause, "Freeze").waits::<Container>(),
+        put("/v1/containers/{ident}/unpause", action::unpause, "Let go on").waits::<Container>(),
+        put("/v1/containers/{ident}/kill", action::kill, "Send a signal")
+            .query("signal").waits::<Container>(),
+        put("/v1/containers/{ident}/execute", container_execute::execute, "Run a command in it")
+            .query("command").answers::<Executed>().waits::<Executed>(),
+        get("/v1/containers/{ident}/logs", container_logs::logs, "What it wrote")
+            .query(LOGS).answers::<Logs>(),
+    ]
+}
+
+#[rustfmt::skip]
+fn log() -> Vec<Route> {
+    vec![
+        get("/v1/events", events::page, "The log in pages").query(EVENTS).answers::<EventPage>(),
+        get("/v1/events/stream", stream::events, "The log as server-sent events")
+            .query(STREAM).text(),
+    ]
+}
+
+fn history<V: View>(path: &'static str) -> Route {
+    let summary = "What happened to it, also after it was deleted";
+    get(path, events::history::<V>, summary).query("after limit").answers::<EventPage>()
 }
 
 /// Pushes a type's schema with those it needs; its name.
 pub type Register = fn(&mut Vec<(String, RefOr<Schema>)>) -> String;
 
 /// One method of one path.
+#[derive(Clone)]
 pub struct Route {
     /// With `{ident}` for a name or uuid.
     pub path: &'static str,
@@ -128,8 +186,7 @@ impl Route {
         self
     }
 
-    fn answers<T: ToSchema>(mut self, status: u16) -> Self {
-        self.status = status;
+    fn answers<T: ToSchema>(mut self) -> Self {
         self.answer = Some(openapi::register::<T>);
         self
     }
@@ -158,7 +215,11 @@ where
 {
     Route {
         path,
-        status: if method == HttpMethod::Delete { 204 } else { 200 },
+        status: match method {
+            HttpMethod::Post => 201,
+            HttpMethod::Delete => 204,
+            _ => 200,
+        },
         method,
         handler: on(filter, handler),
         summary,
