@@ -10,6 +10,8 @@ mod crash;
 mod faults;
 mod harness;
 mod log;
+mod log_disk;
+mod log_segment;
 mod node;
 mod openapi;
 mod projections;

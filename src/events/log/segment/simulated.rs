@@ -145,6 +145,11 @@ impl SimulatedDisk {
         state.boots += 1;
     }
 
+    /// Whether the power failed and has not come back.
+    pub fn is_off(&self) -> bool {
+        self.state().off
+    }
+
     /// Copies the folder to another disk, as an administrator would.
     #[must_use]
     pub fn copy(&self) -> Self {
