@@ -20,6 +20,8 @@ mod entity;
 mod faults;
 mod harness;
 mod log;
+mod log_disk;
+mod log_segment;
 mod node;
 mod openapi;
 mod projections;

@@ -152,7 +152,7 @@ impl Entries {
     }
 
     /// Adds what is newer.
-    fn absorb(&mut self, newer: Self) {
+    pub fn absorb(&mut self, newer: Self) {
         self.heads.extend(newer.heads);
         self.commands.extend(newer.commands);
         self.checkpoint = newer.checkpoint.or(self.checkpoint);

@@ -45,7 +45,7 @@
 //!
 //! # Parts
 //!
-//! `record` and `file` are the format, `scan` reads it, `writer` writes it, `index` knows heads
+//! `record` and `file` are the format, `scan` and `read` read it, `writer` writes it, `index` knows heads
 //! and commands, `recover`, `walk` and `tail` open a log, `disk` is all it asks of a disk.
 //! Not here: what sled is given (`index`), repair and export.
 
@@ -55,9 +55,11 @@ mod fault;
 mod file;
 mod index;
 mod lock;
+mod read;
 mod record;
 mod recover;
 mod scan;
+pub mod simulated;
 mod tail;
 mod walk;
 mod writer;
@@ -81,8 +83,7 @@ use crate::ids::{CommandId, Position, Revision, StreamId};
 use disk::{Disk, Folder};
 use index::Index;
 pub use lock::FolderLock;
-use record::{Location, SKIP_REVISIONS};
-use scan::{Fetcher, Scanner, Segments};
+use scan::{Fetcher, Segments};
 use writer::{Counts, Group, Job, Writer};
 
 /// Bytes of a segment's header: one page, so that no record shares its first write.
@@ -291,30 +292,7 @@ impl EventLog for SegmentLog {
     }
 
     fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
-        let head = *self.head.borrow();
-        let mut next = after.next();
-        let behind = head.get().saturating_sub(after.get());
-        let mut left = usize::try_from(behind).unwrap_or(usize::MAX).min(limit);
-        let mut events = Vec::new();
-        while left > 0 {
-            let Some(segment) = self.shared.segments.holding(next) else { break };
-            let last = self.shared.segments.get(segment.header.number.saturating_add(1));
-            let end = last.map_or(u64::MAX, |following| following.header.first.get());
-            let mut scanner = Scanner::new(&segment, segment.seek(next)?);
-            while left > 0 && next.get() < end {
-                let offset = u64::from(scanner.offset());
-                let record =
-                    scanner.next_record().map_err(|error| ReadError::Io(error.to_string()))?;
-                let Some(record) = record.filter(|record| record.frame.position == next) else {
-                    let what = "there is no valid record of this position";
-                    return Err(segment.damaged(offset, next.get(), what).into());
-                };
-                events.push(record.recorded()?);
-                next = next.next();
-                left -= 1;
-            }
-        }
-        Ok(events)
+        read::forward(&self.shared.segments, *self.head.borrow(), after, limit)
     }
 
     fn read_stream(
@@ -323,35 +301,10 @@ impl EventLog for SegmentLog {
         from: Revision,
         limit: usize,
     ) -> Result<Vec<Recorded>, ReadError> {
-        let Some(head) = self.shared.index.head(stream).map_err(index_error)? else {
-            return Ok(Vec::new());
-        };
-        let last =
-            from.get().saturating_add(limit as u64).min(head.revision.get().saturating_add(1));
-        let mut events = Vec::with_capacity(last.saturating_sub(from.get()) as usize);
-        let mut fetcher = Fetcher::new(&self.shared.segments);
-        let (mut at, mut revision) = (head.at, head.revision.get());
-        while last > from.get() {
-            let record = fetcher.record(at)?;
-            let content = &record.content;
-            if content.stream != stream || content.revision.get() != revision {
-                return Err(ReadError::Damaged(format!(
-                    "the log leads to segment {}, offset {} for revision {revision} of {stream}, \
-                     and another event is there; `magnum log verify` says more",
-                    at.segment, at.offset
-                )));
-            }
-            if revision < last {
-                events.push(record.recorded()?);
-            }
-            let Some(before) = revision.checked_sub(1).filter(|before| *before >= from.get())
-            else {
-                break;
-            };
-            (at, revision) = step_back(&record.frame, before, last);
-        }
-        events.reverse();
-        Ok(events)
+        let head = self.shared.index.head(stream).map_err(index_error)?;
+        head.map_or(Ok(Vec::new()), |head| {
+            read::stream(&self.shared.segments, head, stream, from, limit)
+        })
     }
 
     fn stream_head(&self, stream: StreamId) -> Result<Option<Revision>, ReadError> {
@@ -383,11 +336,4 @@ impl EventLog for SegmentLog {
         self.shared.health().failed.get_or_insert_with(|| "the log is closed".to_owned());
         *self.shared.head.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
-}
-
-/// The next record on the way back along a stream: far while that stays at or behind the last
-/// revision that is wanted (exclusive), one step otherwise.
-fn step_back(frame: &record::Frame, before: u64, last: u64) -> (Location, u64) {
-    let skipped = before - before % SKIP_REVISIONS;
-    if skipped >= last { (frame.skip, skipped) } else { (frame.back, before) }
 }

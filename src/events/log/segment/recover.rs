@@ -54,8 +54,7 @@ pub fn recover(
         (None, None) => options.folder,
     };
     if let Some(last) = segments.last() {
-        // What a killed process wrote may still be on its way to the disk. From here on, what is
-        // read is durable.
+        // What a killed process wrote may still be on its way to the disk.
         last.file.sync().and_then(|()| disk.sync_names()).map_err(io)?;
     }
     let end =
@@ -149,15 +148,13 @@ fn catch_up(segments: &[Arc<Segment>], index: &Index, folder: uuid::Uuid) -> Res
             end.next = Location { segment: number, offset: SEGMENT_HEADER_BYTES as u32 };
         }
         let found = read_segment(segment, end, index, folder)?;
-        end = match next {
-            None => tail::settle(segment, found, known.map(|known| known.position))?,
-            Some(next) if found.bad.offset == next.header.end_before => found.whole,
-            Some(_) => {
-                let position = found.bad_position();
-                let what = "there is no valid record, and valid segments follow";
-                return Err(segment.damaged(u64::from(found.bad.offset), position, what));
-            }
-        };
+        end = found.whole;
+        match next {
+            None => tail::settle(segment, &found, known.map(|known| known.position))?,
+            Some(next) if found.bad.offset == next.header.end_before => {}
+            Some(_) => return Err(found.damaged(segment, "valid segments follow")),
+        }
+        index.add(found.held);
     }
     if let Some(known) = known.filter(|known| known.position > end.walk.position) {
         tracing::warn!(
@@ -188,12 +185,13 @@ fn resume(segments: &[Arc<Segment>], known: Checkpoint) -> Result<Option<End>, F
     if frame.position != known.position || frame.hash != known.hash || frame.left > 0 {
         return Ok(None);
     }
-    let walk = Walk::after(at, frame.position, frame.hash, frame.epoch);
+    let walk = Walk::after(at, &frame);
     let next = Location { segment: at.segment, offset: scanner.offset() };
     Ok(Some(End { walk, next }))
 }
 
-/// Reads a segment up to where no record follows; the index learns of whole appends.
+/// Reads a segment up to where no record follows. The index learns of all whole appends but those
+/// of the last write, which may not be durable.
 fn read_segment(
     segment: &Segment,
     from: End,
@@ -203,18 +201,21 @@ fn read_segment(
     let mut scanner = Scanner::new(segment, from.next.offset);
     let mut whole = from;
     let mut walk = from.walk;
-    let mut entries = Entries::default();
+    let (mut held, mut entries) = (Entries::default(), Entries::default());
     loop {
         let at = Location { segment: segment.header.number, offset: scanner.offset() };
         let Some(record) = scanner.next_record()? else {
-            return Ok(Tail { whole, bad: at, walk });
+            return Ok(Tail { whole, bad: at, why: "there is no valid record", walk, held });
         };
-        if let Err(what) = walk.step(&record, at) {
-            let position = walk.position.next().get();
-            return Err(segment.damaged(u64::from(at.offset), position, what));
+        let group = walk.group;
+        if let Err(why) = walk.step(&record, at) {
+            return Ok(Tail { whole, bad: at, why, walk, held });
+        }
+        if walk.group != group && index.add(std::mem::take(&mut held)) {
+            index.move_to_sled();
         }
         let stream = record.content.stream;
-        let before = match entries.head(stream) {
+        let before = match entries.head(stream).or_else(|| held.head(stream)) {
             Some(head) => Some(head),
             None => index.head(stream).map_err(|error| Fault::Io(io::Error::other(error)))?,
         };
@@ -222,9 +223,7 @@ fn read_segment(
         if walk.is_whole() {
             let next = Location { segment: at.segment, offset: scanner.offset() };
             whole = End { walk, next };
-            if index.add(std::mem::take(&mut entries)) {
-                index.move_to_sled();
-            }
+            held.absorb(std::mem::take(&mut entries));
         }
     }
 }

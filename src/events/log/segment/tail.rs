@@ -3,11 +3,15 @@
 //! The writer syncs every write before it begins the next, and each record says where its write
 //! began (its *group*). So a bad record is torn only if every valid record after it belongs to a
 //! write that began at or before it; one whose write began later proves that the bad one was
-//! durable once, and that is damage. Not here: repair that loses something (`magnum log repair`).
+//! durable once, and that is damage.
+//!
+//! What is read after a failed sync may be in memory only, while the kernel believes that it is on
+//! the disk. So the last write is written once more before anything rests on it. Not here: repair that loses something (`magnum log repair`).
 
 use super::disk::write_all;
 use super::fault::Fault;
 use super::file::Segment;
+use super::index::Entries;
 use super::record::{ALIGNMENT, Location, Record};
 use super::recover::End;
 use super::walk::Walk;
@@ -16,44 +20,48 @@ use crate::ids::Position;
 /// Bytes that are looked at or zeroed at once.
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// Where reading the last segment ended.
-#[derive(Clone, Copy, Debug)]
+/// Where reading a segment ended.
+#[derive(Debug)]
 pub struct Tail {
     /// After the last whole append.
     pub whole: End,
     /// Where no valid record follows.
     pub bad: Location,
+    /// Why.
+    pub why: &'static str,
     /// The last valid record, of an append that may not be whole.
     pub walk: Walk,
+    /// What the index is to learn of the whole appends of the last write, once it is durable.
+    pub held: Entries,
 }
 
 impl Tail {
-    /// The position of the record that is not there.
-    pub const fn bad_position(&self) -> u64 {
-        self.walk.position.next().get()
+    /// The damage that it is if something else shows that a record should be there.
+    pub fn damaged(&self, segment: &Segment, proof: &str) -> Fault {
+        let what = format!("{}, and {proof}", self.why);
+        segment.damaged(u64::from(self.bad.offset), self.walk.position.next().get(), &what)
     }
 }
 
-/// Cuts a torn tail, durably; a clean one stays as it is.
+/// Cuts a torn tail and makes what is before it durable.
 ///
 /// `known` is a position that was durable once, as the index says.
 ///
 /// # Errors
 /// When something is damaged that was durable.
-pub fn settle(segment: &Segment, tail: Tail, known: Option<Position>) -> Result<End, Fault> {
+pub fn settle(segment: &Segment, tail: &Tail, known: Option<Position>) -> Result<(), Fault> {
     let dirty = last_byte(segment, tail.bad.offset)?;
     if dirty.is_none() && tail.walk.is_whole() {
-        return Ok(tail.whole);
+        return rewrite(segment, &tail.whole);
     }
     let bad = u64::from(tail.bad.offset);
     let end = dirty.unwrap_or(bad);
     if let Some(after) = proof(segment, bad, end)? {
-        let what = format!("there is no valid record, and a valid one follows at offset {after}");
-        return Err(segment.damaged(bad, tail.bad_position(), &what));
+        let what = format!("a record that was written later follows at offset {after}");
+        return Err(tail.damaged(segment, &what));
     }
     if let Some(known) = known.filter(|known| *known > tail.whole.walk.position) {
-        let what = format!("there is no valid record, and the index knows events up to {known}");
-        return Err(segment.damaged(bad, tail.bad_position(), &what));
+        return Err(tail.damaged(segment, &format!("the index knows events up to {known}")));
     }
     let cut = u64::from(tail.whole.next.offset);
     tracing::warn!(
@@ -64,7 +72,19 @@ pub fn settle(segment: &Segment, tail: Tail, known: Option<Position>) -> Result<
         "the end of the log was torn and never acknowledged; it is cut"
     );
     zero(segment, cut, end)?;
-    Ok(tail.whole)
+    rewrite(segment, &tail.whole)
+}
+
+/// Writes the last write of a segment once more, and syncs.
+fn rewrite(segment: &Segment, end: &End) -> Result<(), Fault> {
+    if end.walk.last.segment == segment.header.number {
+        let (from, to) = (end.walk.group, end.next.offset);
+        let mut bytes = vec![0; to.saturating_sub(from) as usize];
+        let read = segment.file.read_at(&mut bytes, u64::from(from))?;
+        bytes.truncate(read);
+        write_all(segment.file.as_ref(), &bytes, u64::from(from))?;
+    }
+    Ok(segment.file.sync()?)
 }
 
 /// The offset behind the last byte from an offset on that is not zero.
@@ -114,5 +134,5 @@ fn zero(segment: &Segment, from: u64, to: u64) -> Result<(), Fault> {
         write_all(segment.file.as_ref(), zeros.get(..bytes).unwrap_or_default(), offset)?;
         offset += bytes as u64;
     }
-    Ok(segment.file.sync()?)
+    Ok(())
 }

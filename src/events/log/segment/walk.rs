@@ -5,7 +5,7 @@
 use super::super::chain::{self, Hash};
 use super::fault::Fault;
 use super::file::Segment;
-use super::record::{Location, Record};
+use super::record::{Frame, Location, Record};
 use super::scan::Scanner;
 use crate::ids::{Position, StreamId};
 
@@ -20,6 +20,8 @@ pub struct Walk {
     pub hash: Hash,
     /// The highest epoch so far.
     pub epoch: u32,
+    /// Where the write began that the last record is part of.
+    pub group: u32,
     /// How many events of its append are to follow, of which object.
     open: Option<(u16, StreamId)>,
 }
@@ -31,12 +33,14 @@ impl Walk {
         position: Position(0),
         hash: chain::GENESIS,
         epoch: 0,
+        group: 0,
         open: None,
     };
 
     /// After the last event of an append.
-    pub const fn after(last: Location, position: Position, hash: Hash, epoch: u32) -> Self {
-        Self { last, position, hash, epoch, open: None }
+    pub const fn after(last: Location, frame: &Frame) -> Self {
+        let Frame { position, hash, epoch, group, .. } = *frame;
+        Self { last, position, hash, epoch, group, open: None }
     }
 
     /// Whether the last append is whole.
@@ -70,6 +74,7 @@ impl Walk {
         self.position = position;
         self.hash = hash;
         self.epoch = frame.epoch;
+        self.group = frame.group;
         Ok(())
     }
 }
@@ -94,6 +99,11 @@ pub fn check_link(before: Option<&Segment>, segment: &Segment) -> Result<(), Fau
         return broken("the segment before it is missing");
     }
     let last = header.last_before;
+    if header.first == before.header.first {
+        // Nothing was written to the one before: it was too small for what came next.
+        let same = header.chain == before.header.chain && last == before.header.last_before;
+        return if same { Ok(()) } else { broken("the chain before the segment is another one") };
+    }
     let mut scanner = Scanner::new(before, last.offset);
     let follows = last.segment == before.header.number
         && scanner.next_record()?.is_some_and(|record| {

@@ -18,6 +18,7 @@ use super::file::{Header, Segment};
 use super::index::{Checkpoint, Entries, Head};
 use super::record::{self, Frame, Location};
 use super::recover::End;
+use super::walk::Walk;
 use super::{SEGMENT_HEADER_BYTES, Shared};
 use crate::ids::CommandId;
 
@@ -183,7 +184,7 @@ impl Writer {
             }
             before = Some(Head::after(before, revision, at));
             revision = revision.next();
-            end.walk = super::walk::Walk::after(at, position, hash, self.claim.epoch);
+            end.walk = Walk::after(at, &frame);
             end.next.offset += (self.group.buffer.len() - had) as u32;
         }
         if let Some(head) = before {
