@@ -18,7 +18,7 @@ use std::sync::Arc;
 use magnum::events::Recorded;
 use magnum::events::log::segment::disk::Disk;
 use magnum::events::log::segment::simulated::{Chance, Faults, SimulatedDisk};
-use magnum::events::log::segment::{SegmentLog, SegmentOptions};
+use magnum::events::log::segment::{SEGMENT_HEADER_BYTES, SegmentLog, SegmentOptions};
 use magnum::events::log::{Append, AppendError, Appended, EventLog, Expected, OpenError};
 use magnum::ids::{CommandId, EventId, Position, Revision, StreamId};
 
@@ -213,6 +213,7 @@ impl World {
         let mut content = self.disk.content(name).expect("a segment");
         let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         let at = self.chance.below(used as u64) as usize;
+        let last_write = last_write(&content);
         content[at] ^= 1 << self.chance.below(8);
         self.disk.put(name, content);
         let lost = self.chance.below(2) == 0;
@@ -245,6 +246,21 @@ impl World {
         let head = log.head().borrow().0 as usize;
         if head < self.durable.len() {
             assert!(lost && name == names.last().expect("one"), "only an unknown tail is cut");
+            assert!(at >= last_write, "only the last write can be torn, byte {at} cannot");
         }
     }
+}
+
+/// The offset where the last write of a segment began, as its last record says.
+fn last_write(segment: &[u8]) -> usize {
+    let number = |at: usize| {
+        let bytes = segment.get(at..at + 4).expect("a number");
+        u32::from_le_bytes(bytes.try_into().expect("four")) as usize
+    };
+    let (mut at, mut group) = (SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES);
+    while at + 12 < segment.len() && number(at) > 0 {
+        group = number(at + 8);
+        at = (at + number(at)).next_multiple_of(8);
+    }
+    group
 }

@@ -153,6 +153,9 @@ async fn a_torn_tail_is_cut_at_every_byte() {
             // Garbage in the padding of the last record is behind the last event.
             let kept = if cut >= last_byte { 6 } else { 3 };
             assert_eq!(read_all(&log, 10), events[..kept], "cut at {cut} with {rest}");
+            let left = disk.content(FIRST).expect("a segment");
+            let behind = if kept == 3 { start } else { end };
+            assert!(left[behind..].iter().all(|byte| *byte == 0), "cut at {cut}: garbage is left");
             let next = log.append(append(stream(), Expected::NoStream, 2)).await.expect("appended");
             assert_eq!(next.last.0 as usize, kept + 2);
             drop(log);
