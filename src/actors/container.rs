@@ -4,14 +4,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::tasks::{self, MAX_TASKS, Task, Tasks};
-use super::{Entity, Fact, drift, placement};
-use crate::backends::{Action, Done, Observed, Outcome, Work, WorkResult};
+use super::tasks::{MAX_TASKS, Tasks};
+use super::{Entity, Fact, container_work, drift, placement};
+use crate::backends::{Action, Observed, Outcome, Work};
 use crate::bus::{Ctx, Refusal};
 use crate::events::container::{
     ActionDoneV1, ActionRequestedV1, ContainerEvent as Event, ContainerSpec, CreateRequestedV1,
-    CreatedV1, DeleteRequestedV1, ExecuteRequestedV1, ExecutedV1, KillRequestedV1,
-    PullProgressedV1, RestartPolicy, StopRequestedV1,
+    DeleteRequestedV1, ExecuteRequestedV1, ExecutedV1, KillRequestedV1, RestartPolicy,
+    StopRequestedV1,
 };
 use crate::events::work::{FieldChange, UpdatedV1, WorkFailedV1, WorkUnknownV1};
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId, WorkId};
@@ -110,6 +110,8 @@ pub struct ContainerState {
     pub(super) renamed_to: Option<String>,
     /// Whether the engine's restart policy may start it again.
     pub(super) restarts: bool,
+    /// It ended by itself, as far as was known for no want of memory.
+    pub(super) exited: bool,
     tasks: Tasks,
 }
 
@@ -163,6 +165,7 @@ impl Entity for Container {
         include_str!("../events/work.rs"),
         include_str!("tasks.rs"),
         include_str!("drift.rs"),
+        include_str!("container_work.rs"),
         include_str!("../backends/mod.rs"),
     ];
 
@@ -180,7 +183,9 @@ impl Entity for Container {
                 let asked = CreateRequestedV1 { name, desc, spec, bay_id, placement };
                 Ok(vec![Event::CreateRequested(asked)])
             }
-            ContainerCommand::Outcome(outcome) => Ok(settle(state, &outcome)),
+            ContainerCommand::Outcome(outcome) => {
+                Ok(container_work::settle(&state.tasks, &outcome))
+            }
             ContainerCommand::Observe(observed) => Ok(drift::observe(state, observed.as_ref())),
             _ if matches!(state.status, Status::Absent | Status::Deleted) => {
                 Err(Refusal::NotFound { kind: "Container".to_owned(), id: state.id })
@@ -207,7 +212,7 @@ impl Entity for Container {
                 ..ContainerState::default()
             };
         }
-        if let Some(action) = asked_for(event) {
+        if let Some(action) = container_work::asked_for(event) {
             state.tasks.push(action, fact);
         }
         match event {
@@ -218,6 +223,7 @@ impl Entity for Container {
             }
             Event::Started(done) | Event::Rebooted(done) | Event::Unpaused(done) => {
                 state.tasks.end(done.work_id);
+                state.exited = false;
                 state.status = Status::Running;
             }
             Event::Stopped(done) => {
@@ -254,7 +260,10 @@ impl Entity for Container {
                     state.status = Status::Error;
                 }
             }
-            Event::Exited(_) => state.status = Status::Stopped,
+            Event::Exited(exit) => {
+                state.exited = !exit.oom_killed;
+                state.status = Status::Stopped;
+            }
             Event::Restarted(_) => state.status = Status::Running,
             Event::Drifted(drifted) => drift::take(state, &drifted.drift),
             _ => {}
@@ -311,76 +320,6 @@ fn delete(state: &ContainerState) -> Vec<Event> {
         return vec![];
     }
     vec![Event::DeleteRequested(DeleteRequestedV1 { cancelled: state.tasks.cancellable() })]
-}
-
-/// What an event asks a backend to do.
-fn asked_for(event: &Event) -> Option<Action> {
-    Some(match event {
-        Event::CreateRequested(asked) => Action::CreateContainer {
-            name: asked.name.clone(),
-            bay_id: asked.bay_id,
-            spec: asked.spec.clone(),
-        },
-        Event::StartRequested(_) => Action::StartContainer,
-        Event::StopRequested(asked) => Action::StopContainer { grace_s: asked.grace_s },
-        Event::RebootRequested(asked) => Action::RebootContainer { grace_s: asked.grace_s },
-        Event::PauseRequested(_) => Action::PauseContainer,
-        Event::UnpauseRequested(_) => Action::UnpauseContainer,
-        Event::KillRequested(asked) => Action::KillContainer { signal: asked.signal.clone() },
-        Event::ExecuteRequested(asked) => {
-            Action::ExecuteInContainer { command: asked.command.clone() }
-        }
-        Event::DeleteRequested(_) => Action::DeleteContainer,
-        _ => return None,
-    })
-}
-
-/// What came of open work; late and repeated outcomes change nothing (rule W4).
-fn settle(state: &ContainerState, outcome: &Outcome) -> Vec<Event> {
-    let Some(task) = state.tasks.current(outcome) else { return vec![] };
-    let (work_id, action) = (task.id, task.action.name().to_owned());
-    let event = match &outcome.result {
-        WorkResult::Done(done) => return done_event(task, done).into_iter().collect(),
-        WorkResult::Failed { reason } => {
-            Event::WorkFailed(WorkFailedV1 { work_id, action, reason: reason.clone() })
-        }
-        WorkResult::Unknown { reason } => {
-            Event::WorkUnknown(WorkUnknownV1 { work_id, action, reason: reason.clone() })
-        }
-        WorkResult::Progress(progress) => Event::PullProgressed(PullProgressedV1 {
-            work_id,
-            message: progress.message.clone(),
-            current_bytes: progress.current_bytes,
-            total_bytes: progress.total_bytes,
-        }),
-        WorkResult::Blocked { .. } => {
-            return tasks::blocked(outcome).map(Event::WorkBlocked).into_iter().collect();
-        }
-    };
-    vec![event]
-}
-
-fn done_event(task: &Task, done: &Done) -> Option<Event> {
-    let work_id = task.id;
-    let plain = ActionDoneV1 { work_id };
-    Some(match &task.action {
-        Action::CreateContainer { .. } => {
-            let engine_id = done.engine_id.clone().unwrap_or_default();
-            Event::Created(CreatedV1 { work_id, engine_id })
-        }
-        Action::StartContainer => Event::Started(plain),
-        Action::StopContainer { .. } => Event::Stopped(plain),
-        Action::RebootContainer { .. } => Event::Rebooted(plain),
-        Action::PauseContainer => Event::Paused(plain),
-        Action::UnpauseContainer => Event::Unpaused(plain),
-        Action::KillContainer { .. } => Event::Killed(plain),
-        Action::ExecuteInContainer { .. } => {
-            let exit_code = done.exit_code.unwrap_or_default();
-            Event::Executed(ExecutedV1 { work_id, exit_code })
-        }
-        Action::DeleteContainer => Event::Deleted(plain),
-        Action::CreateNetwork | Action::DeleteNetwork | Action::EmptyBay => return None,
-    })
 }
 
 /// The verb of an action, for messages.

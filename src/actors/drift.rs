@@ -26,7 +26,11 @@ pub fn observe(state: &ContainerState, observed: Option<&Observed>) -> Vec<Event
 fn status_change(state: &ContainerState, observed: &Observed) -> Vec<Event> {
     let running = matches!(state.status, Status::Running | Status::Paused);
     match (observed.state, state.status) {
-        (RunState::Exited | RunState::Dead | RunState::Restarting, _) if running => {
+        // The engine may learn only after the end what it was for.
+        (RunState::Exited | RunState::Dead | RunState::Restarting, _)
+            if running
+                || (state.status == Status::Stopped && state.exited && observed.oom_killed) =>
+        {
             vec![Event::Exited(ExitedV1 {
                 exit_code: observed.exit_code.unwrap_or_default(),
                 oom_killed: observed.oom_killed,

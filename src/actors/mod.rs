@@ -8,6 +8,7 @@ pub mod bay;
 pub mod baymodel;
 pub mod cascade;
 pub mod container;
+pub mod container_work;
 pub mod directory;
 pub mod drift;
 pub mod entity;

@@ -2,7 +2,7 @@
 //!
 //! One concern a file: `labels` (what marks things as ours), `connection` (calls and their
 //! limits), `error` (what the engine's refusals mean), `create`, `pull`, `network`, `lifecycle`,
-//! `execute`, `observe`, `notices`, `logs`. Nothing is kept here: what is ours is found by its
+//! `execute`, `observe`, `notices`, `oom`, `logs`. Nothing is kept here: what is ours is found by its
 //! labels each time, so a restarted process knows as much as the one before.
 //! Not here: retries, which are the worker's.
 
@@ -16,6 +16,7 @@ mod logs;
 mod network;
 mod notices;
 mod observe;
+mod oom;
 mod pull;
 
 use std::path::PathBuf;
@@ -26,6 +27,7 @@ use tokio::sync::Mutex;
 
 use self::connection::Connection;
 pub use self::connection::Limits;
+use self::oom::OutOfMemory;
 use super::{
     Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, OutputFrame,
     Reporter, Work,
@@ -41,6 +43,8 @@ pub struct DockerBackend {
     node_id: ObjectId,
     /// Held while a network is made: the engine would make two of the same name.
     making_network: Mutex<()>,
+    /// What only its notices tell.
+    ooms: OutOfMemory,
 }
 
 impl DockerBackend {
@@ -55,6 +59,7 @@ impl DockerBackend {
             connection: Connection::new(socket, limits),
             node_id,
             making_network: Mutex::new(()),
+            ooms: OutOfMemory::default(),
         }
     }
 }
@@ -83,7 +88,7 @@ impl Backend for DockerBackend {
     }
 
     async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError> {
-        Ok(self.find(stream).await?.map(|found| found.observed))
+        Ok(self.find(stream).await?.map(|found| self.ooms.complete(found.observed)))
     }
 
     async fn list(&self) -> Result<Vec<(StreamId, Observed)>, BackendError> {

@@ -85,7 +85,11 @@ fn create() -> Command {
 }
 
 fn observed(state: RunState) -> Command {
-    Command::Observe(Some(Observed {
+    Command::Observe(Some(seen(state)))
+}
+
+fn seen(state: RunState) -> Observed {
+    Observed {
         engine_id: "e1".into(),
         engine_name: "magnum-x".into(),
         name_is_ours: true,
@@ -93,7 +97,7 @@ fn observed(state: RunState) -> Command {
         exit_code: Some(137),
         oom_killed: true,
         finished_at: None,
-    }))
+    }
 }
 
 fn types(events: &[Event]) -> Vec<&'static str> {
@@ -247,6 +251,18 @@ fn f24_differences_are_recorded_once() {
     assert!(model.command(Command::Observe(None)).unwrap().is_empty());
     assert!(model.command(Command::Start).is_err());
     assert!(model.command(Command::Delete).is_ok());
+}
+
+/// F20: the engine tells the want of memory after the end; the record is set right, once.
+#[test]
+fn f20_a_want_of_memory_that_is_told_late_is_recorded() {
+    let mut model = Model::running();
+    let early = Observed { oom_killed: false, ..seen(RunState::Exited) };
+    assert_eq!(types(&model.command(Command::Observe(Some(early))).unwrap()).len(), 1);
+    let late = model.command(observed(RunState::Exited)).unwrap();
+    let [Event::Exited(exit)] = late.as_slice() else { panic!("{late:?}") };
+    assert!(exit.oom_killed);
+    assert!(model.command(observed(RunState::Exited)).unwrap().is_empty());
 }
 
 #[test]

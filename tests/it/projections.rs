@@ -34,7 +34,7 @@ use proptest::prelude::*;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-const WAIT: Duration = Duration::from_secs(60);
+const WAIT: Duration = Duration::from_secs(300);
 
 /// A log in a vector.
 struct VecLog {
@@ -828,10 +828,10 @@ fn a_folder_in_use_is_refused_and_left_alone() {
 const KILLED: &str = "MAGNUM_TEST_KILLED_CACHE";
 const KILLED_WORLD: u64 = 3000;
 
+/// Does nothing, except as the process that the test below starts and kills.
 #[test]
-#[ignore = "the process that `views_and_checkpoint_survive_kills_together` kills"]
 fn follows_until_it_is_killed() {
-    let path = std::env::var(KILLED).unwrap();
+    let Ok(path) = std::env::var(KILLED) else { return };
     let log = world(KILLED_WORLD);
     let (reads, _conductor) = started(&log, Path::new(&path));
     for number in 0.. {
@@ -847,7 +847,7 @@ fn views_and_checkpoint_survive_kills_together() {
     let cache = folder.path().join("cache");
     for round in 0..8 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "projections::follows_until_it_is_killed", "--ignored"])
+            .args(["--exact", "projections::follows_until_it_is_killed"])
             .env(KILLED, &cache)
             .stdout(Stdio::null())
             .spawn()

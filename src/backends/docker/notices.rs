@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::super::{BackendError, Notice};
+use super::oom::OutOfMemory;
 use super::{DockerBackend, labels};
 use crate::ids::StreamId;
 
@@ -33,16 +34,21 @@ impl DockerBackend {
         let info = self.connection.quick(docker.info()).await?;
         let options = options(self.node_id.to_string(), info.system_time.as_deref());
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(pump(docker, options, sender));
+        tokio::spawn(pump(docker, options, sender, self.ooms.clone()));
         let changes = ReceiverStream::new(receiver).map(Notice::Changed);
         Ok(stream::iter([Notice::Connected]).chain(changes).boxed())
     }
 }
 
 /// Takes events off the engine until the connection ends, or the reader is gone or too slow.
-async fn pump(docker: Docker, options: EventsOptions, sender: mpsc::Sender<StreamId>) {
+async fn pump(
+    docker: Docker,
+    options: EventsOptions,
+    sender: mpsc::Sender<StreamId>,
+    ooms: OutOfMemory,
+) {
     let mut events = std::pin::pin!(docker.events(Some(options)));
-    while let Some(stream) = next_change(&mut events, &sender).await {
+    while let Some(stream) = next_change(&mut events, &sender, &ooms).await {
         if sender.try_send(stream).is_err() {
             tracing::warn!("notices of the engine are not read fast enough; starting again");
             return;
@@ -54,12 +60,16 @@ async fn pump(docker: Docker, options: EventsOptions, sender: mpsc::Sender<Strea
 async fn next_change(
     events: &mut (impl Stream<Item = Result<EventMessage, Error>> + Unpin),
     sender: &mpsc::Sender<StreamId>,
+    ooms: &OutOfMemory,
 ) -> Option<StreamId> {
     loop {
         tokio::select! {
             () = sender.closed() => return None,
             event = events.next() => {
-                let actor = event?.ok()?.actor.unwrap_or_default();
+                let event = event?.ok()?;
+                let actor = event.actor.unwrap_or_default();
+                let (action, id) = (event.action.as_deref(), actor.id.as_deref());
+                ooms.hear(action.unwrap_or_default(), id.unwrap_or_default());
                 if let Some(stream) = labels::container_of(actor.attributes.as_ref()) {
                     return Some(stream);
                 }
