@@ -394,7 +394,7 @@ fn functions(code: &str) -> Vec<(usize, usize)> {
             continue;
         };
         if lines[start + body].trim_end().ends_with('{') {
-            let end = lines[start..].iter().position(|line| *line == close);
+            let end = lines[start..].iter().position(|line| line.starts_with(&close));
             found.push((start + 1, end.map_or(lines.len() - start, |end| end + 1)));
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! One concern a file: `labels` (what marks things as ours), `connection` (calls and their
 //! limits), `error` (what the engine's refusals mean), `create`, `pull`, `network`, `lifecycle`,
-//! `execute`, `observe`, `notices`, `oom`, `logs`. Nothing is kept here: what is ours is found by its
-//! labels each time, so a restarted process knows as much as the one before.
+//! `execute`, `observe`, `notices`, `oom`, `logs`. What is ours is found by its labels each time,
+//! so a restarted process knows as much as the one before.
 //! Not here: retries, which are the worker's.
 
 mod connection;

@@ -274,7 +274,7 @@ impl Index {
         let mut recent = self.recent();
         recent.leaving = Arc::default();
         if let Err(error) = moved {
-            tracing::warn!(%error, "the index of the log could not be written; it is kept in memory");
+            tracing::warn!(%error, "the log's index could not be written; it is kept in memory");
             let newer = std::mem::replace(&mut recent.fresh, Entries::clone(&leaving));
             recent.fresh.absorb(newer);
         }
