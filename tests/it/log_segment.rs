@@ -10,7 +10,9 @@ use magnum::clock;
 use magnum::events::Recorded;
 use magnum::events::log::segment::disk::Disk;
 use magnum::events::log::segment::simulated::{Faults, SimulatedDisk};
-use magnum::events::log::segment::{FolderLock, SEGMENT_HEADER_BYTES, SegmentLog, SegmentOptions};
+use magnum::events::log::segment::{
+    FolderLock, SEGMENT_HEADER_BYTES, SegmentLog, SegmentOptions, info, info_on, verify, verify_on,
+};
 use magnum::events::log::{AppendError, EventLog, Expected, OpenError, ReadError};
 use magnum::ids::{CommandId, Position, Revision};
 
@@ -383,4 +385,75 @@ async fn an_append_larger_than_a_segment_gets_one_of_its_size() {
     let events = read_all(&log, 3);
     drop(log);
     assert_eq!(read_all(&open(&disk, &self::index()), 3), events);
+}
+
+#[tokio::test]
+async fn a_log_can_be_verified_offline_and_beside_its_writer() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = SegmentOptions { segment_bytes: 16 << 10, folder: clock::new_uuid() };
+    let empty = verify(folder.path()).expect("verified");
+    assert_eq!((empty.head, empty.unfinished, empty.damage.len()), (Position(0), 0, 0));
+    let log = Arc::new(SegmentLog::open(folder.path(), options, index()).expect("a log"));
+    let writer = {
+        let log = Arc::clone(&log);
+        tokio::spawn(async move {
+            for _ in 0..200 {
+                log.append(append(stream(), Expected::NoStream, 3)).await.expect("appended");
+            }
+        })
+    };
+    while !writer.is_finished() {
+        let least = *log.head().borrow();
+        let path = folder.path().to_owned();
+        let live = tokio::task::spawn_blocking(move || verify(&path)).await.expect("done");
+        let live = live.expect("verified");
+        assert_eq!(live.damage, []);
+        assert!(live.head >= least);
+    }
+    writer.await.expect("done");
+    let last = log.read(Position(599), 1).expect("readable").pop().expect("the last event");
+    log.close().await;
+    let offline = verify(folder.path()).expect("verified");
+    assert_eq!((offline.head, offline.hash), (last.position, last.hash));
+    let known = info(folder.path()).expect("known");
+    assert_eq!((known.folder, known.epoch, known.copied), (options.folder, 1, false));
+    assert!(known.segments.len() > 3);
+    assert!(
+        known.segments.windows(2).all(|two| two[0].last.map(Position::next) == Some(two[1].first))
+    );
+}
+
+#[tokio::test]
+async fn verification_names_every_damaged_segment() {
+    let (disk, index) = (SimulatedDisk::new(), index());
+    let events = written(&disk, &index, &[1; 240]).await;
+    assert!(!info_on(&disk).expect("known").copied);
+    assert!(info_on(&disk.copy()).expect("known").copied);
+    let mut places = Vec::new();
+    for name in [FIRST, SECOND] {
+        let mut content = disk.content(name).expect("a segment");
+        let offset = offsets(&content)[7];
+        content[offset + 90] ^= 4;
+        disk.put(name, content);
+        places.push(offset as u64);
+    }
+    let verified = verify_on(&disk).expect("verified");
+    assert_eq!((verified.head, verified.hash), (Position(7), events[6].hash));
+    let found: Vec<_> = verified.damage.iter().map(|it| (it.segment, it.offset)).collect();
+    assert_eq!(found, [(1, places[0]), (2, places[1])]);
+    assert_eq!(verified.damage[0].position, 8);
+}
+
+#[tokio::test]
+async fn verification_says_what_is_unfinished() {
+    let (disk, index) = (SimulatedDisk::new(), index());
+    written(&disk, &index, &[2, 3]).await;
+    let mut torn = disk.content(FIRST).expect("a segment");
+    let offsets = offsets(&torn);
+    torn[offsets[4] + 9..].fill(0);
+    disk.put(FIRST, torn.clone());
+    let verified = verify_on(&disk).expect("verified");
+    assert_eq!((verified.head, verified.damage.len()), (Position(2), 0));
+    assert_eq!(verified.unfinished, (offsets[4] - offsets[2]) as u64 + 9);
+    assert_eq!(disk.content(FIRST).expect("a segment"), torn, "nothing was changed");
 }

@@ -73,12 +73,18 @@ pub fn is_full(error: &io::Error) -> bool {
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
+    write: bool,
 }
 
 impl Folder {
     /// A folder that is there.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned() }
+        Self { path: path.to_owned(), write: true }
+    }
+
+    /// A folder that is only looked at.
+    pub fn read_only(path: &Path) -> Self {
+        Self { path: path.to_owned(), write: false }
     }
 }
 
@@ -91,7 +97,7 @@ impl Disk for Folder {
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let path = self.path.join(name);
-        Ok(Box::new(OpenOptions::new().read(true).write(true).open(path)?))
+        Ok(Box::new(OpenOptions::new().read(true).write(self.write).open(path)?))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {

@@ -46,7 +46,7 @@
 //! # Parts
 //!
 //! `record` and `file` are the format, `scan` and `read` read it, `writer` writes it, `index` knows heads
-//! and commands, `recover`, `walk` and `tail` open a log, `disk` is all it asks of a disk.
+//! and commands, `recover`, `walk` and `tail` open a log, `verify` looks at one, `disk` is all it asks of a disk.
 //! Not here: what sled is given (`index`), repair and export.
 
 mod claim;
@@ -61,6 +61,7 @@ mod recover;
 mod scan;
 pub mod simulated;
 mod tail;
+mod verify;
 mod walk;
 mod writer;
 
@@ -81,9 +82,11 @@ use super::{
 use crate::events::Recorded;
 use crate::ids::{CommandId, Position, Revision, StreamId};
 use disk::{Disk, Folder};
+pub use fault::Damage;
 use index::Index;
 pub use lock::FolderLock;
 use scan::{Fetcher, Segments};
+pub use verify::{Info, SegmentInfo, Verified, info, info_on, verify, verify_on};
 use writer::{Counts, Group, Job, Writer};
 
 /// Bytes of a segment's header: one page, so that no record shares its first write.

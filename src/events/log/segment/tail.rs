@@ -88,7 +88,10 @@ fn rewrite(segment: &Segment, end: &End) -> Result<(), Fault> {
 }
 
 /// The offset behind the last byte from an offset on that is not zero.
-fn last_byte(segment: &Segment, from: u32) -> Result<Option<u64>, Fault> {
+///
+/// # Errors
+/// What the disk says.
+pub fn last_byte(segment: &Segment, from: u32) -> Result<Option<u64>, Fault> {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut offset = u64::from(from);
     let mut last = None;
@@ -106,7 +109,10 @@ fn last_byte(segment: &Segment, from: u32) -> Result<Option<u64>, Fault> {
 }
 
 /// The offset of a valid record that proves the one at `bad` was durable once.
-fn proof(segment: &Segment, bad: u64, end: u64) -> Result<Option<u64>, Fault> {
+///
+/// # Errors
+/// What the disk says.
+pub fn proof(segment: &Segment, bad: u64, end: u64) -> Result<Option<u64>, Fault> {
     let mut bytes = vec![0; usize::try_from(end - bad).unwrap_or(usize::MAX)];
     let read = segment.file.read_at(&mut bytes, bad)?;
     bytes.truncate(read);
