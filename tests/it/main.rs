@@ -16,6 +16,7 @@ mod client;
 mod container;
 mod crash;
 mod decisions;
+mod drift;
 mod entity;
 mod faults;
 mod harness;
