@@ -1,5 +1,6 @@
 //! A container's output so far, or as it comes.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -11,6 +12,7 @@ use utoipa::ToSchema;
 use super::container_execute::MAX_OUTPUT_BYTES;
 use super::error::ApiError;
 use super::request::{Call, Ident, number};
+use super::stream::Places;
 use super::{AppState, read, respond};
 use crate::backends::{LogQuery, OutputFrame, OutputStream};
 use crate::ids::{Kind, StreamId};
@@ -29,6 +31,7 @@ const ARGUMENTS: [&str; 7] =
 /// `GET /v1/containers/{ident}/logs`
 pub async fn logs(
     State(state): State<AppState>,
+    Extension(places): Extension<Places>,
     Ident(ident): Ident,
     call: Call,
 ) -> Result<Response, ApiError> {
@@ -43,12 +46,16 @@ pub async fn logs(
         future::ready(frame.as_ref().map_or(true, |frame: &OutputFrame| wanted.has(frame.stream)))
     });
     if follow {
+        let place = places.take()?;
         let mut stopping = state.stopping.clone();
         let stopped = async move {
             // Without a sender there is nobody left who could stop it.
             drop(stopping.wait_for(|stopping| *stopping).await);
         };
-        let pieces = frames.map(|frame| frame.map(|frame| frame.data));
+        let pieces = frames.map(move |frame| {
+            let _held = &place;
+            frame.map(|frame| frame.data)
+        });
         let body = Body::from_stream(pieces.take_until(Box::pin(stopped)));
         let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
         return Ok((StatusCode::OK, plain, body).into_response());

@@ -18,6 +18,7 @@ use tracing::Instrument;
 use super::error::ApiError;
 use super::metrics::Metrics;
 use super::request::{arguments, canonical_uuid, number, shown};
+use super::stream::Places;
 use super::{AppState, respond, routes};
 use crate::clock;
 use crate::ids::{Kind, Position};
@@ -45,6 +46,7 @@ pub fn router(state: AppState) -> Router {
         })
         .layer(CatchPanicLayer::custom(panicked))
         .layer(Extension(metrics))
+        .layer(Extension(Places::default()))
         .layer(middleware::from_fn_with_state(edge, pass))
         .with_state(state);
     // Before the routes are looked at: old clients write paths in several ways, and follow no

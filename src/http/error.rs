@@ -82,6 +82,9 @@ pub enum ApiError {
         /// The difference.
         lag: u64,
     },
+    /// The views cannot be read now; they are made anew by themselves. The words are for the log.
+    #[error("{0}")]
+    Unreadable(String),
     /// The disk of the log is nearly full.
     #[error("The service takes no changes now: {0}")]
     LowSpace(String),
@@ -117,7 +120,7 @@ impl ApiError {
                 wanted: wanted.get(),
                 lag: wanted.get().saturating_sub(at.get()),
             },
-            QueryError::Store(words) => Self::Internal(words),
+            QueryError::Store(words) => Self::Unreadable(words),
         }
     }
 
@@ -134,7 +137,7 @@ impl ApiError {
             Self::Command(error) => command_status(error),
             Self::Engine(error) => backend_status(error),
             Self::WorkUnknown(_) => StatusCode::BAD_GATEWAY,
-            Self::Behind { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Behind { .. } | Self::Unreadable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::LowSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -159,6 +162,7 @@ impl ApiError {
             Self::WorkFailed(_) => "work-failed",
             Self::WorkUnknown(_) => "work-unknown",
             Self::Behind { .. } => "behind",
+            Self::Unreadable(_) => "views-unreadable",
             Self::LowSpace(_) => "no-space",
             Self::Internal(_) => "internal",
         }
@@ -169,6 +173,10 @@ impl ApiError {
         match self {
             Self::Internal(_) | Self::Command(CommandError::Internal(_)) => {
                 "An internal error; the service's log has it under the request's id.".to_owned()
+            }
+            Self::Unreadable(_) => {
+                "The read model cannot be read now; try again. GET /readyz says how it is."
+                    .to_owned()
             }
             Self::Command(CommandError::OutcomeUnknown(_)) => {
                 "Nobody knows whether this was recorded; repeat it with the same Idempotency-Key \
@@ -291,7 +299,7 @@ impl From<ReadError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
-        if status == StatusCode::INTERNAL_SERVER_ERROR {
+        if status == StatusCode::INTERNAL_SERVER_ERROR || matches!(self, Self::Unreadable(_)) {
             tracing::error!(error = %self, "a request failed");
         }
         let faultcode = if status.is_client_error() { "Client" } else { "Server" };

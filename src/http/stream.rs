@@ -8,6 +8,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{StatusCode, header};
@@ -15,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Serialize;
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::AppState;
@@ -23,6 +24,7 @@ use super::error::ApiError;
 use super::event::Event;
 use super::events::{FILTERS, Filter};
 use super::request::{Call, number};
+use crate::bus::CommandError;
 use crate::events::log::ReadError;
 use crate::events::subscription::{Page, Subscription};
 use crate::ids::Position;
@@ -30,8 +32,37 @@ use crate::ids::Position;
 /// Events that are turned into one piece of the answer: what a reader makes the service hold.
 const PAGE: usize = 64;
 
+/// Most answers that go on until somebody ends them, event streams and followed logs together:
+/// each holds a connection, a few kilobytes and at most one page.
+const MAX_STREAMS: usize = 8192;
+
+/// Places for answers that go on until somebody ends them.
+#[derive(Clone)]
+pub struct Places(Arc<Semaphore>);
+
+impl Default for Places {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_STREAMS)))
+    }
+}
+
+impl Places {
+    /// A place, held as long as the value lives.
+    ///
+    /// # Errors
+    /// When all are taken.
+    pub fn take(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let place = Arc::clone(&self.0).try_acquire_owned();
+        place.map_err(|_| ApiError::Command(CommandError::Overloaded))
+    }
+}
+
 /// `GET /v1/events/stream`
-pub async fn events(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
+pub async fn events(
+    State(state): State<AppState>,
+    Extension(places): Extension<Places>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let last = request.headers().get("last-event-id").map(|id| id.to_str().map(str::to_owned));
     let call = Call::from_request(request, &state).await?;
     let known: Vec<&str> = FILTERS.into_iter().chain(["after"]).collect();
@@ -58,6 +89,7 @@ pub async fn events(State(state): State<AppState>, request: Request) -> Result<R
         // One at once, so that the reader sees that it is connected, and from where.
         beat: Instant::now(),
         ended: false,
+        _place: places.take()?,
     };
     let pieces = stream::unfold(reader, |mut reader| async move {
         if reader.ended {
@@ -79,6 +111,7 @@ struct Reader {
     every: Duration,
     beat: Instant,
     ended: bool,
+    _place: OwnedSemaphorePermit,
 }
 
 /// What happens first.
@@ -148,4 +181,18 @@ fn message<T: Serialize>(position: Position, name: Option<&str>, data: &T) -> St
     let data = serde_json::to_string(data).unwrap_or_default();
     let _ = write!(text, "data: {data}\n\n");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_free_again_when_its_stream_ends() {
+        let places = Places(Arc::new(Semaphore::new(1)));
+        let held = places.take().unwrap();
+        assert_eq!(places.take().unwrap_err().status(), 503);
+        drop(held);
+        assert!(places.take().is_ok());
+    }
 }
