@@ -14,7 +14,7 @@ use crate::events::bay::{
     BayEvent as Event, BayPlan,
 };
 use crate::events::work::{FieldChange, UpdatedV1, WorkFailedV1, WorkUnknownV1};
-use crate::ids::{Kind, ObjectId, ProjectId, StreamId, WorkId};
+use crate::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 
 /// What can be asked of a bay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +83,8 @@ pub struct BayState {
     project: Option<ProjectId>,
     id: ObjectId,
     node_id: ObjectId,
+    /// When creation counts as failed, if ever (`bay_create_timeout`).
+    create_deadline: Option<Timestamp>,
     tasks: Tasks,
 }
 
@@ -103,7 +105,7 @@ impl Entity for Bay {
     ];
 
     /// The one table (rule E4).
-    fn decide(state: &BayState, command: BayCommand, _ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
+    fn decide(state: &BayState, command: BayCommand, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
         use Status::{Absent, CreateComplete, DeleteInProgress, Deleted, UpdateComplete};
         Ok(match (state.status, command) {
             (status, BayCommand::Create { .. }) if !matches!(status, Absent | Deleted) => {
@@ -113,7 +115,7 @@ impl Entity for Bay {
                 let placement = placement::place(&nodes)?;
                 vec![Event::CreateRequested(BayCreateRequestedV1 { plan, placement })]
             }
-            (_, BayCommand::Outcome(outcome)) => settle(state, &outcome),
+            (_, BayCommand::Outcome(outcome)) => settle(state, &outcome, ctx.now),
             (Absent | Deleted, _) => {
                 return Err(Refusal::NotFound { kind: "Bay".to_owned(), id: state.id });
             }
@@ -139,6 +141,7 @@ impl Entity for Bay {
                     project: Some(fact.project.clone()),
                     id: fact.object,
                     node_id: asked.placement.node_id,
+                    create_deadline: deadline(&asked.plan, fact.time),
                     tasks: Tasks::default(),
                 };
                 state.tasks.push(Action::CreateNetwork, fact);
@@ -185,6 +188,12 @@ impl Entity for Bay {
     }
 }
 
+/// When creation counts as failed; never where no timeout was asked for.
+fn deadline(plan: &BayPlan, asked_at: Timestamp) -> Option<Timestamp> {
+    let timeout_ms = u64::from(plan.create_timeout_min).saturating_mul(60_000);
+    (timeout_ms > 0).then(|| asked_at.plus_ms(timeout_ms))
+}
+
 /// Only the number of nodes can change, as in the 2015 API.
 fn update(changes: Vec<FieldChange>) -> Result<Vec<Event>, Refusal> {
     let others: Vec<_> = changes
@@ -201,7 +210,7 @@ fn update(changes: Vec<FieldChange>) -> Result<Vec<Event>, Refusal> {
 }
 
 /// What came of open work; late and repeated outcomes change nothing (rule W4).
-fn settle(state: &BayState, outcome: &Outcome) -> Vec<Event> {
+fn settle(state: &BayState, outcome: &Outcome, now: Timestamp) -> Vec<Event> {
     let Some(task) = state.tasks.current(outcome) else { return vec![] };
     let (work_id, action) = (task.id, task.action.name().to_owned());
     let event = match (&outcome.result, &task.action) {
@@ -216,6 +225,12 @@ fn settle(state: &BayState, outcome: &Outcome) -> Vec<Event> {
         }
         (WorkResult::Unknown { reason }, _) => {
             Event::WorkUnknown(WorkUnknownV1 { work_id, action, reason: reason.clone() })
+        }
+        (WorkResult::Blocked { reason, .. }, Action::CreateNetwork)
+            if state.create_deadline.is_some_and(|deadline| deadline <= now) =>
+        {
+            let reason = format!("not done within bay_create_timeout; at last: {reason}");
+            Event::WorkFailed(WorkFailedV1 { work_id, action, reason })
         }
         (WorkResult::Blocked { .. }, _) => {
             return tasks::blocked(outcome).map(Event::WorkBlocked).into_iter().collect();

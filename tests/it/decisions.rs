@@ -1,11 +1,14 @@
 //! What each noun decides, without anything that runs: tables, queues, late outcomes.
 
+use magnum::actors::bay::{Bay, BayCommand, BayState};
 use magnum::actors::container::{Container, ContainerCommand as Command, ContainerState};
+use magnum::actors::placement::{NodeFacts, place};
 use magnum::actors::tasks::MAX_TASKS;
 use magnum::actors::{Entity, Fact};
 use magnum::backends::{Action, Done, Observed, Outcome, RunState, WorkResult};
 use magnum::bus::{Ctx, Refusal};
 use magnum::events::EventPayload;
+use magnum::events::bay::{BayEvent, BayPlan};
 use magnum::events::container::{ContainerEvent as Event, ContainerSpec};
 use magnum::ids::{EventId, ObjectId, ProjectId, Timestamp, WorkId};
 use proptest::prelude::*;
@@ -272,6 +275,88 @@ fn a_command_in_a_container_holds_nothing_back() {
     model.command(Command::Stop { grace_s: 1 }).unwrap();
     let due: Vec<_> = Container::react(&model.state).iter().map(|w| w.action.name()).collect();
     assert_eq!(due, ["stop", "execute"]);
+}
+
+fn bay_ctx(now_s: i64) -> Ctx {
+    Ctx::service(Timestamp(now_s * 1_000_000), "test", "req-1")
+}
+
+/// A bay's state after a command at a time.
+fn bay_step(state: &mut BayState, command: BayCommand, now_s: i64) -> Vec<BayEvent> {
+    let ctx = bay_ctx(now_s);
+    let events = Bay::decide(state, command, &ctx).unwrap();
+    for (number, event) in (u128::from(now_s.unsigned_abs())..).zip(&events) {
+        let fact = Fact {
+            id: EventId(Uuid::from_u128(number)),
+            object: ObjectId(Uuid::from_u128(7)),
+            time: ctx.now,
+            project: &ProjectId::default(),
+            request_id: "req-1",
+        };
+        Bay::evolve(state, event, fact);
+    }
+    events
+}
+
+/// `bay_create_timeout`: what is blocked for longer has failed, and says what stood in the way.
+#[test]
+fn a_bay_that_is_not_made_within_its_timeout_has_failed() {
+    let plan = BayPlan {
+        name: None,
+        baymodel_id: ObjectId(Uuid::from_u128(1)),
+        node_count: 1,
+        discovery_url: None,
+        create_timeout_min: 2,
+        bay_type: None,
+        image_id: None,
+    };
+    let node = NodeFacts {
+        node_id: ObjectId(Uuid::from_u128(3)),
+        host: "n1".into(),
+        registered: true,
+        unavailable: None,
+        bays: 0,
+    };
+    let mut state = BayState::default();
+    bay_step(&mut state, BayCommand::Create { plan, nodes: vec![node] }, 100);
+    for (now_s, expected) in [(160, "bay.work_blocked"), (221, "bay.work_failed")] {
+        let work = Bay::react(&state).remove(0);
+        let result = WorkResult::Blocked {
+            blocked_on: "node n1".into(),
+            reason: "connection refused".into(),
+            retry_at: Timestamp(0),
+        };
+        let outcome = Outcome { work_id: work.id, attempt: work.attempt, result };
+        let events = bay_step(&mut state, BayCommand::Outcome(outcome), now_s);
+        assert_eq!(events[0].event_type(), expected);
+    }
+    assert!(Bay::react(&state).is_empty());
+    assert!(Bay::decide(&state, BayCommand::Delete, &bay_ctx(300)).is_ok());
+}
+
+/// Rule N1: who answers comes first, then who has least; and each verdict says why.
+#[test]
+fn a_bay_is_placed_where_it_can_be_with_a_reason_for_every_node() {
+    let node = |number, registered, unavailable: Option<&str>, bays| NodeFacts {
+        node_id: ObjectId(Uuid::from_u128(number)),
+        host: format!("n{number}"),
+        registered,
+        unavailable: unavailable.map(str::to_owned),
+        bays,
+    };
+    let nodes = [
+        node(1, false, None, 0),
+        node(2, true, Some("connection refused"), 0),
+        node(3, true, None, 7),
+        node(4, true, None, 2),
+    ];
+    let placed = place(&nodes).unwrap();
+    assert_eq!(placed.node_id, nodes[3].node_id);
+    let reasons: Vec<_> = placed.verdicts.iter().map(|verdict| verdict.reason.as_str()).collect();
+    assert!(reasons[0].starts_with("ruled out") && reasons[1].contains("connection refused"));
+    assert!(reasons[2].contains("7 bays, the chosen one has 2"), "{reasons:?}");
+    assert_eq!(place(&nodes[..2]).unwrap().node_id, nodes[1].node_id, "work waits for it");
+    assert!(matches!(place(&nodes[..1]), Err(Refusal::Conflict { .. })));
 }
 
 proptest! {
