@@ -3,7 +3,7 @@
 //! Not here: what is asked (`query`, `list`).
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use sled::Tree;
 use tokio::sync::watch;
@@ -35,6 +35,14 @@ pub(super) struct Shared {
     pub orders: watch::Sender<Orders>,
     pub broken_rows: AtomicU64,
     pub keys_read: AtomicU64,
+}
+
+impl Shared {
+    /// Whether the views at a position have everything that the log had at the start.
+    pub fn is_caught_up(&self, position: Position) -> bool {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.is_some() && position >= self.start_head
+    }
 }
 
 /// One generation as it is read.
