@@ -1,5 +1,5 @@
 //! One generation of the read models: all rows, their indexes and counts, and the checkpoint that
-//! says up to which event they are. One batch writes all of it or nothing (rule P2).
+//! says up to which event they are (rule P2).
 //!
 //! Not here: when to read the log, and what to do when something fails (`conductor`).
 
@@ -17,14 +17,14 @@ use super::keys::{self, Keys, Tag};
 use super::node::NodeView;
 use super::past::{self, PastError};
 use super::query::Parked;
-use super::rows::{Rows, Source, Writes};
+use super::rows::{Records, Rows, Source, Writes};
 use crate::events::Recorded;
 use crate::events::codec::{decode, encode};
 use crate::events::log::EventLog;
 use crate::ids::{Kind, Position, StreamId};
 
-/// Rows of a noun that stay in memory between batches, at about 2 KB each: 16 MB.
-const KEEP_ROWS: usize = 8192;
+/// Rows of a noun that stay in memory after they are written, at about 2 KB each: 32 MB.
+const KEEP_ROWS: usize = 16_384;
 
 /// Up to where a generation is, and the chain of the log there: another log has another one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +41,10 @@ pub(super) struct Generation {
     /// What is applied.
     applied: Checkpoint,
     parked: BTreeMap<StreamId, Parked>,
-    /// Parked or parked no longer since the last batch.
+    /// Parked or parked no longer since they were last written.
     parked_changes: Vec<StreamId>,
+    unwritten: <Records as IntoIterator>::IntoIter,
+    is_writing: bool,
     bays: Rows<BayView>,
     baymodels: Rows<BaymodelView>,
     nodes: Rows<NodeView>,
@@ -92,6 +94,8 @@ impl Generation {
             applied: written,
             parked,
             parked_changes: Vec::new(),
+            unwritten: Records::new().into_iter(),
+            is_writing: false,
             bays: Rows::default(),
             baymodels: Rows::default(),
             nodes: Rows::default(),
@@ -110,7 +114,7 @@ impl Generation {
         Ok(last.first().is_some_and(|event| event.position == position && event.hash == hash))
     }
 
-    /// Rows that changed since the last batch.
+    /// Rows that changed since they were last written.
     pub fn dirty(&self) -> usize {
         self.bays.dirty() + self.baymodels.dirty() + self.nodes.dirty() + self.containers.dirty()
     }
@@ -146,7 +150,8 @@ impl Generation {
     }
 
     /// Tries parked streams again: a newer build may be able to read what an older one could not.
-    pub fn unpark(&mut self, tree: &Tree, log: &dyn EventLog) -> Result<(), Fault> {
+    /// Whether there is something to write.
+    pub fn unpark(&mut self, tree: &Tree, log: &dyn EventLog) -> Result<bool, Fault> {
         let from = self.source(tree, log);
         let streams: Vec<StreamId> = self.parked.keys().copied().collect();
         for stream in streams {
@@ -166,35 +171,67 @@ impl Generation {
                 tracing::warn!(%stream, "a stream is still parked");
             }
         }
-        Ok(())
+        Ok(!self.parked_changes.is_empty())
     }
 
-    /// Writes everything that is applied and the checkpoint, in one batch.
+    /// Writes everything that is applied and the checkpoint in one batch (rule P2).
+    ///
+    /// Sled lets nobody read any tree while it applies a batch, so a batch has to be small.
     pub fn write(&mut self, tree: &Tree) -> Result<(), Fault> {
-        let mut writes =
-            Writes { keys: self.keys, batch: Batch::default(), counts: HashMap::new() };
-        for kind in Kind::ALL {
-            rows!(self, kind, rows => rows.write(&mut writes, KEEP_ROWS));
-        }
-        let Writes { mut batch, counts, .. } = writes;
-        for (key, by) in counts.into_iter().filter(|(_, by)| *by != 0) {
-            let before = tree.get(&key)?.map_or(0, |bytes| number(&bytes));
-            match before.saturating_add_signed(by) {
-                0 => batch.remove(key),
-                now => batch.insert(key, &now.to_be_bytes()),
-            }
-        }
-        for stream in std::mem::take(&mut self.parked_changes) {
-            let key = self.keys.stream(Tag::Parked, stream);
-            match self.parked.get(&stream) {
-                Some(parked) => batch.insert(key, encode(parked)),
+        let mut batch = Batch::default();
+        for (key, value) in self.records(tree)? {
+            match value {
+                Some(value) => batch.insert(key, value),
                 None => batch.remove(key),
             }
         }
-        batch.insert(self.keys.tag(Tag::Checkpoint), encode(&self.applied));
         tree.apply_batch(batch)?;
         self.written = self.applied;
         Ok(())
+    }
+
+    /// Begins to write everything that is applied, for a generation that nobody reads before it is
+    /// whole. Until that is done no event may be applied.
+    pub fn begin_to_write(&mut self, tree: &Tree) -> Result<(), Fault> {
+        self.unwritten = self.records(tree)?.into_iter();
+        self.is_writing = true;
+        Ok(())
+    }
+
+    /// Writes up to `limit` records of what it began to write; whether everything is written.
+    pub fn go_on_writing(&mut self, tree: &Tree, limit: usize) -> Result<bool, Fault> {
+        for (key, value) in self.unwritten.by_ref().take(limit) {
+            match value {
+                Some(value) => tree.insert(key, value)?,
+                None => tree.remove(key)?,
+            };
+        }
+        let is_done = self.unwritten.len() == 0;
+        if is_done && std::mem::take(&mut self.is_writing) {
+            self.written = self.applied;
+        }
+        Ok(is_done)
+    }
+
+    /// What is to be written, the checkpoint with it.
+    fn records(&mut self, tree: &Tree) -> Result<Records, Fault> {
+        let mut writes =
+            Writes { keys: self.keys, records: Records::new(), counts: HashMap::new() };
+        for kind in Kind::ALL {
+            rows!(self, kind, rows => rows.write(&mut writes, KEEP_ROWS));
+        }
+        let Writes { mut records, counts, .. } = writes;
+        for (key, by) in counts.into_iter().filter(|(_, by)| *by != 0) {
+            let before = tree.get(&key)?.map_or(0, |bytes| number(&bytes));
+            let now = before.saturating_add_signed(by);
+            records.insert(key, (now > 0).then(|| now.to_be_bytes().to_vec()));
+        }
+        for stream in std::mem::take(&mut self.parked_changes) {
+            let key = self.keys.stream(Tag::Parked, stream);
+            records.insert(key, self.parked.get(&stream).map(encode));
+        }
+        records.insert(self.keys.tag(Tag::Checkpoint), Some(encode(&self.applied)));
+        Ok(records)
     }
 }
 
@@ -203,8 +240,8 @@ pub(super) fn number(bytes: &[u8]) -> u64 {
     bytes.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-/// Removes up to `limit` keys of generations that are not among `used`; how many there were.
-pub(super) fn sweep(tree: &Tree, used: &[u32], limit: usize) -> Result<usize, Fault> {
+/// Removes up to `limit` keys of generations that are not `live`; how many there were.
+pub(super) fn sweep(tree: &Tree, live: Option<u32>, limit: usize) -> Result<usize, Fault> {
     let mut batch = Batch::default();
     let mut found = 0;
     let mut from = vec![1];
@@ -212,7 +249,7 @@ pub(super) fn sweep(tree: &Tree, used: &[u32], limit: usize) -> Result<usize, Fa
         let Some((key, _)) = tree.range(from.clone()..).next().transpose()? else { break };
         let Some(generation) = keys::generation_of(&key) else { break };
         let prefix = Keys { generation }.prefix();
-        if used.contains(&generation) {
+        if live == Some(generation) {
             from = keys::end_of(&prefix);
             continue;
         }

@@ -255,7 +255,7 @@ impl ReadModels {
         });
         Stats {
             position,
-            caught_up: position >= shared.start_head,
+            caught_up: shared.is_caught_up(position),
             objects: objects.collect(),
             parked: self.parked().map_or(0, |parked| parked.len() as u64),
             rebuilding: condition.rebuilding,
@@ -273,9 +273,8 @@ impl ReadModels {
     /// Waits until the views are where the log was at the start. Before that lists have holes:
     /// nobody is to be answered. See [`Stats::unhealthy`] for what stands in the way.
     pub async fn caught_up(&self) {
-        let head = self.shared.start_head;
         // The sender lives in `shared`, so this ends only when it is so.
-        let _ = self.position().wait_for(|at| *at >= head && self.shared.is_open()).await;
+        let _ = self.position().wait_for(|position| self.shared.is_caught_up(*position)).await;
     }
 
     /// Waits until the views are at a position (rule P5).

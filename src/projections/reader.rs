@@ -43,6 +43,11 @@ impl Shared {
     pub fn is_open(&self) -> bool {
         self.live.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
+
+    /// Whether the views at a position have everything that the log had at the start.
+    pub fn is_caught_up(&self, position: Position) -> bool {
+        self.is_open() && position >= self.start_head
+    }
 }
 
 /// One generation as it is read.

@@ -1,13 +1,13 @@
-//! The rows of one noun in one generation: views that events change, and what a batch writes.
+//! The rows of one noun in one generation: views that events change, and what is written of them.
 //!
 //! Events of one object that come close together change its row in memory and are written once.
-//! Not here: when a batch is written (`generation`).
+//! Not here: when that is (`generation`).
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use sled::{Batch, Tree};
+use sled::Tree;
 
 use super::keys::{self, Field, Keys, Tag};
 use super::past::{self, PastError};
@@ -27,14 +27,25 @@ pub(super) struct Source<'a> {
     pub written: Position,
 }
 
-/// What a batch writes: records, and by how much counts change.
+/// Records that are written, none where one goes. In order, which sled likes best.
+pub(super) type Records = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// What is written: records, and by how much counts change.
 pub(super) struct Writes {
     pub keys: Keys,
-    pub batch: Batch,
+    pub records: Records,
     pub counts: HashMap<Vec<u8>, i64>,
 }
 
 impl Writes {
+    fn put(&mut self, key: Vec<u8>, value: &[u8]) {
+        self.records.insert(key, Some(value.to_vec()));
+    }
+
+    fn remove(&mut self, key: Vec<u8>) {
+        self.records.insert(key, None);
+    }
+
     fn count(&mut self, key: Vec<u8>, by: i64) {
         *self.counts.entry(key).or_default() += by;
     }
@@ -125,22 +136,19 @@ impl<V: View> Rows<V> {
         Ok(())
     }
 
-    /// Rows that changed since the last batch.
+    /// Rows that changed since they were last written.
     pub fn dirty(&self) -> usize {
         self.dirty.len()
     }
 
-    /// Adds all that changed to a batch, and forgets rows beyond `keep`.
+    /// Adds all that changed to what is written, and forgets rows beyond `keep`.
     pub fn write(&mut self, writes: &mut Writes, keep: usize) {
         for id in std::mem::take(&mut self.dirty) {
             let Some(row) = self.rows.get_mut(&id) else { continue };
             row.is_dirty = false;
             let key = writes.keys.stream(Tag::View, StreamId::new(V::KIND, id));
             let after = row.view.as_ref().map(|view| Indexed::of(writes.keys, view));
-            match &row.view {
-                Some(view) => writes.batch.insert(key, encode(view)),
-                None => writes.batch.remove(key),
-            }
+            writes.records.insert(key, row.view.as_ref().map(encode));
             index::<V>(writes, id, row.indexed.as_ref(), after.as_ref());
             row.indexed = after;
         }
@@ -172,19 +180,19 @@ fn index<V: View>(
                 writes.count(keys::count_of(value), by);
             }
             if by > 0 {
-                writes.batch.insert(key, id.0.as_bytes());
+                writes.put(key, id.0.as_bytes());
             } else {
-                writes.batch.remove(key);
+                writes.remove(key);
             }
         }
     }
     let marks = |of: Option<&Indexed>| of.map(|of| of.marks.clone()).unwrap_or_default();
     let (old, new) = (marks(before), marks(after));
     for key in old.iter().filter(|key| !new.contains(key)) {
-        writes.batch.remove(key.as_slice());
+        writes.remove(key.clone());
     }
     for key in new.iter().filter(|key| !old.contains(key)) {
-        writes.batch.insert(key.as_slice(), &[]);
+        writes.put(key.clone(), &[]);
     }
 }
 

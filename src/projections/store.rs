@@ -154,41 +154,29 @@ fn set_aside(path: &Path, reason: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Which generations there are, and in which encoding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Which generation is read, and in which encoding.
+#[derive(Serialize, Deserialize)]
 struct Root {
     schema: u32,
     live: u32,
-    building: Option<u32>,
 }
 
-/// The generation that is read, and the one that is being built beside it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Generations {
-    pub live: u32,
-    pub building: Option<u32>,
+/// The generation that is read; none where the tree is empty or of another schema.
+pub(super) fn live(tree: &Tree) -> sled::Result<Option<u32>> {
+    let root = tree.get(ROOT)?.and_then(|bytes| decode::<Root>(&bytes).ok());
+    Ok(root.filter(|root| root.schema == SCHEMA).map(|root| root.live))
 }
 
-impl Generations {
-    /// What the tree says; none where it is empty or of another schema.
-    pub fn read(tree: &Tree) -> sled::Result<Option<Self>> {
-        let root = tree.get(ROOT)?.and_then(|bytes| decode::<Root>(&bytes).ok());
-        Ok(root
-            .filter(|root| root.schema == SCHEMA)
-            .map(|Root { live, building, .. }| Self { live, building }))
-    }
+/// Makes a generation the one that is read. What is in it is on the disk before that.
+pub(super) fn set_live(tree: &Tree, live: u32) -> sled::Result<()> {
+    tree.flush()?;
+    tree.insert(ROOT, encode(&Root { schema: SCHEMA, live })).map(drop)
+}
 
-    /// Makes this what the tree says.
-    pub fn write(self, tree: &Tree) -> sled::Result<()> {
-        let Self { live, building } = self;
-        tree.insert(ROOT, encode(&Root { schema: SCHEMA, live, building })).map(drop)
-    }
-
-    /// A number that no generation in the tree has.
-    pub fn unused(tree: &Tree) -> sled::Result<u32> {
-        let last = tree.last()?.and_then(|(key, _)| super::keys::generation_of(&key));
-        Ok(last.map_or(1, |last| last.wrapping_add(1)))
-    }
+/// A number that no generation in the tree has.
+pub(super) fn unused(tree: &Tree) -> sled::Result<u32> {
+    let last = tree.last()?.and_then(|(key, _)| super::keys::generation_of(&key));
+    Ok(last.map_or(1, |last| last.wrapping_add(1)))
 }
 
 /// The open folder. It can be closed and opened again under those who use it, so none of them

@@ -1,7 +1,8 @@
 //! The generation that is read and the one that is built beside it, while both follow the log.
 //!
-//! Pages are read, applied and written batch by batch, and what is written is published (rules P1,
-//! P2 and P4). Not here: when, and what happens after a failure (`conductor`).
+//! Pages are read, applied and written, and what is written is published (rules P1, P2 and P4).
+//! From nothing is the same: then there is none to be read yet. Not here: when, and what happens
+//! after a failure (`conductor`).
 
 use std::sync::PoisonError;
 
@@ -10,34 +11,39 @@ use sled::Tree;
 use super::conductor::Fault;
 use super::generation::{Generation, sweep};
 use super::reader::{Condition, Live, Shared};
-use super::store::Generations;
+use super::store;
 use crate::events::log::{EventLog, ReadError};
 use crate::ids::Position;
 
 /// Events that are read at once.
 const PAGE: usize = 512;
 
-/// Rows that one batch writes while queries are answered. Sled lets nobody read while it applies a
-/// batch; a row has about 20 keys of 2 us each, so this is 10 ms.
-const ROWS_SERVING: usize = 256;
+/// Events that are applied between two looks at the orders: a fifth of a second.
+const EVENTS: usize = 65_536;
 
-/// Rows that one batch writes before anybody is answered: fewer, larger batches, as many events of
-/// one object become one row.
-const ROWS_STARTING: usize = 4096;
+/// Rows that one batch of the generation that is read writes. A row has about 10 keys that change,
+/// of 10 us each, and nobody reads meanwhile: 13 ms.
+const ROWS_READ: usize = 128;
 
-/// Events that one batch holds at most, so that the checkpoint gets on where few objects have many.
-const EVENTS_A_BATCH: usize = 65_536;
+/// Rows that a generation that is built writes together: as many as fit into 100 MB with all their
+/// keys. The more, the more events of one object become one row.
+const ROWS_BUILT: usize = 16_384;
 
-/// Keys of a former generation that are removed at once, between pages.
-const SWEEP: usize = 1024;
+/// Keys of a generation that is built, that are written between two looks at
+/// what is new for those who read: 40 ms.
+const KEYS_BESIDE: usize = 4096;
+
+/// Keys of former generations that are removed at once: 5 ms.
+const SWEEP: usize = 512;
 
 /// The generations of one session.
 pub(super) struct Views<'a> {
     shared: &'a Shared,
     tree: Tree,
-    live: Generation,
+    /// The one that is read; none while it is built from nothing.
+    live: Option<Generation>,
+    /// The one that takes its place when it has caught up. A crash leaves litter of it.
     building: Option<Generation>,
-    /// Whether keys of former generations may be left.
     is_littered: bool,
 }
 
@@ -45,72 +51,87 @@ impl<'a> Views<'a> {
     /// Takes up what is there, if it is of this log; otherwise begins with nothing.
     pub fn open(shared: &'a Shared, tree: Tree) -> Result<Self, Fault> {
         let log = &*shared.log;
-        let mut found = None;
-        let mut building = None;
-        if let Some(generations) = Generations::read(&tree)? {
-            found = Some(Generation::open(&tree, generations.live)?);
-            building = generations.building;
-        }
-        let (live, building) = match found {
-            Some(mut live) if live.is_of(log)? => {
-                live.unpark(&tree, log)?;
-                let building =
-                    building.map(|number| Generation::open(&tree, number)).transpose()?;
-                (live, building)
-            }
-            found => {
-                if found.is_some() {
-                    tracing::error!("the read models are of another log; they are built anew");
+        let mut views = Self { shared, tree, live: None, building: None, is_littered: true };
+        if let Some(number) = store::live(&views.tree)? {
+            let mut found = Generation::open(&views.tree, number)?;
+            if found.is_of(log)? {
+                if found.unpark(&views.tree, log)? {
+                    found.write(&views.tree)?;
                 }
-                let live = Generations::unused(&tree)?;
-                Generations { live, building: None }.write(&tree)?;
-                (Generation::open(&tree, live)?, None)
+                views.live = Some(found);
+                return Ok(views);
             }
-        };
-        Ok(Self { shared, tree, live, building, is_littered: true })
+            tracing::error!("the read models are of another log; they are built anew");
+        }
+        views.start_building()?;
+        Ok(views)
     }
 
     /// Does a piece of what there is to do; false when there is nothing.
     pub fn step(&mut self, end: Position) -> Result<bool, Fault> {
+        let log = &*self.shared.log;
         let mut busy = false;
-        let is_serving = self.is_published();
-        if self.live.written.position < end {
-            let rows = if is_serving { ROWS_SERVING } else { ROWS_STARTING };
-            follow(&mut self.live, &self.tree, &*self.shared.log, end, rows)?;
-            busy = true;
-        }
-        self.publish();
-        if let Some(building) = &mut self.building {
-            follow(building, &self.tree, &*self.shared.log, end, ROWS_SERVING)?;
-            let at = building.written.position;
-            self.condition(|condition| condition.rebuilding = Some(at));
-            if at >= self.live.written.position {
-                self.swap()?;
+        if let Some(live) = &mut self.live {
+            if live.written.position < end {
+                follow(live, &self.tree, log, end, ROWS_READ)?;
+                live.write(&self.tree)?;
+                busy = true;
             }
+            self.publish();
+        }
+        if self.building.is_some() {
+            self.build(end)?;
             busy = true;
-        } else if is_serving && self.is_littered {
-            self.is_littered = sweep(&self.tree, &[self.live.keys.generation], SWEEP)? > 0;
+        } else if self.is_littered {
+            let live = self.live.as_ref().map(|live| live.keys.generation);
+            self.is_littered = sweep(&self.tree, live, SWEEP)? > 0;
             busy = true;
         }
         Ok(busy)
     }
 
-    fn is_published(&self) -> bool {
-        let live = self.shared.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.is_some() && *self.shared.position.borrow() >= self.shared.start_head
+    /// Begins to build all views anew.
+    pub fn start_building(&mut self) -> Result<(), Fault> {
+        let number = store::unused(&self.tree)?;
+        self.building = Some(Generation::open(&self.tree, number)?);
+        self.is_littered = true;
+        tracing::info!(generation = number, "all views are built anew");
+        Ok(())
+    }
+
+    /// Gets on with the new generation; puts it in the place of the old one when it is as far.
+    fn build(&mut self, end: Position) -> Result<(), Fault> {
+        let Some(building) = &mut self.building else { return Ok(()) };
+        let goal = self.live.as_ref().map_or(end, |live| live.written.position);
+        if building.go_on_writing(&self.tree, KEYS_BESIDE)? {
+            follow(building, &self.tree, &*self.shared.log, end, ROWS_BUILT)?;
+            if building.position() >= goal || building.dirty() >= ROWS_BUILT {
+                building.begin_to_write(&self.tree)?;
+                building.go_on_writing(&self.tree, KEYS_BESIDE)?;
+            }
+        }
+        let at = building.position();
+        let is_done = building.written.position >= goal;
+        if is_done {
+            store::set_live(&self.tree, building.keys.generation)?;
+            self.live = self.building.take();
+            self.publish();
+        }
+        self.condition(|condition| condition.rebuilding = (!is_done).then_some(at));
+        Ok(())
     }
 
     /// Lets queries see what is written. After a failure only when it is no less than before.
     fn publish(&self) {
-        let at = self.live.written.position;
+        let Some(Generation { keys, written, .. }) = self.live.as_ref() else { return };
+        let at = written.position;
         if at < *self.shared.position.borrow() {
             return;
         }
-        let keys = self.live.keys;
         let mut live = self.shared.live.write().unwrap_or_else(PoisonError::into_inner);
-        let first = live.is_none();
-        if live.as_ref().is_none_or(|live| live.keys != keys) {
-            *live = Some(Live { tree: self.tree.clone(), keys });
+        let is_new = live.as_ref().is_none_or(|live| live.keys != *keys);
+        if is_new {
+            *live = Some(Live { tree: self.tree.clone(), keys: *keys });
         }
         drop(live);
         self.condition(|condition| {
@@ -119,41 +140,18 @@ impl<'a> Views<'a> {
             }
         });
         self.shared.position.send_if_modified(|position| {
-            let moved = *position != at;
+            let is_news = is_new || *position != at;
             *position = at;
-            moved || first
+            is_news
         });
     }
 
     fn condition(&self, change: impl FnOnce(&mut Condition)) {
         change(&mut self.shared.condition.write().unwrap_or_else(PoisonError::into_inner));
     }
-
-    pub fn start_building(&mut self) -> Result<(), Fault> {
-        let number = Generations::unused(&self.tree)?;
-        let live = self.live.keys.generation;
-        Generations { live, building: Some(number) }.write(&self.tree)?;
-        self.building = Some(Generation::open(&self.tree, number)?);
-        self.is_littered = true;
-        tracing::info!(generation = number, "all views are built anew beside those that are read");
-        Ok(())
-    }
-
-    /// Puts the new generation in the place of the old one, whose keys go bit by bit.
-    fn swap(&mut self) -> Result<(), Fault> {
-        let Some(building) = self.building.take() else { return Ok(()) };
-        let live = building.keys.generation;
-        Generations { live, building: None }.write(&self.tree)?;
-        self.live = building;
-        self.publish();
-        self.condition(|condition| condition.rebuilding = None);
-        self.is_littered = true;
-        tracing::info!(generation = live, "the views that were built anew are read now");
-        Ok(())
-    }
 }
 
-/// Applies what the log has up to `end`, but no more than a batch, and writes it.
+/// Applies what the log has up to `end`, until so many rows changed or it is time to look up.
 fn follow(
     generation: &mut Generation,
     tree: &Tree,
@@ -162,7 +160,7 @@ fn follow(
     rows: usize,
 ) -> Result<(), Fault> {
     let mut events = 0;
-    while generation.position() < end && generation.dirty() < rows && events < EVENTS_A_BATCH {
+    while generation.position() < end && generation.dirty() < rows && events < EVENTS {
         let page = log.read(generation.position(), PAGE)?;
         if page.is_empty() {
             let words = format!("nothing after position {} of {end}", generation.position());
@@ -173,5 +171,5 @@ fn follow(
             generation.apply(tree, log, event)?;
         }
     }
-    generation.write(tree)
+    Ok(())
 }

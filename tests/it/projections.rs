@@ -655,9 +655,6 @@ fn a_poisonous_event_parks_its_stream_and_nothing_else() {
     events[2] = healthy[2].clone();
     let log = VecLog::of(events);
     let (reads, conductor) = started(&log, &cache);
-    // What is unparked is written with the next batch.
-    log.put(Kind::Container, object(3), "a", &asked("third", "busybox", 24));
-    settle(&log, &reads);
     assert_eq!(reads.parked(), Ok(Vec::new()));
     assert_eq!(status(&reads, bad), "Running");
     assert_same_as_log(&log, &reads);
