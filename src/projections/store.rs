@@ -29,6 +29,9 @@ const KEEP_DAMAGED: usize = 3;
 /// Room that must be there before a folder is opened again after a failure: four segments of sled.
 const ROOM_BYTES: usize = 2 << 20;
 
+/// Room that is kept for when the disk is full, so that reads go on then: to be opened again twice.
+const SPARE_BYTES: u64 = 2 * ROOM_BYTES as u64;
+
 /// What sled says of a folder that is in use.
 const LOCKED: &str = "could not acquire lock";
 
@@ -193,7 +196,9 @@ impl Store {
     /// See [`open_cache`].
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let opened = open_trees(path)?;
-        Ok(Self { path: path.to_owned(), open: RwLock::new(Some(opened)) })
+        let store = Self { path: path.to_owned(), open: RwLock::new(Some(opened)) };
+        store.keep_spare();
+        Ok(store)
     }
 
     /// A tree of the folder for something else that can be rebuilt; none while it is closed.
@@ -217,8 +222,33 @@ impl Store {
         open.as_ref().map_or(Ok(()), |(db, _)| db.flush().map(drop))
     }
 
-    /// Whether the disk takes anything at all, tried with a file of its own.
+    /// Sets room aside, where there is plenty. Without it all works as well, until the disk is full.
+    fn keep_spare(&self) {
+        let spare = self.path.with_extension("spare");
+        let disk = self.path.parent().and_then(|folder| rustix::fs::statvfs(folder).ok());
+        let free = disk.map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        if spare.exists() || free < 4 * SPARE_BYTES {
+            return;
+        }
+        let kept = fs::File::create(&spare).and_then(|file| {
+            let mode = rustix::fs::FallocateFlags::empty();
+            rustix::fs::fallocate(&file, mode, 0, SPARE_BYTES).map_err(io::Error::from)
+        });
+        if let Err(error) = kept {
+            tracing::warn!(%error, "no room is set aside for when the disk is full");
+        }
+    }
+
+    /// Whether there is room to open the folder again; gives up what was set aside, if need be.
     pub(super) fn has_room(&self) -> io::Result<()> {
+        match self.try_room() {
+            Err(_) if fs::remove_file(self.path.with_extension("spare")).is_ok() => self.try_room(),
+            tried => tried,
+        }
+    }
+
+    /// Whether the disk takes anything at all, tried with a file of its own.
+    fn try_room(&self) -> io::Result<()> {
         let probe = self.path.with_extension("probe");
         let written = fs::File::create(&probe).and_then(|mut file| {
             file.write_all(&vec![0; ROOM_BYTES])?;
@@ -239,6 +269,7 @@ impl Store {
             set_aside(&self.path, reason).map_err(|error| denied(&self.path, error.to_string()))?;
         }
         *open = Some(open_trees(&self.path)?);
+        self.keep_spare();
         Ok(())
     }
 }
