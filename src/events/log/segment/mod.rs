@@ -45,9 +45,9 @@
 //!
 //! # Parts
 //!
-//! `record` and `file` are the format, `scan` and `read` read it, `writer` writes it, `index` knows heads
-//! and commands, `recover`, `walk` and `tail` open a log, `verify` looks at one, `disk` is all it asks of a disk.
-//! Not here: what sled is given (`index`), repair and export.
+//! `record` and `file` are the format, `scan` and `read` read it, `writer` writes it, `index` knows
+//! heads and commands, `recover`, `walk` and `tail` open a log, `verify` looks at one, `repair`
+//! cuts one, `disk` is all it asks of a disk. Not here: what sled is given (`index`), export.
 
 mod claim;
 pub mod disk;
@@ -58,6 +58,7 @@ mod lock;
 mod read;
 mod record;
 mod recover;
+pub mod repair;
 mod scan;
 pub mod simulated;
 mod tail;
