@@ -3,9 +3,8 @@
 //! Alone of all groups it works on files, so alone it sees `events`. Not here: what the events say
 //! (`events`), the formats (`events/log`).
 
-use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, ErrorKind, IsTerminal, Write as _};
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -14,9 +13,12 @@ use serde_json::{Value, json};
 use super::failure::{CliError, say};
 use super::options::Format;
 use super::table;
+use super::terminal::printable;
 use crate::events::log::OpenError;
+use crate::events::log::export::to_hex;
 use crate::events::log::segment::repair::{self, Cut};
-use crate::events::log::segment::{Damage, FolderLock, info, verify};
+use crate::events::log::segment::{Damage, FolderLock, export, info, verify};
+use crate::ids::Position;
 
 /// Columns of the segments in `log info`.
 const SEGMENT_COLUMNS: [&str; 6] = ["file", "first", "last", "used_bytes", "bytes", "epoch"];
@@ -33,6 +35,10 @@ pub enum LogCommand {
     Info(Data),
     /// Cut a damaged log at its first damage, and keep a copy of what goes
     Repair(Repair),
+    /// Print all events as lines of JSON; beside a running server too
+    Export(Export),
+    /// Make a log from what export printed
+    Import(Import),
 }
 
 /// Which log.
@@ -56,6 +62,26 @@ pub struct Repair {
     yes: bool,
 }
 
+/// What to export.
+#[derive(Args)]
+pub struct Export {
+    #[command(flatten)]
+    data: Data,
+    /// Start after this position
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    after: u64,
+}
+
+/// What to import.
+#[derive(Args)]
+pub struct Import {
+    #[command(flatten)]
+    data: Data,
+    /// The file that export printed; - reads stdin
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
 impl From<OpenError> for CliError {
     fn from(error: OpenError) -> Self {
         Self::Failed(error.to_string())
@@ -68,6 +94,8 @@ pub fn run(format: Format, command: LogCommand) -> Result<(), CliError> {
         LogCommand::Verify(data) => verify_log(format, &data.data),
         LogCommand::Info(data) => show_info(format, &data.data),
         LogCommand::Repair(args) => repair_log(format, &args.data.data, args.yes),
+        LogCommand::Export(args) => export_log(&args.data.data, Position(args.after)),
+        LogCommand::Import(args) => import_log(format, &args.data.data, &args.file),
     }
 }
 
@@ -92,14 +120,6 @@ fn log_of(data: &Path) -> Result<PathBuf, CliError> {
     )))
 }
 
-/// Bytes as hex digits.
-fn hex(hash: [u8; 32]) -> String {
-    hash.iter().fold(String::new(), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 fn damage_value(damage: &Damage) -> Value {
     let Damage { segment, offset, position, what } = damage;
     let position = (*position > 0).then_some(position);
@@ -115,7 +135,7 @@ fn repair_command(data: &Path) -> String {
 fn verify_log(format: Format, data: &Path) -> Result<(), CliError> {
     let log = log_of(data)?;
     let found = verify(&log)?;
-    let (head, hash) = (found.head.get(), hex(found.hash));
+    let (head, hash) = (found.head.get(), to_hex(&found.hash));
     let is_sound = found.damage.is_empty();
     if format == Format::Table {
         let up_to = if is_sound { "" } else { "only " };
@@ -124,10 +144,9 @@ fn verify_log(format: Format, data: &Path) -> Result<(), CliError> {
             log.display()
         );
         if is_sound && found.unfinished > 0 {
-            let _infallible = writeln!(
-                text,
+            text += &format!(
                 "Behind it are {} bytes of a write that is under way or was cut off. The next \
-                 start of the server takes them away; if it says that they were durable once: {}",
+                 start of the server takes them away; if it says that they were durable once: {}\n",
                 found.unfinished,
                 repair_command(data)
             );
@@ -151,11 +170,11 @@ fn reported<'a>(data: &Path, damage: impl Iterator<Item = &'a Damage>) -> Result
         return Ok(());
     }
     places.iter().for_each(|place| say(place));
-    let copy = data.join("log").display().to_string();
-    Err(CliError::Reported(Some(format!(
-        "look for a failing disk, copy {copy} elsewhere, put a backup back; without one: {}",
-        repair_command(data)
-    ))))
+    eprintln!(
+        "Look for a failing disk first, copy {} elsewhere, and put a backup back if there is one.",
+        printable(&data.join("log").display().to_string())
+    );
+    Err(CliError::Reported(Some(repair_command(data))))
 }
 
 /// Shows what the log consists of.
@@ -169,13 +188,13 @@ fn show_info(format: Format, data: &Path) -> Result<(), CliError> {
             json!({
                 "file": segment.name, "first": segment.first.get(), "last": segment.last.get(),
                 "used_bytes": segment.used, "bytes": segment.size, "epoch": segment.epoch,
-                "chain_before": hex(segment.chain),
+                "chain_before": to_hex(&segment.chain),
             })
         })
         .collect();
     let mut object = json!({
         "log": log, "folder": found.folder, "copied": found.copied, "epoch": found.epoch,
-        "position": found.head.get(), "hash": hex(found.hash),
+        "position": found.head.get(), "hash": to_hex(&found.hash),
         "used_bytes": found.segments.iter().map(|segment| segment.used).sum::<u64>(),
         "bytes": found.segments.iter().map(|segment| segment.size).sum::<u64>(),
     });
@@ -198,7 +217,7 @@ fn repair_log(format: Format, data: &Path, yes: bool) -> Result<(), CliError> {
         return told(format, "Nothing is wrong with the log; nothing is cut.\n", &Value::Null);
     };
     if format == Format::Table || !yes {
-        eprint!("{}", plan_words(&cut));
+        eprint!("{}", printable(&plan_words(&cut)));
     }
     if !yes {
         confirm()?;
@@ -219,6 +238,33 @@ fn repair_log(format: Format, data: &Path, yes: bool) -> Result<(), CliError> {
 /// Says to people in words, to programs in fields, what was done.
 fn told(format: Format, words: &str, object: &Value) -> Result<(), CliError> {
     if format == Format::Table { table::print(words) } else { table::show(format, object) }
+}
+
+/// Prints events as lines of JSON.
+fn export_log(data: &Path, after: Position) -> Result<(), CliError> {
+    let log = log_of(data)?;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let exported = export(&log, after, |line| {
+        serde_json::to_writer(&mut out, &line).map_err(io::Error::from)?;
+        out.write_all(b"\n").map_err(CliError::from)
+    });
+    out.flush()?;
+    exported
+}
+
+/// Makes a log from lines of JSON.
+fn import_log(format: Format, data: &Path, file: &Path) -> Result<(), CliError> {
+    let lines: Box<dyn BufRead> = if file == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        let opened = fs::File::open(file);
+        let named = |error| CliError::Failed(format!("{}: {error}", file.display()));
+        Box::new(BufReader::new(opened.map_err(named)?))
+    };
+    let head = crate::app::import_log(data, lines);
+    let head = head.map_err(|error| CliError::Failed(error.to_string()))?;
+    let words = format!("The log in {} ends at position {head}.\n", data.join("log").display());
+    told(format, &words, &json!({"position": head}))
 }
 
 /// What a cut takes away, in words.

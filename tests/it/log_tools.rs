@@ -10,12 +10,12 @@ use magnum::clock;
 use magnum::events::Recorded;
 use magnum::events::log::segment::{SEGMENT_HEADER_BYTES, SegmentLog, SegmentOptions};
 use magnum::events::log::{EventLog, Expected, OpenError};
-use magnum::ids::Position;
+use magnum::ids::{CommandId, Position};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{Options, Server};
-use crate::log::{append, read_all, stream};
+use crate::log::{append, key, read_all, stream};
 
 /// What a program did.
 #[derive(Debug)]
@@ -237,6 +237,84 @@ async fn nothing_wrong_is_nothing_cut() {
     assert_eq!(known.last().unwrap()["last"], 200);
     let shown = magnum(data, &["log", "info"]);
     assert!(shown.out.contains(SECOND) && shown.out.contains(&hash), "{shown:?}");
+}
+
+/// What is exported, imported and exported again is the same, and so are the commands that the
+/// new log has seen and which events are one append.
+#[tokio::test]
+async fn an_export_that_is_imported_is_the_same_log() {
+    let (data, index) = (TempDir::new().unwrap(), index());
+    let data = data.path();
+    let log = try_open(data, &index).unwrap();
+    let one = stream();
+    let mut expected = Expected::NoStream;
+    for step in 0..3000 {
+        let mut new = append(one, expected, 1 + step % 3);
+        new.command = key(&format!("project/{step}"), step as u8);
+        new.events[0].meta.reason = Some("for a \u{1f980} \"reason\"\n".to_owned());
+        let other = append(stream(), Expected::NoStream, 1);
+        let (done, other) = tokio::join!(log.append(new), log.append(other));
+        other.unwrap();
+        expected = Expected::Exact(done.unwrap().revision);
+    }
+    let events = read_all(&log, 1000);
+    let seen = |log: &SegmentLog| {
+        let known = |step: u64| log.command(&CommandId(format!("project/{step}"))).unwrap();
+        [0, 1, 1500, 2999].map(known)
+    };
+    let commands = seen(&log);
+    assert!(commands.iter().all(Option::is_some));
+    let exported = magnum(data, &["log", "export"]);
+    assert_eq!(exported.code, 0, "beside its writer: {exported:?}");
+    log.close().await;
+    assert_eq!(exported.out.lines().count(), events.len());
+
+    let home = TempDir::new().unwrap();
+    let file = home.path().join("events.jsonl");
+    fs::write(&file, &exported.out).unwrap();
+    let new = home.path().join("new");
+    let imported = magnum(&new, &["log", "import", file.to_str().unwrap(), "-o", "json"]);
+    assert_eq!(imported.code, 0, "{imported:?}");
+    assert_eq!(imported.json()["position"], events.len());
+    assert!(magnum(&new, &["log", "export"]).out == exported.out, "byte for byte");
+    let log = try_open(&new, &self::index()).unwrap();
+    assert_eq!(read_all(&log, 1000), events);
+    assert_eq!(seen(&log), commands);
+    log.close().await;
+
+    let half = magnum(data, &["log", "export", "--after", "4000"]);
+    assert!(exported.out.ends_with(&half.out));
+    assert_eq!(half.out.lines().count(), events.len() - 4000);
+    let again = magnum(&new, &["log", "import", file.to_str().unwrap()]);
+    assert_eq!(again.code, 1);
+    assert!(again.err.contains("holds a log"), "{again:?}");
+}
+
+#[tokio::test]
+async fn what_was_not_exported_is_not_imported() {
+    let (data, index) = (TempDir::new().unwrap(), index());
+    write(data.path(), &index, &[1, 3, 1]).await;
+    let whole = magnum(data.path(), &["log", "export"]).out;
+    let lines: Vec<&str> = whole.lines().collect();
+    let changed = lines[2].replace("tester", "nobody");
+    for (given, why) in [
+        (vec![lines[0], lines[2]], "line 2: position 2 must follow, not 3"),
+        (vec![lines[1]], "line 1: position 1 must follow"),
+        (vec![lines[0], lines[1], changed.as_str()], "line 3: the event is not what was exported"),
+        (vec![lines[0], lines[1]], "in the middle of an append"),
+        (vec!["{}"], "line 1: missing field"),
+    ] {
+        let home = TempDir::new().unwrap();
+        let file = home.path().join("events.jsonl");
+        fs::write(&file, given.join("\n")).unwrap();
+        let done = magnum(&home.path().join("new"), &["log", "import", file.to_str().unwrap()]);
+        assert_eq!(done.code, 1, "{why}: {done:?}");
+        assert!(done.err.contains(why), "{why}: {done:?}");
+    }
+    flip(data.path(), FIRST, |it| offsets(it)[1] + 90);
+    let damaged = magnum(data.path(), &["log", "export"]);
+    assert_eq!((damaged.code, damaged.out.lines().count()), (1, 1), "{damaged:?}");
+    assert!(damaged.err.contains("position 2"), "{damaged:?}");
 }
 
 #[test]

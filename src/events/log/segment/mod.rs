@@ -47,10 +47,12 @@
 //!
 //! `record` and `file` are the format, `scan` and `read` read it, `writer` writes it, `index` knows
 //! heads and commands, `recover`, `walk` and `tail` open a log, `verify` looks at one, `repair`
-//! cuts one, `disk` is all it asks of a disk. Not here: what sled is given (`index`), export.
+//! cuts one, `export` hands out its events, `disk` is all it asks of a disk. Not here: what sled
+//! is given (`index`).
 
 mod claim;
 pub mod disk;
+mod export;
 mod fault;
 mod file;
 mod index;
@@ -83,6 +85,7 @@ use super::{
 use crate::events::Recorded;
 use crate::ids::{CommandId, Position, Revision, StreamId};
 use disk::{Disk, Folder};
+pub use export::export;
 pub use fault::Damage;
 use index::Index;
 pub use lock::FolderLock;
