@@ -222,7 +222,7 @@ impl Store {
         open.as_ref().map_or(Ok(()), |(db, _)| db.flush().map(drop))
     }
 
-    /// Sets room aside, where there is plenty. Without it all works as well, until the disk is full.
+    /// Sets room aside, where there is plenty. Without it all is well until the disk is full.
     fn keep_spare(&self) {
         let spare = self.path.with_extension("spare");
         let disk = self.path.parent().and_then(|folder| rustix::fs::statvfs(folder).ok());
