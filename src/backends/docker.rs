@@ -1,9 +1,9 @@
 //! The Docker engine behind [`Backend`], over its socket on this machine.
 //!
 //! One concern a file: `labels` (what marks things as ours), `connection` (calls and their
-//! limits), `error` (what the engine's refusals mean), `create`, `pull`, `network`, `lifecycle`,
-//! `execute`, `observe`, `notices`, `oom`, `logs`. What is ours is found by its labels each time,
-//! so a restarted process knows as much as the one before.
+//! limits), `error` (what the engine's refusals mean), `create`, `pull`, `network`, `subnet`,
+//! `lifecycle`, `execute`, `observe`, `notices`, `oom`, `logs`. What is ours is found by its labels
+//! each time, so a restarted process knows as much as the one before.
 //! Not here: retries, which are the worker's.
 
 mod connection;
@@ -18,6 +18,7 @@ mod notices;
 mod observe;
 mod oom;
 mod pull;
+mod subnet;
 
 use std::path::PathBuf;
 

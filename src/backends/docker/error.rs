@@ -34,14 +34,11 @@ const PERMANENT: &[&str] = &[
 ];
 
 /// Words of errors that pass by themselves, though the status code says otherwise.
-const PASSING: &[&str] = &[
-    "is restarting, wait",
-    "has active endpoints",
-    "toomanyrequests",
-    // Every subnet that the engine may use has a network: until another bay goes.
-    "non-overlapping IPv4 address pool",
-    "predefined address pools have been fully subnetted",
-];
+const PASSING: &[&str] = &["is restarting, wait", "has active endpoints", "toomanyrequests"];
+
+/// Every subnet that the engine chooses from has a network. Passes when a network goes.
+const NO_SUBNET_LEFT: &[&str] =
+    &["non-overlapping IPv4 address pool", "predefined address pools have been fully subnetted"];
 
 /// Request timeout, too early, too many requests: status codes below 500 that pass by themselves.
 const PASSING_STATUS: &[u16] = &[408, 425, 429];
@@ -79,7 +76,8 @@ fn refused_by_engine(status: u16, words: String) -> BackendError {
         words.trim().to_owned()
     };
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
-    if PASSING_STATUS.contains(&status) || says(PASSING) {
+    let passes = says(PASSING) || has_no_subnet_left(&words);
+    if PASSING_STATUS.contains(&status) || passes {
         BackendError::Failed(words)
     } else if status == 404 {
         BackendError::Missing(words)
@@ -88,6 +86,11 @@ fn refused_by_engine(status: u16, words: String) -> BackendError {
     } else {
         BackendError::Failed(words)
     }
+}
+
+/// Whether the engine says that it has no subnet for another network.
+pub(super) fn has_no_subnet_left(words: &str) -> bool {
+    NO_SUBNET_LEFT.iter().any(|phrase| words.contains(phrase))
 }
 
 /// No connection, or one that broke.

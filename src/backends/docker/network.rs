@@ -3,13 +3,15 @@
 //! The engine knows networks by id and lets several have one name. So making one is guarded three
 //! times: one at a time in this process, the engine's own check (best effort, as it says), and a
 //! look afterwards that removes what is there twice.
+//! Not here: the subnets of those that the engine has none for (`subnet.rs`).
 
-use bollard::models::{Network, NetworkCreateRequest};
+use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
 use bollard::query_parameters::ListNetworksOptionsBuilder;
 use bollard::{BollardRequest, body_full};
 
 use super::super::{BackendError, Done};
-use super::{DockerBackend, labels};
+use super::subnet::{self, Subnet};
+use super::{DockerBackend, error, labels};
 use crate::ids::{ObjectId, ProjectId};
 
 impl DockerBackend {
@@ -47,10 +49,60 @@ impl DockerBackend {
         bay_id: ObjectId,
         project: &ProjectId,
     ) -> Result<(), BackendError> {
+        match self.request_network(bay_id, project, None).await {
+            Err(BackendError::Failed(words)) if error::has_no_subnet_left(&words) => {
+                self.make_network_beyond_pools(bay_id, project, &words).await
+            }
+            other => other,
+        }
+    }
+
+    /// Makes it with a subnet that we choose: the engine has used up those that it chooses from.
+    async fn make_network_beyond_pools(
+        &self,
+        bay_id: ObjectId,
+        project: &ProjectId,
+        exhausted: &str,
+    ) -> Result<(), BackendError> {
+        let routes = subnet::routed().await;
+        let mut tried = 0;
+        for subnet in subnet::candidates(bay_id, &routes).take(subnet::ATTEMPTS) {
+            match self.request_network(bay_id, project, Some(subnet)).await {
+                Err(BackendError::Refused(words) | BackendError::Failed(words))
+                    if subnet::is_taken(&words) => {}
+                other => return other,
+            }
+            tried += 1;
+        }
+        let docker = self.connection.client()?;
+        let networks = self.connection.quick(docker.list_networks(None)).await?.len();
+        Err(BackendError::Failed(format!(
+            "the {networks} networks of the Docker engine have used up its address pools, and \
+             no subnet of {} is free ({tried} tried, none that a route of this machine claims): \
+             delete bays, or give the engine more `default-address-pools` ({exhausted})",
+            subnet::RANGE
+        )))
+    }
+
+    /// Asks for it once, with a subnet or with one that the engine chooses.
+    async fn request_network(
+        &self,
+        bay_id: ObjectId,
+        project: &ProjectId,
+        subnet: Option<Subnet>,
+    ) -> Result<(), BackendError> {
+        let ipam = subnet.map(|subnet| Ipam {
+            config: Some(vec![IpamConfig {
+                subnet: Some(subnet.to_string()),
+                ..IpamConfig::default()
+            }]),
+            ..Ipam::default()
+        });
         let request = NetworkCreateRequest {
             name: labels::network_name(bay_id),
             driver: Some("bridge".to_owned()),
             labels: Some(labels::of_network(self.node_id, bay_id, project)),
+            ipam,
             ..NetworkCreateRequest::default()
         };
         let docker = self.connection.client()?;

@@ -1,16 +1,20 @@
 //! What only a real engine can show: networks, limits, pulls, an engine that is away or hangs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use axum::Router;
+use axum::http::{StatusCode, Uri};
 use futures_util::StreamExt;
 use magnum::backends::docker::{DockerBackend, Limits};
-use magnum::backends::{Action, Backend, BackendError, LogQuery, Notice, RunState, Work};
+use magnum::backends::{Action, Backend, BackendError, Done, LogQuery, Notice, RunState, Work};
 use magnum::clock;
 use magnum::events::container::{ContainerSpec, PortMapping, RestartPolicy};
 use magnum::ids::StreamId;
+use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
@@ -38,6 +42,12 @@ async fn succeeds(bench: &Docker, stream: StreamId, command: &str) -> bool {
     act(bench, stream, action).await.unwrap().exit_code == Some(0)
 }
 
+/// The address of a container.
+fn address(of: StreamId) -> String {
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    docker(&["inspect", "-f", format, &format!("magnum-{}", of.id)])
+}
+
 #[tokio::test]
 async fn containers_reach_their_bay_by_name_and_no_other() {
     let bench = Docker::new();
@@ -51,8 +61,6 @@ async fn containers_reach_their_bay_by_name_and_no_other() {
     }
     // Neither its name nor its address leads into another bay.
     assert!(!succeeds(&bench, db, "ping -c 1 -W 1 lonely").await);
-    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
-    let address = |of: StreamId| docker(&["inspect", "-f", format, &format!("magnum-{}", of.id)]);
     let ping = format!("ping -c 1 -W 1 {}", address(lonely));
     assert!(!succeeds(&bench, db, &ping).await);
     assert!(succeeds(&bench, web_elsewhere, &ping).await);
@@ -66,6 +74,124 @@ async fn containers_reach_their_bay_by_name_and_no_other() {
         let text = by_output(notes.output.into_inner().unwrap()).0;
         assert!(text.contains(wanted) && !text.contains(not), "{text}");
     }
+}
+
+/// While it runs the engine has no subnet of its own for anybody: so what is not needed any more
+/// goes at once, and all else that runs now has its networks by what is tested here.
+#[tokio::test]
+async fn there_are_more_bays_than_the_engine_has_subnets_for() {
+    let bench = Docker::new();
+    // As distributed it has 31: 172.17.0.0/16 to 172.31.0.0/16, and 192.168.0.0/16 by /20.
+    let bays: Vec<_> = (0..40).map(|_| bay()).collect();
+    for bay in &bays {
+        act(&bench, *bay, Action::CreateNetwork).await.unwrap();
+    }
+    let format = "{{range .IPAM.Config}}{{.Subnet}}{{end}}";
+    let is_ours = |bay: &StreamId| {
+        docker(&["network", "inspect", "-f", format, &format!("magnum-{}", bay.id)])
+            .split_once('/')
+            .is_some_and(|(address, bits)| is_in_our_range(address) && bits == "24")
+    };
+    let (late, early): (Vec<_>, Vec<_>) = bays.into_iter().partition(is_ours);
+    let (kept, spare) = late.split_at_checked(2).expect("an engine with its own pools only");
+    assert!(early.len() <= 31 && !spare.is_empty(), "{} and {}", early.len(), late.len());
+    for bay in early.iter().chain(spare) {
+        act(&bench, *bay, Action::DeleteNetwork).await.unwrap();
+    }
+    let web = named(&bench, kept[0], "web").await;
+    let db = named(&bench, kept[0], "db").await;
+    let lonely = named(&bench, kept[1], "lonely").await;
+    assert!(is_in_our_range(&address(web)) && is_in_our_range(&address(lonely)));
+    assert!(succeeds(&bench, db, "ping -c 1 -W 5 web").await);
+    for unreachable in ["lonely", &address(lonely)] {
+        assert!(!succeeds(&bench, db, &format!("ping -c 1 -W 1 {unreachable}")).await);
+    }
+}
+
+/// Whether an address is in 10.192.0.0/12.
+fn is_in_our_range(address: &str) -> bool {
+    let address: std::net::Ipv4Addr = address.parse().unwrap();
+    matches!(address.octets(), [10, 192..=207, ..])
+}
+
+/// An engine that has two networks and no subnet for another one, and says of so many subnets as it
+/// is asked for that they overlap.
+struct Exhausted {
+    backend: DockerBackend,
+    /// The subnets that it was asked for, as in the requests.
+    asked: Arc<Mutex<Vec<Option<String>>>>,
+    _folder: tempfile::TempDir,
+}
+
+impl Exhausted {
+    /// Says `refusal` when it is to choose a subnet by itself.
+    fn serve(refusal: &'static str, overlaps: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("docker.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let asked_here = Arc::clone(&asked);
+        let engine = Router::new().fallback(async move |uri: Uri, body: String| {
+            let mut asked = asked_here.lock().unwrap();
+            if uri.path().ends_with("/networks/create") {
+                let body: Value = serde_json::from_str(&body).unwrap();
+                asked.push(body["IPAM"]["Config"][0]["Subnet"].as_str().map(str::to_owned));
+            }
+            let made = asked.len() > overlaps + 1;
+            let (status, answer) = if !uri.path().ends_with("/networks/create") {
+                let others = if uri.query().is_some() { 0 } else { 2 };
+                (200, json!(vec![json!({ "Id": "1" }); others + usize::from(made)]))
+            } else if made {
+                (201, json!({ "Id": "1", "Warning": "" }))
+            } else if asked.len() == 1 {
+                (404, json!({ "message": refusal }))
+            } else {
+                let words = "Pool overlaps with other one on this address space";
+                (403, json!({ "message": words }))
+            };
+            (StatusCode::from_u16(status).unwrap(), axum::Json(answer))
+        });
+        let _serving = tokio::spawn(async move { axum::serve(listener, engine).await });
+        let backend = DockerBackend::new(socket, clock::new_object_id());
+        Self { backend, asked, _folder: folder }
+    }
+
+    /// What a bay's network comes to, and what the engine was asked for.
+    async fn answer(&self) -> (Result<Done, BackendError>, Vec<Option<String>>) {
+        let work = work(clock::new_object_id(), bay(), Action::CreateNetwork);
+        let answer = self.backend.perform(&work, &Notes::default()).await;
+        (answer, self.asked.lock().unwrap().clone())
+    }
+}
+
+const NO_SUBNET_LEFT: &str = "could not find an available, non-overlapping IPv4 address pool among \
+                              the defaults to assign to the network";
+
+#[tokio::test]
+async fn a_subnet_that_is_taken_is_followed_by_another() {
+    let (answer, asked) = Exhausted::serve(NO_SUBNET_LEFT, 3).answer().await;
+    assert_eq!(answer.unwrap().engine_id.as_deref(), Some("1"));
+    // First the engine is to choose.
+    assert_eq!((asked.len(), &asked[0]), (5, &None));
+    let subnets: BTreeSet<_> = asked.iter().flatten().collect();
+    assert_eq!(subnets.len(), 4, "{asked:?}");
+}
+
+#[tokio::test]
+async fn an_engine_without_any_subnet_is_told_what_it_needs() {
+    let (answer, asked) = Exhausted::serve(NO_SUBNET_LEFT, usize::MAX - 1).answer().await;
+    assert_eq!(asked.len(), 17);
+    let Err(BackendError::Failed(words)) = answer else { panic!("{answer:?}") };
+    for phrase in ["the 2 networks", "10.192.0.0/12", "`default-address-pools`", NO_SUBNET_LEFT] {
+        assert!(words.contains(phrase), "{words}");
+    }
+}
+
+#[tokio::test]
+async fn a_subnet_is_chosen_only_when_the_engine_has_none() {
+    let (answer, asked) = Exhausted::serve("plugin \"bridge\" not found", 0).answer().await;
+    assert!(matches!(answer, Err(BackendError::Missing(_))), "{answer:?}");
+    assert_eq!(asked, [None]);
 }
 
 #[tokio::test]
@@ -94,15 +220,15 @@ async fn what_was_asked_for_is_what_the_engine_has() {
     let work = work(bench.node(), stream, create);
     bench.backend().perform(&work, &Notes::default()).await.unwrap();
     act(&bench, stream, Action::StartContainer).await.unwrap();
-    let all: serde_json::Value =
+    let all: Value =
         serde_json::from_str(&docker(&["inspect", &format!("magnum-{}", stream.id)])).unwrap();
     let (config, host) = (&all[0]["Config"], &all[0]["HostConfig"]);
     assert!(config["Env"].as_array().unwrap().contains(&"A=b=c d".into()));
-    assert_eq!(config["Cmd"], serde_json::json!(["sleep", "100"]));
+    assert_eq!(config["Cmd"], json!(["sleep", "100"]));
     assert_eq!((&config["WorkingDir"], &config["User"]), (&"/bin".into(), &"1000:1000".into()));
     assert_eq!(
         config["Labels"],
-        serde_json::json!({
+        json!({
             "tier": "front",
             "magnum.node": bench.node().to_string(),
             "magnum.container": stream.id.to_string(),
@@ -113,7 +239,7 @@ async fn what_was_asked_for_is_what_the_engine_has() {
         })
     );
     assert_eq!((&host["Memory"], &host["NanoCpus"]), (&(64 << 20).into(), &250_000_000.into()));
-    let policy = serde_json::json!({ "Name": "on-failure", "MaximumRetryCount": 3 });
+    let policy = json!({ "Name": "on-failure", "MaximumRetryCount": 3 });
     assert_eq!(host["RestartPolicy"], policy);
     let ports = &all[0]["NetworkSettings"]["Ports"];
     assert_eq!(ports["80/tcp"][0]["HostIp"], "127.0.0.1");
