@@ -20,7 +20,7 @@ use crate::bus::{Bus, CommandMessage, Ctx, Frames, NodePort};
 use crate::clock;
 use crate::ids::{ObjectId, StreamId};
 
-/// Attempts at work that the engine fails: with the waits below, two minutes of trouble.
+/// Attempts at work that the engine fails: with the waits below, half a minute of trouble.
 pub const MAX_ATTEMPTS: u32 = 6;
 
 /// Milliseconds before the second attempt; doubled for each further one.
