@@ -230,12 +230,17 @@ fn losing_or_damaging_the_cache_changes_nothing_that_a_user_sees() {
     server.restart();
     assert_eq!(strip(before.clone()), strip(lists(&server)), "without the cache");
     assert!(server.stop().success());
-    for entry in fs::read_dir(server.data().join("cache")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_file() {
-            fs::write(path, b"rubbish").unwrap();
+    let mut spoilt = 0;
+    for part in ["log", "views"] {
+        for entry in fs::read_dir(server.data().join("cache").join(part)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::write(path, b"rubbish").unwrap();
+                spoilt += 1;
+            }
         }
     }
+    assert!(spoilt >= 4, "the files of two stores: {spoilt}");
     server.restart();
     assert_eq!(strip(before), strip(lists(&server)), "with a damaged cache");
 }
