@@ -3,12 +3,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix::Arbiter;
+use actix::{Actor, Arbiter};
 use futures_util::future::join_all;
 use magnum::actors::baymodel::{Baymodel, BaymodelCommand};
 use magnum::actors::directory::Directory;
-use magnum::actors::entity::Aggregate;
+use magnum::actors::entity::{Aggregate, EntityActor, Perform};
 use magnum::actors::snapshot::Snapshots;
 use magnum::bus::{CommandError, CommandMessage, CommandPort, CommandReply, Ctx, Refusal};
 use magnum::events::baymodel::BaymodelFields;
@@ -147,6 +148,29 @@ fn a_command_for_another_revision_is_refused_and_records_nothing() {
         assert_eq!(refused, Err(CommandError::Refused(expected)));
         directory.command(message(1, &rename("a"), at(0))).await.unwrap();
         assert_eq!(*log.head().borrow(), Position(2));
+    });
+}
+
+/// Rule E5: an object that nobody asks anything sleeps, and wakes up as it was.
+#[test]
+fn an_idle_object_goes_to_sleep_and_wakes_up_as_it_was() {
+    run(async {
+        let log = memory();
+        let aggregate = Aggregate::<Baymodel>::new(stream(1));
+        let actor = EntityActor::new(log.clone(), Snapshots::default(), aggregate).start();
+        let made = message(1, &create(), ctx("p"));
+        actor.send(Perform(made)).await.unwrap().unwrap();
+        tokio::time::pause();
+        tokio::time::sleep(Duration::from_secs(45)).await;
+        let renamed = message(1, &rename("a"), ctx("p"));
+        actor.send(Perform(renamed)).await.unwrap().unwrap();
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        assert!(actor.connected(), "it was asked something less than a minute ago");
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        assert!(!actor.connected());
+        tokio::time::resume();
+        let reply = ask(&directory(&log, &Snapshots::default()), 1, &rename("b")).await.unwrap();
+        assert_eq!(reply.revision, Revision(2));
     });
 }
 
