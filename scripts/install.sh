@@ -46,6 +46,8 @@ start_engine() {
         as_root systemctl start docker || fail "see: journalctl -u docker"
     else
         say "starting the Docker engine by hand; its log is $log"
+        # Left behind by an engine that was killed; its number may be another process's by now.
+        as_root sh -c 'pgrep -x dockerd >/dev/null || rm -f /var/run/docker.pid'
         as_root sh -c "setsid dockerd >>$log 2>&1 </dev/null &"
     fi
     for _ in $(seq 60); do
