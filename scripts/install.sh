@@ -37,6 +37,12 @@ try_packages() {
 
 engine_answers() { docker info >/dev/null 2>&1; }
 
+# Whether the process that the engine's pid file names is an engine, and not a dead one.
+dockerd_lives() {
+    pid=$(cat /var/run/docker.pid 2>/dev/null) || return 1
+    grep -qs '^dockerd$' "/proc/$pid/comm" && ! grep -qs '^State:.*Z' "/proc/$pid/status"
+}
+
 # Starts the Docker engine: by systemd where that runs, by hand elsewhere (containers, bare
 # machines, hosts where policy-rc.d keeps packages from starting anything).
 start_engine() {
@@ -47,7 +53,7 @@ start_engine() {
     else
         say "starting the Docker engine by hand; its log is $log"
         # Left behind by an engine that was killed; its number may be another process's by now.
-        as_root sh -c 'pgrep -x dockerd >/dev/null || rm -f /var/run/docker.pid'
+        dockerd_lives || as_root rm -f /var/run/docker.pid
         as_root sh -c "setsid dockerd >>$log 2>&1 </dev/null &"
     fi
     for _ in $(seq 60); do
