@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::fs;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
@@ -26,8 +26,9 @@ const FLUSH_MS: u64 = 1000;
 /// Damaged folders that are kept for whoever wants to know what happened.
 const KEEP_DAMAGED: usize = 3;
 
-/// Room that must be there before a folder is opened again after a failure: four segments of sled.
-const ROOM_BYTES: usize = 2 << 20;
+/// Free bytes below which nothing is written: several times what sled holds back in memory, which
+/// is a batch and its segments of 512 KB.
+const ROOM_BYTES: u64 = 8 << 20;
 
 /// What sled says of a folder that is in use.
 const LOCKED: &str = "could not acquire lock";
@@ -216,15 +217,16 @@ impl Store {
         open.as_ref().map_or(Ok(()), |(db, _)| db.flush().map(drop))
     }
 
-    /// Whether the disk takes anything at all, tried with a file of its own.
-    pub(super) fn has_room(&self) -> io::Result<()> {
-        let probe = self.path.with_extension("probe");
-        let written = fs::File::create(&probe).and_then(|mut file| {
-            file.write_all(&vec![0; ROOM_BYTES])?;
-            file.sync_all()
-        });
-        let removed = fs::remove_file(&probe);
-        written.and(removed)
+    /// Whether there is room for what is about to be written. Sled must not find out by itself:
+    /// after a write that failed it cannot be read in places, and writes nothing any more.
+    pub(super) fn check_room(&self) -> Result<(), String> {
+        let disk = rustix::fs::statvfs(&self.path).map_err(|error| error.to_string())?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < ROOM_BYTES {
+            let path = self.path.display();
+            return Err(format!("{free} bytes are free in {path}, {ROOM_BYTES} are needed"));
+        }
+        Ok(())
     }
 
     /// Closes the folder and opens it again, or a new one if this one is damaged.
