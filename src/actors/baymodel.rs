@@ -1,9 +1,15 @@
-//! A baymodel: what can be asked of it.
+//! A baymodel: its state, what can be asked of it, and what is allowed when.
 
 use serde::{Deserialize, Serialize};
 
-use crate::events::baymodel::BaymodelFields;
-use crate::events::work::FieldChange;
+use super::{Entity, Fact};
+use crate::backends::Work;
+use crate::bus::{Ctx, Refusal};
+use crate::events::baymodel::{
+    BaymodelCreatedV1, BaymodelDeletedV1, BaymodelEvent as Event, BaymodelFields,
+};
+use crate::events::work::{FieldChange, UpdatedV1};
+use crate::ids::{Kind, ObjectId, ProjectId, WorkId};
 
 /// What can be asked of a baymodel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,4 +30,84 @@ pub enum BaymodelCommand {
         /// How many bays are.
         bays: u64,
     },
+}
+
+/// What a baymodel's events fold to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct BaymodelState {
+    project: Option<ProjectId>,
+    id: ObjectId,
+    present: bool,
+}
+
+/// The baymodel noun.
+pub struct Baymodel;
+
+impl Entity for Baymodel {
+    const KIND: Kind = Kind::Baymodel;
+    type State = BaymodelState;
+    type Command = BaymodelCommand;
+    type Event = Event;
+    const SOURCES: &'static [&'static str] = &[
+        include_str!("baymodel.rs"),
+        include_str!("../events/baymodel.rs"),
+        include_str!("../events/work.rs"),
+        include_str!("../backends/mod.rs"),
+    ];
+
+    fn decide(
+        state: &BaymodelState,
+        command: BaymodelCommand,
+        _ctx: &Ctx,
+    ) -> Result<Vec<Event>, Refusal> {
+        Ok(match (state.present, command) {
+            (false, BaymodelCommand::Create { fields }) => {
+                vec![Event::Created(BaymodelCreatedV1 { fields })]
+            }
+            (true, BaymodelCommand::Create { .. }) => {
+                return Err(Refusal::AlreadyExists { kind: "baymodel".to_owned(), id: state.id });
+            }
+            (false, _) => {
+                return Err(Refusal::NotFound { kind: "Baymodel".to_owned(), id: state.id });
+            }
+            (true, BaymodelCommand::Update { changes }) if changes.is_empty() => vec![],
+            (true, BaymodelCommand::Update { changes }) => {
+                vec![Event::Updated(UpdatedV1 { changes })]
+            }
+            (true, BaymodelCommand::Delete { bays: 0 }) => {
+                vec![Event::Deleted(BaymodelDeletedV1 {})]
+            }
+            (true, BaymodelCommand::Delete { .. }) => {
+                return Err(Refusal::NotAllowed {
+                    reason: format!("Baymodel {} is referenced by one or multiple bays.", state.id),
+                });
+            }
+        })
+    }
+
+    fn evolve(state: &mut BaymodelState, event: &Event, fact: Fact<'_>) {
+        match event {
+            Event::Created(_) => {
+                *state = BaymodelState {
+                    project: Some(fact.project.clone()),
+                    id: fact.object,
+                    present: true,
+                };
+            }
+            Event::Updated(_) => {}
+            Event::Deleted(_) => state.present = false,
+        }
+    }
+
+    fn react(_state: &BaymodelState) -> Vec<Work> {
+        vec![]
+    }
+
+    fn awaits(_state: &BaymodelState, _id: WorkId) -> bool {
+        false
+    }
+
+    fn project(state: &BaymodelState) -> Option<&ProjectId> {
+        state.project.as_ref()
+    }
 }

@@ -6,12 +6,20 @@
 
 pub mod bay;
 pub mod baymodel;
+pub mod cascade;
 pub mod container;
+pub mod container_work;
+pub mod directory;
+pub mod drift;
+pub mod entity;
 pub mod node;
 pub mod placement;
+pub mod reactor;
+pub mod report;
+pub mod snapshot;
 pub mod tasks;
-
-use std::panic::RefUnwindSafe;
+pub mod watcher;
+pub mod worker;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,7 +27,7 @@ use serde::de::DeserializeOwned;
 use crate::backends::Work;
 use crate::bus::{Ctx, Refusal};
 use crate::events::EventPayload;
-use crate::ids::{EventId, Kind, ObjectId, ProjectId, Timestamp};
+use crate::ids::{EventId, Kind, ObjectId, ProjectId, Timestamp, WorkId};
 
 /// What `evolve` may know of an event besides its payload.
 #[derive(Clone, Copy, Debug)]
@@ -41,11 +49,13 @@ pub trait Entity: 'static {
     /// The noun.
     const KIND: Kind;
     /// What its events fold to.
-    type State: Clone + Default + Serialize + DeserializeOwned + Send + RefUnwindSafe + 'static;
+    type State: Clone + Default + Serialize + DeserializeOwned + Send + Unpin + 'static;
     /// What can be asked of it. Its JSON travels on the bus and is kept in the log.
-    type Command: Clone + Serialize + DeserializeOwned + Send + RefUnwindSafe + 'static;
+    type Command: Clone + Serialize + DeserializeOwned + Send + 'static;
     /// What can happen to it.
-    type Event: EventPayload + RefUnwindSafe;
+    type Event: EventPayload;
+    /// The source of all that folds its events: snapshots that other code made are not used.
+    const SOURCES: &'static [&'static str];
 
     /// What happens if the command is carried out in this state; no event where it changes
     /// nothing.
@@ -64,6 +74,9 @@ pub trait Entity: 'static {
     /// The work that is due in this state: after an event, and the same after a restart. Work
     /// that was started before is named again; whoever starts it knows it by id and attempt.
     fn react(state: &Self::State) -> Vec<Work>;
+
+    /// Whether work that an event asked for is still open, due or not.
+    fn awaits(state: &Self::State, id: WorkId) -> bool;
 
     /// The tenant of an object that exists.
     fn project(state: &Self::State) -> Option<&ProjectId>;

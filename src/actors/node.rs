@@ -1,9 +1,15 @@
-//! A node: what can be asked of it.
+//! A node: its state, what can be asked of it, and what is allowed when.
 
 use serde::{Deserialize, Serialize};
 
-use crate::backends::EngineFacts;
-use crate::events::work::FieldChange;
+use super::{Entity, Fact};
+use crate::backends::{EngineFacts, Work};
+use crate::bus::{Ctx, Refusal};
+use crate::events::node::{
+    NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent as Event, NodeWentDownV1,
+};
+use crate::events::work::{FieldChange, UpdatedV1};
+use crate::ids::{Kind, ObjectId, ProjectId, WorkId};
 
 /// What can be asked of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,4 +43,136 @@ pub enum NodeCommand {
         /// The backend's words.
         reason: String,
     },
+}
+
+/// Whether a node's engine answers, as far as was said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Reach {
+    /// Nobody said yet.
+    #[default]
+    Unknown,
+    /// It does.
+    Up(EngineFacts),
+    /// It does not.
+    Down,
+}
+
+/// What a node's events fold to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct NodeState {
+    project: Option<ProjectId>,
+    id: ObjectId,
+    present: bool,
+    /// A backend registered it.
+    registered: bool,
+    ironic_node_id: Option<String>,
+    reach: Reach,
+}
+
+/// The node noun.
+pub struct Node;
+
+impl Entity for Node {
+    const KIND: Kind = Kind::Node;
+    type State = NodeState;
+    type Command = NodeCommand;
+    type Event = Event;
+    const SOURCES: &'static [&'static str] = &[
+        include_str!("node.rs"),
+        include_str!("../events/node.rs"),
+        include_str!("../events/work.rs"),
+        include_str!("../backends/mod.rs"),
+    ];
+
+    fn decide(state: &NodeState, command: NodeCommand, _ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
+        Ok(match (state.present, command) {
+            (false, NodeCommand::Create { node_type, image_id, ironic_node_id, host }) => {
+                vec![Event::Created(NodeCreatedV1 { node_type, image_id, ironic_node_id, host })]
+            }
+            (true, NodeCommand::Create { .. }) => {
+                return Err(Refusal::AlreadyExists { kind: "node".to_owned(), id: state.id });
+            }
+            (false, _) => {
+                return Err(Refusal::NotFound { kind: "Node".to_owned(), id: state.id });
+            }
+            (true, NodeCommand::Update { changes }) => update(state, changes)?,
+            (true, NodeCommand::Delete { bays }) => delete(state, bays)?,
+            (true, NodeCommand::Up(facts)) if state.reach == Reach::Up(facts.clone()) => vec![],
+            (true, NodeCommand::Up(facts)) => vec![Event::CameUp(NodeCameUpV1 {
+                engine: facts.engine,
+                cpus: facts.cpus,
+                memory_bytes: facts.memory_bytes,
+            })],
+            (true, NodeCommand::Down { .. }) if state.reach == Reach::Down => vec![],
+            (true, NodeCommand::Down { reason }) => {
+                vec![Event::WentDown(NodeWentDownV1 { reason })]
+            }
+        })
+    }
+
+    fn evolve(state: &mut NodeState, event: &Event, fact: Fact<'_>) {
+        match event {
+            Event::Created(created) => {
+                *state = NodeState {
+                    project: Some(fact.project.clone()),
+                    id: fact.object,
+                    present: true,
+                    registered: created.host.is_some(),
+                    ironic_node_id: created.ironic_node_id.clone(),
+                    reach: Reach::Unknown,
+                };
+            }
+            Event::CameUp(up) => {
+                state.reach = Reach::Up(EngineFacts {
+                    engine: up.engine.clone(),
+                    cpus: up.cpus,
+                    memory_bytes: up.memory_bytes,
+                });
+            }
+            Event::WentDown(_) => state.reach = Reach::Down,
+            Event::Updated(updated) => {
+                if let Some(ironic_node_id) = updated.text("ironic_node_id") {
+                    state.ironic_node_id = ironic_node_id;
+                }
+            }
+            Event::Deleted(_) => state.present = false,
+        }
+    }
+
+    fn react(_state: &NodeState) -> Vec<Work> {
+        vec![]
+    }
+
+    fn awaits(_state: &NodeState, _id: WorkId) -> bool {
+        false
+    }
+
+    fn project(state: &NodeState) -> Option<&ProjectId> {
+        state.project.as_ref()
+    }
+}
+
+/// An Ironic node stays the one it is, as in the 2015 API.
+fn update(state: &NodeState, changes: Vec<FieldChange>) -> Result<Vec<Event>, Refusal> {
+    let moves = |change: &FieldChange| {
+        let asked: Option<String> = serde_json::from_str(&change.value).unwrap_or_default();
+        change.field == "ironic_node_id" && asked.is_some() && asked != state.ironic_node_id
+    };
+    if state.ironic_node_id.is_some() && changes.iter().any(moves) {
+        return Err(Refusal::Conflict {
+            reason: format!("Node {} is associated with an Ironic node already.", state.id),
+        });
+    }
+    Ok(if changes.is_empty() { vec![] } else { vec![Event::Updated(UpdatedV1 { changes })] })
+}
+
+fn delete(state: &NodeState, bays: u64) -> Result<Vec<Event>, Refusal> {
+    if state.registered {
+        let why =
+            if bays > 0 { format!("{bays} bays are on it") } else { "its backend runs".into() };
+        return Err(Refusal::Conflict {
+            reason: format!("Node {} cannot be deleted: {why}.", state.id),
+        });
+    }
+    Ok(vec![Event::Deleted(NodeDeletedV1 {})])
 }

@@ -1,1 +1,119 @@
-//! x
+//! The Docker engine behind [`Backend`], over its socket on this machine.
+//!
+//! One concern a file: `labels` (what marks things as ours), `connection` (calls and their
+//! limits), `error` (what the engine's refusals mean), `create`, `pull`, `network`, `lifecycle`,
+//! `execute`, `observe`, `notices`, `oom`, `logs`. What is ours is found by its labels each time,
+//! so a restarted process knows as much as the one before.
+//! Not here: retries, which are the worker's.
+
+mod connection;
+mod create;
+mod error;
+mod execute;
+pub(super) mod labels;
+pub(super) mod lifecycle;
+mod logs;
+mod network;
+mod notices;
+mod observe;
+mod oom;
+mod pull;
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use tokio::sync::Mutex;
+
+use self::connection::Connection;
+pub use self::connection::Limits;
+use self::oom::OutOfMemory;
+use super::{
+    Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, OutputFrame,
+    Reporter, Work,
+};
+use crate::ids::{ObjectId, StreamId};
+
+/// A Docker engine as one node. Connects anew for each call, so an engine that went away and came
+/// back is used again without further ado.
+pub struct DockerBackend {
+    /// How to reach it.
+    connection: Connection,
+    /// The node that it is; marks what is ours.
+    node_id: ObjectId,
+    /// Held while a network is made: the engine would make two of the same name.
+    making_network: Mutex<()>,
+    /// What only its notices tell.
+    ooms: OutOfMemory,
+}
+
+impl DockerBackend {
+    /// The engine that listens on `socket`, as the node `node_id`. It need not be there yet.
+    pub fn new(socket: PathBuf, node_id: ObjectId) -> Self {
+        Self::with_limits(socket, node_id, Limits::default())
+    }
+
+    /// The same with other limits.
+    pub fn with_limits(socket: PathBuf, node_id: ObjectId, limits: Limits) -> Self {
+        Self {
+            connection: Connection::new(socket, limits),
+            node_id,
+            making_network: Mutex::new(()),
+            ooms: OutOfMemory::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for DockerBackend {
+    async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
+        match &work.action {
+            Action::CreateContainer { name, bay_id, spec } => {
+                self.create(work, name.as_deref(), *bay_id, spec, reporter).await
+            }
+            Action::ExecuteInContainer { command } => self.execute(work, command, reporter).await,
+            Action::DeleteContainer => self.delete(work.stream).await,
+            Action::CreateNetwork => self.ensure_network(work.stream.id, &work.project).await,
+            Action::DeleteNetwork => self.delete_network(work.stream.id).await,
+            Action::EmptyBay => {
+                Err(BackendError::Refused("a bay is not emptied by a backend".to_owned()))
+            }
+            Action::StartContainer
+            | Action::StopContainer { .. }
+            | Action::RebootContainer { .. }
+            | Action::PauseContainer
+            | Action::UnpauseContainer
+            | Action::KillContainer { .. } => self.change(work).await,
+        }
+    }
+
+    async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError> {
+        Ok(self.find(stream).await?.map(|found| self.ooms.complete(found.observed)))
+    }
+
+    async fn list(&self) -> Result<Vec<(StreamId, Observed)>, BackendError> {
+        self.observe_all().await
+    }
+
+    async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {
+        self.follow_events().await
+    }
+
+    async fn logs(
+        &self,
+        stream: StreamId,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, Result<OutputFrame, BackendError>>, BackendError> {
+        self.read_logs(stream, query).await
+    }
+
+    async fn probe(&self) -> Result<EngineFacts, BackendError> {
+        let docker = self.connection.client()?;
+        let info = self.connection.quick(docker.info()).await?;
+        Ok(EngineFacts {
+            engine: format!("docker {}", info.server_version.unwrap_or_default()),
+            cpus: info.ncpu.and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(0),
+            memory_bytes: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
+        })
+    }
+}

@@ -1,1 +1,190 @@
-//! x
+//! A container engine as a model in memory, with knobs for its faults.
+//!
+//! `engine` is the model: containers, networks, images. `process` is what commands do,
+//! `run` when, and `knobs` how it is made to fail. Here is how it answers as a [`Backend`].
+//! Not here: anything that really runs.
+
+mod container;
+mod engine;
+mod knobs;
+mod process;
+mod run;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt, TryStreamExt};
+use tokio_stream::wrappers::BroadcastStream;
+
+pub use self::container::{FakeContainer, FakeLine};
+pub use self::engine::FakeEngine;
+pub use self::knobs::Fault;
+use self::process::{Program, Step};
+use super::{
+    Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, OutputFrame,
+    Progress, Reporter, Work,
+};
+use crate::ids::{ObjectId, StreamId};
+
+/// Size of every image, and of the pieces in which it is pulled.
+const IMAGE_BYTES: u64 = 4 << 20;
+const PULL_STEP_BYTES: usize = 1 << 20;
+
+/// A [`FakeEngine`] as one node. The engine outlives it, as a real one outlives a process of ours.
+pub struct FakeBackend {
+    engine: Arc<FakeEngine>,
+    node_id: ObjectId,
+}
+
+impl FakeBackend {
+    /// The engine as the node `node_id`.
+    pub const fn new(engine: Arc<FakeEngine>, node_id: ObjectId) -> Self {
+        Self { engine, node_id }
+    }
+
+    /// Does work without any fault.
+    async fn act(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
+        match &work.action {
+            Action::CreateContainer { name, bay_id, spec } => {
+                if let Some(done) = self.engine.adopt(self.node_id, work)? {
+                    return Ok(done);
+                }
+                self.pull(&spec.image, reporter).await?;
+                self.engine.create_network(self.node_id, *bay_id)?;
+                self.engine.create(work, name.as_deref(), *bay_id, spec)
+            }
+            Action::ExecuteInContainer { command } => self.execute(work, command, reporter).await,
+            Action::CreateNetwork => self.engine.create_network(self.node_id, work.stream.id),
+            Action::DeleteNetwork => self.engine.delete_network(self.node_id, work.stream.id),
+            Action::DeleteContainer => Ok(self.engine.delete(self.node_id, work)),
+            Action::EmptyBay => {
+                Err(BackendError::Refused("a bay is not emptied by a backend".to_owned()))
+            }
+            Action::StartContainer
+            | Action::StopContainer { .. }
+            | Action::RebootContainer { .. }
+            | Action::PauseContainer
+            | Action::UnpauseContainer
+            | Action::KillContainer { .. } => self.engine.change(self.node_id, work),
+        }
+    }
+
+    /// Pulls an image, a piece at a time.
+    async fn pull(&self, image: &str, reporter: &dyn Reporter) -> Result<(), BackendError> {
+        if self.engine.has_image(image)? {
+            return Ok(());
+        }
+        for current_bytes in (0..=IMAGE_BYTES).step_by(PULL_STEP_BYTES) {
+            let message = "layer: Downloading".to_owned();
+            let progress = Progress { message, current_bytes, total_bytes: IMAGE_BYTES };
+            reporter.progress(progress).await;
+        }
+        self.engine.pulled(image);
+        Ok(())
+    }
+
+    /// Runs a command to its end.
+    async fn execute(
+        &self,
+        work: &Work,
+        command: &[String],
+        reporter: &dyn Reporter,
+    ) -> Result<Done, BackendError> {
+        if work.attempt > 1 {
+            let words = "it may have run already; not run a second time";
+            return Err(BackendError::Refused(words.to_owned()));
+        }
+        let environment = self.engine.begin_execute(self.node_id, work)?;
+        let program = Program::of(command, &environment).unwrap_or_else(Program::not_found);
+        for step in program.steps {
+            match step {
+                Step::Write(stream, text) => {
+                    reporter.output(OutputFrame { stream, data: Bytes::from(text) }).await;
+                }
+                Step::Wait(time) => tokio::time::sleep(time).await,
+            }
+        }
+        match program.exit_code {
+            Some(code) => Ok(Done { engine_id: None, exit_code: Some(code) }),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for FakeBackend {
+    async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
+        self.engine.answers()?;
+        match self.engine.next_fault() {
+            None => self.act(work, reporter).await,
+            Some(Fault::Fail(error)) => Err(error),
+            Some(Fault::Repeat) => {
+                drop(self.act(work, reporter).await);
+                self.act(work, reporter).await
+            }
+            Some(Fault::Hang) => {
+                self.engine.released().await;
+                self.engine.answers()?;
+                self.act(work, reporter).await
+            }
+            Some(Fault::LoseAnswer(error)) => {
+                drop(self.act(work, reporter).await);
+                Err(error)
+            }
+        }
+    }
+
+    async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError> {
+        self.engine.answers()?;
+        Ok(self.engine.find(self.node_id, stream).map(|container| container.observed()))
+    }
+
+    async fn list(&self) -> Result<Vec<(StreamId, Observed)>, BackendError> {
+        self.engine.answers()?;
+        let containers = self.engine.containers().into_iter();
+        let ours = containers.filter(|container| container.node_id == Some(self.node_id));
+        Ok(ours.filter_map(|container| Some((container.stream?, container.observed()))).collect())
+    }
+
+    async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {
+        self.engine.answers()?;
+        let node_id = self.node_id;
+        // A reader that falls behind starts again, as after a broken connection.
+        let changes = BroadcastStream::new(self.engine.subscribe())
+            .take_while(|notice| std::future::ready(notice.is_ok()))
+            .filter_map(|notice| std::future::ready(notice.ok()))
+            .filter(move |(node, _)| std::future::ready(*node == node_id))
+            .map(|(_, stream)| Notice::Changed(stream));
+        Ok(stream::iter([Notice::Connected]).chain(changes).boxed())
+    }
+
+    async fn logs(
+        &self,
+        stream: StreamId,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, Result<OutputFrame, BackendError>>, BackendError> {
+        self.engine.answers()?;
+        let found = self.engine.find(self.node_id, stream);
+        let container = found.ok_or_else(|| engine::missing(stream))?;
+        let tail = query.tail.and_then(|lines| usize::try_from(lines).ok());
+        let first = container.lines.len().saturating_sub(tail.unwrap_or(usize::MAX));
+        let reader = (Arc::clone(&self.engine), container.engine_id, first);
+        let follow = query.follow;
+        let lines = stream::try_unfold(reader, move |(engine, id, next)| async move {
+            let line = engine.line(&id, next, follow).await?;
+            Ok(line.map(|line| (line, (engine, id, next.saturating_add(1)))))
+        });
+        let wanted = lines.try_filter_map(move |line| {
+            let old = query.since.is_some_and(|since| line.at < since);
+            std::future::ready(Ok((!old).then(|| line.frame(query.timestamps))))
+        });
+        Ok(wanted.boxed())
+    }
+
+    async fn probe(&self) -> Result<EngineFacts, BackendError> {
+        self.engine.answers()?;
+        Ok(EngineFacts { engine: "fake 1".to_owned(), cpus: 4, memory_bytes: 8 << 30 })
+    }
+}

@@ -1,3 +1,7 @@
 //! The `magnum` program: the CLI, and `magnum serve`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    magnum::cli::main()
+}

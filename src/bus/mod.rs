@@ -30,12 +30,36 @@ pub struct Ctx {
     pub request_id: String,
     /// What makes the command exactly-once; `None` where repeats are harmless by themselves.
     pub command_id: Option<CommandId>,
+    /// BLAKE3 of the request as its sender wrote it, in hex: the same id with another digest is
+    /// another command.
+    pub digest: Option<String>,
     /// The reason that the user gave.
     pub reason: Option<String>,
     /// The event that led to this command, where no user asked for it.
     pub causation: Option<EventId>,
+    /// Whether the service itself asks, for whichever tenant the object has.
+    pub service: bool,
     /// The revision that the object must have (`If-Match`), if any.
     pub if_match: Option<Revision>,
+}
+
+impl Ctx {
+    /// The service's own identity (rule T3): `part` names who in it, as `magnum:worker`.
+    pub fn service(now: Timestamp, part: &str, request_id: &str) -> Self {
+        Self {
+            now,
+            project: ProjectId::default(),
+            user: format!("magnum:{part}"),
+            roles: vec!["service".to_owned()],
+            request_id: request_id.to_owned(),
+            command_id: None,
+            digest: None,
+            reason: None,
+            causation: None,
+            service: true,
+            if_match: None,
+        }
+    }
 }
 
 /// A request to change one object.
@@ -102,6 +126,12 @@ pub enum Refusal {
         /// The field, as in the REST API.
         field: String,
         /// What is wrong and what would be right.
+        reason: String,
+    },
+    /// Asked for something that this noun never does, or not while others depend on it.
+    #[error("{reason}")]
+    NotAllowed {
+        /// What, and why.
         reason: String,
     },
     /// Something else stands in the way.
@@ -193,6 +223,22 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Says that a command's output is complete.
     fn finish(&self, key: &OutputKey);
+}
+
+/// Where commands are carried out: the directory of entities.
+#[async_trait]
+pub trait CommandPort: Send + Sync + 'static {
+    /// See [`Bus::command`].
+    async fn command(&self, message: CommandMessage) -> Result<CommandReply, CommandError>;
+}
+
+/// Where a node's work is done.
+#[async_trait]
+pub trait NodePort: Send + Sync + 'static {
+    /// See [`Bus::work`].
+    async fn work(&self, work: Work) -> Result<(), BackendError>;
+    /// See [`Bus::logs`].
+    async fn logs(&self, stream: StreamId, query: LogQuery) -> Result<Frames, BackendError>;
 }
 
 /// What output is asked for by: the request that started the command.

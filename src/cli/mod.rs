@@ -1,1 +1,115 @@
-//! x
+//! The command line: what `python-magnumclient` of 2015 had, and what is new.
+//!
+//! One file a command group. `options` are the global ones, `client` speaks HTTP, `noun` has the
+//! verbs that every collection shares, `table` prints, `failure` says what went wrong and what to
+//! do next. Not here: anything the server decides; a client checks only what it must to send a
+//! request that means what was typed.
+
+mod bay;
+mod baymodel;
+mod client;
+mod completion;
+mod container;
+mod container_create;
+mod events;
+mod failure;
+mod node;
+mod noun;
+mod options;
+mod serve;
+mod sse;
+mod table;
+mod target;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use failure::CliError;
+use noun::Session;
+
+const ABOUT: &str = "Manages bays, nodes and containers through the Magnum API";
+
+const AFTER_HELP: &str = "\
+The options of python-magnumclient for OpenStack (--os-username, --os-auth-url, ...) and their
+environment variables are accepted, so that old scripts run; this version asks nobody who they are.
+
+Start with: magnum serve
+Then:       magnum container-create --name hello --image busybox --command 'echo hello'";
+
+/// Everything that can be typed.
+#[derive(Parser)]
+#[command(name = "magnum", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(arg_required_else_help = true, subcommand_required = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    options: options::Options,
+    #[command(flatten)]
+    openstack: options::Openstack,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Every command.
+#[derive(Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Bay(bay::BayCommand),
+    #[command(flatten)]
+    Baymodel(baymodel::BaymodelCommand),
+    #[command(flatten)]
+    Node(node::NodeCommand),
+    #[command(flatten)]
+    Container(container::ContainerCommand),
+    /// Show what happened, or follow what happens
+    #[command(subcommand)]
+    Events(events::EventsCommand),
+    /// Run the service: API, conductor and backend in one process
+    Serve(serve::ServeArgs),
+    /// Print a script that completes commands and options in a shell
+    Completion(completion::CompletionArgs),
+    /// Print all commands and options, for the completion script of python-magnumclient
+    BashCompletion,
+}
+
+/// Runs what was typed. Exit code 0: done; 1: failed, said on stderr; 2: a usage error.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse_from(options::hyphenated(std::env::args_os()));
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error.report(),
+    }
+}
+
+/// Runs a command: those that need no server here, the others with a session.
+fn run(cli: Cli) -> Result<(), CliError> {
+    match cli.command {
+        Command::Serve(args) => return serve::run(args),
+        Command::Completion(args) => return completion::script(&args),
+        Command::BashCompletion => return completion::words(),
+        _ => {}
+    }
+    let session = Session::new(cli.options)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match cli.command {
+            Command::Bay(command) => bay::run(&session, command).await,
+            Command::Baymodel(command) => baymodel::run(&session, command).await,
+            Command::Node(command) => node::run(&session, command).await,
+            Command::Container(command) => container::run(&session, command).await,
+            Command::Events(command) => events::run(&session, command).await,
+            Command::Serve(_) | Command::Completion(_) | Command::BashCompletion => Ok(()),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_of_every_command_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

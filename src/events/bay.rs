@@ -8,9 +8,9 @@ use super::work::{Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkUnknown
 use crate::ids::{EventId, ObjectId};
 use crate::noun_events;
 
-/// A bay was asked for.
+/// What a bay is to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BayCreateRequestedV1 {
+pub struct BayPlan {
     /// Its name; not unique.
     pub name: Option<String>,
     /// What it is made from.
@@ -25,6 +25,13 @@ pub struct BayCreateRequestedV1 {
     pub bay_type: Option<String>,
     /// The `image_id` of the 2014 API.
     pub image_id: Option<String>,
+}
+
+/// A bay was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BayCreateRequestedV1 {
+    /// What it is to be.
+    pub plan: BayPlan,
     /// The node that holds the bay's network, and why.
     pub placement: Placement,
 }

@@ -144,7 +144,9 @@ macro_rules! noun_events {
             }
 
             fn encode(&self) -> Vec<u8> {
-                match self { $(Self::$variant(payload) => $crate::events::codec::encode(payload),)* }
+                match self {
+                    $(Self::$variant(payload) => $crate::events::codec::encode(payload),)*
+                }
             }
 
             fn decode(

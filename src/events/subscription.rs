@@ -1,1 +1,113 @@
+//! How readers follow the log (rules S1 to S4): catching up and following are one loop.
+//!
+//! A notification says where the log ends and carries nothing else; every event is read from the
+//! log, so there is no seam between old and new ones, and a slow reader costs nobody anything: it
+//! reads later. Not here: what readers remember of where they are.
 
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::Recorded;
+use super::log::{EventLog, ReadError};
+use crate::ids::Position;
+
+/// Most events that are read without a thread of their own: a reader at the end of the log finds
+/// what was just written in the page cache, within some tens of microseconds.
+const INLINE_EVENTS: u64 = 64;
+
+/// Which events a reader wants.
+pub type Filter = Arc<dyn Fn(&Recorded) -> bool + Send + Sync>;
+
+/// What a reader gets at a time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// The events that it wants, in order; none where all of these were filtered out.
+    pub events: Vec<Recorded>,
+    /// Everything up to here was looked at, wanted or not (rule S2): resume after it.
+    pub cursor: Position,
+    /// Where the log ended when this was read.
+    pub head: Position,
+}
+
+/// A reader's place in the log.
+pub struct Subscription {
+    log: Arc<dyn EventLog>,
+    head: watch::Receiver<Position>,
+    cursor: Position,
+    filter: Option<Filter>,
+}
+
+impl Subscription {
+    /// Follows the whole log after a position; 0 is the beginning.
+    pub fn new(log: Arc<dyn EventLog>, after: Position) -> Self {
+        let head = log.head();
+        Self { log, head, cursor: after, filter: None }
+    }
+
+    /// Follows only what a filter lets through.
+    #[must_use]
+    pub fn filtered(mut self, filter: Filter) -> Self {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// Everything up to here was looked at.
+    pub const fn cursor(&self) -> Position {
+        self.cursor
+    }
+
+    /// The next events, at most `limit` of them before the filter; waits while there are none.
+    /// None once the log is closed and everything in it was looked at.
+    ///
+    /// May be dropped while it waits: nothing is lost, the next call starts at the same place.
+    ///
+    /// # Errors
+    /// See [`ReadError`]. The place stays where it was.
+    pub async fn next_page(&mut self, limit: usize) -> Result<Option<Page>, ReadError> {
+        let cursor = self.cursor;
+        let closed = self.head.wait_for(|head| *head > cursor).await.is_err();
+        if closed && *self.head.borrow() <= cursor {
+            return Ok(None);
+        }
+        let head = *self.head.borrow();
+        let behind = head.get().saturating_sub(cursor.get()).min(limit as u64);
+        let events = if behind <= INLINE_EVENTS {
+            self.log.read(cursor, limit)?
+        } else {
+            let log = Arc::clone(&self.log);
+            tokio::task::spawn_blocking(move || log.read(cursor, limit))
+                .await
+                .map_err(|error| ReadError::Io(error.to_string()))??
+        };
+        Ok(Some(self.page(events, head)))
+    }
+
+    /// What there is now, at most `limit` events before the filter, possibly none: for threads
+    /// that do not wait.
+    ///
+    /// # Errors
+    /// See [`ReadError`]. The place stays where it was.
+    pub fn read_now(&mut self, limit: usize) -> Result<Page, ReadError> {
+        let head = *self.head.borrow();
+        let events = self.log.read(self.cursor, limit)?;
+        Ok(self.page(events, head))
+    }
+
+    fn page(&mut self, mut events: Vec<Recorded>, head: Position) -> Page {
+        if let Some(last) = events.last() {
+            self.cursor = last.position;
+        }
+        if let Some(filter) = &self.filter {
+            events.retain(|event| filter(event));
+        }
+        Page { events, cursor: self.cursor, head: head.max(self.cursor) }
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("cursor", &self.cursor).finish_non_exhaustive()
+    }
+}

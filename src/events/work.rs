@@ -59,6 +59,14 @@ pub struct UpdatedV1 {
     pub changes: Vec<FieldChange>,
 }
 
+impl UpdatedV1 {
+    /// What a text field was set to, none where it was cleared; none where it was not touched.
+    pub fn text(&self, field: &str) -> Option<Option<String>> {
+        let change = self.changes.iter().rfind(|change| change.field == field)?;
+        Some(serde_json::from_str(&change.value).unwrap_or_default())
+    }
+}
+
 /// Why a node was or was not chosen (rule N1).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeVerdict {

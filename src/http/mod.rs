@@ -1,12 +1,49 @@
-//! The REST API.
+//! The REST API: the way in for users, and the way out for what is recorded.
+//!
+//! In reading order: `routes` (every path), `edge` (what every request passes),
+//! `request` (what it says), one file a noun, `command` (asking and waiting), `respond`, `error`.
+//! Then `event`, `events`, `stream` (the log for readers), `health`, `metrics`, `openapi`.
+//! Not here: decisions (`actors`), views (`projections`).
+
+mod bay;
+mod baymodel;
+mod command;
+mod container;
+mod container_action;
+mod container_execute;
+mod container_logs;
+mod container_spec;
+mod defaults;
+mod discovery;
+mod edge;
+mod error;
+mod event;
+mod events;
+mod health;
+mod input;
+mod list;
+mod metrics;
+mod node;
+pub mod openapi;
+mod patch;
+mod read;
+mod request;
+mod respond;
+mod routes;
+mod server;
+mod stream;
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::bus::Bus;
 use crate::events::log::EventLog;
 use crate::projections::query::ReadModels;
+
+pub use edge::router;
+pub use server::serve;
 
 /// What every handler can reach. Cheap to clone.
 #[derive(Clone)]
@@ -19,6 +56,8 @@ pub struct AppState {
     pub log: Arc<dyn EventLog>,
     /// The API's settings.
     pub config: Arc<crate::config::HttpConfig>,
+    /// Tells this installation from every other one; the same in all its processes, for ever.
+    pub installation: Uuid,
     /// Turns true when the service stops: streams end with a final position.
     pub stopping: watch::Receiver<bool>,
     /// Free bytes on the log's disk are below the reserve: changes are refused with 507.

@@ -45,7 +45,7 @@ pub struct BayView {
 impl View for BayView {
     const KIND: Kind = Kind::Bay;
     const FIELDS: &'static [&'static str] =
-        &["uuid", "name", "status", "node_count", "baymodel_id"];
+        &["uuid", "name", "status", "node_count", "baymodel_id", "node_uuid"];
     const NUMBERS: &'static [&'static str] = &["node_count"];
 
     fn head(&self) -> &Head {
@@ -59,6 +59,7 @@ impl View for BayView {
             "status" => Some(self.status.clone()),
             "node_count" => Some(self.node_count.to_string()),
             "baymodel_id" => Some(self.baymodel_id.to_string()),
+            "node_uuid" => Some(self.node_uuid.to_string()),
             _ => None,
         }
     }
@@ -87,15 +88,16 @@ impl BayView {
     fn asked(asked: BayCreateRequestedV1, event: &Recorded) -> Self {
         let node_uuid = asked.placement.node_id;
         let chosen = asked.placement.verdicts.into_iter().find(|v| v.node_id == node_uuid);
+        let plan = asked.plan;
         let mut view = Self {
             head: Head::first(event),
-            name: asked.name,
-            baymodel_id: asked.baymodel_id,
-            node_count: asked.node_count,
+            name: plan.name,
+            baymodel_id: plan.baymodel_id,
+            node_count: plan.node_count,
             status: "CREATE_IN_PROGRESS".to_owned(),
-            discovery_url: asked.discovery_url,
-            bay_type: asked.bay_type,
-            image_id: asked.image_id,
+            discovery_url: plan.discovery_url,
+            bay_type: plan.bay_type,
+            image_id: plan.image_id,
             node_uuid,
             node_host: chosen.map(|verdict| verdict.host).unwrap_or_default(),
             ..Self::default()

@@ -156,6 +156,13 @@ impl Keys {
         key
     }
 
+    /// What every view of a noun begins with.
+    pub fn views(self, kind: Kind) -> Vec<u8> {
+        let mut key = self.tag(Tag::View);
+        key.push(kind as u8);
+        key
+    }
+
     /// How many objects there are of a noun.
     pub fn kind_count(self, kind: Kind) -> Vec<u8> {
         let mut key = self.tag(Tag::KindCount);
@@ -251,7 +258,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn texts_compare_as_their_bytes_do(a in ".{0,20}", b in "[\0a\u{ff}]{0,8}", c in ".{0,20}") {
+        fn texts_compare_as_their_bytes_do(
+            a in ".{0,20}", b in "[\0a\u{ff}]{0,8}", c in ".{0,20}"
+        ) {
             for (x, y) in [(&a, &b), (&a, &c), (&b, &c)] {
                 prop_assert_eq!(encoded(x).cmp(&encoded(y)), x.as_bytes().cmp(y.as_bytes()));
             }

@@ -1,10 +1,10 @@
 //! Read models: what queries answer from, fed by the log alone (rules P1 to P5).
 //!
-//! One file a noun says what its view holds and how an event changes it (`work` what they share of
-//! tasks and outcomes). `store` opens sled, `keys` says how it is laid out, `rows` writes one noun's
-//! views, `generation` all of them with their checkpoint, `views` the one that is read and the one
-//! beside it, `conductor` is the thread that does so. `query` answers through `reader`, `list` finds
-//! pages, `past` folds the log as of any position.
+//! One file a noun says what its view holds and how an event changes it (`work` what they share
+//! of tasks and outcomes). `store` opens sled, `keys` says how it is laid out, `rows` writes one
+//! noun's views, `generation` all of them with their checkpoint, `views` the one that is read and
+//! the one beside it, `conductor` is the thread that does so. `query` answers through `reader`,
+//! `list` finds pages, `past` folds the log as of any position.
 //! Not here: decisions; no effect ever comes from a view.
 
 pub mod bay;

@@ -195,6 +195,27 @@ impl ReadModels {
         })
     }
 
+    /// Goes through all objects of a noun, whatever their project, in the order of their ids. A
+    /// row that cannot be read is left out and counted. Blocks.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn each<V: View>(&self, mut see: impl FnMut(V)) -> Result<(), QueryError> {
+        let live = self.shared.live.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(Live { tree, keys }) = live else {
+            return Err(QueryError::Store("it is being opened again".to_owned()));
+        };
+        let reader = Reader { tree, keys, shared: &self.shared };
+        for entry in reader.tree.scan_prefix(reader.keys.views(V::KIND)) {
+            let (key, bytes) = reader.stored(entry)?;
+            match decode(&bytes) {
+                Ok(view) => see(view),
+                Err(reason) => reader.broken(&key, &reason),
+            }
+        }
+        Ok(())
+    }
+
     /// Objects that wait for work: what has to be taken up again after a restart.
     ///
     /// # Errors
@@ -266,7 +287,8 @@ impl ReadModels {
         timeout: Duration,
     ) -> Result<Position, QueryError> {
         let mut at = self.position();
-        let reached = tokio::time::timeout(timeout, at.wait_for(|at| *at >= position)).await;
+        let is_there = |at: &Position| *at >= position && self.shared.is_open();
+        let reached = tokio::time::timeout(timeout, at.wait_for(is_there)).await;
         match reached {
             Ok(Ok(at)) => Ok(*at),
             _ => Err(QueryError::Behind { at: *self.shared.position.borrow(), wanted: position }),

@@ -38,10 +38,15 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Whether there is something to read: not before the first look at the folder, nor while it
+    /// is opened again.
+    pub fn is_open(&self) -> bool {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// Whether the views at a position have everything that the log had at the start.
     pub fn is_caught_up(&self, position: Position) -> bool {
-        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.is_some() && position >= self.start_head
+        self.is_open() && position >= self.start_head
     }
 }
 

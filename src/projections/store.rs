@@ -146,7 +146,8 @@ fn set_aside(path: &Path, reason: &str) -> io::Result<()> {
     let next = numbers.last().map_or(1, |last| last + 1);
     let aside = path.with_file_name(format!("{prefix}{next}"));
     fs::rename(path, &aside)?;
-    tracing::error!(reason, aside = %aside.display(), "a damaged folder is moved aside and rebuilt");
+    let aside = aside.display();
+    tracing::error!(reason, %aside, "a damaged folder is moved aside and rebuilt");
     let surplus = (numbers.len() + 1).saturating_sub(KEEP_DAMAGED);
     for number in numbers.iter().take(surplus) {
         fs::remove_dir_all(path.with_file_name(format!("{prefix}{number}")))?;

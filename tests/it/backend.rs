@@ -1,1 +1,754 @@
-//! backend
+//! What every backend must do, run on the model and on a real Docker engine; what only the real
+//! one can show is in `docker_engine`, the model's knobs in `fake_engine`.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers as well"
+)]
+
+mod docker_engine;
+mod fake_engine;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+use futures_util::stream::BoxStream;
+use magnum::backends::docker::DockerBackend;
+use magnum::backends::fake::{FakeBackend, FakeEngine};
+use magnum::backends::{
+    Action, Backend, BackendError, Done, LogQuery, Notice, Observed, OutputFrame, OutputStream,
+    Progress, Reporter, RunState, Work,
+};
+use magnum::clock;
+use magnum::events::container::{ContainerSpec, RestartPolicy};
+use magnum::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp};
+
+pub const SOCKET: &str = "/var/run/docker.sock";
+pub const IMAGE: &str = "busybox:local";
+
+/// Longer than anything here takes on a machine out of breath.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What people do behind our back.
+#[derive(Clone, Copy)]
+pub enum Behind {
+    Kill,
+    Start,
+    Pause,
+    Unpause,
+    Rename(&'static str),
+    Remove,
+    /// Somebody else's container with the name for ours.
+    OccupyName,
+}
+
+/// A backend under test, with its engine.
+pub trait Bench: Send + Sync {
+    /// A new handle on the same engine and node, as after a restart of ours.
+    fn backend(&self) -> Box<dyn Backend>;
+    /// The same engine as another node.
+    fn backend_as(&self, node: ObjectId) -> Box<dyn Backend>;
+    fn node(&self) -> ObjectId;
+    fn behind(&self, what: Behind, object: ObjectId);
+    /// Whether somebody else's container with our name is still there.
+    fn name_is_occupied(&self, object: ObjectId) -> bool;
+    /// A command that runs out of memory when it starts, or when told so below.
+    fn hungry(&self) -> Vec<String>;
+    fn starve(&self, object: ObjectId);
+}
+
+pub struct Fake {
+    pub engine: Arc<FakeEngine>,
+    pub node: ObjectId,
+}
+
+impl Fake {
+    pub fn new() -> Self {
+        Self { engine: FakeEngine::new(clock::now()), node: clock::new_object_id() }
+    }
+}
+
+impl Bench for Fake {
+    fn backend(&self) -> Box<dyn Backend> {
+        self.backend_as(self.node)
+    }
+
+    fn backend_as(&self, node: ObjectId) -> Box<dyn Backend> {
+        Box::new(FakeBackend::new(Arc::clone(&self.engine), node))
+    }
+
+    fn node(&self) -> ObjectId {
+        self.node
+    }
+
+    fn behind(&self, what: Behind, object: ObjectId) {
+        match what {
+            Behind::Kill => self.engine.stop_behind(object),
+            Behind::Start => self.engine.start_behind(object).unwrap(),
+            Behind::Pause => self.engine.pause_behind(object),
+            Behind::Unpause => self.engine.unpause_behind(object),
+            Behind::Rename(name) => self.engine.rename_behind(object, name),
+            Behind::Remove => self.engine.remove_behind(object),
+            Behind::OccupyName => self.engine.occupy_name(object),
+        }
+    }
+
+    fn name_is_occupied(&self, object: ObjectId) -> bool {
+        let name = format!("magnum-{object}");
+        self.engine.containers().iter().any(|one| one.name == name && one.node_id.is_none())
+    }
+
+    fn hungry(&self) -> Vec<String> {
+        words("sleep 100")
+    }
+
+    fn starve(&self, object: ObjectId) {
+        self.engine.oom_kill(object);
+    }
+}
+
+pub struct Docker {
+    node: ObjectId,
+}
+
+impl Docker {
+    pub fn new() -> Self {
+        Self { node: clock::new_object_id() }
+    }
+}
+
+impl Bench for Docker {
+    fn backend(&self) -> Box<dyn Backend> {
+        self.backend_as(self.node)
+    }
+
+    fn backend_as(&self, node: ObjectId) -> Box<dyn Backend> {
+        Box::new(DockerBackend::new(SOCKET.into(), node))
+    }
+
+    fn node(&self) -> ObjectId {
+        self.node
+    }
+
+    fn behind(&self, what: Behind, object: ObjectId) {
+        let label = format!("label=magnum.container={object}");
+        let id = docker(&["ps", "-aq", "--no-trunc", "--filter", &label]);
+        let name = format!("magnum-{object}");
+        let mark = format!("magnum-test={}", self.node);
+        match what {
+            Behind::Kill => docker(&["kill", &id]),
+            Behind::Start => docker(&["start", &id]),
+            Behind::Pause => docker(&["pause", &id]),
+            Behind::Unpause => docker(&["unpause", &id]),
+            Behind::Rename(new) => docker(&["rename", &id, &format!("{new}-{object}")]),
+            Behind::Remove => docker(&["rm", "-f", &id]),
+            Behind::OccupyName => {
+                docker(&["create", "--name", &name, "--label", &mark, IMAGE, "true"])
+            }
+        };
+    }
+
+    fn name_is_occupied(&self, object: ObjectId) -> bool {
+        let mark = format!("label=magnum-test={}", self.node);
+        let name = format!("name=magnum-{object}");
+        !docker(&["ps", "-aq", "--filter", &mark, "--filter", &name]).is_empty()
+    }
+
+    fn hungry(&self) -> Vec<String> {
+        words("tail /dev/zero")
+    }
+
+    fn starve(&self, _: ObjectId) {}
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        for mark in [format!("magnum.node={}", self.node), format!("magnum-test={}", self.node)] {
+            remove_all(&mark);
+        }
+    }
+}
+
+/// Removes every container and network with a label.
+pub fn remove_all(mark: &str) {
+    let filter = format!("label={mark}");
+    for (list, remove) in [
+        (vec!["ps", "-aq", "--filter", &filter], vec!["rm", "-fv"]),
+        (vec!["network", "ls", "-q", "--filter", &filter], vec!["network", "rm"]),
+    ] {
+        let ids = docker(&list);
+        if !ids.is_empty() {
+            docker(&remove.into_iter().chain(ids.split_whitespace()).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// The engine's own client, as a person would use it.
+pub fn docker(arguments: &[&str]) -> String {
+    let output = Command::new("docker").args(arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() || std::thread::panicking(), "{arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// Keeps what a backend reports.
+#[derive(Default)]
+pub struct Notes {
+    pub progress: Mutex<Vec<Progress>>,
+    pub output: Mutex<Vec<OutputFrame>>,
+}
+
+#[async_trait]
+impl Reporter for Notes {
+    async fn progress(&self, progress: Progress) {
+        self.progress.lock().unwrap().push(progress);
+    }
+
+    async fn output(&self, frame: OutputFrame) {
+        self.output.lock().unwrap().push(frame);
+    }
+}
+
+pub fn words(text: &str) -> Vec<String> {
+    shell_words::split(text).unwrap()
+}
+
+pub fn spec(command: &str) -> ContainerSpec {
+    ContainerSpec { image: IMAGE.to_owned(), command: words(command), ..ContainerSpec::default() }
+}
+
+pub fn container() -> StreamId {
+    StreamId::new(Kind::Container, clock::new_object_id())
+}
+
+pub fn bay() -> StreamId {
+    StreamId::new(Kind::Bay, clock::new_object_id())
+}
+
+pub fn work(node_id: ObjectId, stream: StreamId, action: Action) -> Work {
+    Work {
+        id: clock::new_event_id(),
+        attempt: 1,
+        not_before: None,
+        stream,
+        project: ProjectId::default(),
+        node_id,
+        request_id: "req-1".to_owned(),
+        action,
+    }
+}
+
+pub fn create(bay: StreamId, spec: ContainerSpec) -> Action {
+    Action::CreateContainer { name: None, bay_id: bay.id, spec }
+}
+
+/// Does new work.
+pub async fn act(
+    bench: &dyn Bench,
+    stream: StreamId,
+    action: Action,
+) -> Result<Done, BackendError> {
+    let work = work(bench.node(), stream, action);
+    bench.backend().perform(&work, &Notes::default()).await
+}
+
+/// A new container in a bay of its own, not running.
+pub async fn created(bench: &dyn Bench, spec: ContainerSpec) -> StreamId {
+    let stream = container();
+    act(bench, stream, create(bay(), spec)).await.unwrap();
+    stream
+}
+
+/// A new container that runs.
+pub async fn started(bench: &dyn Bench, command: &str) -> StreamId {
+    let stream = created(bench, spec(command)).await;
+    act(bench, stream, Action::StartContainer).await.unwrap();
+    stream
+}
+
+pub async fn observed(bench: &dyn Bench, stream: StreamId) -> Observed {
+    bench.backend().inspect(stream).await.unwrap().unwrap()
+}
+
+async fn state(bench: &dyn Bench, stream: StreamId) -> RunState {
+    observed(bench, stream).await.state
+}
+
+/// Waits for a container's end.
+pub async fn ended(bench: &dyn Bench, stream: StreamId) -> Observed {
+    let wait = async {
+        loop {
+            let observed = observed(bench, stream).await;
+            if observed.state == RunState::Exited {
+                return observed;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap()
+}
+
+/// Everything that the query gives, by output.
+async fn logs(bench: &dyn Bench, stream: StreamId, query: LogQuery) -> (String, String) {
+    let frames = bench.backend().logs(stream, query).await.unwrap();
+    let frames = tokio::time::timeout(PATIENCE, frames.collect::<Vec<_>>()).await.unwrap();
+    by_output(frames.into_iter().map(Result::unwrap))
+}
+
+/// Waits until a container has written this and no more.
+async fn written(bench: &dyn Bench, stream: StreamId, text: &str) {
+    let wait = async {
+        while logs(bench, stream, LogQuery::default()).await.0 != text {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap();
+}
+
+fn by_output(frames: impl IntoIterator<Item = OutputFrame>) -> (String, String) {
+    let mut texts = (String::new(), String::new());
+    for frame in frames {
+        let text = String::from_utf8(frame.data.to_vec()).unwrap();
+        match frame.stream {
+            OutputStream::Stdout => texts.0.push_str(&text),
+            OutputStream::Stderr => texts.1.push_str(&text),
+        }
+    }
+    texts
+}
+
+/// Waits until a notice about an object comes.
+async fn noticed(notices: &mut BoxStream<'static, Notice>, stream: StreamId) {
+    let wait = async {
+        while let Some(notice) = notices.next().await {
+            if notice == Notice::Changed(stream) {
+                return;
+            }
+        }
+        panic!("the notices ended");
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap();
+}
+
+/// Runs each contract on each backend.
+macro_rules! contracts {
+    ($($name:ident),* $(,)?) => {
+        mod fake {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(&super::Fake::new()).await;
+            })*
+        }
+
+        mod docker {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(&super::Docker::new()).await;
+            })*
+        }
+    };
+}
+
+contracts!(
+    every_action_brings_its_state,
+    every_action_can_be_repeated,
+    what_is_not_there_is_missing_or_fine,
+    what_an_earlier_attempt_made_is_adopted,
+    what_is_anothers_is_refused_and_left_alone,
+    what_cannot_be_is_refused,
+    a_lost_reboot_is_not_done_twice,
+    an_end_is_told_with_its_exit_code,
+    the_engine_restarts_what_its_policy_says,
+    logs_are_told_by_tail_since_and_time,
+    followed_logs_end_with_the_container,
+    commands_are_executed_once_with_output_and_exit_code,
+    every_change_behind_our_back_is_noticed,
+    running_out_of_memory_is_told,
+    only_what_is_ours_is_listed,
+    a_bay_has_one_network,
+    the_engine_is_probed,
+);
+
+async fn every_action_brings_its_state(bench: &dyn Bench) {
+    let stream = created(bench, spec("sleep 100")).await;
+    let new = observed(bench, stream).await;
+    assert_eq!(new.state, RunState::Created);
+    assert!(new.name_is_ours && new.engine_name.contains(&stream.id.to_string()));
+    assert_eq!((new.exit_code, new.finished_at, new.oom_killed), (None, None, false));
+    let quickly = 1;
+    for (action, wanted) in [
+        (Action::StartContainer, RunState::Running),
+        (Action::PauseContainer, RunState::Paused),
+        (Action::UnpauseContainer, RunState::Running),
+        (Action::RebootContainer { grace_s: quickly }, RunState::Running),
+        (Action::StopContainer { grace_s: quickly }, RunState::Exited),
+        (Action::RebootContainer { grace_s: quickly }, RunState::Running),
+        (Action::KillContainer { signal: "SIGKILL".to_owned() }, RunState::Exited),
+        (Action::StartContainer, RunState::Running),
+    ] {
+        let name = action.name();
+        act(bench, stream, action).await.unwrap();
+        let now = observed(bench, stream).await;
+        assert_eq!(now.state, wanted, "{name}");
+        assert_eq!(now.engine_id, new.engine_id, "{name}");
+        assert_eq!(now.exit_code, (wanted == RunState::Exited).then_some(137), "{name}");
+        assert_eq!(now.finished_at.is_some(), wanted == RunState::Exited, "{name}");
+    }
+    act(bench, stream, Action::DeleteContainer).await.unwrap();
+    assert_eq!(bench.backend().inspect(stream).await, Ok(None));
+}
+
+async fn every_action_can_be_repeated(bench: &dyn Bench) {
+    let (bay, stream) = (bay(), container());
+    for (of, action, wanted) in [
+        (bay, Action::CreateNetwork, None),
+        (stream, create(bay, spec("sleep 100")), Some(RunState::Created)),
+        (stream, Action::StopContainer { grace_s: 1 }, Some(RunState::Created)),
+        (stream, Action::UnpauseContainer, Some(RunState::Created)),
+        (stream, Action::StartContainer, Some(RunState::Running)),
+        (stream, Action::UnpauseContainer, Some(RunState::Running)),
+        (stream, Action::PauseContainer, Some(RunState::Paused)),
+        (stream, Action::UnpauseContainer, Some(RunState::Running)),
+        (stream, Action::StopContainer { grace_s: 1 }, Some(RunState::Exited)),
+        (stream, Action::KillContainer { signal: "SIGKILL".to_owned() }, Some(RunState::Exited)),
+        (stream, Action::DeleteContainer, None),
+        (bay, Action::DeleteNetwork, None),
+    ] {
+        let mut work = work(bench.node(), of, action);
+        let first = bench.backend().perform(&work, &Notes::default()).await.unwrap();
+        work.attempt = 2;
+        let second = bench.backend().perform(&work, &Notes::default()).await.unwrap();
+        assert_eq!(first, second, "{:?}", work.action);
+        let now = bench.backend().inspect(stream).await.unwrap().map(|observed| observed.state);
+        assert_eq!(now, wanted, "{:?}", work.action);
+        assert!(bench.backend().list().await.unwrap().len() <= 1);
+    }
+}
+
+async fn what_is_not_there_is_missing_or_fine(bench: &dyn Bench) {
+    let stream = container();
+    for action in [
+        Action::StartContainer,
+        Action::StopContainer { grace_s: 1 },
+        Action::RebootContainer { grace_s: 1 },
+        Action::PauseContainer,
+        Action::UnpauseContainer,
+        Action::KillContainer { signal: "SIGKILL".to_owned() },
+        Action::ExecuteInContainer { command: words("true") },
+    ] {
+        let name = action.name();
+        let answer = act(bench, stream, action).await;
+        assert!(matches!(answer, Err(BackendError::Missing(_))), "{name}: {answer:?}");
+    }
+    assert_eq!(act(bench, stream, Action::DeleteContainer).await, Ok(Done::default()));
+    assert_eq!(act(bench, bay(), Action::DeleteNetwork).await, Ok(Done::default()));
+    assert_eq!(bench.backend().inspect(stream).await, Ok(None));
+    let logs = bench.backend().logs(stream, LogQuery::default()).await.err().unwrap();
+    assert!(matches!(logs, BackendError::Missing(_)));
+}
+
+async fn what_an_earlier_attempt_made_is_adopted(bench: &dyn Bench) {
+    let stream = container();
+    let mut work = work(bench.node(), stream, create(bay(), spec("sleep 100")));
+    let first = bench.backend().perform(&work, &Notes::default()).await.unwrap();
+    work.attempt = 2;
+    bench.behind(Behind::Rename("elsewhere"), stream.id);
+    let second = bench.backend().perform(&work, &Notes::default()).await.unwrap();
+    assert_eq!(first, second);
+    let all = bench.backend().list().await.unwrap();
+    assert_eq!(all.len(), 1);
+    assert!(!all[0].1.name_is_ours);
+    // Whatever its name is, it is ours to work with.
+    act(bench, stream, Action::StartContainer).await.unwrap();
+    assert_eq!(state(bench, stream).await, RunState::Running);
+    act(bench, stream, Action::DeleteContainer).await.unwrap();
+    assert_eq!(bench.backend().list().await.unwrap(), []);
+}
+
+async fn what_is_anothers_is_refused_and_left_alone(bench: &dyn Bench) {
+    let stream = container();
+    bench.behind(Behind::OccupyName, stream.id);
+    let answer = act(bench, stream, create(bay(), spec("sleep 100"))).await;
+    assert!(matches!(&answer, Err(BackendError::Refused(w)) if w.contains("taken")), "{answer:?}");
+    let answer = act(bench, stream, Action::StartContainer).await;
+    assert!(matches!(answer, Err(BackendError::Missing(_))), "{answer:?}");
+    act(bench, stream, Action::DeleteContainer).await.unwrap();
+    assert!(bench.name_is_occupied(stream.id));
+    assert_eq!(bench.backend().list().await.unwrap(), []);
+    // Ours, but of other work.
+    let stream = created(bench, spec("sleep 100")).await;
+    let answer = act(bench, stream, create(bay(), spec("sleep 100"))).await;
+    assert!(matches!(&answer, Err(BackendError::Refused(w)) if w.contains("taken")), "{answer:?}");
+}
+
+async fn what_cannot_be_is_refused(bench: &dyn Bench) {
+    let reserved = ContainerSpec {
+        labels: BTreeMap::from([("magnum.node".to_owned(), "x".to_owned())]),
+        ..spec("true")
+    };
+    let not_there = created(bench, spec("no-such-command")).await;
+    let idle = created(bench, spec("sleep 100")).await;
+    let paused = started(bench, "sleep 100").await;
+    act(bench, paused, Action::PauseContainer).await.unwrap();
+    let execute = Action::ExecuteInContainer { command: words("true") };
+    for (stream, action) in [
+        (container(), create(bay(), reserved)),
+        (bay(), Action::EmptyBay),
+        (not_there, Action::StartContainer),
+        (idle, Action::PauseContainer),
+        (idle, execute.clone()),
+        (paused, execute),
+        (paused, Action::StartContainer),
+        (paused, Action::KillContainer { signal: "SIGNONE".to_owned() }),
+    ] {
+        let name = action.name();
+        let answer = act(bench, stream, action).await;
+        assert!(matches!(answer, Err(BackendError::Refused(_))), "{name}: {answer:?}");
+    }
+    let unstarted = observed(bench, not_there).await;
+    assert_eq!((unstarted.state, unstarted.exit_code), (RunState::Created, None));
+}
+
+async fn a_lost_reboot_is_not_done_twice(bench: &dyn Bench) {
+    let stream = started(bench, r#"sh -c "echo up; sleep 100""#).await;
+    written(bench, stream, "up\n").await;
+    let mut work = work(bench.node(), stream, Action::RebootContainer { grace_s: 0 });
+    bench.backend().perform(&work, &Notes::default()).await.unwrap();
+    written(bench, stream, "up\nup\n").await;
+    work.attempt = 2;
+    bench.backend().perform(&work, &Notes::default()).await.unwrap();
+    // A later one is another.
+    act(bench, stream, Action::RebootContainer { grace_s: 0 }).await.unwrap();
+    written(bench, stream, "up\nup\nup\n").await;
+}
+
+async fn an_end_is_told_with_its_exit_code(bench: &dyn Bench) {
+    let before = clock::now();
+    let stream = started(bench, r#"sh -c "exit 3""#).await;
+    let end = ended(bench, stream).await;
+    assert_eq!((end.exit_code, end.oom_killed), (Some(3), false));
+    assert!(end.finished_at.unwrap() >= before && end.finished_at.unwrap() <= clock::now());
+    assert_eq!(bench.backend().list().await.unwrap(), [(stream, end)]);
+}
+
+async fn the_engine_restarts_what_its_policy_says(bench: &dyn Bench) {
+    let policy = RestartPolicy::OnFailure(2);
+    let command = r#"sh -c "echo up; exit 3""#;
+    let stream = created(bench, ContainerSpec { restart_policy: policy, ..spec(command) }).await;
+    let mut notices = bench.backend().notices().await.unwrap();
+    act(bench, stream, Action::StartContainer).await.unwrap();
+    let wait = async {
+        while logs(bench, stream, LogQuery::default()).await.0 != "up\nup\nup\n" {
+            noticed(&mut notices, stream).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap();
+    assert_eq!(ended(bench, stream).await.exit_code, Some(3));
+}
+
+async fn logs_are_told_by_tail_since_and_time(bench: &dyn Bench) {
+    let command = r#"sh -c "echo one; echo two >&2; sleep 0.1; echo three""#;
+    let before = clock::now();
+    let stream = started(bench, command).await;
+    ended(bench, stream).await;
+    let all = logs(bench, stream, LogQuery::default()).await;
+    assert_eq!(all, ("one\nthree\n".to_owned(), "two\n".to_owned()));
+    let tail = LogQuery { tail: Some(1), ..LogQuery::default() };
+    assert_eq!(logs(bench, stream, tail).await, ("three\n".to_owned(), String::new()));
+    let none = LogQuery { tail: Some(0), ..LogQuery::default() };
+    assert_eq!(logs(bench, stream, none).await, (String::new(), String::new()));
+    let timed = LogQuery { timestamps: true, ..LogQuery::default() };
+    let times: Vec<_> = logs(bench, stream, timed)
+        .await
+        .0
+        .lines()
+        .map(|line| {
+            let (time, text) = line.split_once(' ').unwrap();
+            assert!(["one", "three"].contains(&text), "{line}");
+            let time = chrono::DateTime::parse_from_rfc3339(time).unwrap();
+            Timestamp(time.timestamp_micros())
+        })
+        .collect();
+    assert!(before <= times[0] && times[0] < times[1] && times[1] <= clock::now());
+    // Between two lines that are a tenth of a second apart.
+    let middle = Timestamp(times[1].0 - 20_000);
+    let since = LogQuery { since: Some(middle), ..LogQuery::default() };
+    assert_eq!(logs(bench, stream, since).await, ("three\n".to_owned(), String::new()));
+}
+
+async fn followed_logs_end_with_the_container(bench: &dyn Bench) {
+    let stream = started(bench, r#"sh -c "echo one; sleep 1; echo two""#).await;
+    let follow = LogQuery { follow: true, ..LogQuery::default() };
+    assert_eq!(logs(bench, stream, follow).await.0, "one\ntwo\n");
+    assert_eq!(ended(bench, stream).await.exit_code, Some(0));
+}
+
+async fn commands_are_executed_once_with_output_and_exit_code(bench: &dyn Bench) {
+    let environment = BTreeMap::from([("COLOUR".to_owned(), "blue".to_owned())]);
+    let stream = created(bench, ContainerSpec { environment, ..spec("sleep 100") }).await;
+    act(bench, stream, Action::StartContainer).await.unwrap();
+    for (command, code, out, err) in [
+        (r#"sh -c "echo out; echo err >&2; exit 7""#, 7, "out\n", "err\n"),
+        ("true", 0, "", ""),
+        ("false", 1, "", ""),
+        ("echo a b", 0, "a b\n", ""),
+    ] {
+        let notes = Notes::default();
+        let action = Action::ExecuteInContainer { command: words(command) };
+        let mut work = work(bench.node(), stream, action);
+        let done = bench.backend().perform(&work, &notes).await.unwrap();
+        assert_eq!(done, Done { engine_id: None, exit_code: Some(code) }, "{command}");
+        let texts = by_output(notes.output.into_inner().unwrap());
+        assert_eq!(texts, (out.to_owned(), err.to_owned()), "{command}");
+        work.attempt = 2;
+        let again = bench.backend().perform(&work, &Notes::default()).await;
+        assert!(matches!(again, Err(BackendError::Refused(_))), "{command}: {again:?}");
+    }
+    let notes = Notes::default();
+    let action = Action::ExecuteInContainer { command: words("no-such-command") };
+    let work = work(bench.node(), stream, action);
+    let done = bench.backend().perform(&work, &notes).await.unwrap();
+    assert!(matches!(done.exit_code, Some(126 | 127)), "{done:?}");
+    let (out, err) = by_output(notes.output.into_inner().unwrap());
+    assert!((out + &err).contains("not found"));
+    let environment = Notes::default();
+    let action = Action::ExecuteInContainer { command: words("env") };
+    let work = Work { action, id: clock::new_event_id(), ..work };
+    bench.backend().perform(&work, &environment).await.unwrap();
+    assert!(by_output(environment.output.into_inner().unwrap()).0.contains("COLOUR=blue\n"));
+}
+
+async fn every_change_behind_our_back_is_noticed(bench: &dyn Bench) {
+    let stream = created(bench, spec("sleep 100")).await;
+    let other = started(bench, "sleep 100").await;
+    let mut notices = bench.backend().notices().await.unwrap();
+    assert_eq!(notices.next().await, Some(Notice::Connected));
+    for (what, wanted) in [
+        (Behind::Start, Some(RunState::Running)),
+        (Behind::Pause, Some(RunState::Paused)),
+        (Behind::Unpause, Some(RunState::Running)),
+        (Behind::Kill, Some(RunState::Exited)),
+        (Behind::Rename("elsewhere"), Some(RunState::Exited)),
+        (Behind::Remove, None),
+    ] {
+        bench.behind(what, stream.id);
+        let seen = async {
+            loop {
+                noticed(&mut notices, stream).await;
+                let now = bench.backend().inspect(stream).await.unwrap();
+                let settled = match (&now, what) {
+                    (Some(now), Behind::Rename(_)) => !now.name_is_ours,
+                    _ => now.as_ref().map(|now| now.state) == wanted,
+                };
+                if settled {
+                    return;
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, seen).await.unwrap();
+    }
+    // Nothing was said of the other one.
+    bench.behind(Behind::Kill, other.id);
+    let next = async {
+        loop {
+            match notices.next().await.unwrap() {
+                Notice::Changed(changed) if changed == stream => {}
+                notice => return notice,
+            }
+        }
+    };
+    let next = tokio::time::timeout(PATIENCE, next).await.unwrap();
+    assert_eq!(next, Notice::Changed(other));
+}
+
+async fn running_out_of_memory_is_told(bench: &dyn Bench) {
+    let hungry = ContainerSpec { command: bench.hungry(), memory_bytes: Some(8 << 20), ..spec("") };
+    let stream = created(bench, hungry).await;
+    let mut notices = bench.backend().notices().await.unwrap();
+    act(bench, stream, Action::StartContainer).await.unwrap();
+    bench.starve(stream.id);
+    // The end and the want of memory may be told one after the other.
+    let end = loop {
+        noticed(&mut notices, stream).await;
+        let seen = observed(bench, stream).await;
+        if seen.oom_killed {
+            break seen;
+        }
+    };
+    assert_eq!((end.state, end.exit_code), (RunState::Exited, Some(137)));
+}
+
+async fn only_what_is_ours_is_listed(bench: &dyn Bench) {
+    let neighbour = clock::new_object_id();
+    let other = bench.backend_as(neighbour);
+    let stream = started(bench, "sleep 100").await;
+    let theirs = container();
+    let theirs_work = work(neighbour, theirs, create(bay(), spec("sleep 100")));
+    other.perform(&theirs_work, &Notes::default()).await.unwrap();
+    let mut notices = bench.backend().notices().await.unwrap();
+    let start = work(neighbour, theirs, Action::StartContainer);
+    other.perform(&start, &Notes::default()).await.unwrap();
+    let ours = bench.backend().list().await.unwrap();
+    assert_eq!(ours.iter().map(|(stream, _)| *stream).collect::<Vec<_>>(), [stream]);
+    assert_eq!(bench.backend().inspect(theirs).await, Ok(None));
+    // Not even when asked to.
+    act(bench, theirs, Action::DeleteContainer).await.unwrap();
+    assert_eq!(other.inspect(theirs).await.unwrap().unwrap().state, RunState::Running);
+    let network = StreamId::new(Kind::Bay, bay_of(&theirs_work));
+    act(bench, network, Action::DeleteNetwork).await.unwrap();
+    let delete = work(neighbour, network, Action::DeleteNetwork);
+    let in_use = other.perform(&delete, &Notes::default()).await;
+    assert!(matches!(in_use, Err(BackendError::Failed(_))), "{in_use:?}");
+    // What happens to theirs is not said to us.
+    bench.behind(Behind::Kill, theirs.id);
+    bench.behind(Behind::Kill, stream.id);
+    assert_eq!(notices.next().await, Some(Notice::Connected));
+    let next = tokio::time::timeout(PATIENCE, notices.next()).await.unwrap();
+    assert_eq!(next, Some(Notice::Changed(stream)));
+    for (stream, action) in [(theirs, Action::DeleteContainer), (network, Action::DeleteNetwork)] {
+        other.perform(&work(neighbour, stream, action), &Notes::default()).await.unwrap();
+    }
+}
+
+fn bay_of(work: &Work) -> ObjectId {
+    match &work.action {
+        Action::CreateContainer { bay_id, .. } => *bay_id,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn a_bay_has_one_network(bench: &dyn Bench) {
+    let bay = bay();
+    let backend = bench.backend();
+    let works: Vec<_> = (0..8).map(|_| work(bench.node(), bay, Action::CreateNetwork)).collect();
+    let notes = Notes::default();
+    let made = join_all(works.iter().map(|work| backend.perform(work, &notes))).await;
+    let first = made[0].clone().unwrap();
+    assert!(first.engine_id.is_some());
+    for answer in made {
+        assert_eq!(answer.unwrap(), first);
+    }
+    // A container finds it, and it stays as long as one runs in it.
+    let stream = container();
+    act(bench, stream, create(bay, spec("sleep 100"))).await.unwrap();
+    act(bench, stream, Action::StartContainer).await.unwrap();
+    assert_eq!(act(bench, bay, Action::CreateNetwork).await.unwrap(), first);
+    let in_use = act(bench, bay, Action::DeleteNetwork).await;
+    assert!(matches!(in_use, Err(BackendError::Failed(_))), "{in_use:?}");
+    act(bench, stream, Action::DeleteContainer).await.unwrap();
+    act(bench, bay, Action::DeleteNetwork).await.unwrap();
+    assert_ne!(act(bench, bay, Action::CreateNetwork).await.unwrap(), first);
+}
+
+async fn the_engine_is_probed(bench: &dyn Bench) {
+    let facts = bench.backend().probe().await.unwrap();
+    assert!(!facts.engine.is_empty() && facts.cpus > 0 && facts.memory_bytes > 0, "{facts:?}");
+}

@@ -1,1 +1,116 @@
-//! bay
+//! Bays over REST.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Http, Options, PATIENCE, Server, wait_for, wait_until};
+use crate::requests::{baymodel, refused};
+
+/// Waits until a bay has a status.
+#[track_caller]
+fn becomes(server: &Http, ident: &str, status: &str) -> Value {
+    wait_for(status, PATIENCE, || {
+        let bay = server.get(&format!("/v1/bays/{ident}")).expect(200);
+        (bay["status"] == status).then_some(bay)
+    })
+}
+
+#[test]
+fn a_bay_from_birth_to_death() {
+    let server = Server::start(Options::fake());
+    let model = server.post("/v1/baymodels", &baymodel("km")).expect(201);
+    let body = json!({
+        "name": "b", "node_count": "3", "discovery_url": null, "baymodel_id": "km",
+        "bay_create_timeout": "15", "master_count": 1,
+    });
+    let answer = server.post("/v1/bays", &body);
+    let place = answer.header("location").to_owned();
+    let made = answer.expect(201);
+    let uuid = made["uuid"].as_str().unwrap().to_owned();
+    assert_eq!(place, format!("{}/v1/bays/{uuid}", server.url()));
+    assert_eq!(made["baymodel_id"], model["uuid"]);
+    assert_eq!(made["node_count"], 3);
+    assert!(made["status"].as_str().unwrap().starts_with("CREATE_"));
+    assert!(made.get("bay_create_timeout").is_none());
+    let done = becomes(&server, "b", "CREATE_COMPLETE");
+    assert_eq!(done["task"], Value::Null);
+    assert!(done["network_id"].is_string());
+    assert_eq!(done["links"][0]["href"], place);
+
+    let words = refused(&server.delete("/v1/baymodels/km"), 400);
+    let model = model["uuid"].as_str().unwrap();
+    assert_eq!(words, format!("Baymodel {model} is referenced by one or multiple bays."));
+
+    let set = |path: &str, value: Value| {
+        server.patch("/v1/bays/b", &json!([{ "op": "replace", "path": path, "value": value }]))
+    };
+    assert_eq!(set("/node_count", json!(4)).expect(200)["node_count"], 4);
+    assert_eq!(refused(&set("/name", json!("x")), 400), "cannot change bay property(ies) name.");
+    refused(&set("/node_count", json!("x")), 400);
+    let words = refused(&set("/node_count", json!(0)), 400);
+    assert_eq!(words, "'add' and 'replace' operations needs value");
+    let words = refused(&set("/uuid", json!("x")), 400);
+    assert_eq!(words, "'/uuid' is an internal attribute and can not be updated");
+    assert_eq!(server.patch("/v1/bays/b", &json!([])).expect(200)["node_count"], 4);
+
+    let answer = server.delete("/v1/bays/b");
+    assert_eq!((answer.status, answer.text.as_str()), (204, ""));
+    assert_eq!(answer.header("content-type"), "");
+    wait_until("the bay to be gone", PATIENCE, || server.get("/v1/bays/b").status == 404);
+    assert_eq!(server.delete(&format!("/v1/baymodels/{model}")).status, 204);
+}
+
+#[test]
+fn nothing_is_mandatory_that_the_clients_of_2014_do_not_send() {
+    let server = Server::start(Options::fake());
+    let seed = json!({ "image_id": "Fedora", "node_count": "3", "type": "virt", "name": "s" });
+    let bay = server.post("/v1/bays", &seed).expect(201);
+    assert_eq!((&bay["type"], &bay["image_id"]), (&json!("virt"), &json!("Fedora")));
+    let nulls = json!({ "image_id": null, "node_count": null, "type": null, "name": null });
+    let other = server.post("/v1/bays", &nulls).expect(201);
+    assert_eq!(other["node_count"], 1);
+    assert_eq!(other["baymodel_id"], bay["baymodel_id"]);
+    let model = server.get("/v1/baymodels/default").expect(200);
+    assert_eq!(model["uuid"], bay["baymodel_id"]);
+}
+
+#[test]
+fn deleting_a_bay_deletes_its_containers_and_no_others() {
+    let server = Server::start(Options::fake());
+    let bay = |name: &str| {
+        let uuid = server.post("/v1/bays", &json!({ "name": name })).expect(201)["uuid"].take();
+        becomes(&server, name, "CREATE_COMPLETE");
+        uuid
+    };
+    let (doomed, spared) = (bay("doomed"), bay("spared"));
+    for (name, bay) in [("a", &doomed), ("b", &doomed), ("c", &spared)] {
+        let body = json!({ "name": name, "image_id": "busybox", "bay_uuid": bay });
+        server.post("/v1/containers", &body).expect(201);
+    }
+    assert_eq!(server.delete("/v1/bays/doomed").status, 204);
+    wait_until("the bay to be gone", PATIENCE, || server.get("/v1/bays/doomed").status == 404);
+    let left = server.get("/v1/containers").expect(200);
+    let left: Vec<_> = left["containers"].as_array().unwrap().iter().map(|c| &c["name"]).collect();
+    assert_eq!(left, ["c"]);
+    let of_bay = |ident: &str| {
+        server.get(&format!("/v1/containers/?bay_ident={ident}")).expect(200)["containers"]
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!(of_bay("spared"), 1);
+    refused(&server.get("/v1/containers?bay_ident=doomed"), 404);
+}
+
+#[test]
+fn the_placement_of_a_bay_says_why() {
+    let server = Server::start(Options::fake());
+    let stray = server.post("/v1/nodes", &json!({ "type": "virt" })).expect(201);
+    let bay = server.post("/v1/bays", &json!({ "name": "b" })).expect(201);
+    let history = server.get("/v1/bays/b/history").expect(200);
+    let placement = &history["events"][0]["data"]["placement"];
+    assert_eq!(placement["node_id"], bay["node_uuid"]);
+    let verdicts = placement["verdicts"].as_array().unwrap();
+    let of_stray = verdicts.iter().find(|verdict| verdict["node_id"] == stray["uuid"]).unwrap();
+    assert_eq!(of_stray["eligible"], false);
+    assert!(of_stray["reason"].as_str().unwrap().contains("no backend"));
+}

@@ -1,1 +1,840 @@
-//! cli
+//! The command line against a server that records what it is asked and answers what it is told:
+//! the requests of the 2015 contract, what is printed, exit codes. Not here: the real server
+//! (one file a noun).
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Response, StatusCode};
+use futures_util::stream::{self, StreamExt};
+use serde_json::{Value, json};
+
+const UUID: &str = "3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f";
+
+/// A request as it came.
+#[derive(Clone, Debug)]
+struct Seen {
+    line: String,
+    headers: HeaderMap,
+    body: Value,
+}
+
+impl Seen {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| std::str::from_utf8(value.as_bytes()).unwrap())
+    }
+}
+
+/// What is answered to a request line; in order where there are several, the last one for ever.
+struct Canned {
+    line: &'static str,
+    status: u16,
+    content_type: &'static str,
+    body: String,
+    /// Whether the connection stays open after the body.
+    open: bool,
+}
+
+fn answer(line: &'static str, status: u16, body: Value) -> Canned {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    Canned { line, status, content_type: "application/json; charset=UTF-8", body, open: false }
+}
+
+fn ok(line: &'static str, body: Value) -> Canned {
+    answer(line, 200, body)
+}
+
+fn text(line: &'static str, content_type: &'static str, body: &str) -> Canned {
+    Canned { line, status: 200, content_type, body: body.to_owned(), open: false }
+}
+
+/// A refusal in the shape of the contract.
+fn refusal(line: &'static str, status: u16, code: &str, words: &str) -> Canned {
+    let fault = json!({"debuginfo": null, "faultcode": "Client", "faultstring": words});
+    let item = json!({"status": status, "code": code, "title": "t", "detail": words, "links": []});
+    answer(line, status, json!({"error_message": fault.to_string(), "errors": [item]}))
+}
+
+#[derive(Clone)]
+struct Shared {
+    canned: Arc<Mutex<VecDeque<Canned>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+struct Server {
+    url: String,
+    shared: Shared,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Server {
+    fn start(canned: Vec<Canned>) -> Self {
+        let canned = Arc::new(Mutex::new(canned.into()));
+        let shared = Shared { canned, seen: Arc::default() };
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.unwrap();
+        let router = Router::new().fallback(handle).with_state(shared.clone());
+        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        runtime.spawn(async move { axum::serve(listener, router).await.unwrap() });
+        Self { url, shared, _runtime: runtime }
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.shared.seen.lock().unwrap())
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = magnum(args);
+        command.env("MAGNUM_URL", &self.url);
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Done {
+        Done::of(self.command(args).output().unwrap())
+    }
+}
+
+async fn handle(State(shared): State<Shared>, request: Request) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let line = format!("{} {}", parts.method, parts.uri);
+    let bytes = to_bytes(body, 1 << 20).await.unwrap();
+    let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+    let seen = Seen { line: line.clone(), headers: parts.headers, body };
+    shared.seen.lock().unwrap().push(seen);
+    let mut canned = shared.canned.lock().unwrap();
+    let mut matching = canned.iter().enumerate().filter(|(_, canned)| canned.line == line);
+    let (first, another) = (matching.next().map(|(at, _)| at), matching.next().is_some());
+    let Some(at) = first else {
+        let status = StatusCode::IM_A_TEAPOT;
+        return Response::builder().status(status).body(Body::empty()).unwrap();
+    };
+    let response = |canned: &Canned| {
+        Response::builder()
+            .status(canned.status)
+            .header("content-type", canned.content_type)
+            .body(canned_body(canned))
+            .unwrap()
+    };
+    if another { response(&canned.remove(at).unwrap()) } else { response(&canned[at]) }
+}
+
+fn canned_body(canned: &Canned) -> Body {
+    if !canned.open {
+        return Body::from(canned.body.clone());
+    }
+    let first: Result<_, std::convert::Infallible> = Ok(canned.body.clone());
+    Body::from_stream(stream::iter([first]).chain(stream::pending()))
+}
+
+/// The program with nothing around it: no variables, no terminal, nothing on stdin.
+fn magnum(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_magnum"));
+    command.args(args).env_clear().env("COLUMNS", "100").stdin(Stdio::null());
+    command
+}
+
+#[derive(Debug)]
+struct Done {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Done {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+/// Compares with a file that `MAGNUM_BLESS=1` writes.
+fn golden(name: &str, actual: &str) {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let path = root.join("tests/golden/cli").join(name);
+    if std::env::var_os("MAGNUM_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, actual).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(actual, expected, "{name} differs; MAGNUM_BLESS=1 accepts it");
+}
+
+fn bay() -> Value {
+    json!({
+        "uuid": UUID, "name": "b", "baymodel_id": UUID, "node_count": 3,
+        "status": "CREATE_COMPLETE", "discovery_url": null, "node_addresses": ["10.0.0.2"],
+        "links": [{"href": "http://h/v1/bays/x", "rel": "self"}],
+    })
+}
+
+fn container(status: &str) -> Value {
+    json!({
+        "uuid": UUID, "name": "web", "image_id": "busybox", "status": status, "oom_killed": false,
+        "environment": {"A": "***"}, "status_reason": null, "links": [],
+    })
+}
+
+/// Runs a command and checks the requests that it makes: their lines and bodies.
+fn requests(canned: Vec<Canned>, args: &[&str], expected: &[(&str, Value)]) {
+    let server = Server::start(canned);
+    let done = server.run(args);
+    let seen: Vec<_> = server.seen().into_iter().map(|seen| (seen.line, seen.body)).collect();
+    let expected: Vec<_> =
+        expected.iter().map(|(line, body)| ((*line).to_owned(), body.clone())).collect();
+    assert_eq!(seen, expected, "{args:?}");
+    assert_eq!(done.code, 0, "{args:?}: {done:?}");
+}
+
+#[test]
+fn bays_are_asked_for_as_in_2015() {
+    let list = || vec![ok("GET /v1/bays", json!({"bays": [bay()]}))];
+    requests(list(), &["bay-list"], &[("GET /v1/bays", Value::Null)]);
+
+    let make = || {
+        vec![
+            ok("GET /v1/baymodels/km", json!({"uuid": UUID, "name": "km"})),
+            answer("POST /v1/bays", 201, bay()),
+        ]
+    };
+    let body = json!({"name": "b", "node_count": "3", "discovery_url": null, "baymodel_id": UUID,
+        "bay_create_timeout": null});
+    let expected = [("GET /v1/baymodels/km", Value::Null), ("POST /v1/bays", body)];
+    requests(
+        make(),
+        &["bay-create", "--name", "b", "--baymodel", "km", "--node-count", "3"],
+        &expected,
+    );
+    // As the clients of March 2015 and of 2014 spelt it.
+    requests(
+        make(),
+        &["bay-create", "--name", "b", "--baymodel-id", "km", "--node_count", "3"],
+        &expected,
+    );
+    let seed = json!({"name": "b", "node_count": "3", "discovery_url": null,
+        "bay_create_timeout": "15", "type": "virt", "image_id": "Fedora"});
+    requests(
+        make(),
+        &[
+            "bay-create",
+            "--name",
+            "b",
+            "--type",
+            "virt",
+            "--image_id",
+            "Fedora",
+            "--node_count",
+            "3",
+            "--timeout",
+            "15",
+        ],
+        &[("POST /v1/bays", seed)],
+    );
+
+    let show = || vec![ok("GET /v1/bays/b", bay())];
+    requests(show(), &["bay-show", "b"], &[("GET /v1/bays/b", Value::Null)]);
+    requests(show(), &["bay-show", "--id", "b"], &[("GET /v1/bays/b", Value::Null)]);
+
+    let change = || vec![ok("PATCH /v1/bays/b", bay())];
+    let patch = json!([{"path": "/node_count", "value": 4, "op": "replace"}]);
+    requests(
+        change(),
+        &["bay-update", "b", "replace", "node_count=4"],
+        &[("PATCH /v1/bays/b", patch)],
+    );
+    let patch = json!([{"path": "/name", "op": "remove"}]);
+    requests(change(), &["bay-update", "b", "remove", "name"], &[("PATCH /v1/bays/b", patch)]);
+
+    let gone = vec![
+        answer("DELETE /v1/bays/a", 204, Value::Null),
+        answer("DELETE /v1/bays/b", 204, Value::Null),
+    ];
+    requests(
+        gone,
+        &["bay-delete", "a", "b"],
+        &[("DELETE /v1/bays/a", Value::Null), ("DELETE /v1/bays/b", Value::Null)],
+    );
+}
+
+#[test]
+fn baymodels_and_nodes_are_asked_for_as_in_2015() {
+    let made = || answer("POST /v1/baymodels", 201, json!({"uuid": UUID, "links": []}));
+    let body = json!({"name": "km", "image_id": "i", "keypair_id": "k", "external_network_id": "n",
+        "coe": "kubernetes", "flavor_id": "m1.medium", "master_flavor_id": null,
+        "fixed_network": null, "dns_nameserver": "8.8.8.8", "docker_volume_size": "5",
+        "ssh_authorized_key": null});
+    requests(
+        vec![made()],
+        &[
+            "baymodel-create",
+            "--name",
+            "km",
+            "--image-id",
+            "i",
+            "--keypair-id",
+            "k",
+            "--external-network-id",
+            "n",
+            "--coe",
+            "kubernetes",
+            "--docker-volume-size",
+            "5",
+        ],
+        &[("POST /v1/baymodels", body)],
+    );
+    requests(
+        vec![ok("GET /v1/baymodels/km", json!({"uuid": UUID}))],
+        &["baymodel-show", "km"],
+        &[("GET /v1/baymodels/km", Value::Null)],
+    );
+    requests(
+        vec![answer("DELETE /v1/baymodels/km", 204, Value::Null)],
+        &["baymodel-delete", "km"],
+        &[("DELETE /v1/baymodels/km", Value::Null)],
+    );
+    requests(
+        vec![answer("POST /v1/nodes", 201, json!({"uuid": UUID}))],
+        &["node-create", "--type", "virt", "--image_id", "Fedora"],
+        &[("POST /v1/nodes", json!({"type": "virt", "image_id": "Fedora"}))],
+    );
+    requests(
+        vec![ok("GET /v1/nodes", json!({"nodes": []}))],
+        &["node-list"],
+        &[("GET /v1/nodes", Value::Null)],
+    );
+}
+
+#[test]
+fn container_actions_are_asked_for_as_in_2015() {
+    for verb in ["start", "stop", "reboot", "pause", "unpause", "kill"] {
+        let line = format!("PUT /v1/containers/c1/{verb}").leak();
+        let command = format!("container-{verb}");
+        requests(vec![ok(line, json!(null))], &[&command, "c1"], &[(line, Value::Null)]);
+    }
+    let line = "PUT /v1/containers/c1/stop?timeout=3";
+    requests(
+        vec![ok(line, Value::Null)],
+        &["container-stop", "--timeout", "3", "c1"],
+        &[(line, Value::Null)],
+    );
+    let line = "PUT /v1/containers/c1/kill?signal=SIGTERM";
+    requests(
+        vec![ok(line, Value::Null)],
+        &["container-kill", "c1", "--signal", "SIGTERM"],
+        &[(line, Value::Null)],
+    );
+    let line = "PUT /v1/containers/c1/execute?command=ls+-l+%2Ftmp";
+    requests(
+        vec![ok(line, json!({"output": "x"}))],
+        &["container-execute", "--command", "ls -l /tmp", "c1"],
+        &[(line, Value::Null)],
+    );
+    let line = "GET /v1/containers/c1/logs?tail=2&since=1&timestamps=1";
+    requests(
+        vec![ok(line, json!({"output": "x"}))],
+        &["container-logs", "c1", "--tail", "2", "--since", "1", "--timestamps"],
+        &[(line, Value::Null)],
+    );
+    let line = "DELETE /v1/containers/a%20b%2Fc%25%3F";
+    requests(
+        vec![answer(line, 204, Value::Null)],
+        &["container-delete", "a b/c%?"],
+        &[(line, Value::Null)],
+    );
+}
+
+#[test]
+fn containers_are_made_from_documents_from_flags_and_from_both() {
+    let made = || answer("POST /v1/containers", 201, container("Stopped"));
+    let document = r#"{"image_id": "ubuntu", "bay_uuid": "b", "command": "env", "name": "c1"}"#;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("c.json");
+    std::fs::write(&path, document).unwrap();
+    let path = path.to_str().unwrap();
+    let body: Value = serde_json::from_str(document).unwrap();
+    let line = "POST /v1/containers";
+    requests(vec![made()], &["container-create", "--json", path], &[(line, body.clone())]);
+
+    let mut changed = body.clone();
+    changed["name"] = json!("c2");
+    changed["memory"] = json!("512m");
+    requests(
+        vec![made()],
+        &["container-create", "--json", path, "--name", "c2", "--memory", "512m"],
+        &[(line, changed)],
+    );
+
+    let server = Server::start(vec![made(), made()]);
+    for args in [&["container-create"][..], &["container-create", "--json", "-"]] {
+        let mut child = piped(server.command(args).stdin(Stdio::piped()));
+        child.stdin.take().unwrap().write_all(document.as_bytes()).unwrap();
+        assert!(child.wait_with_output().unwrap().status.success());
+        assert_eq!(server.seen()[0].body, body, "{args:?}");
+    }
+
+    let flags = json!({
+        "name": "web", "image_id": "busybox", "command": "httpd -f", "bay_uuid": UUID,
+        "environment": {"A": "1", "B": "x=y"}, "ports": ["8080:80/tcp", "53/udp"],
+        "labels": {"tier": "front"}, "memory": "512m", "cpu": "0.5", "workdir": "/srv",
+        "user": "nobody", "restart_policy": "on-failure:3",
+    });
+    requests(
+        vec![ok("GET /v1/bays/b", bay()), made()],
+        &[
+            "container-create",
+            "--name",
+            "web",
+            "--image",
+            "busybox",
+            "--command",
+            "httpd -f",
+            "--bay",
+            "b",
+            "--env",
+            "A=1",
+            "--env",
+            "B=x=y",
+            "--port",
+            "8080:80/tcp",
+            "--port",
+            "53/udp",
+            "--label",
+            "tier=front",
+            "--memory",
+            "512m",
+            "--cpu",
+            "0.5",
+            "--workdir",
+            "/srv",
+            "--user",
+            "nobody",
+            "--restart",
+            "on-failure:3",
+        ],
+        &[("GET /v1/bays/b", Value::Null), (line, flags)],
+    );
+}
+
+#[test]
+fn a_document_with_an_unknown_key_is_refused_before_any_request() {
+    let server = Server::start(vec![]);
+    let mut child =
+        piped(server.command(&["container-create", "--json", "-"]).stdin(Stdio::piped()));
+    child.stdin.take().unwrap().write_all(b"{\"imgae\": \"x\"}").unwrap();
+    let done = Done::of(child.wait_with_output().unwrap());
+    assert_eq!(done.code, 1);
+    assert!(done.err.starts_with("ERROR: stdin: imgae is no key; Key must be in "), "{done:?}");
+    assert!(server.seen().is_empty());
+}
+
+fn piped(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn lists_follow_pages_and_are_sorted_by_the_first_column() {
+    let row = |uuid: &str| json!({"uuid": uuid, "name": null});
+    let canned = || {
+        vec![
+            ok(
+                "GET /v1/containers",
+                json!({"containers": [row("c"), row("b")], "next": "http://elsewhere/"}),
+            ),
+            ok("GET /v1/containers/?marker=b", json!({"containers": [row("a")]})),
+        ]
+    };
+    requests(
+        canned(),
+        &["container-list"],
+        &[("GET /v1/containers", Value::Null), ("GET /v1/containers/?marker=b", Value::Null)],
+    );
+    let done = Server::start(canned()).run(&["container-list"]);
+    golden("container-list-pages.txt", &done.out);
+    let line = "GET /v1/containers/?limit=2&sort_key=name&sort_dir=desc&bay_ident=b&status=Running";
+    requests(
+        vec![ok(line, json!({"containers": [row("c"), row("b")], "next": "http://elsewhere/"}))],
+        &[
+            "container-list",
+            "--limit",
+            "2",
+            "--sort-key",
+            "name",
+            "--sort-dir",
+            "desc",
+            "--bay",
+            "b",
+            "--filter",
+            "status=Running",
+        ],
+        &[(line, Value::Null)],
+    );
+}
+
+#[test]
+fn results_look_as_they_did() {
+    let server = Server::start(vec![
+        ok("GET /v1/bays", json!({"bays": [bay(), {"uuid": "0", "name": null, "status": "x"}]})),
+        ok("GET /v1/baymodels", json!({"baymodels": [{"uuid": UUID, "name": "km"}]})),
+        ok("GET /v1/nodes", json!({"nodes": [{"uuid": UUID, "type": "docker"}]})),
+        ok("GET /v1/containers", json!({"containers": []})),
+        ok("GET /v1/bays/b", bay()),
+        ok("GET /v1/containers/web", container("Running")),
+        ok("GET /v1/containers/web?at=v%3A1", container("Stopped")),
+        ok(
+            "GET /v1/containers/web/history",
+            json!({"events": [{"position": 9, "revision": 0, "kind": "container", "object": UUID,
+                "type": "container.started", "time": "2015-05-21T20:46:13.000000+00:00",
+                "user": "anonymous", "request_id": "req-1", "reason": "it\u{1b}[31m's late"}]}),
+        ),
+    ]);
+    for (name, args) in [
+        ("bay-list.txt", &["bay-list"][..]),
+        ("bay-list.json", &["bay-list", "-o", "json"]),
+        ("baymodel-list.txt", &["baymodel-list"]),
+        ("node-list.txt", &["node-list"]),
+        ("container-list-empty.txt", &["container-list"]),
+        ("bay-show.txt", &["bay-show", "b"]),
+        ("bay-show.yaml", &["-o", "yaml", "bay-show", "b"]),
+        ("container-show.txt", &["container-show", "web"]),
+        ("container-show.json", &["container-show", "--json", "web"]),
+        ("container-show-at.txt", &["container-show", "web", "--at", "v:1"]),
+        ("container-history.txt", &["container-history", "web"]),
+    ] {
+        let done = server.run(args);
+        assert_eq!((done.code, done.err.as_str()), (0, ""), "{args:?}");
+        golden(name, &done.out);
+    }
+}
+
+#[test]
+fn output_is_printed_as_it_is() {
+    let server = Server::start(vec![
+        ok("GET /v1/containers/c/logs", json!({"output": "a\tb\u{1b}[0m\nc"})),
+        ok("PUT /v1/containers/c/execute?command=true", json!({"output": "d", "exit_code": 0})),
+        ok("PUT /v1/containers/c/execute?command=false", json!({"output": "e", "exit_code": 3})),
+        text("GET /v1/containers/c/logs?follow=1", "text/plain", "one\ntwo\n"),
+    ]);
+    let logs = server.run(&["container-logs", "c"]);
+    assert_eq!((logs.code, logs.out.as_str()), (0, "a\tb\u{1b}[0m\nc"));
+    let good = server.run(&["container-execute", "c", "--command", "true"]);
+    assert_eq!((good.code, good.out.as_str(), good.err.as_str()), (0, "d", ""));
+    let bad = server.run(&["container-execute", "c", "--command", "false"]);
+    assert_eq!((bad.code, bad.out.as_str()), (1, "e"));
+    assert_eq!(bad.err, "ERROR: the command ended with exit code 3\n");
+    let follow = server.run(&["container-logs", "c", "--follow"]);
+    assert_eq!((follow.code, follow.out.as_str()), (0, "one\ntwo\n"));
+}
+
+#[test]
+fn refusals_are_told_with_what_to_do_next() {
+    let server = Server::start(vec![
+        refusal("GET /v1/bays/x", 404, "not-found", "Bay x could not be found."),
+        refusal("PUT /v1/containers/c/start", 409, "illegal-transition", "It is paused."),
+        answer("GET /v1/nodes", 503, Value::Null),
+        text("GET /v1/baymodels", "text/html", "<html>"),
+    ]);
+    let told = |args: &[&str]| {
+        let done = server.run(args);
+        assert_eq!((done.code, done.out.as_str()), (1, ""), "{args:?}");
+        done.err
+    };
+    assert_eq!(
+        told(&["bay-show", "x"]),
+        "ERROR: Bay x could not be found. (HTTP 404)\nTry: magnum bay-list\n"
+    );
+    assert_eq!(
+        told(&["container-start", "c"]),
+        "ERROR: Start for container c failed: It is paused. (HTTP 409)\n\
+         Try: magnum container-show c\n"
+    );
+    assert_eq!(told(&["node-list"]), "ERROR: Service Unavailable (HTTP 503)\n");
+    assert!(told(&["baymodel-list"]).contains("is it a Magnum server?"));
+}
+
+#[test]
+fn one_failure_of_several_fails_but_all_are_tried() {
+    let server = Server::start(vec![
+        answer("DELETE /v1/bays/a", 204, Value::Null),
+        refusal("DELETE /v1/bays/x", 404, "not-found", "Bay x could not be found."),
+        answer("DELETE /v1/bays/b", 204, Value::Null),
+    ]);
+    let done = server.run(&["bay-delete", "a", "x", "b", "--idempotency-key", "k"]);
+    assert_eq!((done.code, done.out.as_str()), (1, ""));
+    let words = "ERROR: Delete for bay x failed: Bay x could not be found. (HTTP 404)\n";
+    assert_eq!(done.err, format!("{words}Try: magnum bay-list\n"));
+    let seen = server.seen();
+    let keys: Vec<_> = seen.iter().map(|seen| seen.header("idempotency-key").unwrap()).collect();
+    assert_eq!(keys, ["k:a", "k:x", "k:b"]);
+}
+
+#[test]
+fn no_server_is_said_in_words_and_how_to_start_one() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let done = Done::of(magnum(&["bay-list"]).env("MAGNUM_URL", &url).output().unwrap());
+    assert_eq!(done.code, 1);
+    let words = format!("ERROR: no Magnum server answers at {url} ");
+    assert!(done.err.starts_with(&words), "{done:?}");
+    assert!(done.err.contains("'magnum serve'") && done.err.contains("MAGNUM_URL"), "{done:?}");
+}
+
+#[test]
+fn the_server_is_named_by_option_then_ours_then_the_old_variable() {
+    let list = || ok("GET /v1/bays", json!({"bays": []}));
+    let (right, wrong) = (Server::start(vec![list()]), "http://127.0.0.1:1");
+    let v1 = format!("{}/v1/", right.url);
+    for (args, variables) in [
+        (vec!["--magnum-url", &v1, "bay-list"], vec![("MAGNUM_URL", wrong)]),
+        (vec!["bay-list", "--bypass_url", &v1], vec![("MAGNUM_URL", wrong)]),
+        (vec!["bay-list"], vec![("MAGNUM_URL", &*v1), ("BYPASS_URL", wrong)]),
+        (vec!["bay-list"], vec![("BYPASS_URL", &*v1)]),
+    ] {
+        let done = Done::of(magnum(&args).envs(variables).output().unwrap());
+        assert_eq!(done.code, 0, "{args:?} {done:?}");
+    }
+    let secure = Done::of(magnum(&["bay-list", "--magnum-url", "https://h"]).output().unwrap());
+    assert_eq!(secure.code, 1);
+    assert!(secure.err.contains("http only"), "{secure:?}");
+}
+
+#[test]
+fn what_is_said_of_a_change_goes_with_it_and_not_with_reads() {
+    let server = Server::start(vec![
+        ok("GET /v1/baymodels/km", json!({"uuid": UUID})),
+        answer("POST /v1/bays", 202, bay()),
+    ]);
+    let done = server.run(&[
+        "--os-username",
+        "u",
+        "--os-password=p",
+        "--os_auth_url",
+        "http://k/v2.0",
+        "--os-cache",
+        "--magnum-api-version",
+        "1",
+        "bay-create",
+        "--baymodel",
+        "km",
+        "--reason",
+        "für Jörg",
+        "--no-wait",
+        "--idempotency-key",
+        "k1",
+    ]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let look = format!("the work on bay {UUID} goes on. Look with: magnum bay-show {UUID}");
+    assert!(done.err.contains(&look), "{done:?}");
+    let [read, change] = server.seen().try_into().unwrap();
+    for name in ["x-magnum-reason", "prefer", "idempotency-key"] {
+        assert_eq!(read.header(name), None);
+    }
+    assert_eq!(change.header("x-magnum-reason"), Some("für Jörg"));
+    assert_eq!(change.header("prefer"), Some("respond-async"));
+    assert_eq!(change.header("idempotency-key"), Some("k1"));
+    assert_eq!(change.header("content-type"), Some("application/json"));
+    assert_eq!(change.header("accept"), Some("application/json"));
+}
+
+#[test]
+fn a_container_that_could_not_be_made_is_shown_and_fails() {
+    let mut made = container("Error");
+    made["status_reason"] = json!("no such image");
+    let server = Server::start(vec![answer("POST /v1/containers", 201, made)]);
+    let done = server.run(&["container-create", "--image", "nope"]);
+    assert_eq!(done.code, 1);
+    assert!(done.out.contains("| status        | Error"), "{done:?}");
+    assert!(done.err.contains("not made: no such image"), "{done:?}");
+    assert!(done.err.contains(&format!("Try: magnum container-history {UUID}")), "{done:?}");
+}
+
+#[test]
+fn usage_errors_exit_2_and_make_no_request() {
+    let server = Server::start(vec![]);
+    for args in [
+        &["container-show"][..],
+        &["container-delete"],
+        &["container-delete", ""],
+        &["container-show", ".."],
+        &["container-show", "a", "--id", "b"],
+        &["container-execute", "c"],
+        &["container-create", "--env", "A", "--image", "x"],
+        &["bay-update", "b", "change", "x=1"],
+        &["bay-list", "--reason"],
+        &["bay-list", "--limit", "0"],
+        &["bay-delete", "b", "--reason", "two\nlines"],
+        &["bay-shw"],
+        &[],
+    ] {
+        let done = server.run(args);
+        assert_eq!(done.code, 2, "{args:?} {done:?}");
+    }
+    assert!(server.seen().is_empty());
+    assert!(server.run(&["bay-shw"]).err.contains("'bay-show'"));
+}
+
+#[test]
+fn a_reader_who_has_enough_is_no_failure() {
+    let rows: Vec<_> = (0..20_000).map(|n| json!({"uuid": format!("{n:036}")})).collect();
+    let server = Server::start(vec![ok("GET /v1/containers", json!({"containers": rows}))]);
+    let mut child = piped(&mut server.command(&["container-list"]));
+    let mut byte = [0];
+    child.stdout.take().unwrap().read_exact(&mut byte).unwrap();
+    let done = Done::of(child.wait_with_output().unwrap());
+    assert_eq!((done.code, done.err.as_str()), (0, ""));
+}
+
+/// An event as the stream sends it.
+fn sse(position: u64) -> String {
+    let event = json!({
+        "position": position, "revision": 0, "kind": "container", "object": UUID,
+        "type": "container.exited", "time": "2015-05-21T20:46:13.000000+00:00", "user": "alice",
+        "request_id": "req-1", "reason": "wörk",
+        "data": {"exit_code": 137, "work_id": "x", "oom_killed": true, "finished_at": null},
+    });
+    format!("id: {position}\nevent: container.exited\ndata: {event}\n\n")
+}
+
+const STREAM: &str = "text/event-stream";
+
+#[test]
+fn a_tail_goes_on_exactly_where_the_connection_broke() {
+    let first = format!(
+        "{}{}id: 44\nevent: heartbeat\ndata: {{\"position\":44}}\n\nid: 45\nevent: end\n\
+         data: {{\"position\":45,\"reason\":\"the service stops\"}}\n\n",
+        sse(41),
+        sse(42)
+    );
+    let server = Server::start(vec![
+        text("GET /v1/events/stream?kind=container&after=latest", STREAM, &first),
+        answer("GET /v1/events/stream?kind=container&after=45", 503, Value::Null),
+        text("GET /v1/events/stream?kind=container&after=45", STREAM, &sse(46)),
+    ]);
+    let args = ["events", "tail", "--filter", "kind=container", "--limit", "3"];
+    let done = server.run(&args);
+    assert_eq!(done.code, 0, "{done:?}");
+    golden("events-tail.txt", &done.out);
+    let words =
+        "The server ended the stream (the service stops) after position 45; connecting again.\n";
+    assert_eq!(done.err, words);
+    let seen = server.seen();
+    let last_ids: Vec<_> = seen.iter().map(|seen| seen.header("last-event-id")).collect();
+    assert_eq!(last_ids, [None, Some("45"), Some("45")]);
+    assert_eq!(seen[0].header("accept"), Some(STREAM));
+}
+
+#[test]
+fn a_tail_ends_with_ctrl_c_and_exits_0() {
+    let stream = text("GET /v1/events/stream?after=0", STREAM, &sse(1));
+    let server = Server::start(vec![Canned { open: true, ..stream }]);
+    let mut child = piped(&mut server.command(&["events", "tail", "--after", "0"]));
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("container.exited"), "{line}");
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_tail_that_is_refused_says_so() {
+    let server = Server::start(vec![refusal(
+        "GET /v1/events/stream?colour=red&after=latest",
+        400,
+        "bad-request",
+        "Unknown argument: \"colour\"",
+    )]);
+    let done = server.run(&["events", "tail", "--filter", "colour=red"]);
+    assert_eq!(done.code, 1);
+    assert_eq!(done.err, "ERROR: Unknown argument: \"colour\" (HTTP 400)\n");
+}
+
+#[test]
+fn events_are_listed_from_a_position_or_the_last_ones() {
+    let event = json!({"position": 35, "type": "bay.created", "reason": null});
+    let page = || json!({"events": [event], "position": 40, "head": 40, "next": null});
+    let probe = ("GET /v1/events?limit=1", Value::Null);
+    requests(
+        vec![ok(probe.0, page()), ok("GET /v1/events?after=30&limit=10", page())],
+        &["events", "list", "--limit", "10"],
+        &[probe, ("GET /v1/events?after=30&limit=10", Value::Null)],
+    );
+    // The server looked far without finding all that is wanted.
+    let (first, second) = (
+        "GET /v1/events?kind=bay&after=5&limit=100",
+        "GET /v1/events?kind=bay&after=20005&limit=99",
+    );
+    let part = json!({"events": [event], "position": 20005, "head": 30000, "next": "http://h/"});
+    requests(
+        vec![ok(first, part), ok(second, page())],
+        &["events", "list", "--after", "5", "--filter", "kind=bay"],
+        &[(first, Value::Null), (second, Value::Null)],
+    );
+}
+
+#[test]
+fn debugging_shows_requests_but_no_secrets() {
+    let server = Server::start(vec![answer("POST /v1/containers", 201, container("Stopped"))]);
+    let args = ["container-create", "--image", "i", "--env", "P=hunter2", "--debug"];
+    let done = server.run(&args);
+    assert_eq!(done.code, 0);
+    for shown in ["> POST http://127.0.0.1:", "> content-type:", "\"image_id\":\"i\"", "< 201"] {
+        assert!(done.err.contains(shown), "{shown} {done:?}");
+    }
+    assert!(!done.err.contains("hunter2"), "{done:?}");
+}
+
+#[test]
+fn serving_beyond_loopback_is_refused_unless_said_in_so_many_words() {
+    let done = Done::of(magnum(&["serve", "--listen", "0.0.0.0:0"]).output().unwrap());
+    assert_eq!(done.code, 1);
+    assert!(done.err.contains("--allow-remote-without-authentication"), "{done:?}");
+}
+
+#[test]
+fn shells_complete() {
+    for shell in ["bash", "zsh", "fish"] {
+        let done = Done::of(magnum(&["completion", shell]).output().unwrap());
+        assert_eq!(done.code, 0);
+        assert!(done.out.contains("container-create"), "{shell}");
+    }
+    let words = Done::of(magnum(&["bash-completion"]).output().unwrap()).out;
+    let words: Vec<_> = words.split_whitespace().collect();
+    for word in ["bay-list", "container-unpause", "--baymodel", "--node-count", "help"] {
+        assert!(words.contains(&word), "{word}");
+    }
+    assert!(!words.contains(&"bash-completion"));
+}
+
+#[test]
+fn help_is_as_recorded() {
+    let root = Done::of(magnum(&["--help"]).output().unwrap());
+    golden("help/magnum.txt", &root.out);
+    let listed = root.out.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let names: Vec<_> = listed
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.len() > 35, "{names:?}");
+    for name in names {
+        let done = Done::of(magnum(&[name, "--help"]).output().unwrap());
+        assert_eq!(done.code, 0, "{name}");
+        golden(&format!("help/{name}.txt"), &done.out);
+    }
+    for name in ["tail", "list"] {
+        let done = Done::of(magnum(&["events", name, "--help"]).output().unwrap());
+        golden(&format!("help/events-{name}.txt"), &done.out);
+    }
+}

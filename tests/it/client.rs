@@ -1,1 +1,225 @@
-//! client
+//! The real python-magnumclient 2.1.0 (2016), the newest that has containers, drives this server
+//! on the real engine. `make test` installs it into `.venv`.
+//!
+//! It always asks Keystone for a token first; a responder of two answers stands in for that.
+//! Without `/v1` in its URL it asks for `/bays`, with it for `/v1/bays`: both must work.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+use std::{env, thread};
+
+use crate::harness::{Options, PATIENCE, Server, wait_until};
+
+/// Prints a word, then runs until it is told to stop.
+const TALKER: &str =
+    "sh -c 'echo heard from the container; trap \"exit 0\" TERM; while :; do sleep 0.1; done'";
+
+/// The old `magnum` program against one server.
+struct OldClient {
+    program: PathBuf,
+    keystone_url: String,
+    server_url: String,
+}
+
+/// What it printed, and how it ended.
+struct Ran {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl OldClient {
+    fn new(server_url: &str) -> Self {
+        let venv = env::var_os("MAGNUM_VENV").unwrap_or_else(|| ".venv".into());
+        let program = PathBuf::from(venv).join("bin/magnum");
+        assert!(program.exists(), "{} is missing: run make test", program.display());
+        Self { program, keystone_url: keystone(), server_url: server_url.to_owned() }
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        let output = Command::new(&self.program)
+            .args(args)
+            .env("BYPASS_URL", &self.server_url)
+            .env("OS_AUTH_URL", &self.keystone_url)
+            .envs([("OS_USERNAME", "u"), ("OS_PASSWORD", "p"), ("OS_TENANT_NAME", "t")])
+            .env("NO_PROXY", "127.0.0.1")
+            .output()
+            .unwrap();
+        Ran {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Runs a command that must succeed; it says so by 0 and by not printing "failed".
+    #[track_caller]
+    fn ok(&self, args: &[&str]) -> String {
+        let ran = self.run(args);
+        let failed = ran.code != 0 || ran.stdout.contains(" failed: ");
+        assert!(!failed, "{args:?}: {}\n{}{}", ran.code, ran.stdout, ran.stderr);
+        ran.stdout
+    }
+
+    /// One property of what a create, show or update prints.
+    #[track_caller]
+    fn property(&self, args: &[&str], name: &str) -> String {
+        let table = rows(&self.ok(args));
+        let row = table.iter().find(|row| row[0] == name);
+        row.unwrap_or_else(|| panic!("no {name} in {table:?}"))[1].clone()
+    }
+
+    /// The column of names of a list, in its order.
+    fn names(&self, args: &[&str]) -> Vec<String> {
+        rows(&self.ok(args)).into_iter().skip(1).map(|row| row[1].clone()).collect()
+    }
+}
+
+/// The cells of a table, the header first.
+fn rows(table: &str) -> Vec<Vec<String>> {
+    let lines = table.lines().filter(|line| line.starts_with('|'));
+    let cells = |line: &str| line.split('|').map(|cell| cell.trim().to_owned()).collect();
+    lines.map(|line| cells(line.trim_matches('|'))).collect()
+}
+
+/// Serves what the client asks of Keystone until the process ends; its URL.
+fn keystone() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v2.0", listener.local_addr().unwrap());
+    thread::spawn(move || listener.incoming().flatten().for_each(answer_as_keystone));
+    url
+}
+
+/// A token for `POST /v2.0/tokens`; 404 for the discovery document, which it can do without.
+fn answer_as_keystone(mut stream: TcpStream) {
+    let mut request = Vec::new();
+    let mut chunk = [0; 4096];
+    while !complete(&request) {
+        match stream.read(&mut chunk) {
+            Ok(count) if count > 0 => request.extend_from_slice(&chunk[..count]),
+            _ => return,
+        }
+    }
+    let (status, body) = if request.starts_with(b"POST ") {
+        let user = r#""user":{"id":"u","name":"u","roles":[]}"#;
+        let token = r#""token":{"id":"t","expires":"2099-01-01T00:00:00Z"}"#;
+        ("200 OK", format!(r#"{{"access":{{{token},{user}}}}}"#))
+    } else {
+        ("404 Not Found", "{}".to_owned())
+    };
+    let head = "Content-Type: application/json\r\nConnection: close\r\nContent-Length:";
+    let _ = write!(stream, "HTTP/1.1 {status}\r\n{head} {}\r\n\r\n{body}", body.len());
+}
+
+/// Whether a request is all there: its head, and as many bytes as that announces.
+fn complete(request: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(request).to_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    body.len() >= length.map_or(0, |length| length.parse().unwrap())
+}
+
+/// Makes a baymodel and a bay, and waits until that is there.
+fn make_bay(old: &OldClient, bay: &str) {
+    let model = format!("{bay}-model");
+    let uuid = old.property(
+        &[
+            "baymodel-create",
+            "--name",
+            &model,
+            "--image-id",
+            "fedora",
+            "--keypair-id",
+            "k",
+            "--external-network-id",
+            "public",
+            "--coe",
+            "swarm",
+        ],
+        "uuid",
+    );
+    assert_eq!(old.property(&["baymodel-show", &model], "uuid"), uuid);
+    let made = old.property(&["bay-create", "--name", bay, "--baymodel", &model], "baymodel_id");
+    assert_eq!(made, uuid);
+    wait_until("the bay", PATIENCE, || {
+        old.property(&["bay-show", bay], "status") == "CREATE_COMPLETE"
+    });
+}
+
+#[test]
+fn the_old_client_drives_baymodels_and_bays() {
+    let server = Server::start(Options::docker());
+    let old = OldClient::new(server.url());
+    make_bay(&old, "prod");
+
+    let changed = old
+        .property(&["baymodel-update", "prod-model", "replace", "flavor_id=m1.big"], "flavor_id");
+    assert_eq!(changed, "m1.big");
+    assert!(old.names(&["baymodel-list"]).contains(&"prod-model".to_owned()));
+
+    assert_eq!(old.property(&["bay-update", "prod", "replace", "node_count=2"], "node_count"), "2");
+    make_bay(&old, "test");
+    let page = ["bay-list", "--limit", "1", "--sort-key", "name", "--sort-dir", "desc"];
+    assert_eq!(old.names(&page), ["test"]);
+    let all = old.names(&["bay-list", "--sort-key", "name"]);
+    assert!(all.ends_with(&["prod".to_owned(), "test".to_owned()]), "{all:?}");
+
+    let refused = old.run(&["baymodel-delete", "prod-model"]);
+    assert!(refused.stdout.contains("referenced by one or multiple bays"), "{}", refused.stdout);
+    old.ok(&["bay-delete", "prod", "test"]);
+    wait_until("the bays to be gone", PATIENCE, || {
+        let names = old.names(&["bay-list"]);
+        !names.iter().any(|name| ["prod", "test"].contains(&name.as_str()))
+    });
+    old.ok(&["baymodel-delete", "prod-model", "test-model"]);
+
+    let missing = old.run(&["bay-show", "prod"]);
+    assert_eq!(missing.code, 1);
+    assert!(
+        missing.stderr.contains("Bay prod could not be found. (HTTP 404)"),
+        "{}",
+        missing.stderr
+    );
+}
+
+#[test]
+fn the_old_client_drives_containers() {
+    let server = Server::start(Options::docker());
+    let old = OldClient::new(&format!("{}/v1", server.url()));
+    make_bay(&old, "web");
+
+    let create = ["container-create", "--name", "talker", "--image", "busybox:local"];
+    let create = [&create[..], &["--bay", "web", "--memory", "64m", "--command", TALKER]].concat();
+    let uuid = old.property(&create, "uuid");
+    let status = || old.property(&["container-show", "talker"], "status");
+    assert_eq!(status(), "Stopped");
+    for (action, becomes) in [
+        ("container-start", "Running"),
+        ("container-pause", "Paused"),
+        ("container-unpause", "Running"),
+        ("container-reboot", "Running"),
+    ] {
+        old.ok(&[action, "talker"]);
+        assert_eq!(status(), becomes, "after {action}");
+    }
+
+    wait_until("the container's word twice: it was started and rebooted", PATIENCE, || {
+        old.ok(&["container-logs", "talker"]).matches("heard from the container").count() == 2
+    });
+    let said = old.ok(&["container-exec", "--command", "echo a 'b  c'", &uuid]);
+    assert_eq!(said, "a b  c\n\n", "the client adds a line break");
+    assert_eq!(old.names(&["container-list", "--bay", "web"]), ["talker"]);
+    assert_eq!(old.names(&["container-list"]), ["talker"]);
+
+    old.ok(&["container-stop", "talker"]);
+    assert_eq!(status(), "Stopped");
+    old.ok(&["container-delete", "talker"]);
+    let missing = old.run(&["container-start", "talker"]);
+    let words =
+        "Start for container talker failed: Container talker could not be found. (HTTP 404)";
+    // Newer clients put the request id behind it.
+    assert!(missing.stdout.starts_with(words), "{}", missing.stdout);
+    assert!(old.names(&["container-list"]).is_empty());
+}

@@ -1,5 +1,13 @@
 //! One integration binary: one file a noun, a port contract, a fault.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
 mod backend;
 mod bay;
 mod baymodel;
@@ -7,10 +15,17 @@ mod cli;
 mod client;
 mod container;
 mod crash;
+mod decisions;
+mod drift;
+mod entity;
 mod faults;
 mod harness;
 mod log;
+mod log_disk;
+mod log_segment;
 mod node;
 mod openapi;
 mod projections;
+mod requests;
 mod stream;
+mod tour;

@@ -1,1 +1,150 @@
-//! x
+//! The reference engine: everything in memory, one lock, nothing clever.
+//!
+//! It is what the other engines are compared with, and serves tests. Nothing survives it.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use super::admission::Prepared;
+use super::chain::{self, Content, Hash};
+use super::{Append, AppendError, Appended, CommandSeen, EventLog, LogHealth, ReadError};
+use crate::events::Recorded;
+use crate::ids::{CommandId, Position, Revision, StreamId};
+
+/// A log in memory.
+#[derive(Debug)]
+pub struct MemoryLog {
+    state: Mutex<State>,
+    head: watch::Receiver<Position>,
+}
+
+#[derive(Debug)]
+struct State {
+    events: Vec<Recorded>,
+    streams: HashMap<StreamId, Vec<usize>>,
+    commands: HashMap<CommandId, CommandSeen>,
+    chain: Hash,
+    health: LogHealth,
+    /// Gone once the log is closed, so that whoever waits for the head hears of it.
+    head: Option<watch::Sender<Position>>,
+}
+
+impl Default for MemoryLog {
+    fn default() -> Self {
+        let (sender, head) = watch::channel(Position(0));
+        let state = State {
+            events: Vec::new(),
+            streams: HashMap::new(),
+            commands: HashMap::new(),
+            chain: chain::GENESIS,
+            health: LogHealth::default(),
+            head: Some(sender),
+        };
+        Self { state: Mutex::new(state), head }
+    }
+}
+
+impl MemoryLog {
+    /// An empty log.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn append(&mut self, prepared: &Prepared) -> Result<Appended, AppendError> {
+        let Some(head) = &self.head else {
+            return Err(AppendError::Closed("it was asked to close".to_owned()));
+        };
+        if let Some(command) = &prepared.command
+            && let Some(seen) = self.commands.get(&command.id)
+        {
+            return Err(AppendError::Seen(*seen));
+        }
+        let indexes = self.streams.entry(prepared.stream).or_default();
+        let actual = indexes.len().checked_sub(1).map(|last| Revision(last as u64));
+        if !prepared.expected.holds(actual) {
+            return Err(AppendError::Conflict { stream: prepared.stream, actual });
+        }
+        let mut position = Position(self.events.len() as u64);
+        let mut chain = self.chain;
+        let mut events = Vec::with_capacity(prepared.events.len());
+        for event in &prepared.events {
+            position = position.next();
+            chain = chain::extend(&chain, position, &event.digest);
+            let (content, _) = Content::split(&event.content)
+                .ok_or_else(|| AppendError::Invalid("the event cannot be read back".to_owned()))?;
+            events.push(content.recorded(position, chain).map_err(AppendError::Invalid)?);
+        }
+        let appended = prepared.appended(Position(self.events.len() as u64 + 1));
+        indexes.extend(self.events.len()..self.events.len() + events.len());
+        self.events.append(&mut events);
+        self.chain = chain;
+        if let Some(command) = &prepared.command {
+            let seen = CommandSeen { stream: prepared.stream, appended, digest: command.digest };
+            self.commands.insert(command.id.clone(), seen);
+        }
+        self.health.appends += 1;
+        self.health.events += prepared.events.len() as u64;
+        self.health.syncs += 1;
+        head.send_replace(appended.last);
+        Ok(appended)
+    }
+}
+
+#[async_trait]
+impl EventLog for MemoryLog {
+    async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        let prepared = Prepared::new(&append)?;
+        self.state().append(&prepared)
+    }
+
+    fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
+        let skip = usize::try_from(after.get()).unwrap_or(usize::MAX);
+        Ok(self.state().events.iter().skip(skip).take(limit).cloned().collect())
+    }
+
+    fn read_stream(
+        &self,
+        stream: StreamId,
+        from: Revision,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        let state = self.state();
+        let indexes = state.streams.get(&stream).map_or(&[][..], Vec::as_slice);
+        let skip = usize::try_from(from.get()).unwrap_or(usize::MAX);
+        let chosen = indexes.iter().skip(skip).take(limit);
+        Ok(chosen.filter_map(|index| state.events.get(*index).cloned()).collect())
+    }
+
+    fn stream_head(&self, stream: StreamId) -> Result<Option<Revision>, ReadError> {
+        let state = self.state();
+        let length = state.streams.get(&stream).map_or(0, Vec::len);
+        Ok(length.checked_sub(1).map(|last| Revision(last as u64)))
+    }
+
+    fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError> {
+        Ok(self.state().commands.get(id).copied())
+    }
+
+    fn head(&self) -> watch::Receiver<Position> {
+        self.head.clone()
+    }
+
+    fn health(&self) -> LogHealth {
+        self.state().health.clone()
+    }
+
+    async fn close(&self) {
+        let mut state = self.state();
+        state.head = None;
+        state.health.failed.get_or_insert_with(|| "the log is closed".to_owned());
+    }
+}

@@ -1,8 +1,12 @@
 //! The append-only log: what every engine promises. Engines: `memory` (the reference) and
 //! `segment` (own files). One contract suite runs on all of them.
 //!
+//! `admission` says what is acceptable, `chain` which bytes the hash of an event covers.
+//!
 //! Not here: what events mean.
 
+pub mod admission;
+pub mod chain;
 pub mod memory;
 pub mod segment;
 
@@ -17,6 +21,16 @@ pub const MAX_APPEND_EVENTS: usize = 1024;
 
 /// Most bytes of one event's payload: four times the largest request body (1 MiB).
 pub const MAX_PAYLOAD_BYTES: usize = 4 << 20;
+
+/// Most bytes of one event's [`super::Meta`]: it holds the command, which is a request body.
+pub const MAX_META_BYTES: usize = 4 << 20;
+
+/// Most bytes of one append, all events together: eight of the largest payloads, and half of a
+/// segment of the usual size, so that no segment is left half empty for one append.
+pub const MAX_APPEND_BYTES: usize = 32 << 20;
+
+/// Most bytes of a command id: a project's name (255) and a client's key (255), with room between.
+pub const MAX_COMMAND_ID_BYTES: usize = 1024;
 
 /// What an append expects of its stream (rule L5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

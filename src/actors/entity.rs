@@ -1,0 +1,367 @@
+//! The one generic actor: loads an object from its events, decides, appends, evolves.
+//!
+//! One message at a time, also across the await of an append. Not here: what is decided (one
+//! file a noun), where the actor lives (`directory`).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, AtomicResponse, Context, Handler, Message,
+    WrapFuture,
+};
+
+use super::snapshot::{self, Place, Snapshots};
+use super::{Entity, Fact};
+use crate::bus::{CommandError, CommandMessage, CommandReply, Ctx, Refusal};
+use crate::clock;
+use crate::events::log::{
+    Append, AppendError, Appended, CommandKey, CommandSeen, EventLog, Expected, ReadError,
+};
+use crate::events::{Meta, NewEvent, Recorded};
+use crate::ids::{Position, Revision, StreamId};
+
+/// Commands that wait for one object: as many as it may have tasks, twice over.
+const MAILBOX: usize = 32;
+
+/// Decisions again after a conflict: two writers of one object are a fail-over, not a habit.
+const MAX_DECISIONS: usize = 5;
+
+/// An object without messages for so long goes to sleep.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// Events read at once while loading.
+const LOAD_PAGE: usize = 512;
+
+/// A command for this actor's object.
+#[derive(Message)]
+#[rtype(result = "Result<CommandReply, CommandError>")]
+pub struct Perform(pub CommandMessage);
+
+/// An object's state with its place in the log. Also used without the actor, by the reactor.
+pub struct Aggregate<E: Entity> {
+    stream: StreamId,
+    /// What its events fold to.
+    pub state: E::State,
+    /// The last event in it; none before the first.
+    place: Option<Place>,
+    /// The revision of the last snapshot.
+    kept: Revision,
+}
+
+impl<E: Entity> Aggregate<E> {
+    /// An object before its first event.
+    pub fn new(stream: StreamId) -> Self {
+        Self { stream, state: E::State::default(), place: None, kept: Revision(0) }
+    }
+
+    /// An object as its last snapshot and the events after it say.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or holds events of a newer program.
+    pub fn load(
+        stream: StreamId,
+        log: &dyn EventLog,
+        snapshots: &Snapshots,
+    ) -> Result<Self, ReadError> {
+        let mut aggregate = Self::new(stream);
+        if let Some((state, place)) = snapshots.load::<E>(stream)
+            && let Some(last) = log.read_stream(stream, place.revision, 1)?.first()
+            && last.id == place.event_id
+        {
+            (aggregate.state, aggregate.place, aggregate.kept) =
+                (state, Some(place), place.revision);
+        }
+        aggregate.catch_up(log)?;
+        aggregate.keep(snapshots);
+        Ok(aggregate)
+    }
+
+    /// Keeps a snapshot if enough has happened since the last one.
+    fn keep(&mut self, snapshots: &Snapshots) {
+        let Some(place) = self.place else { return };
+        if place.revision.get() >= self.kept.get() + snapshot::EVERY {
+            snapshots.save::<E>(self.stream, &self.state, place);
+            self.kept = place.revision;
+        }
+    }
+
+    /// Takes in what the log has after the present revision.
+    ///
+    /// # Errors
+    /// When the log cannot be read, or holds events of a newer program.
+    pub fn catch_up(&mut self, log: &dyn EventLog) -> Result<(), ReadError> {
+        loop {
+            let from = self.revision().map_or(Revision(0), Revision::next);
+            let page = log.read_stream(self.stream, from, LOAD_PAGE)?;
+            for recorded in &page {
+                self.take(recorded)?;
+            }
+            if page.len() < LOAD_PAGE {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes in one event; one that was taken in before changes nothing.
+    ///
+    /// # Errors
+    /// When this program cannot read the event.
+    pub fn take(&mut self, recorded: &Recorded) -> Result<(), ReadError> {
+        if self.revision().is_some_and(|revision| recorded.revision <= revision) {
+            return Ok(());
+        }
+        let event = recorded.decode::<E::Event>().map_err(|error| {
+            ReadError::Damaged(format!(
+                "{} at position {}: {error}",
+                self.stream, recorded.position
+            ))
+        })?;
+        let fact = Fact {
+            id: recorded.id,
+            object: self.stream.id,
+            time: recorded.time,
+            project: &recorded.meta.project,
+            request_id: &recorded.meta.request_id,
+        };
+        E::evolve(&mut self.state, &event, fact);
+        self.place = Some(Place {
+            revision: recorded.revision,
+            position: recorded.position,
+            event_id: recorded.id,
+        });
+        Ok(())
+    }
+
+    fn revision(&self) -> Option<Revision> {
+        self.place.map(|place| place.revision)
+    }
+
+    fn reply(&self, work: Option<crate::ids::WorkId>) -> CommandReply {
+        let Place { position, revision, .. } = self.place.unwrap_or_default();
+        CommandReply { stream: self.stream, position, revision, work, repeated: false }
+    }
+
+    /// Decides, appends and evolves; on a conflict loads and decides again.
+    async fn perform(
+        &mut self,
+        log: &Arc<dyn EventLog>,
+        mut message: CommandMessage,
+    ) -> Result<CommandReply, CommandError> {
+        if message.ctx.service
+            && let Some(project) = E::project(&self.state)
+        {
+            message.ctx.project = project.clone();
+        }
+        let ctx = &message.ctx;
+        let key = command_key(ctx);
+        if let Some(key) = &key
+            && let Some(seen) = log.command(&key.id).map_err(unreadable)?
+        {
+            return repeated(log.as_ref(), key, seen);
+        }
+        if let Some(project) = E::project(&self.state)
+            && *project != ctx.project
+        {
+            let kind = self.stream.kind.name().to_owned();
+            return Err(CommandError::Refused(Refusal::NotFound { kind, id: self.stream.id }));
+        }
+        for _ in 0..MAX_DECISIONS {
+            self.check_revision(ctx)?;
+            let events = decide::<E>(&self.state, &message)?;
+            if events.is_empty() {
+                return Ok(self.reply(None));
+            }
+            let new = self.new_events(&events, &message);
+            let append = Append {
+                stream: self.stream,
+                expected: self.revision().map_or(Expected::NoStream, Expected::Exact),
+                command: key.clone(),
+                events: new.clone(),
+            };
+            match log.append(append).await {
+                Ok(appended) => return self.evolve(&events, &new, appended, ctx),
+                Err(AppendError::Conflict { .. }) => {
+                    self.catch_up(log.as_ref()).map_err(unreadable)?;
+                }
+                Err(AppendError::Seen(seen)) => {
+                    let Some(key) = key else { return Err(CommandError::CommandIdReused) };
+                    return repeated(log.as_ref(), &key, seen);
+                }
+                Err(error) => return Err(refused_append(error)),
+            }
+        }
+        Err(CommandError::Contended(self.stream))
+    }
+
+    fn check_revision(&self, ctx: &Ctx) -> Result<(), CommandError> {
+        match (ctx.if_match, self.revision()) {
+            (Some(expected), Some(actual)) if expected != actual => {
+                Err(CommandError::Refused(Refusal::RevisionMismatch { expected, actual }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn new_events(&self, events: &[E::Event], message: &CommandMessage) -> Vec<NewEvent> {
+        let ctx = &message.ctx;
+        let mut meta = Meta {
+            project: ctx.project.clone(),
+            user: ctx.user.clone(),
+            roles: ctx.roles.clone(),
+            request_id: ctx.request_id.clone(),
+            command_id: ctx.command_id.clone(),
+            reason: ctx.reason.clone(),
+            causation: ctx.causation,
+            command: Some(message.command.to_string()),
+        };
+        let mut new = Vec::with_capacity(events.len());
+        for event in events {
+            new.push(NewEvent::new(clock::new_event_id(), ctx.now, meta.clone(), event));
+            meta.command = None;
+        }
+        new
+    }
+
+    /// Takes in what was acknowledged. A panic here leaves an actor that is not to be trusted.
+    fn evolve(
+        &mut self,
+        events: &[E::Event],
+        new: &[NewEvent],
+        appended: Appended,
+        ctx: &Ctx,
+    ) -> Result<CommandReply, CommandError> {
+        let evolved = catch_unwind(AssertUnwindSafe(|| {
+            for (event, new) in events.iter().zip(new) {
+                let fact = Fact {
+                    id: new.id,
+                    object: self.stream.id,
+                    time: new.time,
+                    project: &ctx.project,
+                    request_id: &ctx.request_id,
+                };
+                E::evolve(&mut self.state, event, fact);
+            }
+        }));
+        evolved.map_err(|_| CommandError::Internal("an event could not be applied".to_owned()))?;
+        self.place = Some(Place {
+            revision: appended.revision,
+            position: appended.last,
+            event_id: new.last().map(|event| event.id).unwrap_or_default(),
+        });
+        let first = new.first().map(|event| event.id);
+        Ok(self.reply(first.filter(|id| E::awaits(&self.state, *id))))
+    }
+}
+
+/// Decides without letting a panic out: it fails this command only.
+fn decide<E: Entity>(
+    state: &E::State,
+    message: &CommandMessage,
+) -> Result<Vec<E::Event>, CommandError> {
+    let command: E::Command = serde_json::from_value(message.command.clone())
+        .map_err(|error| CommandError::Internal(format!("unreadable command: {error}")))?;
+    catch_unwind(AssertUnwindSafe(|| E::decide(state, command, &message.ctx)))
+        .map_err(|_| CommandError::Internal("a decision failed".to_owned()))?
+        .map_err(CommandError::Refused)
+}
+
+fn command_key(ctx: &Ctx) -> Option<CommandKey> {
+    let id = ctx.command_id.clone()?;
+    let digest = blake3::hash(ctx.digest.as_deref().unwrap_or_default().as_bytes());
+    Some(CommandKey { id, digest: *digest.as_bytes() })
+}
+
+/// The first answer once more (rule L6).
+fn repeated(
+    log: &dyn EventLog,
+    key: &CommandKey,
+    seen: CommandSeen,
+) -> Result<CommandReply, CommandError> {
+    if seen.digest != key.digest {
+        return Err(CommandError::CommandIdReused);
+    }
+    let before = Position(seen.appended.first.get().saturating_sub(1));
+    let first = log.read(before, 1).map_err(unreadable)?;
+    Ok(CommandReply {
+        stream: seen.stream,
+        position: seen.appended.last,
+        revision: seen.appended.revision,
+        work: first.first().map(|event| event.id),
+        repeated: true,
+    })
+}
+
+fn unreadable(error: ReadError) -> CommandError {
+    tracing::error!(%error, "the log cannot be read");
+    CommandError::Unavailable("the log cannot be read; see the service's log".to_owned())
+}
+
+fn refused_append(error: AppendError) -> CommandError {
+    match error {
+        AppendError::NoSpace(reason) => CommandError::NoSpace(reason),
+        AppendError::OutcomeUnknown(reason) => CommandError::OutcomeUnknown(reason),
+        AppendError::Closed(reason) => CommandError::Unavailable(reason),
+        AppendError::Invalid(reason) => CommandError::Internal(reason),
+        AppendError::Conflict { stream, .. } => CommandError::Contended(stream),
+        AppendError::Seen(_) => CommandError::CommandIdReused,
+    }
+}
+
+/// The actor of one object.
+pub struct EntityActor<E: Entity> {
+    log: Arc<dyn EventLog>,
+    snapshots: Snapshots,
+    /// None only while a message is being handled, and after one that failed half-way.
+    aggregate: Option<Aggregate<E>>,
+    last_message: tokio::time::Instant,
+}
+
+impl<E: Entity> EntityActor<E> {
+    /// An actor over an object that was loaded.
+    pub fn new(log: Arc<dyn EventLog>, snapshots: Snapshots, aggregate: Aggregate<E>) -> Self {
+        let last_message = tokio::time::Instant::now();
+        Self { log, snapshots, aggregate: Some(aggregate), last_message }
+    }
+}
+
+impl<E: Entity> Actor for EntityActor<E> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        ctx.run_interval(IDLE, |actor, ctx| {
+            if actor.last_message.elapsed() >= IDLE {
+                ctx.stop();
+            }
+        });
+    }
+}
+
+impl<E: Entity> Handler<Perform> for EntityActor<E> {
+    type Result = AtomicResponse<Self, Result<CommandReply, CommandError>>;
+
+    fn handle(&mut self, Perform(message): Perform, _ctx: &mut Self::Context) -> Self::Result {
+        self.last_message = tokio::time::Instant::now();
+        let (log, taken) = (self.log.clone(), self.aggregate.take());
+        let snapshots = self.snapshots.clone();
+        let performed = async move {
+            let Some(mut aggregate) = taken else {
+                return (None, Err(CommandError::Overloaded));
+            };
+            let result = aggregate.perform(&log, message).await;
+            aggregate.keep(&snapshots);
+            (Some(aggregate), result)
+        };
+        let settled = |(aggregate, result), actor: &mut Self, ctx: &mut Self::Context| {
+            actor.aggregate = aggregate;
+            // What may or may not be in the log is known again once it is loaded anew.
+            if matches!(result, Err(CommandError::Internal(_) | CommandError::OutcomeUnknown(_))) {
+                ctx.stop();
+            }
+            result
+        };
+        AtomicResponse::new(Box::pin(performed.into_actor(self).map(settled)))
+    }
+}

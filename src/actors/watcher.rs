@@ -1,0 +1,126 @@
+//! Watches a node's engine: whether it answers, and what it does that nobody here asked for.
+//!
+//! Notices only say where to look; what is found is decided by the object (`container`).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+
+use super::node::NodeCommand;
+use super::report::record;
+use super::worker::WorkerHandle;
+use crate::backends::{BackendError, Notice, Observed, RunState};
+use crate::bus::{CommandMessage, Ctx};
+use crate::clock;
+use crate::ids::{Kind, ObjectId, StreamId};
+
+/// Between two tries to reach an engine that does not answer.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Between two looks at an engine that answers.
+const PROBE: Duration = Duration::from_secs(10);
+
+/// Between two comparisons of everything, for what no notice told.
+const RESYNC: Duration = Duration::from_secs(60);
+
+/// What the read models say of a node's containers.
+#[async_trait]
+pub trait Inventory: Send + Sync + 'static {
+    /// Containers of a node with their status; an error in words where nobody can say.
+    async fn on_node(&self, node_id: ObjectId) -> Result<Vec<(StreamId, String)>, String>;
+}
+
+/// Watches until the service stops.
+pub async fn watch(
+    worker: WorkerHandle,
+    inventory: Arc<dyn Inventory>,
+    mut stopping: watch::Receiver<bool>,
+) {
+    tokio::select! {
+        () = keep_watching(&worker, inventory.as_ref()) => {}
+        _ = stopping.wait_for(|stop| *stop) => {}
+    }
+}
+
+async fn keep_watching(worker: &WorkerHandle, inventory: &dyn Inventory) {
+    loop {
+        if let Err(error) = follow(worker, inventory).await {
+            let reason = error.to_string();
+            tell(worker, NodeCommand::Down { reason }).await;
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// Follows the engine until it goes away.
+async fn follow(worker: &WorkerHandle, inventory: &dyn Inventory) -> Result<(), BackendError> {
+    let backend = &worker.node().backend;
+    let facts = backend.probe().await?;
+    let mut notices = backend.notices().await?;
+    tell(worker, NodeCommand::Up(facts)).await;
+    let (mut probe, mut resync) = (interval(PROBE), interval(RESYNC));
+    probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    resync.tick().await;
+    loop {
+        tokio::select! {
+            notice = notices.next() => match notice {
+                Some(Notice::Connected) => compare(worker, inventory).await?,
+                Some(Notice::Changed(stream)) => worker.inspect(stream).await,
+                None => return backend.probe().await.map(drop),
+            },
+            _ = probe.tick() => tell(worker, NodeCommand::Up(backend.probe().await?)).await,
+            _ = resync.tick() => compare(worker, inventory).await?,
+        }
+    }
+}
+
+/// Inspects every container whose record and engine do not agree at first sight.
+async fn compare(worker: &WorkerHandle, inventory: &dyn Inventory) -> Result<(), BackendError> {
+    let node = worker.node();
+    let found: HashMap<StreamId, Observed> = node.backend.list().await?.into_iter().collect();
+    let known = match inventory.on_node(node.node_id).await {
+        Ok(known) => known,
+        Err(error) => {
+            tracing::warn!(%error, "not compared with the engine");
+            return Ok(());
+        }
+    };
+    for (stream, status) in &known {
+        if !agrees(status, found.get(stream)) {
+            worker.inspect(*stream).await;
+        }
+    }
+    let known: HashMap<StreamId, String> = known.into_iter().collect();
+    for (stream, observed) in found.iter().filter(|(stream, _)| !known.contains_key(stream)) {
+        tracing::warn!(%stream, engine_id = observed.engine_id,
+            "the engine has a container of this node that no record knows; it is left alone");
+    }
+    Ok(())
+}
+
+/// Whether a status and what the engine has agree at first sight. While work is under way the
+/// record is bound to lag; its outcome says what is there.
+fn agrees(status: &str, found: Option<&Observed>) -> bool {
+    matches!(
+        (status, found.map(|observed| (observed.state, observed.name_is_ours))),
+        ("Creating" | "Deleting", _)
+            | ("Running", Some((RunState::Running, true)))
+            | ("Paused", Some((RunState::Paused, true)))
+            | ("Stopped", Some((RunState::Created | RunState::Exited, true)))
+            | ("Error", Some((RunState::Created | RunState::Exited, true)) | None)
+    )
+}
+
+async fn tell(worker: &WorkerHandle, command: NodeCommand) {
+    let node = worker.node();
+    let stream = StreamId::new(Kind::Node, node.node_id);
+    let Ok(command) = serde_json::to_value(&command) else { return };
+    let ctx = Ctx::service(clock::now(), "watcher", "");
+    record(node.bus.as_ref(), CommandMessage { stream, command, ctx }).await;
+}

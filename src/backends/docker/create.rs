@@ -1,0 +1,149 @@
+//! Making a container: adopt the one that an earlier attempt made, else image, network, container.
+//!
+//! Not here: pulling (`pull.rs`), networks (`network.rs`).
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, HostConfig, NetworkingConfig, PortBinding,
+    RestartPolicy as EnginePolicy, RestartPolicyNameEnum,
+};
+use bollard::query_parameters::CreateContainerOptionsBuilder;
+
+use super::super::{BackendError, Done, Reporter, RunState, Work};
+use super::{DockerBackend, labels};
+use crate::events::container::{ContainerSpec, PortMapping, RestartPolicy};
+use crate::ids::ObjectId;
+
+/// The engine counts CPU time in billionths of a CPU.
+const NANO_PER_MILLI: i64 = 1_000_000;
+
+/// The engine's words for a name that another container has.
+const NAME_TAKEN: &str = "is already in use by container";
+
+impl DockerBackend {
+    /// Makes a container, not running.
+    pub(super) async fn create(
+        &self,
+        work: &Work,
+        name: Option<&str>,
+        bay_id: ObjectId,
+        spec: &ContainerSpec,
+        reporter: &dyn Reporter,
+    ) -> Result<Done, BackendError> {
+        let body = body(work, name, bay_id, spec)?;
+        if let Some(done) = self.adopt(work).await? {
+            return Ok(done);
+        }
+        self.ensure_image(&spec.image, reporter).await?;
+        self.ensure_network(bay_id, &work.project).await?;
+        let docker = self.connection.client()?;
+        let options = CreateContainerOptionsBuilder::new()
+            .name(&labels::container_name(work.stream.id))
+            .build();
+        match self.connection.quick(docker.create_container(Some(options), body)).await {
+            Ok(made) => Ok(Done { engine_id: Some(made.id), exit_code: None }),
+            // The name may be taken by an earlier attempt of this work that was slow. The engine
+            // holds a name before and after the container that has it can be seen.
+            Err(BackendError::Refused(words)) => match self.adopt(work).await? {
+                Some(done) => Ok(done),
+                None if words.contains(NAME_TAKEN) => Err(BackendError::Failed(words)),
+                None => Err(BackendError::Refused(words)),
+            },
+            // The image or the network went away between two calls.
+            Err(BackendError::Missing(words)) => Err(BackendError::Failed(words)),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The container that an earlier attempt of this work made, if any.
+    async fn adopt(&self, work: &Work) -> Result<Option<Done>, BackendError> {
+        let name = labels::container_name(work.stream.id);
+        let found = match self.look(&name).await? {
+            Some(found) => Some(found),
+            None => self.find_by_label(work.stream).await?,
+        };
+        let Some(found) = found else { return Ok(None) };
+        let made_by_this = found.node_id == Some(self.node_id)
+            && found.stream == Some(work.stream)
+            && found.work_id == Some(work.id);
+        match found.observed.state {
+            _ if !made_by_this => Err(BackendError::Refused(format!(
+                "the name {name} is taken by the container {} of somebody else",
+                found.observed.engine_id
+            ))),
+            RunState::Dead => Err(BackendError::Failed(format!(
+                "the container {name} is being removed; it is made anew when it is gone"
+            ))),
+            _ => Ok(Some(Done { engine_id: Some(found.observed.engine_id), exit_code: None })),
+        }
+    }
+}
+
+/// What the engine is asked for.
+fn body(
+    work: &Work,
+    name: Option<&str>,
+    bay_id: ObjectId,
+    spec: &ContainerSpec,
+) -> Result<ContainerCreateBody, BackendError> {
+    let network = labels::network_name(bay_id);
+    let aliases = name
+        .filter(|name| labels::is_host_name(name))
+        .map(str::to_owned)
+        .into_iter()
+        .chain([work.stream.id.to_string()])
+        .collect();
+    let endpoint = EndpointSettings { aliases: Some(aliases), ..EndpointSettings::default() };
+    Ok(ContainerCreateBody {
+        image: Some(spec.image.clone()),
+        cmd: (!spec.command.is_empty()).then(|| spec.command.clone()),
+        env: Some(spec.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        exposed_ports: Some(spec.ports.iter().map(port_key).collect()),
+        labels: Some(labels::of_container(work, name, bay_id, &spec.labels)?),
+        working_dir: spec.working_dir.clone(),
+        user: spec.user.clone(),
+        host_config: Some(host_config(spec, network.clone())),
+        networking_config: Some(NetworkingConfig {
+            endpoints_config: Some(HashMap::from([(network, endpoint)])),
+        }),
+        ..ContainerCreateBody::default()
+    })
+}
+
+/// The part that binds it to the machine.
+fn host_config(spec: &ContainerSpec, network: String) -> HostConfig {
+    let mut bindings: HashMap<_, Option<Vec<_>>> = HashMap::new();
+    for port in &spec.ports {
+        let binding = PortBinding {
+            host_ip: port.host_ip.clone(),
+            host_port: port.host_port.map(|port| port.to_string()),
+        };
+        bindings.entry(port_key(port)).or_default().get_or_insert_default().push(binding);
+    }
+    HostConfig {
+        network_mode: Some(network),
+        port_bindings: Some(bindings),
+        memory: spec.memory_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+        nano_cpus: spec.cpu_millis.map(|millis| i64::from(millis) * NANO_PER_MILLI),
+        restart_policy: Some(restart_policy(&spec.restart_policy)),
+        ..HostConfig::default()
+    }
+}
+
+/// `80/tcp`.
+fn port_key(port: &PortMapping) -> String {
+    format!("{}/{}", port.container_port, port.protocol)
+}
+
+fn restart_policy(policy: &RestartPolicy) -> EnginePolicy {
+    let (name, retries) = match policy {
+        RestartPolicy::No => (RestartPolicyNameEnum::NO, None),
+        RestartPolicy::Always => (RestartPolicyNameEnum::ALWAYS, None),
+        RestartPolicy::UnlessStopped => (RestartPolicyNameEnum::UNLESS_STOPPED, None),
+        RestartPolicy::OnFailure(times) => {
+            (RestartPolicyNameEnum::ON_FAILURE, Some(i64::from(*times)))
+        }
+    };
+    EnginePolicy { name: Some(name), maximum_retry_count: retries }
+}

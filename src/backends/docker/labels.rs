@@ -1,0 +1,112 @@
+//! The names and labels by which the engine's things are known as ours.
+//!
+//! Several Magnums may share one engine: only what carries the label of our node is ours, and
+//! everything else is neither touched nor listed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::super::{BackendError, Work};
+use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
+
+/// The node that made it.
+pub(in crate::backends) const NODE: &str = "magnum.node";
+/// The container, as we know it.
+pub(in crate::backends) const CONTAINER: &str = "magnum.container";
+/// The bay.
+pub(in crate::backends) const BAY: &str = "magnum.bay";
+/// The tenant.
+pub(in crate::backends) const PROJECT: &str = "magnum.project";
+/// The name that people gave it.
+pub(in crate::backends) const NAME: &str = "magnum.name";
+/// The work that made it (rule W2).
+pub(in crate::backends) const WORK: &str = "magnum.work";
+/// What no user's label may start with.
+const RESERVED: &str = "magnum.";
+
+/// The engine's name of a container.
+pub(in crate::backends) fn container_name(id: ObjectId) -> String {
+    format!("magnum-{id}")
+}
+
+/// The engine's name of a bay's network.
+pub(in crate::backends) fn network_name(bay_id: ObjectId) -> String {
+    format!("magnum-{bay_id}")
+}
+
+/// All labels of a container: the user's and ours.
+pub(in crate::backends) fn of_container(
+    work: &Work,
+    name: Option<&str>,
+    bay_id: ObjectId,
+    user: &BTreeMap<String, String>,
+) -> Result<HashMap<String, String>, BackendError> {
+    if let Some(label) = user.keys().find(|label| label.starts_with(RESERVED)) {
+        let words = format!("the label {label} is reserved: labels may not start with {RESERVED}");
+        return Err(BackendError::Refused(words));
+    }
+    let mut labels: HashMap<_, _> = user.clone().into_iter().collect();
+    labels.extend(of_network(work.node_id, bay_id, &work.project));
+    labels.insert(CONTAINER.to_owned(), work.stream.id.to_string());
+    labels.insert(WORK.to_owned(), work.id.to_string());
+    if let Some(name) = name {
+        labels.insert(NAME.to_owned(), name.to_owned());
+    }
+    Ok(labels)
+}
+
+/// All labels of a bay's network.
+pub(super) fn of_network(
+    node_id: ObjectId,
+    bay_id: ObjectId,
+    project: &ProjectId,
+) -> HashMap<String, String> {
+    HashMap::from([
+        (NODE.to_owned(), node_id.to_string()),
+        (BAY.to_owned(), bay_id.to_string()),
+        (PROJECT.to_owned(), project.to_string()),
+    ])
+}
+
+/// The container that labels belong to.
+pub(super) fn container_of(labels: Option<&HashMap<String, String>>) -> Option<StreamId> {
+    let id = labels?.get(CONTAINER)?.parse().ok()?;
+    Some(StreamId::new(Kind::Container, id))
+}
+
+/// The engine's filter for things with these labels.
+pub(super) fn filter(labels: &[(&str, String)]) -> HashMap<String, Vec<String>> {
+    let wanted = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+    HashMap::from([("label".to_owned(), wanted)])
+}
+
+/// Longest label of a host name, and longest host name (RFC 1035, section 2.3.4).
+const HOST_LABEL_MAX: usize = 63;
+const HOST_NAME_MAX: usize = 253;
+
+/// Whether the containers of a bay can reach one by this name. Underscores are let in: resolvers
+/// take them, and they are common in the names of containers.
+pub(super) fn is_host_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=HOST_LABEL_MAX).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    name.len() <= HOST_NAME_MAX && name.split('.').all(label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names_are_told_from_other_names() {
+        for name in ["web", "web-1", "db_main", "a.b.c", "7"] {
+            assert!(is_host_name(name), "{name}");
+        }
+        let long = "a".repeat(64);
+        for name in ["", "a b", "-a", "a-", "a..b", "é", "a/b", &long] {
+            assert!(!is_host_name(name), "{name}");
+        }
+    }
+}

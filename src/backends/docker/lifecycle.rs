@@ -1,0 +1,129 @@
+//! Start, stop, reboot, pause, unpause, kill and remove, each by looking first.
+//!
+//! When the engine refuses, it is asked again what is: somebody else may have been faster.
+
+use std::time::Duration;
+
+use bollard::query_parameters::{
+    KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, RestartContainerOptionsBuilder,
+    StopContainerOptionsBuilder,
+};
+use tokio::time::{Instant, sleep};
+
+use super::super::{Action, BackendError, Done, RunState, Work};
+use super::DockerBackend;
+use super::connection::within;
+use crate::ids::{StreamId, Timestamp};
+
+/// Between two looks at a container that is being removed: short beside what people notice.
+const REMOVAL_POLL: Duration = Duration::from_millis(250);
+
+impl DockerBackend {
+    /// Brings a container into the state that the work asks for.
+    pub(super) async fn change(&self, work: &Work) -> Result<Done, BackendError> {
+        let found = self.find(work.stream).await?.ok_or_else(|| missing(work.stream))?;
+        if is_settled(work, found.observed.state, found.started_at) {
+            return Ok(Done::default());
+        }
+        let error = match self.ask(&found.observed.engine_id, &work.action).await {
+            Ok(()) => return Ok(Done::default()),
+            Err(error @ (BackendError::Unavailable(_) | BackendError::TimedOut(_))) => {
+                return Err(error);
+            }
+            Err(error) => error,
+        };
+        match (self.find(work.stream).await?, error) {
+            (None, _) => Err(missing(work.stream)),
+            (Some(found), _) if is_settled(work, found.observed.state, found.started_at) => {
+                Ok(Done::default())
+            }
+            // Something else is missing: the network, say.
+            (Some(_), BackendError::Missing(words)) => Err(BackendError::Refused(words)),
+            (Some(_), error) => Err(error),
+        }
+    }
+
+    /// Asks the engine for it.
+    async fn ask(&self, id: &str, action: &Action) -> Result<(), BackendError> {
+        let docker = self.connection.client()?;
+        let quick = self.connection.limits.quick;
+        let grace = |grace_s: u32| quick + Duration::from_secs(u64::from(grace_s));
+        let seconds = |grace_s: u32| i32::try_from(grace_s).unwrap_or(i32::MAX);
+        match action {
+            Action::StartContainer => within(quick, docker.start_container(id, None)).await,
+            Action::StopContainer { grace_s } => {
+                let options = StopContainerOptionsBuilder::new().t(seconds(*grace_s)).build();
+                within(grace(*grace_s), docker.stop_container(id, Some(options))).await
+            }
+            Action::RebootContainer { grace_s } => {
+                let options = RestartContainerOptionsBuilder::new().t(seconds(*grace_s)).build();
+                within(grace(*grace_s), docker.restart_container(id, Some(options))).await
+            }
+            Action::PauseContainer => within(quick, docker.pause_container(id)).await,
+            Action::UnpauseContainer => within(quick, docker.unpause_container(id)).await,
+            Action::KillContainer { signal } => {
+                let options = KillContainerOptionsBuilder::new().signal(signal).build();
+                within(quick, docker.kill_container(id, Some(options))).await
+            }
+            other => Err(BackendError::Refused(format!("a container cannot {}", other.name()))),
+        }
+    }
+
+    /// Removes every container of ours for this object, and waits until none is left.
+    pub(super) async fn delete(&self, stream: StreamId) -> Result<Done, BackendError> {
+        let limit = self.connection.limits.removal;
+        let until = Instant::now() + limit;
+        let docker = self.connection.client()?;
+        loop {
+            let mut waits_for = None;
+            for id in self.ids_of(stream).await? {
+                let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+                match within(limit, docker.remove_container(&id, Some(options))).await {
+                    Ok(()) | Err(BackendError::Missing(_)) => {}
+                    // Its removal is under way already.
+                    Err(BackendError::Refused(words)) => waits_for = Some(words),
+                    Err(error) => return Err(error),
+                }
+            }
+            match waits_for {
+                None => return Ok(Done::default()),
+                Some(words) if Instant::now() >= until => return Err(BackendError::Failed(words)),
+                Some(_) => sleep(REMOVAL_POLL).await,
+            }
+        }
+    }
+}
+
+/// Whether nothing is left to do for a container that is found like this.
+pub(in crate::backends) fn is_settled(
+    work: &Work,
+    state: RunState,
+    started_at: Option<Timestamp>,
+) -> bool {
+    use RunState::{Created, Dead, Exited, Paused, Running};
+    match work.action {
+        Action::StartContainer => state == Running,
+        Action::StopContainer { .. } | Action::KillContainer { .. } => {
+            matches!(state, Created | Exited | Dead)
+        }
+        Action::PauseContainer => state == Paused,
+        Action::UnpauseContainer => state != Paused,
+        Action::RebootContainer { .. } => {
+            work.attempt > 1 && state == Running && started_at > asked_at(work)
+        }
+        _ => false,
+    }
+}
+
+/// When the work was asked for, by its id. Engine and service share this machine's clock, so a
+/// process that started later was rebooted by an attempt whose answer was lost.
+fn asked_at(work: &Work) -> Option<Timestamp> {
+    let (seconds, nanos) = work.id.get().get_timestamp()?.to_unix();
+    let micros = i64::try_from(seconds).ok()?.checked_mul(1_000_000)?;
+    Some(Timestamp(micros.checked_add(i64::from(nanos / 1000))?))
+}
+
+/// The engine has nothing for this object.
+pub(super) fn missing(stream: StreamId) -> BackendError {
+    BackendError::Missing(format!("the Docker engine has no {stream}"))
+}

@@ -1,0 +1,153 @@
+//! What the engine has of ours.
+//!
+//! A container is looked up by its name, and by its labels where the name is gone or another's:
+//! people rename things.
+
+use std::collections::HashMap;
+
+use bollard::models::{
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as Status, ContainerSummary,
+};
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::super::{BackendError, Observed, RunState};
+use super::{DockerBackend, labels};
+use crate::ids::{EventId, ObjectId, StreamId, Timestamp};
+
+/// Inspections at once when everything is looked at: enough to hide the engine's latency, few
+/// enough to leave it room for others.
+const INSPECTIONS_AT_ONCE: usize = 8;
+
+/// A container that the engine has.
+pub(super) struct Found {
+    /// What is told of it.
+    pub(super) observed: Observed,
+    /// The node of its labels.
+    pub(super) node_id: Option<ObjectId>,
+    /// The object of its labels.
+    pub(super) stream: Option<StreamId>,
+    /// The work of its labels.
+    pub(super) work_id: Option<EventId>,
+    /// When its process last started.
+    pub(super) started_at: Option<Timestamp>,
+}
+
+impl DockerBackend {
+    /// Our container for an object.
+    pub(super) async fn find(&self, stream: StreamId) -> Result<Option<Found>, BackendError> {
+        let ours =
+            |found: &Found| found.node_id == Some(self.node_id) && found.stream == Some(stream);
+        match self.look(&labels::container_name(stream.id)).await? {
+            Some(found) if ours(&found) => Ok(Some(found)),
+            _ => self.find_by_label(stream).await,
+        }
+    }
+
+    /// Our container for an object, whatever its name is now.
+    pub(super) async fn find_by_label(
+        &self,
+        stream: StreamId,
+    ) -> Result<Option<Found>, BackendError> {
+        match self.ids_of(stream).await?.first() {
+            Some(id) => self.look(id).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The engine's ids of all our containers for an object: one, unless somebody meddled.
+    pub(super) async fn ids_of(&self, stream: StreamId) -> Result<Vec<String>, BackendError> {
+        let containers = self.summaries(&[(labels::CONTAINER, stream.id.to_string())]).await?;
+        Ok(containers.into_iter().filter_map(|container| container.id).collect())
+    }
+
+    /// One container by the engine's name or id.
+    pub(super) async fn look(&self, name: &str) -> Result<Option<Found>, BackendError> {
+        let docker = self.connection.client()?;
+        let call = docker.inspect_container(name, None::<InspectContainerOptions>);
+        match self.connection.quick(call).await {
+            Ok(container) => Ok(Some(found(container))),
+            Err(BackendError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Everything of ours. One that vanishes meanwhile is left out; of several for one object the
+    /// one with our name counts.
+    pub(super) async fn observe_all(&self) -> Result<Vec<(StreamId, Observed)>, BackendError> {
+        let containers = self.summaries(&[]).await?;
+        let found: Vec<_> = stream::iter(containers)
+            .filter_map(|container| async move { container.id })
+            .map(|id| async move { self.look(&id).await })
+            .buffer_unordered(INSPECTIONS_AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut all: HashMap<StreamId, Observed> = HashMap::new();
+        for container in found.into_iter().flatten() {
+            let Some(stream) = container.stream else { continue };
+            if container.observed.name_is_ours || !all.contains_key(&stream) {
+                all.insert(stream, container.observed);
+            }
+        }
+        Ok(all.into_iter().collect())
+    }
+
+    /// Our containers with these labels besides the node's, running or not.
+    async fn summaries(
+        &self,
+        wanted: &[(&str, String)],
+    ) -> Result<Vec<ContainerSummary>, BackendError> {
+        let mut wanted = wanted.to_vec();
+        wanted.push((labels::NODE, self.node_id.to_string()));
+        let options =
+            ListContainersOptionsBuilder::new().all(true).filters(&labels::filter(&wanted)).build();
+        let docker = self.connection.client()?;
+        self.connection.quick(docker.list_containers(Some(options))).await
+    }
+}
+
+/// What is needed of the engine's long answer.
+fn found(container: ContainerInspectResponse) -> Found {
+    let labels = container.config.and_then(|config| config.labels).unwrap_or_default();
+    let stream = labels::container_of(Some(&labels));
+    let name = container.name.unwrap_or_default().trim_start_matches('/').to_owned();
+    let state = container.state.unwrap_or_default();
+    let run_state = run_state(&state);
+    let ended = matches!(run_state, RunState::Exited | RunState::Dead | RunState::Restarting);
+    let finished_at = time(state.finished_at.as_deref()).filter(|_| ended);
+    Found {
+        observed: Observed {
+            engine_id: container.id.unwrap_or_default(),
+            name_is_ours: stream.is_some_and(|stream| labels::container_name(stream.id) == name),
+            engine_name: name,
+            state: run_state,
+            exit_code: state.exit_code.filter(|_| ended && finished_at.is_some()),
+            oom_killed: ended && state.oom_killed.unwrap_or(false),
+            finished_at,
+        },
+        node_id: labels.get(labels::NODE).and_then(|id| id.parse().ok()),
+        stream,
+        work_id: labels.get(labels::WORK).and_then(|id| id.parse().ok()).map(EventId),
+        started_at: time(state.started_at.as_deref()),
+    }
+}
+
+/// Whether it runs; the flags decide where the engine gives no word for it.
+fn run_state(state: &ContainerState) -> RunState {
+    match state.status {
+        Some(Status::CREATED) => RunState::Created,
+        Some(Status::RUNNING | Status::STOPPING) => RunState::Running,
+        Some(Status::PAUSED) => RunState::Paused,
+        Some(Status::RESTARTING) => RunState::Restarting,
+        Some(Status::REMOVING | Status::DEAD) => RunState::Dead,
+        Some(Status::EXITED) => RunState::Exited,
+        Some(Status::EMPTY) | None if state.running == Some(true) => RunState::Running,
+        Some(Status::EMPTY) | None => RunState::Exited,
+    }
+}
+
+/// A time of the engine; it writes the year 1 for "never".
+fn time(text: Option<&str>) -> Option<Timestamp> {
+    let time = chrono::DateTime::parse_from_rfc3339(text?).ok()?;
+    Some(Timestamp(time.timestamp_micros())).filter(|time| time.0 > 0)
+}

@@ -1,0 +1,148 @@
+//! One container of the model, and the lines it wrote.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+
+use super::super::docker::labels;
+use super::super::{Observed, OutputFrame, OutputStream, RunState, Work};
+use crate::events::container::{ContainerSpec, RestartPolicy};
+use crate::ids::{ObjectId, StreamId, Timestamp, WorkId};
+
+/// A container as the model has it.
+#[derive(Clone, Debug)]
+pub struct FakeContainer {
+    /// The engine's id.
+    pub engine_id: String,
+    /// The engine's name of it.
+    pub name: String,
+    /// The node whose it is; none where it is somebody else's.
+    pub node_id: Option<ObjectId>,
+    /// The object that it is.
+    pub stream: Option<StreamId>,
+    /// The work that made it.
+    pub work_id: Option<WorkId>,
+    /// The bay whose network it is in.
+    pub bay_id: Option<ObjectId>,
+    /// All labels.
+    pub labels: HashMap<String, String>,
+    /// What it was made from.
+    pub spec: ContainerSpec,
+    /// Whether it runs.
+    pub state: RunState,
+    /// Every line it wrote, of all its runs.
+    pub lines: Vec<FakeLine>,
+    /// How often it was started.
+    pub runs: u64,
+    /// How often the engine started it again since it was last started by somebody.
+    pub(super) restarts: u32,
+    pub(super) started_at: Option<Timestamp>,
+    /// How it last ended: when, with which exit code, for want of memory.
+    end: Option<(Timestamp, i64, bool)>,
+}
+
+impl FakeContainer {
+    /// One of ours, never started.
+    pub(super) fn new(
+        engine_id: String,
+        work: &Work,
+        bay_id: ObjectId,
+        labels: HashMap<String, String>,
+        spec: ContainerSpec,
+    ) -> Self {
+        Self {
+            node_id: Some(work.node_id),
+            stream: Some(work.stream),
+            work_id: Some(work.id),
+            bay_id: Some(bay_id),
+            labels,
+            spec,
+            ..Self::foreign(engine_id, labels::container_name(work.stream.id))
+        }
+    }
+
+    /// Somebody else's.
+    pub(super) fn foreign(engine_id: String, name: String) -> Self {
+        Self {
+            engine_id,
+            name,
+            node_id: None,
+            stream: None,
+            work_id: None,
+            bay_id: None,
+            labels: HashMap::new(),
+            spec: ContainerSpec::default(),
+            state: RunState::Created,
+            lines: Vec::new(),
+            runs: 0,
+            restarts: 0,
+            started_at: None,
+            end: None,
+        }
+    }
+
+    /// What a backend tells of it.
+    pub(super) fn observed(&self) -> Observed {
+        let ended = matches!(self.state, RunState::Exited | RunState::Restarting);
+        let end = self.end.filter(|_| ended);
+        Observed {
+            engine_id: self.engine_id.clone(),
+            engine_name: self.name.clone(),
+            name_is_ours: self.stream.is_some_and(|s| labels::container_name(s.id) == self.name),
+            state: self.state,
+            exit_code: end.map(|(_, code, _)| code),
+            oom_killed: end.is_some_and(|(_, _, oom_killed)| oom_killed),
+            finished_at: end.map(|(at, _, _)| at),
+        }
+    }
+
+    /// Whether it has a process, or will have one by itself.
+    pub(super) const fn is_alive(&self) -> bool {
+        matches!(self.state, RunState::Running | RunState::Paused | RunState::Restarting)
+    }
+
+    pub(super) const fn started(&mut self, now: Timestamp) {
+        self.state = RunState::Running;
+        self.started_at = Some(now);
+        self.runs += 1;
+        self.restarts = 0;
+    }
+
+    pub(super) fn ended(&mut self, code: i64, oom_killed: bool, now: Timestamp) {
+        if self.is_alive() {
+            self.state = RunState::Exited;
+            self.end = Some((now, code, oom_killed));
+        }
+    }
+
+    /// Whether the engine starts it again after it ended by itself.
+    pub(super) const fn restarts_after(&self, exit_code: i64) -> bool {
+        match self.spec.restart_policy {
+            RestartPolicy::No => false,
+            RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
+            RestartPolicy::OnFailure(times) => {
+                exit_code != 0 && (times == 0 || self.restarts < times)
+            }
+        }
+    }
+}
+
+/// A line of a container's output.
+#[derive(Clone, Debug)]
+pub struct FakeLine {
+    /// When it was written.
+    pub at: Timestamp,
+    /// To which output.
+    pub stream: OutputStream,
+    /// With its end of line.
+    pub text: String,
+}
+
+impl FakeLine {
+    /// As it is sent.
+    pub(super) fn frame(&self, timestamps: bool) -> OutputFrame {
+        let text =
+            if timestamps { format!("{} {}", self.at, self.text) } else { self.text.clone() };
+        OutputFrame { stream: self.stream, data: Bytes::from(text) }
+    }
+}

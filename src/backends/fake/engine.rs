@@ -1,0 +1,306 @@
+//! The model: what the engine has, and what it does when a backend asks.
+//!
+//! Time is what the engine was given when it was made, and goes on from there.
+//! Not here: its processes (`run.rs`), and what is done to it in tests (`knobs.rs`).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::time::Instant;
+
+use super::super::docker::{labels, lifecycle};
+use super::super::{Action, BackendError, Done, RunState, Work};
+use super::container::FakeContainer;
+use super::knobs::Fault;
+use crate::events::container::ContainerSpec;
+use crate::ids::{Kind, ObjectId, StreamId, Timestamp, WorkId};
+
+/// Notices that wait for one reader, as with the real engine.
+const NOTICES_WAITING_MAX: usize = 1024;
+
+/// Exit code of a process that `SIGKILL` ended: 128 and the signal's number. Stopping ends like
+/// this as well, because a first process has no handler of its own for the stop signal.
+const KILLED: i64 = 137;
+
+/// Images under this are in no registry.
+const ABSENT_IMAGES: &str = "missing/";
+
+/// A container and the object it is ours for.
+type Changed = (ObjectId, StreamId);
+
+/// A container engine in memory.
+#[derive(Debug)]
+pub struct FakeEngine {
+    state: Mutex<State>,
+    began: (Timestamp, Instant),
+    /// Counts changes; wakes whoever follows output.
+    pub(super) changes: watch::Sender<u64>,
+    /// Lets hanging work go on.
+    pub(super) releases: Semaphore,
+}
+
+/// What the engine has.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) containers: BTreeMap<String, FakeContainer>,
+    /// By node and bay, with their ids.
+    networks: BTreeMap<(ObjectId, ObjectId), String>,
+    images: BTreeSet<String>,
+    /// Things made so far; their ids are numbers.
+    made: u64,
+    pub(super) notices: broadcast::Sender<Changed>,
+    pub(super) faults: VecDeque<Fault>,
+    /// Why it does not answer.
+    pub(super) away: Option<String>,
+    /// What work really did, in order.
+    pub(super) effects: Vec<(WorkId, &'static str)>,
+}
+
+impl State {
+    fn new_id(&mut self) -> String {
+        self.made += 1;
+        format!("{:064x}", self.made)
+    }
+}
+
+impl FakeEngine {
+    /// An engine without containers, with the image `busybox:local`, whose clock shows `now`.
+    pub fn new(now: Timestamp) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                containers: BTreeMap::new(),
+                networks: BTreeMap::new(),
+                images: BTreeSet::from(["busybox:local".to_owned()]),
+                made: 0,
+                notices: new_notices(),
+                faults: VecDeque::new(),
+                away: None,
+                effects: Vec::new(),
+            }),
+            began: (now, Instant::now()),
+            changes: watch::Sender::new(0),
+            releases: Semaphore::new(0),
+        })
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        let (began, clock) = self.began;
+        Timestamp(began.0 + i64::try_from(clock.elapsed().as_micros()).unwrap_or(i64::MAX))
+    }
+
+    /// Whether it answers at all.
+    pub(super) fn answers(&self) -> Result<(), BackendError> {
+        self.lock().away.clone().map_or(Ok(()), |words| Err(BackendError::Unavailable(words)))
+    }
+
+    /// Every container that it has, whoever made it.
+    pub fn containers(&self) -> Vec<FakeContainer> {
+        self.lock().containers.values().cloned().collect()
+    }
+
+    /// A node's container for an object.
+    pub(super) fn find(&self, node_id: ObjectId, stream: StreamId) -> Option<FakeContainer> {
+        let ours = |container: &&FakeContainer| {
+            container.node_id == Some(node_id) && container.stream == Some(stream)
+        };
+        self.lock().containers.values().find(ours).cloned()
+    }
+
+    /// What changes from now on.
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Changed> {
+        self.lock().notices.subscribe()
+    }
+
+    /// The container that an earlier attempt of this work made, if any.
+    pub(super) fn adopt(
+        &self,
+        node_id: ObjectId,
+        work: &Work,
+    ) -> Result<Option<Done>, BackendError> {
+        let name = labels::container_name(work.stream.id);
+        let named = self.containers().into_iter().find(|container| container.name == name);
+        let Some(found) = named.or_else(|| self.find(node_id, work.stream)) else {
+            return Ok(None);
+        };
+        let ours = (found.node_id, found.stream, found.work_id);
+        if ours == (Some(node_id), Some(work.stream), Some(work.id)) {
+            return Ok(Some(Done { engine_id: Some(found.engine_id), exit_code: None }));
+        }
+        let id = found.engine_id;
+        let words = format!("the name {name} is taken by the container {id} of somebody else");
+        Err(BackendError::Refused(words))
+    }
+
+    /// Whether it has an image; refused where no registry has it.
+    pub(super) fn has_image(&self, image: &str) -> Result<bool, BackendError> {
+        if image.starts_with(ABSENT_IMAGES) {
+            let words = format!("pull access denied for {image}, repository does not exist");
+            return Err(BackendError::Refused(words));
+        }
+        Ok(self.lock().images.contains(image))
+    }
+
+    /// Has an image from now on.
+    pub(super) fn pulled(&self, image: &str) {
+        self.lock().images.insert(image.to_owned());
+    }
+
+    pub(super) fn create_network(
+        &self,
+        node_id: ObjectId,
+        bay_id: ObjectId,
+    ) -> Result<Done, BackendError> {
+        let mut state = self.lock();
+        let new = state.new_id();
+        let id = state.networks.entry((node_id, bay_id)).or_insert(new).clone();
+        Ok(Done { engine_id: Some(id), exit_code: None })
+    }
+
+    pub(super) fn delete_network(
+        &self,
+        node_id: ObjectId,
+        bay_id: ObjectId,
+    ) -> Result<Done, BackendError> {
+        let mut state = self.lock();
+        let whose = (Some(node_id), Some(bay_id));
+        let uses = |one: &FakeContainer| (one.node_id, one.bay_id) == whose && one.is_alive();
+        if state.containers.values().any(uses) {
+            let name = labels::network_name(bay_id);
+            return Err(BackendError::Failed(format!("network {name} has active endpoints")));
+        }
+        state.networks.remove(&(node_id, bay_id));
+        Ok(Done::default())
+    }
+
+    pub(super) fn create(
+        &self,
+        work: &Work,
+        name: Option<&str>,
+        bay_id: ObjectId,
+        spec: &ContainerSpec,
+    ) -> Result<Done, BackendError> {
+        let labels = labels::of_container(work, name, bay_id, &spec.labels)?;
+        let mut state = self.lock();
+        let id = state.new_id();
+        let container = FakeContainer::new(id.clone(), work, bay_id, labels, spec.clone());
+        state.containers.insert(id.clone(), container);
+        state.effects.push((work.id, work.action.name()));
+        Ok(Done { engine_id: Some(id), exit_code: None })
+    }
+
+    pub(super) fn delete(&self, node_id: ObjectId, work: &Work) -> Done {
+        while let Some(container) = self.find(node_id, work.stream) {
+            self.lock().effects.push((work.id, work.action.name()));
+            self.discard(&container.engine_id);
+        }
+        Done::default()
+    }
+
+    /// Brings a container into the state that the work asks for.
+    pub(super) fn change(
+        self: &Arc<Self>,
+        node_id: ObjectId,
+        work: &Work,
+    ) -> Result<Done, BackendError> {
+        let found = self.find(node_id, work.stream).ok_or_else(|| missing(work.stream))?;
+        if lifecycle::is_settled(work, found.state, found.started_at) {
+            return Ok(Done::default());
+        }
+        let id = &found.engine_id;
+        let refused = |words: String| Err(BackendError::Refused(words));
+        match &work.action {
+            Action::StartContainer if found.state == RunState::Paused => {
+                return refused("cannot start a paused container, try unpause instead".to_owned());
+            }
+            Action::PauseContainer if found.state != RunState::Running => {
+                return refused(format!("Container {id} is not running"));
+            }
+            Action::StartContainer => self.start(id)?,
+            Action::StopContainer { .. } => self.end(id, KILLED, false),
+            Action::RebootContainer { .. } => {
+                self.end(id, KILLED, false);
+                self.start(id)?;
+            }
+            Action::PauseContainer => self.alter(id, |one| one.state = RunState::Paused),
+            Action::UnpauseContainer => self.alter(id, |one| one.state = RunState::Running),
+            Action::KillContainer { signal } => match signal.trim_start_matches("SIG") {
+                "KILL" | "9" => self.end(id, KILLED, false),
+                // Nobody handles them.
+                "TERM" | "INT" | "HUP" | "QUIT" | "USR1" | "USR2" => {}
+                _ => return refused(format!("Invalid signal: {signal}")),
+            },
+            other => return refused(format!("a container cannot {}", other.name())),
+        }
+        self.lock().effects.push((work.id, work.action.name()));
+        Ok(Done::default())
+    }
+
+    /// The environment of a command that is about to run.
+    pub(super) fn begin_execute(
+        &self,
+        node_id: ObjectId,
+        work: &Work,
+    ) -> Result<BTreeMap<String, String>, BackendError> {
+        let found = self.find(node_id, work.stream).ok_or_else(|| missing(work.stream))?;
+        if found.state != RunState::Running {
+            let id = found.engine_id;
+            return Err(BackendError::Refused(format!("Container {id} is not running")));
+        }
+        self.lock().effects.push((work.id, work.action.name()));
+        Ok(found.spec.environment)
+    }
+
+    /// Changes a container, and says so.
+    pub(super) fn alter(&self, id: &str, change: impl FnOnce(&mut FakeContainer)) {
+        let mut state = self.lock();
+        if let Some(container) = state.containers.get_mut(id) {
+            change(container);
+            let whose = container.node_id.zip(container.stream);
+            self.tell(&state, whose);
+        }
+    }
+
+    /// Removes a container, and says so.
+    pub(super) fn discard(&self, id: &str) {
+        let mut state = self.lock();
+        if let Some(container) = state.containers.remove(id) {
+            self.tell(&state, container.node_id.zip(container.stream));
+        }
+    }
+
+    /// A container of somebody else's.
+    pub(super) fn add_foreign(&self, name: String) {
+        let mut state = self.lock();
+        let id = state.new_id();
+        state.containers.insert(id.clone(), FakeContainer::foreign(id, name));
+    }
+
+    /// Wakes whoever waits for changes.
+    pub(super) fn tell(&self, state: &State, whose: Option<Changed>) {
+        if let Some(whose) = whose {
+            // Nobody may listen.
+            drop(state.notices.send(whose));
+        }
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+/// The engine has nothing for this object.
+pub(super) fn missing(stream: StreamId) -> BackendError {
+    BackendError::Missing(format!("the engine has no {stream}"))
+}
+
+/// The container of an object.
+pub(super) const fn container(id: ObjectId) -> StreamId {
+    StreamId::new(Kind::Container, id)
+}
+
+/// New channel for notices: all who listened to the old one have reached its end.
+pub(super) fn new_notices() -> broadcast::Sender<Changed> {
+    broadcast::Sender::new(NOTICES_WAITING_MAX)
+}

@@ -1,0 +1,134 @@
+//! How the model is made to fail, and what people do to its containers behind our back.
+
+use std::sync::Arc;
+
+use super::super::docker::labels;
+use super::super::{BackendError, RunState};
+use super::engine::{FakeEngine, container, new_notices};
+use crate::ids::{ObjectId, WorkId};
+
+/// Exit code of a process that the kernel killed.
+const KILLED: i64 = 137;
+
+/// What goes wrong with a piece of work. Each fault strikes once, in the order they were set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not done, and this is the answer.
+    Fail(BackendError),
+    /// It is done twice, as when it is handed over twice.
+    Repeat,
+    /// It is not done before a [`FakeEngine::release`].
+    Hang,
+    /// It is done, and this is the answer.
+    LoseAnswer(BackendError),
+}
+
+impl FakeEngine {
+    /// The next piece of work of any backend of this engine meets a fault.
+    pub fn inject(&self, fault: Fault) {
+        self.lock().faults.push_back(fault);
+    }
+
+    /// Lets one piece of work go on that hangs, or will.
+    pub fn release(&self) {
+        self.releases.add_permits(1);
+    }
+
+    /// Does not answer any more; streams end. Containers go on.
+    pub fn go_away(&self) {
+        let mut state = self.lock();
+        state.away = Some("no connection to the engine: Connection refused".to_owned());
+        state.notices = new_notices();
+        self.tell(&state, None);
+    }
+
+    /// Answers again.
+    pub fn come_back(&self) {
+        self.lock().away = None;
+    }
+
+    /// What work really did so far, in order: each piece of work should be here once.
+    pub fn effects(&self) -> Vec<(WorkId, &'static str)> {
+        self.lock().effects.clone()
+    }
+
+    /// The process of a container ends by itself.
+    pub fn exit(self: &Arc<Self>, object: ObjectId, exit_code: i64) {
+        for id in self.ids_of(object) {
+            self.end_by_itself(&id, exit_code, false);
+        }
+    }
+
+    /// The kernel ends a container for want of memory.
+    pub fn oom_kill(self: &Arc<Self>, object: ObjectId) {
+        for id in self.ids_of(object) {
+            self.end_by_itself(&id, KILLED, true);
+        }
+    }
+
+    /// `docker start`.
+    pub fn start_behind(self: &Arc<Self>, object: ObjectId) -> Result<(), BackendError> {
+        self.ids_of(object).iter().try_for_each(|id| self.start(id))
+    }
+
+    /// `docker stop`.
+    pub fn stop_behind(&self, object: ObjectId) {
+        for id in self.ids_of(object) {
+            self.end(&id, KILLED, false);
+        }
+    }
+
+    /// `docker pause`.
+    pub fn pause_behind(&self, object: ObjectId) {
+        self.switch(object, RunState::Running, RunState::Paused);
+    }
+
+    /// `docker unpause`.
+    pub fn unpause_behind(&self, object: ObjectId) {
+        self.switch(object, RunState::Paused, RunState::Running);
+    }
+
+    /// `docker rename`.
+    pub fn rename_behind(&self, object: ObjectId, name: &str) {
+        for id in self.ids_of(object) {
+            self.alter(&id, |one| one.name = name.to_owned());
+        }
+    }
+
+    /// `docker rm -f`.
+    pub fn remove_behind(&self, object: ObjectId) {
+        for id in self.ids_of(object) {
+            self.discard(&id);
+        }
+    }
+
+    /// Somebody else makes a container that has the name which is meant for ours.
+    pub fn occupy_name(&self, object: ObjectId) {
+        self.add_foreign(labels::container_name(object));
+    }
+
+    fn switch(&self, object: ObjectId, from: RunState, to: RunState) {
+        for id in self.ids_of(object) {
+            self.alter(&id, |one| one.state = if one.state == from { to } else { one.state });
+        }
+    }
+
+    /// The engine's ids of our containers for an object.
+    fn ids_of(&self, object: ObjectId) -> Vec<String> {
+        let ours = self.containers().into_iter();
+        let ours = ours.filter(|one| one.stream == Some(container(object)));
+        ours.map(|one| one.engine_id).collect()
+    }
+
+    pub(super) fn next_fault(&self) -> Option<Fault> {
+        self.lock().faults.pop_front()
+    }
+
+    /// Waits until it may go on.
+    pub(super) async fn released(&self) {
+        // It is never closed; each permit is for one piece of work.
+        if let Ok(permit) = self.releases.acquire().await {
+            permit.forget();
+        }
+    }
+}

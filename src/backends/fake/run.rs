@@ -1,0 +1,105 @@
+//! The processes of the model's containers, from start to end and start again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::{BackendError, RunState};
+use super::container::FakeLine;
+use super::engine::FakeEngine;
+use super::process::{Program, Step};
+
+/// Delay before the engine starts an ended container again, doubled each time up to a minute.
+const RESTART_DELAY: Duration = Duration::from_millis(100);
+const RESTART_DOUBLINGS_MAX: u32 = 9;
+
+impl FakeEngine {
+    /// Starts a container's process.
+    pub(super) fn start(self: &Arc<Self>, id: &str) -> Result<(), BackendError> {
+        let Some(container) = self.lock().containers.get(id).cloned() else { return Ok(()) };
+        let spec = &container.spec;
+        let program = Program::of(&spec.command, &spec.environment).ok_or_else(|| {
+            BackendError::Refused("executable file not found in $PATH".to_owned())
+        })?;
+        let now = self.now();
+        self.alter(id, |one| one.started(now));
+        tokio::spawn(Arc::clone(self).run(id.to_owned(), container.runs + 1, program));
+        Ok(())
+    }
+
+    /// What a process does until it ends, or the container runs another.
+    async fn run(self: Arc<Self>, id: String, run: u64, program: Program) {
+        for step in program.steps {
+            match step {
+                Step::Wait(time) => tokio::time::sleep(time).await,
+                Step::Write(stream, text) => {
+                    let line = FakeLine { at: self.now(), stream, text };
+                    let mut state = self.lock();
+                    let container = state.containers.get_mut(&id);
+                    let Some(container) = container.filter(|one| one.runs == run) else { return };
+                    container.lines.push(line);
+                }
+            }
+            self.changes.send_modify(|count| *count += 1);
+        }
+        let Some(code) = program.exit_code else { return };
+        let mut changes = self.changes.subscribe();
+        loop {
+            let container = self.lock().containers.get(&id).filter(|one| one.runs == run).cloned();
+            match container.map(|one| one.state) {
+                Some(RunState::Running) => return self.end_by_itself(&id, code, false),
+                // A frozen process ends when it is let go.
+                Some(RunState::Paused) => drop(changes.changed().await),
+                _ => return,
+            }
+        }
+    }
+
+    /// Ends a container's process, for good.
+    pub(super) fn end(&self, id: &str, exit_code: i64, oom_killed: bool) {
+        let now = self.now();
+        self.alter(id, |one| one.ended(exit_code, oom_killed, now));
+    }
+
+    /// A container's process ends though nobody asked for that: its restart policy holds.
+    pub(super) fn end_by_itself(self: &Arc<Self>, id: &str, exit_code: i64, oom_killed: bool) {
+        self.end(id, exit_code, oom_killed);
+        let Some(container) = self.lock().containers.get(id).cloned() else { return };
+        if !container.restarts_after(exit_code) {
+            return;
+        }
+        self.alter(id, |one| one.state = RunState::Restarting);
+        let doublings = container.restarts.min(RESTART_DOUBLINGS_MAX);
+        let (engine, id) = (Arc::clone(self), id.to_owned());
+        tokio::spawn(async move {
+            tokio::time::sleep(RESTART_DELAY * 2_u32.pow(doublings)).await;
+            let waiting = engine.lock().containers.get(&id).cloned();
+            if waiting
+                .is_some_and(|one| one.runs == container.runs && one.state == RunState::Restarting)
+            {
+                drop(engine.start(&id));
+                engine.alter(&id, |one| one.restarts = container.restarts + 1);
+            }
+        });
+    }
+
+    /// A line of a container's output; waits for it where it is followed. None at the end.
+    pub(super) async fn line(
+        &self,
+        id: &str,
+        number: usize,
+        follow: bool,
+    ) -> Result<Option<FakeLine>, BackendError> {
+        let mut changes = self.changes.subscribe();
+        loop {
+            self.answers()?;
+            let (line, more) = match self.lock().containers.get(id) {
+                Some(container) => (container.lines.get(number).cloned(), container.is_alive()),
+                None => return Ok(None),
+            };
+            if line.is_some() || !(follow && more) {
+                return Ok(line);
+            }
+            drop(changes.changed().await);
+        }
+    }
+}

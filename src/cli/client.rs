@@ -1,0 +1,353 @@
+//! HTTP to one Magnum server: addresses, headers, answers, refusals.
+//!
+//! Not here: what is asked for (one file a command group), how results are printed (`table`).
+
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, Response, StatusCode, Url};
+use serde_json::Value;
+
+use super::failure::{CliError, fault_words};
+use super::options::Options;
+use super::serve::MAX_REQUEST_WAIT_S;
+use super::terminal;
+use crate::ids::Kind;
+
+/// A server that is there accepts a connection in far less.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// An answer comes when the work is done or the server's `--request-wait` is over; half a minute
+/// more for what is slow on the way.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(MAX_REQUEST_WAIT_S + 30);
+/// Streams may be silent for long; this finds out that the other machine is gone.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// One request.
+#[derive(Clone, Debug)]
+pub struct Call<'a> {
+    method: Method,
+    kind: Option<Kind>,
+    path: Vec<&'a str>,
+    query: Vec<(&'a str, String)>,
+    body: Option<Value>,
+    headers: Vec<(&'static str, String)>,
+    one_of_many: bool,
+}
+
+impl<'a> Call<'a> {
+    /// A request to a collection.
+    pub fn new(method: Method, kind: Kind) -> Self {
+        Self { kind: Some(kind), ..Self::at(method, kind.collection()) }
+    }
+
+    /// A request to another path below `/v1`.
+    pub fn at(method: Method, path: &'a str) -> Self {
+        Self {
+            method,
+            kind: None,
+            path: vec![path],
+            query: Vec::new(),
+            body: None,
+            headers: Vec::new(),
+            one_of_many: false,
+        }
+    }
+
+    /// One more segment of the path: an object, an action. Encoded here.
+    #[must_use]
+    pub fn segment(mut self, segment: &'a str) -> Self {
+        self.path.push(segment);
+        self
+    }
+
+    /// One more argument, where it is given.
+    #[must_use]
+    pub fn query(mut self, name: &'a str, value: Option<impl ToString>) -> Self {
+        self.query.extend(value.map(|value| (name, value.to_string())));
+        self
+    }
+
+    /// The JSON body.
+    #[must_use]
+    pub fn body(mut self, body: Value) -> Self {
+        self.body = Some(body);
+        self
+    }
+
+    /// One more header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Says that the command makes this change to several objects, so that the idempotency key is
+    /// to be one for each.
+    #[must_use]
+    pub fn one_of_many(mut self, many: bool) -> Self {
+        self.one_of_many = many;
+        self
+    }
+
+    /// The address. The old clients put a slash before the question mark of a list; so do we.
+    fn url(&self, base: &Url) -> Url {
+        let mut url = base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("v1").extend(&self.path);
+            if self.path.len() == 1 && self.kind.is_some() && !self.query.is_empty() {
+                segments.push("");
+            }
+        }
+        if !self.query.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.query);
+        }
+        url
+    }
+
+    /// A command that helps with a refusal, by the code that the server gives it.
+    fn next(&self, status: StatusCode, body: &Value) -> Option<String> {
+        let noun = self.kind?.name();
+        let object = self.path.get(1).copied();
+        let code = body.pointer("/errors/0/code").and_then(Value::as_str);
+        match (code, object) {
+            (Some("work-unknown"), Some(id)) => Some(format!("magnum {noun}-history {id}")),
+            (Some("illegal-transition" | "conflict" | "work-failed" | "queue-full"), Some(id)) => {
+                Some(format!("magnum {noun}-show {id}"))
+            }
+            (Some("ambiguous-name"), _) => Some(format!("magnum {noun}-list")),
+            _ if status == StatusCode::NOT_FOUND => Some(format!("magnum {noun}-list")),
+            _ => None,
+        }
+    }
+}
+
+/// What a server answered that did what it was asked.
+#[derive(Debug)]
+pub struct Answer {
+    /// Whether the work goes on after this answer.
+    pub goes_on: bool,
+    /// The body; `null` where there is none.
+    pub body: Value,
+}
+
+/// A connection to one server.
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: Url,
+    options: Options,
+}
+
+impl Client {
+    /// A client of the server that the options name. Connects later.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub fn new(options: Options) -> Result<Self, CliError> {
+        let base = options.url()?;
+        let http = reqwest::Client::builder()
+            .user_agent(concat!("magnum/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_keepalive(KEEPALIVE)
+            .build()
+            .map_err(|error| CliError::Failed(error.to_string()))?;
+        Ok(Self { http, base, options })
+    }
+
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    /// When the server refuses, is not there, or does not speak JSON.
+    pub async fn send(&self, call: Call<'_>) -> Result<Answer, CliError> {
+        let what = call.path.join(" ");
+        let method = call.method.clone();
+        let answer = async {
+            let response = self.open(call).await?;
+            let goes_on = response.status() == StatusCode::ACCEPTED;
+            let json = is_json(&response);
+            let text = response.bytes().await.map_err(|error| self.broken(&method, &error))?;
+            self.debug(|| format!("< {}", String::from_utf8_lossy(&text)));
+            let body = match (json, text.is_empty()) {
+                (_, true) => Value::Null,
+                (true, false) => serde_json::from_slice(&text).map_err(|_| self.no_magnum())?,
+                (false, false) => return Err(self.no_magnum()),
+            };
+            Ok(Answer { goes_on, body })
+        };
+        let waiting = format!("Waiting for {what}");
+        terminal::with_progress(&waiting, tokio::time::timeout(ANSWER_TIMEOUT, answer))
+            .await
+            .unwrap_or_else(|_| Err(self.silent()))
+    }
+
+    /// Sends a request whose answer is read piece by piece.
+    ///
+    /// # Errors
+    /// When the server refuses or is not there.
+    pub async fn open(&self, call: Call<'_>) -> Result<Response, CliError> {
+        let url = call.url(&self.base);
+        let headers = self.headers(&call)?;
+        self.debug(|| format!("> {} {url}\n{}", call.method, shown(&headers, "> ")));
+        let mut request = self.http.request(call.method.clone(), url).headers(headers);
+        if let Some(body) = &call.body {
+            self.debug(|| format!("> {}", without_secrets(body)));
+            request = request.body(body.to_string());
+        }
+        let response = request.send().await.map_err(|error| self.broken(&call.method, &error))?;
+        let status = response.status();
+        self.debug(|| format!("< {status}\n{}", shown(response.headers(), "< ")));
+        if status.is_success() {
+            return Ok(response);
+        }
+        let text = response.bytes().await.unwrap_or_default();
+        self.debug(|| format!("< {}", String::from_utf8_lossy(&text)));
+        let body = serde_json::from_slice(&text).unwrap_or(Value::Null);
+        let words = fault_words(status, &body);
+        Err(CliError::Refused { status, words, next: call.next(status, &body) })
+    }
+
+    /// The headers that every request has, and those that its options ask for.
+    fn headers(&self, call: &Call<'_>) -> Result<HeaderMap, CliError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        for (name, value) in &call.headers {
+            headers.insert(*name, header_value(name, value)?);
+        }
+        if call.method == Method::GET {
+            return Ok(headers);
+        }
+        if let Some(reason) = &self.options.reason {
+            headers.insert("x-magnum-reason", header_value("--reason", reason)?);
+        }
+        if self.options.no_wait {
+            headers.insert("prefer", HeaderValue::from_static("respond-async"));
+        }
+        if let Some(key) = self.key_of(call) {
+            headers.insert("idempotency-key", header_value("--idempotency-key", &key)?);
+        }
+        Ok(headers)
+    }
+
+    /// The idempotency key. Of one command for several objects each gets its own: the key and the
+    /// object's name, so that the same command again means the same.
+    fn key_of(&self, call: &Call<'_>) -> Option<String> {
+        let key = self.options.idempotency_key.clone()?;
+        let object = call.path.get(1).filter(|_| call.one_of_many);
+        Some(object.map_or(key.clone(), |object| {
+            let object: String = form_urlencoded::byte_serialize(object.as_bytes()).collect();
+            format!("{key}:{object}")
+        }))
+    }
+
+    /// Writes to stderr with `--debug`.
+    fn debug(&self, text: impl FnOnce() -> String) {
+        if self.options.debug {
+            eprintln!("{}", terminal::printable(text().trim_end()));
+        }
+    }
+
+    /// A connection that could not be made, or ended too early.
+    pub fn broken(&self, method: &Method, error: &reqwest::Error) -> CliError {
+        let url = self.address();
+        let cause = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source())
+            .last()
+            .map_or_else(String::new, ToString::to_string);
+        CliError::Unreachable(if error.is_connect() {
+            format!(
+                "no Magnum server answers at {url} ({cause}). Start one with 'magnum serve', or \
+                 name another with MAGNUM_URL."
+            )
+        } else if *method == Method::GET {
+            format!("the connection to {url} broke ({cause}).")
+        } else {
+            format!(
+                "the connection to {url} broke ({cause}). Whether it was done is unknown; look, \
+                 or repeat it if it had an --idempotency-key."
+            )
+        })
+    }
+
+    fn silent(&self) -> CliError {
+        let seconds = ANSWER_TIMEOUT.as_secs();
+        let url = self.address();
+        CliError::Unreachable(format!("{url} gave no answer in {seconds} s. It may still be done."))
+    }
+
+    fn no_magnum(&self) -> CliError {
+        let url = self.address();
+        CliError::Failed(format!("what {url} answers is no JSON: is it a Magnum server?"))
+    }
+
+    /// The server's address as people write it.
+    pub fn address(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+}
+
+/// Whether the body is said to be JSON.
+pub fn is_json(response: &Response) -> bool {
+    let content_type = response.headers().get(CONTENT_TYPE);
+    content_type.and_then(|value| value.to_str().ok()).is_some_and(|t| t.contains("json"))
+}
+
+/// Text as it stands in a header: UTF-8, one line.
+fn header_value(name: &str, text: &str) -> Result<HeaderValue, CliError> {
+    HeaderValue::from_bytes(text.as_bytes())
+        .map_err(|_| CliError::Usage(format!("{name} must be one line without control characters")))
+}
+
+/// A body as `--debug` shows it: such output is passed on to others.
+fn without_secrets(body: &Value) -> Value {
+    let mut body = body.clone();
+    if let Some(environment) = body.get_mut("environment") {
+        *environment = "***".into();
+    }
+    body
+}
+
+/// Headers one a line.
+fn shown(headers: &HeaderMap, prefix: &str) -> String {
+    headers
+        .iter()
+        .map(|(name, value)| {
+            format!("{prefix}{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(call: &Call<'_>) -> String {
+        call.url(&Url::parse("http://h:1/").unwrap()).to_string()
+    }
+
+    #[test]
+    fn names_are_encoded_in_paths_and_commands_in_queries() {
+        let call = Call::new(Method::PUT, Kind::Container).segment("a b/c%?#").segment("execute");
+        assert_eq!(
+            url(&call.query("command", Some("ls -l /tmp"))),
+            "http://h:1/v1/containers/a%20b%2Fc%25%3F%23/execute?command=ls+-l+%2Ftmp"
+        );
+    }
+
+    #[test]
+    fn lists_have_a_slash_only_before_a_question_mark() {
+        let list = Call::new(Method::GET, Kind::Bay);
+        assert_eq!(url(&list), "http://h:1/v1/bays");
+        assert_eq!(url(&list.query("limit", Some(3))), "http://h:1/v1/bays/?limit=3");
+        let none = Call::new(Method::GET, Kind::Bay).query("limit", None::<u8>);
+        assert_eq!(url(&none), "http://h:1/v1/bays");
+    }
+
+    #[test]
+    fn a_prefix_of_the_server_stays() {
+        let base = Url::parse("http://h/magnum").unwrap();
+        let call = Call::at(Method::GET, "events").segment("stream");
+        assert_eq!(call.url(&base).as_str(), "http://h/magnum/v1/events/stream");
+    }
+}

@@ -1,0 +1,239 @@
+//! `container-*`: single containers, their actions, output and commands run in them.
+
+use std::io::{IsTerminal, Write};
+
+use clap::{Args, Subcommand};
+use reqwest::Method;
+use serde_json::Value;
+
+use super::client::{Call, is_json};
+use super::container_create::ContainerCreate;
+use super::failure::CliError;
+use super::noun::{ListArgs, Noun, Session, Show};
+use super::table;
+use super::target::{Target, Targets, Update, ident};
+use crate::ids::Kind;
+
+/// Containers, with the columns of 2015.
+const CONTAINER: Noun = Noun { kind: Kind::Container, columns: &["uuid", "name", "status"] };
+
+/// Commands for containers.
+#[derive(Subcommand)]
+pub enum ContainerCommand {
+    /// Print a list of available containers
+    #[command(name = "container-list")]
+    List(ContainerList),
+    /// Create a container
+    #[command(name = "container-create")]
+    Create(Box<ContainerCreate>),
+    /// Show details of a container
+    #[command(name = "container-show")]
+    Show(ContainerShow),
+    /// Update information about the given container; what runs stays as it is
+    #[command(name = "container-update")]
+    Update(Update),
+    /// Delete containers, running or not
+    #[command(name = "container-delete")]
+    Delete(Targets),
+    /// Start containers
+    #[command(name = "container-start")]
+    Start(Targets),
+    /// Stop containers
+    #[command(name = "container-stop")]
+    Stop(Stop),
+    /// Stop and start containers
+    #[command(name = "container-reboot")]
+    Reboot(Stop),
+    /// Freeze containers
+    #[command(name = "container-pause")]
+    Pause(Targets),
+    /// Let frozen containers go on
+    #[command(name = "container-unpause")]
+    Unpause(Targets),
+    /// Send a signal to containers
+    #[command(name = "container-kill")]
+    Kill(Kill),
+    /// Get logs of a container
+    #[command(name = "container-logs")]
+    Logs(Logs),
+    /// Execute command in a container; exits 0 if the command did
+    #[command(name = "container-execute")]
+    Execute(Execute),
+    /// Show everything that happened to a container
+    #[command(name = "container-history")]
+    History(Target),
+}
+
+/// Which containers to list.
+#[derive(Args)]
+pub struct ContainerList {
+    #[command(flatten)]
+    list: ListArgs,
+    /// Only those of this bay
+    #[arg(long, alias = "bay-id", value_name = "NAME|UUID", value_parser = ident)]
+    bay: Option<String>,
+}
+
+/// How to show a container.
+#[derive(Args)]
+pub struct ContainerShow {
+    #[command(flatten)]
+    show: Show,
+    /// Print JSON representation of the container
+    #[arg(long)]
+    json: bool,
+}
+
+/// How to stop.
+#[derive(Args)]
+pub struct Stop {
+    #[command(flatten)]
+    targets: Targets,
+    /// Seconds between the stop signal and the kill
+    #[arg(long, value_name = "SECONDS")]
+    timeout: Option<u32>,
+}
+
+/// How to kill.
+#[derive(Args)]
+pub struct Kill {
+    #[command(flatten)]
+    targets: Targets,
+    /// The signal; SIGKILL without it
+    #[arg(long)]
+    signal: Option<String>,
+}
+
+/// Which part of the output.
+#[derive(Args)]
+pub struct Logs {
+    #[command(flatten)]
+    target: Target,
+    /// Go on until the container ends
+    #[arg(long)]
+    follow: bool,
+    /// Only the last lines
+    #[arg(long, value_name = "N")]
+    tail: Option<u64>,
+    /// Only what was written since: 2015-05-21T20:46:13Z, or seconds since 1970
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Each line with its time
+    #[arg(long)]
+    timestamps: bool,
+}
+
+/// What to execute.
+#[derive(Args)]
+pub struct Execute {
+    #[command(flatten)]
+    target: Target,
+    /// The command to execute, quoted as for a shell
+    #[arg(long)]
+    command: String,
+}
+
+/// Runs a command for containers.
+pub async fn run(session: &Session, command: ContainerCommand) -> Result<(), CliError> {
+    use ContainerCommand as C;
+    match command {
+        C::List(args) => CONTAINER.list(session, &args.list, args.bay.as_deref()).await,
+        C::Create(args) => CONTAINER.create(session, args.body(session).await?).await,
+        C::Show(args) if args.json => {
+            let container = CONTAINER.look(session, &args.show).await?;
+            table::print(&format!("{container}\n"))
+        }
+        C::Show(args) => CONTAINER.show(session, &args.show).await,
+        C::Update(update) => CONTAINER.update(session, &update).await,
+        C::Delete(targets) => CONTAINER.delete(session, &targets).await,
+        C::Start(targets) => act(session, &targets, "Start", put()).await,
+        C::Stop(args) => {
+            act(session, &args.targets, "Stop", put().query("timeout", args.timeout)).await
+        }
+        C::Reboot(args) => {
+            act(session, &args.targets, "Reboot", put().query("timeout", args.timeout)).await
+        }
+        C::Pause(targets) => act(session, &targets, "Pause", put()).await,
+        C::Unpause(targets) => act(session, &targets, "Unpause", put()).await,
+        C::Kill(args) => {
+            act(session, &args.targets, "Kill", put().query("signal", args.signal)).await
+        }
+        C::Logs(args) => logs(session, &args).await,
+        C::Execute(args) => execute(session, &args).await,
+        C::History(target) => CONTAINER.history(session, &target).await,
+    }
+}
+
+/// A request for an action.
+fn put<'a>() -> Call<'a> {
+    Call::new(Method::PUT, Kind::Container)
+}
+
+/// Asks for an action on each target; the verb is its path.
+async fn act(
+    session: &Session,
+    targets: &Targets,
+    verb: &str,
+    call: Call<'_>,
+) -> Result<(), CliError> {
+    CONTAINER.each(session, targets, verb, call, Some(&verb.to_ascii_lowercase())).await
+}
+
+/// Prints output as the container wrote it.
+async fn logs(session: &Session, args: &Logs) -> Result<(), CliError> {
+    let flag = |on: bool| on.then_some("1");
+    let call = Call::new(Method::GET, Kind::Container)
+        .segment(args.target.ident())
+        .segment("logs")
+        .query("tail", args.tail)
+        .query("since", args.since.as_ref())
+        .query("timestamps", flag(args.timestamps))
+        .query("follow", flag(args.follow));
+    if !args.follow {
+        return output(&session.client.send(call).await?.body);
+    }
+    tokio::select! {
+        done = followed(session, call) => done,
+        _ = tokio::signal::ctrl_c() => Ok(()),
+    }
+}
+
+/// Prints output as it comes until the container ends.
+async fn followed(session: &Session, call: Call<'_>) -> Result<(), CliError> {
+    let mut response = session.client.open(call).await?;
+    if is_json(&response) {
+        let body =
+            response.json().await.map_err(|error| session.client.broken(&Method::GET, &error))?;
+        return output(&body);
+    }
+    let mut stdout = std::io::stdout();
+    while let Some(piece) =
+        response.chunk().await.map_err(|error| session.client.broken(&Method::GET, &error))?
+    {
+        stdout.write_all(&piece)?;
+        stdout.flush()?;
+    }
+    Ok(())
+}
+
+/// Runs a command in a container and prints what it wrote. Its exit code is told, not copied: 1 is
+/// failure and 2 a usage error, also here.
+async fn execute(session: &Session, args: &Execute) -> Result<(), CliError> {
+    let ident = args.target.ident();
+    let call = put().segment(ident).segment("execute").query("command", Some(&args.command));
+    let answer = session.client.send(call).await?;
+    output(&answer.body)?;
+    CONTAINER.say_if_it_goes_on(&answer, ident);
+    match answer.body.get("exit_code").and_then(Value::as_i64) {
+        None | Some(0) => Ok(()),
+        Some(code) => Err(CliError::Failed(format!("the command ended with exit code {code}"))),
+    }
+}
+
+/// Prints the output in an answer as it is; at a terminal the prompt starts on a new line.
+fn output(body: &Value) -> Result<(), CliError> {
+    let text = body.get("output").and_then(Value::as_str).unwrap_or_default();
+    let unfinished = !text.is_empty() && !text.ends_with('\n') && std::io::stdout().is_terminal();
+    table::print(text)?;
+    if unfinished { table::print("\n") } else { Ok(()) }
+}

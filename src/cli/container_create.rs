@@ -1,0 +1,247 @@
+//! `container-create`: from a JSON document, from flags, or both; flags win.
+//!
+//! Not here: whether the values make sense; the server says so, naming the field.
+
+use std::io::{IsTerminal, Read};
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::bay::BAY;
+use super::failure::CliError;
+use super::noun::Session;
+use super::target::ident;
+
+/// The keys that a document may have: those of 2014 and 2015 and ours. Servers ignore what they
+/// do not know, so a misspelt key would be lost in silence.
+const KEYS: [&str; 15] = [
+    "bay_uuid",
+    "command",
+    "cpu",
+    "desc",
+    "environment",
+    "image",
+    "image_id",
+    "labels",
+    "memory",
+    "name",
+    "ports",
+    "restart_policy",
+    "user",
+    "uuid",
+    "workdir",
+];
+
+/// Largest document: what the server takes as a body.
+const MAX_DOCUMENT_BYTES: u64 = 1 << 20;
+
+/// What a container is made from.
+#[derive(Args)]
+pub struct ContainerCreate {
+    /// JSON document of the container; - is stdin, which is also read when nothing is given
+    #[arg(long, value_name = "FILE|-")]
+    json: Option<String>,
+    /// Name of the container
+    #[arg(long)]
+    name: Option<String>,
+    /// The image it is made from
+    #[arg(long, alias = "image-id", value_name = "IMAGE")]
+    image: Option<String>,
+    /// The command it runs, quoted as for a shell; the image's own without it
+    #[arg(long)]
+    command: Option<String>,
+    /// Name or UUID of its bay; the built-in one without it
+    #[arg(long, alias = "bay-id", value_name = "NAME|UUID", value_parser = ident)]
+    bay: Option<String>,
+    /// Environment variable (repeat)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    env: Vec<(String, String)>,
+    /// Port to publish: [[IP:]HOST:]CONTAINER[/PROTOCOL] (repeat)
+    #[arg(long, value_name = "8080:80/tcp")]
+    port: Vec<String>,
+    /// Label (repeat)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    label: Vec<(String, String)>,
+    /// Memory limit: a number and b, k, m or g
+    #[arg(long, value_name = "512m")]
+    memory: Option<String>,
+    /// CPU limit in CPUs
+    #[arg(long, value_name = "0.5")]
+    cpu: Option<String>,
+    /// Working directory of the command
+    #[arg(long, value_name = "PATH")]
+    workdir: Option<String>,
+    /// User that the command runs as
+    #[arg(long, value_name = "NAME|ID[:GROUP]")]
+    user: Option<String>,
+    /// When it is started again by itself: no, always, on-failure[:N], unless-stopped
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<String>,
+}
+
+impl ContainerCreate {
+    /// The body of the request.
+    ///
+    /// # Errors
+    /// When the document cannot be read or is not one, or the bay is not there.
+    pub async fn body(&self, session: &Session) -> Result<Value, CliError> {
+        let mut body = self.document()?;
+        if let Some(bay) = &self.bay {
+            body.insert("bay_uuid".to_owned(), json!(BAY.uuid(session, bay).await?));
+        }
+        self.apply(&mut body);
+        Ok(Value::Object(body))
+    }
+
+    /// The document: the file that was named; stdin where nothing at all was said, as in 2015.
+    fn document(&self) -> Result<Map<String, Value>, CliError> {
+        match self.json.as_deref() {
+            Some("-") => object("stdin", std::io::stdin()),
+            Some(path) => {
+                let file = std::fs::File::open(path)
+                    .map_err(|error| CliError::Failed(format!("cannot read {path}: {error}")))?;
+                object(path, file)
+            }
+            None if self.says_nothing() && !std::io::stdin().is_terminal() => {
+                object("stdin", std::io::stdin())
+            }
+            None if self.says_nothing() => Err(CliError::Usage(
+                "name at least an image: magnum container-create --image IMAGE".to_owned(),
+            )),
+            None => Ok(Map::new()),
+        }
+    }
+
+    /// Whether no flag says anything of the container.
+    fn says_nothing(&self) -> bool {
+        let mut body = Map::new();
+        self.apply(&mut body);
+        body.is_empty() && self.bay.is_none()
+    }
+
+    /// Puts what the flags say over what is there; variables and labels one by one.
+    fn apply(&self, body: &mut Map<String, Value>) {
+        let texts = [
+            ("name", &self.name),
+            ("image_id", &self.image),
+            ("command", &self.command),
+            ("memory", &self.memory),
+            ("cpu", &self.cpu),
+            ("workdir", &self.workdir),
+            ("user", &self.user),
+            ("restart_policy", &self.restart),
+        ];
+        for (key, value) in texts {
+            if let Some(value) = value {
+                body.insert(key.to_owned(), json!(value));
+            }
+        }
+        if self.image.is_some() {
+            // The other name of `image_id` must not contradict it.
+            body.remove("image");
+        }
+        if !self.port.is_empty() {
+            body.insert("ports".to_owned(), json!(self.port));
+        }
+        merge(body, "environment", &self.env);
+        merge(body, "labels", &self.label);
+    }
+}
+
+/// Adds pairs over what is there under the same names: an object, or a list of `NAME=VALUE`.
+fn merge(body: &mut Map<String, Value>, key: &str, pairs: &[(String, String)]) {
+    if pairs.is_empty() {
+        return;
+    }
+    match body.entry(key).or_insert_with(|| json!({})) {
+        Value::Object(fields) => {
+            fields.extend(pairs.iter().map(|(name, value)| (name.clone(), json!(value))));
+        }
+        Value::Array(items) => {
+            items.extend(pairs.iter().map(|(name, value)| json!(format!("{name}={value}"))));
+        }
+        other => *other = pairs.iter().map(|(name, value)| (name.clone(), json!(value))).collect(),
+    }
+}
+
+/// A document of known keys.
+fn object(from: &str, source: impl Read) -> Result<Map<String, Value>, CliError> {
+    let failed = |why: String| CliError::Failed(format!("{from}: {why}"));
+    let mut text = String::new();
+    let mut limited = source.take(MAX_DOCUMENT_BYTES.saturating_add(1));
+    limited.read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
+    if text.len() as u64 > MAX_DOCUMENT_BYTES {
+        return Err(failed(format!("more than {MAX_DOCUMENT_BYTES} bytes")));
+    }
+    let value = serde_json::from_str(&text).map_err(|error| failed(format!("no JSON: {error}")))?;
+    let Value::Object(fields) = value else {
+        return Err(failed("a JSON object is expected, as in {\"image_id\": \"busybox\"}".into()));
+    };
+    match fields.keys().find(|key| !KEYS.contains(&key.as_str())) {
+        Some(key) => Err(failed(format!("{key} is no key; Key must be in {}", KEYS.join(",")))),
+        None => Ok(fields),
+    }
+}
+
+/// `NAME=VALUE`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as NAME=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        create: ContainerCreate,
+    }
+
+    fn over(document: Value, args: &[&str]) -> Value {
+        let line = Line::try_parse_from([&["x"], args].concat()).unwrap();
+        let mut body = document.as_object().unwrap().clone();
+        line.create.apply(&mut body);
+        Value::Object(body)
+    }
+
+    #[test]
+    fn flags_win_over_the_document() {
+        let document = json!({
+            "name": "a", "image": "old", "command": "env",
+            "environment": {"A": "1", "B": "2"}, "ports": ["1:1"],
+        });
+        let args = ["--image", "new", "--env", "B=3", "--env", "C=x=y", "--port", "8080:80/tcp"];
+        assert_eq!(
+            over(document, &args),
+            json!({
+                "name": "a", "image_id": "new", "command": "env",
+                "environment": {"A": "1", "B": "3", "C": "x=y"}, "ports": ["8080:80/tcp"],
+            })
+        );
+    }
+
+    #[test]
+    fn flags_add_to_lists_too() {
+        let document = json!({"environment": ["A=1"], "labels": null});
+        let args = ["--env", "A=2", "--label", "x=y"];
+        let merged = json!({"environment": ["A=1", "A=2"], "labels": {"x": "y"}});
+        assert_eq!(over(document, &args), merged);
+    }
+
+    #[test]
+    fn documents_are_objects_of_known_keys() {
+        let words = |text: &str| object("f", text.as_bytes()).unwrap_err().words();
+        assert!(words("[]").contains("a JSON object"));
+        assert!(words("{").contains("f: no JSON"));
+        assert!(words("{\"imgae\": 1}").contains("imgae is no key"));
+        assert!(object("f", "{\"name\": null, \"desc\": \"d\"}".as_bytes()).is_ok());
+        let long = format!("\"{}\"", "x".repeat(1 << 20));
+        assert!(words(&long).contains("more than 1048576 bytes"));
+    }
+}

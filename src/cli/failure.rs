@@ -1,0 +1,131 @@
+//! What can go wrong, in the words of the old client, and what to do next.
+//!
+//! Not here: usage errors that clap finds (exit code 2).
+
+use std::io;
+use std::process::ExitCode;
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use super::terminal::{RED, colours, paint, printable};
+
+/// Why a command did not do what it was told.
+#[derive(Debug)]
+pub enum CliError {
+    /// The server said no.
+    Refused {
+        /// The HTTP status.
+        status: StatusCode,
+        /// The server's words.
+        words: String,
+        /// A command that helps.
+        next: Option<String>,
+    },
+    /// No server, or the connection broke: where, and how.
+    Unreachable(String),
+    /// Something else; the words say what helps.
+    Failed(String),
+    /// Said before, one line for each target; a command that helps.
+    Reported(Option<String>),
+    /// What was typed cannot be meant.
+    Usage(String),
+    /// A file, or stdout.
+    Io(io::Error),
+}
+
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl CliError {
+    /// The error in one line, without what to do next.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Refused { status, words, .. } => format!("{words} (HTTP {})", status.as_u16()),
+            Self::Unreachable(words) | Self::Failed(words) | Self::Usage(words) => words.clone(),
+            Self::Reported(_) => String::new(),
+            Self::Io(error) => error.to_string(),
+        }
+    }
+
+    /// The command that helps, where there is one.
+    pub fn next(&self) -> Option<&str> {
+        match self {
+            Self::Refused { next, .. } | Self::Reported(next) => next.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Says it on stderr and chooses the exit code.
+    pub fn report(&self) -> ExitCode {
+        if matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe) {
+            // Whoever read our output has enough of it (`| head`).
+            return ExitCode::SUCCESS;
+        }
+        if !matches!(self, Self::Reported(_)) {
+            say(&self.words());
+        }
+        if let Some(next) = self.next() {
+            eprintln!("Try: {}", printable(next));
+        }
+        if matches!(self, Self::Usage(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
+    }
+}
+
+/// Says on stderr what failed.
+pub fn say(words: &str) {
+    let label = paint(colours(&io::stderr()), RED, "ERROR:");
+    eprintln!("{label} {}", printable(words));
+}
+
+/// The server's words for an error, in any of the shapes that Magnum servers send.
+pub fn fault_words(status: StatusCode, body: &Value) -> String {
+    let wrapped = body
+        .get("error_message")
+        .and_then(Value::as_str)
+        .map(|text| serde_json::from_str::<Value>(text).unwrap_or_else(|_| text.into()));
+    let fault = wrapped.as_ref().or_else(|| body.get("error_message")).unwrap_or(body);
+    let first = body.pointer("/errors/0");
+    [
+        fault.get("faultstring"),
+        Some(fault),
+        first.and_then(|error| error.get("detail")),
+        first.and_then(|error| error.get("title")),
+        body.pointer("/error/message"),
+    ]
+    .into_iter()
+    .flatten()
+    .filter_map(Value::as_str)
+    .find(|words| !words.is_empty())
+    .map_or_else(|| status.canonical_reason().unwrap_or("Unknown error").to_owned(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn every_shape_of_error_body_gives_its_words() {
+        let wrapped = json!({"error_message": "{\"faultstring\": \"Bay x is gone.\"}"});
+        let both =
+            json!({"error_message": "{\"faultstring\": \"one\"}", "errors": [{"detail": "two"}]});
+        for (body, words) in [
+            (wrapped, "Bay x is gone."),
+            (both, "one"),
+            (json!({"error_message": "plain"}), "plain"),
+            (json!({"error_message": {"faultstring": "object"}}), "object"),
+            (json!({"faultstring": "bare"}), "bare"),
+            (json!({"errors": [{"title": "t", "detail": "d"}]}), "d"),
+            (json!({"errors": [{"title": "t", "detail": ""}]}), "t"),
+            (json!({"error": {"message": "later"}}), "later"),
+            (json!({"error_message": "{\"faultstring\": \"\"}"}), "Not Found"),
+            (Value::Null, "Not Found"),
+        ] {
+            assert_eq!(fault_words(StatusCode::NOT_FOUND, &body), words, "{body}");
+        }
+    }
+}

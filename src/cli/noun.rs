@@ -1,0 +1,248 @@
+//! The verbs that every collection has: list, show, create, update, delete, history.
+
+use clap::{Args, ValueEnum};
+use reqwest::Method;
+use serde_json::Value;
+
+use super::client::{Answer, Call, Client};
+use super::failure::{CliError, say};
+use super::options::{Format, Options};
+use super::table;
+use super::target::{Target, Targets, Update, filter, ident};
+use crate::ids::Kind;
+
+/// What a command needs besides its arguments.
+#[derive(Debug)]
+pub struct Session {
+    /// The server.
+    pub client: Client,
+    /// How results are printed.
+    pub format: Format,
+}
+
+impl Session {
+    /// A session with the server that the options name.
+    ///
+    /// # Errors
+    /// When its address is none.
+    pub fn new(options: Options) -> Result<Self, CliError> {
+        let format = options.output;
+        Ok(Self { client: Client::new(options)?, format })
+    }
+}
+
+/// Which way a list goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SortDir {
+    /// Smallest first
+    Asc,
+    /// Largest first
+    Desc,
+}
+
+/// Which part of a list.
+#[derive(Args, Clone, Debug)]
+pub struct ListArgs {
+    /// At most so many; all without it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Only what comes after the object with this UUID
+    #[arg(long, value_name = "UUID", value_parser = ident)]
+    marker: Option<String>,
+    /// The field that the list is sorted by
+    #[arg(long, value_name = "FIELD")]
+    sort_key: Option<String>,
+    /// Which way it is sorted
+    #[arg(long, value_enum, value_name = "asc|desc", hide_possible_values = true)]
+    sort_dir: Option<SortDir>,
+    /// Only those where a field has this value (repeat)
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = filter)]
+    filter: Vec<(String, String)>,
+}
+
+/// Which object, and when.
+#[derive(Args, Clone, Debug)]
+pub struct Show {
+    #[command(flatten)]
+    pub target: Target,
+    /// As it was then: a position of the log, a revision as v:3, or 2015-05-21T20:46:13Z
+    #[arg(long, value_name = "WHEN")]
+    at: Option<String>,
+}
+
+/// A collection and how it is shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Noun {
+    /// The collection.
+    pub kind: Kind,
+    /// The columns of its list.
+    pub columns: &'static [&'static str],
+}
+
+impl Noun {
+    /// Prints the collection, or those of a bay, page by page as the server gives it, sorted by
+    /// the first column unless something else was asked for.
+    pub async fn list(
+        &self,
+        session: &Session,
+        args: &ListArgs,
+        bay: Option<&str>,
+    ) -> Result<(), CliError> {
+        let mut rows: Vec<Value> = Vec::new();
+        let mut marker = args.marker.clone();
+        loop {
+            let taken = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+            let left = args.limit.map(|limit| limit.saturating_sub(taken));
+            let dir = args.sort_dir.map(|dir| if dir == SortDir::Asc { "asc" } else { "desc" });
+            let mut call = Call::new(Method::GET, self.kind)
+                .query("limit", left)
+                .query("marker", marker.as_ref())
+                .query("sort_key", args.sort_key.as_ref())
+                .query("sort_dir", dir)
+                .query("bay_ident", bay);
+            for (name, value) in &args.filter {
+                call = call.query(name, Some(value));
+            }
+            let mut body = session.client.send(call).await?.body;
+            let more = body.get("next").is_some_and(Value::is_string);
+            let page = taken_array(&mut body, self.kind.collection());
+            let last = page.last().and_then(|row| row.get("uuid")).and_then(Value::as_str);
+            let next = last.map(str::to_owned).filter(|last| Some(last) != marker.as_ref());
+            rows.extend(page);
+            let full = args.limit.is_some_and(|limit| rows.len() as u64 >= limit);
+            match next {
+                Some(next) if more && !full => marker = Some(next),
+                _ => break,
+            }
+        }
+        if args.sort_key.is_none() && args.sort_dir.is_none() {
+            let key = |row: &Value| self.columns.first().and_then(|c| row.get(c)).map(text);
+            rows.sort_by_cached_key(key);
+        }
+        table::list(session.format, self.columns, &rows)
+    }
+
+    /// The uuid of an object that was named.
+    pub async fn uuid(&self, session: &Session, ident: &str) -> Result<String, CliError> {
+        let call = Call::new(Method::GET, self.kind).segment(ident);
+        let object = session.client.send(call).await?.body;
+        object.get("uuid").and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
+            CliError::Failed(format!("the server's answer for {} {ident} has no uuid", self.kind))
+        })
+    }
+
+    /// One object, as it is or as it was.
+    pub async fn look(&self, session: &Session, args: &Show) -> Result<Value, CliError> {
+        let call = Call::new(Method::GET, self.kind).segment(args.target.ident());
+        Ok(session.client.send(call.query("at", args.at.as_ref())).await?.body)
+    }
+
+    /// Prints one object.
+    pub async fn show(&self, session: &Session, args: &Show) -> Result<(), CliError> {
+        table::show(session.format, &self.look(session, args).await?)
+    }
+
+    /// Makes one, and prints it.
+    pub async fn create(&self, session: &Session, body: Value) -> Result<(), CliError> {
+        let call = Call::new(Method::POST, self.kind).body(body);
+        let answer = session.client.send(call).await?;
+        table::show(session.format, &answer.body)?;
+        let text = |field| answer.body.get(field).and_then(Value::as_str);
+        let uuid = text("uuid").unwrap_or("UUID");
+        if text("status").is_some_and(|s| s == "Error" || s.ends_with("_FAILED")) {
+            let noun = self.kind;
+            let why = text("status_reason").unwrap_or("the server does not say why");
+            say(&format!("{noun} {uuid} was recorded but not made: {why}"));
+            return Err(CliError::Reported(Some(format!("magnum {noun}-history {uuid}"))));
+        }
+        self.say_if_it_goes_on(&answer, uuid);
+        Ok(())
+    }
+
+    /// Changes one, and prints it.
+    pub async fn update(&self, session: &Session, update: &Update) -> Result<(), CliError> {
+        let name = &update.name;
+        let call = Call::new(Method::PATCH, self.kind).segment(name).body(update.patch()?);
+        let answer = session.client.send(call).await?;
+        table::show(session.format, &answer.body)?;
+        self.say_if_it_goes_on(&answer, name);
+        Ok(())
+    }
+
+    /// Removes some.
+    pub async fn delete(&self, session: &Session, targets: &Targets) -> Result<(), CliError> {
+        self.each(session, targets, "Delete", Call::new(Method::DELETE, self.kind), None).await
+    }
+
+    /// Sends the same request for each target. All are tried, and each failure is told as the old
+    /// client told it; but then the command fails, which the old client's did not.
+    pub async fn each(
+        &self,
+        session: &Session,
+        targets: &Targets,
+        verb: &str,
+        call: Call<'_>,
+        action: Option<&str>,
+    ) -> Result<(), CliError> {
+        let mut failed = None;
+        for target in targets.idents() {
+            let mut call = call.clone().segment(target).one_of_many(targets.many());
+            if let Some(action) = action {
+                call = call.segment(action);
+            }
+            match session.client.send(call).await {
+                Ok(answer) => self.say_if_it_goes_on(&answer, target),
+                Err(error @ CliError::Refused { .. }) => {
+                    let (noun, words) = (self.kind, error.words());
+                    say(&format!("{verb} for {noun} {target} failed: {words}"));
+                    failed = failed.or(Some(error.next().map(str::to_owned)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        failed.map_or(Ok(()), |next| Err(CliError::Reported(next)))
+    }
+
+    /// The work is not done yet: how to look.
+    pub fn say_if_it_goes_on(&self, answer: &Answer, ident: &str) {
+        if answer.goes_on {
+            let noun = self.kind;
+            let look = format!("magnum {noun}-show {ident}");
+            eprintln!("Accepted; the work on {noun} {ident} goes on. Look with: {look}");
+        }
+    }
+
+    /// Prints what happened to one object, whoever asked for it.
+    pub async fn history(&self, session: &Session, target: &Target) -> Result<(), CliError> {
+        let mut rows: Vec<Value> = Vec::new();
+        loop {
+            let after = rows.last().and_then(|row| row.get("position")).and_then(Value::as_u64);
+            let call = Call::new(Method::GET, self.kind)
+                .segment(target.ident())
+                .segment("history")
+                .query("after", after);
+            let mut body = session.client.send(call).await?.body;
+            let more = body.get("next").is_some_and(Value::is_string);
+            let page = taken_array(&mut body, "events");
+            let end = page.is_empty() || !more;
+            rows.extend(page);
+            if end {
+                break;
+            }
+        }
+        table::list(session.format, &["position", "time", "type", "user", "reason"], &rows)
+    }
+}
+
+/// An array out of a body; empty where it is missing, as in the old client.
+pub fn taken_array(body: &mut Value, key: &str) -> Vec<Value> {
+    match body.get_mut(key).map(Value::take) {
+        Some(Value::Array(items)) => items,
+        _ => Vec::new(),
+    }
+}
+
+/// What a row is sorted by.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,217 @@
+//! `magnum serve`: what the service can be told, read once.
+//!
+//! Not here: how it is put together (`app`).
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use super::failure::CliError;
+use crate::config::{BackendConfig, Config, Engine, HttpConfig, LogConfig};
+
+/// Longest `--request-wait`: what proxies on the way keep a silent connection for.
+pub const MAX_REQUEST_WAIT_S: u64 = 300;
+
+/// What the service can be told.
+#[derive(Args)]
+pub struct ServeArgs {
+    /// The folder that holds everything that must survive
+    #[arg(long, env = "MAGNUM_DATA", value_name = "DIR", default_value = "data")]
+    data: PathBuf,
+    /// Where it listens
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9511")]
+    listen: SocketAddr,
+    /// What runs the containers
+    #[arg(long, value_enum, default_value_t = BackendName::Docker)]
+    #[arg(value_name = "docker|fake", hide_possible_values = true)]
+    backend: BackendName,
+    /// Where the Docker engine listens [env: DOCKER_HOST=unix://PATH] [default:
+    /// /var/run/docker.sock]
+    #[arg(long, value_name = "PATH")]
+    docker_socket: Option<PathBuf>,
+    /// Name of this machine's node; its host name without it
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    /// Listen beyond this machine though nobody is asked who they are
+    #[arg(long)]
+    allow_remote_without_authentication: bool,
+    /// How long a request waits for the work that it asked for
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=MAX_REQUEST_WAIT_S))]
+    request_wait: u64,
+    /// How the service's own log is written to stderr; MAGNUM_LOG or RUST_LOG filter it
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(value_name = "text|json", hide_possible_values = true)]
+    log_format: LogFormat,
+    /// Size of a file of the event log
+    #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = bytes)]
+    segment_size: u64,
+    /// Free disk space below which changes are refused, so that what was accepted can finish
+    #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = bytes)]
+    reserve: u64,
+}
+
+/// What runs the containers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum BackendName {
+    /// The Docker engine of this machine
+    Docker,
+    /// A model in memory: nothing really runs
+    Fake,
+}
+
+/// How the service's own log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Runs the service until it is told to stop.
+pub fn run(args: ServeArgs) -> Result<(), CliError> {
+    let log_format = args.log_format;
+    let config = config(args, std::env::var("DOCKER_HOST").ok())?;
+    start_log(log_format)?;
+    crate::app::serve(config).map_err(|error| CliError::Failed(error.to_string()))
+}
+
+/// The settings that the arguments mean.
+fn config(args: ServeArgs, docker_host: Option<String>) -> Result<Config, CliError> {
+    if !args.listen.ip().is_loopback() && !args.allow_remote_without_authentication {
+        return Err(CliError::Failed(format!(
+            "{} can be reached from other machines, and nobody is asked who they are: whoever \
+             reaches it is root on this machine. Listen on 127.0.0.1, or say \
+             --allow-remote-without-authentication.",
+            args.listen
+        )));
+    }
+    let defaults = Config::default();
+    let engine = match args.backend {
+        BackendName::Fake => Engine::Fake,
+        BackendName::Docker => match args.docker_socket.map_or_else(|| from(docker_host), Ok)? {
+            socket if socket.as_os_str().is_empty() => defaults.backend.engine,
+            socket => Engine::Docker { socket },
+        },
+    };
+    Ok(Config {
+        data_dir: args.data,
+        log: LogConfig { segment_bytes: args.segment_size, reserve_bytes: args.reserve },
+        http: HttpConfig {
+            listen: args.listen,
+            allow_remote_without_authentication: args.allow_remote_without_authentication,
+            request_wait: Duration::from_secs(args.request_wait),
+            ..defaults.http
+        },
+        backend: BackendConfig {
+            engine,
+            host: args.host.unwrap_or(defaults.backend.host),
+            ..defaults.backend
+        },
+    })
+}
+
+/// The socket of `DOCKER_HOST`; empty where it names none.
+fn from(docker_host: Option<String>) -> Result<PathBuf, CliError> {
+    let Some(text) = docker_host.filter(|text| !text.is_empty()) else {
+        return Ok(PathBuf::new());
+    };
+    text.strip_prefix("unix://").map(PathBuf::from).ok_or_else(|| {
+        CliError::Failed(format!(
+            "DOCKER_HOST is {text}, but only unix:// sockets are spoken to. Unset it, or name the \
+             socket with --docker-socket."
+        ))
+    })
+}
+
+/// Starts writing the service's own log to stderr.
+fn start_log(format: LogFormat) -> Result<(), CliError> {
+    let wanted = ["MAGNUM_LOG", "RUST_LOG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|filter| !filter.is_empty()))
+        .unwrap_or_else(|| "info".to_owned());
+    let filter = EnvFilter::try_new(&wanted).map_err(|error| {
+        CliError::Failed(format!("MAGNUM_LOG or RUST_LOG is {wanted}, which is no filter: {error}"))
+    })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => builder.json().try_init(),
+        LogFormat::Text => {
+            builder.with_ansi(super::terminal::colours(&std::io::stderr())).try_init()
+        }
+    }
+    .map_err(|error| CliError::Failed(error.to_string()))
+}
+
+/// A number of bytes with an optional unit: `512`, `64k`, `64m`, `1g`.
+fn bytes(text: &str) -> Result<u64, String> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match lower.get(digits.len()..).unwrap_or_default() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        unit => return Err(format!("{unit} is no unit; use k, m or g")),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("{digits} is no whole number"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{text} is too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        serve: ServeArgs,
+    }
+
+    fn parsed(args: &[&str], docker_host: Option<&str>) -> Result<Config, CliError> {
+        let line = Line::try_parse_from([&["serve"], args].concat()).unwrap();
+        config(line.serve, docker_host.map(str::to_owned))
+    }
+
+    #[test]
+    fn bytes_have_units() {
+        assert_eq!(bytes("512"), Ok(512));
+        assert_eq!(bytes("64M"), Ok(64 << 20));
+        assert_eq!(bytes("1gib"), Ok(1 << 30));
+        for bad in ["", "m", "-1", "1.5g", "1t", "99999999999g"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn nothing_said_means_the_defaults() {
+        let (given, default) = (parsed(&[], None).unwrap(), Config::default());
+        assert_eq!(format!("{given:?}"), format!("{default:?}"));
+    }
+
+    #[test]
+    fn only_loopback_unless_told_in_so_many_words() {
+        assert!(parsed(&["--listen", "[::1]:0"], None).is_ok());
+        let refused = parsed(&["--listen", "0.0.0.0:9511"], None).unwrap_err();
+        assert!(refused.words().contains("--allow-remote-without-authentication"));
+        let flag = "--allow-remote-without-authentication";
+        assert!(parsed(&["--listen", "0.0.0.0:9511", flag], None).is_ok());
+    }
+
+    #[test]
+    fn the_docker_socket_is_the_flag_or_docker_host() {
+        let engine = |args: &[&str], host| parsed(args, host).map(|config| config.backend.engine);
+        let docker = |path: &str| Engine::Docker { socket: path.into() };
+        assert_eq!(engine(&[], Some("unix:///a")).unwrap(), docker("/a"));
+        let flag = ["--docker-socket", "/b"];
+        assert_eq!(engine(&flag, Some("tcp://h:1")).unwrap(), docker("/b"));
+        assert_eq!(engine(&["--backend", "fake"], Some("tcp://h:1")).unwrap(), Engine::Fake);
+        assert!(engine(&[], Some("tcp://h:1")).unwrap_err().words().contains("DOCKER_HOST"));
+    }
+}

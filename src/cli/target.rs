@@ -1,0 +1,150 @@
+//! Arguments that many commands share: which object, which objects, what to change.
+
+use clap::{Args, ValueEnum};
+use serde_json::{Map, Value, json};
+
+use super::failure::CliError;
+
+/// One object; the clients of 2014 wrote `--id`.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub struct Target {
+    /// Its name or UUID
+    #[arg(value_name = "NAME|UUID", value_parser = ident)]
+    name: Option<String>,
+    /// Its name or UUID, as in 2014
+    #[arg(long, value_name = "NAME|UUID", value_parser = ident)]
+    id: Option<String>,
+}
+
+impl Target {
+    /// What was typed.
+    pub fn ident(&self) -> &str {
+        self.name.as_deref().or(self.id.as_deref()).unwrap_or_default()
+    }
+}
+
+/// One or more objects.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = true)]
+pub struct Targets {
+    /// Names or UUIDs
+    #[arg(value_name = "NAME|UUID", value_parser = ident)]
+    names: Vec<String>,
+    /// Name or UUID, as in 2014
+    #[arg(long, value_name = "NAME|UUID", value_parser = ident)]
+    id: Vec<String>,
+}
+
+impl Targets {
+    /// What was typed, in its order.
+    pub fn idents(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().chain(&self.id).map(String::as_str)
+    }
+
+    /// Whether it is more than one.
+    pub fn many(&self) -> bool {
+        self.names.len().saturating_add(self.id.len()) > 1
+    }
+}
+
+/// A name that can stand in a path. An empty one would address the whole collection, and `.` and
+/// `..` are resolved away from every path.
+pub fn ident(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("a name or UUID is never empty".to_owned()),
+        "." | ".." => Err("no path can hold this name; use the UUID".to_owned()),
+        _ => Ok(text.to_owned()),
+    }
+}
+
+/// `FIELD=VALUE` of a filter.
+pub fn filter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write it as FIELD=VALUE".to_owned()),
+    }
+}
+
+/// What a change does to an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Op {
+    /// Set what was not set
+    Add,
+    /// Set what was set
+    Replace,
+    /// Unset
+    Remove,
+}
+
+/// A change to an object.
+#[derive(Args, Clone, Debug)]
+pub struct Update {
+    /// Its name or UUID
+    #[arg(value_name = "NAME|UUID", value_parser = ident)]
+    pub name: String,
+    /// What to do: add, replace or remove
+    #[arg(value_enum, hide_possible_values = true)]
+    op: Op,
+    /// Attributes and values; only the path for remove. Values are JSON where they can be
+    #[arg(value_name = "PATH=VALUE", required = true)]
+    attributes: Vec<String>,
+}
+
+impl Update {
+    /// The JSON patch.
+    ///
+    /// # Errors
+    /// When an attribute to be set has no value.
+    pub fn patch(&self) -> Result<Value, CliError> {
+        self.attributes.iter().map(|attribute| change(self.op, attribute)).collect()
+    }
+}
+
+/// One line of a JSON patch: `node_count=4` sets the number 4, `name=x` the string.
+fn change(op: Op, attribute: &str) -> Result<Value, CliError> {
+    let (path, value) = match attribute.split_once('=') {
+        Some((path, value)) => (path, Some(value)),
+        None => (attribute, None),
+    };
+    let path = format!("/{}", path.trim_start_matches('/'));
+    match (op, value) {
+        (Op::Remove, _) => Ok(json!({ "path": path, "op": "remove" })),
+        (_, None) => Err(CliError::Failed(format!(
+            "Attributes must be a list of PATH=VALUE not \"{attribute}\""
+        ))),
+        (_, Some(text)) => {
+            let value = serde_json::from_str::<Value>(text).unwrap_or_else(|_| text.into());
+            let op = if op == Op::Add { "add" } else { "replace" };
+            Ok(json!({ "path": path, "value": value, "op": op }))
+        }
+    }
+}
+
+/// A body of fields; those not given are `null`, as the old clients send them.
+pub fn fields<const N: usize>(fields: [(&str, Option<&str>); N]) -> Map<String, Value> {
+    fields.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_json_where_they_can_be() {
+        let value = |text| change(Op::Replace, text).unwrap().get("value").cloned().unwrap();
+        assert_eq!(value("node_count=4"), json!(4));
+        assert_eq!(value("name=true"), json!(true));
+        assert_eq!(value("name=web"), json!("web"));
+        assert_eq!(value("name=a=b"), json!("a=b"));
+        assert_eq!(value("name="), json!(""));
+    }
+
+    #[test]
+    fn paths_start_with_one_slash_and_remove_needs_no_value() {
+        let removed = json!({"path": "/name", "op": "remove"});
+        assert_eq!(change(Op::Remove, "name").unwrap(), removed);
+        assert_eq!(change(Op::Remove, "/name=x").unwrap(), removed);
+        assert!(change(Op::Add, "name").is_err());
+    }
+}

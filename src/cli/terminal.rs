@@ -1,0 +1,73 @@
+//! What only a person at a terminal sees: colours, and that something is still under way.
+
+use std::future::Future;
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+/// Red: what failed.
+pub const RED: u8 = 31;
+/// Green: what was done.
+pub const GREEN: u8 = 32;
+/// Yellow: what waits.
+pub const YELLOW: u8 = 33;
+
+/// A person notices a wait after about a second.
+const NOTICED_AFTER: Duration = Duration::from_secs(1);
+
+/// Whether colours may be written there: a terminal, and nobody set `NO_COLOR`.
+pub fn colours(stream: &impl IsTerminal) -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    stream.is_terminal() && !set("NO_COLOR") && !dumb
+}
+
+/// Text in a colour, where colours are on.
+pub fn paint(on: bool, colour: u8, text: &str) -> String {
+    if on { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+/// Awaits something; counts the seconds on stderr where that is a terminal.
+pub async fn with_progress<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let mut stderr = std::io::stderr();
+    if !stderr.is_terminal() {
+        return work.await;
+    }
+    let mut work = std::pin::pin!(work);
+    let mut seconds = 0u64;
+    loop {
+        if let Ok(done) = tokio::time::timeout(NOTICED_AFTER, work.as_mut()).await {
+            if seconds > 0 {
+                // A terminal that went away is no reason to fail what was done.
+                let _gone = write!(stderr, "\r\x1b[K");
+            }
+            return done;
+        }
+        seconds = seconds.saturating_add(1);
+        let _gone = write!(stderr, "\r\x1b[K{what} ... {seconds} s");
+    }
+}
+
+/// Text without what would move the cursor or change colours: names and outputs come from others.
+/// Line ends stay.
+pub fn printable(text: &str) -> String {
+    let keep = |c: char| c == '\n' || !c.is_control();
+    text.chars()
+        .map(|c| if keep(c) { c.to_string() } else { c.escape_default().to_string() })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RED, paint, printable};
+
+    #[test]
+    fn control_characters_are_written_out() {
+        assert_eq!(printable("a\x1b[31mb\tc\nd"), "a\\u{1b}[31mb\\tc\nd");
+    }
+
+    #[test]
+    fn colours_are_off_unless_on() {
+        assert_eq!(paint(false, RED, "x"), "x");
+        assert_eq!(paint(true, RED, "x"), "\x1b[31mx\x1b[0m");
+    }
+}

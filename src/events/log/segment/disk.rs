@@ -1,0 +1,183 @@
+//! What the segment engine asks of a disk: one folder of files. `Folder` is the real one.
+//!
+//! Nothing else of the engine touches files, so that a model of a disk that loses power, fails or
+//! is full can stand in its place. Not here: the lock against other processes (`lock.rs`).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+/// Bytes that are written at once where a file system cannot allocate.
+const ZEROS_BYTES: usize = 1 << 20;
+
+/// One folder of files, named without path.
+pub trait Disk: Send + Sync + 'static {
+    /// The names of all files.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Opens a file that is there.
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Makes an empty file, over one that is there.
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Gives a file another name, over one that is there.
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Makes names durable.
+    fn sync_names(&self) -> io::Result<()>;
+    /// What distinguishes this folder from a copy of it: its inode.
+    fn identity(&self) -> io::Result<u64>;
+    /// The folder, for messages.
+    fn path(&self) -> String;
+}
+
+/// One open file.
+pub trait DiskFile: Send + Sync {
+    /// Reads at an offset; fewer bytes than asked for only at the end of the file.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes at an offset; may write fewer bytes than asked for.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
+    /// Makes the file this long, zeros, with room for all of it on the disk.
+    fn allocate(&self, bytes: u64) -> io::Result<()>;
+    /// Makes the content durable.
+    fn sync(&self) -> io::Result<()>;
+    /// Length in bytes.
+    fn bytes(&self) -> io::Result<u64>;
+}
+
+/// Writes all of it.
+///
+/// # Errors
+/// What the disk says; how much was written is unknown then.
+pub fn write_all(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let written = file.write_at(bytes, offset)?;
+        if written == 0 {
+            return Err(ErrorKind::WriteZero.into());
+        }
+        bytes = bytes.get(written..).unwrap_or_default();
+        offset += written as u64;
+    }
+    Ok(())
+}
+
+/// Whether an error says that there is no room, of the disk or of a quota.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
+/// A folder of the machine.
+#[derive(Clone, Debug)]
+pub struct Folder {
+    path: PathBuf,
+    write: bool,
+}
+
+impl Folder {
+    /// A folder that is there.
+    pub fn new(path: &Path) -> Self {
+        Self { path: path.to_owned(), write: true }
+    }
+
+    /// A folder that is only looked at.
+    pub fn read_only(path: &Path) -> Self {
+        Self { path: path.to_owned(), write: false }
+    }
+}
+
+impl Disk for Folder {
+    fn list(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(&self.path)?
+            .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+        names.collect()
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let path = self.path.join(name);
+        Ok(Box::new(OpenOptions::new().read(true).write(self.write).open(path)?))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true);
+        Ok(Box::new(options.open(self.path.join(name))?))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.path.join(from), self.path.join(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        File::open(&self.path)?.sync_all()
+    }
+
+    fn identity(&self) -> io::Result<u64> {
+        Ok(fs::metadata(&self.path)?.ino())
+    }
+
+    fn path(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+impl DiskFile for File {
+    fn read_at(&self, mut bytes: &mut [u8], mut offset: u64) -> io::Result<usize> {
+        let asked = bytes.len();
+        while !bytes.is_empty() {
+            match FileExt::read_at(self, bytes, offset) {
+                Ok(0) => break,
+                Ok(read) => {
+                    bytes = bytes.get_mut(read..).unwrap_or_default();
+                    offset += read as u64;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(asked - bytes.len())
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        loop {
+            match FileExt::write_at(self, bytes, offset) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                other => return other,
+            }
+        }
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        match fallocate(self, FallocateFlags::empty(), 0, bytes) {
+            Ok(()) => Ok(()),
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => fill(self, bytes),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
+
+/// Allocates by writing, for file systems that know no other way.
+fn fill(file: &File, bytes: u64) -> io::Result<()> {
+    let zeros = vec![0; ZEROS_BYTES];
+    let mut offset = 0;
+    while offset < bytes {
+        let rest = usize::try_from(bytes - offset).unwrap_or(ZEROS_BYTES).min(ZEROS_BYTES);
+        write_all(file, zeros.get(..rest).unwrap_or_default(), offset)?;
+        offset += rest as u64;
+    }
+    Ok(())
+}

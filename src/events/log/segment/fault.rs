@@ -1,0 +1,69 @@
+//! What can be wrong with the files, and how it is said: segment, offset, position, what helps.
+
+use std::fmt;
+use std::io;
+
+use super::super::{OpenError, ReadError};
+
+/// Why a segment cannot be read.
+#[derive(Debug)]
+pub enum Fault {
+    /// The files are not what was written.
+    Damaged(Damage),
+    /// The system does not give them.
+    Io(io::Error),
+}
+
+/// Where the files are not what was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The segment's number.
+    pub segment: u32,
+    /// The offset in its file.
+    pub offset: u64,
+    /// The event that should be there; 0 where it is not about one.
+    pub position: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { segment, offset, position, what } = self;
+        let name = super::file::name(*segment);
+        write!(f, "the log is damaged in segment {segment} ({name}), offset {offset}")?;
+        if *position > 0 {
+            write!(f, ", position {position}")?;
+        }
+        write!(
+            f,
+            ": {what}; `magnum log verify` shows how far the damage goes, \
+             `magnum log repair --truncate` cuts the log there and keeps a copy"
+        )
+    }
+}
+
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Fault> for ReadError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Damaged(damage) => Self::Damaged(damage.to_string()),
+            Fault::Io(error) => Self::Io(error.to_string()),
+        }
+    }
+}
+
+impl Fault {
+    /// As an obstacle to opening the log in a folder.
+    pub fn into_open_error(self, path: String) -> OpenError {
+        match self {
+            Self::Damaged(damage) => OpenError::Damaged(damage.to_string()),
+            Self::Io(source) => OpenError::Io { path, source },
+        }
+    }
+}

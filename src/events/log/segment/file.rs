@@ -1,0 +1,233 @@
+//! One segment file: its header, how it is made, and where in it a position is.
+//!
+//! Not here: writing records (`writer.rs`), reading one after another (`scan.rs`).
+
+use std::fmt;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+
+use uuid::Uuid;
+
+use super::super::chain::Hash;
+use super::SEGMENT_HEADER_BYTES;
+use super::disk::{Disk, DiskFile, write_all};
+use super::fault::{Damage, Fault};
+use super::record::Location;
+use super::scan::Scanner;
+use crate::ids::Position;
+
+/// The first bytes of every segment.
+const MAGIC: [u8; 8] = *b"MAGNUMLG";
+
+/// The format that this build writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// The name of a segment that is being made.
+pub const UNFINISHED: &str = "next.new";
+
+/// Bytes between two remembered places in a segment: a look-up hops over some 200 records, and
+/// a segment of 64 MiB has 1,024 places, 16 KiB of memory.
+const PLACE_BYTES: u64 = 64 << 10;
+
+/// The file of a segment.
+pub fn name(number: u32) -> String {
+    format!("{number:010}.seg")
+}
+
+/// The number of a segment file; none where the name is not one.
+pub fn number(name: &str) -> Option<u32> {
+    let digits = name.strip_suffix(".seg")?;
+    (digits.len() == 10).then(|| digits.parse().ok())?
+}
+
+/// What stands at the beginning of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The data folder that it belongs to.
+    pub folder: Uuid,
+    /// Its number, from 1.
+    pub number: u32,
+    /// Which opening of the log made it.
+    pub epoch: u32,
+    /// The position of its first event.
+    pub first: Position,
+    /// The chain before its first event.
+    pub chain: Hash,
+    /// The last record of the segment before it; nowhere in the first one.
+    pub last_before: Location,
+    /// The end of the segment before it.
+    pub end_before: u32,
+    /// Bytes of its file.
+    pub size: u32,
+}
+
+/// What the header of a segment is not.
+#[derive(Debug, PartialEq, Eq)]
+pub enum HeaderError {
+    /// Of a format that this build knows.
+    Newer(u32),
+    /// A header.
+    Damaged(&'static str),
+}
+
+impl Header {
+    /// As bytes on disk, [`SEGMENT_HEADER_BYTES`] of them.
+    pub fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(SEGMENT_HEADER_BYTES);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        let body = self.body();
+        bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        bytes.resize(SEGMENT_HEADER_BYTES, 0);
+        bytes
+    }
+
+    fn body(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(80);
+        bytes.extend_from_slice(self.folder.as_bytes());
+        bytes.extend_from_slice(&self.number.to_le_bytes());
+        bytes.extend_from_slice(&self.epoch.to_le_bytes());
+        bytes.extend_from_slice(&self.first.get().to_le_bytes());
+        bytes.extend_from_slice(&self.chain);
+        bytes.extend_from_slice(&self.last_before.to_u64().to_le_bytes());
+        bytes.extend_from_slice(&self.end_before.to_le_bytes());
+        bytes.extend_from_slice(&self.size.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a header.
+    ///
+    /// # Errors
+    /// See [`HeaderError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, HeaderError> {
+        let split = || {
+            let (magic, rest) = bytes.split_first_chunk::<8>()?;
+            let (format, rest) = rest.split_first_chunk()?;
+            let (sum, rest) = rest.split_first_chunk()?;
+            Some((magic, u32::from_le_bytes(*format), u32::from_le_bytes(*sum), rest))
+        };
+        let Some((&MAGIC, format, sum, rest)) = split() else {
+            return Err(HeaderError::Damaged("this is no segment of a log"));
+        };
+        if format > FORMAT {
+            return Err(HeaderError::Newer(format));
+        }
+        Self::from_body(rest)
+            .filter(|header| crc32c::crc32c(&header.body()) == sum && format == FORMAT)
+            .ok_or(HeaderError::Damaged("the checksum of the segment's header is wrong"))
+    }
+
+    fn from_body(bytes: &[u8]) -> Option<Self> {
+        let (folder, bytes) = bytes.split_first_chunk()?;
+        let (number, bytes) = bytes.split_first_chunk()?;
+        let (epoch, bytes) = bytes.split_first_chunk()?;
+        let (first, bytes) = bytes.split_first_chunk()?;
+        let (chain, bytes) = bytes.split_first_chunk()?;
+        let (last_before, bytes) = bytes.split_first_chunk()?;
+        let (end_before, bytes) = bytes.split_first_chunk()?;
+        let (size, _) = bytes.split_first_chunk()?;
+        Some(Self {
+            folder: Uuid::from_bytes(*folder),
+            number: u32::from_le_bytes(*number),
+            epoch: u32::from_le_bytes(*epoch),
+            first: Position(u64::from_le_bytes(*first)),
+            chain: *chain,
+            last_before: Location::from_u64(u64::from_le_bytes(*last_before)),
+            end_before: u32::from_le_bytes(*end_before),
+            size: u32::from_le_bytes(*size),
+        })
+    }
+
+    /// What the checksums of this segment's records start from.
+    pub fn salt(&self) -> u32 {
+        crc32c::crc32c_append(crc32c::crc32c(self.folder.as_bytes()), &self.number.to_le_bytes())
+    }
+}
+
+/// A segment that is open for reading, and for writing if it is the last.
+pub struct Segment {
+    /// Its header.
+    pub header: Header,
+    /// See [`Header::salt`].
+    pub salt: u32,
+    /// Its file.
+    pub file: Box<dyn DiskFile>,
+    /// Known places, in order: position and offset of records some [`PLACE_BYTES`] apart.
+    places: Mutex<Vec<(u64, u32)>>,
+}
+
+impl fmt::Debug for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segment").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+impl Segment {
+    /// A segment of an open file whose header was read.
+    pub fn new(header: Header, file: Box<dyn DiskFile>) -> Self {
+        let places = Mutex::new(vec![(header.first.get(), SEGMENT_HEADER_BYTES as u32)]);
+        Self { header, salt: header.salt(), file, places }
+    }
+
+    /// Makes a segment, durable with its name, or leaves nothing that counts.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn create(disk: &dyn Disk, header: Header) -> io::Result<Self> {
+        let made = disk.create(UNFINISHED).and_then(|file| {
+            file.allocate(u64::from(header.size))?;
+            write_all(file.as_ref(), &header.to_bytes(), 0)?;
+            file.sync()?;
+            Ok(file)
+        });
+        let file = match made {
+            Ok(file) => file,
+            Err(error) => {
+                // Gives the room back; the next attempt writes over it anyway.
+                let _left_over = disk.remove(UNFINISHED);
+                return Err(error);
+            }
+        };
+        // From here on the segment may be there after a restart, so a disk that is full now is no
+        // longer something that can be tried again.
+        disk.rename(UNFINISHED, &name(header.number))
+            .and_then(|()| disk.sync_names())
+            .map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(Self::new(header, file))
+    }
+
+    /// Where the record of a position lies. It must be in this segment.
+    ///
+    /// # Errors
+    /// When the way there is not readable.
+    pub fn seek(&self, position: Position) -> Result<u32, Fault> {
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = places.partition_point(|(known, _)| *known <= position.get());
+        let is_last = known == places.len();
+        let Some((mut at, offset)) = known.checked_sub(1).and_then(|it| places.get(it).copied())
+        else {
+            return Err(self.damaged(0, position.get(), "the position is not in this segment"));
+        };
+        let mut scanner = Scanner::new(self, offset);
+        let mut place = u64::from(offset);
+        while at < position.get() {
+            let here = u64::from(scanner.offset());
+            if is_last && here >= place + PLACE_BYTES {
+                places.push((at, scanner.offset()));
+                place = here;
+            }
+            if scanner.next_bytes()?.is_none() {
+                return Err(self.damaged(here, at, "there is no record where one should be"));
+            }
+            at += 1;
+        }
+        Ok(scanner.offset())
+    }
+
+    /// Damage in this segment.
+    pub fn damaged(&self, offset: u64, position: u64, what: &str) -> Fault {
+        let segment = self.header.number;
+        Fault::Damaged(Damage { segment, offset, position, what: what.to_owned() })
+    }
+}

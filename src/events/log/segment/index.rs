@@ -1,0 +1,289 @@
+//! Where the heads of streams and the commands are: new ones in memory, old ones in sled.
+//!
+//! Sled is a cache of what the log says. One batch moves everything that came since the last one,
+//! and the checkpoint that says up to where, so it is whole or not there; whatever it misses is
+//! read from the log's tail, and without it from all of the log.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use uuid::Uuid;
+
+use super::super::chain::Hash;
+use super::record::{Location, Record, SKIP_REVISIONS};
+use crate::ids::{CommandId, Position, Revision, StreamId};
+
+/// Entries after which they are moved to sled: what takes well under a second to read again.
+pub const MOVE_ENTRIES: usize = 8192;
+
+/// Entries at which the writer waits until they are moved: some 32 MiB of memory.
+const MOST_ENTRIES: usize = 32 * MOVE_ENTRIES;
+
+const HEAD: u8 = b'h';
+const COMMAND: u8 = b'c';
+const CHECKPOINT: &[u8] = b"p";
+
+/// The end of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its last revision.
+    pub revision: Revision,
+    /// Its last event.
+    pub at: Location,
+    /// Its last event whose revision is a multiple of [`SKIP_REVISIONS`].
+    pub skip: Location,
+}
+
+impl Head {
+    /// The end of the stream after one more event.
+    pub fn after(before: Option<Self>, revision: Revision, at: Location) -> Self {
+        let marked = revision.get().is_multiple_of(SKIP_REVISIONS);
+        let skip = if marked { at } else { before.map(|head| head.skip).unwrap_or_default() };
+        Self { revision, at, skip }
+    }
+
+    fn to_bytes(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        let numbers = [self.revision.get(), self.at.to_u64(), self.skip.to_u64()];
+        let source = numbers.into_iter().flat_map(u64::to_le_bytes);
+        bytes.iter_mut().zip(source).for_each(|(byte, value)| *byte = value);
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (revision, bytes) = bytes.split_first_chunk()?;
+        let (at, bytes) = bytes.split_first_chunk()?;
+        let (skip, _) = bytes.split_first_chunk()?;
+        Some(Self {
+            revision: Revision(u64::from_le_bytes(*revision)),
+            at: Location::from_u64(u64::from_le_bytes(*at)),
+            skip: Location::from_u64(u64::from_le_bytes(*skip)),
+        })
+    }
+}
+
+/// Up to where the index knows the log: its last event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The data folder.
+    pub folder: Uuid,
+    /// The event's position.
+    pub position: Position,
+    /// Where its record is.
+    pub at: Location,
+    /// The chain up to and including it.
+    pub hash: Hash,
+}
+
+impl Checkpoint {
+    fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = self.folder.as_bytes().to_vec();
+        bytes.extend_from_slice(&self.position.get().to_le_bytes());
+        bytes.extend_from_slice(&self.at.to_u64().to_le_bytes());
+        bytes.extend_from_slice(&self.hash);
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (folder, bytes) = bytes.split_first_chunk()?;
+        let (position, bytes) = bytes.split_first_chunk()?;
+        let (at, bytes) = bytes.split_first_chunk()?;
+        Some(Self {
+            folder: Uuid::from_bytes(*folder),
+            position: Position(u64::from_le_bytes(*position)),
+            at: Location::from_u64(u64::from_le_bytes(*at)),
+            hash: bytes.try_into().ok()?,
+        })
+    }
+}
+
+/// A command id of any length in few bytes. The id itself is compared with the record.
+type CommandDigest = [u8; 16];
+
+fn digest(id: &str) -> CommandDigest {
+    let mut short = [0; 16];
+    let hash = blake3::hash(id.as_bytes());
+    short.iter_mut().zip(hash.as_bytes()).for_each(|(byte, value)| *byte = *value);
+    short
+}
+
+/// Heads and commands since some point.
+#[derive(Clone, Debug, Default)]
+pub struct Entries {
+    heads: HashMap<StreamId, Head>,
+    commands: HashMap<CommandDigest, Location>,
+    checkpoint: Option<Checkpoint>,
+}
+
+impl Entries {
+    /// The end of a stream, if it is known here.
+    pub fn head(&self, stream: StreamId) -> Option<Head> {
+        self.heads.get(&stream).copied()
+    }
+
+    /// Notes an event that was written, given the end of its stream before it.
+    pub fn note(&mut self, folder: Uuid, before: Option<Head>, record: &Record<'_>, at: Location) {
+        let content = &record.content;
+        self.heads.insert(content.stream, Head::after(before, content.revision, at));
+        if let Some((id, _)) = record.command {
+            self.note_command(id, at);
+        }
+        let Record { frame, .. } = record;
+        self.reach(Checkpoint { folder, position: frame.position, at, hash: frame.hash });
+    }
+
+    /// Notes the end of a stream.
+    pub fn note_head(&mut self, stream: StreamId, head: Head) {
+        self.heads.insert(stream, head);
+    }
+
+    /// Notes where a command's first event is.
+    pub fn note_command(&mut self, id: &str, at: Location) {
+        self.commands.insert(digest(id), at);
+    }
+
+    /// Says that everything up to an event was noted.
+    pub const fn reach(&mut self, checkpoint: Checkpoint) {
+        self.checkpoint = Some(checkpoint);
+    }
+
+    fn len(&self) -> usize {
+        self.heads.len() + self.commands.len()
+    }
+
+    /// Adds what is newer.
+    pub fn absorb(&mut self, newer: Self) {
+        self.heads.extend(newer.heads);
+        self.commands.extend(newer.commands);
+        self.checkpoint = newer.checkpoint.or(self.checkpoint);
+    }
+
+    fn to_batch(&self) -> sled::Batch {
+        let mut batch = sled::Batch::default();
+        for (stream, head) in &self.heads {
+            batch.insert(&key(HEAD, &stream.to_bytes())[..], &head.to_bytes()[..]);
+        }
+        for (digest, at) in &self.commands {
+            batch.insert(&key(COMMAND, digest)[..], &at.to_u64().to_le_bytes()[..]);
+        }
+        if let Some(checkpoint) = self.checkpoint {
+            batch.insert(CHECKPOINT, checkpoint.to_bytes());
+        }
+        batch
+    }
+}
+
+fn key(kind: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + bytes.len());
+    key.push(kind);
+    key.extend_from_slice(bytes);
+    key
+}
+
+/// The index of a log. All that it answers is durable in the log.
+#[derive(Debug)]
+pub struct Index {
+    tree: sled::Tree,
+    recent: Mutex<Recent>,
+    /// Held while entries are moved.
+    moving: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    fresh: Entries,
+    /// On their way to sled.
+    leaving: Arc<Entries>,
+}
+
+impl Index {
+    /// The index in a tree.
+    pub fn new(tree: sled::Tree) -> Self {
+        Self { tree, recent: Mutex::default(), moving: Mutex::new(()) }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, Recent> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Up to where sled knows the log.
+    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, sled::Error> {
+        Ok(self.tree.get(CHECKPOINT)?.and_then(|bytes| Checkpoint::from_bytes(&bytes)))
+    }
+
+    /// Forgets everything, to be told again.
+    pub fn clear(&self) -> Result<(), sled::Error> {
+        *self.recent() = Recent::default();
+        self.tree.clear()
+    }
+
+    /// The end of a stream.
+    pub fn head(&self, stream: StreamId) -> Result<Option<Head>, sled::Error> {
+        {
+            let recent = self.recent();
+            if let Some(head) = recent.fresh.head(stream).or_else(|| recent.leaving.head(stream)) {
+                return Ok(Some(head));
+            }
+        }
+        let found = self.tree.get(key(HEAD, &stream.to_bytes()))?;
+        Ok(found.and_then(|bytes| Head::from_bytes(&bytes)))
+    }
+
+    /// Where the first event of a command is, or of one whose id has the same short digest.
+    pub fn command(&self, id: &CommandId) -> Result<Option<Location>, sled::Error> {
+        let digest = digest(&id.0);
+        {
+            let recent = self.recent();
+            let fresh = recent.fresh.commands.get(&digest);
+            if let Some(at) = fresh.or_else(|| recent.leaving.commands.get(&digest)) {
+                return Ok(Some(*at));
+            }
+        }
+        let found = self.tree.get(key(COMMAND, &digest))?;
+        let location = |bytes: &sled::IVec| {
+            Some(Location::from_u64(u64::from_le_bytes(*bytes.first_chunk()?)))
+        };
+        Ok(found.as_ref().and_then(location))
+    }
+
+    /// Takes over what became durable. True when it is time to move entries to sled.
+    pub fn add(&self, entries: Entries) -> bool {
+        let held = {
+            let mut recent = self.recent();
+            recent.fresh.absorb(entries);
+            recent.fresh.len()
+        };
+        if held >= MOST_ENTRIES {
+            self.move_to_sled();
+        }
+        held >= MOVE_ENTRIES
+    }
+
+    /// Moves what is in memory to sled. What sled does not take stays in memory.
+    pub fn move_to_sled(&self) {
+        let _one_at_a_time = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
+        let leaving = {
+            let mut recent = self.recent();
+            if recent.fresh.checkpoint.is_none() {
+                return;
+            }
+            recent.leaving = Arc::new(std::mem::take(&mut recent.fresh));
+            Arc::clone(&recent.leaving)
+        };
+        let moved = self.tree.apply_batch(leaving.to_batch());
+        let mut recent = self.recent();
+        recent.leaving = Arc::default();
+        if let Err(error) = moved {
+            tracing::warn!(%error, "the log's index could not be written; it is kept in memory");
+            let newer = std::mem::replace(&mut recent.fresh, Entries::clone(&leaving));
+            recent.fresh.absorb(newer);
+        }
+    }
+
+    /// Asks sled to write what it holds: the next start reads less of the log.
+    pub fn flush(&self) {
+        if let Err(error) = self.tree.flush() {
+            tracing::warn!(%error, "the index of the log could not be flushed; it will be rebuilt");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The lock that keeps a second process out of a data folder.
+//!
+//! The kernel holds it (`flock`) and lets go when the process ends, however it ends: a lock file
+//! that is left over is no obstacle. The file says who holds it, for people.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use super::super::OpenError;
+
+/// The lock file's name in the folder.
+const NAME: &str = "lock";
+
+/// Most bytes of the lock file that are shown: a number and a host name.
+const HOLDER_BYTES: u64 = 300;
+
+/// A folder that is ours as long as this lives.
+#[derive(Debug)]
+pub struct FolderLock {
+    folder: PathBuf,
+    _file: File,
+}
+
+impl FolderLock {
+    /// Takes the lock of a folder, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] with whoever holds it, or what the system says.
+    pub fn take(folder: &Path) -> Result<Self, OpenError> {
+        let path = folder.join(NAME);
+        let io = |source| OpenError::Io { path: path.display().to_string(), source };
+        fs::create_dir_all(folder).map_err(io)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(&path).map_err(io)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _unreadable = file.take(HOLDER_BYTES).read_to_string(&mut holder);
+                return Err(OpenError::InUse {
+                    path: folder.display().to_string(),
+                    holder: holder.trim().to_owned(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(io(source)),
+        }
+        let host = rustix::system::uname();
+        let holder = format!("{} on {}\n", std::process::id(), host.nodename().to_string_lossy());
+        // Only for people: on a full disk the lock holds without it.
+        let _unsaid = file
+            .set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(holder.as_bytes()));
+        Ok(Self { folder: folder.to_owned(), _file: file })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+}

@@ -1,0 +1,91 @@
+//! Reading events: forward from a position, or the events of one stream along its back links.
+//!
+//! Every record's checksum is verified; one that is not what it should be ends the reading.
+
+use super::super::ReadError;
+use super::index::Head;
+use super::record::{Frame, Location, SKIP_REVISIONS};
+use super::scan::{Fetcher, Scanner, Segments};
+use crate::events::Recorded;
+use crate::ids::{Position, Revision, StreamId};
+
+/// Up to `limit` events after a position, none of them after `head`.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn forward(
+    segments: &Segments,
+    head: Position,
+    after: Position,
+    limit: usize,
+) -> Result<Vec<Recorded>, ReadError> {
+    let mut next = after.next();
+    let behind = head.get().saturating_sub(after.get());
+    let mut left = usize::try_from(behind).unwrap_or(usize::MAX).min(limit);
+    let mut events = Vec::new();
+    while left > 0 {
+        let Some(segment) = segments.holding(next) else { break };
+        let following = segments.get(segment.header.number.saturating_add(1));
+        let end = following.map_or(u64::MAX, |following| following.header.first.get());
+        let mut scanner = Scanner::new(&segment, segment.seek(next)?);
+        while left > 0 && next.get() < end {
+            let offset = u64::from(scanner.offset());
+            let record = scanner.next_record().map_err(|error| ReadError::Io(error.to_string()))?;
+            let Some(record) = record.filter(|record| record.frame.position == next) else {
+                let what = "there is no valid record of this position";
+                return Err(segment.damaged(offset, next.get(), what).into());
+            };
+            events.push(record.recorded()?);
+            next = next.next();
+            left -= 1;
+        }
+    }
+    Ok(events)
+}
+
+/// Up to `limit` events of a stream from a revision on, found back from its end.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn stream(
+    segments: &Segments,
+    head: Head,
+    stream: StreamId,
+    from: Revision,
+    limit: usize,
+) -> Result<Vec<Recorded>, ReadError> {
+    let from = from.get();
+    let last = from.saturating_add(limit as u64).min(head.revision.get().saturating_add(1));
+    let mut events = Vec::new();
+    if last <= from {
+        return Ok(events);
+    }
+    let mut fetcher = Fetcher::new(segments);
+    let (mut at, mut revision) = (head.at, head.revision.get());
+    loop {
+        let record = fetcher.record(at)?;
+        let content = &record.content;
+        if content.stream != stream || content.revision.get() != revision {
+            return Err(ReadError::Damaged(format!(
+                "the log leads to segment {}, offset {} for revision {revision} of {stream}, and \
+                 another event is there; `magnum log verify` says more",
+                at.segment, at.offset
+            )));
+        }
+        if revision < last {
+            events.push(record.recorded()?);
+        }
+        let Some(before) = revision.checked_sub(1).filter(|before| *before >= from) else {
+            break;
+        };
+        (at, revision) = step_back(&record.frame, before, last);
+    }
+    events.reverse();
+    Ok(events)
+}
+
+/// The next record on the way back: the far one while it is not yet wanted (`last` is exclusive).
+fn step_back(frame: &Frame, before: u64, last: u64) -> (Location, u64) {
+    let skipped = before - before % SKIP_REVISIONS;
+    if skipped + 1 >= last { (frame.skip, skipped) } else { (frame.back, before) }
+}

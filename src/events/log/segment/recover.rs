@@ -1,0 +1,229 @@
+//! Opening a log: which segments there are, where the tail ends, what the index misses.
+//!
+//! Costs the tail, not the log (rule L7). Not here: what a torn tail is (`tail.rs`).
+
+use std::io;
+use std::sync::Arc;
+
+use super::super::OpenError;
+use super::claim::Claim;
+use super::disk::{Disk, is_full};
+use super::fault::{Damage, Fault};
+use super::file::{self, Header, HeaderError, Segment};
+use super::index::{Checkpoint, Entries, Index};
+use super::record::{Location, Record};
+use super::scan::Scanner;
+use super::tail::{self, Tail};
+use super::walk::{self, Walk};
+use super::{SEGMENT_HEADER_BYTES, SegmentOptions};
+
+/// An opened log.
+pub struct Recovered {
+    /// Its segments.
+    pub segments: Vec<Arc<Segment>>,
+    /// Where it ends.
+    pub end: End,
+    /// Who writes it now.
+    pub claim: Claim,
+}
+
+/// Where a log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// The last record.
+    pub walk: Walk,
+    /// Where the next record goes; nowhere in a log without segments.
+    pub next: Location,
+}
+
+/// Opens what is in a folder and brings the index up to date.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn recover(
+    disk: &dyn Disk,
+    index: &Index,
+    options: &SegmentOptions,
+) -> Result<Recovered, OpenError> {
+    let io = |source| OpenError::Io { path: disk.path(), source };
+    let segments = open_segments(disk)?;
+    let claimed = Claim::read(disk).map_err(io)?;
+    let folder = match (segments.first(), claimed) {
+        (Some(segment), _) => segment.header.folder,
+        (None, Some(claim)) => claim.folder,
+        (None, None) => options.folder,
+    };
+    if let Some(last) = segments.last() {
+        // What a killed process wrote may still be on its way to the disk.
+        last.file.sync().and_then(|()| disk.sync_names()).map_err(io)?;
+    }
+    let end =
+        catch_up(&segments, index, folder).map_err(|fault| fault.into_open_error(disk.path()))?;
+    let inode = disk.identity().map_err(io)?;
+    if claimed.is_some_and(|claim| claim.folder == folder && claim.inode != inode) {
+        tracing::warn!(
+            folder = disk.path(),
+            "this data folder is a copy of one that was used elsewhere; if that one is still in \
+             use, stop one of them: both act on the same backends"
+        );
+    }
+    let epoch = claimed.map_or(0, |claim| claim.epoch).max(end.walk.epoch).saturating_add(1);
+    let claim = Claim { folder, epoch, inode };
+    match claim.write(disk) {
+        Err(error) if is_full(&error) => {
+            tracing::warn!(%error, "no room to note who writes the log; its records will say it");
+        }
+        other => other.map_err(io)?,
+    }
+    Ok(Recovered { segments, end, claim })
+}
+
+/// Opens all segments, checks their headers and that each continues the one before it.
+///
+/// # Errors
+/// See [`OpenError`].
+pub fn open_segments(disk: &dyn Disk) -> Result<Vec<Arc<Segment>>, OpenError> {
+    let io = |source| OpenError::Io { path: disk.path(), source };
+    let names = disk.list().map_err(io)?;
+    let mut numbers: Vec<u32> = names.iter().filter_map(|name| file::number(name)).collect();
+    numbers.sort_unstable();
+    let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(numbers.len());
+    for number in numbers {
+        let segment = open_segment(disk, number)?;
+        walk::check_link(segments.last().map(AsRef::as_ref), &segment)
+            .map_err(|fault| fault.into_open_error(disk.path()))?;
+        segments.push(Arc::new(segment));
+    }
+    Ok(segments)
+}
+
+fn open_segment(disk: &dyn Disk, number: u32) -> Result<Segment, OpenError> {
+    let name = file::name(number);
+    let path = || format!("{}/{name}", disk.path());
+    let io = |source| OpenError::Io { path: path(), source };
+    let file = disk.open(&name).map_err(io)?;
+    let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
+    let read = file.read_at(&mut bytes, 0).map_err(io)?;
+    bytes.truncate(read);
+    let damaged = |what: &str| {
+        let damage = Damage { segment: number, offset: 0, position: 0, what: what.to_owned() };
+        OpenError::Damaged(damage.to_string())
+    };
+    let header = match Header::from_bytes(&bytes) {
+        Ok(header) => header,
+        Err(HeaderError::Newer(found)) => {
+            return Err(OpenError::Newer { path: path(), found, known: file::FORMAT });
+        }
+        Err(HeaderError::Damaged(what)) => return Err(damaged(what)),
+    };
+    if header.number != number {
+        return Err(damaged("the file has the name of another segment"));
+    }
+    if file.bytes().map_err(io)? < u64::from(header.size) {
+        return Err(damaged("the file is shorter than its header says"));
+    }
+    Ok(Segment::new(header, file))
+}
+
+/// Reads what the index does not know yet, or all of it, and finds the end.
+fn catch_up(segments: &[Arc<Segment>], index: &Index, folder: uuid::Uuid) -> Result<End, Fault> {
+    let known = index.checkpoint().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the index of the log cannot be read; it is built anew");
+        None
+    });
+    let known = known.filter(|checkpoint| checkpoint.folder == folder);
+    let (mut end, whole_log) = match known.and_then(|known| resume(segments, known).transpose()) {
+        Some(end) => (end?, false),
+        None => (start(segments), true),
+    };
+    if whole_log {
+        index.clear().map_err(|error| Fault::Io(io::Error::other(error)))?;
+    }
+    for (segment, next) in segments.iter().zip(segments.iter().skip(1).map(Some).chain([None])) {
+        let number = segment.header.number;
+        if number < end.next.segment {
+            continue;
+        }
+        if number > end.next.segment {
+            end.next = Location { segment: number, offset: SEGMENT_HEADER_BYTES as u32 };
+        }
+        let found = read_segment(segment, end, index, folder)?;
+        end = found.whole;
+        match next {
+            None => tail::settle(segment, &found, known.map(|known| known.position))?,
+            Some(next) if found.bad.offset == next.header.end_before => {}
+            Some(_) => return Err(found.damaged(segment, "valid segments follow")),
+        }
+        index.add(found.held);
+    }
+    if let Some(known) = known.filter(|known| known.position > end.walk.position) {
+        tracing::warn!(
+            known = known.position.get(),
+            found = end.walk.position.get(),
+            "the index knew a longer log than there is: was the log restored from a backup?"
+        );
+    }
+    Ok(end)
+}
+
+fn start(segments: &[Arc<Segment>]) -> End {
+    let number = segments.first().map_or(0, |first| first.header.number);
+    let next = Location { segment: number, offset: SEGMENT_HEADER_BYTES as u32 };
+    let next = if number == 0 { Location::default() } else { next };
+    End { walk: Walk::START, next }
+}
+
+/// The place of a checkpoint, if the log has the event that it names.
+fn resume(segments: &[Arc<Segment>], known: Checkpoint) -> Result<Option<End>, Fault> {
+    let Some(at) = known.at.known() else { return Ok(None) };
+    let Some(segment) = segments.iter().find(|it| it.header.number == at.segment) else {
+        return Ok(None);
+    };
+    let mut scanner = Scanner::new(segment, at.offset);
+    let Some(record) = scanner.next_record()? else { return Ok(None) };
+    let Record { frame, .. } = record;
+    if frame.position != known.position || frame.hash != known.hash || frame.left > 0 {
+        return Ok(None);
+    }
+    let walk = Walk::after(at, &frame);
+    let next = Location { segment: at.segment, offset: scanner.offset() };
+    Ok(Some(End { walk, next }))
+}
+
+/// Reads a segment up to where no record follows. The index learns of all whole appends but those
+/// of the last write, which may not be durable.
+fn read_segment(
+    segment: &Segment,
+    from: End,
+    index: &Index,
+    folder: uuid::Uuid,
+) -> Result<Tail, Fault> {
+    let mut scanner = Scanner::new(segment, from.next.offset);
+    let mut whole = from;
+    let mut walk = from.walk;
+    let (mut held, mut entries) = (Entries::default(), Entries::default());
+    loop {
+        let at = Location { segment: segment.header.number, offset: scanner.offset() };
+        let Some(record) = scanner.next_record()? else {
+            return Ok(Tail { whole, bad: at, why: "there is no valid record", walk, held });
+        };
+        let group = walk.group;
+        if let Err(why) = walk.step(&record, at) {
+            return Ok(Tail { whole, bad: at, why, walk, held });
+        }
+        if walk.group != group && index.add(std::mem::take(&mut held)) {
+            index.move_to_sled();
+        }
+        let stream = record.content.stream;
+        let before = match entries.head(stream).or_else(|| held.head(stream)) {
+            Some(head) => Some(head),
+            None => index.head(stream).map_err(|error| Fault::Io(io::Error::other(error)))?,
+        };
+        entries.note(folder, before, &record, at);
+        if walk.is_whole() {
+            let next = Location { segment: at.segment, offset: scanner.offset() };
+            whole = End { walk, next };
+            held.absorb(std::mem::take(&mut entries));
+        }
+    }
+}

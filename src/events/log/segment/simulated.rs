@@ -1,0 +1,370 @@
+//! A model of a disk for tests: it keeps what was synced, and can lose the rest, fail, fill up.
+//!
+//! At a power cut each sector that was not synced is by chance old, new or torn, independently of
+//! the order of writes; changes of names are kept up to some point, in their order. A failed sync
+//! drops what it was to write, as kernels do. Everything follows from a seed. Sectors are written
+//! whole or as a new beginning with an old end: no disk garbles what was in a sector before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::disk::{Disk, DiskFile};
+
+/// What a disk writes at once.
+const SECTOR_BYTES: usize = 512;
+
+/// Pseudo-random numbers from a seed (SplitMix64).
+#[derive(Clone, Debug)]
+pub struct Chance(u64);
+
+impl Chance {
+    /// The numbers of a seed.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub const fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below a limit; 0 for none.
+    pub const fn below(&mut self, limit: u64) -> u64 {
+        match self.draw().checked_rem(limit) {
+            Some(number) => number,
+            None => 0,
+        }
+    }
+}
+
+/// What goes wrong. Counts run down with each operation of their kind; at 0 it happens, once.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Faults {
+    /// Operations of any kind that change something until the power fails.
+    pub power_off_in: Option<u64>,
+    /// Writes until one fails.
+    pub write_error_in: Option<u64>,
+    /// Syncs until one fails.
+    pub sync_error_in: Option<u64>,
+    /// Most bytes that one write writes.
+    pub short_writes: Option<usize>,
+    /// Bytes that all files together may have.
+    pub room: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    /// As the running system sees it.
+    seen: Vec<u8>,
+    /// As it is on the disk.
+    kept: Vec<u8>,
+    /// Sectors that may differ.
+    dirty: BTreeSet<usize>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    files: Vec<File>,
+    names: BTreeMap<String, usize>,
+    kept_names: BTreeMap<String, usize>,
+    /// All states of the names since they were synced.
+    name_changes: Vec<BTreeMap<String, usize>>,
+    faults: Faults,
+    off: bool,
+    /// Files that were opened before the last restart are gone.
+    boots: u64,
+    identity: u64,
+}
+
+/// The disk. Clones are the same disk.
+#[derive(Clone, Debug, Default)]
+pub struct SimulatedDisk {
+    state: Arc<Mutex<State>>,
+}
+
+struct Handle {
+    disk: SimulatedDisk,
+    file: usize,
+    boots: u64,
+}
+
+fn failure(what: &str) -> io::Error {
+    io::Error::other(format!("simulated: {what}"))
+}
+
+/// Counts down; true when it is time.
+const fn due(count: &mut Option<u64>) -> bool {
+    match count {
+        Some(0) => {
+            *count = None;
+            true
+        }
+        Some(left) => {
+            *left -= 1;
+            false
+        }
+        None => false,
+    }
+}
+
+impl SimulatedDisk {
+    /// An empty disk.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says what goes wrong from now on.
+    pub fn inject(&self, faults: Faults) {
+        self.state().faults = faults;
+    }
+
+    /// Power comes back: what was not synced is lost, kept or torn, as the seed says.
+    pub fn restart(&self, seed: u64) {
+        let mut chance = Chance::new(seed);
+        let mut state = self.state();
+        let changes = std::mem::take(&mut state.name_changes);
+        let reached = chance.below(changes.len() as u64 + 1) as usize;
+        let kept = changes.into_iter().nth(reached.wrapping_sub(1));
+        if let Some(names) = kept {
+            state.kept_names = names;
+        }
+        state.names = state.kept_names.clone();
+        for file in &mut state.files {
+            file.lose_power(&mut chance);
+        }
+        state.faults = Faults::default();
+        state.off = false;
+        state.boots += 1;
+    }
+
+    /// Whether the power failed and has not come back.
+    pub fn is_off(&self) -> bool {
+        self.state().off
+    }
+
+    /// Copies the folder to another disk, as an administrator would.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = self.state();
+        let copy = State {
+            files: state.files.iter().map(|file| File::durable(file.seen.clone())).collect(),
+            names: state.names.clone(),
+            kept_names: state.names.clone(),
+            identity: state.identity + 1,
+            ..State::default()
+        };
+        Self { state: Arc::new(Mutex::new(copy)) }
+    }
+
+    /// The content of a file.
+    pub fn content(&self, name: &str) -> Option<Vec<u8>> {
+        let state = self.state();
+        state.names.get(name).and_then(|file| state.files.get(*file)).map(|it| it.seen.clone())
+    }
+
+    /// Puts a file there, durably.
+    pub fn put(&self, name: &str, content: Vec<u8>) {
+        let mut state = self.state();
+        let file = state.files.len();
+        state.files.push(File::durable(content));
+        state.names.insert(name.to_owned(), file);
+        state.kept_names.insert(name.to_owned(), file);
+    }
+}
+
+impl File {
+    fn durable(content: Vec<u8>) -> Self {
+        Self { seen: content.clone(), kept: content, dirty: BTreeSet::new() }
+    }
+
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        let end = offset + bytes.len();
+        if self.seen.len() < end {
+            self.seen.resize(end, 0);
+        }
+        if let Some(into) = self.seen.get_mut(offset..end) {
+            into.copy_from_slice(bytes);
+        }
+        self.dirty.extend(offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES));
+    }
+
+    fn lose_power(&mut self, chance: &mut Chance) {
+        if chance.below(2) == 0 && self.seen.len() != self.kept.len() {
+            self.kept.resize(self.seen.len(), 0);
+        }
+        for sector in std::mem::take(&mut self.dirty) {
+            let reached = match chance.below(4) {
+                0 => 0,
+                1 => chance.below(SECTOR_BYTES as u64) as usize,
+                _ => SECTOR_BYTES,
+            };
+            let start = sector * SECTOR_BYTES;
+            let end = (start + reached).min(self.kept.len()).min(self.seen.len());
+            if let Some((new, old)) = self.seen.get(start..end).zip(self.kept.get_mut(start..end)) {
+                old.copy_from_slice(new);
+            }
+        }
+        self.seen.clone_from(&self.kept);
+    }
+}
+
+impl State {
+    /// Whether an operation that changes something can be done.
+    fn powered(&mut self) -> io::Result<()> {
+        self.off |= due(&mut self.faults.power_off_in);
+        if self.off { Err(failure("the power is off")) } else { Ok(()) }
+    }
+
+    fn used(&self) -> u64 {
+        let files = self.names.values().filter_map(|file| self.files.get(*file));
+        files.map(|file| file.seen.len() as u64).sum()
+    }
+
+    fn room_for(&self, more: u64) -> io::Result<()> {
+        match self.faults.room {
+            Some(room) if self.used() + more > room => Err(ErrorKind::StorageFull.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn renamed(&mut self) {
+        let names = self.names.clone();
+        self.name_changes.push(names);
+    }
+}
+
+impl Disk for SimulatedDisk {
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.state().names.keys().cloned().collect())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let state = self.state();
+        let file = *state.names.get(name).ok_or(ErrorKind::NotFound)?;
+        Ok(Box::new(Handle { disk: self.clone(), file, boots: state.boots }))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let mut state = self.state();
+        state.powered()?;
+        let file = state.files.len();
+        state.files.push(File::default());
+        state.names.insert(name.to_owned(), file);
+        state.renamed();
+        Ok(Box::new(Handle { disk: self.clone(), file, boots: state.boots }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.powered()?;
+        let file = state.names.remove(from).ok_or(ErrorKind::NotFound)?;
+        state.names.insert(to.to_owned(), file);
+        state.renamed();
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.powered()?;
+        state.names.remove(name).ok_or(ErrorKind::NotFound)?;
+        state.renamed();
+        Ok(())
+    }
+
+    fn sync_names(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.powered()?;
+        state.kept_names = state.names.clone();
+        state.name_changes.clear();
+        Ok(())
+    }
+
+    fn identity(&self) -> io::Result<u64> {
+        Ok(self.state().identity)
+    }
+
+    fn path(&self) -> String {
+        "simulated".to_owned()
+    }
+}
+
+impl Handle {
+    fn with<T>(&self, act: impl FnOnce(&mut State, usize) -> io::Result<T>) -> io::Result<T> {
+        let mut state = self.disk.state();
+        if state.boots != self.boots {
+            return Err(failure("the file was opened before the restart"));
+        }
+        act(&mut state, self.file)
+    }
+}
+
+fn file(state: &mut State, file: usize) -> io::Result<&mut File> {
+    state.files.get_mut(file).ok_or_else(|| ErrorKind::NotFound.into())
+}
+
+impl DiskFile for Handle {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.with(|state, id| {
+            let from = file(state, id)?.seen.get(offset as usize..).unwrap_or_default();
+            let read = bytes.len().min(from.len());
+            bytes.iter_mut().zip(from).for_each(|(byte, value)| *byte = *value);
+            Ok(read)
+        })
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.with(|state, id| {
+            state.powered()?;
+            let fails = due(&mut state.faults.write_error_in);
+            let most = state.faults.short_writes.unwrap_or(usize::MAX).max(1);
+            let written = if fails { bytes.len() / 2 } else { bytes.len().min(most) };
+            let file = file(state, id)?;
+            file.write(offset as usize, bytes.get(..written).unwrap_or_default());
+            if fails { Err(failure("the write failed")) } else { Ok(written) }
+        })
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        self.with(|state, id| {
+            state.powered()?;
+            state.room_for(bytes)?;
+            file(state, id)?.seen.resize(bytes as usize, 0);
+            Ok(())
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.with(|state, id| {
+            state.powered()?;
+            let fails = due(&mut state.faults.sync_error_in);
+            let file = file(state, id)?;
+            let dirty = std::mem::take(&mut file.dirty);
+            if fails {
+                // The pages count as clean from now on, and no later sync writes them.
+                return Err(failure("the sync failed"));
+            }
+            file.kept.resize(file.seen.len(), 0);
+            for sector in dirty {
+                let end = ((sector + 1) * SECTOR_BYTES).min(file.seen.len());
+                let range = sector * SECTOR_BYTES..end;
+                let new = file.seen.get(range.clone()).unwrap_or_default();
+                if let Some(old) = file.kept.get_mut(range) {
+                    old.copy_from_slice(new);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        self.with(|state, id| Ok(file(state, id)?.seen.len() as u64))
+    }
+}

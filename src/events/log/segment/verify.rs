@@ -1,0 +1,226 @@
+//! Looking at a log without opening it: what there is, and whether it is what was written.
+//!
+//! Needs no lock and changes nothing, so it serves beside a running server too. Each segment's
+//! header says where the chain stands before it, so segments are verified at once, one a core.
+//! Not here: how it is shown (`cli`).
+
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+
+use uuid::Uuid;
+
+use super::super::OpenError;
+use super::super::chain::Hash;
+use super::SEGMENT_HEADER_BYTES;
+use super::claim::Claim;
+use super::disk::{Disk, Folder};
+use super::fault::{Damage, Fault};
+use super::file::{self, Segment};
+use super::record::{Frame, Location};
+use super::recover::{self, End};
+use super::scan::Scanner;
+use super::tail;
+use super::walk::Walk;
+use crate::ids::Position;
+
+/// What a log consists of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Info {
+    /// The id of the data folder; nil where nothing was ever written.
+    pub folder: Uuid,
+    /// How often it was opened; 0 where nobody knows.
+    pub epoch: u32,
+    /// Whether the folder is a copy of the one that was last opened under this id.
+    pub copied: bool,
+    /// Its segments, in order.
+    pub segments: Vec<SegmentInfo>,
+}
+
+/// One segment, as far as headers say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentInfo {
+    /// The file's name.
+    pub name: String,
+    /// The position of its first event.
+    pub first: Position,
+    /// The position of its last event; before `first` if it has none, none for the last segment,
+    /// whose end only reading finds.
+    pub last: Option<Position>,
+    /// Bytes in use, none for the last segment.
+    pub used: Option<u64>,
+    /// Bytes of the file.
+    pub size: u64,
+    /// Which opening of the log made it.
+    pub epoch: u32,
+    /// The chain before its first event.
+    pub chain: Hash,
+}
+
+/// What reading all of a log found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The last event of the last whole append before the first damage.
+    pub head: Position,
+    /// The chain up to and including it.
+    pub hash: Hash,
+    /// Bytes behind the last whole append: a write that is under way, or was cut off. Opening the
+    /// log takes them away.
+    pub unfinished: u64,
+    /// What is damaged, in order: at most one place a segment, the first.
+    pub damage: Vec<Damage>,
+}
+
+/// What a log consists of.
+///
+/// # Errors
+/// When files are missing, are not segments or do not follow each other.
+pub fn info(folder: &Path) -> Result<Info, OpenError> {
+    info_on(&Folder::read_only(folder))
+}
+
+/// Reads all of a log: checksums, dense positions, the chain, whole appends.
+///
+/// # Errors
+/// When files are missing, are not segments, do not follow each other, or cannot be read.
+pub fn verify(folder: &Path) -> Result<Verified, OpenError> {
+    verify_on(&Folder::read_only(folder))
+}
+
+/// As [`info`], on any disk.
+///
+/// # Errors
+/// As [`info`].
+pub fn info_on(disk: &dyn Disk) -> Result<Info, OpenError> {
+    let io = |source| OpenError::Io { path: disk.path(), source };
+    let segments = recover::open_segments(disk)?;
+    let claim = Claim::read(disk).map_err(io)?;
+    let inode = disk.identity().map_err(io)?;
+    let folder = segments.first().map(|first| first.header.folder);
+    let folder = folder.or(claim.map(|claim| claim.folder)).unwrap_or_default();
+    let copied = claim.is_some_and(|claim| claim.folder == folder && claim.inode != inode);
+    let epoch = claim.map_or(0, |claim| claim.epoch);
+    let following = segments.iter().skip(1).map(Some).chain([None]);
+    let segments = segments.iter().zip(following).map(|(segment, next)| SegmentInfo {
+        name: file::name(segment.header.number),
+        first: segment.header.first,
+        last: next.map(|next| Position(next.header.first.get().saturating_sub(1))),
+        used: next.map(|next| u64::from(next.header.end_before)),
+        size: u64::from(segment.header.size),
+        epoch: segment.header.epoch,
+        chain: segment.header.chain,
+    });
+    Ok(Info { folder, epoch, copied, segments: segments.collect() })
+}
+
+/// As [`verify`], on any disk.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_on(disk: &dyn Disk) -> Result<Verified, OpenError> {
+    let segments = recover::open_segments(disk)?;
+    let ends: Vec<Option<u32>> =
+        segments.iter().skip(1).map(|next| Some(next.header.end_before)).chain([None]).collect();
+    let jobs: Vec<(&Arc<Segment>, Option<u32>)> = segments.iter().zip(ends).collect();
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let share = jobs.len().div_ceil(cores).max(1);
+    let results: Vec<Result<Checked, Fault>> = thread::scope(|scope| {
+        let workers: Vec<_> = jobs
+            .chunks(share)
+            .map(|jobs| {
+                let check = || jobs.iter().map(|(it, end)| check(it, *end)).collect::<Vec<_>>();
+                scope.spawn(check)
+            })
+            .collect();
+        let ended = || Fault::Io(std::io::Error::other("the verification ended by a defect"));
+        let join = |worker: thread::ScopedJoinHandle<'_, Vec<_>>| {
+            worker.join().unwrap_or_else(|_| vec![Err(ended())])
+        };
+        workers.into_iter().flat_map(join).collect()
+    });
+    let start = Walk::START;
+    let mut verified =
+        Verified { head: start.position, hash: start.hash, unfinished: 0, damage: Vec::new() };
+    for result in results {
+        let checked = result.map_err(|fault| fault.into_open_error(disk.path()))?;
+        if verified.damage.is_empty() {
+            verified.head = checked.walk.position;
+            verified.hash = checked.walk.hash;
+        }
+        verified.unfinished = checked.unfinished;
+        verified.damage.extend(checked.damage);
+    }
+    Ok(verified)
+}
+
+/// What reading one segment found.
+struct Checked {
+    /// Its last whole append.
+    walk: Walk,
+    unfinished: u64,
+    damage: Option<Damage>,
+}
+
+/// Reads a segment, which ends at `end`, or nobody knows where if it is the last.
+fn check(segment: &Segment, end: Option<u32>) -> Result<Checked, Fault> {
+    let header = &segment.header;
+    let start = SEGMENT_HEADER_BYTES as u32;
+    let frame = Frame {
+        group: start,
+        epoch: 0,
+        back: Location::default(),
+        skip: Location::default(),
+        position: Position(header.first.get().saturating_sub(1)),
+        hash: header.chain,
+        left: 0,
+    };
+    let next = Location { segment: header.number, offset: start };
+    let mut whole = End { walk: Walk::after(header.last_before, &frame), next };
+    loop {
+        let (found, walk, offset, why) = read(segment, whole)?;
+        whole = found;
+        let damaged = |proof: &str| {
+            let position = walk.position.next().get();
+            let what = format!("{why}, and {proof}");
+            Some(Damage { segment: header.number, offset: u64::from(offset), position, what })
+        };
+        let done = |unfinished, damage| Ok(Checked { walk: whole.walk, unfinished, damage });
+        match end {
+            Some(end) if offset == end && walk.is_whole() => return done(0, None),
+            Some(_) => return done(0, damaged("valid segments follow")),
+            None => {}
+        }
+        let written = tail::last_byte(segment, offset)?.unwrap_or(u64::from(offset));
+        if let Some(after) = tail::proof(segment, u64::from(offset), written)? {
+            // A running server may have written both since.
+            if Scanner::new(segment, offset).next_record()?.is_some() && why == NO_RECORD {
+                continue;
+            }
+            let proof = format!("a record that was written later follows at offset {after}");
+            return done(0, damaged(&proof));
+        }
+        return done(written.saturating_sub(u64::from(whole.next.offset)), None);
+    }
+}
+
+/// Why reading ends where the log does.
+const NO_RECORD: &str = "there is no valid record";
+
+/// Reads on; the last whole append, the last record, and where and why there is no next one.
+fn read(segment: &Segment, from: End) -> Result<(End, Walk, u32, &'static str), Fault> {
+    let mut scanner = Scanner::new(segment, from.next.offset);
+    let (mut whole, mut walk) = (from, from.walk);
+    loop {
+        let at = Location { segment: segment.header.number, offset: scanner.offset() };
+        let Some(record) = scanner.next_record()? else {
+            return Ok((whole, walk, at.offset, NO_RECORD));
+        };
+        if let Err(why) = walk.step(&record, at) {
+            return Ok((whole, walk, at.offset, why));
+        }
+        if walk.is_whole() {
+            whole = End { walk, next: Location { offset: scanner.offset(), ..at } };
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Asking an object to change, and waiting for what comes of it.
+//!
+//! Not here: how the answer looks (`respond`, one file a noun), which status a refusal has
+//! (`error`).
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::AppState;
+use super::error::ApiError;
+use super::request::Call;
+use super::respond::{self, Shown};
+use crate::bus::{CommandMessage, CommandReply, Ctx};
+use crate::events::codec::payload_json;
+use crate::ids::{EventId, ObjectId, Position, Revision, StreamId, WorkId};
+use crate::projections::query::QueryError;
+use crate::projections::{View, past};
+
+/// How long an answer waits for the views to show what was just recorded; they are milliseconds
+/// behind unless they are being rebuilt, and then the log itself is read.
+const VIEW_WAIT: Duration = Duration::from_secs(2);
+
+/// Events that are read at once in search of an outcome.
+const PAGE: usize = 256;
+
+/// What came of a command's work.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done; the exit code where a command was executed.
+    Done(Option<i64>),
+    /// The backend refused; its words.
+    Failed(String),
+    /// Nobody can say; why.
+    Unknown(String),
+    /// The object went before it was this work's turn.
+    Gone,
+    /// Not yet.
+    Waiting,
+}
+
+/// Asks an object to change.
+pub async fn send<C: Serialize + Sync>(
+    state: &AppState,
+    ctx: &Ctx,
+    stream: StreamId,
+    command: &C,
+) -> Result<CommandReply, ApiError> {
+    if let Some(reason) = state.low_space.borrow().clone() {
+        return Err(ApiError::LowSpace(reason));
+    }
+    let command =
+        serde_json::to_value(command).map_err(|error| ApiError::Internal(error.to_string()))?;
+    Ok(state.bus.command(CommandMessage { stream, command, ctx: ctx.clone() }).await?)
+}
+
+/// The answer to the same request with the same `Idempotency-Key` before, if there was one. To be
+/// asked before anything that depends on how things are now (rule L6).
+pub async fn earlier(state: &AppState, call: &Call) -> Result<Option<CommandReply>, ApiError> {
+    let Some(id) = &call.ctx.command_id else { return Ok(None) };
+    let Some(seen) = state.log.command(id)? else { return Ok(None) };
+    // A command that was recorded is not decided again, so its text does not matter.
+    let message =
+        CommandMessage { stream: seen.stream, command: Value::Null, ctx: call.ctx.clone() };
+    Ok(Some(state.bus.command(message).await?))
+}
+
+/// Whether the views show what a command did, after a short wait.
+pub async fn is_seen(state: &AppState, reply: &CommandReply) -> Result<bool, ApiError> {
+    match state.reads.wait_for(reply.position, VIEW_WAIT).await {
+        Ok(_) => Ok(true),
+        Err(QueryError::Behind { .. }) => Ok(false),
+        Err(error) => Err(ApiError::query(reply.stream.kind, "", error)),
+    }
+}
+
+/// The view of an object once it shows what a command did; its last one where it is gone.
+pub async fn view_after<V: View>(
+    state: &AppState,
+    reply: &CommandReply,
+) -> Result<Option<V>, ApiError> {
+    let id = reply.stream.id;
+    if is_seen(state, reply).await?
+        && let Some(view) = get(state, id)?
+    {
+        return Ok(Some(view));
+    }
+    let log = state.log.clone();
+    let last = blocking(move || past::last_of(log.as_ref(), id, Position(u64::MAX))).await?;
+    last.map_err(|error| ApiError::Internal(error.to_string()))
+}
+
+/// Waits until the work of a command has an outcome, at most as long as the client wants.
+pub async fn settle<V: View>(
+    state: &AppState,
+    call: &Call,
+    reply: &CommandReply,
+) -> Result<Outcome, ApiError> {
+    let Some(work) = reply.work else { return Ok(Outcome::Done(None)) };
+    let id = reply.stream.id;
+    let mut stopping = state.stopping.clone();
+    let waited = tokio::select! {
+        waited = state.reads.wait_for_work::<V>(id, work, reply.position, call.wait) => waited,
+        // It is recorded, and goes on with the next start.
+        _ = stopping.wait_for(|stopping| *stopping) => return Ok(Outcome::Waiting),
+    };
+    let view = match waited {
+        Err(QueryError::Behind { .. }) => return Ok(Outcome::Waiting),
+        view => view.map_err(|error| ApiError::query(V::KIND, "", error))?,
+    };
+    if view.as_ref().is_some_and(|view| view.tasks().iter().any(|task| task.id == work)) {
+        return Ok(Outcome::Waiting);
+    }
+    ended(state, reply, work, view).await
+}
+
+/// The answer to a POST: the new object, 202 while its work goes on.
+pub async fn created<V: Shown>(
+    state: &AppState,
+    call: &Call,
+    reply: &CommandReply,
+    outcome: &Outcome,
+) -> Result<Response, ApiError> {
+    let status =
+        if *outcome == Outcome::Waiting { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+    let response = shown::<V>(state, call, reply, status).await?;
+    Ok(respond::located(response, call, V::KIND, reply.stream.id))
+}
+
+/// The object after a command.
+pub async fn shown<V: Shown>(
+    state: &AppState,
+    call: &Call,
+    reply: &CommandReply,
+    status: StatusCode,
+) -> Result<Response, ApiError> {
+    match view_after::<V>(state, reply).await? {
+        Some(view) => Ok(respond::at(respond::object(status, call, &view), reply.position)),
+        None => Err(ApiError::not_found(V::KIND, reply.stream.id.to_string())),
+    }
+}
+
+/// Nothing to say but that it is done.
+pub fn no_content(reply: &CommandReply) -> Response {
+    use axum::response::IntoResponse;
+    respond::at(StatusCode::NO_CONTENT.into_response(), reply.position)
+}
+
+/// Reads what may take long on a thread that may block.
+pub async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(read).await.map_err(|error| ApiError::Internal(error.to_string()))
+}
+
+fn get<V: View>(state: &AppState, id: ObjectId) -> Result<Option<V>, ApiError> {
+    state.reads.get::<V>(id).map_err(|error| ApiError::query(V::KIND, "", error))
+}
+
+/// What came of work that no object waits for any more.
+async fn ended<V: View>(
+    state: &AppState,
+    reply: &CommandReply,
+    work: WorkId,
+    view: Option<V>,
+) -> Result<Outcome, ApiError> {
+    let known = view.as_ref().and_then(|view| view.outcomes().iter().find(|o| o.work_id == work));
+    if let Some(outcome) = known {
+        let Some(words) = outcome.failure.clone() else {
+            return Ok(Outcome::Done(outcome.exit_code));
+        };
+        let before = Position(outcome.position.get().saturating_sub(1));
+        let event = state.log.read(before, 1)?.pop();
+        let unknown = event.is_some_and(|event| is_unknown(event.event_type.as_str()));
+        return Ok(if unknown { Outcome::Unknown(words) } else { Outcome::Failed(words) });
+    }
+    let (log, stream, from) = (state.log.clone(), reply.stream, reply.revision);
+    let found = blocking(move || search(log.as_ref(), stream, from, work)).await??;
+    Ok(match (found, view) {
+        (Some(outcome), _) => outcome,
+        // What a repeated command names may be an event that asked for no work.
+        (None, Some(_)) => Outcome::Done(None),
+        (None, None) => Outcome::Gone,
+    })
+}
+
+fn is_unknown(event_type: &str) -> bool {
+    event_type.ends_with(".work_unknown")
+}
+
+/// The outcome of work in the log, for those the view no longer remembers.
+fn search(
+    log: &dyn crate::events::log::EventLog,
+    stream: StreamId,
+    mut from: Revision,
+    work: EventId,
+) -> Result<Option<Outcome>, ApiError> {
+    loop {
+        let page = log.read_stream(stream, from, PAGE)?;
+        for event in &page {
+            let name = event.event_type.as_str();
+            let data = payload_json(stream.kind, name, event.version, &event.payload)
+                .map_err(|error| ApiError::Internal(error.to_string()))?;
+            let ends = !name.ends_with(".work_blocked") && !name.ends_with(".pull_progressed");
+            if ends && data.get("work_id").and_then(Value::as_str) == Some(&work.to_string()) {
+                let words = data.get("reason").and_then(Value::as_str).unwrap_or_default();
+                return Ok(Some(match name.rsplit('.').next() {
+                    Some("work_failed") => Outcome::Failed(words.to_owned()),
+                    Some("work_unknown") => Outcome::Unknown(words.to_owned()),
+                    _ => Outcome::Done(data.get("exit_code").and_then(Value::as_i64)),
+                }));
+            }
+        }
+        match page.last() {
+            Some(last) if page.len() >= PAGE => from = last.revision.next(),
+            _ => return Ok(None),
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Containers in the REST API: their record. What is done with them: `container_action`,
+//! `container_execute`, `container_logs`; how a body is read: `container_spec`.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::command::{self, Outcome};
+use super::container_spec::{self, NewContainer, PATCH};
+use super::error::ApiError;
+use super::list::{self, Rows};
+use super::request::{Call, Ident, canonical_uuid};
+use super::respond::{Link, Shown, Task};
+use super::{AppState, container_action, defaults, input, patch, read};
+use crate::actors::container::ContainerCommand;
+use crate::bus::CommandReply;
+use crate::events::container::PortMapping;
+use crate::ids::{Kind, StreamId, Timestamp};
+use crate::projections::bay::BayView;
+use crate::projections::container::ContainerView;
+use crate::projections::query::QueryError;
+
+/// Clients of 2016 say which bay they mean beside the container.
+pub const BAY: [&str; 1] = ["bay_ident"];
+
+/// What stands in place of a secret.
+pub const REDACTED: &str = "***";
+
+/// A container.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Container {
+    uuid: String,
+    name: Option<String>,
+    desc: Option<String>,
+    image_id: Option<String>,
+    /// One line, quoted as a shell needs it.
+    command: Option<String>,
+    bay_uuid: Option<String>,
+    /// The node that it runs on.
+    node_uuid: String,
+    /// `Creating`, `Stopped`, `Running`, `Paused`, `Error`, `Deleting`.
+    status: String,
+    status_reason: Option<String>,
+    /// Names, with `***` for every value.
+    environment: BTreeMap<String, String>,
+    ports: Vec<Port>,
+    labels: BTreeMap<String, String>,
+    /// The memory limit in bytes.
+    memory: Option<u64>,
+    /// The limit in CPUs.
+    cpu: Option<f64>,
+    workdir: Option<String>,
+    user: Option<String>,
+    /// `no`, `always`, `on-failure:3` or `unless-stopped`.
+    restart_policy: String,
+    /// The last exit code of its process.
+    exit_code: Option<i64>,
+    /// Whether it ended for want of memory.
+    oom_killed: bool,
+    /// The last difference between the engine and the record, in words.
+    drift: Option<String>,
+    /// The engine's id of it.
+    engine_id: Option<String>,
+    /// What it waits for.
+    task: Option<Task>,
+    created_at: String,
+    updated_at: Option<String>,
+    links: Vec<Link>,
+}
+
+/// A published port.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Port {
+    container_port: u16,
+    host_port: Option<u16>,
+    host_ip: Option<String>,
+    protocol: String,
+}
+
+/// A container in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ContainerSummary {
+    uuid: String,
+    name: Option<String>,
+    image_id: Option<String>,
+    command: Option<String>,
+    bay_uuid: Option<String>,
+    status: String,
+    links: Vec<Link>,
+}
+
+/// A page of containers.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ContainerPage {
+    containers: Vec<ContainerSummary>,
+    /// The address of the next page, where there may be one.
+    next: Option<String>,
+}
+
+/// A page of containers with all fields.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ContainerDetails {
+    containers: Vec<Container>,
+    /// The address of the next page, where there may be one.
+    next: Option<String>,
+}
+
+impl From<&PortMapping> for Port {
+    fn from(port: &PortMapping) -> Self {
+        Self {
+            container_port: port.container_port,
+            host_port: port.host_port,
+            host_ip: port.host_ip.clone(),
+            protocol: port.protocol.clone(),
+        }
+    }
+}
+
+impl Shown for ContainerView {
+    type Full = Container;
+    type Summary = ContainerSummary;
+
+    fn full(&self, host: &str) -> Container {
+        let hidden = |name: &String| (name.clone(), REDACTED.to_owned());
+        Container {
+            uuid: self.head.uuid.to_string(),
+            name: self.name.clone(),
+            desc: self.desc.clone(),
+            image_id: self.image_id.clone(),
+            command: self.command.clone(),
+            bay_uuid: self.bay_uuid.map(|id| id.to_string()),
+            node_uuid: self.node_uuid.to_string(),
+            status: self.status.clone(),
+            status_reason: self.status_reason.clone(),
+            environment: self.environment.iter().map(hidden).collect(),
+            ports: self.ports.iter().map(Port::from).collect(),
+            labels: self.labels.clone(),
+            memory: self.memory_bytes,
+            cpu: self.cpu_millis.map(|millis| f64::from(millis) / 1000.0),
+            workdir: self.working_dir.clone(),
+            user: self.user.clone(),
+            restart_policy: self.restart_policy.clone(),
+            exit_code: self.exit_code,
+            oom_killed: self.oom_killed,
+            drift: self.drift.clone(),
+            engine_id: self.engine_id.clone(),
+            task: Task::first(&self.tasks),
+            created_at: self.head.created_at.rfc3339(),
+            updated_at: self.head.updated_at.map(Timestamp::rfc3339),
+            links: Link::of(host, Kind::Container, self.head.uuid),
+        }
+    }
+
+    fn summary(&self, host: &str) -> ContainerSummary {
+        ContainerSummary {
+            uuid: self.head.uuid.to_string(),
+            name: self.name.clone(),
+            image_id: self.image_id.clone(),
+            command: self.command.clone(),
+            bay_uuid: self.bay_uuid.map(|id| id.to_string()),
+            status: self.status.clone(),
+            links: Link::of(host, Kind::Container, self.head.uuid),
+        }
+    }
+}
+
+/// `GET /v1/containers`
+pub async fn list(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
+    let filters = of_bay(&state, &call)?;
+    list::page::<ContainerView>(&state, &call, Rows::Summary, &BAY, filters).await
+}
+
+/// `GET /v1/containers/detail`
+pub async fn detail(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
+    let filters = of_bay(&state, &call)?;
+    list::page::<ContainerView>(&state, &call, Rows::Detail, &BAY, filters).await
+}
+
+/// The filter that `bay_ident`, a uuid or a name, means.
+fn of_bay(state: &AppState, call: &Call) -> Result<Vec<(String, String)>, ApiError> {
+    let Some(ident) = call.argument("bay_ident") else { return Ok(vec![]) };
+    let bay = read::find::<BayView>(state, call, ident)?;
+    Ok(vec![("bay_uuid".to_owned(), bay.head.uuid.to_string())])
+}
+
+/// `GET /v1/containers/{ident}`
+pub async fn show(
+    State(state): State<AppState>,
+    Ident(ident): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    read::one::<ContainerView>(&state, &call, &ident, &BAY).await
+}
+
+/// `POST /v1/containers`
+pub async fn create(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
+    call.only(&BAY)?;
+    let reply = match command::earlier(&state, &call).await? {
+        Some(reply) => reply,
+        None => create_new(&state, &call).await?,
+    };
+    // A refusal of the engine shows in the object's status, as in the 2015 API.
+    let outcome = command::settle::<ContainerView>(&state, &call, &reply).await?;
+    command::created::<ContainerView>(&state, &call, &reply, &outcome).await
+}
+
+async fn create_new(state: &AppState, call: &Call) -> Result<CommandReply, ApiError> {
+    let new: NewContainer = input::parse(&call.object()?, &container_spec::FIELDS)?;
+    let bay = match new.bay_uuid.as_deref() {
+        Some(uuid) => bay(state, call, uuid)?,
+        None => defaults::bay(state, &call.on_the_way()).await?,
+    };
+    if bay.status.starts_with("DELETE") {
+        let words = format!("Bay {} is being deleted; use another one.", bay.head.uuid);
+        return Err(ApiError::Conflict(words));
+    }
+    let id = call.new_id(Kind::Container, new.uuid.as_deref().and_then(canonical_uuid));
+    let command = ContainerCommand::Create {
+        name: new.name.clone(),
+        desc: new.desc.clone(),
+        spec: new.into_spec(),
+        bay_id: bay.head.uuid,
+        node_id: bay.node_uuid,
+        host: bay.node_host,
+    };
+    command::send(state, &call.ctx, StreamId::new(Kind::Container, id), &command).await
+}
+
+/// The bay that a body names; an unknown one is the body's fault.
+fn bay(state: &AppState, call: &Call, uuid: &str) -> Result<BayView, ApiError> {
+    match state.reads.find::<BayView>(&call.ctx.project, uuid) {
+        Err(QueryError::NotFound) => {
+            Err(ApiError::BadRequest(format!("Bay {uuid} could not be found.")))
+        }
+        found => found.map_err(|error| ApiError::query(Kind::Bay, uuid, error)),
+    }
+}
+
+/// `PATCH /v1/containers/{ident}`
+pub async fn update(
+    State(state): State<AppState>,
+    Ident(ident): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    call.only(&BAY)?;
+    let reply = match command::earlier(&state, &call).await? {
+        Some(reply) => reply,
+        None => {
+            let view = read::find::<ContainerView>(&state, &call, &ident)?;
+            let changes = patch::changes(&call.json()?, attributes(&view), &PATCH)?;
+            let stream = StreamId::new(Kind::Container, view.head.uuid);
+            let command = ContainerCommand::Update { changes };
+            command::send(&state, &call.ctx, stream, &command).await?
+        }
+    };
+    command::shown::<ContainerView>(&state, &call, &reply, StatusCode::OK).await
+}
+
+/// What a PATCH sees.
+fn attributes(view: &ContainerView) -> Map<String, Value> {
+    [
+        ("name", Value::from(view.name.clone())),
+        ("desc", Value::from(view.desc.clone())),
+        ("image_id", Value::from(view.image_id.clone())),
+        ("command", Value::from(view.command.clone())),
+        ("bay_uuid", Value::from(view.bay_uuid.map(|id| id.to_string()))),
+        ("status", Value::from(view.status.clone())),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+/// `DELETE /v1/containers/{ident}`
+pub async fn delete(
+    State(state): State<AppState>,
+    Ident(ident): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    call.only(&BAY)?;
+    let reply = match command::earlier(&state, &call).await? {
+        Some(reply) => reply,
+        None => {
+            let view = read::find::<ContainerView>(&state, &call, &ident)?;
+            let stream = StreamId::new(Kind::Container, view.head.uuid);
+            command::send(&state, &call.ctx, stream, &ContainerCommand::Delete).await?
+        }
+    };
+    let reply = container_action::joined(&state, reply, "delete")?;
+    match command::settle::<ContainerView>(&state, &call, &reply).await? {
+        Outcome::Done(_) | Outcome::Gone => Ok(command::no_content(&reply)),
+        Outcome::Waiting => {
+            command::shown::<ContainerView>(&state, &call, &reply, StatusCode::ACCEPTED).await
+        }
+        other => Err(container_action::failure(&reply, other)),
+    }
+}

@@ -1,0 +1,116 @@
+//! A container's output so far, or as it comes.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::{StreamExt, future};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::container_execute::MAX_OUTPUT_BYTES;
+use super::error::ApiError;
+use super::request::{Call, Ident, number};
+use super::stream::Places;
+use super::{AppState, read, respond};
+use crate::backends::{LogQuery, OutputFrame, OutputStream};
+use crate::ids::{Kind, StreamId};
+use crate::projections::container::ContainerView;
+
+/// What a container wrote.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Logs {
+    /// Standard output and standard error as they came; bytes that are no UTF-8 are replaced.
+    output: String,
+}
+
+const ARGUMENTS: [&str; 7] =
+    ["tail", "since", "timestamps", "follow", "stdout", "stderr", "bay_ident"];
+
+/// `GET /v1/containers/{ident}/logs`
+pub async fn logs(
+    State(state): State<AppState>,
+    Extension(places): Extension<Places>,
+    Ident(ident): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    call.only(&ARGUMENTS)?;
+    let query = query(&call)?;
+    let wanted = wanted(&call)?;
+    let view = read::find::<ContainerView>(&state, &call, &ident)?;
+    let stream = StreamId::new(Kind::Container, view.head.uuid);
+    let follow = query.follow;
+    let frames = state.bus.logs(view.node_uuid, stream, query).await?;
+    let mut frames = frames.filter(move |frame| {
+        future::ready(frame.as_ref().map_or(true, |frame: &OutputFrame| wanted.has(frame.stream)))
+    });
+    if follow {
+        let place = places.take()?;
+        let mut stopping = state.stopping.clone();
+        let stopped = async move {
+            // Without a sender there is nobody left who could stop it.
+            drop(stopping.wait_for(|stopping| *stopping).await);
+        };
+        let pieces = frames.map(move |frame| {
+            let _held = &place;
+            frame.map(|frame| frame.data)
+        });
+        let body = Body::from_stream(pieces.take_until(Box::pin(stopped)));
+        let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+        return Ok((StatusCode::OK, plain, body).into_response());
+    }
+    let mut output = Vec::new();
+    while let Some(frame) = frames.next().await {
+        let frame = frame?;
+        if output.len().saturating_add(frame.data.len()) > MAX_OUTPUT_BYTES {
+            return Err(ApiError::TooMuchOutput(format!(
+                "The output is over {MAX_OUTPUT_BYTES} bytes; ask for less with tail= or since=, \
+                 or for a stream with follow=1."
+            )));
+        }
+        output.extend_from_slice(&frame.data);
+    }
+    let output = String::from_utf8_lossy(&output).into_owned();
+    Ok(respond::json(StatusCode::OK, &Logs { output }))
+}
+
+fn query(call: &Call) -> Result<LogQuery, ApiError> {
+    let tail = match call.argument("tail") {
+        None | Some("all") => None,
+        Some(text) => Some(number("tail", text)?),
+    };
+    Ok(LogQuery {
+        tail,
+        since: call.time("since")?,
+        timestamps: call.flag("timestamps")?,
+        follow: call.flag("follow")?,
+    })
+}
+
+/// Which outputs are asked for.
+#[derive(Clone, Copy)]
+struct Wanted {
+    stdout: bool,
+    stderr: bool,
+}
+
+impl Wanted {
+    const fn has(self, stream: OutputStream) -> bool {
+        match stream {
+            OutputStream::Stdout => self.stdout,
+            OutputStream::Stderr => self.stderr,
+        }
+    }
+}
+
+/// Both, unless `stdout=` or `stderr=` names one or rules one out.
+fn wanted(call: &Call) -> Result<Wanted, ApiError> {
+    let flag = |name: &str| call.argument(name).map(|_| call.flag(name)).transpose();
+    Ok(match (flag("stdout")?, flag("stderr")?) {
+        (Some(stdout), Some(stderr)) => Wanted { stdout, stderr },
+        (Some(stdout), None) => Wanted { stdout, stderr: !stdout },
+        (None, Some(stderr)) => Wanted { stdout: !stderr, stderr },
+        (None, None) => Wanted { stdout: true, stderr: true },
+    })
+}

@@ -1,0 +1,72 @@
+//! The built-in `default` baymodel and bay of a project: made when they are first needed, by
+//! ordinary commands, and made again when they were deleted.
+
+use super::error::ApiError;
+use super::request::derived_uuid;
+use super::{AppState, bay, command};
+use crate::actors::baymodel::BaymodelCommand;
+use crate::bus::{CommandError, CommandReply, Ctx, Refusal};
+use crate::events::baymodel::BaymodelFields;
+use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
+use crate::projections::View;
+use crate::projections::bay::BayView;
+use crate::projections::baymodel::BaymodelView;
+
+/// Their name.
+const NAME: &str = "default";
+
+/// The id of a project's built-in object: the same for everybody who needs it first.
+fn id(state: &AppState, project: &ProjectId, kind: Kind) -> ObjectId {
+    ObjectId(derived_uuid(state.installation, &format!("{project}/{kind}/{NAME}")))
+}
+
+/// The project's default baymodel.
+pub async fn baymodel(state: &AppState, ctx: &Ctx) -> Result<ObjectId, ApiError> {
+    let id = id(state, &ctx.project, Kind::Baymodel);
+    if get::<BaymodelView>(state, id)?.is_none() {
+        let fields = BaymodelFields {
+            name: Some(NAME.to_owned()),
+            coe: "docker".to_owned(),
+            image_id: NAME.to_owned(),
+            ..BaymodelFields::default()
+        };
+        let stream = StreamId::new(Kind::Baymodel, id);
+        let made = command::send(state, ctx, stream, &BaymodelCommand::Create { fields }).await;
+        settle::<BaymodelView>(state, made).await?;
+    }
+    Ok(id)
+}
+
+/// The project's default bay.
+pub async fn bay(state: &AppState, ctx: &Ctx) -> Result<BayView, ApiError> {
+    let id = id(state, &ctx.project, Kind::Bay);
+    if let Some(view) = get::<BayView>(state, id)? {
+        return Ok(view);
+    }
+    let baymodel_id = baymodel(state, ctx).await?;
+    let made = bay::make_plain(state, ctx, id, baymodel_id, NAME).await;
+    settle::<BayView>(state, made).await?;
+    get::<BayView>(state, id)?.ok_or_else(|| {
+        ApiError::Conflict("The default bay is being deleted; try again.".to_owned())
+    })
+}
+
+/// Waits until the views show what was made, by us or by another request at the same time.
+async fn settle<V: View>(
+    state: &AppState,
+    made: Result<CommandReply, ApiError>,
+) -> Result<(), ApiError> {
+    let position = match made {
+        Ok(reply) => reply.position,
+        Err(ApiError::Command(CommandError::Refused(Refusal::AlreadyExists { .. }))) => {
+            *state.log.head().borrow()
+        }
+        Err(error) => return Err(error),
+    };
+    let waited = state.reads.wait_for(position, state.config.request_wait).await;
+    waited.map(drop).map_err(|error| ApiError::query(V::KIND, NAME, error))
+}
+
+fn get<V: View>(state: &AppState, id: ObjectId) -> Result<Option<V>, ApiError> {
+    state.reads.get::<V>(id).map_err(|error| ApiError::query(V::KIND, NAME, error))
+}

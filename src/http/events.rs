@@ -1,0 +1,197 @@
+//! The log as JSON pages: all events of a project, or those of one object.
+//!
+//! Not here: following it (`stream`).
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::command::blocking;
+use super::error::ApiError;
+use super::event::Event;
+use super::request::{Call, Ident, canonical_uuid, shown};
+use super::{AppState, list, read, respond};
+use crate::events::Recorded;
+use crate::events::codec;
+use crate::events::log::{EventLog, ReadError};
+use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, StreamId};
+use crate::projections::View;
+
+/// Events of a page where no number is asked for.
+const LIMIT: usize = 100;
+
+/// Events that are read at once.
+const PAGE: usize = 256;
+
+/// Events that one request looks at for those it wants: some tens of milliseconds. Where they are
+/// not among them, the answer says where to go on.
+const SCAN: usize = 20_000;
+
+/// Arguments that choose events.
+pub const FILTERS: [&str; 4] = ["kind", "object", "subject", "type"];
+
+/// A page of events.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventPage {
+    events: Vec<Event>,
+    /// Everything up to here was looked at: go on with `after=` this.
+    position: u64,
+    /// The position of the last event in the log.
+    head: u64,
+    /// The address of the next page, where there is more already.
+    next: Option<String>,
+}
+
+/// Which events a reader may see and wants to.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    project: ProjectId,
+    kind: Option<Kind>,
+    object: Option<ObjectId>,
+    event_type: Option<String>,
+}
+
+impl Filter {
+    /// What the arguments of a request choose.
+    pub fn of(call: &Call) -> Result<Self, ApiError> {
+        let kind = match call.argument("kind") {
+            None => None,
+            Some(name) => Some(kind(name)?),
+        };
+        let object =
+            match call.argument("object").or(call.argument("subject")) {
+                None => None,
+                Some(text) => Some(canonical_uuid(text).ok_or_else(|| {
+                    ApiError::field("object", shown(text), "Use an object's uuid.")
+                })?),
+            };
+        let event_type = match call.argument("type") {
+            Some(name) if codec::known_type(name).is_none() => {
+                let reason = "There is no such type of event; one is container.started.";
+                return Err(ApiError::field("type", shown(name), reason));
+            }
+            name => name.map(str::to_owned),
+        };
+        Ok(Self { project: call.ctx.project.clone(), kind, object, event_type })
+    }
+
+    /// Whether an event is wanted.
+    pub fn wants(&self, event: &Recorded) -> bool {
+        event.meta.project == self.project
+            && self.kind.is_none_or(|kind| event.stream.kind == kind)
+            && self.object.is_none_or(|object| event.stream.id == object)
+            && self.event_type.as_ref().is_none_or(|name| event.event_type.as_str() == name)
+    }
+}
+
+/// `GET /v1/events`
+pub async fn page(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
+    let known: Vec<&str> = FILTERS.into_iter().chain(["after", "limit"]).collect();
+    call.only(&known)?;
+    let filter = Filter::of(&call)?;
+    let after = Position(call.number("after")?.unwrap_or(0));
+    let limit = limit(&call)?;
+    let log = state.log.clone();
+    let (events, cursor) = blocking(move || scan(log.as_ref(), after, limit, &filter)).await??;
+    let head = *state.log.head().borrow();
+    let next = (cursor < head).then(|| next(&call, "events", cursor.get(), limit));
+    Ok(answer(&events, cursor, head, next))
+}
+
+/// `GET /v1/{collection}/{ident}/history`, also of what was deleted, by its uuid
+pub async fn history<V: View>(
+    State(state): State<AppState>,
+    Ident(ident): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    call.only(&["after", "limit"])?;
+    let stream = read::stream::<V>(&state, &call, &ident).await?;
+    let after = Position(call.number("after")?.unwrap_or(0));
+    let limit = limit(&call)?;
+    let log = state.log.clone();
+    let (events, more) = blocking(move || of_stream(log.as_ref(), stream, after, limit)).await??;
+    let cursor = events.last().map_or(after, |event| event.position);
+    let path = format!("{}/{}/history", V::KIND.collection(), stream.id);
+    let next = more.then(|| next(&call, &path, cursor.get(), limit));
+    Ok(answer(&events, cursor, *state.log.head().borrow(), next))
+}
+
+fn answer(events: &[Recorded], cursor: Position, head: Position, next: Option<String>) -> Response {
+    let events = events.iter().map(Event::from).collect();
+    let page = EventPage { events, position: cursor.get(), head: head.get(), next };
+    respond::json(StatusCode::OK, &page)
+}
+
+fn limit(call: &Call) -> Result<usize, ApiError> {
+    call.argument("limit").map_or(Ok(LIMIT), list::limit)
+}
+
+/// A noun by its name or its collection's.
+fn kind(name: &str) -> Result<Kind, ApiError> {
+    let found = Kind::ALL.into_iter().find(|kind| kind.name() == name || kind.collection() == name);
+    found.ok_or_else(|| {
+        let reason = "Use bay, baymodel, node or container.";
+        ApiError::field("kind", shown(name), reason)
+    })
+}
+
+/// The address of the page after this one.
+fn next(call: &Call, path: &str, after: u64, limit: usize) -> String {
+    let mut arguments = form_urlencoded::Serializer::new(String::new());
+    for (key, value) in call.arguments(&FILTERS) {
+        arguments.append_pair(&key, &value);
+    }
+    let (after, limit) = (after.to_string(), limit.to_string());
+    let arguments = arguments.append_pair("limit", &limit).append_pair("after", &after).finish();
+    format!("{}/v1/{path}?{arguments}", call.host)
+}
+
+/// Up to `limit` wanted events after a position, and up to where was looked.
+fn scan(
+    log: &dyn EventLog,
+    after: Position,
+    limit: usize,
+    filter: &Filter,
+) -> Result<(Vec<Recorded>, Position), ReadError> {
+    let (mut wanted, mut cursor, mut seen) = (Vec::new(), after, 0);
+    while seen < SCAN {
+        let page = log.read(cursor, PAGE)?;
+        if page.is_empty() {
+            break;
+        }
+        seen += page.len();
+        for event in page {
+            cursor = event.position;
+            if filter.wants(&event) {
+                wanted.push(event);
+                if wanted.len() == limit {
+                    return Ok((wanted, cursor));
+                }
+            }
+        }
+    }
+    Ok((wanted, cursor))
+}
+
+/// Up to `limit` events of an object after a position, and whether there are more.
+fn of_stream(
+    log: &dyn EventLog,
+    stream: StreamId,
+    after: Position,
+    limit: usize,
+) -> Result<(Vec<Recorded>, bool), ReadError> {
+    let (mut wanted, mut from) = (Vec::new(), Revision(0));
+    loop {
+        let page = log.read_stream(stream, from, PAGE)?;
+        let Some(last) = page.last() else { return Ok((wanted, false)) };
+        from = last.revision.next();
+        for event in page.into_iter().filter(|event| event.position > after) {
+            if wanted.len() == limit {
+                return Ok((wanted, true));
+            }
+            wanted.push(event);
+        }
+    }
+}

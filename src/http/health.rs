@@ -1,0 +1,91 @@
+//! Whether the service lives, and whether it is ready to be asked.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::list::MAX_LIMIT;
+use super::{AppState, respond};
+use crate::ids::ProjectId;
+use crate::projections::node::NodeView;
+use crate::projections::query::ListQuery;
+
+/// Events that the views may be behind before reads are better answered by somebody else: about
+/// a second of a busy log.
+const MAX_LAG: u64 = 10_000;
+
+/// That the process answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// `ok`
+    status: String,
+}
+
+/// How the parts are.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Readiness {
+    /// Whether requests are served as they should be.
+    ready: bool,
+    /// Why not.
+    problems: Vec<String>,
+    /// The position of the last event.
+    head: u64,
+    /// Up to where the views are.
+    position: u64,
+    /// The difference.
+    lag: u64,
+    /// Nodes with a backend whose engine answers.
+    nodes_available: usize,
+    /// Nodes with a backend whose engine does not: their work waits.
+    nodes_unavailable: usize,
+}
+
+/// `GET /healthz`
+pub async fn alive() -> Response {
+    respond::json(StatusCode::OK, &Health { status: "ok".to_owned() })
+}
+
+/// `GET /readyz`: 503 when the log takes nothing, the views are far behind, or the service stops.
+/// An engine that does not answer is no reason: its work waits, and everything else is served.
+pub async fn ready(State(state): State<AppState>) -> Response {
+    let (head, position) = (state.log.head().borrow().get(), state.reads.position().borrow().get());
+    let lag = head.saturating_sub(position);
+    let (stats, health) = (state.reads.stats(), state.log.health());
+    let mut problems = Vec::new();
+    if let Some(reason) = health.failed {
+        problems.push(format!("the log takes no events: {reason}"));
+    }
+    if lag > MAX_LAG || !stats.caught_up {
+        problems.push(format!("the views are {lag} events behind"));
+    }
+    if let Some(reason) = stats.unhealthy {
+        problems.push(format!("the views do not move: {reason}"));
+    }
+    if *state.stopping.borrow() {
+        problems.push("the service stops".to_owned());
+    }
+    if let Some(reason) = state.low_space.borrow().clone().or(health.no_space) {
+        problems.push(format!("no changes are taken: {reason}"));
+    }
+    let query = ListQuery { limit: MAX_LIMIT, ..ListQuery::default() };
+    let nodes = state.reads.list::<NodeView>(&ProjectId::default(), &query);
+    let nodes = nodes.unwrap_or_else(|_| {
+        problems.push("the views cannot be read".to_owned());
+        Vec::new()
+    });
+    let ready = problems.is_empty();
+    let count = |status: &str| nodes.iter().filter(|node| node.status == status).count();
+    let body = Readiness {
+        ready,
+        problems,
+        head,
+        position,
+        lag,
+        nodes_available: count("available"),
+        nodes_unavailable: count("unavailable"),
+    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    respond::json(status, &body)
+}

@@ -1,0 +1,261 @@
+//! Nodes in the REST API. They have no names: uuids only.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::command::{self, Outcome};
+use super::error::ApiError;
+use super::input::{self, Field, MAX_TEXT_BYTES, Rule};
+use super::list::{self, MAX_LIMIT, Rows};
+use super::patch::{self, Patchable};
+use super::request::{Call, Ident, MAX_NAME_BYTES, canonical_uuid, shown};
+use super::respond::{Link, Shown};
+use super::{AppState, read};
+use crate::actors::node::NodeCommand;
+use crate::actors::placement::NodeFacts;
+use crate::bus::CommandReply;
+use crate::ids::{Kind, ProjectId, StreamId, Timestamp};
+use crate::projections::bay::BayView;
+use crate::projections::node::NodeView;
+use crate::projections::query::{ListQuery, QueryError};
+
+/// A node.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Node {
+    uuid: String,
+    /// `docker` where a backend registered it.
+    r#type: Option<String>,
+    image_id: Option<String>,
+    ironic_node_id: Option<String>,
+    /// Its host name, where a backend registered it.
+    host: Option<String>,
+    /// `available`, `unavailable`, or `unknown` where no backend registered it.
+    status: String,
+    status_reason: Option<String>,
+    status_since: Option<String>,
+    /// The engine and its version.
+    engine: Option<String>,
+    cpus: Option<u32>,
+    memory_bytes: Option<u64>,
+    created_at: String,
+    updated_at: Option<String>,
+    links: Vec<Link>,
+}
+
+/// A node in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NodeSummary {
+    uuid: String,
+    r#type: Option<String>,
+    image_id: Option<String>,
+    ironic_node_id: Option<String>,
+    links: Vec<Link>,
+}
+
+/// A page of nodes.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NodePage {
+    nodes: Vec<NodeSummary>,
+    /// The address of the next page, where there may be one.
+    next: Option<String>,
+}
+
+/// A page of nodes with all fields.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NodeDetails {
+    nodes: Vec<Node>,
+    /// The address of the next page, where there may be one.
+    next: Option<String>,
+}
+
+/// What a node's record is made from.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NewNode {
+    uuid: Option<String>,
+    r#type: Option<String>,
+    image_id: Option<String>,
+    /// Unique.
+    ironic_node_id: Option<String>,
+}
+
+const FIELDS: [Field; 4] = [
+    Field::optional("uuid", Rule::Uuid),
+    Field::optional("type", Rule::Text(MAX_NAME_BYTES)),
+    Field::optional("image_id", Rule::Text(MAX_TEXT_BYTES)),
+    Field::optional("ironic_node_id", Rule::Text(MAX_NAME_BYTES)),
+];
+
+const PATCH: Patchable = Patchable { internal: &[], mandatory: &[], fields: &FIELDS };
+
+impl Shown for NodeView {
+    type Full = Node;
+    type Summary = NodeSummary;
+
+    fn full(&self, host: &str) -> Node {
+        Node {
+            uuid: self.head.uuid.to_string(),
+            r#type: self.node_type.clone(),
+            image_id: self.image_id.clone(),
+            ironic_node_id: self.ironic_node_id.clone(),
+            host: self.host.clone(),
+            status: self.status.clone(),
+            status_reason: self.status_reason.clone(),
+            status_since: self.status_since.map(Timestamp::rfc3339),
+            engine: self.engine.clone(),
+            cpus: self.cpus,
+            memory_bytes: self.memory_bytes,
+            created_at: self.head.created_at.rfc3339(),
+            updated_at: self.head.updated_at.map(Timestamp::rfc3339),
+            links: Link::of(host, Kind::Node, self.head.uuid),
+        }
+    }
+
+    fn summary(&self, host: &str) -> NodeSummary {
+        NodeSummary {
+            uuid: self.head.uuid.to_string(),
+            r#type: self.node_type.clone(),
+            image_id: self.image_id.clone(),
+            ironic_node_id: self.ironic_node_id.clone(),
+            links: Link::of(host, Kind::Node, self.head.uuid),
+        }
+    }
+}
+
+/// What placement needs to know: every node that a backend registered, whoever it belongs to, and
+/// how many bays of this project it holds.
+pub fn facts(state: &AppState, project: &ProjectId) -> Result<Vec<NodeFacts>, ApiError> {
+    let failed = |error: QueryError| ApiError::query(Kind::Node, "", error);
+    let query = ListQuery { limit: MAX_LIMIT, ..ListQuery::default() };
+    let nodes = state.reads.list::<NodeView>(&ProjectId::default(), &query).map_err(failed)?;
+    let facts = nodes.into_iter().map(|node| {
+        let id = node.head.uuid;
+        let bays = state.reads.count::<BayView>(project, "node_uuid", &id.to_string());
+        Ok(NodeFacts {
+            node_id: id,
+            registered: node.host.is_some(),
+            unavailable: (node.status == "unavailable")
+                .then(|| node.status_reason.unwrap_or_else(|| "no reason given".to_owned())),
+            host: node.host.unwrap_or_default(),
+            bays: bays.map_err(failed)?,
+        })
+    });
+    facts.collect()
+}
+
+/// `GET /v1/nodes`
+pub async fn list(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
+    list::page::<NodeView>(&state, &call, Rows::Summary, &[], vec![]).await
+}
+
+/// `GET /v1/nodes/detail`
+pub async fn detail(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
+    list::page::<NodeView>(&state, &call, Rows::Detail, &[], vec![]).await
+}
+
+/// `GET /v1/nodes/{uuid}`
+pub async fn show(
+    State(state): State<AppState>,
+    Ident(ident): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    uuid(&ident)?;
+    read::one::<NodeView>(&state, &call, &ident, &[]).await
+}
+
+/// `POST /v1/nodes`
+pub async fn create(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
+    call.only(&[])?;
+    let reply = match command::earlier(&state, &call).await? {
+        Some(reply) => reply,
+        None => create_new(&state, &call).await?,
+    };
+    command::created::<NodeView>(&state, &call, &reply, &Outcome::Done(None)).await
+}
+
+async fn create_new(state: &AppState, call: &Call) -> Result<CommandReply, ApiError> {
+    let new: NewNode = input::parse(&call.object()?, &FIELDS)?;
+    if let Some(ironic) = &new.ironic_node_id {
+        let project = &call.ctx.project;
+        let holders = state.reads.count::<NodeView>(project, "ironic_node_id", ironic);
+        if holders.map_err(|error| ApiError::query(Kind::Node, ironic, error))? > 0 {
+            let words = format!("Ironic node {} belongs to another node already.", shown(ironic));
+            return Err(ApiError::Conflict(words));
+        }
+    }
+    let id = call.new_id(Kind::Node, new.uuid.as_deref().and_then(canonical_uuid));
+    let command = NodeCommand::Create {
+        node_type: new.r#type,
+        image_id: new.image_id,
+        ironic_node_id: new.ironic_node_id,
+        host: None,
+    };
+    command::send(state, &call.ctx, StreamId::new(Kind::Node, id), &command).await
+}
+
+/// `PATCH /v1/nodes/{uuid}`
+pub async fn update(
+    State(state): State<AppState>,
+    Ident(ident): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    call.only(&[])?;
+    let reply = match command::earlier(&state, &call).await? {
+        Some(reply) => reply,
+        None => {
+            uuid(&ident)?;
+            let view = read::find::<NodeView>(&state, &call, &ident)?;
+            let changes = patch::changes(&call.json()?, attributes(&view), &PATCH)?;
+            let stream = StreamId::new(Kind::Node, view.head.uuid);
+            command::send(&state, &call.ctx, stream, &NodeCommand::Update { changes }).await?
+        }
+    };
+    command::shown::<NodeView>(&state, &call, &reply, StatusCode::OK).await
+}
+
+/// `DELETE /v1/nodes/{uuid}`
+pub async fn delete(
+    State(state): State<AppState>,
+    Ident(ident): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    call.only(&[])?;
+    let reply = match command::earlier(&state, &call).await? {
+        Some(reply) => reply,
+        None => {
+            uuid(&ident)?;
+            let view = read::find::<NodeView>(&state, &call, &ident)?;
+            let bays = state.reads.count::<BayView>(&call.ctx.project, "node_uuid", &ident);
+            let bays = bays.map_err(|error| ApiError::query(Kind::Node, &ident, error))?;
+            let stream = StreamId::new(Kind::Node, view.head.uuid);
+            command::send(&state, &call.ctx, stream, &NodeCommand::Delete { bays }).await?
+        }
+    };
+    command::is_seen(&state, &reply).await?;
+    Ok(command::no_content(&reply))
+}
+
+/// Refuses what is no uuid.
+fn uuid(ident: &str) -> Result<(), ApiError> {
+    match canonical_uuid(ident) {
+        Some(_) => Ok(()),
+        None => {
+            Err(ApiError::BadRequest(format!("Expected a uuid but received {}.", shown(ident))))
+        }
+    }
+}
+
+/// What a PATCH sees.
+fn attributes(view: &NodeView) -> Map<String, Value> {
+    [
+        ("type", &view.node_type),
+        ("image_id", &view.image_id),
+        ("ironic_node_id", &view.ironic_node_id),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), Value::from(value.clone())))
+    .collect()
+}

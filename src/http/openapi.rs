@@ -1,0 +1,210 @@
+//! `schemas/openapi.json` (OpenAPI 3.1), generated from the route table and the types of bodies.
+
+use std::sync::LazyLock;
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use utoipa::ToSchema;
+use utoipa::openapi::path::{
+    Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
+};
+use utoipa::openapi::request_body::RequestBodyBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{
+    ComponentsBuilder, Content, HttpMethod, InfoBuilder, OpenApiBuilder, PathsBuilder, Ref, RefOr,
+    Required, ResponseBuilder, Schema,
+};
+
+use super::error::ErrorBody;
+use super::routes::{self, Route};
+
+/// What arguments mean.
+const ARGUMENTS: [(&str, &str); 19] = [
+    ("after", "A position: only what happened after it; for streams also latest"),
+    ("at", "As of a position, a revision (v:3) or a time (2015-05-21T20:46:13Z)"),
+    ("command", "The command and its arguments, split as a shell would"),
+    ("follow", "1: go on until the container ends; the answer is plain text"),
+    ("kind", "Only events of bay, baymodel, node or container"),
+    ("limit", "Most items of a page, 1 to 1000"),
+    ("marker", "The uuid of the last object of the page before"),
+    ("min_position", "Wait until the answer is as of this position at least, or 503"),
+    ("object", "Only events of the object with this uuid"),
+    ("signal", "The signal's name or number; SIGKILL where there is none"),
+    ("since", "Only what was written at or after this time"),
+    ("sort_dir", "asc or desc"),
+    ("sort_key", "The field to sort by"),
+    ("stderr", "0: without standard error; 1: only it"),
+    ("stdout", "0: without standard output; 1: only it"),
+    ("tail", "Only so many of the last lines"),
+    ("timeout", "Seconds between the stop signal and the kill; 10 where there is none"),
+    ("timestamps", "1: each line starts with its time"),
+    ("type", "Only events of this type: container.started"),
+];
+
+/// Headers that every change takes.
+const HEADERS: [(&str, &str); 4] = [
+    ("Idempotency-Key", "The same key with the same request changes things once"),
+    ("If-Match", "The ETag that the object must have; otherwise 412"),
+    ("Prefer", "respond-async: 202 at once; wait=5: wait so many seconds for the outcome"),
+    ("X-Magnum-Reason", "Why; recorded with the events"),
+];
+
+static DOCUMENT: LazyLock<String> = LazyLock::new(document);
+
+/// `GET /v1/openapi.json`
+pub async fn show() -> Response {
+    ([(header::CONTENT_TYPE, "application/json; charset=UTF-8")], DOCUMENT.as_str()).into_response()
+}
+
+/// The document as it is in `schemas/openapi.json`.
+pub fn document() -> String {
+    let mut schemas = Vec::new();
+    let error = register::<ErrorBody>(&mut schemas);
+    let mut paths = PathsBuilder::new().build();
+    for route in routes::table() {
+        let operation = operation(&route, &error, &mut schemas);
+        paths.add_path_operation(route.path, vec![route.method], operation);
+    }
+    let info = InfoBuilder::new()
+        .title("Magnum")
+        .version("v1")
+        .description(Some(
+            "Container management: bays, baymodels, nodes, containers, and the log of all that \
+             happened to them. Every answer has X-Magnum-Position and X-Openstack-Request-Id.",
+        ))
+        .build();
+    let components = parameters().schemas_from_iter(schemas).build();
+    let document =
+        OpenApiBuilder::new().info(info).paths(paths).components(Some(components)).build();
+    let mut text = document.to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Adds a type's schema with those it needs; its name.
+pub fn register<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> String {
+    T::schemas(schemas);
+    let name = T::name().into_owned();
+    schemas.push((name.clone(), T::schema()));
+    name
+}
+
+fn operation(route: &Route, error: &str, schemas: &mut Vec<(String, RefOr<Schema>)>) -> Operation {
+    let changes = !matches!(route.method, HttpMethod::Get);
+    let named = |name: &str| Content::new(Some(Ref::from_schema_name(name)));
+    let mut operation = OperationBuilder::new()
+        .summary(Some(route.summary))
+        .operation_id(Some(operation_id(route)))
+        .response("default", {
+            ResponseBuilder::new()
+                .description("What was wrong, and what to do")
+                .content("application/json", named(error))
+        });
+    if route.path.contains("{ident}") {
+        operation = operation.parameter_ref(parameter_ref("ident"));
+    }
+    for name in route.query.split_whitespace() {
+        operation = operation.parameter_ref(parameter_ref(name));
+    }
+    if changes {
+        for (name, _) in HEADERS {
+            operation = operation.parameter_ref(parameter_ref(name));
+        }
+    }
+    if let Some(body) = route.body {
+        let content = named(&body(schemas));
+        let body = RequestBodyBuilder::new().content("application/json", content);
+        operation = operation.request_body(Some(body.required(Some(Required::True)).build()));
+    } else if matches!(route.method, HttpMethod::Patch) {
+        let patch = Content::new(Some(json_patch()));
+        let body = RequestBodyBuilder::new().content("application/json", patch);
+        operation = operation.request_body(Some(body.required(Some(Required::True)).build()));
+    }
+    let mut success = ResponseBuilder::new().description("Done");
+    if let Some(answer) = route.answer {
+        success = success.content("application/json", named(&answer(schemas)));
+    } else if route.is_text {
+        success = success.content("text/plain", Content::default());
+    }
+    if let Some(object) = route.waits {
+        let waits = ResponseBuilder::new()
+            .description("Recorded, and not done yet: the object as it is")
+            .content("application/json", named(&object(schemas)));
+        operation = operation.response("202", waits);
+    }
+    operation.response(route.status.to_string(), success).build()
+}
+
+/// `get_v1_bays_ident`: stable names for generated clients.
+fn operation_id(route: &Route) -> String {
+    let method = match route.method {
+        HttpMethod::Post => "post",
+        HttpMethod::Put => "put",
+        HttpMethod::Patch => "patch",
+        HttpMethod::Delete => "delete",
+        _ => "get",
+    };
+    let words = route.path.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.fold(method.to_owned(), |id, word| format!("{id}_{word}"))
+}
+
+/// All arguments and headers, each said once.
+fn parameters() -> ComponentsBuilder {
+    let ident = [("ident", "A uuid or a name; nodes have uuids only")];
+    let places = [
+        (ParameterIn::Path, ident.as_slice()),
+        (ParameterIn::Query, ARGUMENTS.as_slice()),
+        (ParameterIn::Header, HEADERS.as_slice()),
+    ];
+    let mut components = ComponentsBuilder::new();
+    for (place, known) in places {
+        for (name, meaning) in known {
+            components = components.parameter(*name, parameter(name, place.clone(), meaning));
+        }
+    }
+    components
+}
+
+fn parameter_ref(name: &str) -> Ref {
+    Ref::new(format!("#/components/parameters/{name}"))
+}
+
+fn parameter(name: &str, place: ParameterIn, meaning: &str) -> Parameter {
+    let needed = matches!(place, ParameterIn::Path) || name == "command";
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(place)
+        .required(if needed { Required::True } else { Required::False })
+        .description(Some(meaning))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
+}
+
+/// A list of `{op, path, value}`.
+fn json_patch() -> Schema {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let item = ObjectBuilder::new()
+        .property("op", text().enum_values(Some(["add", "replace", "remove"])))
+        .property("path", text())
+        .property(
+            "value",
+            ObjectBuilder::new().schema_type(utoipa::openapi::schema::SchemaType::AnyValue),
+        )
+        .required("op")
+        .required("path");
+    Schema::Array(utoipa::openapi::schema::ArrayBuilder::new().items(item).build())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_argument_says_what_it_means() {
+        for route in routes::table() {
+            for name in route.query.split_whitespace() {
+                assert!(ARGUMENTS.iter().any(|(known, _)| *known == name), "{name}");
+            }
+        }
+    }
+}

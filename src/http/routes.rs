@@ -1,0 +1,247 @@
+//! Every path of the REST API, a block for each noun.
+//!
+//! The router and `schemas/openapi.json` are made of this table. Paths also work without `/v1`
+//! and with a slash at the end (`edge`).
+
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use utoipa::ToSchema;
+use utoipa::openapi::{HttpMethod, RefOr, Schema};
+
+use super::bay::{Bay, BayDetails, BayPage, NewBay};
+use super::baymodel::{Baymodel, BaymodelDetails, BaymodelPage, NewBaymodel};
+use super::container::{Container, ContainerDetails, ContainerPage};
+use super::container_execute::Executed;
+use super::container_logs::Logs;
+use super::container_spec::NewContainer;
+use super::discovery::Root;
+use super::events::EventPage;
+use super::health::{Health, Readiness};
+use super::node::{NewNode, Node, NodeDetails, NodePage};
+use super::{
+    AppState, bay, baymodel, container, container_action as action, container_execute,
+    container_logs, discovery, events, health, metrics, node, openapi, stream,
+};
+use crate::projections::View;
+use crate::projections::bay::BayView;
+use crate::projections::baymodel::BaymodelView;
+use crate::projections::container::ContainerView;
+use crate::projections::node::NodeView;
+
+/// Arguments of lists, besides the fields that they filter by.
+const LIST: &str = "limit marker sort_key sort_dir min_position";
+const ONE: &str = "at min_position";
+const EVENTS: &str = "after limit kind object type";
+const LOGS: &str = "tail since timestamps follow stdout stderr";
+const STREAM: &str = "after kind object type";
+
+/// All routes.
+pub fn table() -> Vec<Route> {
+    [service(), bays(), baymodels(), nodes(), containers(), actions(), log()].concat()
+}
+
+#[rustfmt::skip]
+fn service() -> Vec<Route> {
+    vec![
+        get("/", discovery::root, "What serves here").answers::<Root>(),
+        get("/v1", discovery::v1, "What is in this version"),
+        get("/v1/openapi.json", openapi::show, "This document"),
+        get("/healthz", health::alive, "Whether the process answers").answers::<Health>(),
+        get("/readyz", health::ready, "Whether it is ready").answers::<Readiness>(),
+        get("/metrics", metrics::show, "Numbers for Prometheus").text(),
+    ]
+}
+
+#[rustfmt::skip]
+fn bays() -> Vec<Route> {
+    vec![
+        get("/v1/bays", bay::list, "List bays").query(LIST).answers::<BayPage>(),
+        get("/v1/bays/detail", bay::detail, "List bays").query(LIST).answers::<BayDetails>(),
+        get("/v1/bays/{ident}", bay::show, "Show a bay").query(ONE).answers::<Bay>(),
+        post("/v1/bays", bay::create, "Create a bay").takes::<NewBay>().answers::<Bay>(),
+        patch("/v1/bays/{ident}", bay::update, "Set a bay's node_count").answers::<Bay>(),
+        delete("/v1/bays/{ident}", bay::delete, "Delete a bay with all in it"),
+        history::<BayView>("/v1/bays/{ident}/history"),
+    ]
+}
+
+#[rustfmt::skip]
+fn baymodels() -> Vec<Route> {
+    vec![
+        get("/v1/baymodels", baymodel::list, "List baymodels")
+            .query(LIST).answers::<BaymodelPage>(),
+        get("/v1/baymodels/detail", baymodel::detail, "List baymodels with all fields")
+            .query(LIST).answers::<BaymodelDetails>(),
+        get("/v1/baymodels/{ident}", baymodel::show, "Show a baymodel")
+            .query(ONE).answers::<Baymodel>(),
+        post("/v1/baymodels", baymodel::create, "Create a baymodel")
+            .takes::<NewBaymodel>().answers::<Baymodel>(),
+        patch("/v1/baymodels/{ident}", baymodel::update, "Set fields").answers::<Baymodel>(),
+        delete("/v1/baymodels/{ident}", baymodel::delete, "Delete a baymodel that no bay uses"),
+        history::<BaymodelView>("/v1/baymodels/{ident}/history"),
+    ]
+}
+
+#[rustfmt::skip]
+fn nodes() -> Vec<Route> {
+    vec![
+        get("/v1/nodes", node::list, "List nodes").query(LIST).answers::<NodePage>(),
+        get("/v1/nodes/detail", node::detail, "List nodes").query(LIST).answers::<NodeDetails>(),
+        get("/v1/nodes/{ident}", node::show, "Show a node").query(ONE).answers::<Node>(),
+        post("/v1/nodes", node::create, "Make a node known").takes::<NewNode>().answers::<Node>(),
+        patch("/v1/nodes/{ident}", node::update, "Change a node's record").answers::<Node>(),
+        delete("/v1/nodes/{ident}", node::delete, "Forget a node"),
+        history::<NodeView>("/v1/nodes/{ident}/history"),
+    ]
+}
+
+#[rustfmt::skip]
+fn containers() -> Vec<Route> {
+    vec![
+        get("/v1/containers", container::list, "List containers")
+            .query(LIST).answers::<ContainerPage>(),
+        get("/v1/containers/detail", container::detail, "List containers with all fields")
+            .query(LIST).answers::<ContainerDetails>(),
+        get("/v1/containers/{ident}", container::show, "Show a container")
+            .query(ONE).answers::<Container>(),
+        post("/v1/containers", container::create, "Create a container, not running")
+            .takes::<NewContainer>().answers::<Container>().waits::<Container>(),
+        patch("/v1/containers/{ident}", container::update, "Change a container's record")
+            .answers::<Container>(),
+        delete("/v1/containers/{ident}", container::delete, "Remove a container, running or not")
+            .waits::<Container>(),
+        history::<ContainerView>("/v1/containers/{ident}/history"),
+    ]
+}
+
+#[rustfmt::skip]
+fn actions() -> Vec<Route> {
+    vec![
+        put("/v1/containers/{ident}/start", action::start, "Start").waits::<Container>(),
+        put("/v1/containers/{ident}/stop", action::stop, "Stop")
+            .query("timeout").waits::<Container>(),
+        put("/v1/containers/{ident}/reboot", action::reboot, "Stop and start")
+            .query("timeout").waits::<Container>(),
+        put("/v1/containers/{ident}/pause", action::pause, "Freeze").waits::<Container>(),
+        put("/v1/containers/{ident}/unpause", action::unpause, "Let go on").waits::<Container>(),
+        put("/v1/containers/{ident}/kill", action::kill, "Send a signal")
+            .query("signal").waits::<Container>(),
+        put("/v1/containers/{ident}/execute", container_execute::execute, "Run a command in it")
+            .query("command").answers::<Executed>().waits::<Executed>(),
+        get("/v1/containers/{ident}/logs", container_logs::logs, "What it wrote")
+            .query(LOGS).answers::<Logs>(),
+    ]
+}
+
+#[rustfmt::skip]
+fn log() -> Vec<Route> {
+    vec![
+        get("/v1/events", events::page, "The log in pages").query(EVENTS).answers::<EventPage>(),
+        get("/v1/events/stream", stream::events, "The log as server-sent events")
+            .query(STREAM).text(),
+    ]
+}
+
+fn history<V: View>(path: &'static str) -> Route {
+    let summary = "What happened to it, also after it was deleted";
+    get(path, events::history::<V>, summary).query("after limit").answers::<EventPage>()
+}
+
+/// Pushes a type's schema with those it needs; its name.
+pub type Register = fn(&mut Vec<(String, RefOr<Schema>)>) -> String;
+
+/// One method of one path.
+#[derive(Clone)]
+pub struct Route {
+    /// With `{ident}` for a name or uuid.
+    pub path: &'static str,
+    /// For the document.
+    pub method: HttpMethod,
+    /// For the router.
+    pub handler: MethodRouter<AppState>,
+    /// What it does, in a few words.
+    pub summary: &'static str,
+    /// The names of its arguments.
+    pub query: &'static str,
+    /// The schema of its body.
+    pub body: Option<Register>,
+    /// The status of success.
+    pub status: u16,
+    /// The schema of its answer.
+    pub answer: Option<Register>,
+    /// The schema of its answer where it does not wait for the outcome (202).
+    pub waits: Option<Register>,
+    /// Whether it answers with text that is no JSON.
+    pub is_text: bool,
+}
+
+impl Route {
+    fn query(mut self, names: &'static str) -> Self {
+        self.query = names;
+        self
+    }
+
+    fn takes<T: ToSchema>(mut self) -> Self {
+        self.body = Some(openapi::register::<T>);
+        self
+    }
+
+    fn answers<T: ToSchema>(mut self) -> Self {
+        self.answer = Some(openapi::register::<T>);
+        self
+    }
+
+    fn waits<T: ToSchema>(mut self) -> Self {
+        self.waits = Some(openapi::register::<T>);
+        self
+    }
+
+    fn text(mut self) -> Self {
+        self.is_text = true;
+        self
+    }
+}
+
+fn route<H, T>(
+    method: HttpMethod,
+    filter: MethodFilter,
+    path: &'static str,
+    handler: H,
+    summary: &'static str,
+) -> Route
+where
+    H: Handler<T, AppState>,
+    T: 'static,
+{
+    Route {
+        path,
+        status: match method {
+            HttpMethod::Post => 201,
+            HttpMethod::Delete => 204,
+            _ => 200,
+        },
+        method,
+        handler: on(filter, handler),
+        summary,
+        query: "",
+        body: None,
+        answer: None,
+        waits: None,
+        is_text: false,
+    }
+}
+
+/// Declares a function that makes a route of one method.
+macro_rules! methods {
+    ($($name:ident $method:ident $filter:ident),*) => {
+        $(fn $name<H, T>(path: &'static str, handler: H, summary: &'static str) -> Route
+        where
+            H: Handler<T, AppState>,
+            T: 'static,
+        {
+            route(HttpMethod::$method, MethodFilter::$filter, path, handler, summary)
+        })*
+    };
+}
+
+methods!(get Get GET, post Post POST, put Put PUT, patch Patch PATCH, delete Delete DELETE);

@@ -1,0 +1,425 @@
+//! What only a real engine can show: networks, limits, pulls, an engine that is away or hangs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use magnum::backends::docker::{DockerBackend, Limits};
+use magnum::backends::{Action, Backend, BackendError, LogQuery, Notice, RunState, Work};
+use magnum::clock;
+use magnum::events::container::{ContainerSpec, PortMapping, RestartPolicy};
+use magnum::ids::StreamId;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+use super::{
+    Bench, Docker, IMAGE, Notes, PATIENCE, SOCKET, act, bay, by_output, container, create, created,
+    docker, observed, spec, started, words, work,
+};
+
+/// A container with a name in a bay, running.
+async fn named(bench: &Docker, bay: StreamId, name: &str) -> StreamId {
+    let stream = container();
+    let create = Action::CreateContainer {
+        name: Some(name.to_owned()),
+        bay_id: bay.id,
+        spec: spec("sleep 100"),
+    };
+    act(bench, stream, create).await.unwrap();
+    act(bench, stream, Action::StartContainer).await.unwrap();
+    stream
+}
+
+/// Whether a command succeeds in a container.
+async fn succeeds(bench: &Docker, stream: StreamId, command: &str) -> bool {
+    let action = Action::ExecuteInContainer { command: words(command) };
+    act(bench, stream, action).await.unwrap().exit_code == Some(0)
+}
+
+#[tokio::test]
+async fn containers_reach_their_bay_by_name_and_no_other() {
+    let bench = Docker::new();
+    let (one, other) = (bay(), bay());
+    let web = named(&bench, one, "web").await;
+    let db = named(&bench, one, "db").await;
+    let web_elsewhere = named(&bench, other, "web").await;
+    let lonely = named(&bench, other, "lonely").await;
+    for name in ["web".to_owned(), web.id.to_string(), format!("magnum-{}", web.id)] {
+        assert!(succeeds(&bench, db, &format!("ping -c 1 -W 5 {name}")).await, "{name}");
+    }
+    // Neither its name nor its address leads into another bay.
+    assert!(!succeeds(&bench, db, "ping -c 1 -W 1 lonely").await);
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
+    let address = |of: StreamId| docker(&["inspect", "-f", format, &format!("magnum-{}", of.id)]);
+    let ping = format!("ping -c 1 -W 1 {}", address(lonely));
+    assert!(!succeeds(&bench, db, &ping).await);
+    assert!(succeeds(&bench, web_elsewhere, &ping).await);
+    // The same name is another container there.
+    let (here, there) = (address(web), address(web_elsewhere));
+    for (from, wanted, not) in [(db, &here, &there), (lonely, &there, &here)] {
+        let action = Action::ExecuteInContainer { command: words("ping -c 1 -W 5 web") };
+        let notes = Notes::default();
+        let work = work(bench.node(), from, action);
+        bench.backend().perform(&work, &notes).await.unwrap();
+        let text = by_output(notes.output.into_inner().unwrap()).0;
+        assert!(text.contains(wanted) && !text.contains(not), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_asked_for_is_what_the_engine_has() {
+    let bench = Docker::new();
+    let port = |container_port, protocol: &str, host_ip: Option<&str>| PortMapping {
+        container_port,
+        host_port: None,
+        host_ip: host_ip.map(str::to_owned),
+        protocol: protocol.to_owned(),
+    };
+    let spec = ContainerSpec {
+        environment: BTreeMap::from([("A".to_owned(), "b=c d".to_owned())]),
+        ports: vec![port(80, "tcp", Some("127.0.0.1")), port(53, "udp", None)],
+        labels: BTreeMap::from([("tier".to_owned(), "front".to_owned())]),
+        memory_bytes: Some(64 << 20),
+        cpu_millis: Some(250),
+        working_dir: Some("/bin".to_owned()),
+        user: Some("1000:1000".to_owned()),
+        restart_policy: RestartPolicy::OnFailure(3),
+        ..spec("sleep 100")
+    };
+    let stream = container();
+    let bay = bay();
+    let create = Action::CreateContainer { name: Some("web".to_owned()), bay_id: bay.id, spec };
+    let work = work(bench.node(), stream, create);
+    bench.backend().perform(&work, &Notes::default()).await.unwrap();
+    act(&bench, stream, Action::StartContainer).await.unwrap();
+    let all: serde_json::Value =
+        serde_json::from_str(&docker(&["inspect", &format!("magnum-{}", stream.id)])).unwrap();
+    let (config, host) = (&all[0]["Config"], &all[0]["HostConfig"]);
+    assert!(config["Env"].as_array().unwrap().contains(&"A=b=c d".into()));
+    assert_eq!(config["Cmd"], serde_json::json!(["sleep", "100"]));
+    assert_eq!((&config["WorkingDir"], &config["User"]), (&"/bin".into(), &"1000:1000".into()));
+    assert_eq!(
+        config["Labels"],
+        serde_json::json!({
+            "tier": "front",
+            "magnum.node": bench.node().to_string(),
+            "magnum.container": stream.id.to_string(),
+            "magnum.bay": bay.id.to_string(),
+            "magnum.project": "default",
+            "magnum.name": "web",
+            "magnum.work": work.id.to_string(),
+        })
+    );
+    assert_eq!((&host["Memory"], &host["NanoCpus"]), (&(64 << 20).into(), &250_000_000.into()));
+    let policy = serde_json::json!({ "Name": "on-failure", "MaximumRetryCount": 3 });
+    assert_eq!(host["RestartPolicy"], policy);
+    let ports = &all[0]["NetworkSettings"]["Ports"];
+    assert_eq!(ports["80/tcp"][0]["HostIp"], "127.0.0.1");
+    assert!(ports["53/udp"][0]["HostPort"].as_str().unwrap().parse::<u16>().unwrap() > 0);
+    assert!(succeeds(&bench, stream, r#"sh -c "test $(pwd) = /bin -a $(id -u) = 1000""#).await);
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_tried_again() {
+    let bench = Docker::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = PortMapping {
+        container_port: 80,
+        host_port: Some(taken.local_addr().unwrap().port()),
+        host_ip: Some("127.0.0.1".to_owned()),
+        protocol: "tcp".to_owned(),
+    };
+    let stream = created(&bench, ContainerSpec { ports: vec![port], ..spec("sleep 100") }).await;
+    let answer = act(&bench, stream, Action::StartContainer).await;
+    assert!(matches!(answer, Err(BackendError::Failed(_))), "{answer:?}");
+    drop(taken);
+    act(&bench, stream, Action::StartContainer).await.unwrap();
+    assert_eq!(observed(&bench, stream).await.state, RunState::Running);
+}
+
+#[tokio::test]
+async fn what_a_user_names_never_reaches_another_call() {
+    let bench = Docker::new();
+    for image in ["", "..", "a/../../containers/x", "a?b", "Bad_Case", "-x", &"a".repeat(600)] {
+        let spec = ContainerSpec { image: image.to_owned(), ..spec("true") };
+        let answer = act(&bench, container(), create(bay(), spec)).await;
+        assert!(matches!(answer, Err(BackendError::Refused(_))), "{image}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_no_host_name_is_no_obstacle() {
+    let bench = Docker::new();
+    let stream = named(&bench, bay(), "My web server, größer!").await;
+    assert_eq!(observed(&bench, stream).await.state, RunState::Running);
+}
+
+#[tokio::test]
+async fn much_output_arrives_whole() {
+    let bench = Docker::new();
+    let stream = started(&bench, "sleep 100").await;
+    // 20 MB, binary, without a line end: what would break a decoder by lines.
+    let command = words(r#"sh -c "dd if=/dev/zero bs=1000000 count=20 2>/dev/null; exit 5""#);
+    let notes = Notes::default();
+    let work = work(bench.node(), stream, Action::ExecuteInContainer { command });
+    let done = bench.backend().perform(&work, &notes).await.unwrap();
+    assert_eq!(done.exit_code, Some(5));
+    let bytes: usize = notes.output.into_inner().unwrap().iter().map(|f| f.data.len()).sum();
+    assert_eq!(bytes, 20_000_000);
+}
+
+#[tokio::test]
+async fn a_command_ends_with_its_container_and_not_with_its_children() {
+    let bench = Docker::new();
+    let stream = started(&bench, "sleep 100").await;
+    // What it leaves behind holds its output open.
+    let command = words(r#"sh -c "sleep 50 & echo done""#);
+    let done = act(&bench, stream, Action::ExecuteInContainer { command });
+    let done = tokio::time::timeout(PATIENCE / 2, done).await.unwrap().unwrap();
+    assert_eq!(done.exit_code, Some(0));
+    let (node, backend) = (bench.node(), bench.backend());
+    let running = tokio::spawn(async move {
+        let action = Action::ExecuteInContainer { command: words("sleep 70") };
+        backend.perform(&work(node, stream, action), &Notes::default()).await
+    });
+    while !docker(&["top", &format!("magnum-{}", stream.id)]).contains("sleep 70") {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    act(&bench, stream, Action::DeleteContainer).await.unwrap();
+    let answer = tokio::time::timeout(PATIENCE / 2, running).await.unwrap().unwrap();
+    // The engine may know its exit code still, or may not.
+    assert!(
+        matches!(&answer, Ok(done) if done.exit_code == Some(137))
+            || matches!(answer, Err(BackendError::TimedOut(_))),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_engine_that_is_away_says_so_without_its_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let gone = folder.path().join("none.sock");
+    let dead = folder.path().join("dead.sock");
+    drop(UnixListener::bind(&dead).unwrap());
+    for socket in [gone, dead] {
+        let backend = DockerBackend::new(socket, clock::new_object_id());
+        let stream = container();
+        let work = work(clock::new_object_id(), stream, create(bay(), spec("true")));
+        let answers = [
+            backend.perform(&work, &Notes::default()).await.err(),
+            backend.inspect(stream).await.err(),
+            backend.list().await.err(),
+            backend.notices().await.err(),
+            backend.logs(stream, LogQuery::default()).await.err(),
+            backend.probe().await.err(),
+        ];
+        for answer in answers {
+            let BackendError::Unavailable(words) = answer.clone().unwrap() else {
+                panic!("{answer:?}");
+            };
+            assert!(!words.contains(".sock") && !words.contains("/tmp"), "{words}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_hangs_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("hangs.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let _hanging = tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Ok((connection, _)) = listener.accept().await {
+            held.push(connection);
+        }
+    });
+    let limits = Limits { quick: Duration::from_millis(50), ..Limits::default() };
+    let backend = DockerBackend::with_limits(socket, clock::new_object_id(), limits);
+    let stream = container();
+    let work = work(clock::new_object_id(), stream, Action::StartContainer);
+    for answer in [
+        backend.perform(&work, &Notes::default()).await.err(),
+        backend.inspect(stream).await.err(),
+        backend.list().await.err(),
+        backend.notices().await.err(),
+        backend.probe().await.err(),
+    ] {
+        assert!(matches!(answer, Some(BackendError::TimedOut(_))), "{answer:?}");
+    }
+}
+
+/// Stands between us and the engine, and can be cut.
+struct Cable {
+    socket: PathBuf,
+    task: JoinHandle<()>,
+}
+
+impl Cable {
+    fn plug(socket: PathBuf) -> Self {
+        let listener = UnixListener::bind(&socket).unwrap();
+        let task = tokio::spawn(async move {
+            // Aborted with this task, and every connection with it.
+            let mut connections = tokio::task::JoinSet::new();
+            while let Ok((mut ours, _)) = listener.accept().await {
+                connections.spawn(async move {
+                    let mut engine = UnixStream::connect(SOCKET).await.unwrap();
+                    drop(tokio::io::copy_bidirectional(&mut ours, &mut engine).await);
+                });
+            }
+        });
+        Self { socket, task }
+    }
+
+    async fn cut(self) -> PathBuf {
+        self.task.abort();
+        drop(self.task.await);
+        std::fs::remove_file(&self.socket).unwrap();
+        self.socket
+    }
+}
+
+#[tokio::test]
+async fn streams_end_with_the_connection_and_calls_find_the_way_back() {
+    let bench = Docker::new();
+    let stream = started(&bench, "sleep 100").await;
+    let folder = tempfile::tempdir().unwrap();
+    let cable = Cable::plug(folder.path().join("docker.sock"));
+    let backend = DockerBackend::new(cable.socket.clone(), bench.node());
+    let mut notices = backend.notices().await.unwrap();
+    assert_eq!(notices.next().await, Some(Notice::Connected));
+    // One notice shows that the engine is listened to.
+    act(&bench, stream, Action::PauseContainer).await.unwrap();
+    assert_eq!(notices.next().await, Some(Notice::Changed(stream)));
+    act(&bench, stream, Action::UnpauseContainer).await.unwrap();
+    assert_eq!(notices.next().await, Some(Notice::Changed(stream)));
+    let action = Action::ExecuteInContainer { command: words("sleep 30") };
+    let execute = work(bench.node(), stream, action);
+    let notes = Notes::default();
+    let (answer, cut) = tokio::join!(backend.perform(&execute, &notes), async {
+        while !docker(&["top", &format!("magnum-{}", stream.id)]).contains("sleep 30") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        cable.cut().await
+    });
+    assert!(matches!(answer, Err(BackendError::TimedOut(_))), "{answer:?}");
+    assert_eq!(tokio::time::timeout(PATIENCE, notices.next()).await, Ok(None));
+    let answer = backend.inspect(stream).await;
+    assert!(matches!(answer, Err(BackendError::Unavailable(_))), "{answer:?}");
+    let _again = Cable::plug(cut);
+    let mut notices = backend.notices().await.unwrap();
+    assert_eq!(notices.next().await, Some(Notice::Connected));
+    let found = backend.inspect(stream).await.unwrap().unwrap();
+    assert_eq!(found.state, RunState::Running);
+}
+
+/// A registry of our own, gone with this.
+struct Registry {
+    process: Child,
+    address: String,
+    image: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Registry {
+    /// Serves one image; asks for a password where `secret`.
+    fn serve(secret: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        drop(free);
+        let auth = if secret { htpasswd(folder.path()) } else { String::new() };
+        let root = folder.path().join("data");
+        let config = format!(
+            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
+             http: {{addr: '{address}'}}\n{auth}",
+            root.display()
+        );
+        let path = folder.path().join("config.yml");
+        std::fs::write(&path, config).unwrap();
+        let process = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the package docker-registry is installed");
+        let start = std::time::Instant::now();
+        while std::net::TcpStream::connect(&address).is_err() {
+            assert!(start.elapsed() < PATIENCE, "the registry does not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let image = format!("{address}/busybox:1");
+        Self { process, address, image, _folder: folder }
+    }
+
+    /// Puts the image there, and nowhere else.
+    fn fill(&self) {
+        docker(&["tag", IMAGE, &self.image]);
+        docker(&["push", &self.image]);
+        docker(&["rmi", &self.image]);
+    }
+}
+
+/// A registry's setting for one user nobody knows the password of.
+fn htpasswd(folder: &Path) -> String {
+    let path = folder.join("htpasswd");
+    let hash = "$2y$05$8Kx7L2Rr3uUHzR4mPCTAHOm0SeyPMXMJhYNCrcV6ccOTUGpqpFTzW";
+    std::fs::write(&path, format!("magnum:{hash}\n")).unwrap();
+    format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", path.display())
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+        drop(Command::new("docker").args(["rmi", "-f", &self.image]).output());
+    }
+}
+
+fn pull(bench: &Docker, image: &str) -> Work {
+    let spec = ContainerSpec { image: image.to_owned(), ..spec("true") };
+    work(bench.node(), container(), create(bay(), spec))
+}
+
+#[tokio::test]
+async fn an_image_is_pulled_with_progress_where_it_is_not_there() {
+    let registry = Registry::serve(false);
+    registry.fill();
+    let bench = Docker::new();
+    let notes = Notes::default();
+    bench.backend().perform(&pull(&bench, &registry.image), &notes).await.unwrap();
+    let progress = notes.progress.into_inner().unwrap();
+    assert!(progress.iter().any(|news| news.message.contains("Pulling")), "{progress:?}");
+    assert!(progress.windows(2).all(|two| two[0].current_bytes <= two[1].current_bytes));
+    let notes = Notes::default();
+    bench.backend().perform(&pull(&bench, &registry.image), &notes).await.unwrap();
+    assert_eq!(notes.progress.into_inner().unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_pull_that_fails_says_why_and_whether_to_try_again() {
+    let registry = Registry::serve(false);
+    registry.fill();
+    let secret = Registry::serve(true);
+    let bench = Docker::new();
+    for (image, refused, phrase) in [
+        (format!("{}/nothing:1", registry.address), true, "nothing"),
+        (format!("{}/busybox:none", registry.address), true, "none"),
+        (format!("{}/busybox:1", secret.address), true, "no basic auth credentials"),
+        ("127.0.0.1:1/busybox:1".to_owned(), false, "connection refused"),
+    ] {
+        let answer = bench.backend().perform(&pull(&bench, &image), &Notes::default()).await;
+        match answer {
+            Err(BackendError::Refused(words)) if refused => {
+                assert!(words.contains(phrase), "{image}: {words}");
+            }
+            Err(BackendError::Failed(words)) if !refused => {
+                assert!(words.contains(phrase), "{image}: {words}");
+            }
+            other => panic!("{image}: {other:?}"),
+        }
+    }
+    assert_eq!(bench.backend().list().await.unwrap(), []);
+}

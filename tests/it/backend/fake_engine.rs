@@ -1,0 +1,103 @@
+//! The knobs of the model do what they say.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use magnum::backends::fake::Fault;
+use magnum::backends::{Action, BackendError, LogQuery, Notice, RunState};
+
+use super::{
+    Bench, Fake, Notes, act, bay, container, create, created, observed, spec, started, work,
+};
+
+fn failed() -> BackendError {
+    BackendError::Failed("disk on fire".to_owned())
+}
+
+#[tokio::test]
+async fn the_next_work_fails_and_only_that() {
+    let bench = Fake::new();
+    let stream = created(&bench, spec("sleep 100")).await;
+    bench.engine.inject(Fault::Fail(failed()));
+    assert_eq!(act(&bench, stream, Action::StartContainer).await, Err(failed()));
+    assert_eq!(observed(&bench, stream).await.state, RunState::Created);
+    act(&bench, stream, Action::StartContainer).await.unwrap();
+    assert_eq!(observed(&bench, stream).await.state, RunState::Running);
+}
+
+#[tokio::test]
+async fn work_that_is_repeated_or_whose_answer_is_lost_is_done_once() {
+    let bench = Fake::new();
+    let stream = container();
+    let mut work = work(bench.node, stream, create(bay(), spec("sleep 100")));
+    bench.engine.inject(Fault::Repeat);
+    bench.engine.inject(Fault::LoseAnswer(failed()));
+    let first = bench.backend().perform(&work, &Notes::default()).await.unwrap();
+    work.attempt = 2;
+    assert_eq!(bench.backend().perform(&work, &Notes::default()).await, Err(failed()));
+    work.attempt = 3;
+    assert_eq!(bench.backend().perform(&work, &Notes::default()).await, Ok(first));
+    assert_eq!(bench.engine.effects(), [(work.id, "create")]);
+    bench.engine.inject(Fault::LoseAnswer(failed()));
+    assert_eq!(act(&bench, stream, Action::StartContainer).await, Err(failed()));
+    assert_eq!(observed(&bench, stream).await.state, RunState::Running);
+}
+
+#[tokio::test]
+async fn work_that_hangs_is_done_when_it_is_let_go() {
+    let bench = Arc::new(Fake::new());
+    let stream = created(&*bench, spec("sleep 100")).await;
+    bench.engine.inject(Fault::Hang);
+    let hanging = {
+        let bench = Arc::clone(&bench);
+        tokio::spawn(async move { act(&*bench, stream, Action::StartContainer).await })
+    };
+    // On one thread it has come as far as it can when others had their turn.
+    tokio::task::yield_now().await;
+    assert!(!hanging.is_finished());
+    assert_eq!(observed(&*bench, stream).await.state, RunState::Created);
+    bench.engine.release();
+    hanging.await.unwrap().unwrap();
+    assert_eq!(observed(&*bench, stream).await.state, RunState::Running);
+}
+
+#[tokio::test]
+async fn an_engine_that_is_away_says_so_and_its_streams_end() {
+    let bench = Fake::new();
+    let stream = started(&bench, "sleep 100").await;
+    let backend = bench.backend();
+    let mut notices = backend.notices().await.unwrap();
+    assert_eq!(notices.next().await, Some(Notice::Connected));
+    let follow = LogQuery { follow: true, ..LogQuery::default() };
+    let mut logs = backend.logs(stream, follow).await.unwrap();
+    bench.engine.go_away();
+    assert_eq!(notices.next().await, None);
+    assert!(matches!(logs.next().await, Some(Err(BackendError::Unavailable(_)))));
+    assert!(matches!(backend.probe().await, Err(BackendError::Unavailable(_))));
+    assert!(matches!(backend.inspect(stream).await, Err(BackendError::Unavailable(_))));
+    assert!(matches!(backend.list().await, Err(BackendError::Unavailable(_))));
+    let start = act(&bench, stream, Action::StartContainer).await;
+    assert!(matches!(start, Err(BackendError::Unavailable(_))), "{start:?}");
+    bench.engine.come_back();
+    assert_eq!(observed(&bench, stream).await.state, RunState::Running);
+}
+
+#[tokio::test]
+async fn an_image_is_pulled_with_progress_once() {
+    let bench = Fake::new();
+    for (image, pulled) in [("nginx:1", true), ("nginx:1", false)] {
+        let notes = Notes::default();
+        let spec = magnum::events::container::ContainerSpec { image: image.to_owned(), ..spec("") };
+        let work = work(bench.node, container(), create(bay(), spec));
+        bench.backend().perform(&work, &notes).await.unwrap();
+        let progress = notes.progress.into_inner().unwrap();
+        assert_eq!(
+            progress.last().map(|last| last.current_bytes == last.total_bytes),
+            pulled.then_some(true)
+        );
+    }
+    let spec =
+        magnum::events::container::ContainerSpec { image: "missing/x".to_owned(), ..spec("") };
+    let answer = act(&bench, container(), create(bay(), spec)).await;
+    assert!(matches!(answer, Err(BackendError::Refused(_))), "{answer:?}");
+}

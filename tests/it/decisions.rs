@@ -1,0 +1,402 @@
+//! What each noun decides, without anything that runs: tables, queues, late outcomes.
+
+use magnum::actors::bay::{Bay, BayCommand, BayState};
+use magnum::actors::container::{Container, ContainerCommand as Command, ContainerState};
+use magnum::actors::placement::{NodeFacts, place};
+use magnum::actors::tasks::MAX_TASKS;
+use magnum::actors::{Entity, Fact};
+use magnum::backends::{Action, Done, Observed, Outcome, RunState, WorkResult};
+use magnum::bus::{Ctx, Refusal};
+use magnum::events::EventPayload;
+use magnum::events::bay::{BayEvent, BayPlan};
+use magnum::events::container::{ContainerEvent as Event, ContainerSpec};
+use magnum::ids::{EventId, ObjectId, ProjectId, Timestamp, WorkId};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+/// A container and the ids that its events were given: 1, 2, 3, ...
+struct Model {
+    state: ContainerState,
+    events: u128,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self { state: ContainerState::default(), events: 0 }
+    }
+
+    fn created() -> Self {
+        let mut model = Self::new();
+        model.command(create()).unwrap();
+        model.finish(Done { engine_id: Some("e1".into()), exit_code: None });
+        model
+    }
+
+    fn running() -> Self {
+        let mut model = Self::created();
+        model.command(Command::Start).unwrap();
+        model.finish(Done::default());
+        model
+    }
+
+    fn command(&mut self, command: Command) -> Result<Vec<Event>, Refusal> {
+        let ctx = Ctx::service(Timestamp(0), "test", "req-1");
+        let events = Container::decide(&self.state, command, &ctx)?;
+        for event in &events {
+            self.events += 1;
+            let fact = Fact {
+                id: EventId(Uuid::from_u128(self.events)),
+                object: ObjectId(Uuid::from_u128(7)),
+                time: Timestamp(0),
+                project: &ProjectId::default(),
+                request_id: "req-1",
+            };
+            Container::evolve(&mut self.state, event, fact);
+        }
+        Ok(events)
+    }
+
+    fn due(&self) -> Option<(WorkId, u32, Action)> {
+        Container::react(&self.state).into_iter().next().map(|w| (w.id, w.attempt, w.action))
+    }
+
+    fn outcome(&mut self, work_id: WorkId, attempt: u32, result: WorkResult) -> Vec<Event> {
+        self.command(Command::Outcome(Outcome { work_id, attempt, result })).unwrap()
+    }
+
+    fn finish(&mut self, done: Done) -> Vec<Event> {
+        let (id, attempt, _) = self.due().expect("work is due");
+        self.outcome(id, attempt, WorkResult::Done(done))
+    }
+
+    fn fail(&mut self) -> Vec<Event> {
+        let (id, attempt, _) = self.due().expect("work is due");
+        self.outcome(id, attempt, WorkResult::Failed { reason: "no".into() })
+    }
+}
+
+fn create() -> Command {
+    let spec = ContainerSpec { image: "busybox".into(), ..ContainerSpec::default() };
+    Command::Create {
+        name: Some("web1".into()),
+        desc: None,
+        spec,
+        bay_id: ObjectId(Uuid::from_u128(2)),
+        node_id: ObjectId(Uuid::from_u128(3)),
+        host: "n1".into(),
+    }
+}
+
+fn observed(state: RunState) -> Command {
+    Command::Observe(Some(seen(state)))
+}
+
+fn seen(state: RunState) -> Observed {
+    Observed {
+        engine_id: "e1".into(),
+        engine_name: "magnum-x".into(),
+        name_is_ours: true,
+        state,
+        exit_code: Some(137),
+        oom_killed: true,
+        finished_at: None,
+    }
+}
+
+fn types(events: &[Event]) -> Vec<&'static str> {
+    events.iter().map(EventPayload::event_type).collect()
+}
+
+fn actions() -> Vec<(&'static str, Command)> {
+    vec![
+        ("start", Command::Start),
+        ("stop", Command::Stop { grace_s: 10 }),
+        ("reboot", Command::Reboot { grace_s: 10 }),
+        ("pause", Command::Pause),
+        ("unpause", Command::Unpause),
+        ("kill", Command::Kill { signal: "SIGKILL".into() }),
+        ("execute", Command::Execute { command: vec!["true".into()] }),
+        ("delete", Command::Delete),
+    ]
+}
+
+/// Every status with every action: what is recorded, what changes nothing, what is refused.
+#[test]
+fn the_table_of_actions_is_total() {
+    let mut paused = Model::running();
+    paused.command(Command::Pause).unwrap();
+    paused.finish(Done::default());
+    let mut failed = Model::new();
+    failed.command(create()).unwrap();
+    failed.fail();
+    let statuses = [
+        ("Stopped", Model::created(), "start reboot delete", "stop"),
+        ("Running", Model::running(), "stop reboot pause kill execute delete", "start"),
+        ("Paused", paused, "stop unpause kill delete", ""),
+        ("Error", failed, "delete", ""),
+    ];
+    for (status, model, recorded, nothing) in statuses {
+        for (name, command) in actions() {
+            let mut copy = Model { state: model.state.clone(), events: model.events };
+            let expected = |list: &str| list.split(' ').any(|word| word == name);
+            match copy.command(command) {
+                Ok(events) if events.is_empty() => assert!(expected(nothing), "{status} {name}"),
+                Ok(events) => {
+                    assert!(expected(recorded), "{status} {name}");
+                    assert_eq!(types(&events), [format!("container.{name}_requested")]);
+                }
+                Err(Refusal::IllegalTransition { status: said, command, legal, .. }) => {
+                    assert!(!expected(recorded) && !expected(nothing), "{status} {name}");
+                    assert_eq!((said.as_str(), command.as_str()), (status, name));
+                    assert_eq!(legal.join(" ").split(' ').count(), recorded.split(' ').count());
+                }
+                Err(other) => panic!("{status} {name}: {other}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn commands_queue_behind_the_work_under_way_and_start_in_order() {
+    let mut model = Model::new();
+    model.command(create()).unwrap();
+    model.command(Command::Start).unwrap();
+    model.command(Command::Stop { grace_s: 1 }).unwrap();
+    let mut done = vec![];
+    while let Some((_, _, action)) = model.due() {
+        done.push(action.name());
+        model.finish(Done { engine_id: Some("e1".into()), exit_code: None });
+    }
+    assert_eq!(done, ["create", "start", "stop"]);
+}
+
+#[test]
+fn the_queue_is_bounded_but_a_delete_always_fits() {
+    let mut model = Model::running();
+    for turn in 0..MAX_TASKS {
+        let command = if turn % 2 == 0 { Command::Pause } else { Command::Unpause };
+        model.command(command).unwrap();
+    }
+    let refused = model.command(Command::Pause).unwrap_err();
+    assert!(matches!(refused, Refusal::QueueFull { limit: MAX_TASKS, .. }), "{refused}");
+    let events = model.command(Command::Delete).unwrap();
+    let Event::DeleteRequested(asked) = &events[0] else { panic!("{events:?}") };
+    assert_eq!(asked.cancelled.len(), MAX_TASKS - 1, "all but the one under way");
+}
+
+/// F6: the create that is under way ends first, what waits behind it never starts.
+#[test]
+fn f6_a_delete_overtakes_what_has_not_started() {
+    let mut model = Model::new();
+    model.command(create()).unwrap();
+    model.command(Command::Start).unwrap();
+    model.command(Command::Delete).unwrap();
+    assert!(model.command(Command::Delete).unwrap().is_empty(), "again changes nothing");
+    assert_eq!(model.due().unwrap().2.name(), "create");
+    model.finish(Done { engine_id: Some("e1".into()), exit_code: None });
+    assert_eq!(model.due().unwrap().2, Action::DeleteContainer);
+    assert_eq!(types(&model.finish(Done::default())), ["container.deleted"]);
+    assert!(model.due().is_none());
+    assert!(matches!(model.command(Command::Start), Err(Refusal::NotFound { .. })));
+    assert!(matches!(model.command(create()), Err(Refusal::AlreadyExists { .. })));
+}
+
+/// F8, F11: an outcome counts once, and only for the work under way.
+#[test]
+fn f11_late_and_repeated_outcomes_change_nothing() {
+    let mut model = Model::created();
+    model.command(Command::Start).unwrap();
+    let (id, attempt, _) = model.due().unwrap();
+    assert_eq!(model.outcome(id, attempt, WorkResult::Done(Done::default())).len(), 1);
+    for result in [
+        WorkResult::Done(Done::default()),
+        WorkResult::Failed { reason: "late".into() },
+        WorkResult::Unknown { reason: "late".into() },
+    ] {
+        assert!(model.outcome(id, attempt, result).is_empty());
+    }
+    let never = EventId(Uuid::from_u128(999));
+    assert!(model.outcome(never, 1, WorkResult::Done(Done::default())).is_empty());
+}
+
+#[test]
+fn blocked_work_is_tried_again_with_the_next_number_at_the_time_it_says() {
+    let mut model = Model::created();
+    model.command(Command::Start).unwrap();
+    let (id, attempt, _) = model.due().unwrap();
+    let blocked = |at| WorkResult::Blocked {
+        blocked_on: "node n1".into(),
+        reason: "connection refused".into(),
+        retry_at: Timestamp(at),
+    };
+    assert_eq!(types(&model.outcome(id, attempt, blocked(5))), ["container.work_blocked"]);
+    let work = Container::react(&model.state).remove(0);
+    assert_eq!((work.id, work.attempt, work.not_before), (id, 2, Some(Timestamp(5))));
+    assert!(model.outcome(id, 1, blocked(9)).is_empty(), "the first attempt is past");
+    let events = model.command(Command::Delete).unwrap();
+    let Event::DeleteRequested(asked) = &events[0] else { panic!("{events:?}") };
+    assert_eq!(asked.cancelled, [id], "what waits for its next attempt has not started");
+}
+
+/// F20, F24: what happened behind our back is recorded once, and the status is true.
+#[test]
+fn f24_differences_are_recorded_once() {
+    let mut model = Model::running();
+    assert!(model.command(observed(RunState::Running)).unwrap().is_empty());
+    let exited = model.command(observed(RunState::Exited)).unwrap();
+    let Event::Exited(exit) = &exited[0] else { panic!("{exited:?}") };
+    assert!(exit.oom_killed && exit.exit_code == 137);
+    assert!(model.command(observed(RunState::Exited)).unwrap().is_empty());
+    assert_eq!(types(&model.command(observed(RunState::Running)).unwrap()), ["container.drifted"]);
+    assert_eq!(types(&model.command(observed(RunState::Paused)).unwrap()), ["container.drifted"]);
+    assert!(model.command(observed(RunState::Paused)).unwrap().is_empty());
+    assert_eq!(types(&model.command(Command::Observe(None)).unwrap()), ["container.drifted"]);
+    assert!(model.command(Command::Observe(None)).unwrap().is_empty());
+    assert!(model.command(Command::Start).is_err());
+    assert!(model.command(Command::Delete).is_ok());
+}
+
+/// F20: the engine tells the want of memory after the end; the record is set right, once.
+#[test]
+fn f20_a_want_of_memory_that_is_told_late_is_recorded() {
+    let mut model = Model::running();
+    let early = Observed { oom_killed: false, ..seen(RunState::Exited) };
+    assert_eq!(types(&model.command(Command::Observe(Some(early))).unwrap()).len(), 1);
+    let late = model.command(observed(RunState::Exited)).unwrap();
+    let [Event::Exited(exit)] = late.as_slice() else { panic!("{late:?}") };
+    assert!(exit.oom_killed);
+    assert!(model.command(observed(RunState::Exited)).unwrap().is_empty());
+}
+
+#[test]
+fn a_command_in_a_container_holds_nothing_back() {
+    let mut model = Model::running();
+    model.command(Command::Execute { command: vec!["sleep".into(), "99".into()] }).unwrap();
+    model.command(Command::Stop { grace_s: 1 }).unwrap();
+    let due: Vec<_> = Container::react(&model.state).iter().map(|w| w.action.name()).collect();
+    assert_eq!(due, ["stop", "execute"]);
+}
+
+fn bay_ctx(now_s: i64) -> Ctx {
+    Ctx::service(Timestamp(now_s * 1_000_000), "test", "req-1")
+}
+
+/// A bay's state after a command at a time.
+fn bay_step(state: &mut BayState, command: BayCommand, now_s: i64) -> Vec<BayEvent> {
+    let ctx = bay_ctx(now_s);
+    let events = Bay::decide(state, command, &ctx).unwrap();
+    for (number, event) in (u128::from(now_s.unsigned_abs())..).zip(&events) {
+        let fact = Fact {
+            id: EventId(Uuid::from_u128(number)),
+            object: ObjectId(Uuid::from_u128(7)),
+            time: ctx.now,
+            project: &ProjectId::default(),
+            request_id: "req-1",
+        };
+        Bay::evolve(state, event, fact);
+    }
+    events
+}
+
+/// `bay_create_timeout`: what is blocked for longer has failed, and says what stood in the way.
+#[test]
+fn a_bay_that_is_not_made_within_its_timeout_has_failed() {
+    let plan = BayPlan {
+        name: None,
+        baymodel_id: ObjectId(Uuid::from_u128(1)),
+        node_count: 1,
+        discovery_url: None,
+        create_timeout_min: 2,
+        bay_type: None,
+        image_id: None,
+    };
+    let node = NodeFacts {
+        node_id: ObjectId(Uuid::from_u128(3)),
+        host: "n1".into(),
+        registered: true,
+        unavailable: None,
+        bays: 0,
+    };
+    let mut state = BayState::default();
+    bay_step(&mut state, BayCommand::Create { plan, nodes: vec![node] }, 100);
+    for (now_s, expected) in [(160, "bay.work_blocked"), (221, "bay.work_failed")] {
+        let work = Bay::react(&state).remove(0);
+        let result = WorkResult::Blocked {
+            blocked_on: "node n1".into(),
+            reason: "connection refused".into(),
+            retry_at: Timestamp(0),
+        };
+        let outcome = Outcome { work_id: work.id, attempt: work.attempt, result };
+        let events = bay_step(&mut state, BayCommand::Outcome(outcome), now_s);
+        assert_eq!(events[0].event_type(), expected);
+    }
+    assert!(Bay::react(&state).is_empty());
+    assert!(Bay::decide(&state, BayCommand::Delete, &bay_ctx(300)).is_ok());
+}
+
+/// Rule N1: who answers comes first, then who has least; and each verdict says why.
+#[test]
+fn a_bay_is_placed_where_it_can_be_with_a_reason_for_every_node() {
+    let node = |number, registered, unavailable: Option<&str>, bays| NodeFacts {
+        node_id: ObjectId(Uuid::from_u128(number)),
+        host: format!("n{number}"),
+        registered,
+        unavailable: unavailable.map(str::to_owned),
+        bays,
+    };
+    let nodes = [
+        node(1, false, None, 0),
+        node(2, true, Some("connection refused"), 0),
+        node(3, true, None, 7),
+        node(4, true, None, 2),
+    ];
+    let placed = place(&nodes).unwrap();
+    assert_eq!(placed.node_id, nodes[3].node_id);
+    let reasons: Vec<_> = placed.verdicts.iter().map(|verdict| verdict.reason.as_str()).collect();
+    assert!(reasons[0].starts_with("ruled out") && reasons[1].contains("connection refused"));
+    assert!(reasons[2].contains("7 bays, the chosen one has 2"), "{reasons:?}");
+    assert_eq!(place(&nodes[..2]).unwrap().node_id, nodes[1].node_id, "work waits for it");
+    assert!(matches!(place(&nodes[..1]), Err(Refusal::Conflict { .. })));
+}
+
+proptest! {
+    /// Whatever is asked and whatever comes of it: never two pieces of the queue at once, a delete
+    /// ends it, and the same events fold to the same state (F49).
+    #[test]
+    fn any_course_of_events_keeps_the_rules(
+        steps in prop::collection::vec((0..12usize, 0..4u8), 1..60)
+    ) {
+        let mut model = Model::new();
+        model.command(create()).unwrap();
+        for (choice, answer) in steps {
+            if choice < 8 {
+                let (_, command) = actions().swap_remove(choice);
+                let _refused = model.command(command);
+            } else if choice == 8 {
+                let _nothing = model.command(observed(RunState::Exited));
+            } else if let Some((id, attempt, _)) = model.due() {
+                let done = Done { engine_id: Some("e1".into()), exit_code: Some(0) };
+                model.outcome(id, attempt, match answer {
+                    0 => WorkResult::Failed { reason: "no".into() },
+                    1 => WorkResult::Blocked {
+                        blocked_on: "n1".into(), reason: "away".into(), retry_at: Timestamp(1),
+                    },
+                    _ => WorkResult::Done(done),
+                });
+            }
+            let work = Container::react(&model.state);
+            let queued =
+                work.iter().filter(|w| !matches!(w.action, Action::ExecuteInContainer { .. }));
+            prop_assert!(queued.count() <= 1);
+        }
+        // Deleted unless it is gone already; then everything that is due gets done.
+        let _gone = model.command(Command::Delete);
+        for _ in 0..100 {
+            if model.due().is_none() { break; }
+            model.finish(Done { engine_id: Some("e1".into()), exit_code: Some(0) });
+        }
+        prop_assert!(model.due().is_none());
+        let refused = model.command(Command::Start);
+        prop_assert!(matches!(refused, Err(Refusal::NotFound { .. })), "{refused:?}");
+    }
+}

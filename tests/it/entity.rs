@@ -1,0 +1,193 @@
+//! The generic actor and the directory over the reference log: exactly once, fenced, per tenant,
+//! and the same from a snapshot as from all events.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use actix::Arbiter;
+use futures_util::future::join_all;
+use magnum::actors::baymodel::{Baymodel, BaymodelCommand};
+use magnum::actors::directory::Directory;
+use magnum::actors::entity::Aggregate;
+use magnum::actors::snapshot::Snapshots;
+use magnum::bus::{CommandError, CommandMessage, CommandPort, CommandReply, Ctx, Refusal};
+use magnum::events::baymodel::BaymodelFields;
+use magnum::events::log::EventLog;
+use magnum::events::log::memory::MemoryLog;
+use magnum::events::work::FieldChange;
+use magnum::ids::{CommandId, Kind, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp};
+use uuid::Uuid;
+
+fn run<T>(test: impl Future<Output = T>) -> T {
+    actix::System::new().block_on(test)
+}
+
+fn directory(log: &Arc<dyn EventLog>, snapshots: &Snapshots) -> Directory {
+    Directory::start(log, snapshots, &[Arbiter::new(), Arbiter::new()])
+}
+
+fn memory() -> Arc<dyn EventLog> {
+    Arc::new(MemoryLog::new())
+}
+
+fn stream(number: u128) -> StreamId {
+    StreamId::new(Kind::Baymodel, ObjectId(Uuid::from_u128(number)))
+}
+
+fn ctx(project: &str) -> Ctx {
+    Ctx {
+        project: ProjectId(project.to_owned()),
+        service: false,
+        ..Ctx::service(Timestamp(0), "test", "req-1")
+    }
+}
+
+fn message(number: u128, command: &BaymodelCommand, ctx: Ctx) -> CommandMessage {
+    let command = serde_json::to_value(command).unwrap();
+    CommandMessage { stream: stream(number), command, ctx }
+}
+
+fn create() -> BaymodelCommand {
+    let fields = BaymodelFields { coe: "docker".into(), ..BaymodelFields::default() };
+    BaymodelCommand::Create { fields }
+}
+
+fn rename(name: &str) -> BaymodelCommand {
+    let value = serde_json::to_string(name).unwrap();
+    BaymodelCommand::Update { changes: vec![FieldChange { field: "name".into(), value }] }
+}
+
+async fn ask(
+    directory: &Directory,
+    number: u128,
+    command: &BaymodelCommand,
+) -> Result<CommandReply, CommandError> {
+    directory.command(message(number, command, ctx("p"))).await
+}
+
+/// F1, L6: the same id with the same body gets the first answer, with another body a refusal.
+#[test]
+fn f1_a_command_id_makes_a_command_exactly_once() {
+    run(async {
+        let log = memory();
+        let directory = directory(&log, &Snapshots::default());
+        ask(&directory, 1, &create()).await.unwrap();
+        let keyed = |digest: &str| Ctx {
+            command_id: Some(CommandId("p/key".into())),
+            digest: Some(digest.into()),
+            ..ctx("p")
+        };
+        let asks = (0..20).map(|_| directory.command(message(1, &rename("a"), keyed("d1"))));
+        let replies: Vec<_> = join_all(asks).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(replies.iter().filter(|reply| !reply.repeated).count(), 1);
+        assert!(replies.iter().all(|reply| reply.position == Position(2)));
+        let other = directory.command(message(1, &rename("b"), keyed("d2"))).await;
+        assert_eq!(other, Err(CommandError::CommandIdReused));
+        // Also on another object, and for a directory that has not seen the first one (a restart).
+        let again = self::directory(&log, &Snapshots::default());
+        let reply = again.command(message(9, &create(), keyed("d1"))).await.unwrap();
+        assert!(reply.repeated && reply.stream == stream(1));
+        assert_eq!(*log.head().borrow(), Position(2));
+    });
+}
+
+/// F16: two conductors that both think they lead; the expected revision lets one win at a time.
+#[test]
+fn f16_two_directories_over_one_log_never_lose_a_change() {
+    run(async {
+        let log = memory();
+        let directories =
+            [directory(&log, &Snapshots::default()), directory(&log, &Snapshots::default())];
+        ask(&directories[0], 1, &create()).await.unwrap();
+        let asks = (0..50).map(|turn: usize| {
+            let directory = &directories[turn % 2];
+            async move {
+                loop {
+                    match ask(directory, 1, &rename(&format!("n{turn}"))).await {
+                        Ok(reply) => break reply.revision,
+                        Err(error) => assert!(matches!(error, CommandError::Contended(_))),
+                    }
+                }
+            }
+        });
+        let mut revisions: Vec<_> = join_all(asks).await;
+        revisions.sort();
+        assert_eq!(revisions, (1..=50).map(Revision).collect::<Vec<_>>());
+        assert_eq!(log.read_stream(stream(1), Revision(0), 100).unwrap().len(), 51);
+    });
+}
+
+/// F34: another tenant's object is not found, whatever is asked of it.
+#[test]
+fn f34_another_tenants_object_is_not_found() {
+    run(async {
+        let log = memory();
+        let directory = directory(&log, &Snapshots::default());
+        ask(&directory, 1, &create()).await.unwrap();
+        for command in [rename("stolen"), BaymodelCommand::Delete { bays: 0 }] {
+            let reply = directory.command(message(1, &command, ctx("other"))).await;
+            assert!(
+                matches!(reply, Err(CommandError::Refused(Refusal::NotFound { .. }))),
+                "{reply:?}"
+            );
+        }
+        assert_eq!(*log.head().borrow(), Position(1));
+    });
+}
+
+#[test]
+fn a_command_for_another_revision_is_refused_and_records_nothing() {
+    run(async {
+        let log = memory();
+        let directory = directory(&log, &Snapshots::default());
+        ask(&directory, 1, &create()).await.unwrap();
+        let at = |revision| Ctx { if_match: Some(Revision(revision)), ..ctx("p") };
+        let refused = directory.command(message(1, &rename("a"), at(7))).await;
+        let expected = Refusal::RevisionMismatch { expected: Revision(7), actual: Revision(0) };
+        assert_eq!(refused, Err(CommandError::Refused(expected)));
+        directory.command(message(1, &rename("a"), at(0))).await.unwrap();
+        assert_eq!(*log.head().borrow(), Position(2));
+    });
+}
+
+/// F47: a snapshot plus what came after it is the full fold; a damaged one is not used.
+#[test]
+fn f47_snapshots_change_nothing_but_the_time_it_takes() {
+    run(async {
+        let cache = sled::Config::new().temporary(true).open().unwrap();
+        let tree = cache.open_tree("snapshots").unwrap();
+        let snapshots = Snapshots::new(tree.clone());
+        let log = memory();
+        let directory = directory(&log, &snapshots);
+        ask(&directory, 1, &create()).await.unwrap();
+        for turn in 0..250 {
+            ask(&directory, 1, &rename(&format!("n{turn}"))).await.unwrap();
+        }
+        let load = |snapshots: &Snapshots| {
+            let loaded = Aggregate::<Baymodel>::load(stream(1), log.as_ref(), snapshots).unwrap();
+            serde_json::to_string(&loaded.state).unwrap()
+        };
+        let full = load(&Snapshots::default());
+        let (key, kept) = tree.iter().next().unwrap().unwrap();
+        assert_eq!(load(&snapshots), full);
+        for place in [0, 40, kept.len() - 1] {
+            let mut damaged = kept.to_vec();
+            damaged[place] ^= 1;
+            tree.insert(&key, damaged).unwrap();
+            assert!(snapshots.load::<Baymodel>(stream(1)).is_none(), "a flipped bit at {place}");
+            assert_eq!(load(&snapshots), full);
+        }
+        // Of a log that went another way: the same revision, another event.
+        tree.insert(&key, kept).unwrap();
+        let other = memory();
+        let elsewhere = self::directory(&other, &Snapshots::default());
+        let create = message(1, &create(), ctx("q"));
+        elsewhere.command(create).await.unwrap();
+        for turn in 0..250 {
+            let rename = message(1, &rename(&format!("m{turn}")), ctx("q"));
+            elsewhere.command(rename).await.unwrap();
+        }
+        let loaded = Aggregate::<Baymodel>::load(stream(1), other.as_ref(), &snapshots).unwrap();
+        assert!(serde_json::to_string(&loaded.state).unwrap().contains("\"q\""));
+    });
+}

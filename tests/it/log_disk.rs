@@ -1,0 +1,266 @@
+//! The segment engine on a disk that loses power, fails or lies, from seeds (F1, F48).
+//!
+//! Whatever happens: an acknowledged event is never lost, an unacknowledged append is there whole
+//! or not at all, positions are dense, the chain holds, and a flipped bit is never skipped.
+//! `MAGNUM_SEEDS=10000` runs that many seeds, `MAGNUM_SEED=17` one.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking"
+)]
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use magnum::events::Recorded;
+use magnum::events::log::segment::disk::Disk;
+use magnum::events::log::segment::simulated::{Chance, Faults, SimulatedDisk};
+use magnum::events::log::segment::{SEGMENT_HEADER_BYTES, SegmentLog, SegmentOptions};
+use magnum::events::log::{Append, AppendError, Appended, EventLog, Expected, OpenError};
+use magnum::ids::{CommandId, EventId, Position, Revision, StreamId};
+
+use crate::log::{append, key, read_all, stream};
+
+/// Seeds of an ordinary run; debug builds take some milliseconds for each.
+const SEEDS: u64 = 500;
+
+/// What the test knows of one append.
+struct Sent {
+    stream: StreamId,
+    events: Vec<EventId>,
+    command: String,
+    acknowledged: Option<Appended>,
+}
+
+struct World {
+    chance: Chance,
+    disk: SimulatedDisk,
+    index: sled::Tree,
+    segment_bytes: u64,
+    sent: Vec<Sent>,
+    /// What was read after the last restart: durable from then on.
+    durable: Vec<Recorded>,
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_whatever_the_disk_does() {
+    let read = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
+    let seeds = match read("MAGNUM_SEED") {
+        Some(one) => one..one + 1,
+        None => 0..read("MAGNUM_SEEDS").unwrap_or(SEEDS),
+    };
+    let sled = sled::Config::new().temporary(true).open().expect("an index");
+    let index = sled.open_tree("log").expect("a tree");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    for seed in seeds {
+        let life = || runtime.block_on(live(seed, index.clone()));
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(life)) {
+            eprintln!("to see it again: MAGNUM_SEED={seed}");
+            resume_unwind(panic);
+        }
+    }
+}
+
+async fn live(seed: u64, index: sled::Tree) {
+    index.clear().expect("cleared");
+    let mut chance = Chance::new(seed);
+    let segment_bytes = 5 << (10 + chance.below(4));
+    let disk = SimulatedDisk::new();
+    let mut world =
+        World { chance, disk, index, segment_bytes, sent: Vec::new(), durable: Vec::new() };
+    for _ in 0..1 + world.chance.below(4) {
+        world.write_until_it_ends().await;
+        world.restart();
+        world.check();
+    }
+    world.flip_a_bit();
+}
+
+impl World {
+    fn open(&self) -> Result<SegmentLog, OpenError> {
+        let options =
+            SegmentOptions { segment_bytes: self.segment_bytes, folder: uuid::Uuid::nil() };
+        SegmentLog::open_on(Arc::new(self.disk.clone()), None, options, self.index.clone())
+    }
+
+    fn faults(&mut self) -> Faults {
+        let chance = &mut self.chance;
+        let mut faults = Faults::default();
+        match chance.below(8) {
+            0 => faults.write_error_in = Some(chance.below(20)),
+            1 => faults.sync_error_in = Some(chance.below(20)),
+            2 => faults.room = Some(chance.below(60_000)),
+            _ => faults.power_off_in = Some(chance.below(60)),
+        }
+        if chance.below(4) == 0 {
+            faults.short_writes = Some(1 + chance.below(700) as usize);
+        }
+        faults
+    }
+
+    /// Appends from several sides at once until it has done enough or the disk gave up.
+    async fn write_until_it_ends(&mut self) {
+        // Faults may come while the log is opened, or only later.
+        let faults = self.faults();
+        let early = self.chance.below(4) == 0;
+        if early {
+            self.disk.inject(faults);
+        }
+        let Ok(log) = self.open() else {
+            assert!(early, "a good disk must open");
+            return;
+        };
+        self.disk.inject(faults);
+        let mut heads: BTreeMap<StreamId, Revision> = BTreeMap::new();
+        for event in &self.durable {
+            heads.insert(event.stream, event.revision);
+        }
+        for _ in 0..2 + self.chance.below(20) {
+            let wave: Vec<Append> =
+                (0..1 + self.chance.below(6)).map(|_| self.new_append(&heads)).collect();
+            let first = self.sent.len() - wave.len();
+            let waiting = wave.into_iter().map(|append| log.append(append));
+            let answers = futures_util::future::join_all(waiting).await;
+            for (sent, answer) in self.sent.iter_mut().skip(first).zip(answers) {
+                match answer {
+                    Ok(appended) => {
+                        sent.acknowledged = Some(appended);
+                        heads.insert(sent.stream, appended.revision);
+                    }
+                    Err(AppendError::NoSpace(_) | AppendError::Conflict { .. }) => {}
+                    Err(AppendError::OutcomeUnknown(_) | AppendError::Closed(_)) => return,
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        }
+    }
+
+    fn new_append(&mut self, heads: &BTreeMap<StreamId, Revision>) -> Append {
+        let known = self.chance.below(heads.len() as u64 + 2) as usize;
+        let (stream, expected) = heads.iter().nth(known).map_or_else(
+            || (stream(), Expected::NoStream),
+            |(stream, revision)| (*stream, Expected::Exact(*revision)),
+        );
+        let mut append = append(stream, expected, 1 + self.chance.below(5) as usize);
+        for event in &mut append.events {
+            event.payload = vec![0xEE; self.chance.below(600) as usize].into();
+        }
+        let command = format!("c{}", self.sent.len());
+        append.command = key(&command, 1);
+        let events = append.events.iter().map(|event| event.id).collect();
+        self.sent.push(Sent { stream, events, command, acknowledged: None });
+        append
+    }
+
+    /// The process or the machine stops; the index survives, or does not.
+    fn restart(&mut self) {
+        if self.disk.is_off() || self.chance.below(2) == 0 {
+            self.disk.restart(self.chance.draw());
+        } else {
+            // Only the process ended: what it wrote is still in the system's memory.
+            self.disk.inject(Faults::default());
+        }
+        if self.chance.below(3) == 0 {
+            self.index.clear().expect("cleared");
+        }
+    }
+
+    fn check(&mut self) {
+        let log = self.open().unwrap_or_else(|error| panic!("{error}"));
+        let events = read_all(&log, 17);
+        assert!(events.len() >= self.durable.len(), "what was read before is there");
+        assert_eq!(events[..self.durable.len()], self.durable);
+        let places: BTreeMap<EventId, usize> =
+            events.iter().enumerate().map(|(place, event)| (event.id, place)).collect();
+        assert_eq!(places.len(), events.len(), "nothing is there twice");
+        for sent in &self.sent {
+            let found: Vec<usize> =
+                sent.events.iter().filter_map(|id| places.get(id).copied()).collect();
+            let whole = found.len() == sent.events.len()
+                && found.windows(2).all(|pair| pair[0] + 1 == pair[1]);
+            assert!(found.is_empty() || whole, "an append is whole or not there");
+            let seen = log.command(&CommandId(sent.command.clone())).expect("an answer");
+            assert_eq!(seen.is_some(), whole, "commands are known as their events are");
+            if let Some(appended) = sent.acknowledged {
+                assert!(whole, "{appended:?} was acknowledged and is lost");
+                assert_eq!(appended.first, Position(found[0] as u64 + 1));
+                assert_eq!(seen.map(|seen| seen.appended), Some(appended));
+            }
+        }
+        let mut streams: BTreeMap<StreamId, Vec<Recorded>> = BTreeMap::new();
+        for event in &events {
+            streams.entry(event.stream).or_default().push(event.clone());
+        }
+        for (stream, events) in streams {
+            assert_eq!(log.read_stream(stream, Revision(0), 1000).expect("readable"), events);
+            assert!(events.iter().zip(0..).all(|(event, revision)| event.revision.0 == revision));
+        }
+        self.durable = events;
+    }
+
+    /// A bit flips somewhere: it is refused with its place, or it was in nobody's event, or in
+    /// the last write, which cannot be told from a torn one without the index.
+    fn flip_a_bit(&mut self) {
+        let mut names: Vec<_> = self.disk.list().expect("names");
+        names.retain(|name| name.ends_with(".seg"));
+        if names.is_empty() {
+            return;
+        }
+        let name = &names[self.chance.below(names.len() as u64) as usize];
+        let mut content = self.disk.content(name).expect("a segment");
+        let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let at = self.chance.below(used as u64) as usize;
+        let last_write = last_write(&content);
+        content[at] ^= 1 << self.chance.below(8);
+        self.disk.put(name, content);
+        let lost = self.chance.below(2) == 0;
+        if lost {
+            self.index.clear().expect("cleared");
+        }
+        let log = match self.open() {
+            Ok(log) => log,
+            Err(OpenError::Newer { .. }) => return assert!((8..12).contains(&at)),
+            Err(error) => {
+                let words = error.to_string();
+                assert!(words.contains(name.as_str()) && words.contains("offset"), "{words}");
+                return;
+            }
+        };
+        let mut read = Vec::new();
+        loop {
+            let after = read.last().map_or(Position(0), |event: &Recorded| event.position);
+            match log.read(after, 7) {
+                Ok(more) if more.is_empty() => break,
+                Ok(more) => read.extend(more),
+                Err(error) => {
+                    let words = error.to_string();
+                    assert!(words.contains(name.as_str()) && words.contains("position"), "{words}");
+                    break;
+                }
+            }
+        }
+        assert_eq!(read[..], self.durable[..read.len()], "nothing is changed or skipped");
+        let head = log.head().borrow().0 as usize;
+        if head < self.durable.len() {
+            assert!(lost && name == names.last().expect("one"), "only an unknown tail is cut");
+            assert!(at >= last_write, "only the last write can be torn, byte {at} cannot");
+        }
+    }
+}
+
+/// The offset where the last write of a segment began, as its last record says.
+fn last_write(segment: &[u8]) -> usize {
+    let number = |at: usize| {
+        let bytes = segment.get(at..at + 4).expect("a number");
+        u32::from_le_bytes(bytes.try_into().expect("four")) as usize
+    };
+    let (mut at, mut group) = (SEGMENT_HEADER_BYTES, SEGMENT_HEADER_BYTES);
+    while at + 12 < segment.len() && number(at) > 0 {
+        group = number(at + 8);
+        at = (at + number(at)).next_multiple_of(8);
+    }
+    group
+}
