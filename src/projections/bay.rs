@@ -179,7 +179,9 @@ impl BayView {
 mod tests {
     use super::super::story::{Story, blocked, failed, unknown, updated};
     use super::*;
-    use crate::events::bay::{BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1};
+    use crate::events::bay::{
+        BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1, BayPlan,
+    };
     use crate::events::work::{NodeVerdict, Placement};
 
     type E = BayEvent;
@@ -187,7 +189,7 @@ mod tests {
     fn asked() -> BayEvent {
         let (node_id, host) = (ObjectId::default(), "n1".to_owned());
         let verdict = NodeVerdict { node_id, host, eligible: true, reason: "free".to_owned() };
-        E::CreateRequested(BayCreateRequestedV1 {
+        let plan = BayPlan {
             name: Some("b".to_owned()),
             baymodel_id: ObjectId::default(),
             node_count: 1,
@@ -195,8 +197,9 @@ mod tests {
             create_timeout_min: 0,
             bay_type: None,
             image_id: None,
-            placement: Placement { node_id, verdicts: vec![verdict] },
-        })
+        };
+        let placement = Placement { node_id, verdicts: vec![verdict] };
+        E::CreateRequested(BayCreateRequestedV1 { plan, placement })
     }
 
     fn status(story: &Story<BayView>) -> &str {
