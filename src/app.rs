@@ -2,6 +2,8 @@
 //!
 //! Not here: flags (`cli`), what each part does.
 
+mod import;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +39,8 @@ use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
 use crate::projections::query::{ListQuery, ReadModels};
 use crate::projections::store::{Store, open_cache};
+
+pub use import::import_log;
 
 /// Work under way may take so long to end after SIGTERM; the rest stays requested. With the
 /// flushes after it the whole stop stays within 10 s.
@@ -74,6 +78,9 @@ pub enum AppError {
     /// The read models are not there.
     #[error("the read models: {0}")]
     ReadModels(String),
+    /// Events could not be imported.
+    #[error("{0}")]
+    Import(String),
     /// The node of this machine could not be registered.
     #[error("this machine's node cannot be registered: {0}")]
     Node(String),

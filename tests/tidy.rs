@@ -33,7 +33,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "app",
         &["actors", "backends", "bus", "clock", "config", "events", "http", "ids", "projections"],
     ),
-    ("cli", &["ids", "config", "app"]),
+    // `events` for `cli/log.rs` alone: offline tools work on the log's files themselves.
+    ("cli", &["ids", "config", "events", "app"]),
 ];
 
 /// The layers of the grid: each has one file for each noun.

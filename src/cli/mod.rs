@@ -13,6 +13,7 @@ mod container;
 mod container_create;
 mod events;
 mod failure;
+mod log;
 mod node;
 mod noun;
 mod options;
@@ -65,6 +66,9 @@ enum Command {
     /// Show what happened, or follow what happens
     #[command(subcommand)]
     Events(events::EventsCommand),
+    /// Look after the event log in a data folder
+    #[command(subcommand)]
+    Log(log::LogCommand),
     /// Run the service: API, conductor and backend in one process
     Serve(serve::ServeArgs),
     /// Print a script that completes commands and options in a shell
@@ -86,6 +90,7 @@ pub fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Serve(args) => return serve::run(args),
+        Command::Log(command) => return log::run(cli.options.output, command),
         Command::Completion(args) => return completion::script(&args),
         Command::BashCompletion => return completion::words(),
         _ => {}
@@ -99,7 +104,10 @@ fn run(cli: Cli) -> Result<(), CliError> {
             Command::Node(command) => node::run(&session, command).await,
             Command::Container(command) => container::run(&session, command).await,
             Command::Events(command) => events::run(&session, command).await,
-            Command::Serve(_) | Command::Completion(_) | Command::BashCompletion => Ok(()),
+            Command::Log(_)
+            | Command::Serve(_)
+            | Command::Completion(_)
+            | Command::BashCompletion => Ok(()),
         }
     })
 }

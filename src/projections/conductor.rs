@@ -193,9 +193,16 @@ impl Follower {
         loop {
             self.say(&fault);
             let attempt = match &fault {
-                Fault::Log(_) | Fault::Full(_) => None,
+                Fault::Log(_) => None,
+                Fault::Full(_) => {
+                    // What is set aside is for queries, where they would have nothing to read.
+                    if !self.shared.is_open() {
+                        let _ = self.store.has_room();
+                    }
+                    None
+                }
                 // Queries go on with what sled has in memory until there is room.
-                Fault::Store(_) => match self.store.check_room() {
+                Fault::Store(_) => match self.store.has_room() {
                     Ok(()) => Some(self.reopen(None)),
                     Err(reason) => Some(Err(Fault::Store(reason))),
                 },

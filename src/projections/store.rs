@@ -26,9 +26,12 @@ const FLUSH_MS: u64 = 1000;
 /// Damaged folders that are kept for whoever wants to know what happened.
 const KEEP_DAMAGED: usize = 3;
 
-/// Free bytes below which nothing is written: several times what sled holds back in memory, which
+/// Free bytes below which nothing is written: more than twice what sled holds back in memory, which
 /// is a batch and its segments of 512 KB.
-const ROOM_BYTES: u64 = 8 << 20;
+const ROOM_BYTES: u64 = 2 << 20;
+
+/// Room that is kept for when the disk is full, so that reads go on then: to be opened again twice.
+const SPARE_BYTES: u64 = 2 * ROOM_BYTES;
 
 /// What sled says of a folder that is in use.
 const LOCKED: &str = "could not acquire lock";
@@ -133,13 +136,16 @@ pub(super) fn words(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without words".to_owned())
 }
 
+fn parent_of(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}
+
 /// Moves a damaged folder aside and forgets the oldest of those.
 fn set_aside(path: &Path, reason: &str) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let prefix = format!("{name}.damaged-");
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    let mut numbers: Vec<u64> = fs::read_dir(parent)?
+    let mut numbers: Vec<u64> = fs::read_dir(parent_of(path))?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix(&prefix)?.parse().ok())
         .collect();
     numbers.sort_unstable();
@@ -194,7 +200,9 @@ impl Store {
     /// See [`open_cache`].
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let opened = open_trees(path)?;
-        Ok(Self { path: path.to_owned(), open: RwLock::new(Some(opened)) })
+        let store = Self { path: path.to_owned(), open: RwLock::new(Some(opened)) };
+        store.keep_spare();
+        Ok(store)
     }
 
     /// A tree of the folder for something else that can be rebuilt; none while it is closed.
@@ -218,16 +226,45 @@ impl Store {
         open.as_ref().map_or(Ok(()), |(db, _)| db.flush().map(drop))
     }
 
+    /// Sets room aside, where there is plenty. Without it all is well until the disk is full.
+    fn keep_spare(&self) {
+        let spare = self.path.with_extension("spare");
+        if spare.exists() || self.free_bytes().is_ok_and(|free| free < 4 * SPARE_BYTES) {
+            return;
+        }
+        let kept = fs::File::create(&spare).and_then(|file| {
+            let mode = rustix::fs::FallocateFlags::empty();
+            rustix::fs::fallocate(&file, mode, 0, SPARE_BYTES).map_err(io::Error::from)
+        });
+        if let Err(error) = kept {
+            tracing::warn!(%error, "no room is set aside for when the disk is full");
+        }
+    }
+
+    /// Whether there is room to open the folder again; gives up what was set aside, if need be.
+    pub(super) fn has_room(&self) -> Result<(), String> {
+        match self.check_room() {
+            Err(_) if fs::remove_file(self.path.with_extension("spare")).is_ok() => {
+                self.check_room()
+            }
+            checked => checked,
+        }
+    }
+
     /// Whether there is room for what is about to be written. Sled must not find out by itself:
     /// after a write that failed it cannot be read in places, and writes nothing any more.
     pub(super) fn check_room(&self) -> Result<(), String> {
-        let disk = rustix::fs::statvfs(&self.path).map_err(|error| error.to_string())?;
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let free = self.free_bytes().map_err(|error| error.to_string())?;
         if free < ROOM_BYTES {
             let path = self.path.display();
-            return Err(format!("{free} bytes are free in {path}, {ROOM_BYTES} are needed"));
+            return Err(format!("{free} bytes are free for {path}, {ROOM_BYTES} are needed"));
         }
         Ok(())
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(parent_of(&self.path))?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// Closes the folder and opens it again, or a new one if this one is damaged.
@@ -241,6 +278,7 @@ impl Store {
             set_aside(&self.path, reason).map_err(|error| denied(&self.path, error.to_string()))?;
         }
         *open = Some(open_trees(&self.path)?);
+        self.keep_spare();
         Ok(())
     }
 }

@@ -418,9 +418,9 @@ async fn a_log_can_be_verified_offline_and_beside_its_writer() {
     let known = info(folder.path()).expect("known");
     assert_eq!((known.folder, known.epoch, known.copied), (options.folder, 1, false));
     assert!(known.segments.len() > 3);
-    assert!(
-        known.segments.windows(2).all(|two| two[0].last.map(Position::next) == Some(two[1].first))
-    );
+    assert!(known.segments.windows(2).all(|two| two[0].last.next() == two[1].first));
+    let head = known.segments.last().map(|last| last.last);
+    assert_eq!((known.head, known.hash, head), (last.position, last.hash, Some(last.position)));
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ mod harness;
 mod log;
 mod log_disk;
 mod log_segment;
+mod log_tools;
 mod node;
 mod openapi;
 mod projections;

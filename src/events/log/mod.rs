@@ -1,12 +1,14 @@
 //! The append-only log: what every engine promises. Engines: `memory` (the reference) and
 //! `segment` (own files). One contract suite runs on all of them.
 //!
-//! `admission` says what is acceptable, `chain` which bytes the hash of an event covers.
+//! `admission` says what is acceptable, `chain` which bytes the hash of an event covers, `export`
+//! writes and reads events as lines of JSON.
 //!
 //! Not here: what events mean.
 
 pub mod admission;
 pub mod chain;
+pub mod export;
 pub mod memory;
 pub mod segment;
 

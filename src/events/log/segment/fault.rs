@@ -27,18 +27,28 @@ pub struct Damage {
     pub what: String,
 }
 
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Damage {
+    /// Where it is and what is wrong, without what helps.
+    pub fn place(&self) -> String {
         let Self { segment, offset, position, what } = self;
         let name = super::file::name(*segment);
-        write!(f, "the log is damaged in segment {segment} ({name}), offset {offset}")?;
-        if *position > 0 {
-            write!(f, ", position {position}")?;
-        }
+        let position = match position {
+            0 => String::new(),
+            position => format!(", position {position}"),
+        };
+        format!(
+            "the log is damaged in segment {segment} ({name}), offset {offset}{position}: {what}"
+        )
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            ": {what}; `magnum log verify` shows how far the damage goes, \
-             `magnum log repair --truncate` cuts the log there and keeps a copy"
+            "{}; `magnum log verify` shows how far the damage goes, \
+             `magnum log repair --truncate` cuts the log there and keeps a copy",
+            self.place()
         )
     }
 }

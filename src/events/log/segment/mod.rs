@@ -45,12 +45,14 @@
 //!
 //! # Parts
 //!
-//! `record` and `file` are the format, `scan` and `read` read it, `writer` writes it, `index` knows heads
-//! and commands, `recover`, `walk` and `tail` open a log, `verify` looks at one, `disk` is all it asks of a disk.
-//! Not here: what sled is given (`index`), repair and export.
+//! `record` and `file` are the format, `scan` and `read` read it, `writer` writes it, `index` knows
+//! heads and commands, `recover`, `walk` and `tail` open a log, `verify` looks at one, `repair`
+//! cuts one, `export` hands out its events, `disk` is all it asks of a disk. Not here: what sled
+//! is given (`index`).
 
 mod claim;
 pub mod disk;
+mod export;
 mod fault;
 mod file;
 mod index;
@@ -58,6 +60,7 @@ mod lock;
 mod read;
 mod record;
 mod recover;
+pub mod repair;
 mod scan;
 pub mod simulated;
 mod tail;
@@ -82,6 +85,7 @@ use super::{
 use crate::events::Recorded;
 use crate::ids::{CommandId, Position, Revision, StreamId};
 use disk::{Disk, Folder};
+pub use export::export;
 pub use fault::Damage;
 use index::Index;
 pub use lock::FolderLock;

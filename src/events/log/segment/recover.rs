@@ -83,21 +83,49 @@ pub fn recover(
 /// # Errors
 /// See [`OpenError`].
 pub fn open_segments(disk: &dyn Disk) -> Result<Vec<Arc<Segment>>, OpenError> {
+    let Survey { segments, broken } = survey(disk)?;
+    match broken {
+        Some(damage) => Err(Fault::Damaged(damage).into_open_error(disk.path())),
+        None => Ok(segments),
+    }
+}
+
+/// The segments of a log.
+pub struct Survey {
+    /// Those that are there and continue each other.
+    pub segments: Vec<Arc<Segment>>,
+    /// Why the next one is not among them.
+    pub broken: Option<Damage>,
+}
+
+/// Opens segments up to the first one that is missing, is none, or does not continue the log.
+///
+/// # Errors
+/// When files cannot be read, or a newer program wrote them.
+pub fn survey(disk: &dyn Disk) -> Result<Survey, OpenError> {
     let io = |source| OpenError::Io { path: disk.path(), source };
     let names = disk.list().map_err(io)?;
     let mut numbers: Vec<u32> = names.iter().filter_map(|name| file::number(name)).collect();
     numbers.sort_unstable();
     let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(numbers.len());
     for number in numbers {
-        let segment = open_segment(disk, number)?;
-        walk::check_link(segments.last().map(AsRef::as_ref), &segment)
-            .map_err(|fault| fault.into_open_error(disk.path()))?;
-        segments.push(Arc::new(segment));
+        let linked = open_segment(disk, number)?.map_err(Fault::Damaged).and_then(|segment| {
+            walk::check_link(segments.last().map(AsRef::as_ref), &segment).map(|()| segment)
+        });
+        match linked {
+            Ok(segment) => segments.push(Arc::new(segment)),
+            Err(Fault::Damaged(damage)) => return Ok(Survey { segments, broken: Some(damage) }),
+            Err(fault) => return Err(fault.into_open_error(disk.path())),
+        }
     }
-    Ok(segments)
+    Ok(Survey { segments, broken: None })
 }
 
-fn open_segment(disk: &dyn Disk, number: u32) -> Result<Segment, OpenError> {
+/// Opens a segment, or says what is wrong with its header.
+///
+/// # Errors
+/// When the file cannot be read, or a newer program wrote it.
+pub fn open_segment(disk: &dyn Disk, number: u32) -> Result<Result<Segment, Damage>, OpenError> {
     let name = file::name(number);
     let path = || format!("{}/{name}", disk.path());
     let io = |source| OpenError::Io { path: path(), source };
@@ -106,23 +134,22 @@ fn open_segment(disk: &dyn Disk, number: u32) -> Result<Segment, OpenError> {
     let read = file.read_at(&mut bytes, 0).map_err(io)?;
     bytes.truncate(read);
     let damaged = |what: &str| {
-        let damage = Damage { segment: number, offset: 0, position: 0, what: what.to_owned() };
-        OpenError::Damaged(damage.to_string())
+        Ok(Err(Damage { segment: number, offset: 0, position: 0, what: what.to_owned() }))
     };
     let header = match Header::from_bytes(&bytes) {
         Ok(header) => header,
         Err(HeaderError::Newer(found)) => {
             return Err(OpenError::Newer { path: path(), found, known: file::FORMAT });
         }
-        Err(HeaderError::Damaged(what)) => return Err(damaged(what)),
+        Err(HeaderError::Damaged(what)) => return damaged(what),
     };
     if header.number != number {
-        return Err(damaged("the file has the name of another segment"));
+        return damaged("the file has the name of another segment");
     }
     if file.bytes().map_err(io)? < u64::from(header.size) {
-        return Err(damaged("the file is shorter than its header says"));
+        return damaged("the file is shorter than its header says");
     }
-    Ok(Segment::new(header, file))
+    Ok(Ok(Segment::new(header, file)))
 }
 
 /// Reads what the index does not know yet, or all of it, and finds the end.

@@ -6,7 +6,8 @@
 //! durable once, and that is damage.
 //!
 //! What is read after a failed sync may be in memory only, while the kernel believes that it is on
-//! the disk. So the last write is written once more before anything rests on it. Not here: repair that loses something (`magnum log repair`).
+//! the disk. So the last write is written once more before anything rests on it. Not here: repair
+//! that loses something (`repair.rs`).
 
 use super::disk::write_all;
 use super::fault::Fault;
@@ -132,7 +133,11 @@ pub fn proof(segment: &Segment, bad: u64, end: u64) -> Result<Option<u64>, Fault
     Ok(None)
 }
 
-fn zero(segment: &Segment, from: u64, to: u64) -> Result<(), Fault> {
+/// Overwrites a part of a segment with zeros.
+///
+/// # Errors
+/// What the disk says.
+pub fn zero(segment: &Segment, from: u64, to: u64) -> Result<(), Fault> {
     let zeros = vec![0; CHUNK_BYTES];
     let mut offset = from;
     while offset < to {

@@ -19,7 +19,7 @@ use super::disk::{Disk, Folder};
 use super::fault::{Damage, Fault};
 use super::file::{self, Segment};
 use super::record::{Frame, Location};
-use super::recover::{self, End};
+use super::recover::{self, End, Survey};
 use super::scan::Scanner;
 use super::tail;
 use super::walk::Walk;
@@ -36,20 +36,25 @@ pub struct Info {
     pub copied: bool,
     /// Its segments, in order.
     pub segments: Vec<SegmentInfo>,
+    /// Its last event, as far as headers and the last segment say.
+    pub head: Position,
+    /// The chain up to and including it.
+    pub hash: Hash,
+    /// Where its segments no longer continue each other, or the last one is damaged.
+    pub damage: Option<Damage>,
 }
 
-/// One segment, as far as headers say.
+/// One segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentInfo {
     /// The file's name.
     pub name: String,
     /// The position of its first event.
     pub first: Position,
-    /// The position of its last event; before `first` if it has none, none for the last segment,
-    /// whose end only reading finds.
-    pub last: Option<Position>,
-    /// Bytes in use, none for the last segment.
-    pub used: Option<u64>,
+    /// The position of its last event; before `first` if it has none.
+    pub last: Position,
+    /// Bytes in use.
+    pub used: u64,
     /// Bytes of the file.
     pub size: u64,
     /// Which opening of the log made it.
@@ -72,10 +77,10 @@ pub struct Verified {
     pub damage: Vec<Damage>,
 }
 
-/// What a log consists of.
+/// What a log consists of. Reads headers, and the last segment to find its end.
 ///
 /// # Errors
-/// When files are missing, are not segments or do not follow each other.
+/// When files cannot be read, or a newer program wrote them.
 pub fn info(folder: &Path) -> Result<Info, OpenError> {
     info_on(&Folder::read_only(folder))
 }
@@ -83,7 +88,7 @@ pub fn info(folder: &Path) -> Result<Info, OpenError> {
 /// Reads all of a log: checksums, dense positions, the chain, whole appends.
 ///
 /// # Errors
-/// When files are missing, are not segments, do not follow each other, or cannot be read.
+/// When files cannot be read, or a newer program wrote them.
 pub fn verify(folder: &Path) -> Result<Verified, OpenError> {
     verify_on(&Folder::read_only(folder))
 }
@@ -94,24 +99,30 @@ pub fn verify(folder: &Path) -> Result<Verified, OpenError> {
 /// As [`info`].
 pub fn info_on(disk: &dyn Disk) -> Result<Info, OpenError> {
     let io = |source| OpenError::Io { path: disk.path(), source };
-    let segments = recover::open_segments(disk)?;
+    let Survey { segments, broken } = recover::survey(disk)?;
     let claim = Claim::read(disk).map_err(io)?;
     let inode = disk.identity().map_err(io)?;
     let folder = segments.first().map(|first| first.header.folder);
     let folder = folder.or(claim.map(|claim| claim.folder)).unwrap_or_default();
     let copied = claim.is_some_and(|claim| claim.folder == folder && claim.inode != inode);
     let epoch = claim.map_or(0, |claim| claim.epoch);
+    let last = segments.last().map(|last| check(last, None)).transpose();
+    let last = last.map_err(|fault| fault.into_open_error(disk.path()))?;
+    let end = last.as_ref().map_or(NOTHING, |last| last.whole);
     let following = segments.iter().skip(1).map(Some).chain([None]);
     let segments = segments.iter().zip(following).map(|(segment, next)| SegmentInfo {
         name: file::name(segment.header.number),
         first: segment.header.first,
-        last: next.map(|next| Position(next.header.first.get().saturating_sub(1))),
-        used: next.map(|next| u64::from(next.header.end_before)),
+        last: next.map_or(end.walk.position, |next| before(next.header.first)),
+        used: u64::from(next.map_or(end.next.offset, |next| next.header.end_before)),
         size: u64::from(segment.header.size),
         epoch: segment.header.epoch,
         chain: segment.header.chain,
     });
-    Ok(Info { folder, epoch, copied, segments: segments.collect() })
+    let segments = segments.collect();
+    let damage = last.and_then(|last| last.damage).or(broken);
+    let (head, hash) = (end.walk.position, end.walk.hash);
+    Ok(Info { folder, epoch, copied, segments, head, hash, damage })
 }
 
 /// As [`verify`], on any disk.
@@ -119,13 +130,50 @@ pub fn info_on(disk: &dyn Disk) -> Result<Info, OpenError> {
 /// # Errors
 /// As [`verify`].
 pub fn verify_on(disk: &dyn Disk) -> Result<Verified, OpenError> {
-    let segments = recover::open_segments(disk)?;
-    let ends: Vec<Option<u32>> =
-        segments.iter().skip(1).map(|next| Some(next.header.end_before)).chain([None]).collect();
+    examine(disk).map(|examined| examined.verified)
+}
+
+/// What reading all of a log found, and where.
+pub struct Examined {
+    /// What is told.
+    pub verified: Verified,
+    /// The last whole append before the first damage.
+    pub end: End,
+    /// The segments that continue each other.
+    pub segments: Vec<Arc<Segment>>,
+}
+
+/// Reads all of a log.
+///
+/// # Errors
+/// As [`verify`].
+pub fn examine(disk: &dyn Disk) -> Result<Examined, OpenError> {
+    let Survey { segments, broken } = recover::survey(disk)?;
+    let mut end = NOTHING;
+    let mut unfinished = 0;
+    let mut damage: Vec<Damage> = Vec::new();
+    for result in check_all(&segments) {
+        let checked = result.map_err(|fault| fault.into_open_error(disk.path()))?;
+        if damage.is_empty() {
+            end = checked.whole;
+        }
+        unfinished = checked.unfinished;
+        damage.extend(checked.damage);
+    }
+    let known = damage.last().map(|damage| damage.segment);
+    damage.extend(broken.filter(|broken| known.is_none_or(|known| broken.segment > known)));
+    let (head, hash) = (end.walk.position, end.walk.hash);
+    let verified = Verified { head, hash, unfinished, damage };
+    Ok(Examined { verified, end, segments })
+}
+
+/// Reads segments, as many at once as there are cores.
+fn check_all(segments: &[Arc<Segment>]) -> Vec<Result<Checked, Fault>> {
+    let ends = segments.iter().skip(1).map(|next| Some(next.header.end_before)).chain([None]);
     let jobs: Vec<(&Arc<Segment>, Option<u32>)> = segments.iter().zip(ends).collect();
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let share = jobs.len().div_ceil(cores).max(1);
-    let results: Vec<Result<Checked, Fault>> = thread::scope(|scope| {
+    thread::scope(|scope| {
         let workers: Vec<_> = jobs
             .chunks(share)
             .map(|jobs| {
@@ -138,26 +186,21 @@ pub fn verify_on(disk: &dyn Disk) -> Result<Verified, OpenError> {
             worker.join().unwrap_or_else(|_| vec![Err(ended())])
         };
         workers.into_iter().flat_map(join).collect()
-    });
-    let start = Walk::START;
-    let mut verified =
-        Verified { head: start.position, hash: start.hash, unfinished: 0, damage: Vec::new() };
-    for result in results {
-        let checked = result.map_err(|fault| fault.into_open_error(disk.path()))?;
-        if verified.damage.is_empty() {
-            verified.head = checked.walk.position;
-            verified.hash = checked.walk.hash;
-        }
-        verified.unfinished = checked.unfinished;
-        verified.damage.extend(checked.damage);
-    }
-    Ok(verified)
+    })
+}
+
+/// The end of a log without segments.
+const NOTHING: End = End { walk: Walk::START, next: Location { segment: 0, offset: 0 } };
+
+/// The position before a position.
+const fn before(position: Position) -> Position {
+    Position(position.0.saturating_sub(1))
 }
 
 /// What reading one segment found.
 struct Checked {
-    /// Its last whole append.
-    walk: Walk,
+    /// After its last whole append before the damage.
+    whole: End,
     unfinished: u64,
     damage: Option<Damage>,
 }
@@ -171,7 +214,7 @@ fn check(segment: &Segment, end: Option<u32>) -> Result<Checked, Fault> {
         epoch: 0,
         back: Location::default(),
         skip: Location::default(),
-        position: Position(header.first.get().saturating_sub(1)),
+        position: before(header.first),
         hash: header.chain,
         left: 0,
     };
@@ -185,7 +228,7 @@ fn check(segment: &Segment, end: Option<u32>) -> Result<Checked, Fault> {
             let what = format!("{why}, and {proof}");
             Some(Damage { segment: header.number, offset: u64::from(offset), position, what })
         };
-        let done = |unfinished, damage| Ok(Checked { walk: whole.walk, unfinished, damage });
+        let done = |unfinished, damage| Ok(Checked { whole, unfinished, damage });
         match end {
             Some(end) if offset == end && walk.is_whole() => return done(0, None),
             Some(_) => return done(0, damaged("valid segments follow")),

@@ -1,0 +1,224 @@
+//! Events as lines of JSON that lose nothing: what is exported, imported and exported again is the
+//! same, byte for byte, and so is the chain.
+//!
+//! `data` is for people and other programs; what counts is `payload`. Not here: where lines come
+//! from (`segment/export.rs`) and which log takes them (`app`).
+
+use std::fmt::{Display, Write as _};
+use std::io::BufRead;
+
+use futures_util::future::join_all;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::chain::{self, Content, Hash};
+use super::{Append, CommandKey, EventLog, Expected};
+use crate::events::{EventType, Meta, NewEvent, codec};
+use crate::ids::{CommandId, EventId, Position, Revision, StreamId, Timestamp};
+
+/// Appends that are on their way to the log at once in an import: half of the log's queue, so that
+/// none waits to get in and their order stays.
+const IMPORT_APPENDS: usize = 2048;
+
+/// Bytes of lines that are held at once in an import, roughly.
+const IMPORT_BYTES: usize = 64 << 20;
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Its place in the log.
+    pub position: Position,
+    /// The object.
+    pub stream: StreamId,
+    /// Its place in the object's stream.
+    pub revision: Revision,
+    /// Its identity.
+    pub id: EventId,
+    /// When it was decided.
+    pub time: Timestamp,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub event_type: String,
+    /// The version of its payload.
+    pub version: u16,
+    /// Who and why.
+    pub meta: Meta,
+    /// The payload in bincode, in hex.
+    pub payload: String,
+    /// The payload as JSON; null where this build does not know the type. Not imported.
+    pub data: Value,
+    /// With the first event of a command: what makes it exactly-once.
+    pub command: Option<Command>,
+    /// How many events of the same append follow.
+    pub left: u16,
+    /// The chain up to and including it, in hex.
+    pub hash: String,
+}
+
+/// A command id with the digest of the command's body in hex.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Command {
+    /// The id.
+    pub id: String,
+    /// The digest.
+    pub digest: String,
+}
+
+impl Line {
+    /// The line of an event.
+    ///
+    /// # Errors
+    /// When meta cannot be read.
+    pub fn new(
+        content: &Content<'_>,
+        command: Option<(&str, &Hash)>,
+        (position, left, hash): (Position, u16, &Hash),
+    ) -> Result<Self, String> {
+        let Content { stream, event_type, version, payload, .. } = *content;
+        let data = codec::payload_json(stream.kind, event_type, version, payload);
+        Ok(Self {
+            position,
+            stream,
+            revision: content.revision,
+            id: content.id,
+            time: content.time,
+            event_type: event_type.to_owned(),
+            version,
+            meta: codec::decode(content.meta)?,
+            payload: to_hex(payload),
+            data: data.unwrap_or_default(),
+            command: command.map(|(id, digest)| Command { id: id.into(), digest: to_hex(digest) }),
+            left,
+            hash: to_hex(hash),
+        })
+    }
+}
+
+/// Puts lines together to appends; refuses a line that does not continue the chain.
+#[derive(Debug, Default)]
+struct Importer {
+    position: Position,
+    hash: Hash,
+    /// The append that is not whole yet.
+    append: Option<Append>,
+}
+
+impl Importer {
+    /// Takes the next line; an append where it is the last of one.
+    ///
+    /// # Errors
+    /// Why it is not the next one.
+    fn take(&mut self, line: Line) -> Result<Option<Append>, String> {
+        let position = self.position.next();
+        if line.position != position {
+            return Err(format!("position {position} must follow, not {}", line.position));
+        }
+        let (stream, revision, left) = (line.stream, line.revision, line.left);
+        let hash = from_hex(&line.hash)?;
+        let event = NewEvent {
+            id: line.id,
+            time: line.time,
+            event_type: EventType::named(&line.event_type),
+            version: line.version,
+            payload: from_hex(&line.payload)?.into(),
+            meta: line.meta,
+        };
+        let content = chain::content(stream, revision, &event, &codec::encode(&event.meta));
+        self.hash = chain::extend(&self.hash, position, &chain::digest(&content));
+        if self.hash.as_slice() != hash {
+            return Err("the event is not what was exported: its hash is another one".to_owned());
+        }
+        self.position = position;
+        let append = match self.append.take() {
+            Some(mut append) => {
+                append.events.push(event);
+                append
+            }
+            None => Append {
+                stream,
+                expected: revision
+                    .get()
+                    .checked_sub(1)
+                    .map_or(Expected::NoStream, |before| Expected::Exact(Revision(before))),
+                command: line.command.map(Command::key).transpose()?,
+                events: vec![event],
+            },
+        };
+        if left == 0 {
+            return Ok(Some(append));
+        }
+        self.append = Some(append);
+        Ok(None)
+    }
+}
+
+/// Appends lines to an empty log, many with one write. Answers with the last position.
+///
+/// # Errors
+/// The number of the line that is not the next one, or why the log does not take it.
+pub async fn import(log: &dyn EventLog, lines: impl BufRead) -> Result<Position, String> {
+    let why = match append_lines(log, lines).await {
+        Ok(position) => return Ok(position),
+        Err(why) => why,
+    };
+    let head = *log.head().borrow();
+    Err(format!(
+        "{why}. The log has the events up to position {head} now; remove it before you try again."
+    ))
+}
+
+async fn append_lines(log: &dyn EventLog, lines: impl BufRead) -> Result<Position, String> {
+    let mut importer = Importer::default();
+    let (mut appends, mut bytes) = (Vec::new(), 0);
+    for (number, line) in (1_u64..).zip(lines.lines()) {
+        let at = |why: &dyn Display| format!("line {number}: {why}");
+        let line = line.map_err(|error| at(&error))?;
+        bytes += line.len();
+        let line = serde_json::from_str(&line).map_err(|error| at(&error))?;
+        appends.extend(importer.take(line).map_err(|why| at(&why))?);
+        if appends.len() == IMPORT_APPENDS || bytes > IMPORT_BYTES {
+            append_all(log, std::mem::take(&mut appends)).await?;
+            bytes = 0;
+        }
+    }
+    append_all(log, appends).await?;
+    if importer.append.is_none() {
+        return Ok(importer.position);
+    }
+    Err("the lines end in the middle of an append".to_owned())
+}
+
+/// Appends in order, without waiting for one before the next is on its way.
+async fn append_all(log: &dyn EventLog, appends: Vec<Append>) -> Result<(), String> {
+    let appends = join_all(appends.into_iter().map(|append| log.append(append)));
+    // A task that yields to others would be asked again in another order.
+    let appended = tokio::task::unconstrained(appends).await;
+    appended.into_iter().try_for_each(|it| it.map(drop).map_err(|error| error.to_string()))
+}
+
+impl Command {
+    fn key(self) -> Result<CommandKey, String> {
+        let digest = from_hex(&self.digest)?;
+        let digest = digest.try_into().map_err(|_| "the command's digest is too short or long")?;
+        Ok(CommandKey { id: CommandId(self.id), digest })
+    }
+}
+
+/// Bytes as hex digits.
+pub fn to_hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Hex digits as bytes.
+fn from_hex(text: &str) -> Result<Vec<u8>, String> {
+    let digit = |digit: &u8| char::from(*digit).to_digit(16);
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),
+        _ => None,
+    };
+    let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
+    bytes.ok_or_else(|| "what should be hex digits is none".to_owned())
+}
