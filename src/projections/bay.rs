@@ -174,3 +174,83 @@ impl BayView {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::{Story, blocked, failed, unknown, updated};
+    use super::*;
+    use crate::events::bay::{
+        BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1, BayPlan,
+    };
+    use crate::events::work::{NodeVerdict, Placement};
+
+    type E = BayEvent;
+
+    fn asked() -> BayEvent {
+        let (node_id, host) = (ObjectId::default(), "n1".to_owned());
+        let verdict = NodeVerdict { node_id, host, eligible: true, reason: "free".to_owned() };
+        let plan = BayPlan {
+            name: Some("b".to_owned()),
+            baymodel_id: ObjectId::default(),
+            node_count: 1,
+            discovery_url: None,
+            create_timeout_min: 0,
+            bay_type: None,
+            image_id: None,
+        };
+        let placement = Placement { node_id, verdicts: vec![verdict] };
+        E::CreateRequested(BayCreateRequestedV1 { plan, placement })
+    }
+
+    fn status(story: &Story<BayView>) -> &str {
+        &story.now_view().status
+    }
+
+    #[test]
+    fn a_bay_is_made_changed_and_deleted() {
+        let mut story = Story::<BayView>::new();
+        let work_id = story.tell(&asked());
+        assert_eq!((status(&story), story.waits_for()), ("CREATE_IN_PROGRESS", vec!["create"]));
+        assert_eq!(story.now_view().node_host, "n1");
+        story.tell(&E::WorkBlocked(blocked(work_id, 1)));
+        assert_eq!(story.now_view().tasks[0].reason.as_deref(), Some("no answer"));
+        story.tell(&E::Created(BayCreatedV1 { work_id, network_id: "net".to_owned() }));
+        assert_eq!((status(&story), story.waits_for().len()), ("CREATE_COMPLETE", 0));
+        story.tell(&E::Updated(updated("node_count", "4")));
+        assert_eq!((status(&story), story.now_view().node_count), ("UPDATE_COMPLETE", 4));
+
+        let work_id = story.tell(&E::DeleteRequested(BayDeleteRequestedV1 {}));
+        assert_eq!((status(&story), story.waits_for()), ("DELETE_IN_PROGRESS", vec!["delete"]));
+        story.tell(&E::Emptied(BayEmptiedV1 { work_id }));
+        let progress = story.now_view().tasks[0].progress.as_deref();
+        assert_eq!(progress, Some("empty; removing the network"));
+        story.tell(&E::Deleted(BayDeletedV1 { work_id }));
+        assert_eq!(story.view, None);
+        story.tell(&asked());
+        assert_eq!((status(&story), story.waits_for()), ("CREATE_IN_PROGRESS", vec!["create"]));
+    }
+
+    #[test]
+    fn what_fails_says_so_and_a_delete_overtakes_it() {
+        let mut story = Story::<BayView>::new();
+        let create = story.tell(&asked());
+        let delete = story.tell(&E::DeleteRequested(BayDeleteRequestedV1 {}));
+        assert_eq!(story.waits_for(), ["delete"]);
+        story.tell(&E::WorkFailed(failed(create, "create")));
+        assert_eq!(status(&story), "DELETE_IN_PROGRESS");
+        story.tell(&E::WorkFailed(failed(delete, "empty")));
+        assert_eq!(status(&story), "DELETE_FAILED");
+        let reason = story.now_view().status_reason.as_deref();
+        assert_eq!(reason, Some("empty failed: no such image"));
+
+        let mut story = Story::<BayView>::new();
+        let create = story.tell(&asked());
+        story.tell(&E::WorkUnknown(unknown(create, "create")));
+        assert_eq!((status(&story), story.waits_for().len()), ("CREATE_FAILED", 0));
+        assert_eq!(story.now_view().outcomes[0].failure.as_deref(), Some("answer lost"));
+        let delete = story.tell(&E::DeleteRequested(BayDeleteRequestedV1 {}));
+        assert_eq!(story.now_view().status_reason, None);
+        story.tell(&E::WorkUnknown(unknown(delete, "delete")));
+        assert_eq!(status(&story), "DELETE_FAILED");
+    }
+}

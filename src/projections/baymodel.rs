@@ -77,3 +77,42 @@ fn set(fields: &mut BaymodelFields, change: &FieldChange) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::{Story, updated};
+    use super::*;
+    use crate::events::baymodel::{BaymodelCreatedV1, BaymodelDeletedV1};
+
+    #[test]
+    fn every_field_can_be_set_and_cleared() {
+        let mut story = Story::<BaymodelView>::new();
+        let fields = BaymodelFields::default();
+        story.tell(&BaymodelEvent::Created(BaymodelCreatedV1 { fields: fields.clone() }));
+        let names = [
+            "name",
+            "coe",
+            "image_id",
+            "keypair_id",
+            "flavor_id",
+            "master_flavor_id",
+            "external_network_id",
+            "fixed_network",
+            "dns_nameserver",
+            "apiserver_port",
+            "docker_volume_size",
+            "ssh_authorized_key",
+            "cluster_distro",
+        ];
+        for name in names {
+            story.tell(&BaymodelEvent::Updated(updated(name, "\"8080\"")));
+            assert_ne!(story.now_view().fields, fields, "{name}");
+            story.tell(&BaymodelEvent::Updated(updated(name, "null")));
+            assert_eq!(story.now_view().fields, fields, "{name}");
+        }
+        story.tell(&BaymodelEvent::Updated(updated("apiserver_port", "6443")));
+        assert_eq!(story.now_view().field("apiserver_port").as_deref(), Some("6443"));
+        story.tell(&BaymodelEvent::Deleted(BaymodelDeletedV1 {}));
+        assert_eq!(story.view, None);
+    }
+}

@@ -29,7 +29,9 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) enum Fault {
     /// The log cannot be read.
     Log(ReadError),
-    /// The store fails: a full disk, as a rule.
+    /// The disk has no room to write; nothing was tried.
+    Full(String),
+    /// The store fails, and is to be opened again.
     Store(String),
     /// What the store gives is not what was put in.
     Damaged(String),
@@ -154,7 +156,7 @@ impl Follower {
         };
         let mut head = self.shared.log.head();
         let mut orders = self.shared.orders.subscribe();
-        let mut views = Views::open(&self.shared, tree)?;
+        let mut views = Views::open(&self.shared, &self.store, tree)?;
         loop {
             let asked = orders.borrow_and_update().clone();
             if asked.stop {
@@ -181,16 +183,28 @@ impl Follower {
     }
 
     /// Makes the store usable again, as often as it takes; whether it is time to stop instead.
-    fn recover(&self, fault: Fault) -> bool {
-        let mut fault = fault;
+    fn recover(&self, mut fault: Fault) -> bool {
+        let mut condition = self.shared.condition.write().unwrap_or_else(PoisonError::into_inner);
+        if condition.rebuilding.take().is_some() {
+            // What was built is lost, that it was asked for is not.
+            self.shared.orders.send_modify(|orders| orders.rebuild = true);
+        }
+        drop(condition);
         loop {
             self.say(&fault);
             let attempt = match &fault {
                 Fault::Log(_) => None,
+                Fault::Full(_) => {
+                    // What is set aside is for queries, where they would have nothing to read.
+                    if !self.shared.is_open() {
+                        let _ = self.store.has_room();
+                    }
+                    None
+                }
                 // Queries go on with what sled has in memory until there is room.
                 Fault::Store(_) => match self.store.has_room() {
                     Ok(()) => Some(self.reopen(None)),
-                    Err(error) => Some(Err(Fault::Store(error.to_string()))),
+                    Err(reason) => Some(Err(Fault::Store(reason))),
                 },
                 Fault::Damaged(reason) => Some(self.reopen(Some(reason))),
             };
@@ -221,7 +235,9 @@ impl Follower {
     fn say(&self, fault: &Fault) {
         let words = match fault {
             Fault::Log(error) => error.to_string(),
-            Fault::Store(reason) => format!("the read models cannot be written: {reason}"),
+            Fault::Full(reason) | Fault::Store(reason) => {
+                format!("the read models cannot be written: {reason}")
+            }
             Fault::Damaged(reason) => format!("the read models are damaged: {reason}"),
         };
         let mut condition = self.shared.condition.write().unwrap_or_else(PoisonError::into_inner);

@@ -283,3 +283,210 @@ fn pulled(pull: &PullProgressedV1) -> String {
     let (current, total) = (pull.current_bytes / MB, pull.total_bytes.div_ceil(MB));
     format!("{} ({current} of {total} MB)", pull.message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::OUTCOMES;
+    use super::super::story::{Story, blocked, failed, unknown, updated};
+    use super::*;
+    use crate::events::container::{
+        ActionDoneV1, ActionRequestedV1, ContainerSpec, CreatedV1, DeleteRequestedV1, DriftedV1,
+        ExecuteRequestedV1, ExecutedV1, KillRequestedV1, RestartedV1, StopRequestedV1,
+    };
+    use crate::events::work::Placement;
+
+    type E = ContainerEvent;
+
+    fn asked() -> ContainerEvent {
+        let environment = [("TOKEN".to_owned(), "secret".to_owned())].into();
+        E::CreateRequested(CreateRequestedV1 {
+            name: Some("web".to_owned()),
+            desc: None,
+            spec: ContainerSpec {
+                image: "busybox:1".to_owned(),
+                command: vec!["sh".to_owned(), "-c".to_owned(), "sleep 9".to_owned()],
+                environment,
+                restart_policy: RestartPolicy::OnFailure(3),
+                ..ContainerSpec::default()
+            },
+            bay_id: ObjectId::default(),
+            placement: Placement { node_id: ObjectId::default(), verdicts: Vec::new() },
+        })
+    }
+
+    fn made() -> Story<ContainerView> {
+        let mut story = Story::new();
+        let work_id = story.tell(&asked());
+        story.tell(&E::Created(CreatedV1 { work_id, engine_id: "e1".to_owned() }));
+        story
+    }
+
+    fn done(work_id: WorkId) -> ActionDoneV1 {
+        ActionDoneV1 { work_id }
+    }
+
+    fn asks() -> ActionRequestedV1 {
+        ActionRequestedV1 {}
+    }
+
+    fn drift(drift: Drift) -> ContainerEvent {
+        E::Drifted(DriftedV1 { drift })
+    }
+
+    #[test]
+    fn creation_shows_what_was_asked_for_but_no_secret() {
+        let mut story = Story::<ContainerView>::new();
+        let work_id = story.tell(&asked());
+        let view = story.now_view();
+        assert_eq!((view.status.as_str(), view.head.updated_at), ("Creating", None));
+        assert_eq!(view.command.as_deref(), Some("sh -c 'sleep 9'"));
+        assert_eq!(view.environment, ["TOKEN"]);
+        assert_eq!(view.restart_policy, "on-failure:3");
+        assert!(!format!("{view:?}").contains("secret"));
+
+        story.tell(&E::WorkBlocked(blocked(work_id, 2)));
+        let since = story.now();
+        story.tell(&E::WorkBlocked(blocked(work_id, 3)));
+        let task = &story.now_view().tasks[0];
+        assert_eq!((task.attempts, task.blocked_since), (3, Some(since)));
+        assert_eq!(task.blocked_on.as_deref(), Some("node n1"));
+        let (message, current_bytes, total_bytes) =
+            ("pulling busybox:1".to_owned(), 12_400_000, 40_000_000);
+        let pull = PullProgressedV1 { work_id, message, current_bytes, total_bytes };
+        story.tell(&E::PullProgressed(pull));
+        let task = &story.now_view().tasks[0];
+        assert_eq!(task.progress.as_deref(), Some("pulling busybox:1 (12 of 40 MB)"));
+        assert_eq!((&task.blocked_on, task.blocked_since), (&None, None));
+        assert_eq!(story.now_view().head.updated_at, None, "progress is no change");
+
+        story.tell(&E::Created(CreatedV1 { work_id, engine_id: "e1".to_owned() }));
+        let view = story.now_view();
+        assert_eq!((view.status.as_str(), view.tasks.len()), ("Stopped", 0));
+        assert_eq!(view.head.updated_at, Some(story.now()));
+        assert_eq!(
+            (view.head.revision, view.outcomes[0].work_id),
+            (crate::ids::Revision(4), work_id)
+        );
+    }
+
+    #[test]
+    fn each_action_is_waited_for_and_settles_the_status() {
+        let mut story = made();
+        let stop = || StopRequestedV1 { grace_s: 1 };
+        type Done = fn(ActionDoneV1) -> ContainerEvent;
+        let kill = KillRequestedV1 { signal: "SIGKILL".to_owned() };
+        let steps: [(ContainerEvent, Done, &str, &str); 7] = [
+            (E::StartRequested(asks()), E::Started, "start", "Running"),
+            (E::PauseRequested(asks()), E::Paused, "pause", "Paused"),
+            (E::UnpauseRequested(asks()), E::Unpaused, "unpause", "Running"),
+            (E::StopRequested(stop()), E::Stopped, "stop", "Stopped"),
+            (E::RebootRequested(stop()), E::Rebooted, "reboot", "Running"),
+            (E::KillRequested(kill), E::Killed, "kill", "Running"),
+            (E::StopRequested(stop()), E::Stopped, "stop", "Stopped"),
+        ];
+        for (request, outcome, action, status) in steps {
+            let work = story.tell(&request);
+            assert_eq!(story.waits_for(), [action]);
+            story.tell(&outcome(done(work)));
+            assert_eq!(story.waits_for(), [""; 0]);
+            let view = story.now_view();
+            assert_eq!(view.status, status, "after {action}");
+            let last = view.outcomes.last().unwrap();
+            assert_eq!((last.work_id, last.action.as_str(), &last.failure), (work, action, &None));
+        }
+        let run = ExecuteRequestedV1 { command: vec!["ls".to_owned()] };
+        let work_id = story.tell(&E::ExecuteRequested(run));
+        story.tell(&E::Executed(ExecutedV1 { work_id, exit_code: 3 }));
+        assert_eq!(story.now_view().outcomes.last().unwrap().exit_code, Some(3));
+        assert_eq!(story.now_view().status, "Stopped");
+    }
+
+    #[test]
+    fn failures_are_errors_with_words_except_of_execute() {
+        let mut story = made();
+        let work = story.tell(&E::ExecuteRequested(ExecuteRequestedV1 { command: Vec::new() }));
+        story.tell(&E::WorkUnknown(unknown(work, "execute")));
+        assert_eq!(story.now_view().status, "Stopped");
+        let work = story.tell(&E::StartRequested(asks()));
+        story.tell(&E::WorkFailed(failed(work, "start")));
+        let view = story.now_view();
+        assert_eq!(view.status, "Error");
+        assert_eq!(view.status_reason.as_deref(), Some("start failed: no such image"));
+        assert_eq!(view.outcomes.last().unwrap().failure.as_deref(), Some("no such image"));
+        let work = story.tell(&E::StartRequested(asks()));
+        story.tell(&E::Started(done(work)));
+        assert_eq!(story.now_view().status_reason, None);
+        let work = story.tell(&E::PauseRequested(asks()));
+        story.tell(&E::WorkUnknown(unknown(work, "pause")));
+        assert_eq!(story.now_view().status, "Error");
+        for _ in 0..100 {
+            let work = story.tell(&E::StartRequested(asks()));
+            story.tell(&E::Started(done(work)));
+        }
+        assert_eq!(story.now_view().outcomes.len(), OUTCOMES);
+    }
+
+    #[test]
+    fn what_happens_by_itself_shows() {
+        let mut story = made();
+        let exited = |exit_code, oom_killed| {
+            E::Exited(ExitedV1 { exit_code, oom_killed, finished_at: None })
+        };
+        story.tell(&exited(1, false));
+        assert_eq!(story.now_view().status_reason.as_deref(), Some("exited with code 1"));
+        story.tell(&E::Restarted(RestartedV1 {}));
+        assert_eq!(
+            (story.now_view().status.as_str(), story.now_view().exit_code),
+            ("Running", Some(1))
+        );
+        story.tell(&exited(137, true));
+        let reason = story.now_view().status_reason.clone();
+        assert_eq!(reason.as_deref(), Some("killed: out of memory (exit code 137)"));
+        for (what, status) in [
+            (Drift::Started, "Running"),
+            (Drift::Paused, "Paused"),
+            (Drift::Unpaused, "Running"),
+            (Drift::Renamed { found: "x".to_owned() }, "Running"),
+            (Drift::Replaced { found: "e2".to_owned() }, "Running"),
+            (Drift::Removed, "Error"),
+        ] {
+            story.tell(&drift(what.clone()));
+            assert_eq!(story.now_view().status, status, "{what:?}");
+            assert!(story.now_view().drift.is_some());
+        }
+        let reason = story.now_view().status_reason.clone();
+        assert_eq!(reason.as_deref(), Some("removed behind our back"));
+    }
+
+    #[test]
+    fn a_delete_overtakes_and_leaves_nothing() {
+        let mut story = made();
+        let running = story.tell(&E::StartRequested(asks()));
+        let queued = story.tell(&E::PauseRequested(asks()));
+        let delete = DeleteRequestedV1 { cancelled: vec![queued] };
+        let work = story.tell(&E::DeleteRequested(delete));
+        assert_eq!(story.waits_for(), ["start", "delete"]);
+        assert_eq!(story.now_view().outcomes.last().unwrap().work_id, queued);
+        story.tell(&E::Started(done(running)));
+        assert_eq!(story.now_view().status, "Deleting");
+        story.tell(&E::WorkFailed(failed(work, "delete")));
+        assert_eq!(story.now_view().status, "Error");
+        let delete = DeleteRequestedV1 { cancelled: Vec::new() };
+        let work = story.tell(&E::DeleteRequested(delete));
+        story.tell(&E::Deleted(done(work)));
+        assert_eq!(story.view, None);
+        story.tell(&E::Started(done(running)));
+        assert_eq!(story.view, None, "a late word makes nothing");
+    }
+
+    #[test]
+    fn a_patch_edits_the_record_and_garble_nothing() {
+        let mut story = made();
+        story.tell(&E::Updated(updated("name", "\"db\"")));
+        story.tell(&E::Updated(updated("command", "null")));
+        let view = story.now_view().clone();
+        assert_eq!((view.name.as_deref(), view.command.as_deref()), (Some("db"), None));
+        assert!(story.garble().contains("from.the.future"));
+        assert_eq!(*story.now_view(), view);
+    }
+}

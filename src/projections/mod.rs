@@ -20,6 +20,8 @@ pub mod query;
 mod reader;
 mod rows;
 pub mod store;
+#[cfg(test)]
+mod story;
 mod views;
 mod work;
 

@@ -105,3 +105,35 @@ impl NodeView {
         self.status_reason = reason;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::{Story, updated};
+    use super::*;
+    use crate::events::node::{NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeWentDownV1};
+
+    #[test]
+    fn a_node_comes_and_goes() {
+        let mut story = Story::<NodeView>::new();
+        let host = Some("n1".to_owned());
+        let (node_type, image_id, ironic_node_id) = (None, None, None);
+        let made = NodeCreatedV1 { node_type, image_id, ironic_node_id, host };
+        story.tell(&NodeEvent::Created(made));
+        assert_eq!(story.now_view().status, "unknown");
+        let up = || NodeCameUpV1 { engine: "docker 20".to_owned(), cpus: 2, memory_bytes: 7 };
+        story.tell(&NodeEvent::CameUp(up()));
+        let since = story.now();
+        story.tell(&NodeEvent::CameUp(up()));
+        let view = story.now_view();
+        assert_eq!((view.status.as_str(), view.status_since), ("available", Some(since)));
+        assert_eq!((view.cpus, view.memory_bytes), (Some(2), Some(7)));
+        story.tell(&NodeEvent::WentDown(NodeWentDownV1 { reason: "refused".to_owned() }));
+        let view = story.now_view();
+        assert_eq!((view.status.as_str(), view.status_since), ("unavailable", Some(story.now())));
+        assert_eq!(view.status_reason.as_deref(), Some("refused"));
+        story.tell(&NodeEvent::Updated(updated("type", "\"virt\"")));
+        assert_eq!(story.now_view().node_type.as_deref(), Some("virt"));
+        story.tell(&NodeEvent::Deleted(NodeDeletedV1 {}));
+        assert_eq!(story.view, None);
+    }
+}

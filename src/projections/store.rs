@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::fs;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{self, ErrorKind};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
@@ -26,11 +26,12 @@ const FLUSH_MS: u64 = 1000;
 /// Damaged folders that are kept for whoever wants to know what happened.
 const KEEP_DAMAGED: usize = 3;
 
-/// Room that must be there before a folder is opened again after a failure: four segments of sled.
-const ROOM_BYTES: usize = 2 << 20;
+/// Free bytes below which nothing is written: more than twice what sled holds back in memory, which
+/// is a batch and its segments of 512 KB.
+const ROOM_BYTES: u64 = 2 << 20;
 
 /// Room that is kept for when the disk is full, so that reads go on then: to be opened again twice.
-const SPARE_BYTES: u64 = 2 * ROOM_BYTES as u64;
+const SPARE_BYTES: u64 = 2 * ROOM_BYTES;
 
 /// What sled says of a folder that is in use.
 const LOCKED: &str = "could not acquire lock";
@@ -135,13 +136,16 @@ pub(super) fn words(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without words".to_owned())
 }
 
+fn parent_of(path: &Path) -> &Path {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}
+
 /// Moves a damaged folder aside and forgets the oldest of those.
 fn set_aside(path: &Path, reason: &str) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let prefix = format!("{name}.damaged-");
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    let mut numbers: Vec<u64> = fs::read_dir(parent)?
+    let mut numbers: Vec<u64> = fs::read_dir(parent_of(path))?
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_prefix(&prefix)?.parse().ok())
         .collect();
     numbers.sort_unstable();
@@ -225,9 +229,7 @@ impl Store {
     /// Sets room aside, where there is plenty. Without it all is well until the disk is full.
     fn keep_spare(&self) {
         let spare = self.path.with_extension("spare");
-        let disk = self.path.parent().and_then(|folder| rustix::fs::statvfs(folder).ok());
-        let free = disk.map_or(0, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
-        if spare.exists() || free < 4 * SPARE_BYTES {
+        if spare.exists() || self.free_bytes().is_ok_and(|free| free < 4 * SPARE_BYTES) {
             return;
         }
         let kept = fs::File::create(&spare).and_then(|file| {
@@ -240,22 +242,29 @@ impl Store {
     }
 
     /// Whether there is room to open the folder again; gives up what was set aside, if need be.
-    pub(super) fn has_room(&self) -> io::Result<()> {
-        match self.try_room() {
-            Err(_) if fs::remove_file(self.path.with_extension("spare")).is_ok() => self.try_room(),
-            tried => tried,
+    pub(super) fn has_room(&self) -> Result<(), String> {
+        match self.check_room() {
+            Err(_) if fs::remove_file(self.path.with_extension("spare")).is_ok() => {
+                self.check_room()
+            }
+            checked => checked,
         }
     }
 
-    /// Whether the disk takes anything at all, tried with a file of its own.
-    fn try_room(&self) -> io::Result<()> {
-        let probe = self.path.with_extension("probe");
-        let written = fs::File::create(&probe).and_then(|mut file| {
-            file.write_all(&vec![0; ROOM_BYTES])?;
-            file.sync_all()
-        });
-        let removed = fs::remove_file(&probe);
-        written.and(removed)
+    /// Whether there is room for what is about to be written. Sled must not find out by itself:
+    /// after a write that failed it cannot be read in places, and writes nothing any more.
+    pub(super) fn check_room(&self) -> Result<(), String> {
+        let free = self.free_bytes().map_err(|error| error.to_string())?;
+        if free < ROOM_BYTES {
+            let path = self.path.display();
+            return Err(format!("{free} bytes are free for {path}, {ROOM_BYTES} are needed"));
+        }
+        Ok(())
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(parent_of(&self.path))?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 
     /// Closes the folder and opens it again, or a new one if this one is damaged.

@@ -11,11 +11,11 @@ use sled::Tree;
 use super::conductor::Fault;
 use super::generation::{Generation, sweep};
 use super::reader::{Condition, Live, Shared};
-use super::store;
+use super::store::{self, Store};
 use crate::events::log::{EventLog, ReadError};
 use crate::ids::Position;
 
-/// Events that are read at once.
+/// Events that are read at once, at most.
 const PAGE: usize = 512;
 
 /// Events that are applied between two looks at the orders: a fifth of a second.
@@ -39,6 +39,7 @@ const SWEEP: usize = 512;
 /// The generations of one session.
 pub(super) struct Views<'a> {
     shared: &'a Shared,
+    store: &'a Store,
     tree: Tree,
     /// The one that is read; none while it is built from nothing.
     live: Option<Generation>,
@@ -49,9 +50,9 @@ pub(super) struct Views<'a> {
 
 impl<'a> Views<'a> {
     /// Takes up what is there, if it is of this log; otherwise begins with nothing.
-    pub fn open(shared: &'a Shared, tree: Tree) -> Result<Self, Fault> {
+    pub fn open(shared: &'a Shared, store: &'a Store, tree: Tree) -> Result<Self, Fault> {
         let log = &*shared.log;
-        let mut views = Self { shared, tree, live: None, building: None, is_littered: true };
+        let mut views = Self { shared, store, tree, live: None, building: None, is_littered: true };
         if let Some(number) = store::live(&views.tree)? {
             let mut found = Generation::open(&views.tree, number)?;
             if found.is_of(log)? {
@@ -70,9 +71,13 @@ impl<'a> Views<'a> {
     /// Does a piece of what there is to do; false when there is nothing.
     pub fn step(&mut self, end: Position) -> Result<bool, Fault> {
         let log = &*self.shared.log;
+        let is_behind = self.live.as_ref().is_none_or(|live| live.written.position < end);
+        if is_behind || self.building.is_some() || self.is_littered {
+            self.store.check_room().map_err(Fault::Full)?;
+        }
         let mut busy = false;
         if let Some(live) = &mut self.live {
-            if live.written.position < end {
+            if is_behind {
                 follow(live, &self.tree, log, end, ROWS_READ)?;
                 live.write(&self.tree)?;
                 busy = true;
@@ -161,7 +166,7 @@ fn follow(
 ) -> Result<(), Fault> {
     let mut events = 0;
     while generation.position() < end && generation.dirty() < rows && events < EVENTS {
-        let page = log.read(generation.position(), PAGE)?;
+        let page = log.read(generation.position(), PAGE.min(rows))?;
         if page.is_empty() {
             let words = format!("nothing after position {} of {end}", generation.position());
             return Err(Fault::Log(ReadError::Io(words)));
