@@ -32,6 +32,10 @@ pub trait Disk: Send + Sync + 'static {
     fn identity(&self) -> io::Result<u64>;
     /// The folder, for messages.
     fn path(&self) -> String;
+    /// Bytes that can still be written; as many as one likes where nobody counts.
+    fn free_bytes(&self) -> io::Result<u64> {
+        Ok(u64::MAX)
+    }
 }
 
 /// One open file.
@@ -124,6 +128,11 @@ impl Disk for Folder {
 
     fn path(&self) -> String {
         self.path.display().to_string()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let disk = rustix::fs::statvfs(&self.path)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
     }
 }
 

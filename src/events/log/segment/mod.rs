@@ -100,6 +100,10 @@ pub const SEGMENT_HEADER_BYTES: usize = 4096;
 /// largest write that forms while one is synced.
 const QUEUE_APPENDS: usize = 4096;
 
+/// Free bytes below which nothing is moved to sled: more than it holds back in memory, which is a
+/// batch and its segments of 512 KB.
+const INDEX_ROOM_BYTES: u64 = 2 << 20;
+
 /// Longest time until the index is moved to sled: what a start has to read again.
 const MOVE_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -224,6 +228,7 @@ impl SegmentLog {
         let least = SEGMENT_HEADER_BYTES as u64;
         let segment_bytes = options.segment_bytes.clamp(least, u64::from(u32::MAX)) as u32;
         let path = disk.path();
+        let index_disk = Arc::clone(&disk);
         let writer = Writer {
             shared: Arc::clone(&shared),
             disk,
@@ -237,7 +242,9 @@ impl SegmentLog {
         let io = |source| OpenError::Io { path: path.clone(), source };
         let known = Arc::clone(&shared);
         let indexer = thread::Builder::new().name("log-index".to_owned());
-        let indexer = indexer.spawn(move || keep_index(&known.index, &signals)).map_err(io)?;
+        let indexer =
+            indexer.spawn(move || keep_index(&known.index, index_disk.as_ref(), &signals));
+        let indexer = indexer.map_err(io)?;
         let thread = thread::Builder::new().name("log-writer".to_owned());
         let writer = thread.spawn(move || writer.run()).map_err(io)?;
         let running = tokio::sync::Mutex::new(Some(Running { writer, indexer, lock }));
@@ -254,16 +261,22 @@ impl SegmentLog {
     }
 }
 
-/// Moves entries of the index to sled until the writer has ended, and then the rest.
-fn keep_index(index: &Index, signals: &signal::Receiver<()>) {
+/// Moves entries of the index to sled until the writer has ended, and then the rest. On a disk
+/// that is all but full they stay in memory: after a write that failed sled cannot be read.
+fn keep_index(index: &Index, disk: &dyn Disk, signals: &signal::Receiver<()>) {
+    let has_room = || disk.free_bytes().is_ok_and(|free| free >= INDEX_ROOM_BYTES);
     while !matches!(
         signals.recv_timeout(MOVE_INTERVAL),
         Err(signal::RecvTimeoutError::Disconnected)
     ) {
-        index.move_to_sled();
+        if has_room() {
+            index.move_to_sled();
+        }
     }
-    index.move_to_sled();
-    index.flush();
+    if has_room() {
+        index.move_to_sled();
+        index.flush();
+    }
 }
 
 impl Running {
