@@ -251,15 +251,12 @@ pub async fn update(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(&[])?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
-        None => {
-            let view = read::find::<BayView>(&state, &call, &ident)?;
-            let changes = patch::changes(&call.json()?, attributes(&view), &PATCH)?;
-            let stream = StreamId::new(Kind::Bay, view.head.uuid);
-            command::send(&state, &call.ctx, stream, &BayCommand::Update { changes }).await?
-        }
-    };
+    let find = || read::find::<BayView>(&state, &call, &ident);
+    let reply = command::ask(&state, &call, find, |view: &BayView| {
+        let changes = patch::changes(&call.json()?, attributes(view), &PATCH)?;
+        Ok(BayCommand::Update { changes })
+    })
+    .await?;
     command::shown::<BayView>(&state, &call, &reply, StatusCode::OK).await
 }
 
@@ -286,14 +283,8 @@ pub async fn delete(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(&[])?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
-        None => {
-            let view = read::find::<BayView>(&state, &call, &ident)?;
-            let stream = StreamId::new(Kind::Bay, view.head.uuid);
-            command::send(&state, &call.ctx, stream, &BayCommand::Delete).await?
-        }
-    };
+    let find = || read::find::<BayView>(&state, &call, &ident);
+    let reply = command::ask(&state, &call, find, |_: &BayView| Ok(BayCommand::Delete)).await?;
     // It goes in its own time; who asks for it meanwhile sees DELETE_IN_PROGRESS.
     command::is_seen(&state, &reply).await?;
     Ok(command::no_content(&reply))

@@ -214,15 +214,12 @@ pub async fn update(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(&[])?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
-        None => {
-            let view = read::find::<BaymodelView>(&state, &call, &ident)?;
-            let changes = patch::changes(&call.json()?, attributes(&view), &PATCH)?;
-            let stream = StreamId::new(Kind::Baymodel, view.head.uuid);
-            command::send(&state, &call.ctx, stream, &BaymodelCommand::Update { changes }).await?
-        }
-    };
+    let find = || read::find::<BaymodelView>(&state, &call, &ident);
+    let reply = command::ask(&state, &call, find, |view: &BaymodelView| {
+        let changes = patch::changes(&call.json()?, attributes(view), &PATCH)?;
+        Ok(BaymodelCommand::Update { changes })
+    })
+    .await?;
     command::shown::<BaymodelView>(&state, &call, &reply, StatusCode::OK).await
 }
 
@@ -243,18 +240,14 @@ pub async fn delete(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(&[])?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
-        None => {
-            let view = read::find::<BaymodelView>(&state, &call, &ident)?;
-            let id = view.head.uuid;
-            let bays =
-                state.reads.count::<BayView>(&call.ctx.project, "baymodel_id", &id.to_string());
-            let bays = bays.map_err(|error| ApiError::query(Kind::Baymodel, &ident, error))?;
-            let stream = StreamId::new(Kind::Baymodel, id);
-            command::send(&state, &call.ctx, stream, &BaymodelCommand::Delete { bays }).await?
-        }
-    };
+    let find = || read::find::<BaymodelView>(&state, &call, &ident);
+    let reply = command::ask(&state, &call, find, |view: &BaymodelView| {
+        let id = view.head.uuid;
+        let bays = state.reads.count::<BayView>(&call.ctx.project, "baymodel_id", &id.to_string());
+        let bays = bays.map_err(|error| ApiError::query(Kind::Baymodel, &ident, error))?;
+        Ok(BaymodelCommand::Delete { bays })
+    })
+    .await?;
     command::is_seen(&state, &reply).await?;
     Ok(command::no_content(&reply))
 }

@@ -68,6 +68,22 @@ pub async fn earlier(state: &AppState, call: &Call) -> Result<Option<CommandRepl
     Ok(Some(state.bus.command(message).await?))
 }
 
+/// Asks an object that is there to change, once: the earlier answer where there was one, else the
+/// command that follows from the object as it is found.
+pub async fn ask<V: View, C: Serialize + Send + Sync>(
+    state: &AppState,
+    call: &Call,
+    find: impl FnOnce() -> Result<V, ApiError> + Send,
+    command: impl FnOnce(&V) -> Result<C, ApiError> + Send,
+) -> Result<CommandReply, ApiError> {
+    if let Some(reply) = earlier(state, call).await? {
+        return Ok(reply);
+    }
+    let view = find()?;
+    let stream = StreamId::new(V::KIND, view.head().uuid);
+    send(state, &call.ctx, stream, &command(&view)?).await
+}
+
 /// Whether the views show what a command did, after a short wait.
 pub async fn is_seen(state: &AppState, reply: &CommandReply) -> Result<bool, ApiError> {
     match state.reads.wait_for(reply.position, VIEW_WAIT).await {

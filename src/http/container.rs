@@ -248,16 +248,12 @@ pub async fn update(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(&BAY)?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
-        None => {
-            let view = read::find::<ContainerView>(&state, &call, &ident)?;
-            let changes = patch::changes(&call.json()?, attributes(&view), &PATCH)?;
-            let stream = StreamId::new(Kind::Container, view.head.uuid);
-            let command = ContainerCommand::Update { changes };
-            command::send(&state, &call.ctx, stream, &command).await?
-        }
-    };
+    let find = || read::find::<ContainerView>(&state, &call, &ident);
+    let reply = command::ask(&state, &call, find, |view: &ContainerView| {
+        let changes = patch::changes(&call.json()?, attributes(view), &PATCH)?;
+        Ok(ContainerCommand::Update { changes })
+    })
+    .await?;
     command::shown::<ContainerView>(&state, &call, &reply, StatusCode::OK).await
 }
 
@@ -283,14 +279,9 @@ pub async fn delete(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(&BAY)?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
-        None => {
-            let view = read::find::<ContainerView>(&state, &call, &ident)?;
-            let stream = StreamId::new(Kind::Container, view.head.uuid);
-            command::send(&state, &call.ctx, stream, &ContainerCommand::Delete).await?
-        }
-    };
+    let find = || read::find::<ContainerView>(&state, &call, &ident);
+    let reply =
+        command::ask(&state, &call, find, |_: &ContainerView| Ok(ContainerCommand::Delete)).await?;
     let reply = container_action::joined(&state, reply, "delete")?;
     match command::settle::<ContainerView>(&state, &call, &reply).await? {
         Outcome::Done(_) | Outcome::Gone => Ok(command::no_content(&reply)),

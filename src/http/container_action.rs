@@ -14,7 +14,7 @@ use super::request::{Call, Ident, shown};
 use super::{AppState, read, respond};
 use crate::actors::container::ContainerCommand;
 use crate::bus::CommandReply;
-use crate::ids::{Kind, StreamId};
+use crate::ids::Kind;
 use crate::projections::View;
 use crate::projections::container::ContainerView;
 
@@ -101,14 +101,8 @@ async fn act(
     action: &str,
     command: ContainerCommand,
 ) -> Result<Response, ApiError> {
-    let reply = match command::earlier(state, call).await? {
-        Some(reply) => reply,
-        None => {
-            let view = read::find::<ContainerView>(state, call, ident)?;
-            let stream = StreamId::new(Kind::Container, view.head.uuid);
-            command::send(state, &call.ctx, stream, &command).await?
-        }
-    };
+    let find = || read::find::<ContainerView>(state, call, ident);
+    let reply = command::ask(state, call, find, |_: &ContainerView| Ok(command)).await?;
     let reply = joined(state, reply, action)?;
     match command::settle::<ContainerView>(state, call, &reply).await? {
         Outcome::Done(_) => {

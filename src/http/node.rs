@@ -203,16 +203,15 @@ pub async fn update(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(&[])?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
-        None => {
-            uuid(&ident)?;
-            let view = read::find::<NodeView>(&state, &call, &ident)?;
-            let changes = patch::changes(&call.json()?, attributes(&view), &PATCH)?;
-            let stream = StreamId::new(Kind::Node, view.head.uuid);
-            command::send(&state, &call.ctx, stream, &NodeCommand::Update { changes }).await?
-        }
+    let find = || {
+        uuid(&ident)?;
+        read::find::<NodeView>(&state, &call, &ident)
     };
+    let reply = command::ask(&state, &call, find, |view: &NodeView| {
+        let changes = patch::changes(&call.json()?, attributes(view), &PATCH)?;
+        Ok(NodeCommand::Update { changes })
+    })
+    .await?;
     command::shown::<NodeView>(&state, &call, &reply, StatusCode::OK).await
 }
 
@@ -223,17 +222,16 @@ pub async fn delete(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(&[])?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
-        None => {
-            uuid(&ident)?;
-            let view = read::find::<NodeView>(&state, &call, &ident)?;
-            let bays = state.reads.count::<BayView>(&call.ctx.project, "node_uuid", &ident);
-            let bays = bays.map_err(|error| ApiError::query(Kind::Node, &ident, error))?;
-            let stream = StreamId::new(Kind::Node, view.head.uuid);
-            command::send(&state, &call.ctx, stream, &NodeCommand::Delete { bays }).await?
-        }
+    let find = || {
+        uuid(&ident)?;
+        read::find::<NodeView>(&state, &call, &ident)
     };
+    let reply = command::ask(&state, &call, find, |_: &NodeView| {
+        let bays = state.reads.count::<BayView>(&call.ctx.project, "node_uuid", &ident);
+        let bays = bays.map_err(|error| ApiError::query(Kind::Node, &ident, error))?;
+        Ok(NodeCommand::Delete { bays })
+    })
+    .await?;
     command::is_seen(&state, &reply).await?;
     Ok(command::no_content(&reply))
 }
