@@ -30,6 +30,7 @@ use crate::bus::local::LocalBus;
 use crate::bus::{Bus, CommandMessage, Ctx};
 use crate::clock;
 use crate::config::{Config, Engine};
+use crate::events::log::segment::disk::free_bytes;
 use crate::events::log::segment::{FolderLock, SegmentLog, SegmentOptions};
 use crate::events::log::{EventLog, OpenError};
 use crate::http::{self, AppState};
@@ -320,8 +321,7 @@ fn watch_space(
 }
 
 fn low_space(data_dir: &Path, reserve_bytes: u64) -> Option<String> {
-    let disk = rustix::fs::statvfs(data_dir).ok()?;
-    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let free = free_bytes(data_dir).ok()?;
     (free < reserve_bytes)
         .then(|| format!("{} MiB are free, {} MiB must stay free", free >> 20, reserve_bytes >> 20))
 }

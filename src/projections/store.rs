@@ -16,6 +16,7 @@ use sled::{Db, Tree};
 
 use super::keys::ROOT;
 use crate::events::codec::{decode, encode};
+use crate::events::log::segment::disk::free_bytes;
 
 /// Bytes of pages that sled keeps in memory: 100,000 containers with all indexes take about that.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -263,8 +264,7 @@ impl Store {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        let disk = rustix::fs::statvfs(parent_of(&self.path))?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+        free_bytes(parent_of(&self.path))
     }
 
     /// Closes the folder and opens it again, or a new one if this one is damaged.

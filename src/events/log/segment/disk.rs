@@ -92,6 +92,15 @@ impl Folder {
     }
 }
 
+/// Bytes that can still be written on the disk of a folder.
+///
+/// # Errors
+/// When the folder is not there.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 impl Disk for Folder {
     fn list(&self) -> io::Result<Vec<String>> {
         let names = fs::read_dir(&self.path)?
@@ -131,8 +140,7 @@ impl Disk for Folder {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        let disk = rustix::fs::statvfs(&self.path)?;
-        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+        free_bytes(&self.path)
     }
 }
 
