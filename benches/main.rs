@@ -1,0 +1,37 @@
+//! All benchmarks in one program, so that each figure stands beside a probe of the same machine
+//! in the same run: `make bench`, or `make bench ONLY='log views'`.
+//!
+//! Not here: what is measured (one file a subject), how it is printed (`report`). Nothing fails
+//! for being slow; the table says what was reached.
+
+#![expect(clippy::expect_used, reason = "a benchmark that cannot go on says so by panicking")]
+
+mod probe;
+mod report;
+
+use report::Report;
+
+/// A subject: its name on the command line, and what measures it.
+type Subject = (&'static str, fn(&mut Report));
+
+/// In the order of the table.
+const SUBJECTS: &[Subject] = &[("probe", probe::measure)];
+
+fn main() {
+    // cargo adds arguments of its own, all of which begin with a dash.
+    let only: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
+    let unknown = only.iter().find(|name| SUBJECTS.iter().all(|(known, _)| known != *name));
+    if let Some(name) = unknown {
+        let names: Vec<&str> = SUBJECTS.iter().map(|(name, _)| *name).collect();
+        eprintln!("There is no benchmark {name}; there are: {}", names.join(", "));
+        std::process::exit(2);
+    }
+    let mut report = Report::default();
+    for (name, measure) in SUBJECTS {
+        if only.is_empty() || only.iter().any(|it| it == name) {
+            eprintln!("==> {name}");
+            measure(&mut report);
+        }
+    }
+    report.print();
+}
