@@ -4,7 +4,7 @@
 //! of tasks and outcomes). `store` opens sled, `keys` says how it is laid out, `rows` writes one
 //! noun's views, `generation` all of them with their checkpoint, `views` the one that is read and
 //! the one beside it, `conductor` is the thread that does so. `query` answers through `reader`,
-//! `list` finds pages, `past` folds the log as of any position.
+//! `list` finds pages, `past` folds one object or the whole log as of any position.
 //! Not here: decisions; no effect ever comes from a view.
 
 pub mod bay;

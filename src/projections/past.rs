@@ -1,11 +1,20 @@
 //! Views as of any position: the same fold as the read models, straight from the log.
 //!
-//! Also what remains of deleted objects. Memory is bounded: a stream is folded page by page.
+//! One object, also what remains of a deleted one, in bounded memory: its stream is folded page by
+//! page. Or all objects at once, in as much memory as their views take.
 
-use super::View;
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::bay::BayView;
+use super::baymodel::BaymodelView;
+use super::container::ContainerView;
+use super::node::NodeView;
+use super::query::Parked;
+use super::{View, store};
 use crate::events::log::{EventLog, ReadError};
 use crate::events::{DecodeError, Recorded};
-use crate::ids::{ObjectId, Position, Revision, StreamId};
+use crate::ids::{Kind, ObjectId, Position, Revision, StreamId};
 
 /// Events that are in memory at once: a payload has 1 KB as a rule, 4 MiB at most.
 const PAGE: usize = 256;
@@ -57,6 +66,104 @@ pub fn last_of<V: View>(
         Ok(())
     })?;
     Ok(view)
+}
+
+/// All objects as of a position: their views, about 1 KB each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct World {
+    /// The event that was applied last.
+    pub position: Position,
+    /// Bays.
+    pub bays: HashMap<ObjectId, BayView>,
+    /// Baymodels.
+    pub baymodels: HashMap<ObjectId, BaymodelView>,
+    /// Nodes.
+    pub nodes: HashMap<ObjectId, NodeView>,
+    /// Containers.
+    pub containers: HashMap<ObjectId, ContainerView>,
+    /// Streams with an event that cannot be applied: their views stay as before it (rule P3).
+    pub parked: BTreeMap<StreamId, Parked>,
+}
+
+impl World {
+    /// Everything as it was right after the event at a position, or at the log's end before that.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn as_of(log: &dyn EventLog, at: Position) -> Result<Self, ReadError> {
+        let mut world = Self::default();
+        loop {
+            let behind = at.get().saturating_sub(world.position.get());
+            let left = usize::try_from(behind).unwrap_or(PAGE).min(PAGE);
+            let page = log.read(world.position, left)?;
+            if page.is_empty() {
+                return Ok(world);
+            }
+            for event in &page {
+                world.apply(log, event)?;
+            }
+        }
+    }
+
+    /// Moves on to the next event. The log is read again only where the event cannot be applied.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn apply(&mut self, log: &dyn EventLog, event: &Recorded) -> Result<(), ReadError> {
+        self.position = event.position;
+        let stream = event.stream;
+        if self.parked.contains_key(&stream) {
+            return Ok(());
+        }
+        let applied = match stream.kind {
+            Kind::Bay => step(&mut self.bays, log, event),
+            Kind::Baymodel => step(&mut self.baymodels, log, event),
+            Kind::Node => step(&mut self.nodes, log, event),
+            Kind::Container => step(&mut self.containers, log, event),
+        };
+        if let Err(reason) = applied? {
+            let position = event.position;
+            self.parked.insert(stream, Parked { stream, position, reason });
+        }
+        Ok(())
+    }
+}
+
+/// Applies an event to its object among all of a noun; the inner error says why it cannot be.
+fn step<V: View>(
+    views: &mut HashMap<ObjectId, V>,
+    log: &dyn EventLog,
+    event: &Recorded,
+) -> Result<Result<(), String>, ReadError> {
+    let id = event.stream.id;
+    let (view, refused) = match applied(views.remove(&id), event) {
+        Ok(view) => (view, Ok(())),
+        Err(reason) => (before(log, event)?, Err(reason)),
+    };
+    if let Some(view) = view {
+        views.insert(id, view);
+    }
+    Ok(refused)
+}
+
+/// The view after an event, or why there is none. A panic in a fold is as much the event's own
+/// trouble as bytes that cannot be read.
+fn applied<V: View>(view: Option<V>, event: &Recorded) -> Result<Option<V>, String> {
+    match catch_unwind(AssertUnwindSafe(|| V::apply(view, event))) {
+        Ok(Ok(view)) => Ok(view),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(panic) => Err(format!("applying it panicked: {}", store::words(&*panic))),
+    }
+}
+
+/// The view before an event that could not be applied.
+fn before<V: View>(log: &dyn EventLog, event: &Recorded) -> Result<Option<V>, ReadError> {
+    let at = Position(event.position.get().saturating_sub(1));
+    match as_of(log, event.stream.id, at) {
+        Ok(view) => Ok(view),
+        Err(PastError::Decode(_)) => Ok(None),
+        Err(PastError::Read(error)) => Err(error),
+    }
 }
 
 fn each(

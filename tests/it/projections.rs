@@ -27,7 +27,7 @@ use magnum::projections::bay::BayView;
 use magnum::projections::conductor::Conductor;
 use magnum::projections::container::ContainerView;
 use magnum::projections::node::NodeView;
-use magnum::projections::past::{as_of, last_of};
+use magnum::projections::past::{World, as_of, last_of};
 use magnum::projections::query::{ListQuery, QueryError, ReadModels};
 use magnum::projections::store::Store;
 use proptest::prelude::*;
@@ -616,6 +616,38 @@ fn work_is_waited_for_and_taken_up_again() {
     assert_eq!(at_creation, pending);
     assert_eq!(last_of::<ContainerView>(&*log, id, last.position).unwrap(), Some(before));
     conductor.stop();
+}
+
+#[test]
+fn all_objects_as_of_a_position_are_what_each_one_was() {
+    let log = VecLog::new();
+    let bad = log.put(Kind::Container, object(100), "a", &asked("bad", "busybox", 24));
+    log.put(Kind::Container, object(100), "a", &created(&bad));
+    log.events.lock().unwrap()[1].event_type = EventType::named("container.teleported");
+    for number in 0..400 {
+        let what = (number * 7 % 12) as u8;
+        take(&log, &Step { object: number * 5 % 29, what, value: (number % 4) as u8 });
+    }
+    let events = log.events();
+    for at in [0, 1, 2, 100, 333, events.len(), 9999] {
+        let world = World::as_of(&*log, Position(at as u64)).unwrap();
+        let told = &events[..at.min(events.len())];
+        assert_eq!(world.position, Position(told.len() as u64));
+        assert_eq!(world.parked.len(), usize::from(at > 1));
+        let others: Vec<Recorded> =
+            told.iter().filter(|event| event.stream.id != object(100)).cloned().collect();
+        let mut containers: Vec<ContainerView> = world.containers.into_values().collect();
+        containers.sort_by_key(|view| view.head.uuid);
+        let poisoned = containers.pop_if(|view| view.head.uuid == object(100));
+        assert_eq!(poisoned.map(|view| view.status), (at > 0).then(|| "Creating".to_owned()));
+        assert_eq!(containers, naive(&others));
+        let mut bays: Vec<BayView> = world.bays.into_values().collect();
+        bays.sort_by_key(|view| view.head.uuid);
+        assert_eq!(bays, naive(&others));
+        let mut nodes: Vec<NodeView> = world.nodes.into_values().collect();
+        nodes.sort_by_key(|view| view.head.uuid);
+        assert_eq!(nodes, naive(&others));
+    }
 }
 
 /// Failures 12 and 44: one bad event parks its stream, visibly; a build that can read it goes on.
