@@ -507,7 +507,10 @@ fn payloads_use_nothing_that_a_positional_codec_breaks() {
     let banned = ["serde(default", "skip_serializing_if", "flatten", "untagged", "serde(skip"];
     let mut breaches = Vec::new();
     for source in sources("src/events") {
-        let payloads = source.module().len() == 2 && !source.path.ends_with("/codec.rs");
+        // What macros say and what goes outward as JSON.
+        let others = ["/codec.rs", "/cloudevent.rs"];
+        let payloads =
+            source.module().len() == 2 && !others.iter().any(|name| source.path.ends_with(name));
         for (number, line) in (1..).zip(source.code_without_tests.lines()).filter(|_| payloads) {
             for word in banned.iter().filter(|word| line.contains(**word)) {
                 breaches.push(format!("{}:{number}: {word}", source.path));

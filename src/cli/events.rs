@@ -25,7 +25,7 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// Columns of `events list`.
-const COLUMNS: [&str; 6] = ["position", "time", "type", "object", "user", "reason"];
+const COLUMNS: [&str; 6] = ["position", "time", "type", "subject", "user", "reason"];
 
 /// Commands for events.
 #[derive(Subcommand)]
@@ -223,14 +223,16 @@ fn print_event(format: Format, event: &Value) -> Result<(), CliError> {
 /// An event in one line: where, when, what, to what, by whom, details, why.
 fn line(event: &Value, colour: bool) -> String {
     let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("-");
-    let position = event.get("position").and_then(Value::as_u64).unwrap_or_default();
-    let kind = text("type");
+    // `magnum.container.started.v1`: whose it is and in which version is for programs.
+    let name = text("type");
+    let name = name.strip_prefix("magnum.").unwrap_or(name);
+    let name = name.rsplit_once(".v").map_or(name, |(name, _)| name);
     let mut line = format!(
-        "{position:>6} {} {} {}/{} by {}",
+        "{:>6} {} {} {} by {}",
+        text("position"),
         text("time"),
-        painted(colour, kind),
-        text("kind"),
-        text("object"),
+        painted(colour, name),
+        text("subject"),
         text("user")
     );
     for (name, value) in event.get("data").and_then(Value::as_object).into_iter().flatten() {

@@ -216,7 +216,7 @@ impl Noun {
     pub async fn history(&self, session: &Session, target: &Target) -> Result<(), CliError> {
         let mut rows: Vec<Value> = Vec::new();
         loop {
-            let after = rows.last().and_then(|row| row.get("position")).and_then(Value::as_u64);
+            let after = rows.last().and_then(|row| row.get("position")).and_then(Value::as_str);
             let call = Call::new(Method::GET, self.kind)
                 .segment(target.ident())
                 .segment("history")

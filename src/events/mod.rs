@@ -1,11 +1,13 @@
 //! Facts: what an event is, how it is written as bytes and as JSON, and the log that keeps it.
 //!
 //! `envelope` is what surrounds every event, `codec` how payloads become bytes, one file a noun
-//! its payloads, `log` the engines, `subscription` how readers follow the log.
+//! its payloads, `log` the engines, `subscription` how readers follow the log, `cloudevent` what
+//! they get.
 //! Not here: how facts are decided (`actors`) or shown (`projections`, `http`).
 
 pub mod bay;
 pub mod baymodel;
+pub mod cloudevent;
 pub mod codec;
 pub mod container;
 pub mod envelope;

@@ -19,6 +19,7 @@ use super::respond::{Link, Shown, Task};
 use super::{AppState, container_action, defaults, input, patch, read};
 use crate::actors::container::ContainerCommand;
 use crate::bus::CommandReply;
+use crate::events::cloudevent::REDACTED;
 use crate::events::container::PortMapping;
 use crate::ids::{Kind, StreamId, Timestamp};
 use crate::projections::bay::BayView;
@@ -27,9 +28,6 @@ use crate::projections::query::QueryError;
 
 /// Clients of 2016 say which bay they mean beside the container.
 pub const BAY: [&str; 1] = ["bay_ident"];
-
-/// What stands in place of a secret.
-pub const REDACTED: &str = "***";
 
 /// A container.
 #[derive(Debug, Serialize, ToSchema)]

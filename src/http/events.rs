@@ -10,12 +10,11 @@ use utoipa::ToSchema;
 
 use super::command::blocking;
 use super::error::ApiError;
-use super::event::Event;
 use super::request::{Call, Ident, canonical_uuid, shown};
 use super::{AppState, list, read, respond};
-use crate::events::Recorded;
-use crate::events::codec;
+use crate::events::cloudevent::CloudEvent;
 use crate::events::log::{EventLog, ReadError};
+use crate::events::{Recorded, codec};
 use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, StreamId};
 use crate::projections::View;
 
@@ -35,7 +34,7 @@ pub const FILTERS: [&str; 4] = ["kind", "object", "subject", "type"];
 /// A page of events.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct EventPage {
-    events: Vec<Event>,
+    events: Vec<CloudEvent>,
     /// Everything up to here was looked at: go on with `after=` this.
     position: u64,
     /// The position of the last event in the log.
@@ -97,7 +96,12 @@ pub async fn page(State(state): State<AppState>, call: Call) -> Result<Response,
     let (events, cursor) = blocking(move || scan(log.as_ref(), after, limit, &filter)).await??;
     let head = *state.log.head().borrow();
     let next = (cursor < head).then(|| next(&call, "events", cursor.get(), limit));
-    Ok(answer(&events, cursor, head, next))
+    Ok(answer(
+        &state,
+        &call,
+        &events,
+        EventPage { position: cursor.get(), head: head.get(), next, events: Vec::new() },
+    ))
 }
 
 /// `GET /v1/{collection}/{ident}/history`, also of what was deleted, by its uuid
@@ -115,13 +119,20 @@ pub async fn history<V: View>(
     let cursor = events.last().map_or(after, |event| event.position);
     let path = format!("{}/{}/history", V::KIND.collection(), stream.id);
     let next = more.then(|| next(&call, &path, cursor.get(), limit));
-    Ok(answer(&events, cursor, *state.log.head().borrow(), next))
+    let head = *state.log.head().borrow();
+    Ok(answer(
+        &state,
+        &call,
+        &events,
+        EventPage { position: cursor.get(), head: head.get(), next, events: Vec::new() },
+    ))
 }
 
-fn answer(events: &[Recorded], cursor: Position, head: Position, next: Option<String>) -> Response {
-    let events = events.iter().map(Event::from).collect();
-    let page = EventPage { events, position: cursor.get(), head: head.get(), next };
-    respond::json(StatusCode::OK, &page)
+/// A page with these events.
+fn answer(state: &AppState, call: &Call, events: &[Recorded], page: EventPage) -> Response {
+    let shown = |event| CloudEvent::new(event, state.installation, &call.host);
+    let events = events.iter().map(shown).collect();
+    respond::json(StatusCode::OK, &EventPage { events, ..page })
 }
 
 fn limit(call: &Call) -> Result<usize, ApiError> {

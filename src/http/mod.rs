@@ -2,7 +2,7 @@
 //!
 //! In reading order: `routes` (every path), `edge` (what every request passes),
 //! `request` (what it says), one file a noun, `command` (asking and waiting), `respond`, `error`.
-//! Then `event`, `events`, `stream` (the log for readers), `health`, `metrics`, `openapi`.
+//! Then `events`, `stream` (the log for readers), `health`, `metrics`, `openapi`.
 //! Not here: decisions (`actors`), views (`projections`).
 
 mod bay;
@@ -17,7 +17,6 @@ mod defaults;
 mod discovery;
 mod edge;
 mod error;
-mod event;
 mod events;
 mod health;
 mod input;

@@ -18,13 +18,14 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use super::AppState;
 use super::error::ApiError;
-use super::event::Event;
 use super::events::{FILTERS, Filter};
 use super::request::{Call, number};
 use crate::bus::CommandError;
+use crate::events::cloudevent::CloudEvent;
 use crate::events::log::ReadError;
 use crate::events::subscription::{Page, Subscription};
 use crate::ids::Position;
@@ -82,6 +83,8 @@ pub async fn events(
         return Err(ApiError::BadRequest(words));
     }
     let reader = Reader {
+        installation: state.installation,
+        host: call.host,
         events: Subscription::new(state.log.clone(), after)
             .filtered(Arc::new(move |event| filter.wants(event))),
         stopping: state.stopping.clone(),
@@ -106,6 +109,8 @@ pub async fn events(
 
 /// One reader's place and what it wants.
 struct Reader {
+    installation: Uuid,
+    host: String,
     events: Subscription,
     stopping: watch::Receiver<bool>,
     every: Duration,
@@ -150,7 +155,10 @@ impl Reader {
                     let text: String = page
                         .events
                         .iter()
-                        .map(|event| message(event.position, None, &Event::from(event)))
+                        .map(|event| {
+                            let shown = CloudEvent::new(event, self.installation, &self.host);
+                            message(event.position, None, &shown)
+                        })
                         .collect();
                     if !text.is_empty() {
                         return text.into();

@@ -492,9 +492,9 @@ fn results_look_as_they_did() {
         ok("GET /v1/containers/web?at=v%3A1", container("Stopped")),
         ok(
             "GET /v1/containers/web/history",
-            json!({"events": [{"position": 9, "revision": 0, "kind": "container", "object": UUID,
-                "type": "container.started", "time": "2015-05-21T20:46:13.000000+00:00",
-                "user": "anonymous", "request_id": "req-1", "reason": "it\u{1b}[31m's late"}]}),
+            json!({"events": [{"position": "9", "subject": format!("container/{UUID}"),
+                "type": "magnum.container.started.v1", "user": "anonymous", "requestid": "req-1",
+                "time": "2015-05-21T20:46:13.000000+00:00", "reason": "it\u{1b}[31m's late"}]}),
         ),
     ]);
     for (name, args) in [
@@ -697,9 +697,11 @@ fn a_reader_who_has_enough_is_no_failure() {
 /// An event as the stream sends it.
 fn sse(position: u64) -> String {
     let event = json!({
-        "position": position, "revision": 0, "kind": "container", "object": UUID,
-        "type": "container.exited", "time": "2015-05-21T20:46:13.000000+00:00", "user": "alice",
-        "request_id": "req-1", "reason": "wörk",
+        "specversion": "1.0", "id": "e", "source": "/magnum/x",
+        "subject": format!("container/{UUID}"),
+        "position": position.to_string(), "revision": "0", "type": "magnum.container.exited.v1",
+        "time": "2015-05-21T20:46:13.000000+00:00", "user": "alice", "requestid": "req-1",
+        "reason": "wörk",
         "data": {"exit_code": 137, "work_id": "x", "oom_killed": true, "finished_at": null},
     });
     format!("id: {position}\nevent: container.exited\ndata: {event}\n\n")
@@ -761,7 +763,7 @@ fn a_tail_that_is_refused_says_so() {
 
 #[test]
 fn events_are_listed_from_a_position_or_the_last_ones() {
-    let event = json!({"position": 35, "type": "bay.created", "reason": null});
+    let event = json!({"position": "35", "type": "magnum.bay.created.v1", "reason": null});
     let page = || json!({"events": [event], "position": 40, "head": 40, "next": null});
     let probe = ("GET /v1/events?limit=1", Value::Null);
     requests(

@@ -76,8 +76,8 @@ fn a_container_from_birth_to_death() {
     refused(&server.put(&format!("{path}/start")), 404);
     let history = server.get(&format!("{path}/history")).expect(200);
     let types: Vec<_> = history["events"].as_array().unwrap().iter().map(|e| &e["type"]).collect();
-    assert_eq!(types.first().unwrap().as_str(), Some("container.create_requested"));
-    assert_eq!(types.last().unwrap().as_str(), Some("container.deleted"));
+    assert_eq!(types.first().unwrap().as_str(), Some("magnum.container.create_requested.v1"));
+    assert_eq!(types.last().unwrap().as_str(), Some("magnum.container.deleted.v1"));
     for path in [format!("{path}/history"), "/v1/events?limit=1000".to_owned()] {
         assert!(!server.get(&path).text.contains("hunter2"), "{path}");
     }
@@ -206,7 +206,7 @@ fn the_same_action_with_the_same_key_is_one_action() {
     }
     let history = server.get(&format!("{path}/history")).expect(200);
     let types = history["events"].as_array().unwrap().iter().map(|event| &event["type"]);
-    assert_eq!(types.filter(|name| *name == "container.reboot_requested").count(), 1);
+    assert_eq!(types.filter(|name| *name == "magnum.container.reboot_requested.v1").count(), 1);
     let body = json!({ "name": "d", "image_id": "i" });
     let create = || {
         let key = [("idempotency-key", "create-1")];

@@ -38,7 +38,7 @@ fn becomes(server: &Server, id: &str, status: &str, seen: &mut usize, event: &st
     let events = unasked(server, id);
     assert_eq!(events.len(), *seen + 1, "one event each: {events:?}");
     *seen += 1;
-    assert_eq!(events[*seen - 1]["type"], event);
+    assert_eq!(events[*seen - 1]["type"], format!("magnum.{event}.v1"));
     events[*seen - 1]["data"].clone()
 }
 
@@ -112,7 +112,9 @@ fn an_end_by_itself_has_its_exit_code_and_a_restart_policy_is_followed() {
     let (again, _) = running(&server, body("again", "on-failure:2"));
     wait_until("ends and restarts", PATIENCE, || {
         let types = unasked(&server, &again);
-        let count = |wanted: &str| types.iter().filter(|event| event["type"] == wanted).count();
+        let count = |wanted: &str| {
+            types.iter().filter(|event| event["type"] == format!("magnum.{wanted}.v1")).count()
+        };
         count("container.exited") >= 2 && count("container.restarted") >= 1
     });
     wait_until("the last end", PATIENCE, || show(&server, &again)["status"] == "Stopped");

@@ -15,7 +15,7 @@ fn the_machine_itself_is_a_node() {
     assert_eq!(server.get(&path).expect(200)["uuid"], uuid);
     assert!(refused(&server.delete(&path), 409).contains("cannot be deleted"));
     let events = server.get(&format!("{path}/history")).expect(200);
-    assert_eq!(events["events"][0]["type"], "node.created");
+    assert_eq!(events["events"][0]["type"], "magnum.node.created.v1");
     assert!(!events.to_string().contains("docker.sock"));
 }
 

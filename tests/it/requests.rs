@@ -245,13 +245,14 @@ fn the_reason_of_a_change_is_recorded() {
     let event =
         server.get(&format!("/v1/baymodels/{uuid}/history")).expect(200)["events"][0].take();
     assert_eq!(event["reason"], "because I can");
-    assert_eq!(event["request_id"], id);
-    assert_eq!(event["type"], "baymodel.created");
+    assert_eq!(event["requestid"], id);
+    assert_eq!(event["type"], "magnum.baymodel.created.v1");
     assert_eq!(event["project"], "default");
     assert_eq!(event["user"], "anonymous");
-    assert_eq!(event["object"], uuid);
+    assert_eq!(event["subject"], format!("baymodel/{uuid}"));
     assert_eq!(event["data"]["fields"]["name"], "a");
-    assert_eq!(event["command"]["create"]["fields"]["name"], "a");
+    let command: Value = serde_json::from_str(event["command"].as_str().unwrap()).unwrap();
+    assert_eq!(command["create"]["fields"]["name"], "a");
     let long = "x".repeat(1025);
     let answer = server.send(
         Method::POST,

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::thread;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Options, PATIENCE, Server, wait_for};
@@ -67,6 +68,11 @@ impl Stream {
     }
 }
 
+/// A number that an event holds as text.
+fn number(value: &Value) -> u64 {
+    value.as_str().unwrap().parse().unwrap()
+}
+
 #[test]
 fn pages_walk_the_whole_log_in_order() {
     let server = Server::start(Options::fake());
@@ -79,7 +85,7 @@ fn pages_walk_the_whole_log_in_order() {
         let page = server.get(&path).expect(200);
         let events = page["events"].as_array().unwrap();
         assert!(events.len() <= 2);
-        seen.extend(events.iter().map(|event| event["position"].as_u64().unwrap()));
+        seen.extend(events.iter().map(|event| number(&event["position"])));
         match page["next"].as_str() {
             Some(next) => path = next.strip_prefix(server.url()).unwrap().to_owned(),
             None => break,
@@ -94,9 +100,80 @@ fn pages_walk_the_whole_log_in_order() {
     assert_eq!(only("kind=baymodel").len(), 3);
     assert_eq!(only("kind=baymodels&type=baymodel.created&limit=2").len(), 2);
     let of_node = only("type=node.created");
-    let object = of_node[0]["object"].as_str().unwrap();
-    assert!(only(&format!("object={object}")).iter().all(|event| event["object"] == object));
+    let subject = of_node[0]["subject"].as_str().unwrap();
+    let object = subject.strip_prefix("node/").unwrap();
+    assert!(only(&format!("object={object}")).iter().all(|event| event["subject"] == subject));
     assert!(only(&format!("subject={object}&kind=container")).is_empty());
+}
+
+/// What CloudEvents 1.0 asks of a document in structured mode.
+fn is_cloudevent(event: &Value) {
+    let fields = event.as_object().unwrap();
+    for name in ["id", "source", "specversion", "type"] {
+        assert!(!fields[name].as_str().unwrap().is_empty(), "{name}: {event}");
+    }
+    assert_eq!(fields["specversion"], "1.0");
+    assert_eq!(fields["datacontenttype"], "application/json");
+    // A URI, not a reference to one.
+    let schema = fields["dataschema"].as_str().unwrap();
+    assert!(schema.starts_with("http://") && schema.contains("/v1/schemas/events/"), "{schema}");
+    assert!(fields["time"].as_str().unwrap().contains('T'));
+    for (name, value) in fields.iter().filter(|(name, _)| *name != "data") {
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        assert!(name.len() <= 20 && name.chars().all(fits), "{name}");
+        // Context attributes are no objects, no arrays, no null; text is never empty.
+        assert!(value.as_str().is_some_and(|text| !text.is_empty()), "{name}: {value}");
+    }
+}
+
+#[test]
+fn events_are_the_same_cloudevents_wherever_they_are_shown() {
+    let server = Server::start(Options::fake());
+    let headers = [("x-magnum-reason", "why not"), ("idempotency-key", "k")];
+    let made = server.send(Method::POST, "/v1/baymodels", &headers, Some(&baymodel("a")));
+    let request = made.header("x-openstack-request-id").to_owned();
+    let uuid = made.expect(201)["uuid"].as_str().unwrap().to_owned();
+    let path = format!("/v1/baymodels/{uuid}");
+    server.post("/v1/containers", &json!({ "name": "c", "image": "i" })).expect(201);
+    let page = server.get("/v1/events?limit=1000").expect(200);
+    let events = page["events"].as_array().unwrap();
+    assert!(events.len() > 3, "{page}");
+    let mut stream = Stream::open(&server, "/v1/events/stream?after=0", "");
+    for event in events {
+        is_cloudevent(event);
+        let mut streamed = stream.event().data;
+        // The streams of this file name another host.
+        streamed["dataschema"] = event["dataschema"].clone();
+        assert_eq!(streamed, *event);
+    }
+    let event = server.get(&format!("{path}/history")).expect(200)["events"][0].take();
+    assert_eq!(events.iter().filter(|other| **other == event).count(), 1);
+    let installation = events[0]["id"].as_str().unwrap();
+    assert_eq!(event["source"], format!("/magnum/{installation}"));
+    assert_eq!(event["type"], "magnum.baymodel.created.v1");
+    assert_eq!(event["subject"], format!("baymodel/{uuid}"));
+    let schema = format!("{}/v1/schemas/events/baymodel.created.v1.json", server.url());
+    assert_eq!(event["dataschema"], schema);
+    for (name, wanted) in [
+        ("revision", "0"),
+        ("project", "default"),
+        ("user", "anonymous"),
+        ("reason", "why not"),
+        ("commandid", "default/k"),
+        ("requestid", &request),
+        ("correlationid", &request),
+        ("outcome", "done"),
+    ] {
+        assert_eq!(event[name], wanted, "{name}");
+    }
+    assert_eq!(event["chainhash"].as_str().unwrap().len(), 64);
+    // What came of work names the event that asked for it, and the same request.
+    let find = |name: &str| events.iter().find(|event| event["type"] == name).unwrap();
+    let asked = find("magnum.container.create_requested.v1");
+    let done = find("magnum.container.created.v1");
+    assert_eq!((&asked["outcome"], &done["outcome"]), (&json!("requested"), &json!("done")));
+    assert_eq!(done["causationid"], asked["id"]);
+    assert_eq!(done["correlationid"], asked["requestid"]);
 }
 
 #[test]
@@ -105,8 +182,8 @@ fn catching_up_and_following_are_one() {
     server.post("/v1/baymodels", &baymodel("a")).expect(201);
     let mut stream = Stream::open(&server, "/v1/events/stream?after=0&kind=baymodel", "");
     let first = stream.event();
-    assert_eq!(first.data["type"], "baymodel.created");
-    assert_eq!(first.data["position"], first.id);
+    assert_eq!(first.data["type"], "magnum.baymodel.created.v1");
+    assert_eq!(number(&first.data["position"]), first.id);
     server.post("/v1/baymodels", &baymodel("b")).expect(201);
     let second = stream.event();
     assert_eq!(second.data["data"]["fields"]["name"], "b");
@@ -120,7 +197,7 @@ fn catching_up_and_following_are_one() {
     server.post("/v1/baymodels", &baymodel("c")).expect(201);
     let third = loop {
         let message = latest.event();
-        if message.data["kind"] == "baymodel" {
+        if message.data["type"] == "magnum.baymodel.created.v1" {
             break message;
         }
     };
@@ -179,7 +256,7 @@ fn histories_page_too() {
     let revisions: Vec<_> = [&first, &second]
         .into_iter()
         .flat_map(|page| page["events"].as_array().unwrap())
-        .map(|event| event["revision"].as_u64().unwrap())
+        .map(|event| number(&event["revision"]))
         .collect();
     assert_eq!(revisions, [0, 1, 2, 3]);
     refused(&server.get("/v1/baymodels/nobody/history"), 404);

@@ -1,0 +1,209 @@
+//! An event as everyone outside gets it: a CloudEvents 1.0 document in structured mode, with
+//! every secret replaced. The same one in pages, streams, histories and offline tools.
+//!
+//! What CloudEvents has no word for stands in extension attributes, whose names may hold lower-case
+//! letters and digits only. Its Integer has 32 bits, so positions and revisions are strings.
+//! Not here: who gets which events (`http`).
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::Recorded;
+use super::codec::payload_json;
+use super::log::export::to_hex;
+
+/// What stands instead of a secret.
+pub const REDACTED: &str = "***";
+
+/// Keys whose values are told nobody, wherever they are in a payload or a command.
+const SECRET: &str = "environment";
+
+/// Before a type of ours, so that it is one of a kind wherever events of many are gathered.
+const PREFIX: &str = "magnum.";
+
+/// What came of what an event is about; one value for all events of a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// Asked for; the work is still to be done.
+    Requested,
+    /// Done, or changed.
+    Done,
+    /// Work was refused by the backend, or every attempt failed.
+    Failed,
+    /// Nobody can say what came of work.
+    Unknown,
+    /// Work waits and is tried again.
+    Blocked,
+    /// Nobody asked for it: what was seen on the engine, and how far a pull is.
+    Observed,
+}
+
+impl Outcome {
+    /// Every one there is, with its name.
+    pub const ALL: [(&'static str, Self); 6] = [
+        ("requested", Self::Requested),
+        ("done", Self::Done),
+        ("failed", Self::Failed),
+        ("unknown", Self::Unknown),
+        ("blocked", Self::Blocked),
+        ("observed", Self::Observed),
+    ];
+
+    /// The outcome that a type of event tells: `container.work_failed`.
+    pub fn of(event_type: &str) -> Self {
+        match event_type.split_once('.').map_or(event_type, |(_, fact)| fact) {
+            "work_failed" => Self::Failed,
+            "work_unknown" => Self::Unknown,
+            "work_blocked" => Self::Blocked,
+            "exited" | "restarted" | "drifted" | "came_up" | "went_down" | "pull_progressed" => {
+                Self::Observed
+            }
+            fact if fact.ends_with("_requested") => Self::Requested,
+            _ => Self::Done,
+        }
+    }
+}
+
+/// Something that happened, as CloudEvents 1.0 JSON.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CloudEvent {
+    // First, so that a document can be made for one address and sent under another.
+    /// Where `data` is described: a JSON schema under the address that the reader asked.
+    dataschema: String,
+    /// `1.0`
+    specversion: &'static str,
+    /// The event, unique for ever.
+    id: String,
+    /// Which installation: `/magnum/` and a uuid that no other one has.
+    source: String,
+    /// What happened, with the version of `data`: `magnum.container.started.v1`.
+    r#type: String,
+    /// The object: `container/` and its uuid.
+    subject: String,
+    /// When it was decided, by the wall clock of the service.
+    time: String,
+    /// `application/json`
+    datacontenttype: &'static str,
+    /// Its place in the whole log, a number; resume after it.
+    position: String,
+    /// Its place among the events of its object, a number from 0.
+    revision: String,
+    /// The tenant that the object belongs to.
+    project: String,
+    /// Who asked for it, or the part of the service that acted by itself: `magnum:worker`.
+    user: String,
+    /// The roles that the user acted with, with commas between; absent where there is none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    roles: String,
+    /// What came of it.
+    outcome: Outcome,
+    /// The request that it began with; absent where nobody asked.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    requestid: String,
+    /// The same, by the name that CloudEvents gives to what belongs together: all events that a
+    /// request led to have it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    correlationid: String,
+    /// The event that led to this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    causationid: Option<String>,
+    /// What makes the command exactly-once, where its sender named it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commandid: Option<String>,
+    /// The command as JSON text, with the first event that it caused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    command: Option<String>,
+    /// The reason that the user gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// The chain up to and including this event, in hex.
+    chainhash: String,
+    /// What happened in detail; depends on `type`.
+    #[schema(value_type = Object)]
+    data: Value,
+}
+
+impl CloudEvent {
+    /// An event of an installation for a reader that asked an address such as
+    /// `http://127.0.0.1:9511`; without one, where no server is asked, `dataschema` is a path.
+    pub fn new(event: &Recorded, installation: Uuid, address: &str) -> Self {
+        let kind = event.stream.kind;
+        let (name, version) = (event.event_type.as_str(), event.version);
+        // What a newer program wrote is shown without its payload rather than not at all.
+        let data = payload_json(kind, name, version, &event.payload)
+            .unwrap_or_else(|error| serde_json::json!({ "unreadable": error.to_string() }));
+        let meta = &event.meta;
+        let command = meta.command.as_deref().and_then(|text| serde_json::from_str(text).ok());
+        Self {
+            dataschema: format!("{address}/v1/schemas/events/{name}.v{version}.json"),
+            specversion: "1.0",
+            id: event.id.to_string(),
+            source: format!("/magnum/{installation}"),
+            r#type: outward_type(name, version),
+            subject: event.stream.to_string(),
+            time: event.time.rfc3339(),
+            datacontenttype: "application/json",
+            position: event.position.to_string(),
+            revision: event.revision.to_string(),
+            project: meta.project.to_string(),
+            user: meta.user.clone(),
+            roles: meta.roles.join(","),
+            outcome: Outcome::of(name),
+            requestid: meta.request_id.clone(),
+            correlationid: meta.request_id.clone(),
+            causationid: meta.causation.map(|id| id.to_string()),
+            commandid: meta.command_id.as_ref().map(ToString::to_string),
+            command: command.map(|command| redacted(command).to_string()),
+            reason: meta.reason.clone(),
+            chainhash: to_hex(&event.hash),
+            data: redacted(data),
+        }
+    }
+}
+
+/// `magnum.container.started.v1`
+pub fn outward_type(event_type: &str, version: u16) -> String {
+    format!("{PREFIX}{event_type}.v{version}")
+}
+
+/// The same document without the values of environment variables.
+fn redacted(mut document: Value) -> Value {
+    redact(&mut document, false);
+    document
+}
+
+fn redact(value: &mut Value, secret: bool) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                redact(value, secret || name == SECRET);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| redact(item, secret)),
+        Value::String(_) | Value::Number(_) | Value::Bool(_) if secret => {
+            *value = Value::from(REDACTED);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn environment_values_are_redacted_wherever_they_are() {
+        let shown = redacted(json!({
+            "create": { "spec": { "image": "i", "environment": { "A": "hunter2", "B": 5 } } },
+            "list": [{ "environment": ["A=hunter2"] }],
+        }));
+        assert!(!shown.to_string().contains("hunter2"));
+        assert_eq!(shown["create"]["spec"]["environment"], json!({ "A": "***", "B": "***" }));
+        assert_eq!(shown["create"]["spec"]["image"], "i");
+    }
+}
