@@ -1,0 +1,225 @@
+//! Everything below the REST API, put together over a log and stopped again.
+//!
+//! Not here: opening the files of a data folder, and the REST API (`app`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Arbiter;
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::{AppError, cache_error};
+use crate::actors::cascade::Members;
+use crate::actors::directory::Directory;
+use crate::actors::node::NodeCommand;
+use crate::actors::reactor::Reactor;
+use crate::actors::snapshot::Snapshots;
+use crate::actors::watcher::{self, Inventory};
+use crate::actors::worker::{Node, WorkerHandle};
+use crate::backends::Backend;
+use crate::bus::local::LocalBus;
+use crate::bus::{Bus, CommandMessage, Ctx};
+use crate::clock;
+use crate::config::BackendConfig;
+use crate::events::log::EventLog;
+use crate::ids::{Kind, ObjectId, Position, ProjectId, StreamId};
+use crate::projections::conductor::Conductor;
+use crate::projections::container::ContainerView;
+use crate::projections::node::NodeView;
+use crate::projections::query::{ListQuery, ReadModels};
+use crate::projections::store::Store;
+
+/// Work under way may take so long to end after SIGTERM; the rest stays requested. With the
+/// flushes after it the whole stop stays within 10 s.
+const DRAIN: Duration = Duration::from_secs(6);
+
+/// Read models may take so long to catch up at the start before it counts as a failure.
+const CATCH_UP: Duration = Duration::from_secs(600);
+
+/// What the parts stand on.
+pub struct Base {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// Folded states beside it.
+    pub snapshots: Snapshots,
+    /// Where the read models are kept.
+    pub views: Store,
+}
+
+/// Everything below the REST API.
+pub struct Parts {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// Where commands go.
+    pub bus: Arc<dyn Bus>,
+    /// What answers queries.
+    pub reads: ReadModels,
+    conductor: Conductor,
+    worker: WorkerHandle,
+    followers: Vec<JoinHandle<()>>,
+    arbiters: Vec<Arbiter>,
+}
+
+impl Parts {
+    /// Starts them in an actix system, with a backend for the node of this machine.
+    ///
+    /// # Errors
+    /// When the read models or the node cannot be had.
+    pub async fn start(
+        base: Base,
+        config: &BackendConfig,
+        backend: impl FnOnce(ObjectId) -> Arc<dyn Backend>,
+        stopping: &watch::Receiver<bool>,
+    ) -> Result<Self, AppError> {
+        let Base { log, snapshots, views } = base;
+        let (reads, conductor) =
+            Conductor::start(log.clone(), Arc::new(views)).map_err(cache_error)?;
+        let mut arbiters: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
+        let local = Arc::new(LocalBus::default());
+        local.serve_commands(Arc::new(Directory::start(&log, &snapshots, &arbiters)));
+        let bus: Arc<dyn Bus> = local.clone();
+        catch_up(&log, &reads).await?;
+        let node_id = register_node(&config.host, bus.as_ref(), &reads).await?;
+        let (host, backend) = (config.host.clone(), backend(node_id));
+        let node = Arc::new(Node::new(node_id, host, backend, bus.clone(), config.concurrency));
+        let own = Arbiter::new();
+        let worker = WorkerHandle::start(node, &own);
+        arbiters.push(own);
+        local.serve_node(node_id, Arc::new(worker.clone()));
+        let followers = follow(&log, &bus, &reads, &worker, stopping).await?;
+        Ok(Self { log, bus, reads, conductor, worker, followers, arbiters })
+    }
+
+    /// Stops what starts work, lets work end, then closes the stores.
+    pub async fn stop(self) {
+        if tokio::time::timeout(DRAIN, self.worker.node().drain()).await.is_err() {
+            tracing::warn!("work is still under way; it is looked up at the next start");
+        }
+        for follower in self.followers {
+            follower.abort();
+        }
+        self.log.close().await;
+        for arbiter in self.arbiters {
+            arbiter.stop();
+        }
+        let stopped = tokio::task::spawn_blocking(move || self.conductor.stop());
+        if stopped.await.is_err() {
+            tracing::warn!("the read models did not stop cleanly");
+        }
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Waits until queries answer for everything that the log holds.
+async fn catch_up(log: &Arc<dyn EventLog>, reads: &ReadModels) -> Result<Position, AppError> {
+    let head = *log.head().borrow();
+    reads.wait_for(head, CATCH_UP).await.map_err(|error| AppError::ReadModels(error.to_string()))
+}
+
+/// Starts what follows the log and the engine.
+async fn follow(
+    log: &Arc<dyn EventLog>,
+    bus: &Arc<dyn Bus>,
+    reads: &ReadModels,
+    worker: &WorkerHandle,
+    stopping: &watch::Receiver<bool>,
+) -> Result<Vec<JoinHandle<()>>, AppError> {
+    let position = catch_up(log, reads).await?;
+    let outstanding = reads.outstanding().map_err(cache_error)?;
+    let views = Arc::new(Views { log: log.clone(), reads: reads.clone() });
+    let reactor = Reactor::new(log.clone(), bus.clone(), views.clone());
+    Ok(vec![
+        tokio::spawn(reactor.run(outstanding, position, stopping.clone())),
+        tokio::spawn(watcher::watch(worker.clone(), views, stopping.clone())),
+    ])
+}
+
+/// The node of this machine: the one that was registered under this host name, or a new one.
+async fn register_node(
+    host: &str,
+    bus: &dyn Bus,
+    reads: &ReadModels,
+) -> Result<ObjectId, AppError> {
+    let named = ListQuery {
+        filters: vec![("host".to_owned(), host.to_owned())],
+        limit: 1,
+        ..ListQuery::default()
+    };
+    let found = reads.list::<NodeView>(&ProjectId::default(), &named).map_err(cache_error)?;
+    if let Some(node) = found.first() {
+        return Ok(node.head.uuid);
+    }
+    let id = clock::new_object_id();
+    let command = NodeCommand::Create {
+        node_type: Some("docker".to_owned()),
+        image_id: None,
+        ironic_node_id: None,
+        host: Some(host.to_owned()),
+    };
+    let command =
+        serde_json::to_value(&command).map_err(|error| AppError::Node(error.to_string()))?;
+    let ctx = Ctx::service(clock::now(), "serve", "");
+    let stream = StreamId::new(Kind::Node, id);
+    bus.command(CommandMessage { stream, command, ctx })
+        .await
+        .map_err(|error| AppError::Node(error.to_string()))?;
+    Ok(id)
+}
+
+/// What the actors may ask of the read models, brought up to the log's head first.
+struct Views {
+    log: Arc<dyn EventLog>,
+    reads: ReadModels,
+}
+
+impl Views {
+    async fn fresh(&self) -> Result<(), String> {
+        let head = *self.log.head().borrow();
+        let wait = Duration::from_secs(5);
+        self.reads.wait_for(head, wait).await.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// Members of a bay that are asked for at once.
+const MEMBERS_PAGE: usize = 1_000;
+
+#[async_trait]
+impl Members for Views {
+    async fn of(&self, bay_id: ObjectId) -> Result<Vec<ObjectId>, String> {
+        self.fresh().await?;
+        let mut all: Vec<ObjectId> = vec![];
+        loop {
+            let page = self.reads.members(bay_id, all.last().copied(), MEMBERS_PAGE);
+            let page = page.map_err(|error| error.to_string())?;
+            all.extend(&page);
+            if page.len() < MEMBERS_PAGE {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Inventory for Views {
+    async fn on_node(&self, node_id: ObjectId) -> Result<Vec<(StreamId, String)>, String> {
+        self.fresh().await?;
+        let reads = self.reads.clone();
+        let scanned = tokio::task::spawn_blocking(move || {
+            let mut found = vec![];
+            let scanned = reads.each(|container: ContainerView| {
+                if container.node_uuid == node_id {
+                    let stream = StreamId::new(Kind::Container, container.head.uuid);
+                    found.push((stream, container.status));
+                }
+            });
+            scanned.map(|()| found)
+        });
+        let found = scanned.await.map_err(|error| error.to_string())?;
+        found.map_err(|error| error.to_string())
+    }
+}
