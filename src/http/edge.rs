@@ -17,6 +17,7 @@ use tracing::Instrument;
 
 use super::error::ApiError;
 use super::metrics::Metrics;
+use super::recent::Recent;
 use super::request::{arguments, canonical_uuid, number, shown};
 use super::stream::Places;
 use super::{AppState, respond, routes};
@@ -47,6 +48,7 @@ pub fn router(state: AppState) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(Extension(metrics))
         .layer(Extension(Places::default()))
+        .layer(Extension(Recent::default()))
         .layer(middleware::from_fn_with_state(edge, pass))
         .with_state(state);
     // Before the routes are looked at: old clients write paths in several ways, and follow no

@@ -2,7 +2,7 @@
 //!
 //! In reading order: `routes` (every path), `edge` (what every request passes),
 //! `request` (what it says), one file a noun, `command` (asking and waiting), `respond`, `error`.
-//! Then `events`, `stream` (the log for readers), `health`, `metrics`, `openapi`.
+//! Then `events`, `recent`, `stream` (the log for readers), `health`, `metrics`, `openapi`.
 //! Not here: decisions (`actors`), views (`projections`).
 
 mod bay;
@@ -26,6 +26,7 @@ mod node;
 pub mod openapi;
 mod patch;
 mod read;
+mod recent;
 mod request;
 mod respond;
 mod routes;

@@ -23,8 +23,10 @@ use uuid::Uuid;
 use super::AppState;
 use super::error::ApiError;
 use super::events::{FILTERS, Filter};
+use super::recent::Recent;
 use super::request::{Call, number};
 use crate::bus::CommandError;
+use crate::events::Recorded;
 use crate::events::cloudevent::CloudEvent;
 use crate::events::log::ReadError;
 use crate::events::subscription::{Page, Subscription};
@@ -62,6 +64,7 @@ impl Places {
 pub async fn events(
     State(state): State<AppState>,
     Extension(places): Extension<Places>,
+    Extension(recent): Extension<Recent>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let last = request.headers().get("last-event-id").map(|id| id.to_str().map(str::to_owned));
@@ -87,6 +90,7 @@ pub async fn events(
         host: call.host,
         events: Subscription::new(state.log.clone(), after)
             .filtered(Arc::new(move |event| filter.wants(event))),
+        recent,
         stopping: state.stopping.clone(),
         every: state.config.heartbeat,
         // One at once, so that the reader sees that it is connected, and from where.
@@ -112,6 +116,7 @@ struct Reader {
     installation: Uuid,
     host: String,
     events: Subscription,
+    recent: Recent,
     stopping: watch::Receiver<bool>,
     every: Duration,
     beat: Instant,
@@ -152,16 +157,8 @@ impl Reader {
                     return message(position, Some("error"), &why).into();
                 }
                 Next::Page(Ok(Some(page))) => {
-                    let text: String = page
-                        .events
-                        .iter()
-                        .map(|event| {
-                            let shown = CloudEvent::new(event, self.installation, &self.host);
-                            message(event.position, None, &shown)
-                        })
-                        .collect();
-                    if !text.is_empty() {
-                        return text.into();
+                    if !page.events.is_empty() {
+                        return self.texts(&page.events);
                     }
                     if Instant::now() >= self.beat {
                         return self.heartbeat(position);
@@ -169,6 +166,20 @@ impl Reader {
                 }
                 Next::Beat => return self.heartbeat(position),
             }
+        }
+    }
+
+    /// Events as the reader gets them.
+    fn texts(&self, events: &[Recorded]) -> Bytes {
+        let text = |event: &Recorded| {
+            self.recent.text(event.position, &self.host, || {
+                let shown = CloudEvent::new(event, self.installation, &self.host);
+                message(event.position, None, &shown)
+            })
+        };
+        match events {
+            [event] => text(event),
+            _ => events.iter().map(text).collect::<Vec<_>>().concat().into(),
         }
     }
 
