@@ -3,13 +3,14 @@
 //! Not here: what is allowed when (`actors/bay.rs`).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::work::{Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkUnknownV1};
 use crate::ids::{EventId, ObjectId};
 use crate::noun_events;
 
 /// What a bay is to be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BayPlan {
     /// Its name; not unique.
     pub name: Option<String>,
@@ -28,7 +29,7 @@ pub struct BayPlan {
 }
 
 /// A bay was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BayCreateRequestedV1 {
     /// What it is to be.
     pub plan: BayPlan,
@@ -37,7 +38,7 @@ pub struct BayCreateRequestedV1 {
 }
 
 /// The bay's network is there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BayCreatedV1 {
     /// The work.
     pub work_id: EventId,
@@ -46,18 +47,18 @@ pub struct BayCreatedV1 {
 }
 
 /// The bay is to go, with everything in it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BayDeleteRequestedV1 {}
 
 /// Nothing is in the bay any more; its network can go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BayEmptiedV1 {
     /// The work.
     pub work_id: EventId,
 }
 
 /// The bay is gone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BayDeletedV1 {
     /// The work.
     pub work_id: EventId,

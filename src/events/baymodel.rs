@@ -3,12 +3,13 @@
 //! Not here: what is allowed when (`actors/baymodel.rs`).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::work::UpdatedV1;
 use crate::noun_events;
 
 /// The fields of a baymodel, as in the 2015 API.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BaymodelFields {
     /// Its name; not unique.
     pub name: Option<String>,
@@ -39,14 +40,14 @@ pub struct BaymodelFields {
 }
 
 /// A baymodel was made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BaymodelCreatedV1 {
     /// All of it.
     pub fields: BaymodelFields,
 }
 
 /// A baymodel is gone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BaymodelDeletedV1 {}
 
 noun_events! {

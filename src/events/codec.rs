@@ -5,7 +5,9 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
+use super::schema::EventSchema;
 use super::{bay::BayEvent, baymodel::BaymodelEvent, container::ContainerEvent, node::NodeEvent};
 use crate::ids::Kind;
 
@@ -43,11 +45,18 @@ pub trait EventPayload: Sized + Clone + Serialize + Send + 'static {
     fn version(&self) -> u16;
     /// The payload in bincode.
     fn encode(&self) -> Vec<u8>;
-    /// Reads a payload.
+    /// Reads a payload of any version as the present one (`upcast`).
     ///
     /// # Errors
     /// See [`DecodeError`].
     fn decode(event_type: &str, version: u16, bytes: &[u8]) -> Result<Self, DecodeError>;
+    /// A payload as JSON, in the version in which it was recorded.
+    ///
+    /// # Errors
+    /// See [`DecodeError`].
+    fn json(event_type: &str, version: u16, bytes: &[u8]) -> Result<Value, DecodeError>;
+    /// The schema of each type in each of its versions.
+    fn schemas() -> Vec<EventSchema>;
 }
 
 /// Bincode as everywhere in the log: little-endian, variable-length integers.
@@ -69,6 +78,25 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
 }
 
+/// What came of reading a payload, with the words for what did not; none: no such version.
+///
+/// # Errors
+/// See [`DecodeError`].
+pub fn read<T>(
+    event_type: &str,
+    version: u16,
+    read: Option<Result<T, String>>,
+) -> Result<T, DecodeError> {
+    let event_type = || event_type.to_owned();
+    match read {
+        Some(Ok(payload)) => Ok(payload),
+        Some(Err(reason)) => {
+            Err(DecodeError::Malformed { event_type: event_type(), version, reason })
+        }
+        None => Err(DecodeError::Unknown { event_type: event_type(), version }),
+    }
+}
+
 /// The types of one noun with their present versions.
 pub const fn types(kind: Kind) -> &'static [(&'static str, u16)] {
     match kind {
@@ -87,7 +115,7 @@ pub fn known_type(name: &str) -> Option<&'static str> {
         .find_map(|(known, _)| (*known == name).then_some(*known))
 }
 
-/// The payload of an event as JSON, whatever its noun.
+/// The payload of an event as JSON, whatever its noun, in the version in which it was recorded.
 ///
 /// # Errors
 /// See [`DecodeError`].
@@ -96,34 +124,36 @@ pub fn payload_json(
     event_type: &str,
     version: u16,
     bytes: &[u8],
-) -> Result<serde_json::Value, DecodeError> {
-    fn json<E: EventPayload>(
-        event_type: &str,
-        version: u16,
-        bytes: &[u8],
-    ) -> Result<serde_json::Value, DecodeError> {
-        let event = E::decode(event_type, version, bytes)?;
-        serde_json::to_value(&event).map_err(|error| DecodeError::Malformed {
-            event_type: event_type.to_owned(),
-            version,
-            reason: error.to_string(),
-        })
-    }
+) -> Result<Value, DecodeError> {
     match kind {
-        Kind::Bay => json::<BayEvent>(event_type, version, bytes),
-        Kind::Baymodel => json::<BaymodelEvent>(event_type, version, bytes),
-        Kind::Node => json::<NodeEvent>(event_type, version, bytes),
-        Kind::Container => json::<ContainerEvent>(event_type, version, bytes),
+        Kind::Bay => BayEvent::json(event_type, version, bytes),
+        Kind::Baymodel => BaymodelEvent::json(event_type, version, bytes),
+        Kind::Node => NodeEvent::json(event_type, version, bytes),
+        Kind::Container => ContainerEvent::json(event_type, version, bytes),
     }
+}
+
+/// The schemas of all types in all their versions, by noun.
+pub fn schemas() -> Vec<EventSchema> {
+    let of = |kind: &Kind| match kind {
+        Kind::Bay => BayEvent::schemas(),
+        Kind::Baymodel => BaymodelEvent::schemas(),
+        Kind::Node => NodeEvent::schemas(),
+        Kind::Container => ContainerEvent::schemas(),
+    };
+    Kind::ALL.iter().flat_map(of).collect()
 }
 
 /// Declares the events of a noun: an enum over one struct a type, with its name and version.
 ///
-/// In JSON an event is its payload alone; the type stands in the envelope.
+/// `Moved(MovedV3, MovedV2, MovedV1) = "robot.moved", 3;`: the present payload comes first, then
+/// each one before it, which is read from old logs and becomes the next by its `From`. In JSON an
+/// event is its payload alone; the type stands in the envelope.
 #[macro_export]
 macro_rules! noun_events {
     ($(#[$doc:meta])* $name:ident {
-        $($(#[$vdoc:meta])* $variant:ident($payload:ty) = $type:literal, $version:literal;)*
+        $($(#[$vdoc:meta])* $variant:ident($payload:ty $(, $older:ty)*)
+            = $type:literal, $version:literal;)*
     }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -154,21 +184,45 @@ macro_rules! noun_events {
                 version: u16,
                 bytes: &[u8],
             ) -> Result<Self, $crate::events::DecodeError> {
-                let read = match (event_type, version) {
-                    $(($type, $version) => {
-                        $crate::events::codec::decode::<$payload>(bytes).map(Self::$variant)
+                let read = match event_type {
+                    $($type => {
+                        <$crate::versions!($payload $(, $older)*)
+                            as $crate::events::upcast::Versions<$payload>>::decode(version, bytes)
+                            .map(|read| read.map(Self::$variant))
                     })*
-                    _ => return Err($crate::events::DecodeError::Unknown {
-                        event_type: event_type.to_owned(),
-                        version,
-                    }),
+                    _ => None,
                 };
-                read.map_err(|reason| $crate::events::DecodeError::Malformed {
-                    event_type: event_type.to_owned(),
-                    version,
-                    reason,
-                })
+                $crate::events::codec::read(event_type, version, read)
+            }
+
+            fn json(
+                event_type: &str,
+                version: u16,
+                bytes: &[u8],
+            ) -> Result<serde_json::Value, $crate::events::DecodeError> {
+                let read = match event_type {
+                    $($type => {
+                        <$crate::versions!($payload $(, $older)*)
+                            as $crate::events::upcast::Versions<$payload>>::json(version, bytes)
+                    })*
+                    _ => None,
+                };
+                $crate::events::codec::read(event_type, version, read)
+            }
+
+            fn schemas() -> Vec<$crate::events::schema::EventSchema> {
+                let mut schemas = Vec::new();
+                $(<$crate::versions!($payload $(, $older)*)
+                    as $crate::events::upcast::Versions<$payload>>::schemas($type, &mut schemas);)*
+                schemas
             }
         }
+
+        // A version that is missing in a list would be read as the one before it.
+        $(const _: () = assert!(
+            <$crate::versions!($payload $(, $older)*)
+                as $crate::events::upcast::Versions<$payload>>::COUNT == $version,
+            concat!($type, " must list one payload for each of its versions, the newest first"),
+        );)*
     };
 }

@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::work::{Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkUnknownV1};
 use crate::ids::{EventId, ObjectId, Timestamp};
 use crate::noun_events;
 
 /// One published port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PortMapping {
     /// The port inside the container.
     pub container_port: u16,
@@ -24,7 +25,7 @@ pub struct PortMapping {
 }
 
 /// When the engine starts an ended container again by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum RestartPolicy {
     /// Never.
     #[default]
@@ -38,7 +39,7 @@ pub enum RestartPolicy {
 }
 
 /// What a container is made from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ContainerSpec {
     /// The image reference.
     pub image: String,
@@ -63,7 +64,7 @@ pub struct ContainerSpec {
 }
 
 /// A container was asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreateRequestedV1 {
     /// Its name; not unique.
     pub name: Option<String>,
@@ -78,7 +79,7 @@ pub struct CreateRequestedV1 {
 }
 
 /// The image is being pulled; recorded at most once a second.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PullProgressedV1 {
     /// The work that pulls.
     pub work_id: EventId,
@@ -91,7 +92,7 @@ pub struct PullProgressedV1 {
 }
 
 /// The container is there, not running.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreatedV1 {
     /// The work.
     pub work_id: EventId,
@@ -100,39 +101,39 @@ pub struct CreatedV1 {
 }
 
 /// An action was asked for that takes no arguments.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActionRequestedV1 {}
 
 /// The container is to stop.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StopRequestedV1 {
     /// Seconds between the stop signal and the kill.
     pub grace_s: u32,
 }
 
 /// A signal is to be sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct KillRequestedV1 {
     /// `SIGKILL`.
     pub signal: String,
 }
 
 /// The container is to go; work that has not started is cancelled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeleteRequestedV1 {
     /// Work that never starts.
     pub cancelled: Vec<EventId>,
 }
 
 /// A command is to run in the container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExecuteRequestedV1 {
     /// The command and its arguments.
     pub command: Vec<String>,
 }
 
 /// The command ended; its output is in no event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExecutedV1 {
     /// The work.
     pub work_id: EventId,
@@ -141,14 +142,14 @@ pub struct ExecutedV1 {
 }
 
 /// An action is done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActionDoneV1 {
     /// The work.
     pub work_id: EventId,
 }
 
 /// The container's process ended by itself, or was ended behind our back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExitedV1 {
     /// The exit code of the process.
     pub exit_code: i64,
@@ -159,11 +160,11 @@ pub struct ExitedV1 {
 }
 
 /// The engine started the container again by itself, as its restart policy says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RestartedV1 {}
 
 /// What was found to differ from what should be, and was not our doing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum Drift {
     /// The engine no longer has it.
     Removed,
@@ -186,7 +187,7 @@ pub enum Drift {
 }
 
 /// Reality differs from the record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DriftedV1 {
     /// In what.
     pub drift: Drift,

@@ -1,8 +1,8 @@
 //! Facts: what an event is, how it is written as bytes and as JSON, and the log that keeps it.
 //!
 //! `envelope` is what surrounds every event, `codec` how payloads become bytes, one file a noun
-//! its payloads, `log` the engines, `subscription` how readers follow the log, `cloudevent` what
-//! they get.
+//! its payloads, `upcast` how old ones become present ones, `schema` what they look like in JSON,
+//! `log` the engines, `subscription` how readers follow the log, `cloudevent` what they get.
 //! Not here: how facts are decided (`actors`) or shown (`projections`, `http`).
 
 pub mod bay;
@@ -13,7 +13,9 @@ pub mod container;
 pub mod envelope;
 pub mod log;
 pub mod node;
+pub mod schema;
 pub mod subscription;
+pub mod upcast;
 pub mod work;
 
 pub use codec::{DecodeError, EventPayload};

@@ -3,12 +3,13 @@
 //! Not here: what is allowed when (`actors/node.rs`). Never here: where its engine listens.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::work::UpdatedV1;
 use crate::noun_events;
 
 /// A node was made known, by a user or by the backend that runs on it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeCreatedV1 {
     /// `docker` for a machine with an engine that a backend registered; free text from users.
     pub node_type: Option<String>,
@@ -21,7 +22,7 @@ pub struct NodeCreatedV1 {
 }
 
 /// The engine on the node answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeCameUpV1 {
     /// The engine and its version: `docker 20.10.24`.
     pub engine: String,
@@ -32,14 +33,14 @@ pub struct NodeCameUpV1 {
 }
 
 /// The engine on the node does not answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeWentDownV1 {
     /// The backend's words.
     pub reason: String,
 }
 
 /// A node is gone.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeDeletedV1 {}
 
 noun_events! {

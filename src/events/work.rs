@@ -3,11 +3,12 @@
 //! Frozen once released: a change is a new version.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::ids::{EventId, ObjectId, Timestamp};
 
 /// Work cannot proceed now; it is tried again at `retry_at`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkBlockedV1 {
     /// The work.
     pub work_id: EventId,
@@ -22,7 +23,7 @@ pub struct WorkBlockedV1 {
 }
 
 /// Work was refused by the backend, or every attempt failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkFailedV1 {
     /// The work.
     pub work_id: EventId,
@@ -33,7 +34,7 @@ pub struct WorkFailedV1 {
 }
 
 /// The backend never said what came of the work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkUnknownV1 {
     /// The work.
     pub work_id: EventId,
@@ -44,7 +45,7 @@ pub struct WorkUnknownV1 {
 }
 
 /// One field set by a PATCH.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldChange {
     /// The field, as in the REST API.
     pub field: String,
@@ -53,7 +54,7 @@ pub struct FieldChange {
 }
 
 /// Fields were set by a PATCH.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct UpdatedV1 {
     /// In the order of the patch.
     pub changes: Vec<FieldChange>,
@@ -68,7 +69,7 @@ impl UpdatedV1 {
 }
 
 /// Why a node was or was not chosen (rule N1).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeVerdict {
     /// The node.
     pub node_id: ObjectId,
@@ -81,7 +82,7 @@ pub struct NodeVerdict {
 }
 
 /// Where work goes, and why there (rule N1).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Placement {
     /// The node that was chosen.
     pub node_id: ObjectId,

@@ -18,6 +18,7 @@ mod crash;
 mod decisions;
 mod drift;
 mod entity;
+mod evolution;
 mod faults;
 mod harness;
 mod log;

@@ -1,0 +1,300 @@
+//! One realistic value of each event type: what `MAGNUM_BLESS=1` makes a frozen sample of.
+//!
+//! Each is in the present version; samples of older ones are in `schemas/samples` alone. A new
+//! type, version or variant of an enum gets a line here, in the order in which things happen.
+
+use magnum::events::EventPayload;
+use magnum::events::bay::{
+    BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1, BayEvent,
+    BayPlan,
+};
+use magnum::events::baymodel::{
+    BaymodelCreatedV1, BaymodelDeletedV1, BaymodelEvent, BaymodelFields,
+};
+use magnum::events::container::{
+    ActionDoneV1, ActionRequestedV1, ContainerEvent, ContainerSpec, CreateRequestedV1, CreatedV1,
+    DeleteRequestedV1, Drift, DriftedV1, ExecuteRequestedV1, ExecutedV1, ExitedV1, KillRequestedV1,
+    PortMapping, PullProgressedV1, RestartPolicy, RestartedV1, StopRequestedV1,
+};
+use magnum::events::node::{NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent, NodeWentDownV1};
+use magnum::events::work::{
+    FieldChange, NodeVerdict, Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkUnknownV1,
+};
+use magnum::ids::{EventId, Kind, ObjectId, Timestamp};
+use uuid::Uuid;
+
+/// An event, and what tells its sample from others of the same type: `oom`.
+pub struct Value {
+    pub kind: Kind,
+    pub event_type: &'static str,
+    pub version: u16,
+    pub name: &'static str,
+    pub payload: Vec<u8>,
+}
+
+/// All there are.
+pub fn all() -> Vec<Value> {
+    let mut values = Vec::new();
+    add(&mut values, Kind::Baymodel, baymodels());
+    add(&mut values, Kind::Bay, bays());
+    add(&mut values, Kind::Node, nodes());
+    add(&mut values, Kind::Container, containers());
+    values
+}
+
+fn add<E: EventPayload>(values: &mut Vec<Value>, kind: Kind, events: Vec<(&'static str, E)>) {
+    values.extend(events.into_iter().map(|(name, event)| {
+        let (event_type, version) = (event.event_type(), event.version());
+        Value { kind, event_type, version, name, payload: event.encode() }
+    }));
+}
+
+const NODE: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d0_1f3e_7c44_9a51_6f0c_2b7e_8d13));
+const OTHER_NODE: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d0_2a90_7e01_8c22_41f7_93aa_05be));
+const BAY: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d1_0b42_7d9f_b3c8_1e64_70d2_9f57));
+const BAYMODEL: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d0_ffa1_7b36_a4d7_58c9_e013_246a));
+const WORK: EventId = EventId(Uuid::from_u128(0x019a_b6d2_4c75_7aa8_8e10_d93b_5f26_c481));
+const OTHER_WORK: EventId = EventId(Uuid::from_u128(0x019a_b6d2_5d86_7bb9_9f21_ea4c_6037_d592));
+
+/// 2026-11-24T22:13:06.250125Z.
+const LATER: Timestamp = Timestamp(1_795_558_386_250_125);
+
+fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+fn texts(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+fn placement() -> Placement {
+    let verdict = |node_id, host: &str, eligible, reason: &str| NodeVerdict {
+        node_id,
+        host: text(host),
+        eligible,
+        reason: text(reason),
+    };
+    Placement {
+        node_id: NODE,
+        verdicts: vec![
+            verdict(NODE, "n1", true, "3 containers, the fewest"),
+            verdict(OTHER_NODE, "n2", false, "its engine does not answer"),
+        ],
+    }
+}
+
+fn updated() -> UpdatedV1 {
+    let change = |field: &str, value: &str| FieldChange { field: text(field), value: text(value) };
+    UpdatedV1 { changes: vec![change("name", "\"blue\""), change("desc", "null")] }
+}
+
+fn blocked() -> WorkBlockedV1 {
+    WorkBlockedV1 {
+        work_id: WORK,
+        attempt: 2,
+        blocked_on: text("image registry"),
+        reason: text("dial tcp 10.0.0.7:5000: connect: connection refused"),
+        retry_at: LATER,
+    }
+}
+
+fn failed() -> WorkFailedV1 {
+    WorkFailedV1 { work_id: WORK, action: text("create"), reason: text("no such image: nginx:0") }
+}
+
+fn unknown() -> WorkUnknownV1 {
+    let reason = text("the service stopped while it ran");
+    WorkUnknownV1 { work_id: WORK, action: text("execute"), reason }
+}
+
+fn baymodels() -> Vec<(&'static str, BaymodelEvent)> {
+    let fields = BaymodelFields {
+        name: some("small"),
+        coe: text("swarm"),
+        image_id: text("fedora-21-atomic-3"),
+        keypair_id: some("testkey"),
+        flavor_id: some("m1.small"),
+        master_flavor_id: some("m1.medium"),
+        external_network_id: some("ffc44e4a-2319-4062-bce0-9ae1c38b05ba"),
+        fixed_network: some("private"),
+        dns_nameserver: some("8.8.8.8"),
+        apiserver_port: Some(8080),
+        docker_volume_size_gb: Some(25),
+        ssh_authorized_key: some("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 alice@example.org"),
+        cluster_distro: some("fedora-atomic"),
+    };
+    let bare =
+        BaymodelFields { coe: text("docker"), image_id: text("none"), ..BaymodelFields::default() };
+    vec![
+        ("full", BaymodelEvent::Created(BaymodelCreatedV1 { fields })),
+        ("bare", BaymodelEvent::Created(BaymodelCreatedV1 { fields: bare })),
+        ("full", BaymodelEvent::Updated(updated())),
+        ("full", BaymodelEvent::Deleted(BaymodelDeletedV1 {})),
+    ]
+}
+
+fn bays() -> Vec<(&'static str, BayEvent)> {
+    let plan = BayPlan {
+        name: some("web"),
+        baymodel_id: BAYMODEL,
+        node_count: 3,
+        discovery_url: some("https://discovery.etcd.io/6a28e078895c5ec737174db2419bb2f3"),
+        create_timeout_min: 60,
+        bay_type: some("virt"),
+        image_id: some("fedora-21-atomic-3"),
+    };
+    let bare = BayPlan {
+        name: None,
+        discovery_url: None,
+        bay_type: None,
+        image_id: None,
+        create_timeout_min: 0,
+        ..plan.clone()
+    };
+    let requested = |plan| BayCreateRequestedV1 { plan, placement: placement() };
+    let network_id = text("7d86d31b1478e7cca9ebed7e73aa0fdeec46c5ca29497431d3007d2d9e15ed99");
+    vec![
+        ("full", BayEvent::CreateRequested(requested(plan))),
+        ("bare", BayEvent::CreateRequested(requested(bare))),
+        ("full", BayEvent::WorkBlocked(blocked())),
+        ("full", BayEvent::Created(BayCreatedV1 { work_id: WORK, network_id })),
+        ("full", BayEvent::Updated(updated())),
+        ("full", BayEvent::WorkFailed(failed())),
+        ("full", BayEvent::WorkUnknown(unknown())),
+        ("full", BayEvent::DeleteRequested(BayDeleteRequestedV1 {})),
+        ("full", BayEvent::Emptied(BayEmptiedV1 { work_id: WORK })),
+        ("full", BayEvent::Deleted(BayDeletedV1 { work_id: OTHER_WORK })),
+    ]
+}
+
+fn nodes() -> Vec<(&'static str, NodeEvent)> {
+    let created = NodeCreatedV1 {
+        node_type: some("docker"),
+        image_id: some("debian-13"),
+        ironic_node_id: some("1be26c0b-03f2-4d2e-ae87-c02d7f33c781"),
+        host: some("n1"),
+    };
+    let bare = NodeCreatedV1 { node_type: None, image_id: None, ironic_node_id: None, host: None };
+    let (engine, memory_bytes) = (text("docker 20.10.24"), 16_777_216_000);
+    let reason = text("connect /var/run/docker.sock: no such file or directory");
+    vec![
+        ("full", NodeEvent::Created(created)),
+        ("bare", NodeEvent::Created(bare)),
+        ("full", NodeEvent::CameUp(NodeCameUpV1 { engine, cpus: 8, memory_bytes })),
+        ("full", NodeEvent::WentDown(NodeWentDownV1 { reason })),
+        ("full", NodeEvent::Updated(updated())),
+        ("full", NodeEvent::Deleted(NodeDeletedV1 {})),
+    ]
+}
+
+fn spec(restart_policy: RestartPolicy) -> ContainerSpec {
+    let pair = |name: &str, value: &str| [(text(name), text(value))].into();
+    ContainerSpec {
+        image: text("nginx:1.27"),
+        command: texts(&["nginx", "-g", "daemon off;"]),
+        environment: pair("TZ", "Europe/Berlin"),
+        ports: vec![PortMapping {
+            container_port: 80,
+            host_port: Some(8080),
+            host_ip: some("127.0.0.1"),
+            protocol: text("tcp"),
+        }],
+        labels: pair("tier", "front"),
+        memory_bytes: Some(536_870_912),
+        cpu_millis: Some(1500),
+        working_dir: some("/srv"),
+        user: some("www-data:www-data"),
+        restart_policy,
+    }
+}
+
+fn created(spec: ContainerSpec) -> ContainerEvent {
+    let (name, desc) = (some("web1"), some("the shop's front"));
+    let (bay_id, placement) = (BAY, placement());
+    ContainerEvent::CreateRequested(CreateRequestedV1 { name, desc, spec, bay_id, placement })
+}
+
+fn bare() -> ContainerEvent {
+    let spec = ContainerSpec { image: text("busybox:local"), ..ContainerSpec::default() };
+    let placement = Placement { node_id: NODE, verdicts: vec![] };
+    let (name, desc, bay_id) = (None, None, BAY);
+    ContainerEvent::CreateRequested(CreateRequestedV1 { name, desc, spec, bay_id, placement })
+}
+
+fn containers() -> Vec<(&'static str, ContainerEvent)> {
+    use ContainerEvent::{
+        Created, DeleteRequested, Deleted, ExecuteRequested, Executed, KillRequested, Killed,
+        PauseRequested, Paused, PullProgressed, RebootRequested, Rebooted, StartRequested, Started,
+        StopRequested, Stopped, UnpauseRequested, Unpaused, Updated, WorkBlocked, WorkFailed,
+        WorkUnknown,
+    };
+    let asked = ActionRequestedV1 {};
+    let done = ActionDoneV1 { work_id: WORK };
+    let stop = StopRequestedV1 { grace_s: 10 };
+    let progress = PullProgressedV1 {
+        work_id: WORK,
+        message: text("pulling nginx:1.27"),
+        current_bytes: 12_582_912,
+        total_bytes: 41_943_040,
+    };
+    let engine_id = text("3f0c9b7d52a1e8446d2b0a5c7e9f1834b6d8a0c2e4f60718293a4b5c6d7e8f90");
+    let kill = KillRequestedV1 { signal: text("SIGHUP") };
+    let execute = ExecuteRequestedV1 { command: texts(&["nginx", "-t"]) };
+    let mut events = vec![
+        ("full", created(spec(RestartPolicy::OnFailure(5)))),
+        ("no", created(spec(RestartPolicy::No))),
+        ("always", created(spec(RestartPolicy::Always))),
+        ("unless_stopped", created(spec(RestartPolicy::UnlessStopped))),
+        ("bare", bare()),
+        ("full", PullProgressed(progress)),
+        ("full", WorkBlocked(blocked())),
+        ("full", Created(CreatedV1 { work_id: WORK, engine_id })),
+        ("full", StartRequested(asked.clone())),
+        ("full", Started(done.clone())),
+        ("full", StopRequested(stop.clone())),
+        ("full", Stopped(done.clone())),
+        ("full", RebootRequested(stop)),
+        ("full", Rebooted(done.clone())),
+        ("full", PauseRequested(asked.clone())),
+        ("full", Paused(done.clone())),
+        ("full", UnpauseRequested(asked)),
+        ("full", Unpaused(done.clone())),
+        ("full", KillRequested(kill)),
+        ("full", Killed(done.clone())),
+        ("full", ExecuteRequested(execute)),
+        ("full", Executed(ExecutedV1 { work_id: WORK, exit_code: -3 })),
+        ("full", WorkUnknown(unknown())),
+        ("full", Updated(updated())),
+        ("full", WorkFailed(failed())),
+    ];
+    events.extend(by_themselves());
+    let cancelled = vec![WORK, OTHER_WORK];
+    events.extend([
+        ("full", DeleteRequested(DeleteRequestedV1 { cancelled })),
+        ("full", Deleted(done)),
+    ]);
+    events
+}
+
+/// What nobody asked for.
+fn by_themselves() -> Vec<(&'static str, ContainerEvent)> {
+    let exited = |exit_code, oom_killed, finished_at| {
+        ContainerEvent::Exited(ExitedV1 { exit_code, oom_killed, finished_at })
+    };
+    let drifted = |drift| ContainerEvent::Drifted(DriftedV1 { drift });
+    vec![
+        ("oom", exited(137, true, Some(LATER))),
+        ("bare", exited(0, false, None)),
+        ("full", ContainerEvent::Restarted(RestartedV1 {})),
+        ("removed", drifted(Drift::Removed)),
+        ("started", drifted(Drift::Started)),
+        ("paused", drifted(Drift::Paused)),
+        ("unpaused", drifted(Drift::Unpaused)),
+        ("renamed", drifted(Drift::Renamed { found: text("web1_old") })),
+        ("replaced", drifted(Drift::Replaced { found: text("9f86d081884c7d65") })),
+    ]
+}
