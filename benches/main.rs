@@ -6,6 +6,7 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on says so by panicking")]
 
+mod log;
 mod probe;
 mod report;
 
@@ -15,7 +16,7 @@ use report::Report;
 type Subject = (&'static str, fn(&mut Report));
 
 /// In the order of the table.
-const SUBJECTS: &[Subject] = &[("probe", probe::measure)];
+const SUBJECTS: &[Subject] = &[("probe", probe::measure), ("log", log::measure)];
 
 fn main() {
     // cargo adds arguments of its own, all of which begin with a dash.

@@ -457,3 +457,39 @@ async fn verification_says_what_is_unfinished() {
     assert_eq!(verified.unfinished, (offsets[4] - offsets[2]) as u64 + 9);
     assert_eq!(disk.content(FIRST).expect("a segment"), torn, "nothing was changed");
 }
+
+#[tokio::test]
+async fn segments_double_up_to_their_size_and_the_next_one_is_made_ready() {
+    const MIB: u64 = 1 << 20;
+    let (disk, index) = (SimulatedDisk::new(), index());
+    let options = SegmentOptions { segment_bytes: 3 * MIB, folder: clock::new_uuid() };
+    let open = || {
+        let disk = Arc::new(disk.clone());
+        SegmentLog::open_on(disk, None, options, index.clone()).expect("a log")
+    };
+    let log = open();
+    let mut big = append(stream(), Expected::NoStream, 1);
+    big.events = vec![event(400 << 10)];
+    for _ in 0..16 {
+        big.stream = stream();
+        log.append(big.clone()).await.expect("appended");
+    }
+    log.close().await;
+    let sizes: Vec<u64> =
+        info_on(&disk).expect("known").segments.iter().map(|segment| segment.size).collect();
+    assert_eq!(sizes, [MIB, 2 * MIB, 3 * MIB, 3 * MIB]);
+    // What another opening left half made gives its room back.
+    disk.put("next-9.new", vec![0; 100]);
+    let log = open();
+    let unfinished = || disk.list().expect("names").into_iter().find(|it| it.ends_with(".new"));
+    assert_eq!(unfinished(), None);
+    assert_eq!(read_all(&log, 5).len(), 16);
+    // Somewhere in the second half of a segment, the next one is begun.
+    while unfinished().as_deref() != Some("next-2.new") {
+        assert!(read_all(&log, 5).len() < 100, "nothing is made ready");
+        big.stream = stream();
+        log.append(big.clone()).await.expect("appended");
+    }
+    log.close().await;
+    assert_eq!(unfinished(), None);
+}

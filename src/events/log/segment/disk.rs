@@ -11,9 +11,6 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-/// Bytes that are written at once where a file system cannot allocate.
-const ZEROS_BYTES: usize = 1 << 20;
-
 /// One folder of files, named without path.
 pub trait Disk: Send + Sync + 'static {
     /// The names of all files.
@@ -44,7 +41,7 @@ pub trait DiskFile: Send + Sync {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes at an offset; may write fewer bytes than asked for.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
-    /// Makes the file this long, zeros, with room for all of it on the disk.
+    /// Makes the file this long, zeros, with room for all of it if the system can promise that.
     fn allocate(&self, bytes: u64) -> io::Result<()>;
     /// Makes the content durable.
     fn sync(&self) -> io::Result<()>;
@@ -173,7 +170,8 @@ impl DiskFile for File {
     fn allocate(&self, bytes: u64) -> io::Result<()> {
         match fallocate(self, FallocateFlags::empty(), 0, bytes) {
             Ok(()) => Ok(()),
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => fill(self, bytes),
+            // Whoever writes all of it finds out.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(self.set_len(bytes)?),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -185,16 +183,4 @@ impl DiskFile for File {
     fn bytes(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
-}
-
-/// Allocates by writing, for file systems that know no other way.
-fn fill(file: &File, bytes: u64) -> io::Result<()> {
-    let zeros = vec![0; ZEROS_BYTES];
-    let mut offset = 0;
-    while offset < bytes {
-        let rest = usize::try_from(bytes - offset).unwrap_or(ZEROS_BYTES).min(ZEROS_BYTES);
-        write_all(file, zeros.get(..rest).unwrap_or_default(), offset)?;
-        offset += rest as u64;
-    }
-    Ok(())
 }

@@ -22,8 +22,16 @@ const MAGIC: [u8; 8] = *b"MAGNUMLG";
 /// The format that this build writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
-/// The name of a segment that is being made.
-pub const UNFINISHED: &str = "next.new";
+/// The file of a segment that is being made by an opening of the log: two processes that write to
+/// one folder against all rules must not write to one file.
+pub fn unfinished(epoch: u32) -> String {
+    format!("next-{epoch}.new")
+}
+
+/// Whether a file is one of those.
+pub fn is_unfinished(name: &str) -> bool {
+    name.starts_with("next-") && name.ends_with(".new")
+}
 
 /// Bytes between two remembered places in a segment: a look-up hops over some 200 records, and
 /// a segment of 64 MiB has 1,024 places, 16 KiB of memory.
@@ -170,30 +178,15 @@ impl Segment {
         Self { header, salt: header.salt(), file, places }
     }
 
-    /// Makes a segment, durable with its name, or leaves nothing that counts.
+    /// Makes a segment of a prepared file ([`unfinished`], zeros), durable with its name.
     ///
     /// # Errors
-    /// What the disk says.
-    pub fn create(disk: &dyn Disk, header: Header) -> io::Result<Self> {
-        let made = disk.create(UNFINISHED).and_then(|file| {
-            file.allocate(u64::from(header.size))?;
-            write_all(file.as_ref(), &header.to_bytes(), 0)?;
-            file.sync()?;
-            Ok(file)
-        });
-        let file = match made {
-            Ok(file) => file,
-            Err(error) => {
-                // Gives the room back; the next attempt writes over it anyway.
-                let _left_over = disk.remove(UNFINISHED);
-                return Err(error);
-            }
-        };
-        // From here on the segment may be there after a restart, so a disk that is full now is no
-        // longer something that can be tried again.
-        disk.rename(UNFINISHED, &name(header.number))
-            .and_then(|()| disk.sync_names())
-            .map_err(|error| io::Error::other(error.to_string()))?;
+    /// What the disk says. The segment may be there after a restart, so it is not tried again.
+    pub fn create(disk: &dyn Disk, header: Header, file: Box<dyn DiskFile>) -> io::Result<Self> {
+        write_all(file.as_ref(), &header.to_bytes(), 0)?;
+        file.sync()?;
+        disk.rename(&unfinished(header.epoch), &name(header.number))?;
+        disk.sync_names()?;
         Ok(Self::new(header, file))
     }
 

@@ -2,10 +2,11 @@
 //!
 //! # Files
 //!
-//! A log is one folder. `0000000001.seg`, `0000000002.seg`, … are its segments, allocated whole
-//! when they are made; only the last one is written to, and nothing in a segment is ever changed.
-//! `lock` keeps a second process out, `writer` says who writes (`claim.rs`), `next.new` is a
-//! segment that is not finished. All numbers are little-endian.
+//! A log is one folder. `0000000001.seg`, `0000000002.seg`, … are its segments, of their full size
+//! and written with zeros when they are made; only the last one is written to, and nothing in a
+//! segment is ever changed. `lock` keeps a second process out, `writer` says who writes
+//! (`claim.rs`), `next-<epoch>.new` is the next segment as far as it is ready (`prepare.rs`). All
+//! numbers are little-endian.
 //!
 //! A segment begins with a header of 4,096 bytes:
 //!
@@ -45,7 +46,8 @@
 //!
 //! # Parts
 //!
-//! `record` and `file` are the format, `scan` and `read` read it, `writer` writes it, `index` knows
+//! `record` and `file` are the format, `scan` and `read` read it, `writer` writes it into what
+//! `prepare` made ready, `index` knows
 //! heads and commands, `recover`, `walk` and `tail` open a log, `verify` looks at one, `repair`
 //! cuts one, `export` hands out its events, `disk` is all it asks of a disk. Not here: what sled
 //! is given (`index`).
@@ -57,6 +59,7 @@ mod fault;
 mod file;
 mod index;
 mod lock;
+mod prepare;
 mod read;
 mod record;
 mod recover;
@@ -89,6 +92,7 @@ pub use export::export;
 pub use fault::Damage;
 use index::Index;
 pub use lock::FolderLock;
+use prepare::Preparer;
 use scan::{Fetcher, Segments};
 pub use verify::{Info, SegmentInfo, Verified, info, info_on, verify, verify_on};
 use writer::{Counts, Group, Job, Writer};
@@ -110,7 +114,8 @@ const MOVE_INTERVAL: Duration = Duration::from_secs(1);
 /// How a log is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentOptions {
-    /// Bytes of a new segment; larger where one append needs more, at most 4 GiB.
+    /// Most bytes of a new segment; larger where one append needs more, at most 4 GiB. The first
+    /// ones are smaller.
     pub segment_bytes: u64,
     /// The id of the data folder if it is a new one.
     pub folder: Uuid,
@@ -167,6 +172,7 @@ pub struct SegmentLog {
 /// What ends when the log is closed, in this order.
 struct Running {
     writer: JoinHandle<()>,
+    preparer: JoinHandle<()>,
     indexer: JoinHandle<()>,
     lock: Option<FolderLock>,
 }
@@ -228,18 +234,21 @@ impl SegmentLog {
         let least = SEGMENT_HEADER_BYTES as u64;
         let segment_bytes = options.segment_bytes.clamp(least, u64::from(u32::MAX)) as u32;
         let path = disk.path();
+        let io = |source| OpenError::Io { path: path.clone(), source };
         let index_disk = Arc::clone(&disk);
+        let (ahead, preparer) =
+            Preparer::start(Arc::clone(&disk), recovered.claim.epoch).map_err(io)?;
         let writer = Writer {
             shared: Arc::clone(&shared),
             disk,
             jobs: queue,
             end: recovered.end,
             claim: recovered.claim,
+            preparer: ahead,
             segment_bytes,
             indexer,
             group: Group::default(),
         };
-        let io = |source| OpenError::Io { path: path.clone(), source };
         let known = Arc::clone(&shared);
         let indexer = thread::Builder::new().name("log-index".to_owned());
         let indexer =
@@ -247,7 +256,7 @@ impl SegmentLog {
         let indexer = indexer.map_err(io)?;
         let thread = thread::Builder::new().name("log-writer".to_owned());
         let writer = thread.spawn(move || writer.run()).map_err(io)?;
-        let running = tokio::sync::Mutex::new(Some(Running { writer, indexer, lock }));
+        let running = tokio::sync::Mutex::new(Some(Running { writer, preparer, indexer, lock }));
         Ok(Self { shared, head, jobs: Mutex::new(Some(jobs)), running })
     }
 
@@ -282,7 +291,7 @@ fn keep_index(index: &Index, disk: &dyn Disk, signals: &signal::Receiver<()>) {
 impl Running {
     /// Waits for the threads, then lets go of the folder.
     fn finish(self) {
-        for thread in [self.writer, self.indexer] {
+        for thread in [self.writer, self.preparer, self.indexer] {
             if thread.join().is_err() {
                 tracing::error!("a thread of the log ended by a defect");
             }

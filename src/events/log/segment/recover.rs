@@ -75,6 +75,10 @@ pub fn recover(
         }
         other => other.map_err(io)?,
     }
+    // What an opening before this one was making ready; the room is wanted again.
+    for name in disk.list().map_err(io)?.iter().filter(|name| file::is_unfinished(name)) {
+        disk.remove(name).map_err(io)?;
+    }
     Ok(Recovered { segments, end, claim })
 }
 

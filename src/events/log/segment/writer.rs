@@ -16,6 +16,7 @@ use super::claim::Claim;
 use super::disk::{Disk, is_full, write_all};
 use super::file::{Header, Segment};
 use super::index::{Checkpoint, Entries, Head};
+use super::prepare::{self, Preparer};
 use super::record::{self, Frame, Location};
 use super::recover::End;
 use super::walk::Walk;
@@ -48,7 +49,9 @@ pub struct Writer {
     pub end: End,
     /// Who this is.
     pub claim: Claim,
-    /// Bytes of a new segment.
+    /// Makes the next segment ready.
+    pub preparer: Preparer,
+    /// Most bytes of a new segment.
     pub segment_bytes: u32,
     /// Tells the indexer that there is much to move.
     pub indexer: signal::SyncSender<()>,
@@ -79,6 +82,7 @@ enum NoSegment {
 impl Writer {
     /// Serves until nobody can append any more, or until a write or sync fails.
     pub fn run(mut self) {
+        self.look_ahead();
         while let Some(job) = self.jobs.blocking_recv() {
             let mut served = self.admit(job);
             while served.is_ok() && self.group.buffer.len() < GROUP_BYTES {
@@ -204,6 +208,7 @@ impl Writer {
             written.map_err(|error| Failed(format!("the log could not be written: {error}")))?;
             self.end = end;
             self.group.end = None;
+            self.look_ahead();
             let entries = mem::take(&mut self.group.entries);
             if self.shared.index.add(entries) {
                 let _already_told = self.indexer.try_send(());
@@ -240,6 +245,12 @@ impl Writer {
         }
         let least = u32::try_from(SEGMENT_HEADER_BYTES + bytes)
             .map_err(|_| failed("an append is larger than any segment".to_owned()))?;
+        let no_segment = |error: io::Error| {
+            let why = format!("the next segment could not be made: {error}");
+            if is_full(&error) { NoSegment::Full(why) } else { failed(why) }
+        };
+        let size = self.next_size().max(least);
+        let (file, size) = self.preparer.take(size).map_err(no_segment)?;
         let header = Header {
             folder: self.claim.folder,
             number: next.segment.saturating_add(1),
@@ -248,16 +259,32 @@ impl Writer {
             chain: walk.hash,
             last_before: walk.last,
             end_before: next.offset,
-            size: self.segment_bytes.max(least),
+            size,
         };
-        let segment = Segment::create(self.disk.as_ref(), header).map_err(|error| {
-            let why = format!("segment {} could not be made: {error}", header.number);
-            if is_full(&error) { NoSegment::Full(why) } else { failed(why) }
-        })?;
+        // From here on it may be there after a restart, so a disk that is full now is no longer
+        // something that can be tried again.
+        let segment = Segment::create(self.disk.as_ref(), header, file)
+            .map_err(|error| failed(format!("segment {}: {error}", header.number)))?;
         self.shared.segments.push(Arc::new(segment));
         let offset = SEGMENT_HEADER_BYTES as u32;
         self.end.next = Location { segment: header.number, offset };
         Ok(())
+    }
+
+    fn present_size(&self) -> u32 {
+        let present = self.shared.segments.get(self.end.next.segment);
+        present.map_or(0, |segment| segment.header.size)
+    }
+
+    fn next_size(&self) -> u32 {
+        prepare::next_size(self.present_size(), self.segment_bytes)
+    }
+
+    /// Has the next segment made ready once the present one is half full.
+    fn look_ahead(&mut self) {
+        if self.end.next.offset >= self.present_size() / 2 {
+            self.preparer.order(self.next_size());
+        }
     }
 
     /// Ends: whoever is in the group cannot know, whoever comes later is told why.
