@@ -70,7 +70,7 @@ fn f24_whatever_somebody_does_at_the_engine_is_recorded_once() {
     let last = unasked(&server, &id).pop().unwrap();
     assert_eq!(
         (&last["type"], &last["data"]["drift"]),
-        (&json!("container.drifted"), &json!("Removed"))
+        (&json!("magnum.container.drifted.v1"), &json!("Removed"))
     );
     assert!(show(&server, &id)["status_reason"].as_str().unwrap().contains("removed"));
     let refused = server.put(&format!("/v1/containers/{id}/start"));
