@@ -169,6 +169,12 @@ pub fn outward_type(event_type: &str, version: u16) -> String {
     format!("{PREFIX}{event_type}.v{version}")
 }
 
+/// The type in the log of a type in either form: `container.started`.
+pub fn inward_type(name: &str) -> &str {
+    let Some(name) = name.strip_prefix(PREFIX) else { return name };
+    name.rsplit_once(".v").map_or(name, |(name, _)| name)
+}
+
 /// The same document without the values of environment variables.
 fn redacted(mut document: Value) -> Value {
     redact(&mut document, false);

@@ -17,6 +17,10 @@ use crate::ids::Position;
 /// what was just written in the page cache, within some tens of microseconds.
 const INLINE_EVENTS: u64 = 64;
 
+/// Most bytes of payloads and commands on a page, unless one event alone has more: what a reader
+/// that takes nothing makes the service hold.
+const PAGE_BYTES: usize = 256 << 10;
+
 /// Which events a reader wants.
 pub type Filter = Arc<dyn Fn(&Recorded) -> bool + Send + Sync>;
 
@@ -73,15 +77,15 @@ impl Subscription {
         }
         let head = *self.head.borrow();
         let behind = head.get().saturating_sub(cursor.get()).min(limit as u64);
-        let events = if behind <= INLINE_EVENTS {
-            self.log.read(cursor, limit)?
+        let (log, filter) = (Arc::clone(&self.log), self.filter.clone());
+        let page = if behind <= INLINE_EVENTS {
+            page(log.as_ref(), filter.as_ref(), cursor, limit)?
         } else {
-            let log = Arc::clone(&self.log);
-            tokio::task::spawn_blocking(move || log.read(cursor, limit))
+            tokio::task::spawn_blocking(move || page(log.as_ref(), filter.as_ref(), cursor, limit))
                 .await
                 .map_err(|error| ReadError::Io(error.to_string()))??
         };
-        Ok(Some(self.page(events, head)))
+        Ok(Some(self.moved(page, head)))
     }
 
     /// What there is now, at most `limit` events before the filter, possibly none: for threads
@@ -91,19 +95,37 @@ impl Subscription {
     /// See [`ReadError`]. The place stays where it was.
     pub fn read_now(&mut self, limit: usize) -> Result<Page, ReadError> {
         let head = *self.head.borrow();
-        let events = self.log.read(self.cursor, limit)?;
-        Ok(self.page(events, head))
+        let page = page(self.log.as_ref(), self.filter.as_ref(), self.cursor, limit)?;
+        Ok(self.moved(page, head))
     }
 
-    fn page(&mut self, mut events: Vec<Recorded>, head: Position) -> Page {
-        if let Some(last) = events.last() {
-            self.cursor = last.position;
-        }
-        if let Some(filter) = &self.filter {
-            events.retain(|event| filter(event));
-        }
-        Page { events, cursor: self.cursor, head: head.max(self.cursor) }
+    /// Moves on behind a page.
+    fn moved(&mut self, (events, cursor): (Vec<Recorded>, Position), head: Position) -> Page {
+        self.cursor = cursor;
+        Page { events, cursor, head: head.max(cursor) }
     }
+}
+
+/// Events after a position as far as they are wanted, and up to where was looked.
+fn page(
+    log: &dyn EventLog,
+    filter: Option<&Filter>,
+    after: Position,
+    limit: usize,
+) -> Result<(Vec<Recorded>, Position), ReadError> {
+    let mut events = log.read(after, limit)?;
+    let mut bytes = 0_usize;
+    let fit = events.iter().take_while(|event| {
+        bytes += event.payload.len() + event.meta.command.as_ref().map_or(0, String::len);
+        bytes <= PAGE_BYTES
+    });
+    let fit = fit.count().max(1);
+    events.truncate(fit);
+    let cursor = events.last().map_or(after, |event| event.position);
+    if let Some(filter) = filter {
+        events.retain(|event| filter(event));
+    }
+    Ok((events, cursor))
 }
 
 impl fmt::Debug for Subscription {

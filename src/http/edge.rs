@@ -93,11 +93,13 @@ async fn pass(
     response
 }
 
-/// The origin of a page in a browser that was not loaded from here and wants to change something.
-/// Without authentication, to reach this port is all that such a page would need.
+/// The origin of a page in a browser that was not loaded from here and wants to change something,
+/// or to open a WebSocket, which browsers let any page read. Without authentication, to reach this
+/// port is all that such a page would need.
 fn foreign_origin(method: &Method, headers: &HeaderMap) -> Option<String> {
     let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("null"));
-    let origin = text(header::ORIGIN).filter(|_| !method.is_safe())?;
+    let origin = text(header::ORIGIN)
+        .filter(|_| !method.is_safe() || headers.contains_key(header::UPGRADE))?;
     let (_, authority) = origin.split_once("://").unwrap_or_default();
     (Some(authority) != text(header::HOST)).then(|| shown(origin))
 }

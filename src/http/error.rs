@@ -40,7 +40,7 @@ pub enum ApiError {
     #[error("Nothing is at {0}; GET /v1 lists what there is, /v1/openapi.json describes it.")]
     NoSuchPath(String),
     /// A page in a browser that came from elsewhere wants to change something.
-    #[error("Pages from another origin, such as {0}, change nothing here.")]
+    #[error("Pages from another origin, such as {0}, neither change nor follow anything here.")]
     ForeignOrigin(String),
     /// The path knows other methods.
     #[error("{0} is not possible here; see the Allow header.")]

@@ -10,12 +10,14 @@ use utoipa::ToSchema;
 
 use super::command::blocking;
 use super::error::ApiError;
-use super::request::{Call, Ident, canonical_uuid, shown};
+use super::event_filter::{FILTERS, Filter};
+use super::event_start::{self, STARTS};
+use super::request::{Call, Ident};
 use super::{AppState, list, read, respond};
+use crate::events::Recorded;
 use crate::events::cloudevent::CloudEvent;
 use crate::events::log::{EventLog, ReadError};
-use crate::events::{Recorded, codec};
-use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, StreamId};
+use crate::ids::{Position, Revision, StreamId};
 use crate::projections::View;
 
 /// Events of a page where no number is asked for.
@@ -27,9 +29,6 @@ const PAGE: usize = 256;
 /// Events that one request looks at for those it wants: some tens of milliseconds. Where they are
 /// not among them, the answer says where to go on.
 const SCAN: usize = 20_000;
-
-/// Arguments that choose events.
-pub const FILTERS: [&str; 4] = ["kind", "object", "subject", "type"];
 
 /// A page of events.
 #[derive(Debug, Serialize, ToSchema)]
@@ -43,54 +42,12 @@ pub struct EventPage {
     next: Option<String>,
 }
 
-/// Which events a reader may see and wants to.
-#[derive(Clone, Debug)]
-pub struct Filter {
-    project: ProjectId,
-    kind: Option<Kind>,
-    object: Option<ObjectId>,
-    event_type: Option<String>,
-}
-
-impl Filter {
-    /// What the arguments of a request choose.
-    pub fn of(call: &Call) -> Result<Self, ApiError> {
-        let kind = match call.argument("kind") {
-            None => None,
-            Some(name) => Some(kind(name)?),
-        };
-        let object =
-            match call.argument("object").or(call.argument("subject")) {
-                None => None,
-                Some(text) => Some(canonical_uuid(text).ok_or_else(|| {
-                    ApiError::field("object", shown(text), "Use an object's uuid.")
-                })?),
-            };
-        let event_type = match call.argument("type") {
-            Some(name) if codec::known_type(name).is_none() => {
-                let reason = "There is no such type of event; one is container.started.";
-                return Err(ApiError::field("type", shown(name), reason));
-            }
-            name => name.map(str::to_owned),
-        };
-        Ok(Self { project: call.ctx.project.clone(), kind, object, event_type })
-    }
-
-    /// Whether an event is wanted.
-    pub fn wants(&self, event: &Recorded) -> bool {
-        event.meta.project == self.project
-            && self.kind.is_none_or(|kind| event.stream.kind == kind)
-            && self.object.is_none_or(|object| event.stream.id == object)
-            && self.event_type.as_ref().is_none_or(|name| event.event_type.as_str() == name)
-    }
-}
-
 /// `GET /v1/events`
 pub async fn page(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    let known: Vec<&str> = FILTERS.into_iter().chain(["after", "limit"]).collect();
+    let known: Vec<&str> = FILTERS.into_iter().chain(STARTS).chain(["limit"]).collect();
     call.only(&known)?;
-    let filter = Filter::of(&call)?;
-    let after = Position(call.number("after")?.unwrap_or(0));
+    let filter = Filter::of(&state, &call)?;
+    let after = event_start::after(&state, &call, None, Position(0)).await?;
     let limit = limit(&call)?;
     let log = state.log.clone();
     let (events, cursor) = blocking(move || scan(log.as_ref(), after, limit, &filter)).await??;
@@ -139,15 +96,6 @@ fn limit(call: &Call) -> Result<usize, ApiError> {
     call.argument("limit").map_or(Ok(LIMIT), list::limit)
 }
 
-/// A noun by its name or its collection's.
-fn kind(name: &str) -> Result<Kind, ApiError> {
-    let found = Kind::ALL.into_iter().find(|kind| kind.name() == name || kind.collection() == name);
-    found.ok_or_else(|| {
-        let reason = "Use bay, baymodel, node or container.";
-        ApiError::field("kind", shown(name), reason)
-    })
-}
-
 /// The address of the page after this one.
 fn next(call: &Call, path: &str, after: u64, limit: usize) -> String {
     let mut arguments = form_urlencoded::Serializer::new(String::new());
@@ -175,7 +123,7 @@ fn scan(
         seen += page.len();
         for event in page {
             cursor = event.position;
-            if filter.wants(&event) {
+            if filter.wants(log, &event) {
                 wanted.push(event);
                 if wanted.len() == limit {
                     return Ok((wanted, cursor));

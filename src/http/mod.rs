@@ -17,6 +17,8 @@ mod defaults;
 mod discovery;
 mod edge;
 mod error;
+mod event_filter;
+mod event_start;
 mod events;
 mod health;
 mod input;
@@ -32,6 +34,9 @@ mod respond;
 mod routes;
 mod server;
 mod stream;
+mod stream_form;
+mod stream_reader;
+mod stream_snapshot;
 
 use std::sync::Arc;
 

@@ -19,18 +19,23 @@ use super::error::ErrorBody;
 use super::routes::{self, Route};
 
 /// What arguments mean.
-const ARGUMENTS: [(&str, &str); 19] = [
+const ARGUMENTS: [(&str, &str); 25] = [
     ("after", "A position: only what happened after it; for streams also latest"),
     ("at", "As of a position, a revision (v:3) or a time (2015-05-21T20:46:13Z)"),
+    ("bay", "Only events of this bay and of containers in it; a uuid or a name"),
     ("command", "The command and its arguments, split as a shell would"),
     ("follow", "1: go on until the container ends; the answer is plain text"),
-    ("kind", "Only events of bay, baymodel, node or container"),
+    ("kind", "Only events of bays, baymodels, nodes or containers; repeat for several"),
     ("limit", "Most items of a page, 1 to 1000"),
     ("marker", "The uuid of the last object of the page before"),
     ("min_position", "Wait until the answer is as of this position at least, or 503"),
-    ("object", "Only events of the object with this uuid"),
+    ("object", "Only events of the object with this uuid; repeat for several"),
+    ("outcome", "Only events that are requested, done, failed, unknown, blocked, observed"),
+    ("project", "Only events of this project, which must be your own"),
+    ("request_id", "Only what this request led to: req-UUID"),
     ("signal", "The signal's name or number; SIGKILL where there is none"),
-    ("since", "Only what was written at or after this time"),
+    ("since", "Only what was written at or after this time; for events also 15m, for how long ago"),
+    ("snapshot", "1: first the present state of what matches, then events after that"),
     ("sort_dir", "asc or desc"),
     ("sort_key", "The field to sort by"),
     ("stderr", "0: without standard error; 1: only it"),
@@ -38,7 +43,8 @@ const ARGUMENTS: [(&str, &str); 19] = [
     ("tail", "Only so many of the last lines"),
     ("timeout", "Seconds between the stop signal and the kill; 10 where there is none"),
     ("timestamps", "1: each line starts with its time"),
-    ("type", "Only events of this type: container.started"),
+    ("type", "Only events of this type: container.started; repeat for several"),
+    ("user", "Only events that this user asked for"),
 ];
 
 /// Headers that every change takes.

@@ -1,6 +1,6 @@
 //! The newest events as text, so that an event is turned into text once, however many follow.
 //!
-//! Not here: what the text says (`event`, `stream`), reading the log.
+//! Not here: what the text says (`events/cloudevent.rs`), how it is sent (`stream_form`).
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -31,9 +31,9 @@ use crate::projections::node::NodeView;
 /// Arguments of lists, besides the fields that they filter by.
 const LIST: &str = "limit marker sort_key sort_dir min_position";
 const ONE: &str = "at min_position";
-const EVENTS: &str = "after limit kind object type";
+const EVENTS: &str = "after since limit kind object bay type project user request_id outcome";
 const LOGS: &str = "tail since timestamps follow stdout stderr";
-const STREAM: &str = "after kind object type";
+const STREAM: &str = "after since snapshot kind object bay type project user request_id outcome";
 
 /// All routes.
 pub fn table() -> Vec<Route> {
@@ -137,7 +137,7 @@ fn actions() -> Vec<Route> {
 fn log() -> Vec<Route> {
     vec![
         get("/v1/events", events::page, "The log in pages").query(EVENTS).answers::<EventPage>(),
-        get("/v1/events/stream", stream::events, "The log as server-sent events")
+        get("/v1/events/stream", stream::events, "The log as a stream")
             .query(STREAM).text(),
     ]
 }

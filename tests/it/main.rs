@@ -30,4 +30,7 @@ mod openapi;
 mod projections;
 mod requests;
 mod stream;
+mod stream_client;
+mod stream_filter;
+mod stream_snapshot;
 mod tour;

@@ -1,7 +1,5 @@
 //! The log over REST: pages, and server-sent events that resume anywhere.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpStream;
 use std::thread;
 
 use reqwest::Method;
@@ -9,63 +7,11 @@ use serde_json::{Value, json};
 
 use crate::harness::{Options, PATIENCE, Server, wait_for};
 use crate::requests::{baymodel, head, refused};
+use crate::stream_client::{Follower, TRANSPORTS, Transport};
 
-/// One message of a stream.
-#[derive(Debug, Default, PartialEq)]
-struct Message {
-    id: u64,
-    event: String,
-    data: Value,
-}
-
-/// An open stream.
-struct Stream {
-    lines: BufReader<TcpStream>,
-}
-
-impl Stream {
-    fn open(server: &Server, path: &str, headers: &str) -> Self {
-        let address = server.url().strip_prefix("http://").unwrap();
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        // HTTP/1.0: no chunks, so that lines are lines.
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\n{headers}\r\n").unwrap();
-        let mut stream = Self { lines: BufReader::new(stream) };
-        assert!(stream.line().unwrap().contains("200"));
-        while !stream.line().unwrap().is_empty() {}
-        stream
-    }
-
-    fn line(&mut self) -> Option<String> {
-        let mut line = String::new();
-        let read = self.lines.read_line(&mut line).unwrap();
-        (read > 0).then(|| line.trim_end().to_owned())
-    }
-
-    /// The next message; none at the end.
-    fn next(&mut self) -> Option<Message> {
-        let mut message = Message::default();
-        loop {
-            let line = self.line()?;
-            match line.split_once(": ") {
-                Some(("id", id)) => message.id = id.parse().unwrap(),
-                Some(("event", name)) => message.event = name.to_owned(),
-                Some(("data", data)) => message.data = serde_json::from_str(data).unwrap(),
-                _ if line.is_empty() => return Some(message),
-                _ => panic!("{line}"),
-            }
-        }
-    }
-
-    /// The next message that is an event of the log.
-    fn event(&mut self) -> Message {
-        loop {
-            let message = self.next().unwrap();
-            if message.event.is_empty() {
-                return message;
-            }
-        }
-    }
+/// Server-sent events.
+fn follow(server: &Server, query: &str) -> Follower {
+    Follower::open(server, Transport::Sse, query, None).unwrap()
 }
 
 /// A number that an event holds as text.
@@ -138,13 +84,13 @@ fn events_are_the_same_cloudevents_wherever_they_are_shown() {
     let page = server.get("/v1/events?limit=1000").expect(200);
     let events = page["events"].as_array().unwrap();
     assert!(events.len() > 3, "{page}");
-    let mut stream = Stream::open(&server, "/v1/events/stream?after=0", "");
+    let open = |transport| Follower::open(&server, transport, "after=0", None).unwrap();
+    let mut streams = TRANSPORTS.map(open);
     for event in events {
         is_cloudevent(event);
-        let mut streamed = stream.event().data;
-        // The streams of this file name another host.
-        streamed["dataschema"] = event["dataschema"].clone();
-        assert_eq!(streamed, *event);
+        for stream in &mut streams {
+            assert_eq!(stream.event().data, *event);
+        }
     }
     let event = server.get(&format!("{path}/history")).expect(200)["events"][0].take();
     assert_eq!(events.iter().filter(|other| **other == event).count(), 1);
@@ -180,20 +126,20 @@ fn events_are_the_same_cloudevents_wherever_they_are_shown() {
 fn catching_up_and_following_are_one() {
     let server = Server::start(Options::fake());
     server.post("/v1/baymodels", &baymodel("a")).expect(201);
-    let mut stream = Stream::open(&server, "/v1/events/stream?after=0&kind=baymodel", "");
+    let mut stream = follow(&server, "after=0&kind=baymodel");
     let first = stream.event();
     assert_eq!(first.data["type"], "magnum.baymodel.created.v1");
-    assert_eq!(number(&first.data["position"]), first.id);
+    assert_eq!(Some(number(&first.data["position"])), first.position);
     server.post("/v1/baymodels", &baymodel("b")).expect(201);
     let second = stream.event();
     assert_eq!(second.data["data"]["fields"]["name"], "b");
     // What a reader has seen last is where it goes on.
-    let resume = format!("Last-Event-ID: {}\r\n", first.id);
-    let mut again = Stream::open(&server, "/v1/events/stream?after=0&kind=baymodel", &resume);
+    let query = "after=0&kind=baymodel";
+    let mut again = Follower::open(&server, Transport::Sse, query, first.position).unwrap();
     assert_eq!(again.event(), second);
-    let mut latest = Stream::open(&server, "/v1/events/stream?after=latest", "");
+    let mut latest = follow(&server, "after=latest");
     let hello = latest.next().unwrap();
-    assert_eq!((hello.event.as_str(), hello.id >= second.id), ("heartbeat", true));
+    assert_eq!((hello.control.as_str(), hello.position >= second.position), ("heartbeat", true));
     server.post("/v1/baymodels", &baymodel("c")).expect(201);
     let third = loop {
         let message = latest.event();
@@ -209,17 +155,17 @@ fn a_reader_whose_filter_lets_nothing_through_gets_on() {
     let server = Server::start(Options::fake());
     server.post("/v1/baymodels", &baymodel("a")).expect(201);
     let head = head(&server);
-    let mut stream = Stream::open(&server, "/v1/events/stream?after=0&type=bay.deleted", "");
+    let mut stream = follow(&server, "after=0&type=bay.deleted");
     let message = stream.next().unwrap();
-    assert_eq!(message.event, "heartbeat");
-    assert_eq!(message.data, json!({ "position": message.id }));
-    assert!(message.id >= head, "{message:?}, {head}");
+    let position = message.position.unwrap();
+    assert_eq!(message.data, json!({ "stream": "heartbeat", "position": position }));
+    assert!(position >= head, "{message:?}, {head}");
 }
 
 #[test]
 fn a_stream_ends_with_its_position_when_the_service_stops() {
     let mut server = Server::start(Options::fake());
-    let mut stream = Stream::open(&server, "/v1/events/stream?after=0", "");
+    let mut stream = follow(&server, "after=0");
     let reader = thread::spawn(move || {
         let mut last = stream.next().unwrap();
         while let Some(message) = stream.next() {
@@ -228,16 +174,14 @@ fn a_stream_ends_with_its_position_when_the_service_stops() {
         last
     });
     // A reader that does not read holds nobody up either.
-    let _stalled = Stream::open(&server, "/v1/events/stream?after=0", "");
+    let _stalled = follow(&server, "after=0");
     assert!(server.stop().success());
     let last = reader.join().unwrap();
-    assert_eq!(last.event, "end");
-    assert_eq!(last.data["position"], last.id);
+    assert_eq!((last.control.as_str(), &last.data["reason"]), ("end", &json!("the service stops")));
     server.restart();
-    let resume = format!("Last-Event-ID: {}\r\n", last.id);
-    let mut stream = Stream::open(&server, "/v1/events/stream", &resume);
+    let mut stream = Follower::open(&server, Transport::Sse, "", last.position).unwrap();
     server.post("/v1/baymodels", &baymodel("b")).expect(201);
-    assert!(stream.event().id > last.id);
+    assert!(stream.event().position > last.position);
 }
 
 #[test]

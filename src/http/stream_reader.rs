@@ -1,0 +1,171 @@
+//! One reader of the stream: its place, what it wants, and what it gets next.
+//!
+//! What it has not taken yet is in the log, not in memory: the next page is read when the last one
+//! was taken. Not here: how that is written (`stream_form`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use serde_json::json;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use super::AppState;
+use super::error::ApiError;
+use super::event_filter::Filter;
+use super::recent::Recent;
+use super::stream_form::Item;
+use super::stream_snapshot::Snapshot;
+use crate::events::Recorded;
+use crate::events::cloudevent::CloudEvent;
+use crate::events::log::ReadError;
+use crate::events::subscription::{Page, Subscription};
+use crate::ids::Position;
+
+/// Events that are looked at in one go: few enough that a reader gets its first ones at once.
+const PAGE: usize = 256;
+
+/// What a reader asked for.
+pub struct Wanted {
+    /// Which events.
+    pub filter: Arc<Filter>,
+    /// After which position.
+    pub after: Position,
+    /// Under which address the service was asked.
+    pub host: String,
+    /// The state that comes before the events, if any.
+    pub snapshot: Option<Snapshot>,
+    /// Its place among all readers.
+    pub place: OwnedSemaphorePermit,
+}
+
+/// One reader's place and what it wants.
+pub struct Reader {
+    installation: Uuid,
+    host: String,
+    events: Subscription,
+    snapshot: Option<Snapshot>,
+    recent: Recent,
+    stopping: watch::Receiver<bool>,
+    every: Duration,
+    beat: Instant,
+    ended: bool,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What happens first.
+enum Next {
+    Page(Result<Option<Page>, ReadError>),
+    Objects(Result<Vec<Item>, ApiError>),
+    Beat,
+    Stop,
+}
+
+impl Reader {
+    /// A reader at its start.
+    pub fn new(state: &AppState, recent: Recent, wanted: Wanted) -> Self {
+        let Wanted { filter, after, host, snapshot, place } = wanted;
+        let log = state.log.clone();
+        Self {
+            installation: state.installation,
+            host,
+            events: Subscription::new(state.log.clone(), after)
+                .filtered(Arc::new(move |event| filter.wants(log.as_ref(), event))),
+            snapshot,
+            recent,
+            stopping: state.stopping.clone(),
+            every: state.config.heartbeat,
+            // One at once, so that the reader sees that it is connected, and from where.
+            beat: Instant::now(),
+            ended: false,
+            _place: place,
+        }
+    }
+
+    /// What comes next: the present state, events, a heartbeat, or the end; none after that.
+    ///
+    /// May be dropped while it waits: nothing is lost.
+    pub async fn next(&mut self) -> Option<Vec<Item>> {
+        if self.ended {
+            return None;
+        }
+        loop {
+            let next = tokio::select! {
+                biased;
+                // Without a sender there is nobody left who could stop it.
+                _ = self.stopping.wait_for(|stopping| *stopping) => Next::Stop,
+                next = present_or_new(&mut self.snapshot, &mut self.events, self.beat) => next,
+            };
+            let position = self.events.cursor();
+            match next {
+                Next::Stop | Next::Page(Ok(None)) => {
+                    return Some(self.end("end", "the service stops"));
+                }
+                Next::Page(Err(error)) => {
+                    tracing::error!(%error, "an event stream ends");
+                    return Some(self.end("error", "the log cannot be read"));
+                }
+                Next::Objects(Err(error)) => {
+                    tracing::error!(%error, "an event stream ends");
+                    return Some(self.end("error", "the present state cannot be read"));
+                }
+                Next::Objects(Ok(items)) => {
+                    if self.snapshot.as_ref().is_some_and(Snapshot::is_complete) {
+                        self.snapshot = None;
+                    }
+                    if !items.is_empty() {
+                        return Some(items);
+                    }
+                }
+                Next::Page(Ok(Some(page))) => {
+                    if !page.events.is_empty() {
+                        return Some(page.events.iter().map(|event| self.shown(event)).collect());
+                    }
+                    if Instant::now() >= self.beat {
+                        return Some(self.heartbeat(position));
+                    }
+                }
+                Next::Beat => return Some(self.heartbeat(position)),
+            }
+        }
+    }
+
+    /// An event as the reader gets it.
+    fn shown(&self, event: &Recorded) -> Item {
+        let document = self.recent.text(event.position, &self.host, || {
+            let shown = CloudEvent::new(event, self.installation, &self.host);
+            serde_json::to_string(&shown).unwrap_or_default()
+        });
+        Item::Event(event.position, Bytes::clone(&document))
+    }
+
+    fn heartbeat(&mut self, position: Position) -> Vec<Item> {
+        self.beat = Instant::now() + self.every;
+        vec![Item::Control("heartbeat", Some(position), json!({}))]
+    }
+
+    /// The last that the reader gets. While the present state is not complete there is nothing
+    /// to resume after.
+    fn end(&mut self, name: &'static str, reason: &str) -> Vec<Item> {
+        self.ended = true;
+        let position = self.snapshot.is_none().then_some(self.events.cursor());
+        vec![Item::Control(name, position, json!({ "reason": reason }))]
+    }
+}
+
+/// More of the present state as long as it is not complete, then what the log has.
+async fn present_or_new(
+    snapshot: &mut Option<Snapshot>,
+    events: &mut Subscription,
+    beat: Instant,
+) -> Next {
+    match snapshot {
+        Some(snapshot) => Next::Objects(snapshot.next().await),
+        None => {
+            let page = timeout_at(beat, events.next_page(PAGE)).await;
+            page.map_or(Next::Beat, Next::Page)
+        }
+    }
+}
