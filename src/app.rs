@@ -2,6 +2,7 @@
 //!
 //! Not here: flags (`cli`), what each part does.
 
+mod backup;
 mod import;
 pub mod parts;
 
@@ -28,6 +29,7 @@ use crate::http::{self, AppState};
 use crate::ids::{ObjectId, Position};
 use crate::projections::store::{Store, open_cache};
 
+pub use backup::backup_log;
 pub use import::import_log;
 
 /// Open requests and streams may take so long to end after SIGTERM.

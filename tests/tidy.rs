@@ -33,7 +33,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         "app",
         &["actors", "backends", "bus", "clock", "config", "events", "http", "ids", "projections"],
     ),
-    // `events` for `cli/log.rs` alone: offline tools work on the log's files themselves.
+    // `events` for `cli/{log,backup}.rs` alone: offline tools work on the log's files themselves.
     ("cli", &["ids", "config", "events", "app"]),
 ];
 

@@ -46,7 +46,7 @@ pub enum LogCommand {
 pub struct Data {
     /// The data folder of the server
     #[arg(long, env = "MAGNUM_DATA", value_name = "DIR", default_value = "data")]
-    data: PathBuf,
+    pub data: PathBuf,
 }
 
 /// What to repair.
@@ -100,7 +100,10 @@ pub fn run(format: Format, command: LogCommand) -> Result<(), CliError> {
 }
 
 /// The log of a data folder.
-fn log_of(data: &Path) -> Result<PathBuf, CliError> {
+///
+/// # Errors
+/// When there is none.
+pub fn log_of(data: &Path) -> Result<PathBuf, CliError> {
     let is_folder = |path: &Path| match fs::metadata(path) {
         Ok(found) => Ok(found.is_dir()),
         Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => {
@@ -220,7 +223,7 @@ fn repair_log(format: Format, data: &Path, yes: bool) -> Result<(), CliError> {
         eprint!("{}", printable(&plan_words(&cut)));
     }
     if !yes {
-        confirm()?;
+        confirm("Cut the log, and keep a copy of what goes?", "Nothing was cut")?;
     }
     let kept = repair::truncate(&lock, &cut)?;
     let streams: serde_json::Map<String, Value> =
@@ -236,7 +239,10 @@ fn repair_log(format: Format, data: &Path, yes: bool) -> Result<(), CliError> {
 }
 
 /// Says to people in words, to programs in fields, what was done.
-fn told(format: Format, words: &str, object: &Value) -> Result<(), CliError> {
+///
+/// # Errors
+/// When stdout takes no more.
+pub fn told(format: Format, words: &str, object: &Value) -> Result<(), CliError> {
     if format == Format::Table { table::print(words) } else { table::show(format, object) }
 }
 
@@ -301,23 +307,26 @@ fn plan_words(cut: &Cut) -> String {
     text
 }
 
-/// Asks whether it is meant; only a person at a terminal can answer.
-fn confirm() -> Result<(), CliError> {
+/// Asks whether it is meant; only a person at a terminal can answer. `not_done` says what a no
+/// comes to.
+///
+/// # Errors
+/// When it is not, or nobody is there.
+pub fn confirm(question: &str, not_done: &str) -> Result<(), CliError> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
-        return Err(CliError::Failed(
-            "Nothing was cut: there is nobody to ask. Say --yes if this is what you want."
-                .to_owned(),
-        ));
+        return Err(CliError::Failed(format!(
+            "{not_done}: there is nobody to ask. Say --yes if this is what you want."
+        )));
     }
     let mut stderr = io::stderr();
-    write!(stderr, "Cut the log, and keep a copy of what goes? [y/N] ")?;
+    write!(stderr, "{question} [y/N] ")?;
     stderr.flush()?;
     let mut answer = String::new();
     stdin.read_line(&mut answer)?;
     if ["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()) {
         Ok(())
     } else {
-        Err(CliError::Failed("Nothing was cut.".to_owned()))
+        Err(CliError::Failed(format!("{not_done}.")))
     }
 }

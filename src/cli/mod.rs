@@ -5,6 +5,7 @@
 //! do next. Not here: anything the server decides; a client checks only what it must to send a
 //! request that means what was typed.
 
+mod backup;
 mod bay;
 mod baymodel;
 mod client;
@@ -69,6 +70,11 @@ enum Command {
     /// Look after the event log in a data folder
     #[command(subcommand)]
     Log(log::LogCommand),
+    /// Copy the log of a data folder, beside a running server too; again into the same folder only
+    /// what is new
+    Backup(backup::Backup),
+    /// Make a new data folder from a backup, all of it or up to a position or time
+    Restore(backup::Restore),
     /// Run the service: API, conductor and backend in one process
     Serve(serve::ServeArgs),
     /// Print a script that completes commands and options in a shell
@@ -91,6 +97,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Serve(args) => return serve::run(args),
         Command::Log(command) => return log::run(cli.options.output, command),
+        Command::Backup(args) => return backup::back_up(cli.options.output, &args),
+        Command::Restore(args) => return backup::restore(cli.options.output, &args),
         Command::Completion(args) => return completion::script(&args),
         Command::BashCompletion => return completion::words(),
         _ => {}
@@ -105,6 +113,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
             Command::Container(command) => container::run(&session, command).await,
             Command::Events(command) => events::run(&session, command).await,
             Command::Log(_)
+            | Command::Backup(_)
+            | Command::Restore(_)
             | Command::Serve(_)
             | Command::Completion(_)
             | Command::BashCompletion => Ok(()),

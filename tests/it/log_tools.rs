@@ -19,20 +19,20 @@ use crate::log::{append, key, read_all, stream};
 
 /// What a program did.
 #[derive(Debug)]
-struct Done {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Done {
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 }
 
 /// Runs `magnum` on a data folder, without a terminal.
-fn magnum(data: &Path, args: &[&str]) -> Done {
+pub fn magnum(data: &Path, args: &[&str]) -> Done {
     let mut command = Command::new(env!("CARGO_BIN_EXE_magnum"));
     command.args(args).env("MAGNUM_DATA", data).stdin(Stdio::null());
     let output = command.output().unwrap();
@@ -43,12 +43,12 @@ fn magnum(data: &Path, args: &[&str]) -> Done {
     }
 }
 
-fn try_open(data: &Path, index: &sled::Tree) -> Result<SegmentLog, OpenError> {
+pub fn try_open(data: &Path, index: &sled::Tree) -> Result<SegmentLog, OpenError> {
     let options = SegmentOptions { segment_bytes: 16 << 10, folder: clock::new_uuid() };
     SegmentLog::open(&data.join("log"), options, index.clone())
 }
 
-fn index() -> sled::Tree {
+pub fn index() -> sled::Tree {
     sled::Config::new().temporary(true).open().unwrap().open_tree("log").unwrap()
 }
 
@@ -64,7 +64,7 @@ async fn write(data: &Path, index: &sled::Tree, appends: &[usize]) -> Vec<Record
 }
 
 /// The files of segments in a folder, in order.
-fn segments(folder: &Path) -> Vec<String> {
+pub fn segments(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|it| it.unwrap().file_name());
     let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
     names.retain(|name| name.ends_with(".seg"));
@@ -73,7 +73,7 @@ fn segments(folder: &Path) -> Vec<String> {
 }
 
 /// The offset of each record of a segment.
-fn offsets(segment: &[u8]) -> Vec<usize> {
+pub fn offsets(segment: &[u8]) -> Vec<usize> {
     let mut offsets = Vec::new();
     let mut at = SEGMENT_HEADER_BYTES;
     while let Some(length) = segment.get(at..at + 4) {
@@ -88,7 +88,7 @@ fn offsets(segment: &[u8]) -> Vec<usize> {
 }
 
 /// Changes a byte of a segment; its offset may depend on what is in there.
-fn flip(data: &Path, name: &str, at: impl FnOnce(&[u8]) -> usize) {
+pub fn flip(data: &Path, name: &str, at: impl FnOnce(&[u8]) -> usize) {
     let path = data.join("log").join(name);
     let mut bytes = fs::read(&path).unwrap();
     let at = at(&bytes);
@@ -334,7 +334,7 @@ fn what_is_no_data_folder_is_said() {
     assert_eq!(done.code, 2, "{done:?}");
 }
 
-fn baymodel(name: &str) -> Value {
+pub fn baymodel(name: &str) -> Value {
     json!({"name": name, "coe": "docker", "image_id": "i", "keypair_id": "k"})
 }
 

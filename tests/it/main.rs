@@ -9,6 +9,7 @@
 )]
 
 mod backend;
+mod backup;
 mod bay;
 mod baymodel;
 mod cli;

@@ -2,8 +2,11 @@
 //! line. What stands behind `# ` on a line must be in what it prints.
 
 use std::env;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
+
+use tempfile::TempDir;
 
 use crate::harness::{Options, Server};
 
@@ -22,12 +25,16 @@ fn the_tour_of_the_readme_works_as_pasted() {
     let server = Server::start(Options::docker());
     let programs = Path::new(env!("CARGO_BIN_EXE_magnum")).parent().unwrap().display().to_string();
     let path = format!("{programs}:{}", env::var("PATH").unwrap());
+    let home = TempDir::new().unwrap();
+    symlink(server.data(), home.path().join("data")).unwrap();
     let lines = tour();
     assert!(lines.len() > 10, "{lines:?}");
     for line in lines {
         let output = Command::new("sh")
             .args(["-c", &line])
             .env("PATH", &path)
+            // The data folder is found as from where `make run` was typed.
+            .current_dir(home.path())
             .env("MAGNUM_URL", server.url())
             .output()
             .unwrap();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::super::OpenError;
 
 /// The lock file's name in the folder.
-const NAME: &str = "lock";
+pub const NAME: &str = "lock";
 
 /// Most bytes of the lock file that are shown: a number and a host name.
 const HOLDER_BYTES: u64 = 300;

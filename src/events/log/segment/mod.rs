@@ -47,11 +47,11 @@
 //! # Parts
 //!
 //! `record` and `file` are the format, `scan` and `read` read it, `writer` writes it into what
-//! `prepare` made ready, `index` knows
-//! heads and commands, `recover`, `walk` and `tail` open a log, `verify` looks at one, `repair`
-//! cuts one, `export` hands out its events, `disk` is all it asks of a disk. Not here: what sled
-//! is given (`index`).
+//! `prepare` made ready, `index` knows heads and commands, `recover`, `walk` and `tail` open a log,
+//! `verify` looks at one, `repair` cuts one, `export` hands out its events, `backup`, `manifest`
+//! and `restore` copy one, `disk` is all it asks of a disk. Not here: what sled is given (`index`).
 
+pub mod backup;
 mod claim;
 pub mod disk;
 mod export;
@@ -59,11 +59,13 @@ mod fault;
 mod file;
 mod index;
 mod lock;
+pub mod manifest;
 mod prepare;
 mod read;
 mod record;
 mod recover;
 pub mod repair;
+pub mod restore;
 mod scan;
 pub mod simulated;
 mod tail;

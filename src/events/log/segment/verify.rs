@@ -190,7 +190,7 @@ fn check_all(segments: &[Arc<Segment>]) -> Vec<Result<Checked, Fault>> {
 }
 
 /// The end of a log without segments.
-const NOTHING: End = End { walk: Walk::START, next: Location { segment: 0, offset: 0 } };
+pub const NOTHING: End = End { walk: Walk::START, next: Location { segment: 0, offset: 0 } };
 
 /// The position before a position.
 const fn before(position: Position) -> Position {
@@ -198,15 +198,20 @@ const fn before(position: Position) -> Position {
 }
 
 /// What reading one segment found.
-struct Checked {
+pub struct Checked {
     /// After its last whole append before the damage.
-    whole: End,
-    unfinished: u64,
-    damage: Option<Damage>,
+    pub whole: End,
+    /// Bytes behind that.
+    pub unfinished: u64,
+    /// The first damage.
+    pub damage: Option<Damage>,
 }
 
 /// Reads a segment, which ends at `end`, or nobody knows where if it is the last.
-fn check(segment: &Segment, end: Option<u32>) -> Result<Checked, Fault> {
+///
+/// # Errors
+/// What the disk says.
+pub fn check(segment: &Segment, end: Option<u32>) -> Result<Checked, Fault> {
     let header = &segment.header;
     let start = SEGMENT_HEADER_BYTES as u32;
     let frame = Frame {
