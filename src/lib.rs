@@ -2,8 +2,8 @@
 //!
 //! In reading order: `ids` and `clock`; `events` (facts and the log that keeps them);
 //! `backends` (work and what comes of it); `bus` (what travels between the parts); `actors`
-//! (decisions, and who carries them out); `projections` (read models); `http` and `cli` (the way
-//! in); `config` and `app` (how it is put together).
+//! (decisions, and who carries them out); `projections` (read models); `replay` (what was, and
+//! why); `http` and `cli` (the way in); `config` and `app` (how it is put together).
 
 pub mod ids;
 
@@ -18,6 +18,8 @@ pub mod bus;
 pub mod actors;
 
 pub mod projections;
+
+pub mod replay;
 
 pub mod http;
 

@@ -39,7 +39,8 @@ const LOAD_PAGE: usize = 512;
 #[rtype(result = "Result<CommandReply, CommandError>")]
 pub struct Perform(pub CommandMessage);
 
-/// An object's state with its place in the log. Also used without the actor, by the reactor.
+/// An object's state with its place in the log. Also used without the actor, by the reactor and to
+/// look at what was.
 pub struct Aggregate<E: Entity> {
     stream: StreamId,
     /// What its events fold to.
@@ -48,6 +49,12 @@ pub struct Aggregate<E: Entity> {
     place: Option<Place>,
     /// The revision of the last snapshot.
     kept: Revision,
+}
+
+impl<E: Entity> Clone for Aggregate<E> {
+    fn clone(&self) -> Self {
+        Self { state: self.state.clone(), ..*self }
+    }
 }
 
 impl<E: Entity> Aggregate<E> {

@@ -18,6 +18,7 @@ mod log;
 mod node;
 mod noun;
 mod options;
+mod replay;
 mod serve;
 mod sse;
 mod table;
@@ -75,6 +76,9 @@ enum Command {
     Backup(backup::Backup),
     /// Make a new data folder from a backup, all of it or up to a position or time
     Restore(backup::Restore),
+    /// Show what was, and why: on a server, in a data folder, in an export; changes nothing
+    #[command(subcommand)]
+    Replay(replay::ReplayCommand),
     /// Run the service: API, conductor and backend in one process
     Serve(serve::ServeArgs),
     /// Print a script that completes commands and options in a shell
@@ -112,6 +116,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
             Command::Node(command) => node::run(&session, command).await,
             Command::Container(command) => container::run(&session, command).await,
             Command::Events(command) => events::run(&session, command).await,
+            Command::Replay(command) => replay::run(&session, command).await,
             Command::Log(_)
             | Command::Backup(_)
             | Command::Restore(_)

@@ -16,6 +16,7 @@ use crate::bus::{CommandError, Refusal};
 use crate::events::log::ReadError;
 use crate::ids::Kind;
 use crate::projections::query::QueryError;
+use crate::replay::ReplayError;
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +37,9 @@ pub enum ApiError {
     /// No such object in this project.
     #[error("{0} {1} could not be found.")]
     NotFound(&'static str, String),
+    /// There is no such thing; the words say what there is.
+    #[error("{0}")]
+    Missing(String),
     /// Nothing is at this path.
     #[error("Nothing is at {0}; GET /v1 lists what there is, /v1/openapi.json describes it.")]
     NoSuchPath(String),
@@ -128,7 +132,7 @@ impl ApiError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::BadRequest(_) | Self::BadField { .. } => StatusCode::BAD_REQUEST,
-            Self::NotFound(..) | Self::NoSuchPath(_) => StatusCode::NOT_FOUND,
+            Self::NotFound(..) | Self::Missing(_) | Self::NoSuchPath(_) => StatusCode::NOT_FOUND,
             Self::ForeignOrigin(_) => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Ambiguous(..) | Self::Conflict(_) | Self::WorkFailed(_) => StatusCode::CONFLICT,
@@ -148,7 +152,7 @@ impl ApiError {
         match self {
             Self::BadRequest(_) => "bad-request",
             Self::BadField { .. } => "bad-field",
-            Self::NotFound(..) => "not-found",
+            Self::NotFound(..) | Self::Missing(_) => "not-found",
             Self::NoSuchPath(_) => "no-such-path",
             Self::ForeignOrigin(_) => "foreign-origin",
             Self::MethodNotAllowed(_) => "method-not-allowed",
@@ -293,6 +297,16 @@ pub struct ErrorItem {
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         Self::Internal(error.to_string())
+    }
+}
+
+impl From<ReplayError> for ApiError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Invalid(words) => Self::BadRequest(words),
+            ReplayError::NotFound(words) => Self::Missing(words),
+            error => Self::Internal(error.to_string()),
+        }
     }
 }
 

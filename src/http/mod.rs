@@ -2,7 +2,8 @@
 //!
 //! In reading order: `routes` (every path), `edge` (what every request passes),
 //! `request` (what it says), one file a noun, `command` (asking and waiting), `respond`, `error`.
-//! Then `events`, `recent`, `stream` (the log for readers), `health`, `metrics`, `openapi`.
+//! Then `events`, `recent`, `stream` (the log for readers), `replay` (what was, and why), `health`,
+//! `metrics`, `openapi`.
 //! Not here: decisions (`actors`), views (`projections`).
 
 mod bay;
@@ -29,6 +30,7 @@ pub mod openapi;
 mod patch;
 mod read;
 mod recent;
+mod replay;
 mod request;
 mod respond;
 mod routes;

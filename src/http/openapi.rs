@@ -19,9 +19,9 @@ use super::error::ErrorBody;
 use super::routes::{self, Route};
 
 /// What arguments mean.
-const ARGUMENTS: [(&str, &str); 25] = [
+const ARGUMENTS: &[(&str, &str)] = &[
     ("after", "A position: only what happened after it; for streams also latest"),
-    ("at", "As of a position, a revision (v:3) or a time (2015-05-21T20:46:13Z)"),
+    ("at", "A position, v: and a revision, a time, before: or after: and an event's id"),
     ("bay", "Only events of this bay and of containers in it; a uuid or a name"),
     ("command", "The command and its arguments, split as a shell would"),
     ("follow", "1: go on until the container ends; the answer is plain text"),
@@ -33,6 +33,7 @@ const ARGUMENTS: [(&str, &str); 25] = [
     ("outcome", "Only events that are requested, done, failed, unknown, blocked, observed"),
     ("project", "Only events of this project, which must be your own"),
     ("request_id", "Only what this request led to: req-UUID"),
+    ("related", "1: also of the bay and the node around it, and of the containers on it"),
     ("signal", "The signal's name or number; SIGKILL where there is none"),
     ("since", "Only what was written at or after this time; for events also 15m, for how long ago"),
     ("snapshot", "1: first the present state of what matches, then events after that"),
@@ -161,7 +162,7 @@ fn parameters() -> ComponentsBuilder {
     let ident = [("ident", "A uuid or a name; nodes have uuids only")];
     let places = [
         (ParameterIn::Path, ident.as_slice()),
-        (ParameterIn::Query, ARGUMENTS.as_slice()),
+        (ParameterIn::Query, ARGUMENTS),
         (ParameterIn::Header, HEADERS.as_slice()),
     ];
     let mut components = ComponentsBuilder::new();

@@ -3,6 +3,7 @@
 //! The router and `schemas/openapi.json` are made of this table. Paths also work without `/v1`
 //! and with a slash at the end (`edge`).
 
+use axum::extract::State;
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use utoipa::ToSchema;
@@ -18,15 +19,18 @@ use super::discovery::Root;
 use super::events::EventPage;
 use super::health::{Health, Readiness};
 use super::node::{NewNode, Node, NodeDetails, NodePage};
+use super::request::{Call, Ident};
 use super::{
     AppState, bay, baymodel, container, container_action as action, container_execute,
-    container_logs, discovery, events, health, metrics, node, openapi, stream,
+    container_logs, discovery, events, health, metrics, node, openapi, replay, stream,
 };
 use crate::projections::View;
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
 use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
+use crate::replay::state::StateAt;
+use crate::replay::timeline::Timeline;
 
 /// Arguments of lists, besides the fields that they filter by.
 const LIST: &str = "limit marker sort_key sort_dir min_position";
@@ -62,6 +66,8 @@ fn bays() -> Vec<Route> {
         patch("/v1/bays/{ident}", bay::update, "Set a bay's node_count").answers::<Bay>(),
         delete("/v1/bays/{ident}", bay::delete, "Delete a bay with all in it"),
         history::<BayView>("/v1/bays/{ident}/history"),
+        about::<BayView, StateAt>("/v1/bays/{ident}/state"),
+        about::<BayView, Timeline>("/v1/bays/{ident}/timeline"),
     ]
 }
 
@@ -79,6 +85,8 @@ fn baymodels() -> Vec<Route> {
         patch("/v1/baymodels/{ident}", baymodel::update, "Set fields").answers::<Baymodel>(),
         delete("/v1/baymodels/{ident}", baymodel::delete, "Delete a baymodel that no bay uses"),
         history::<BaymodelView>("/v1/baymodels/{ident}/history"),
+        about::<BaymodelView, StateAt>("/v1/baymodels/{ident}/state"),
+        about::<BaymodelView, Timeline>("/v1/baymodels/{ident}/timeline"),
     ]
 }
 
@@ -92,6 +100,8 @@ fn nodes() -> Vec<Route> {
         patch("/v1/nodes/{ident}", node::update, "Change a node's record").answers::<Node>(),
         delete("/v1/nodes/{ident}", node::delete, "Forget a node"),
         history::<NodeView>("/v1/nodes/{ident}/history"),
+        about::<NodeView, StateAt>("/v1/nodes/{ident}/state"),
+        about::<NodeView, Timeline>("/v1/nodes/{ident}/timeline"),
     ]
 }
 
@@ -111,6 +121,8 @@ fn containers() -> Vec<Route> {
         delete("/v1/containers/{ident}", container::delete, "Remove a container, running or not")
             .waits::<Container>(),
         history::<ContainerView>("/v1/containers/{ident}/history"),
+        about::<ContainerView, StateAt>("/v1/containers/{ident}/state"),
+        about::<ContainerView, Timeline>("/v1/containers/{ident}/timeline"),
     ]
 }
 
@@ -145,6 +157,20 @@ fn log() -> Vec<Route> {
 fn history<V: View>(path: &'static str) -> Route {
     let summary = "What happened to it, also after it was deleted";
     get(path, events::history::<V>, summary).query("after limit").answers::<EventPage>()
+}
+
+/// A question about an object; its verb is the last part of the path.
+fn about<V: View, T: ToSchema>(path: &'static str) -> Route {
+    let verb = path.rsplit('/').next().unwrap_or_default();
+    let (summary, arguments) = match verb {
+        "state" => ("What it was at a moment, and what was shown of it", "at"),
+        _ => ("What happened to it: who, why, work and what came of it", "related at"),
+    };
+    let handler = move |State(state): State<AppState>, ident: Ident, call: Call| async move {
+        let known: Vec<&str> = arguments.split_whitespace().collect();
+        replay::about::<V>(state, ident, call, verb, &known).await
+    };
+    get(path, handler, summary).query(arguments).answers::<T>()
 }
 
 /// Pushes a type's schema with those it needs; its name.

@@ -839,6 +839,10 @@ fn help_is_as_recorded() {
         let done = Done::of(magnum(&["events", name, "--help"]).output().unwrap());
         golden(&format!("help/events-{name}.txt"), &done.out);
     }
+    for name in ["state", "timeline"] {
+        let done = Done::of(magnum(&["replay", name, "--help"]).output().unwrap());
+        golden(&format!("help/replay-{name}.txt"), &done.out);
+    }
     for name in ["verify", "info", "repair", "export", "import"] {
         let done = Done::of(magnum(&["log", name, "--help"]).output().unwrap());
         golden(&format!("help/log-{name}.txt"), &done.out);

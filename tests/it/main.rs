@@ -29,6 +29,7 @@ mod log_tools;
 mod node;
 mod openapi;
 mod projections;
+mod replay;
 mod requests;
 mod stream;
 mod stream_client;

@@ -48,8 +48,9 @@
 //!
 //! `record` and `file` are the format, `scan` and `read` read it, `writer` writes it into what
 //! `prepare` made ready, `index` knows heads and commands, `recover`, `walk` and `tail` open a log,
-//! `verify` looks at one, `repair` cuts one, `export` hands out its events, `backup`, `manifest`
-//! and `restore` copy one, `disk` is all it asks of a disk. Not here: what sled is given (`index`).
+//! `verify` looks at one, `repair` cuts one, `export` hands out its events, `offline` reads one in
+//! place, `backup`, `manifest` and `restore` copy one, `disk` is all it asks of a disk. Not here:
+//! what sled is given (`index`).
 
 pub mod backup;
 mod claim;
@@ -60,6 +61,7 @@ mod file;
 mod index;
 mod lock;
 pub mod manifest;
+mod offline;
 mod prepare;
 mod read;
 mod record;
@@ -94,6 +96,7 @@ pub use export::export;
 pub use fault::Damage;
 use index::Index;
 pub use lock::FolderLock;
+pub use offline::OfflineLog;
 use prepare::Preparer;
 use scan::{Fetcher, Segments};
 pub use verify::{Info, SegmentInfo, Verified, info, info_on, verify, verify_on};

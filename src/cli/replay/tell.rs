@@ -1,0 +1,160 @@
+//! Answers for people; programs get the document.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::super::failure::CliError;
+use super::super::options::Format;
+use super::super::table;
+use super::super::terminal::printable;
+use crate::replay::Question;
+use crate::replay::entry::details;
+use crate::replay::fields::flatten;
+
+/// Prints the answer to a question about an object.
+pub fn answer(format: Format, question: &Question, answer: &Value) -> Result<(), CliError> {
+    if format != Format::Table {
+        return table::show(format, answer);
+    }
+    match question {
+        Question::State { .. } => state(answer),
+        Question::Timeline { .. } => timeline(answer),
+    }
+}
+
+/// A text of a document; empty where there is none.
+pub fn text<'a>(document: &'a Value, pointer: &str) -> &'a str {
+    document.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A number of a document; 0 where there is none.
+pub fn number(document: &Value, pointer: &str) -> u64 {
+    document.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
+}
+
+/// The items of a list in a document.
+pub fn items<'a>(document: &'a Value, name: &str) -> &'a [Value] {
+    document.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// How people call the object of an answer: `container/… (web)`.
+pub fn title(answer: &Value) -> String {
+    let (object, name) = (text(answer, "/object"), text(answer, "/name"));
+    if name.is_empty() { object.to_owned() } else { format!("{object} ({name})") }
+}
+
+/// Who an event is by, and in which request.
+pub fn by(event: &Value) -> String {
+    let (user, request) = (text(event, "/user"), text(event, "/request_id"));
+    if request.is_empty() { user.to_owned() } else { format!("{user} ({request})") }
+}
+
+/// Prints a line for people.
+pub fn line(words: &str) -> Result<(), CliError> {
+    table::print(&format!("{}\n", printable(words)))
+}
+
+fn state(answer: &Value) -> Result<(), CliError> {
+    line(&format!("{} at {}", title(answer), text(answer, "/at")))?;
+    line(&format!(
+        "position {}, revision v:{}, by {} at {} by {}",
+        number(answer, "/position"),
+        number(answer, "/revision"),
+        text(answer, "/last/type"),
+        text(answer, "/last/time"),
+        by(answer.get("last").unwrap_or(&Value::Null)),
+    ))?;
+    match answer.get("view").filter(|view| view.is_object()) {
+        Some(view) => {
+            line("What was shown of it:")?;
+            table::show(Format::Table, &flatten(view).into())?;
+        }
+        None => line("It was not there: nothing was shown of it.")?,
+    }
+    line("What its actor decided by:")?;
+    let state = answer.get("state").map(flatten).unwrap_or_default();
+    table::show(Format::Table, &state.into())
+}
+
+/// Columns of a timeline.
+const TIMELINE: [&str; 7] = ["position", "time", "event", "object", "by", "took", "details"];
+
+fn timeline(answer: &Value) -> Result<(), CliError> {
+    line(&title(answer))?;
+    let omitted = number(answer, "/omitted");
+    if omitted > 0 {
+        line(&format!("{omitted} events before these are left out; --at shows earlier ones."))?;
+    }
+    let alone = items(answer, "objects").len() < 2;
+    let names = names(answer);
+    let rows: Vec<Value> = items(answer, "events").iter().map(|it| step(it, &names)).collect();
+    let shown = |column: &&str| !alone || *column != "object";
+    let columns: Vec<&str> = TIMELINE.into_iter().filter(shown).collect();
+    table::list(Format::Table, &columns, &rows)?;
+    for work in items(answer, "works") {
+        let object = if alone { "" } else { names.get(text(work, "/object")).map_or("", |it| it) };
+        line(&work_line(work, object))?;
+    }
+    Ok(())
+}
+
+/// An event of a timeline as a row.
+fn step(step: &Value, names: &HashMap<&str, String>) -> Value {
+    let event = step.get("event").unwrap_or(&Value::Null);
+    let depth = usize::try_from(number(step, "/depth")).unwrap_or_default();
+    let took = step.get("took_ms").and_then(Value::as_u64);
+    json!({
+        "position": event.get("position"),
+        "time": time(text(event, "/time")),
+        "event": format!("{}{}", "  ".repeat(depth), text(event, "/type")),
+        "object": names.get(text(event, "/object")),
+        "by": text(event, "/user"),
+        "took": took.map(duration).unwrap_or_default(),
+        "details": details(event),
+    })
+}
+
+/// A piece of work in a line.
+fn work_line(work: &Value, object: &str) -> String {
+    let (action, asked) = (text(work, "/action"), number(work, "/asked"));
+    let ended = work.get("ended").and_then(Value::as_u64);
+    let took = work.get("took_ms").and_then(Value::as_u64).map(duration).unwrap_or_default();
+    let end = match (text(work, "/outcome"), ended) {
+        ("waiting", _) => "has not ended".to_owned(),
+        (outcome, Some(ended)) => format!("{outcome} at {ended} after {took}"),
+        (outcome, None) => outcome.to_owned(),
+    };
+    let attempts = match number(work, "/attempts") {
+        0 => String::new(),
+        attempts => format!(", {attempts} attempts before"),
+    };
+    let words = text(work, "/words");
+    let words = if words.is_empty() { String::new() } else { format!(": {words}") };
+    let of = if object.is_empty() { String::new() } else { format!(" of {object}") };
+    format!("work: {action}{of}, asked for at {asked}, {end}{attempts}{words}")
+}
+
+/// The objects of an answer as people call them: by name where they have one.
+fn names(answer: &Value) -> HashMap<&str, String> {
+    let name = |named: &'_ Value| {
+        let (object, name) = (text(named, "/object"), text(named, "/name"));
+        let kind = object.split('/').next().unwrap_or_default();
+        if name.is_empty() { object.to_owned() } else { format!("{kind}/{name}") }
+    };
+    items(answer, "objects").iter().map(|named| (text(named, "/object"), name(named))).collect()
+}
+
+/// A time to the millisecond.
+pub fn time(time: &str) -> &str {
+    time.get(..23).unwrap_or(time)
+}
+
+/// A duration as people read it.
+pub fn duration(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
+    }
+}

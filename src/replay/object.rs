@@ -1,0 +1,148 @@
+//! One object in memory, whatever its noun: what its events fold to, what is shown of it, and what
+//! it would decide. The same functions as in the service, and nobody who acts on them.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::ReplayError;
+use super::entry::redacted;
+use crate::actors::Entity;
+use crate::actors::bay::Bay;
+use crate::actors::baymodel::Baymodel;
+use crate::actors::container::Container;
+use crate::actors::entity::Aggregate;
+use crate::actors::node::Node;
+use crate::bus::{Ctx, Refusal};
+use crate::events::{EventPayload, Recorded};
+use crate::ids::{Kind, StreamId};
+use crate::projections::bay::BayView;
+use crate::projections::baymodel::BaymodelView;
+use crate::projections::container::ContainerView;
+use crate::projections::node::NodeView;
+use crate::projections::{Head, OutcomeView, TaskView, View};
+
+/// An event that a decision would make.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decided {
+    /// Its type.
+    pub event_type: &'static str,
+    /// The version of its payload.
+    pub version: u16,
+    /// The payload in bincode.
+    pub payload: Bytes,
+}
+
+/// Why there is no decision.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Undecided {
+    /// The object says no.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// This build knows no such command.
+    #[error("this build does not understand the command: {0}")]
+    Unreadable(String),
+}
+
+/// One object, folded up to some event.
+pub trait Object: Send {
+    /// Takes in its next event.
+    ///
+    /// # Errors
+    /// When this build cannot read the event.
+    fn take(&mut self, event: &Recorded) -> Result<(), ReplayError>;
+    /// What its events fold to, as the actor has it; no values of environment variables.
+    fn state(&self) -> Value;
+    /// What is shown of it; none where it is not there.
+    fn view(&self) -> Option<Value>;
+    /// What every view has; none where it is not there.
+    fn head(&self) -> Option<&Head>;
+    /// A field of its lists as text; none where it is not set or the object is not there.
+    fn field(&self, name: &str) -> Option<String>;
+    /// Work that it waits for.
+    fn tasks(&self) -> &[TaskView];
+    /// What came of work lately.
+    fn outcomes(&self) -> &[OutcomeView];
+    /// What would happen if a command were carried out now. Nothing changes.
+    ///
+    /// # Errors
+    /// Why nothing would.
+    fn decide(&self, command: &str, ctx: &Ctx) -> Result<Vec<Decided>, Undecided>;
+    /// A copy that goes another way.
+    fn fork(&self) -> Box<dyn Object>;
+}
+
+/// An object before its first event.
+pub fn new(stream: StreamId) -> Box<dyn Object> {
+    match stream.kind {
+        Kind::Bay => Folded::<Bay, BayView>::boxed(stream),
+        Kind::Baymodel => Folded::<Baymodel, BaymodelView>::boxed(stream),
+        Kind::Node => Folded::<Node, NodeView>::boxed(stream),
+        Kind::Container => Folded::<Container, ContainerView>::boxed(stream),
+    }
+}
+
+struct Folded<E: Entity, V> {
+    actor: Aggregate<E>,
+    view: Option<V>,
+}
+
+impl<E: Entity, V: View> Folded<E, V> {
+    fn boxed(stream: StreamId) -> Box<dyn Object> {
+        Box::new(Self { actor: Aggregate::new(stream), view: None })
+    }
+}
+
+impl<E: Entity, V: View> Object for Folded<E, V> {
+    fn take(&mut self, event: &Recorded) -> Result<(), ReplayError> {
+        self.actor.take(event)?;
+        self.view = V::apply(self.view.take(), event)?;
+        Ok(())
+    }
+
+    fn state(&self) -> Value {
+        redacted(json(&self.actor.state))
+    }
+
+    fn view(&self) -> Option<Value> {
+        // Views hold the names of environment variables and no values.
+        self.view.as_ref().map(json)
+    }
+
+    fn head(&self) -> Option<&Head> {
+        self.view.as_ref().map(View::head)
+    }
+
+    fn field(&self, name: &str) -> Option<String> {
+        self.view.as_ref()?.field(name)
+    }
+
+    fn tasks(&self) -> &[TaskView] {
+        self.view.as_ref().map_or(&[], View::tasks)
+    }
+
+    fn outcomes(&self) -> &[OutcomeView] {
+        self.view.as_ref().map_or(&[], View::outcomes)
+    }
+
+    fn decide(&self, command: &str, ctx: &Ctx) -> Result<Vec<Decided>, Undecided> {
+        let command: E::Command = serde_json::from_str(command)
+            .map_err(|error| Undecided::Unreadable(error.to_string()))?;
+        let events = E::decide(&self.actor.state, command, ctx).map_err(Undecided::Refused)?;
+        let decided = events.iter().map(|event| Decided {
+            event_type: event.event_type(),
+            version: event.version(),
+            payload: event.encode().into(),
+        });
+        Ok(decided.collect())
+    }
+
+    fn fork(&self) -> Box<dyn Object> {
+        Box::new(Self { actor: self.actor.clone(), view: self.view.clone() })
+    }
+}
+
+/// Plain data as JSON; it fails for nothing that states and views are made of.
+fn json<T: Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}

@@ -1,0 +1,235 @@
+//! Where events come from: a server's own log, a folder of segment files, an export. For reading.
+//!
+//! Offline everything in the files is seen; a server shows a caller what is of its project. Not
+//! here: which moment is meant (`when`).
+
+use std::fs::File;
+use std::io::BufReader;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::ReplayError;
+use crate::events::Recorded;
+use crate::events::log::segment::OfflineLog;
+use crate::events::log::{EventLog, OpenError, export, memory::MemoryLog};
+use crate::ids::{EventId, Position, ProjectId, Revision, StreamId, Timestamp};
+
+/// Events that are in memory at once: a payload has 1 KB as a rule.
+const PAGE: usize = 512;
+
+/// How far the times of neighbours in the log may differ: an event's time is that of its decision,
+/// and it waits for the writer; clocks are set right by less than that as a rule. Where it is more,
+/// the whole log is searched.
+const SKEW_MS: u64 = 60_000;
+
+/// A log, for reading.
+#[derive(Clone)]
+pub struct Source {
+    log: Arc<dyn EventLog>,
+    project: Option<ProjectId>,
+}
+
+impl Source {
+    /// All of a log.
+    pub fn new(log: Arc<dyn EventLog>) -> Self {
+        Self { log, project: None }
+    }
+
+    /// What a log has of one project.
+    pub fn of_project(log: Arc<dyn EventLog>, project: ProjectId) -> Self {
+        Self { log, project: Some(project) }
+    }
+
+    /// The log of a data folder, of a backup of one, or a folder of segments; beside a running
+    /// server too.
+    ///
+    /// # Errors
+    /// When it is none, is damaged, or a newer program wrote it.
+    pub fn folder(path: &Path) -> Result<Self, ReplayError> {
+        let log = path.join("log");
+        let folder = if log.is_dir() { log } else { path.to_owned() };
+        let log = OfflineLog::open(&folder)?;
+        if *log.head().borrow() == Position(0) {
+            return Err(ReplayError::Invalid(format!(
+                "{} holds no events. Name a data folder of `magnum serve`, or a backup of one.",
+                path.display()
+            )));
+        }
+        Ok(Self::new(Arc::new(log)))
+    }
+
+    /// The events of an export (`magnum log export`), each checked against the chain of hashes.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is not what was exported.
+    pub async fn export(path: &Path) -> Result<Self, ReplayError> {
+        let named = |source| OpenError::Io { path: path.display().to_string(), source };
+        let file = File::open(path).map_err(named)?;
+        let log = MemoryLog::new();
+        let head = export::import(&log, BufReader::new(file)).await;
+        let head = head.map_err(|why| {
+            let path = path.display();
+            ReplayError::Invalid(format!(
+                "{path} is not what `magnum log export` prints from the first event on: {why}"
+            ))
+        })?;
+        if head == Position(0) {
+            return Err(ReplayError::Invalid(format!("{} holds no events.", path.display())));
+        }
+        Ok(Self::new(Arc::new(log)))
+    }
+
+    /// The log, for other folds of it.
+    pub fn log(&self) -> &dyn EventLog {
+        &*self.log
+    }
+
+    /// The position of the last event.
+    pub fn head(&self) -> Position {
+        *self.log.head().borrow()
+    }
+
+    /// Whether an event may be shown.
+    pub fn shows(&self, event: &Recorded) -> bool {
+        self.project.as_ref().is_none_or(|project| event.meta.project == *project)
+    }
+
+    /// The event at a position.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn at(&self, position: Position) -> Result<Option<Recorded>, ReplayError> {
+        let Some(before) = position.get().checked_sub(1) else { return Ok(None) };
+        Ok(self.log.read(Position(before), 1)?.pop())
+    }
+
+    /// When the first and the last event were decided; none in an empty log.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn times(&self) -> Result<Option<(Timestamp, Timestamp)>, ReplayError> {
+        let (first, last) = (self.at(Position(1))?, self.at(self.head())?);
+        Ok(first.zip(last).map(|(first, last)| (first.time, last.time)))
+    }
+
+    /// Goes through events after a position up to another one, in order, until told to stop.
+    ///
+    /// # Errors
+    /// When the log cannot be read, and what `see` says.
+    pub fn each(
+        &self,
+        after: Position,
+        until: Position,
+        mut see: impl FnMut(&Recorded) -> Result<ControlFlow<()>, ReplayError>,
+    ) -> Result<(), ReplayError> {
+        let until = until.min(self.head());
+        let mut at = after;
+        while at < until {
+            let page = self.log.read(at, PAGE)?;
+            if page.is_empty() {
+                return Ok(());
+            }
+            for event in page.iter().take_while(|event| event.position <= until) {
+                at = event.position;
+                if self.shows(event) && see(event)?.is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes through the events of one object up to a position, in order.
+    ///
+    /// # Errors
+    /// When the log cannot be read, and what `see` says.
+    pub fn each_of(
+        &self,
+        stream: StreamId,
+        until: Position,
+        mut see: impl FnMut(&Recorded) -> Result<(), ReplayError>,
+    ) -> Result<(), ReplayError> {
+        let mut from = Revision(0);
+        loop {
+            let page = self.log.read_stream(stream, from, PAGE)?;
+            for event in &page {
+                if event.position > until {
+                    return Ok(());
+                }
+                if self.shows(event) {
+                    see(event)?;
+                }
+            }
+            match page.last() {
+                Some(last) => from = last.revision.next(),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// The first event of an object, which says whose it is.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn first_of(&self, stream: StreamId) -> Result<Option<Recorded>, ReplayError> {
+        let first = self.log.read_stream(stream, Revision(0), 1)?.pop();
+        Ok(first.filter(|event| self.shows(event)))
+    }
+
+    /// The last position whose event, and all before it, was decided by then; 0 where none was.
+    /// Times of neighbours may be out of order by the time that an append takes.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn position_at(&self, time: Timestamp) -> Result<Position, ReplayError> {
+        let (mut low, mut high) = (0, self.head().get());
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            match self.at(Position(middle))? {
+                Some(event) if event.time <= time => low = middle,
+                _ => high = middle - 1,
+            }
+        }
+        Ok(Position(low))
+    }
+
+    /// The event with an id: where its time says it should be, else anywhere.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn find(&self, id: EventId) -> Result<Option<Recorded>, ReplayError> {
+        if let Some(made) = made_at(id) {
+            let from = self.position_at(Timestamp(made.0 - SKEW_MS as i64 * 1000))?;
+            let to = self.position_at(made.plus_ms(SKEW_MS))?;
+            if let Some(found) = self.search(id, from, to)? {
+                return Ok(Some(found));
+            }
+        }
+        self.search(id, Position(0), self.head())
+    }
+
+    fn search(
+        &self,
+        id: EventId,
+        after: Position,
+        until: Position,
+    ) -> Result<Option<Recorded>, ReplayError> {
+        let mut found = None;
+        self.each(after, until, |event| {
+            if event.id != id {
+                return Ok(ControlFlow::Continue(()));
+            }
+            found = Some(event.clone());
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(found)
+    }
+}
+
+/// When an id was made, if it says so (UUID version 7).
+fn made_at(id: EventId) -> Option<Timestamp> {
+    let (seconds, nanos) = id.get().get_timestamp()?.to_unix();
+    let micros = i64::try_from(seconds).ok()?.checked_mul(1_000_000)?;
+    Some(Timestamp(micros.checked_add(i64::from(nanos / 1000))?))
+}
