@@ -176,7 +176,7 @@ pub fn inward_type(name: &str) -> &str {
 }
 
 /// The same document without the values of environment variables.
-fn redacted(mut document: Value) -> Value {
+pub fn redacted(mut document: Value) -> Value {
     redact(&mut document, false);
     document
 }

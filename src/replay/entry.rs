@@ -5,13 +5,8 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::events::Recorded;
+use crate::events::cloudevent::redacted;
 use crate::events::codec::payload_json;
-
-/// What stands instead of a secret.
-const REDACTED: &str = "***";
-
-/// Keys whose values are told nobody, wherever they are in a state, a payload or a command.
-const SECRET: &str = "environment";
 
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -107,38 +102,4 @@ impl Entry {
 /// A value without the quotes of JSON.
 pub fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-/// The same document without the values of environment variables.
-pub fn redacted(mut document: Value) -> Value {
-    redact(&mut document, false);
-    document
-}
-
-fn redact(value: &mut Value, secret: bool) {
-    match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                redact(value, secret || name == SECRET);
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| redact(item, secret)),
-        Value::String(_) | Value::Number(_) | Value::Bool(_) if secret => {
-            *value = Value::from(REDACTED);
-        }
-        _ => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn environment_values_are_redacted_wherever_they_are() {
-        let spec = json!({ "image": "i", "environment": { "A": "hunter2" } });
-        let shown = redacted(json!({ "tasks": [{ "create": { "spec": spec } }] }));
-        let spec = json!({ "image": "i", "environment": { "A": "***" } });
-        assert_eq!(shown["tasks"][0]["create"]["spec"], spec);
-    }
 }

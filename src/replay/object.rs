@@ -6,7 +6,6 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::ReplayError;
-use super::entry::redacted;
 use crate::actors::Entity;
 use crate::actors::bay::Bay;
 use crate::actors::baymodel::Baymodel;
@@ -14,6 +13,7 @@ use crate::actors::container::Container;
 use crate::actors::entity::Aggregate;
 use crate::actors::node::Node;
 use crate::bus::{Ctx, Refusal};
+use crate::events::cloudevent::redacted;
 use crate::events::{EventPayload, Recorded};
 use crate::ids::{Kind, StreamId};
 use crate::projections::bay::BayView;
