@@ -11,6 +11,7 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, AtomicResponse, Context, Handler, Message,
     WrapFuture,
 };
+use serde::Deserialize;
 
 use super::snapshot::{self, Place, Snapshots};
 use super::{Entity, Fact};
@@ -19,8 +20,8 @@ use crate::clock;
 use crate::events::log::{
     Append, AppendError, Appended, CommandKey, CommandSeen, EventLog, Expected, ReadError,
 };
-use crate::events::{Meta, NewEvent, Recorded};
-use crate::ids::{Position, Revision, StreamId};
+use crate::events::{EventPayload, Meta, NewEvent, Recorded};
+use crate::ids::{EventId, Position, Revision, StreamId};
 
 /// Commands that wait for one object: as many as it may have tasks, twice over.
 const MAILBOX: usize = 32;
@@ -34,10 +35,11 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Events read at once while loading.
 const LOAD_PAGE: usize = 512;
 
-/// A command for this actor's object.
+/// A command for this actor's object. Shared with its sender, who sends it again when the actor
+/// went to sleep just then.
 #[derive(Message)]
 #[rtype(result = "Result<CommandReply, CommandError>")]
-pub struct Perform(pub CommandMessage);
+pub struct Perform(pub Arc<CommandMessage>);
 
 /// An object's state with its place in the log. Also used without the actor, by the reactor and to
 /// look at what was.
@@ -154,12 +156,12 @@ impl<E: Entity> Aggregate<E> {
     async fn perform(
         &mut self,
         log: &Arc<dyn EventLog>,
-        mut message: CommandMessage,
+        mut message: Arc<CommandMessage>,
     ) -> Result<CommandReply, CommandError> {
         if message.ctx.service
             && let Some(project) = E::project(&self.state)
         {
-            message.ctx.project = project.clone();
+            Arc::make_mut(&mut message).ctx.project = project.clone();
         }
         let ctx = &message.ctx;
         let key = command_key(ctx);
@@ -180,15 +182,16 @@ impl<E: Entity> Aggregate<E> {
             if events.is_empty() {
                 return Ok(self.reply(None));
             }
-            let new = self.new_events(&events, &message);
+            let new = new_events(&events, &message);
+            let ids: Vec<EventId> = new.iter().map(|event| event.id).collect();
             let append = Append {
                 stream: self.stream,
                 expected: self.revision().map_or(Expected::NoStream, Expected::Exact),
                 command: key.clone(),
-                events: new.clone(),
+                events: new,
             };
             match log.append(append).await {
-                Ok(appended) => return self.evolve(&events, &new, appended, ctx),
+                Ok(appended) => return self.evolve(&events, &ids, appended, ctx),
                 Err(AppendError::Conflict { .. }) => {
                     self.catch_up(log.as_ref()).map_err(unreadable)?;
                 }
@@ -211,40 +214,20 @@ impl<E: Entity> Aggregate<E> {
         }
     }
 
-    fn new_events(&self, events: &[E::Event], message: &CommandMessage) -> Vec<NewEvent> {
-        let ctx = &message.ctx;
-        let mut meta = Meta {
-            project: ctx.project.clone(),
-            user: ctx.user.clone(),
-            roles: ctx.roles.clone(),
-            request_id: ctx.request_id.clone(),
-            command_id: ctx.command_id.clone(),
-            reason: ctx.reason.clone(),
-            causation: ctx.causation,
-            command: Some(message.command.to_string()),
-        };
-        let mut new = Vec::with_capacity(events.len());
-        for event in events {
-            new.push(NewEvent::new(clock::new_event_id(), ctx.now, meta.clone(), event));
-            meta.command = None;
-        }
-        new
-    }
-
     /// Takes in what was acknowledged. A panic here leaves an actor that is not to be trusted.
     fn evolve(
         &mut self,
         events: &[E::Event],
-        new: &[NewEvent],
+        ids: &[EventId],
         appended: Appended,
         ctx: &Ctx,
     ) -> Result<CommandReply, CommandError> {
         let evolved = catch_unwind(AssertUnwindSafe(|| {
-            for (event, new) in events.iter().zip(new) {
+            for (event, id) in events.iter().zip(ids) {
                 let fact = Fact {
-                    id: new.id,
+                    id: *id,
                     object: self.stream.id,
-                    time: new.time,
+                    time: ctx.now,
                     project: &ctx.project,
                     request_id: &ctx.request_id,
                 };
@@ -255,11 +238,31 @@ impl<E: Entity> Aggregate<E> {
         self.place = Some(Place {
             revision: appended.revision,
             position: appended.last,
-            event_id: new.last().map(|event| event.id).unwrap_or_default(),
+            event_id: ids.last().copied().unwrap_or_default(),
         });
-        let first = new.first().map(|event| event.id);
+        let first = ids.first().copied();
         Ok(self.reply(first.filter(|id| E::awaits(&self.state, *id))))
     }
+}
+
+/// What was decided, as it is recorded.
+fn new_events<P: EventPayload>(events: &[P], message: &CommandMessage) -> Vec<NewEvent> {
+    let ctx = &message.ctx;
+    let mut command = Some(message.command.to_string());
+    let new = |event| {
+        let meta = Meta {
+            project: ctx.project.clone(),
+            user: ctx.user.clone(),
+            roles: ctx.roles.clone(),
+            request_id: ctx.request_id.clone(),
+            command_id: ctx.command_id.clone(),
+            reason: ctx.reason.clone(),
+            causation: ctx.causation,
+            command: command.take(),
+        };
+        NewEvent::new(clock::new_event_id(), ctx.now, meta, event)
+    };
+    events.iter().map(new).collect()
 }
 
 /// Decides without letting a panic out: it fails this command only.
@@ -267,7 +270,7 @@ fn decide<E: Entity>(
     state: &E::State,
     message: &CommandMessage,
 ) -> Result<Vec<E::Event>, CommandError> {
-    let command: E::Command = serde_json::from_value(message.command.clone())
+    let command = E::Command::deserialize(&message.command)
         .map_err(|error| CommandError::Internal(format!("unreadable command: {error}")))?;
     catch_unwind(AssertUnwindSafe(|| E::decide(state, command, &message.ctx)))
         .map_err(|_| CommandError::Internal("a decision failed".to_owned()))?

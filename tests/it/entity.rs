@@ -159,11 +159,11 @@ fn an_idle_object_goes_to_sleep_and_wakes_up_as_it_was() {
         let aggregate = Aggregate::<Baymodel>::new(stream(1));
         let actor = EntityActor::new(log.clone(), Snapshots::default(), aggregate).start();
         let made = message(1, &create(), ctx("p"));
-        actor.send(Perform(made)).await.unwrap().unwrap();
+        actor.send(Perform(Arc::new(made))).await.unwrap().unwrap();
         tokio::time::pause();
         tokio::time::sleep(Duration::from_secs(45)).await;
         let renamed = message(1, &rename("a"), ctx("p"));
-        actor.send(Perform(renamed)).await.unwrap().unwrap();
+        actor.send(Perform(Arc::new(renamed))).await.unwrap().unwrap();
         tokio::time::sleep(Duration::from_secs(50)).await;
         assert!(actor.connected(), "it was asked something less than a minute ago");
         tokio::time::sleep(Duration::from_secs(90)).await;
