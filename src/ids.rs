@@ -218,7 +218,7 @@ impl fmt::Display for StreamId {
 }
 
 /// A tenant. `default` without authentication.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct ProjectId(pub String);
 

@@ -3,6 +3,7 @@
 //! A bay on Docker is a network of its own on one node: a bridge network does not span nodes.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::placement::{self, NodeFacts};
 use super::tasks::{self, Tasks};
@@ -39,7 +40,7 @@ pub enum BayCommand {
 }
 
 /// How far a bay's life is; the words are those of Heat, as the 2015 API has them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum Status {
     /// Never asked for.
     #[default]
@@ -77,7 +78,7 @@ impl Status {
 }
 
 /// What a bay's events fold to.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct BayState {
     status: Status,
     project: Option<ProjectId>,

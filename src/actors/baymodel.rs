@@ -1,6 +1,7 @@
 //! A baymodel: its state, what can be asked of it, and what is allowed when.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Entity, Fact};
 use crate::backends::Work;
@@ -33,7 +34,7 @@ pub enum BaymodelCommand {
 }
 
 /// What a baymodel's events fold to.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct BaymodelState {
     project: Option<ProjectId>,
     id: ObjectId,

@@ -3,6 +3,7 @@
 //! Not here: what Docker does about it (`backends`), what is shown of it (`projections`).
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::tasks::{MAX_TASKS, Tasks};
 use super::{Entity, Fact, container_work, drift, placement};
@@ -76,7 +77,7 @@ pub enum ContainerCommand {
 }
 
 /// How far a container's life is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub enum Status {
     /// Never asked for.
     #[default]
@@ -98,7 +99,7 @@ pub enum Status {
 }
 
 /// What a container's events fold to.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct ContainerState {
     pub(super) status: Status,
     project: Option<ProjectId>,

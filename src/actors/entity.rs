@@ -32,8 +32,15 @@ const MAX_DECISIONS: usize = 5;
 /// An object without messages for so long goes to sleep.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Events read at once while loading.
-const LOAD_PAGE: usize = 512;
+/// Events read at once while loading, at first.
+const LOAD_PAGE: usize = 256;
+
+/// Most events read at once: the log finds a page back from the end of the stream, so that many
+/// small pages of a long stream would take longer than what is in them.
+const MAX_LOAD_PAGE: usize = 8192;
+
+/// Bytes of a page that are well within what one load may hold in memory.
+const LOAD_PAGE_BYTES: usize = 4 << 20;
 
 /// A command for this actor's object. Shared with its sender, who sends it again when the actor
 /// went to sleep just then.
@@ -90,7 +97,7 @@ impl<E: Entity> Aggregate<E> {
     /// Keeps a snapshot if enough has happened since the last one.
     fn keep(&mut self, snapshots: &Snapshots) {
         let Some(place) = self.place else { return };
-        if place.revision.get() >= self.kept.get() + snapshot::EVERY {
+        if place.revision.get() > self.kept.get() + snapshot::EVERY {
             snapshots.save::<E>(self.stream, &self.state, place);
             self.kept = place.revision;
         }
@@ -101,14 +108,21 @@ impl<E: Entity> Aggregate<E> {
     /// # Errors
     /// When the log cannot be read, or holds events of a newer program.
     pub fn catch_up(&mut self, log: &dyn EventLog) -> Result<(), ReadError> {
+        let mut limit = LOAD_PAGE;
         loop {
             let from = self.revision().map_or(Revision(0), Revision::next);
-            let page = log.read_stream(self.stream, from, LOAD_PAGE)?;
+            let page = log.read_stream(self.stream, from, limit)?;
             for recorded in &page {
                 self.take(recorded)?;
             }
-            if page.len() < LOAD_PAGE {
+            if page.len() < limit {
                 return Ok(());
+            }
+            let bytes: usize = page.iter().map(bytes_of).sum();
+            if bytes < LOAD_PAGE_BYTES / 2 && limit < MAX_LOAD_PAGE {
+                limit *= 2;
+            } else if bytes > LOAD_PAGE_BYTES {
+                limit = LOAD_PAGE;
             }
         }
     }
@@ -243,6 +257,12 @@ impl<E: Entity> Aggregate<E> {
         let first = ids.first().copied();
         Ok(self.reply(first.filter(|id| E::awaits(&self.state, *id))))
     }
+}
+
+/// What an event takes in memory, but for some short texts.
+fn bytes_of(event: &Recorded) -> usize {
+    let command = event.meta.command.as_ref().map_or(0, String::len);
+    size_of::<Recorded>() + event.payload.len() + command
 }
 
 /// What was decided, as it is recorded.

@@ -23,6 +23,7 @@ pub mod worker;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 
 use crate::backends::Work;
 use crate::bus::{Ctx, Refusal};
@@ -48,8 +49,8 @@ pub struct Fact<'a> {
 pub trait Entity: 'static {
     /// The noun.
     const KIND: Kind;
-    /// What its events fold to.
-    type State: Clone + Default + Serialize + DeserializeOwned + Send + Unpin + 'static;
+    /// What its events fold to. Snapshots that were made with another schema are not used.
+    type State: Clone + Default + Serialize + DeserializeOwned + ToSchema + Send + Unpin + 'static;
     /// What can be asked of it. Its JSON travels on the bus and is kept in the log.
     type Command: Clone + Serialize + DeserializeOwned + Send + 'static;
     /// What can happen to it.

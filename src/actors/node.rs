@@ -1,6 +1,7 @@
 //! A node: its state, what can be asked of it, and what is allowed when.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Entity, Fact};
 use crate::backends::{EngineFacts, Work};
@@ -46,7 +47,7 @@ pub enum NodeCommand {
 }
 
 /// Whether a node's engine answers, as far as was said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 enum Reach {
     /// Nobody said yet.
     #[default]
@@ -58,7 +59,7 @@ enum Reach {
 }
 
 /// What a node's events fold to.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct NodeState {
     project: Option<ProjectId>,
     id: ObjectId,

@@ -1,9 +1,15 @@
 //! States kept beside the log, so that an object with many events wakes up fast (rule E5).
 //!
-//! Only a cache: one that is missing, damaged, or was folded by other code is not used. Not
-//! here: folding (`entity`).
+//! Only a cache: one that is missing, damaged, of another log, of another schema, or folded by
+//! other code is not used. Not here: folding (`entity`).
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use utoipa::ToSchema;
 
 use super::Entity;
 use crate::events::codec;
@@ -36,12 +42,11 @@ impl Snapshots {
         Self { tree: Some(tree) }
     }
 
-    /// The last state that was kept, if this code folded it.
+    /// The last state that was kept, if it has this program's schema and this code folded it.
     pub fn load<E: Entity>(&self, stream: StreamId) -> Option<(E::State, Place)> {
         let bytes = self.tree.as_ref()?.get(stream.to_bytes()).ok()??;
-        let (code, rest) = bytes.split_at_checked(blake3::OUT_LEN)?;
-        let (sum, kept) = rest.split_at_checked(blake3::OUT_LEN)?;
-        if code != code_hash::<E>().as_bytes() || sum != blake3::hash(kept).as_bytes() {
+        let (sum, kept) = bytes.split_at_checked(blake3::OUT_LEN)?;
+        if sum != sealed::<E>(kept).as_bytes() {
             return None;
         }
         codec::decode(kept).ok()
@@ -51,8 +56,7 @@ impl Snapshots {
     pub fn save<E: Entity>(&self, stream: StreamId, state: &E::State, place: Place) {
         let Some(tree) = &self.tree else { return };
         let kept = codec::encode(&(state, place));
-        let mut bytes = code_hash::<E>().as_bytes().to_vec();
-        bytes.extend(blake3::hash(&kept).as_bytes());
+        let mut bytes = sealed::<E>(&kept).as_bytes().to_vec();
         bytes.extend(kept);
         if let Err(error) = tree.insert(stream.to_bytes(), bytes) {
             tracing::debug!(%stream, %error, "no snapshot kept");
@@ -60,12 +64,67 @@ impl Snapshots {
     }
 }
 
-/// What folds a noun: its own source and what it is made of. Any change of it, and no other,
-/// makes its snapshots worthless.
-fn code_hash<E: Entity>() -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new();
-    for source in E::SOURCES {
-        hasher.update(source.as_bytes());
+/// The checksum of a state, which also covers what it means: see [`form`].
+fn sealed<E: Entity>(kept: &[u8]) -> blake3::Hash {
+    blake3::keyed_hash(&form::<E>(), kept)
+}
+
+/// What a state of a noun means: the schema of the state, and the source of what folds it. Bytes
+/// are positional, so another schema would read other values out of them; a change of the code
+/// alone may fold the same events to another state. Any change of either makes the snapshots of
+/// the noun worthless.
+fn form<E: Entity>() -> [u8; blake3::OUT_LEN] {
+    static KNOWN: Mutex<Option<HashMap<TypeId, [u8; blake3::OUT_LEN]>>> = Mutex::new(None);
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    *known.get_or_insert_default().entry(TypeId::of::<E>()).or_insert_with(|| {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&schema::<E::State>());
+        for source in E::SOURCES {
+            hasher.update(source.as_bytes());
+        }
+        *hasher.finalize().as_bytes()
+    })
+}
+
+/// A hash of what a type and the types in it consist of.
+fn schema<T: ToSchema>() -> [u8; blake3::OUT_LEN] {
+    let mut named = Vec::new();
+    T::schemas(&mut named);
+    let all = json!({ "state": T::schema(), "parts": named });
+    *blake3::hash(all.to_string().as_bytes()).as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_schema_of_a_state_covers_the_types_in_it() {
+        mod first {
+            #[derive(utoipa::ToSchema)]
+            #[expect(dead_code, reason = "only its schema is looked at")]
+            pub struct State {
+                tasks: Vec<Task>,
+            }
+            #[derive(utoipa::ToSchema)]
+            #[expect(dead_code, reason = "only its schema is looked at")]
+            pub enum Task {
+                Stop { grace_s: u32 },
+            }
+        }
+        mod second {
+            #[derive(utoipa::ToSchema)]
+            #[expect(dead_code, reason = "only its schema is looked at")]
+            pub struct State {
+                tasks: Vec<Task>,
+            }
+            #[derive(utoipa::ToSchema)]
+            #[expect(dead_code, reason = "only its schema is looked at")]
+            pub enum Task {
+                Stop { grace_s: u64 },
+            }
+        }
+        assert_eq!(schema::<first::State>(), schema::<first::State>());
+        assert_ne!(schema::<first::State>(), schema::<second::State>());
     }
-    hasher.finalize()
 }

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::Fact;
 use crate::backends::{Action, Outcome, Work, WorkResult};
@@ -17,7 +18,7 @@ use crate::ids::{EventId, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 pub const MAX_TASKS: usize = 16;
 
 /// One piece of work that was asked for and has no outcome yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Task {
     /// The event that asked for it.
     pub id: WorkId,
@@ -32,9 +33,10 @@ pub struct Task {
 }
 
 /// All work of one object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Tasks {
     /// One after the other; the first one is under way.
+    #[schema(value_type = Vec<Task>)]
     queue: VecDeque<Task>,
     /// Beside the queue: commands that run in a container, which may take for ever.
     beside: Vec<Task>,

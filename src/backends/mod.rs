@@ -10,12 +10,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::events::container::ContainerSpec;
 use crate::ids::{ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 
 /// What is to be done, with everything that is needed to do it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Make the container, pulling its image first if it is not there; do not start it.
@@ -200,7 +201,7 @@ pub struct Observed {
 }
 
 /// What is known of a node whose engine answers.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EngineFacts {
     /// The engine and its version: `docker 20.10.24`.
     pub engine: String,

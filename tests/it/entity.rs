@@ -1,5 +1,6 @@
-//! The generic actor and the directory over the reference log: exactly once, fenced, per tenant,
-//! and the same from a snapshot as from all events.
+//! The generic actor and the directory over the reference log: exactly once, fenced, per tenant.
+//!
+//! Not here: waking up from snapshots (`snapshot`).
 
 use std::future::Future;
 use std::sync::Arc;
@@ -171,47 +172,5 @@ fn an_idle_object_goes_to_sleep_and_wakes_up_as_it_was() {
         tokio::time::resume();
         let reply = ask(&directory(&log, &Snapshots::default()), 1, &rename("b")).await.unwrap();
         assert_eq!(reply.revision, Revision(2));
-    });
-}
-
-/// F47: a snapshot plus what came after it is the full fold; a damaged one is not used.
-#[test]
-fn f47_snapshots_change_nothing_but_the_time_it_takes() {
-    run(async {
-        let cache = sled::Config::new().temporary(true).open().unwrap();
-        let tree = cache.open_tree("snapshots").unwrap();
-        let snapshots = Snapshots::new(tree.clone());
-        let log = memory();
-        let directory = directory(&log, &snapshots);
-        ask(&directory, 1, &create()).await.unwrap();
-        for turn in 0..250 {
-            ask(&directory, 1, &rename(&format!("n{turn}"))).await.unwrap();
-        }
-        let load = |snapshots: &Snapshots| {
-            let loaded = Aggregate::<Baymodel>::load(stream(1), log.as_ref(), snapshots).unwrap();
-            serde_json::to_string(&loaded.state).unwrap()
-        };
-        let full = load(&Snapshots::default());
-        let (key, kept) = tree.iter().next().unwrap().unwrap();
-        assert_eq!(load(&snapshots), full);
-        for place in [0, 40, kept.len() - 1] {
-            let mut damaged = kept.to_vec();
-            damaged[place] ^= 1;
-            tree.insert(&key, damaged).unwrap();
-            assert!(snapshots.load::<Baymodel>(stream(1)).is_none(), "a flipped bit at {place}");
-            assert_eq!(load(&snapshots), full);
-        }
-        // Of a log that went another way: the same revision, another event.
-        tree.insert(&key, kept).unwrap();
-        let other = memory();
-        let elsewhere = self::directory(&other, &Snapshots::default());
-        let create = message(1, &create(), ctx("q"));
-        elsewhere.command(create).await.unwrap();
-        for turn in 0..250 {
-            let rename = message(1, &rename(&format!("m{turn}")), ctx("q"));
-            elsewhere.command(rename).await.unwrap();
-        }
-        let loaded = Aggregate::<Baymodel>::load(stream(1), other.as_ref(), &snapshots).unwrap();
-        assert!(serde_json::to_string(&loaded.state).unwrap().contains("\"q\""));
     });
 }

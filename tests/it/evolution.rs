@@ -3,7 +3,7 @@
 //!
 //! Not here: reading old versions as such (`src/events/upcast.rs` has its own tests).
 
-mod values;
+pub mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

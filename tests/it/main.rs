@@ -31,6 +31,7 @@ mod openapi;
 mod projections;
 mod replay;
 mod requests;
+mod snapshot;
 mod stream;
 mod stream_client;
 mod stream_filter;

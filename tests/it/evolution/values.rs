@@ -53,8 +53,8 @@ const NODE: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d0_1f3e_7c44_9a51_6f0c_
 const OTHER_NODE: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d0_2a90_7e01_8c22_41f7_93aa_05be));
 const BAY: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d1_0b42_7d9f_b3c8_1e64_70d2_9f57));
 const BAYMODEL: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d0_ffa1_7b36_a4d7_58c9_e013_246a));
-const WORK: EventId = EventId(Uuid::from_u128(0x019a_b6d2_4c75_7aa8_8e10_d93b_5f26_c481));
-const OTHER_WORK: EventId = EventId(Uuid::from_u128(0x019a_b6d2_5d86_7bb9_9f21_ea4c_6037_d592));
+pub const WORK: EventId = EventId(Uuid::from_u128(0x019a_b6d2_4c75_7aa8_8e10_d93b_5f26_c481));
+pub const OTHER_WORK: EventId = EventId(Uuid::from_u128(0x019a_b6d2_5d86_7bb9_9f21_ea4c_6037_d592));
 
 /// 2026-11-24T22:13:06.250125Z.
 const LATER: Timestamp = Timestamp(1_795_558_386_250_125);
