@@ -6,9 +6,14 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on says so by panicking")]
 
+mod delivery;
+mod http;
 mod log;
+mod memory;
 mod probe;
 mod report;
+mod road;
+mod server;
 
 use report::Report;
 
@@ -16,7 +21,14 @@ use report::Report;
 type Subject = (&'static str, fn(&mut Report));
 
 /// In the order of the table.
-const SUBJECTS: &[Subject] = &[("probe", probe::measure), ("log", log::measure)];
+const SUBJECTS: &[Subject] = &[
+    ("probe", probe::measure),
+    ("log", log::measure),
+    ("road", road::measure),
+    ("http", http::measure),
+    ("delivery", delivery::measure),
+    ("memory", memory::measure),
+];
 
 fn main() {
     // cargo adds arguments of its own, all of which begin with a dash.

@@ -1,0 +1,141 @@
+//! How long an event takes from its decision to its subscribers, over real connections.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use magnum::clock;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::report::{Report, percentile, rate};
+use crate::server::Server;
+
+/// Those who follow.
+const SUBSCRIBERS: usize = 100;
+
+/// Events in a second.
+const EVENTS: u64 = 1_000;
+
+/// Connections that make them.
+const WRITERS: u64 = 20;
+
+/// How long events are made.
+const LASTS: Duration = Duration::from_secs(10);
+
+/// After the last event, until its readers have it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// The longest of ninety-nine in a hundred.
+const P99: Duration = Duration::from_millis(5);
+
+/// Microseconds since 1970 at which an event, by its position, was decided or arrived.
+type Times = Vec<(u64, i64)>;
+
+/// Measures the way of events to those who follow all of them.
+pub fn measure(report: &mut Report) {
+    let server = Server::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let (made, arrived) = runtime.expect("threads").block_on(run(&server.url));
+    let decided: HashMap<u64, i64> =
+        arrived.iter().flat_map(|reader| &reader.decided).copied().collect();
+    let mut delays: Vec<Duration> = Vec::new();
+    for (position, at) in arrived.iter().flat_map(|reader| &reader.arrived) {
+        let micros = at - decided.get(position).expect("somebody read when it was decided");
+        delays.push(Duration::from_micros(micros.max(0).unsigned_abs()));
+    }
+    assert_eq!(delays.len(), made * SUBSCRIBERS, "everybody got everything");
+    let (p50, p99) = (percentile(&mut delays, 0.5), percentile(&mut delays, 0.99));
+    let beside = format!(
+        "p50 {p50:.2?}; from the decision, so with the append itself; {SUBSCRIBERS} connections, \
+         {:.0} events/s, readers on the same cores",
+        rate(made as u64, LASTS)
+    );
+    let figure = format!("p99 {p99:.2?}");
+    report.add("Append to delivery at a subscriber", &figure, "p99 5 ms", p99 <= P99, &beside);
+}
+
+async fn run(url: &str) -> (usize, Vec<Reader>) {
+    let until = Instant::now() + LASTS + LINGER;
+    let address = url.strip_prefix("http://").expect("an address").to_owned();
+    let readers: Vec<_> = (0..SUBSCRIBERS)
+        .map(|number| tokio::spawn(Reader::run(address.clone(), number == 0, until)))
+        .collect();
+    tokio::time::sleep(LINGER / 2).await;
+    let writers = (0..WRITERS).map(|number| tokio::spawn(write(url.to_owned(), number)));
+    let made = join_all(writers).await.into_iter().map(|made| made.expect("a writer")).sum();
+    let read = join_all(readers).await;
+    (made, read.into_iter().map(|reader| reader.expect("a reader")).collect())
+}
+
+/// Makes its share of the events, each when it is time; how many.
+async fn write(url: String, number: u64) -> usize {
+    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let mut times = tokio::time::interval(Duration::from_secs(1) * WRITERS as u32 / EVENTS as u32);
+    // So that they do not all come at once.
+    tokio::time::sleep(Duration::from_secs(1) * number as u32 / EVENTS as u32).await;
+    let (begin, mut made) = (Instant::now(), 0);
+    while begin.elapsed() < LASTS - LINGER {
+        times.tick().await;
+        let body = format!(
+            r#"{{"name":"m{number}-{made}","image_id":"busybox","keypair_id":"k","coe":"docker"}}"#
+        );
+        let request = client.post(format!("{url}/v1/baymodels")).body(body);
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 201);
+        // To its end, so that the connection is used again.
+        drop(answer.bytes().await);
+        made += 1;
+    }
+    made
+}
+
+/// A subscriber.
+struct Reader {
+    /// When events were decided; only one reader looks, so that reading costs little.
+    decided: Times,
+    arrived: Times,
+}
+
+impl Reader {
+    async fn run(address: String, looks: bool, until: Instant) -> Self {
+        let mut stream = TcpStream::connect(&address).await.expect("a connection");
+        // HTTP/1.0: no chunks between the lines.
+        let request = "GET /v1/events/stream HTTP/1.0\r\nHost: bench\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.expect("a request");
+        let mut reader = Self { decided: Vec::new(), arrived: Vec::new() };
+        let (mut buffer, mut position) = (Vec::with_capacity(1 << 16), None);
+        while let Ok(read) =
+            tokio::time::timeout_at(until.into(), stream.read_buf(&mut buffer)).await
+        {
+            assert!(read.expect("a stream") > 0, "the stream ended");
+            let now = clock::now().0;
+            let end = buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            let lines: Vec<u8> = buffer.drain(..end).collect();
+            for line in lines.split(|byte| *byte == b'\n') {
+                reader.see(line, &mut position, looks, now);
+            }
+        }
+        reader
+    }
+
+    /// Takes in a line. Messages with a name are no events.
+    fn see(&mut self, line: &[u8], position: &mut Option<u64>, looks: bool, now: i64) {
+        if let Some(id) = line.strip_prefix(b"id: ") {
+            *position = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
+        } else if line.starts_with(b"event: ") {
+            *position = None;
+        } else if let Some(data) = line.strip_prefix(b"data: ")
+            && let Some(position) = position.take()
+        {
+            self.arrived.push((position, now));
+            if looks {
+                let event: serde_json::Value = serde_json::from_slice(data).expect("an event");
+                let time = event.get("time").and_then(serde_json::Value::as_str);
+                let time: DateTime<Utc> = time.expect("its time").parse().expect("a time");
+                self.decided.push((position, time.timestamp_micros()));
+            }
+        }
+    }
+}

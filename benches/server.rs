@@ -1,0 +1,122 @@
+//! The real program, started for a benchmark: on a free port, with a data folder of its own on
+//! the disk of this checkout, and the engine that does nothing. And what loads it: `wrk`.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+/// Has wrk say what it measured in one line; its times are microseconds.
+const DONE: &str = r#"
+function done(summary, latency)
+  local failed = 0
+  for _, count in pairs(summary.errors) do failed = failed + count end
+  print("measured", summary.requests / summary.duration * 1e6, latency:percentile(50),
+        latency:percentile(99), failed)
+end
+"#;
+
+/// A running server; ends with the value.
+pub struct Server {
+    child: Child,
+    folder: TempDir,
+    /// `http://127.0.0.1:PORT`
+    pub url: String,
+}
+
+impl Server {
+    /// Starts it with an empty log.
+    pub fn start() -> Self {
+        Self::start_in(tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder"))
+    }
+
+    /// Starts it on the log that is in `data/log` of a folder.
+    pub fn start_in(folder: TempDir) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_magnum"))
+            .args(["serve", "--backend", "fake", "--listen", "127.0.0.1:0", "--data"])
+            .arg(folder.path().join("data"))
+            .env("MAGNUM_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program");
+        let mut lines = BufReader::new(child.stdout.take().expect("its words")).lines();
+        let url = lines.find_map(|line| {
+            Some(line.ok()?.strip_prefix("magnum: listening on ")?.trim_end_matches('/').to_owned())
+        });
+        Self { child, folder, url: url.expect("a server that listens") }
+    }
+
+    /// Resident memory, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("a process that runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
+        kib.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("its memory") << 10
+    }
+
+    /// Makes an object.
+    pub fn post(&self, path: &str, body: &str) {
+        let address = self.url.strip_prefix("http://").expect("an address");
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        let head = format!("POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n", body.len());
+        stream.write_all(format!("{head}{body}").as_bytes()).expect("a request");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        assert!(answer.starts_with("HTTP/1.0 201"), "{answer}");
+    }
+
+    /// Loads it for a while over so many connections that stay open. `request` is the body of a
+    /// Lua function; `n` counts its calls, so that no two requests are the same.
+    pub fn load(&self, connections: u32, lasts: Duration, request: &str) -> Load {
+        let script = self.folder.path().join("request.lua");
+        let head = "local n = 0\nfunction request()\n  n = n + 1";
+        let lua = format!("{head}\n  {request}\nend\n{DONE}");
+        fs::write(&script, lua).expect("a script");
+        let output = Command::new("wrk")
+            .args(["--threads", "1", "--connections", &connections.to_string()])
+            .args(["--duration", &format!("{}s", lasts.as_secs())])
+            .arg("--script")
+            .arg(&script)
+            .arg(&self.url)
+            .output()
+            .expect("wrk, which `make bench` installs");
+        let words = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "wrk: {}", String::from_utf8_lossy(&output.stderr));
+        Load::parse(&words).expect("figures at the end of what wrk says")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // What does not end any more has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a load came to.
+pub struct Load {
+    /// Answers in a second.
+    pub rate: f64,
+    /// Half of the answers took at most this long.
+    pub p50: Duration,
+    /// All but one of a hundred took at most this long.
+    pub p99: Duration,
+    /// Answers that were no success, and connections that failed.
+    pub failed: u64,
+}
+
+impl Load {
+    fn parse(words: &str) -> Option<Self> {
+        let line = words.lines().find_map(|line| line.strip_prefix("measured"))?;
+        let mut numbers = line.split_whitespace().map(|number| number.parse::<f64>().ok());
+        let mut next = || numbers.next().flatten();
+        let (rate, p50, p99, failed) = (next()?, next()?, next()?, next()?);
+        let micros = |number: f64| Duration::from_micros(number as u64);
+        Some(Self { rate, p50: micros(p50), p99: micros(p99), failed: failed as u64 })
+    }
+}
