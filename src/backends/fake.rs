@@ -1,12 +1,13 @@
 //! A container engine as a model in memory, with knobs for its faults.
 //!
-//! `engine` is the model: containers, networks, images. `process` is what commands do,
-//! `run` when, and `knobs` how it is made to fail. Here is how it answers as a [`Backend`].
-//! Not here: anything that really runs.
+//! `engine` is the model: containers, networks, images. `process` is what commands do, `run` when,
+//! `knobs` how it is made to fail, and `picture` what it had at a moment. Here is how it answers
+//! as a [`Backend`]. Not here: anything that really runs.
 
 mod container;
 mod engine;
 mod knobs;
+mod picture;
 mod process;
 mod run;
 
@@ -21,6 +22,7 @@ use tokio_stream::wrappers::BroadcastStream;
 pub use self::container::{FakeContainer, FakeLine};
 pub use self::engine::FakeEngine;
 pub use self::knobs::Fault;
+pub use self::picture::Picture;
 use self::process::{Program, Step};
 use super::{
     Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, OutputFrame,
@@ -52,12 +54,12 @@ impl FakeBackend {
                     return Ok(done);
                 }
                 self.pull(&spec.image, reporter).await?;
-                self.engine.create_network(self.node_id, *bay_id)?;
+                self.engine.create_network(self.node_id, work, *bay_id)?;
                 self.engine.create(work, name.as_deref(), *bay_id, spec)
             }
             Action::ExecuteInContainer { command } => self.execute(work, command, reporter).await,
-            Action::CreateNetwork => self.engine.create_network(self.node_id, work.stream.id),
-            Action::DeleteNetwork => self.engine.delete_network(self.node_id, work.stream.id),
+            Action::CreateNetwork => self.engine.create_network(self.node_id, work, work.stream.id),
+            Action::DeleteNetwork => self.engine.delete_network(self.node_id, work),
             Action::DeleteContainer => Ok(self.engine.delete(self.node_id, work)),
             Action::EmptyBay => {
                 Err(BackendError::Refused("a bay is not emptied by a backend".to_owned()))

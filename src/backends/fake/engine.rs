@@ -33,7 +33,8 @@ type Changed = (ObjectId, StreamId);
 #[derive(Debug)]
 pub struct FakeEngine {
     state: Mutex<State>,
-    began: (Timestamp, Instant),
+    /// What its clock showed, and when.
+    pub(super) began: (Timestamp, Instant),
     /// Counts changes; wakes whoever follows output.
     pub(super) changes: watch::Sender<u64>,
     /// Lets hanging work go on.
@@ -41,7 +42,7 @@ pub struct FakeEngine {
 }
 
 /// What the engine has.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct State {
     pub(super) containers: BTreeMap<String, FakeContainer>,
     /// By node and bay, with their ids.
@@ -67,18 +68,24 @@ impl State {
 impl FakeEngine {
     /// An engine without containers, with the image `busybox:local`, whose clock shows `now`.
     pub fn new(now: Timestamp) -> Arc<Self> {
+        let state = State {
+            containers: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            images: BTreeSet::from(["busybox:local".to_owned()]),
+            made: 0,
+            notices: new_notices(),
+            faults: VecDeque::new(),
+            away: None,
+            effects: Vec::new(),
+        };
+        Self::with(state, (now, Instant::now()))
+    }
+
+    /// An engine that has all this.
+    pub(super) fn with(state: State, began: (Timestamp, Instant)) -> Arc<Self> {
         Arc::new(Self {
-            state: Mutex::new(State {
-                containers: BTreeMap::new(),
-                networks: BTreeMap::new(),
-                images: BTreeSet::from(["busybox:local".to_owned()]),
-                made: 0,
-                notices: new_notices(),
-                faults: VecDeque::new(),
-                away: None,
-                effects: Vec::new(),
-            }),
-            began: (now, Instant::now()),
+            state: Mutex::new(state),
+            began,
             changes: watch::Sender::new(0),
             releases: Semaphore::new(0),
         })
@@ -101,6 +108,11 @@ impl FakeEngine {
     /// Every container that it has, whoever made it.
     pub fn containers(&self) -> Vec<FakeContainer> {
         self.lock().containers.values().cloned().collect()
+    }
+
+    /// Every network that it has: its node and its bay.
+    pub fn networks(&self) -> Vec<(ObjectId, ObjectId)> {
+        self.lock().networks.keys().copied().collect()
     }
 
     /// A node's container for an object.
@@ -153,19 +165,24 @@ impl FakeEngine {
     pub(super) fn create_network(
         &self,
         node_id: ObjectId,
+        work: &Work,
         bay_id: ObjectId,
     ) -> Result<Done, BackendError> {
         let mut state = self.lock();
         let new = state.new_id();
-        let id = state.networks.entry((node_id, bay_id)).or_insert(new).clone();
+        let id = state.networks.entry((node_id, bay_id)).or_insert_with(|| new.clone()).clone();
+        if id == new && work.action == Action::CreateNetwork {
+            state.effects.push((work.id, work.action.name()));
+        }
         Ok(Done { engine_id: Some(id), exit_code: None })
     }
 
     pub(super) fn delete_network(
         &self,
         node_id: ObjectId,
-        bay_id: ObjectId,
+        work: &Work,
     ) -> Result<Done, BackendError> {
+        let bay_id = work.stream.id;
         let mut state = self.lock();
         let whose = (Some(node_id), Some(bay_id));
         let uses = |one: &FakeContainer| (one.node_id, one.bay_id) == whose && one.is_alive();
@@ -173,7 +190,9 @@ impl FakeEngine {
             let name = labels::network_name(bay_id);
             return Err(BackendError::Failed(format!("network {name} has active endpoints")));
         }
-        state.networks.remove(&(node_id, bay_id));
+        if state.networks.remove(&(node_id, bay_id)).is_some() {
+            state.effects.push((work.id, work.action.name()));
+        }
         Ok(Done::default())
     }
 

@@ -27,7 +27,7 @@ impl FakeEngine {
     }
 
     /// What a process does until it ends, or the container runs another.
-    async fn run(self: Arc<Self>, id: String, run: u64, program: Program) {
+    pub(super) async fn run(self: Arc<Self>, id: String, run: u64, program: Program) {
         for step in program.steps {
             match step {
                 Step::Wait(time) => tokio::time::sleep(time).await,
