@@ -113,7 +113,7 @@ pub struct ContainerState {
     pub(super) restarts: bool,
     /// It ended by itself, as far as was known for no want of memory.
     pub(super) exited: bool,
-    tasks: Tasks,
+    pub(super) tasks: Tasks,
 }
 
 impl ContainerState {
@@ -256,10 +256,7 @@ impl Entity for Container {
             Event::WorkBlocked(blocked) => state.tasks.block(blocked),
             Event::WorkFailed(WorkFailedV1 { work_id, action, .. })
             | Event::WorkUnknown(WorkUnknownV1 { work_id, action, .. }) => {
-                state.tasks.end(*work_id);
-                if action != "execute" && (state.status != Status::Deleting || action == "delete") {
-                    state.status = Status::Error;
-                }
+                came_to_nothing(state, *work_id, action);
             }
             Event::Exited(exit) => {
                 state.exited = !exit.oom_killed;
@@ -269,6 +266,7 @@ impl Entity for Container {
             Event::Drifted(drifted) => drift::take(state, &drifted.drift),
             _ => {}
         }
+        state.tasks.note_turn(fact.time);
     }
 
     fn react(state: &ContainerState) -> Vec<Work> {
@@ -282,6 +280,16 @@ impl Entity for Container {
 
     fn project(state: &ContainerState) -> Option<&ProjectId> {
         state.project.as_ref()
+    }
+}
+
+/// Work failed, or nobody knows. A command or a signal that came to nothing says nothing of the
+/// container, and one that is being deleted has other things to say.
+fn came_to_nothing(state: &mut ContainerState, work_id: WorkId, action: &str) {
+    state.tasks.end(work_id);
+    let deleting = state.status == Status::Deleting && action != "delete";
+    if !deleting && !matches!(action, "execute" | "kill") {
+        state.status = Status::Error;
     }
 }
 

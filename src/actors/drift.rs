@@ -6,10 +6,11 @@ use super::container::{ContainerState, Status};
 use crate::backends::{Observed, RunState};
 use crate::events::container::{ContainerEvent as Event, Drift, DriftedV1, ExitedV1, RestartedV1};
 
-/// What the engine has, held against what should be. Never while work is under way, so every
-/// difference is not our doing.
+/// What the engine has, held against what should be. Not while work is open, which may have been
+/// done without an answer: so every difference is not our doing.
 pub fn observe(state: &ContainerState, observed: Option<&Observed>) -> Vec<Event> {
-    let waits = matches!(state.status, Status::Absent | Status::Creating | Status::Deleted);
+    let waits = matches!(state.status, Status::Absent | Status::Creating | Status::Deleted)
+        || state.tasks.queued().next().is_some();
     let Some(engine_id) = state.engine_id.as_ref().filter(|_| !waits) else { return vec![] };
     let Some(observed) = observed else { return drifted(Drift::Removed) };
     if &observed.engine_id != engine_id {

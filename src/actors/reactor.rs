@@ -131,14 +131,16 @@ impl Reactor {
     }
 
     /// Work that was open when the service stopped is offered again: what was done before is
-    /// found at the backend. A command in a container is never run twice.
+    /// found at the backend. A command in a container, or a signal, is never sent twice.
     fn resume(&mut self, stream: StreamId) {
-        for work in self.look(stream, None) {
-            if matches!(work.action, Action::ExecuteInContainer { .. }) {
-                let reason = "the service stopped while it ran".to_owned();
-                self.tell(work, WorkResult::Unknown { reason });
-            } else {
+        for mut work in self.look(stream, None) {
+            if work.action.is_repeatable() {
+                // The service may have stopped in the middle of an attempt.
+                work.attempt = work.attempt.saturating_add(1);
                 self.hand_out(work);
+            } else {
+                let reason = "the service stopped meanwhile; it is not done twice".to_owned();
+                self.tell(work, WorkResult::Unknown { reason });
             }
         }
     }
@@ -224,7 +226,7 @@ impl Reactor {
         let ready: Vec<Work> = ready;
         for work in ready {
             let open = self.open.get(&work.stream).map(|open| open.fold.due()).unwrap_or_default();
-            if open.iter().any(|due| due.id == work.id && due.attempt == work.attempt) {
+            if open.iter().any(|due| due.id == work.id && due.attempt <= work.attempt) {
                 self.start(work);
             }
         }

@@ -30,6 +30,8 @@ pub struct Task {
     pub attempts: u32,
     /// When it is tried next, where it is blocked.
     pub retry_at: Option<Timestamp>,
+    /// When nothing stood before it any more.
+    pub due_at: Option<Timestamp>,
 }
 
 /// All work of one object.
@@ -55,12 +57,20 @@ impl Tasks {
             request_id: fact.request_id.to_owned(),
             attempts: 0,
             retry_at: None,
+            due_at: None,
             action,
         };
         if matches!(task.action, Action::ExecuteInContainer { .. }) {
             self.beside.push(task);
         } else {
             self.queue.push_back(task);
+        }
+    }
+
+    /// Notes since when the first of the queue has been the first.
+    pub fn note_turn(&mut self, now: Timestamp) {
+        if let Some(first) = self.queue.front_mut() {
+            first.due_at.get_or_insert(now);
         }
     }
 
@@ -130,6 +140,7 @@ impl Tasks {
             id: task.id,
             attempt: task.attempts.saturating_add(1),
             not_before: task.retry_at,
+            due_at: task.due_at,
             stream,
             project: project.clone(),
             node_id,

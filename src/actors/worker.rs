@@ -18,7 +18,7 @@ use crate::backends::{
 };
 use crate::bus::{Bus, CommandMessage, Ctx, Frames, NodePort};
 use crate::clock;
-use crate::ids::{ObjectId, StreamId};
+use crate::ids::{Kind, ObjectId, StreamId};
 
 /// Attempts at work that the engine fails: with the waits below, half a minute of trouble.
 pub const MAX_ATTEMPTS: u32 = 6;
@@ -115,14 +115,14 @@ impl Node {
     /// What an attempt that did not succeed comes to.
     fn settle(&self, work: &Work, error: BackendError) -> WorkResult {
         let reason = error.to_string();
-        let executes = matches!(work.action, Action::ExecuteInContainer { .. });
+        let once = !work.action.is_repeatable();
         match error {
             BackendError::Refused(_) | BackendError::Missing(_) => WorkResult::Failed { reason },
-            // It did not run. Where it may have run nobody can say, and it is not run twice.
-            BackendError::Failed(_) | BackendError::Unavailable(_) if executes => {
+            // It was not done. Where it may have been nobody can say, and it is not done twice.
+            BackendError::Failed(_) | BackendError::Unavailable(_) if once => {
                 WorkResult::Failed { reason }
             }
-            BackendError::TimedOut(_) if executes => WorkResult::Unknown { reason },
+            BackendError::TimedOut(_) if once => WorkResult::Unknown { reason },
             BackendError::Unavailable(_) => self.blocked(work, reason),
             BackendError::Failed(_) if work.attempt >= MAX_ATTEMPTS => {
                 WorkResult::Failed { reason: format!("{reason} ({} attempts)", work.attempt) }
@@ -218,7 +218,13 @@ impl Worker {
         let node = self.node.clone();
         actix::spawn(async move {
             match job {
-                Job::Work(work) => node.perform(&work).await,
+                Job::Work(work) => {
+                    node.perform(&work).await;
+                    // What an earlier attempt did may have come to an end since, unseen.
+                    if work.attempt > 1 && stream.kind == Kind::Container {
+                        node.inspect(stream).await;
+                    }
+                }
                 Job::Inspect => node.inspect(stream).await,
             }
             if worker.send(Finished(stream)).await.is_err() {

@@ -80,6 +80,18 @@ impl Action {
             Self::EmptyBay => "empty",
         }
     }
+
+    /// Whether it is done again where nobody knows if it was done. Not a command, and not a signal
+    /// that a process may handle.
+    pub fn is_repeatable(&self) -> bool {
+        match self {
+            Self::ExecuteInContainer { .. } => false,
+            Self::KillContainer { signal } => {
+                matches!(signal.trim_start_matches("SIG"), "KILL" | "9")
+            }
+            _ => true,
+        }
+    }
 }
 
 /// One attempt at something that an event asked for.
@@ -87,10 +99,12 @@ impl Action {
 pub struct Work {
     /// The event that asked for it; the idempotency key at the backend (rule W2).
     pub id: WorkId,
-    /// Which attempt this is, from 1.
+    /// Which attempt this is, from 1. From 2 on an earlier one may have done it.
     pub attempt: u32,
     /// Not to be tried before; at once where there is none.
     pub not_before: Option<Timestamp>,
+    /// When nothing stood before it any more.
+    pub due_at: Option<Timestamp>,
     /// The object: a container or a bay.
     pub stream: StreamId,
     /// Its tenant.

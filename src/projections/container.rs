@@ -216,7 +216,7 @@ impl ContainerView {
         if action == "delete" {
             "Error".clone_into(&mut self.status);
             self.status_reason = Some(why);
-        } else if action != "execute" {
+        } else if !matches!(action, "execute" | "kill") {
             self.settle("Error", Some(why));
         }
     }

@@ -238,6 +238,7 @@ pub fn work(node_id: ObjectId, stream: StreamId, action: Action) -> Work {
         id: clock::new_event_id(),
         attempt: 1,
         not_before: None,
+        due_at: Some(clock::now()),
         stream,
         project: ProjectId::default(),
         node_id,

@@ -95,32 +95,26 @@ impl DockerBackend {
 }
 
 /// Whether nothing is left to do for a container that is found like this.
+///
+/// Engine and service share this machine's clock, so a process that started after it was the
+/// work's turn was started by an attempt whose answer was lost, even if it has ended since.
 pub(in crate::backends) fn is_settled(
     work: &Work,
     state: RunState,
     started_at: Option<Timestamp>,
 ) -> bool {
     use RunState::{Created, Dead, Exited, Paused, Running};
+    let begun = work.attempt > 1 && work.due_at.is_some() && started_at > work.due_at;
     match work.action {
-        Action::StartContainer => state == Running,
+        Action::StartContainer => begun || state == Running,
         Action::StopContainer { .. } | Action::KillContainer { .. } => {
             matches!(state, Created | Exited | Dead)
         }
         Action::PauseContainer => state == Paused,
         Action::UnpauseContainer => state != Paused,
-        Action::RebootContainer { .. } => {
-            work.attempt > 1 && state == Running && started_at > asked_at(work)
-        }
+        Action::RebootContainer { .. } => begun,
         _ => false,
     }
-}
-
-/// When the work was asked for, by its id. Engine and service share this machine's clock, so a
-/// process that started later was rebooted by an attempt whose answer was lost.
-fn asked_at(work: &Work) -> Option<Timestamp> {
-    let (seconds, nanos) = work.id.get().get_timestamp()?.to_unix();
-    let micros = i64::try_from(seconds).ok()?.checked_mul(1_000_000)?;
-    Some(Timestamp(micros.checked_add(i64::from(nanos / 1000))?))
 }
 
 /// The engine has nothing for this object.
