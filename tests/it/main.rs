@@ -16,6 +16,7 @@ mod cli;
 mod client;
 mod container;
 mod crash;
+mod crash_points;
 mod decisions;
 mod drift;
 mod entity;
