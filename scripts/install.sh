@@ -5,6 +5,7 @@
 #   scripts/install.sh [run]   what `make run` needs: a linker, a Docker engine, an image to try
 #   scripts/install.sh test    the same, and what `make test` needs: rustfmt, clippy, a Python venv
 #   scripts/install.sh bench   what `make bench` needs besides: a load generator
+#   scripts/install.sh power-cut   what `make power-cut` needs besides: a virtual machine
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -122,5 +123,10 @@ test)
 bench)
     has wrk || packages wrk
     ;;
-*) fail "usage: scripts/install.sh [run|test|bench]" ;;
+power-cut)
+    has qemu-system-x86_64 || packages qemu-system-x86
+    [ -x /sbin/mkfs.ext4 ] || packages e2fsprogs
+    has busybox || packages busybox-static
+    ;;
+*) fail "usage: scripts/install.sh [run|test|bench|power-cut]" ;;
 esac
