@@ -1,10 +1,57 @@
-//! What the engine has of a container, held against the record: differences become events.
+//! What the engine has, held against the record: differences become events, of a container that
+//! has a record its own, else of the node.
 //!
-//! Pure. Not here: who looks, and when (`watcher`); what a difference does (`container`).
+//! Pure. Nothing is ever done about a difference: an engine that has more than the record may be
+//! right, when the log was restored from an older backup. Not here: who looks, and when
+//! (`watcher`); what a difference does (`container`).
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
 
 use super::container::{ContainerState, Status};
 use crate::backends::{Observed, RunState};
 use crate::events::container::{ContainerEvent as Event, Drift, DriftedV1, ExitedV1, RestartedV1};
+use crate::events::node::{NodeEvent, NodeUnknownContainerFoundV1, NodeUnknownContainerGoneV1};
+use crate::ids::ObjectId;
+
+/// Containers without a record that a node knows of at once: with as many that are gone they fit
+/// into one append. What is beyond is looked at again when there is room.
+pub const MAX_UNKNOWN_CONTAINERS: usize = 500;
+
+/// A container of a node that no object is the record of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownContainer {
+    /// The object that its labels name.
+    pub container_id: ObjectId,
+    /// As the engine has it.
+    pub observed: Observed,
+}
+
+/// What a node has without a record, held against what was said of it. `complete` says that
+/// `found` is all, so that what is not in it is gone.
+pub fn unknown(
+    known: &BTreeSet<String>,
+    found: Vec<UnknownContainer>,
+    complete: bool,
+) -> Vec<NodeEvent> {
+    let there: BTreeSet<&String> = found.iter().map(|it| &it.observed.engine_id).collect();
+    let gone = known.iter().filter(|engine_id| complete && !there.contains(engine_id)).cloned();
+    let gone = gone
+        .map(|engine_id| NodeEvent::UnknownContainerGone(NodeUnknownContainerGoneV1 { engine_id }));
+    let mut events: Vec<NodeEvent> = gone.collect();
+    let room = MAX_UNKNOWN_CONTAINERS.saturating_sub(known.len());
+    let new = found.into_iter().filter(|it| !known.contains(&it.observed.engine_id)).take(room);
+    events.extend(new.map(|UnknownContainer { container_id, observed }| {
+        NodeEvent::UnknownContainerFound(NodeUnknownContainerFoundV1 {
+            engine_id: observed.engine_id,
+            engine_name: observed.engine_name,
+            container_id,
+            state: observed.state.name().to_owned(),
+        })
+    }));
+    events
+}
 
 /// What the engine has, held against what should be. Not while work is open, which may have been
 /// done without an answer: so every difference is not our doing.
@@ -67,5 +114,60 @@ pub fn take(state: &mut ContainerState, drift: &Drift) {
         Drift::Paused => state.status = Status::Paused,
         Drift::Renamed { found } => state.renamed_to = Some(found.clone()),
         Drift::Replaced { found } => state.engine_id = Some(found.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(engine_id: &str) -> UnknownContainer {
+        let observed = Observed {
+            engine_id: engine_id.to_owned(),
+            engine_name: "magnum-x".to_owned(),
+            name_is_ours: true,
+            state: RunState::Paused,
+            exit_code: None,
+            oom_killed: false,
+            finished_at: None,
+        };
+        UnknownContainer { container_id: ObjectId::default(), observed }
+    }
+
+    /// The engine's ids of what was found and what is gone.
+    fn told(known: &[&str], found: &[&str], complete: bool) -> (Vec<String>, Vec<String>) {
+        let known = known.iter().map(|id| (*id).to_owned()).collect();
+        let found = found.iter().map(|id| container(id)).collect();
+        let (mut new, mut gone) = (vec![], vec![]);
+        for event in unknown(&known, found, complete) {
+            match event {
+                NodeEvent::UnknownContainerFound(found) => {
+                    assert_eq!(found.state, "paused");
+                    new.push(found.engine_id);
+                }
+                NodeEvent::UnknownContainerGone(it) => gone.push(it.engine_id),
+                other => panic!("{other:?}"),
+            }
+        }
+        (new, gone)
+    }
+
+    #[test]
+    fn what_has_no_record_is_told_once_until_it_goes() {
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        assert_eq!(told(&[], &["a", "b"], true), (ids(&["a", "b"]), ids(&[])));
+        assert_eq!(told(&["a", "b"], &["a", "b"], true), (ids(&[]), ids(&[])));
+        assert_eq!(told(&["a", "b"], &["b", "c"], true), (ids(&["c"]), ids(&["a"])));
+        assert_eq!(told(&["a", "b"], &["c"], false), (ids(&["c"]), ids(&[])));
+    }
+
+    #[test]
+    fn more_than_fit_into_one_append_are_told_later() {
+        let many: Vec<String> = (0..2 * MAX_UNKNOWN_CONTAINERS).map(|it| it.to_string()).collect();
+        let many: Vec<&str> = many.iter().map(String::as_str).collect();
+        let (first, second) = many.split_at(MAX_UNKNOWN_CONTAINERS);
+        assert_eq!(told(&[], &many, false).0.len(), MAX_UNKNOWN_CONTAINERS);
+        assert_eq!(told(first, &many, false), (vec![], vec![]), "as many as are kept in mind");
+        assert_eq!(told(first, second, true).1.len(), MAX_UNKNOWN_CONTAINERS);
     }
 }

@@ -1,8 +1,11 @@
 //! A node: its state, what can be asked of it, and what is allowed when.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::drift::{UnknownContainer, unknown};
 use super::{Entity, Fact};
 use crate::backends::{EngineFacts, Work};
 use crate::bus::{Ctx, Refusal};
@@ -44,6 +47,13 @@ pub enum NodeCommand {
         /// The backend's words.
         reason: String,
     },
+    /// Its engine has containers that no object is the record of.
+    Unknown {
+        /// Which.
+        containers: Vec<UnknownContainer>,
+        /// Whether these are all of them, so that others are gone.
+        complete: bool,
+    },
 }
 
 /// Whether a node's engine answers, as far as was said.
@@ -68,6 +78,8 @@ pub struct NodeState {
     registered: bool,
     ironic_node_id: Option<String>,
     reach: Reach,
+    /// The engine's ids of containers that no object is the record of.
+    unknown: BTreeSet<String>,
 }
 
 /// The node noun.
@@ -80,6 +92,7 @@ impl Entity for Node {
     type Event = Event;
     const SOURCES: &'static [&'static str] = &[
         include_str!("node.rs"),
+        include_str!("drift.rs"),
         include_str!("../events/node.rs"),
         include_str!("../events/work.rs"),
         include_str!("../backends/mod.rs"),
@@ -108,6 +121,9 @@ impl Entity for Node {
             (true, NodeCommand::Down { reason }) => {
                 vec![Event::WentDown(NodeWentDownV1 { reason })]
             }
+            (true, NodeCommand::Unknown { containers, complete }) => {
+                unknown(&state.unknown, containers, complete)
+            }
         })
     }
 
@@ -121,6 +137,7 @@ impl Entity for Node {
                     registered: created.host.is_some(),
                     ironic_node_id: created.ironic_node_id.clone(),
                     reach: Reach::Unknown,
+                    unknown: BTreeSet::new(),
                 };
             }
             Event::CameUp(up) => {
@@ -135,6 +152,12 @@ impl Entity for Node {
                 if let Some(ironic_node_id) = updated.text("ironic_node_id") {
                     state.ironic_node_id = ironic_node_id;
                 }
+            }
+            Event::UnknownContainerFound(found) => {
+                state.unknown.insert(found.engine_id.clone());
+            }
+            Event::UnknownContainerGone(gone) => {
+                state.unknown.remove(&gone.engine_id);
             }
             Event::Deleted(_) => state.present = false,
         }

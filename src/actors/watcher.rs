@@ -2,7 +2,7 @@
 //!
 //! Notices only say where to look; what is found is decided by the object (`container`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use super::drift::{MAX_UNKNOWN_CONTAINERS, UnknownContainer};
 use super::node::NodeCommand;
 use super::report::record;
 use super::worker::WorkerHandle;
@@ -67,28 +68,46 @@ async fn follow(worker: &WorkerHandle, inventory: &dyn Inventory) -> Result<(), 
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
     resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
     resync.tick().await;
+    // What has no record, as of the last comparison.
+    let mut unknown = HashSet::new();
     loop {
-        tokio::select! {
+        let compares = tokio::select! {
             notice = notices.next() => match notice {
-                Some(Notice::Connected) => compare(worker, inventory).await?,
-                Some(Notice::Changed(stream)) => worker.inspect(stream).await,
+                Some(Notice::Connected) => true,
+                Some(Notice::Changed(stream)) if unknown.contains(&stream) => {
+                    backend.inspect(stream).await?.is_none()
+                }
+                Some(Notice::Changed(stream)) => {
+                    worker.inspect(stream).await;
+                    false
+                }
                 None => return backend.probe().await.map(drop),
             },
-            _ = probe.tick() => tell(worker, NodeCommand::Up(backend.probe().await?)).await,
-            _ = resync.tick() => compare(worker, inventory).await?,
+            _ = probe.tick() => {
+                tell(worker, NodeCommand::Up(backend.probe().await?)).await;
+                false
+            }
+            _ = resync.tick() => true,
+        };
+        if compares && let Some(found) = compare(worker, inventory).await? {
+            unknown = found;
         }
     }
 }
 
-/// Inspects every container whose record and engine do not agree at first sight.
-async fn compare(worker: &WorkerHandle, inventory: &dyn Inventory) -> Result<(), BackendError> {
+/// Inspects every container whose record and engine do not agree at first sight, and says which
+/// have no record; none where nobody can say.
+async fn compare(
+    worker: &WorkerHandle,
+    inventory: &dyn Inventory,
+) -> Result<Option<HashSet<StreamId>>, BackendError> {
     let node = worker.node();
-    let found: HashMap<StreamId, Observed> = node.backend.list().await?.into_iter().collect();
+    let mut found: HashMap<StreamId, Observed> = node.backend.list().await?.into_iter().collect();
     let known = match inventory.on_node(node.node_id).await {
         Ok(known) => known,
         Err(error) => {
             tracing::warn!(%error, "not compared with the engine");
-            return Ok(());
+            return Ok(None);
         }
     };
     for (stream, status) in &known {
@@ -96,12 +115,35 @@ async fn compare(worker: &WorkerHandle, inventory: &dyn Inventory) -> Result<(),
             worker.inspect(*stream).await;
         }
     }
-    let known: HashMap<StreamId, String> = known.into_iter().collect();
-    for (stream, observed) in found.iter().filter(|(stream, _)| !known.contains_key(stream)) {
-        tracing::warn!(%stream, engine_id = observed.engine_id,
-            "the engine has a container of this node that no record knows; it is left alone");
+    known.iter().for_each(|(stream, _)| drop(found.remove(stream)));
+    if !found.is_empty() {
+        // One that was deleted meanwhile has no record, and is gone by now.
+        let still: HashMap<StreamId, Observed> = node.backend.list().await?.into_iter().collect();
+        found.retain(|stream, _| still.contains_key(stream));
     }
-    Ok(())
+    let unknown = found.keys().copied().collect();
+    tell_unknown(worker, found).await;
+    Ok(Some(unknown))
+}
+
+/// Says what the engine has that no record knows. Nothing else is done about it.
+async fn tell_unknown(worker: &WorkerHandle, found: HashMap<StreamId, Observed>) {
+    let each = found.into_iter();
+    let mut containers: Vec<UnknownContainer> = each
+        .map(|(stream, observed)| UnknownContainer { container_id: stream.id, observed })
+        .collect();
+    let complete = containers.len() <= MAX_UNKNOWN_CONTAINERS;
+    if !complete {
+        let unknown = containers.len();
+        tracing::warn!(
+            unknown,
+            recorded = MAX_UNKNOWN_CONTAINERS,
+            "the engine has more containers without a record than are told at once"
+        );
+        containers.sort_unstable_by(|a, b| a.observed.engine_id.cmp(&b.observed.engine_id));
+        containers.truncate(MAX_UNKNOWN_CONTAINERS);
+    }
+    tell(worker, NodeCommand::Unknown { containers, complete }).await;
 }
 
 /// Whether a status and what the engine has agree at first sight. While work is under way the

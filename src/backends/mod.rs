@@ -195,6 +195,20 @@ pub enum RunState {
     Dead,
 }
 
+impl RunState {
+    /// As it is shown: `running`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+        }
+    }
+}
+
 /// A container as the engine has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observed {

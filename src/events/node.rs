@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::work::UpdatedV1;
+use crate::ids::ObjectId;
 use crate::noun_events;
 
 /// A node was made known, by a user or by the backend that runs on it.
@@ -39,6 +40,27 @@ pub struct NodeWentDownV1 {
     pub reason: String,
 }
 
+/// The engine has a container of this node that no object is the record of: the log was restored
+/// from an older backup, or somebody copied the labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeUnknownContainerFoundV1 {
+    /// The engine's id of it.
+    pub engine_id: String,
+    /// The name that the engine has for it.
+    pub engine_name: String,
+    /// The object that its labels name.
+    pub container_id: ObjectId,
+    /// How it was then: `created`, `running`, `paused`, `restarting`, `exited` or `dead`.
+    pub state: String,
+}
+
+/// A container that was found so is no longer on the engine, or an object is its record now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeUnknownContainerGoneV1 {
+    /// The engine's id of it.
+    pub engine_id: String,
+}
+
 /// A node is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeDeletedV1 {}
@@ -54,6 +76,10 @@ noun_events! {
         WentDown(NodeWentDownV1) = "node.went_down", 1;
         /// Fields set by a PATCH.
         Updated(UpdatedV1) = "node.updated", 1;
+        /// Having what no record knows.
+        UnknownContainerFound(NodeUnknownContainerFoundV1) = "node.unknown_container_found", 1;
+        /// No longer having it.
+        UnknownContainerGone(NodeUnknownContainerGoneV1) = "node.unknown_container_gone", 1;
         /// Gone.
         Deleted(NodeDeletedV1) = "node.deleted", 1;
     }

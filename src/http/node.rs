@@ -20,7 +20,7 @@ use crate::actors::placement::NodeFacts;
 use crate::bus::CommandReply;
 use crate::ids::{Kind, ProjectId, StreamId, Timestamp};
 use crate::projections::bay::BayView;
-use crate::projections::node::NodeView;
+use crate::projections::node::{self, NodeView};
 use crate::projections::query::{ListQuery, QueryError};
 
 /// A node.
@@ -41,9 +41,24 @@ pub struct Node {
     engine: Option<String>,
     cpus: Option<u32>,
     memory_bytes: Option<u64>,
+    /// What its engine has under this node's label and no object is the record of: left alone.
+    unknown_containers: Vec<UnknownContainer>,
     created_at: String,
     updated_at: Option<String>,
     links: Vec<Link>,
+}
+
+/// A container on a node's engine that no object is the record of.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UnknownContainer {
+    /// The object that its labels name; there is none.
+    container_uuid: String,
+    engine_id: String,
+    engine_name: String,
+    /// How it was when found: `created`, `running`, `paused`, `restarting`, `exited`, `dead`.
+    state: String,
+    /// When it was found.
+    since: String,
 }
 
 /// A node in a list.
@@ -108,6 +123,7 @@ impl Shown for NodeView {
             engine: self.engine.clone(),
             cpus: self.cpus,
             memory_bytes: self.memory_bytes,
+            unknown_containers: self.unknown_containers.iter().map(unknown).collect(),
             created_at: self.head.created_at.rfc3339(),
             updated_at: self.head.updated_at.map(Timestamp::rfc3339),
             links: Link::of(host, Kind::Node, self.head.uuid),
@@ -122,6 +138,16 @@ impl Shown for NodeView {
             ironic_node_id: self.ironic_node_id.clone(),
             links: Link::of(host, Kind::Node, self.head.uuid),
         }
+    }
+}
+
+fn unknown(found: &node::UnknownContainer) -> UnknownContainer {
+    UnknownContainer {
+        container_uuid: found.container_id.to_string(),
+        engine_id: found.engine_id.clone(),
+        engine_name: found.engine_name.clone(),
+        state: found.state.clone(),
+        since: found.since.rfc3339(),
     }
 }
 

@@ -6,7 +6,7 @@ use super::work::text;
 use super::{Head, View};
 use crate::events::node::NodeEvent;
 use crate::events::{DecodeError, Recorded};
-use crate::ids::{Kind, Timestamp};
+use crate::ids::{Kind, ObjectId, Timestamp};
 
 /// A node as it is shown. Where its engine listens is in no view.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,23 @@ pub struct NodeView {
     pub cpus: Option<u32>,
     /// Memory in bytes.
     pub memory_bytes: Option<u64>,
+    /// What its engine has that no object is the record of.
+    pub unknown_containers: Vec<UnknownContainer>,
+}
+
+/// A container that no object is the record of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownContainer {
+    /// The engine's id.
+    pub engine_id: String,
+    /// The engine's name.
+    pub engine_name: String,
+    /// The object that its labels name.
+    pub container_id: ObjectId,
+    /// How it was when it was found.
+    pub state: String,
+    /// When it was found.
+    pub since: Timestamp,
 }
 
 impl View for NodeView {
@@ -90,6 +107,18 @@ impl View for NodeView {
                     }
                 }
             }
+            NodeEvent::UnknownContainerFound(found) => {
+                view.unknown_containers.push(UnknownContainer {
+                    engine_id: found.engine_id,
+                    engine_name: found.engine_name,
+                    container_id: found.container_id,
+                    state: found.state,
+                    since: event.time,
+                });
+            }
+            NodeEvent::UnknownContainerGone(gone) => {
+                view.unknown_containers.retain(|it| it.engine_id != gone.engine_id);
+            }
             NodeEvent::Created(_) => {}
         }
         Ok(Some(view))
@@ -110,7 +139,10 @@ impl NodeView {
 mod tests {
     use super::super::story::{Story, updated};
     use super::*;
-    use crate::events::node::{NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeWentDownV1};
+    use crate::events::node::{
+        NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeUnknownContainerFoundV1,
+        NodeUnknownContainerGoneV1, NodeWentDownV1,
+    };
 
     #[test]
     fn a_node_comes_and_goes() {
@@ -133,6 +165,21 @@ mod tests {
         assert_eq!(view.status_reason.as_deref(), Some("refused"));
         story.tell(&NodeEvent::Updated(updated("type", "\"virt\"")));
         assert_eq!(story.now_view().node_type.as_deref(), Some("virt"));
+        let engine_id = || "e1".to_owned();
+        story.tell(&NodeEvent::UnknownContainerFound(NodeUnknownContainerFoundV1 {
+            engine_id: engine_id(),
+            engine_name: "magnum-x".to_owned(),
+            container_id: ObjectId::default(),
+            state: "running".to_owned(),
+        }));
+        let found = story.now_view().unknown_containers[0].clone();
+        assert_eq!((found.engine_name.as_str(), found.since), ("magnum-x", story.now()));
+        let gone =
+            |engine_id| NodeEvent::UnknownContainerGone(NodeUnknownContainerGoneV1 { engine_id });
+        story.tell(&gone("other".to_owned()));
+        assert_eq!(story.now_view().unknown_containers.len(), 1);
+        story.tell(&gone(engine_id()));
+        assert!(story.now_view().unknown_containers.is_empty());
         story.tell(&NodeEvent::Deleted(NodeDeletedV1 {}));
         assert_eq!(story.view, None);
     }

@@ -1,9 +1,12 @@
 //! What the engine, or somebody at it, does behind our back: each becomes one event and a status
-//! that is true, on the real engine (F20, F24).
+//! that is true, on the real engine (F20, F24). Also what a restored log does not know (F54).
 
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::harness::{Options, PATIENCE, Server, docker, wait_for, wait_until};
+use crate::log_tools::magnum;
+use crate::requests::refused;
 
 /// A running container, with its engine name.
 fn running(server: &Server, body: Value) -> (String, String) {
@@ -153,4 +156,94 @@ fn a_bay_goes_with_everything_in_it_and_nothing_else() {
     assert_eq!(docker(&["network", "ls", "--quiet", "--filter", &filter]), "");
     assert_eq!(show(&server, &kept)["status"], "Running");
     assert_eq!(docker(&["inspect", "--format", "{{.State.Running}}", &kept_name]), "true");
+}
+
+/// The engine's ids of a node's containers.
+fn on_engine(node: &str) -> Vec<String> {
+    let filter = format!("label=magnum.node={node}");
+    let listed = docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", &filter]);
+    let mut ids: Vec<String> = listed.lines().map(str::to_owned).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// What the node says that it has without a record, and how often it said so.
+fn unknown(server: &Server, node: &str) -> (Vec<Value>, usize, usize) {
+    let shown = server.get(&format!("/v1/nodes/{node}")).expect(200);
+    let history = server.get(&format!("/v1/nodes/{node}/history?limit=1000")).expect(200);
+    let count = |wanted: &str| {
+        let wanted = format!("magnum.node.unknown_container_{wanted}.v1");
+        history["events"].as_array().unwrap().iter().filter(|it| it["type"] == wanted).count()
+    };
+    (shown["unknown_containers"].as_array().unwrap().clone(), count("found"), count("gone"))
+}
+
+/// A log that is older than the engine: each difference becomes known, in both directions, and
+/// nothing on the engine is removed or changed for it.
+#[test]
+fn f54_after_the_restore_of_an_old_backup_nothing_is_deleted() {
+    let mut server = Server::start(Options::docker());
+    let home = TempDir::new().unwrap();
+    let node = server.get("/v1/nodes").expect(200)["nodes"][0]["uuid"].clone();
+    let node = node.as_str().unwrap();
+    let (same, _) = running(&server, sleeper("same"));
+    let (deleted, _) = running(&server, sleeper("deleted"));
+    let (stopped, _) = running(&server, sleeper("stopped"));
+    assert_eq!(unknown(&server, node), (vec![], 0, 0));
+    let target = home.path().join("backup");
+    let done = magnum(&server.data(), &["backup", target.to_str().unwrap()]);
+    assert_eq!(done.code, 0, "{done:?}");
+
+    server.delete(&format!("/v1/containers/{deleted}")).expect(204);
+    server.put(&format!("/v1/containers/{stopped}/stop?timeout=0")).expect(200);
+    let (made, made_name) = running(&server, sleeper("made"));
+    let other = server.post("/v1/containers", &sleeper("other")).expect(201);
+    server.kill();
+    let before = on_engine(node);
+    assert_eq!(before.len(), 4);
+
+    let new = home.path().join("new");
+    let args = ["restore", target.to_str().unwrap(), "--data", new.to_str().unwrap(), "--yes"];
+    let done = magnum(&new, &args);
+    assert_eq!(done.code, 0, "{done:?}");
+    let mut copy = Server::start(Options::docker().data(&new));
+    let (found, ..) = wait_for("what no record knows", PATIENCE, || {
+        Some(unknown(&copy, node)).filter(|(found, ..)| found.len() == 2)
+    });
+    let mut known: Vec<_> = found.iter().map(|it| it["container_uuid"].clone()).collect();
+    known.sort_by_key(Value::to_string);
+    assert_eq!(known, [json!(made), other["uuid"].clone()], "ids sort by their time");
+    let running_one = found.iter().find(|it| it["container_uuid"] == *made).unwrap();
+    assert_eq!(running_one["state"], "running");
+    assert_eq!(running_one["engine_name"], made_name);
+    wait_until("the loss to be known", PATIENCE, || show(&copy, &deleted)["status"] == "Error");
+    wait_until("the stop to be known", PATIENCE, || show(&copy, &stopped)["status"] == "Stopped");
+    assert_eq!(show(&copy, &same)["status"], "Running");
+    assert_eq!(on_engine(node), before, "nothing is removed");
+
+    // What is gone says so, what has no record is not there, and all else goes on.
+    let words = refused(&copy.put(&format!("/v1/containers/{deleted}/start")), 409);
+    assert!(words.contains("Possible now: delete"), "{words}");
+    let why = show(&copy, &deleted)["status_reason"].to_string();
+    assert!(why.contains("removed"), "{why}");
+    copy.delete(&format!("/v1/containers/{deleted}")).expect(204);
+    refused(&copy.get(&format!("/v1/containers/{made}")), 404);
+    let (after, _) = running(&copy, sleeper("after"));
+    copy.put(&format!("/v1/containers/{same}/stop?timeout=0")).expect(200);
+    assert_eq!(show(&copy, &after)["status"], "Running");
+
+    // Told once, also after a restart, until it goes.
+    assert!(copy.stop().success());
+    copy.restart();
+    wait_until("the node", PATIENCE, || {
+        copy.get(&format!("/v1/nodes/{node}")).expect(200)["status"] == "available"
+    });
+    let state = || docker(&["inspect", "--format", "{{.State.Running}}", &made_name]);
+    assert_eq!(state(), "true");
+    assert_eq!((unknown(&copy, node).1, unknown(&copy, node).2), (2, 0));
+    docker(&["rm", "--force", &made_name]);
+    wait_until("it to be gone", PATIENCE, || unknown(&copy, node).0.len() == 1);
+    assert_eq!((unknown(&copy, node).1, unknown(&copy, node).2), (2, 1));
+    let shown = magnum(&new, &["--magnum-url", copy.url(), "node-show", node]);
+    assert!(shown.out.contains("unknown_containers"), "{shown:?}");
 }

@@ -16,7 +16,10 @@ use magnum::events::container::{
     DeleteRequestedV1, Drift, DriftedV1, ExecuteRequestedV1, ExecutedV1, ExitedV1, KillRequestedV1,
     PortMapping, PullProgressedV1, RestartPolicy, RestartedV1, StopRequestedV1,
 };
-use magnum::events::node::{NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent, NodeWentDownV1};
+use magnum::events::node::{
+    NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent, NodeUnknownContainerFoundV1,
+    NodeUnknownContainerGoneV1, NodeWentDownV1,
+};
 use magnum::events::work::{
     FieldChange, NodeVerdict, Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkUnknownV1,
 };
@@ -52,6 +55,7 @@ fn add<E: EventPayload>(values: &mut Vec<Value>, kind: Kind, events: Vec<(&'stat
 const NODE: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d0_1f3e_7c44_9a51_6f0c_2b7e_8d13));
 const OTHER_NODE: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d0_2a90_7e01_8c22_41f7_93aa_05be));
 const BAY: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d1_0b42_7d9f_b3c8_1e64_70d2_9f57));
+const CONTAINER: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d2_3f10_7a21_8e05_13ab_c4d7_6f21));
 const BAYMODEL: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d0_ffa1_7b36_a4d7_58c9_e013_246a));
 pub const WORK: EventId = EventId(Uuid::from_u128(0x019a_b6d2_4c75_7aa8_8e10_d93b_5f26_c481));
 pub const OTHER_WORK: EventId = EventId(Uuid::from_u128(0x019a_b6d2_5d86_7bb9_9f21_ea4c_6037_d592));
@@ -178,6 +182,14 @@ fn nodes() -> Vec<(&'static str, NodeEvent)> {
         ironic_node_id: some("1be26c0b-03f2-4d2e-ae87-c02d7f33c781"),
         host: some("n1"),
     };
+    let engine_id = "c0ffee".repeat(10) + "c0ff";
+    let container_id = CONTAINER;
+    let found = NodeUnknownContainerFoundV1 {
+        engine_id: engine_id.clone(),
+        engine_name: format!("magnum-{container_id}"),
+        container_id,
+        state: "running".to_owned(),
+    };
     let bare = NodeCreatedV1 { node_type: None, image_id: None, ironic_node_id: None, host: None };
     let (engine, memory_bytes) = (text("docker 20.10.24"), 16_777_216_000);
     let reason = text("connect /var/run/docker.sock: no such file or directory");
@@ -187,6 +199,8 @@ fn nodes() -> Vec<(&'static str, NodeEvent)> {
         ("full", NodeEvent::CameUp(NodeCameUpV1 { engine, cpus: 8, memory_bytes })),
         ("full", NodeEvent::WentDown(NodeWentDownV1 { reason })),
         ("full", NodeEvent::Updated(updated())),
+        ("full", NodeEvent::UnknownContainerFound(found)),
+        ("full", NodeEvent::UnknownContainerGone(NodeUnknownContainerGoneV1 { engine_id })),
         ("full", NodeEvent::Deleted(NodeDeletedV1 {})),
     ]
 }
