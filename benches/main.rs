@@ -14,6 +14,9 @@ mod probe;
 mod report;
 mod road;
 mod server;
+mod service;
+mod views;
+mod world;
 
 use report::Report;
 
@@ -24,6 +27,7 @@ type Subject = (&'static str, fn(&mut Report));
 const SUBJECTS: &[Subject] = &[
     ("probe", probe::measure),
     ("log", log::measure),
+    ("views", views::measure),
     ("road", road::measure),
     ("http", http::measure),
     ("delivery", delivery::measure),

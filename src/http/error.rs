@@ -124,7 +124,7 @@ impl ApiError {
                 wanted: wanted.get(),
                 lag: wanted.get().saturating_sub(at.get()),
             },
-            QueryError::Store(words) => Self::Unreadable(words),
+            QueryError::Unreadable(words) => Self::Unreadable(words),
         }
     }
 

@@ -105,8 +105,9 @@ fn text(state: &AppState, metrics: &Metrics) -> Result<String, fmt::Error> {
             "Events that the views are behind",
             head.saturating_sub(views.position.get()),
         ),
+        ("views_saved", "Up to where the views are saved for the next start", views.saved.get()),
         ("views_parked", "Streams with an event that cannot be applied", views.parked),
-        ("views_broken_rows", "Rows that lists left out", views.broken_rows),
+        ("views_broken_rows", "Views that had to be made again at the start", views.broken_rows),
         ("objects_waiting", "Objects with unfinished work", waiting),
     ];
     for (name, help, value) in gauges {

@@ -7,19 +7,25 @@
 //! order are correlated; then it costs what the rarest filter holds.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::View;
-use super::keys::{self, Field};
+use super::field::{Field, Value};
 use super::past;
 use super::query::{ListQuery, QueryError};
-use super::reader::{Reader, object};
+use super::shared::Shared;
+use super::table::{Place, Table};
 use crate::events::codec::decode;
 use crate::ids::{ObjectId, Position, ProjectId};
 
+/// Keys that are looked at together: a tenth of a millisecond, during which nothing changes.
+/// Between two of those the list may, and nothing on it is missed or repeated.
+const PIECE: usize = 512;
+
 /// One page of a list.
 pub(super) fn page<V: View>(
-    reader: &Reader<'_>,
+    shared: &Shared,
     project: &ProjectId,
     query: &ListQuery,
 ) -> Result<Vec<V>, QueryError> {
@@ -32,62 +38,59 @@ pub(super) fn page<V: View>(
             Field::named::<V>(name).ok_or_else(|| QueryError::UnknownFilter(name.clone()))?;
         filters.push((field, field.value::<V>(value)));
     }
-    let after = query.marker.map(|id| marker::<V>(reader, project, sort, id)).transpose()?;
+    let after = query.marker.map(|id| marker::<V>(shared, project, sort, id)).transpose()?;
     let mut conditions = Vec::new();
     for (field, value) in filters {
         // A value that no object can have.
         let Some(value) = value else { return Ok(Vec::new()) };
-        let index = reader.keys.value::<V>(project, field, &value);
-        let count = if field.is_counted() { reader.number(&keys::count_of(&index))? } else { 1 };
-        conditions.push(Condition { field, value, index, count });
+        let count =
+            shared.read(|tables| tables.table(V::KIND).order(project, field).count(&value))?;
+        conditions.push(Condition { field, value, count });
     }
     conditions.sort_by_key(|condition| condition.count);
-    let listing = Listing { reader, project, sort, conditions, after, query };
+    let total = shared.read(|tables| {
+        tables.table(V::KIND).order(project, Field::CREATED).count(&Value::Nothing)
+    })?;
+    let listing = Listing { shared, project, sort, conditions, total, after, query };
     listing.page()
-}
-
-/// Where the page before ended: the value of the field by which the list is sorted, and the order
-/// of creation.
-struct After {
-    value: Vec<u8>,
-    created: Position,
 }
 
 /// The marker may have been deleted since: whoever deletes page by page still gets on.
 fn marker<V: View>(
-    reader: &Reader<'_>,
+    shared: &Shared,
     project: &ProjectId,
     sort: Field,
     id: ObjectId,
-) -> Result<After, QueryError> {
-    let bytes = reader.view::<V>(id)?;
-    let view = match bytes.and_then(|bytes| decode::<V>(&bytes).ok()) {
-        Some(view) => Some(view),
-        None => past::last_of::<V>(&*reader.shared.log, id, Position(u64::MAX))
-            .map_err(|error| QueryError::Store(error.to_string()))?,
+) -> Result<Place, QueryError> {
+    let bytes = shared.read(|tables| tables.table(V::KIND).get(id).cloned())?;
+    let view = match bytes {
+        Some(bytes) => decode(&bytes).ok(),
+        None => past::last_of::<V>(&*shared.log, id, Position(u64::MAX))
+            .map_err(|error| QueryError::Unreadable(error.to_string()))?,
     };
     let view = view.filter(|view| view.head().project == *project);
     let view = view.ok_or(QueryError::UnknownMarker)?;
-    Ok(After { value: sort.of(&view), created: view.head().created_position })
+    Ok((sort.of(&view), view.head().created_position))
 }
 
 /// A filter.
 struct Condition {
     field: Field,
-    value: Vec<u8>,
-    /// What its index keys begin with.
-    index: Vec<u8>,
+    value: Value,
     /// How many objects it holds.
     count: u64,
 }
 
 struct Listing<'a> {
-    reader: &'a Reader<'a>,
+    shared: &'a Shared,
     project: &'a ProjectId,
     sort: Field,
     /// The rarest first.
     conditions: Vec<Condition>,
-    after: Option<After>,
+    /// How many objects there are.
+    total: u64,
+    /// Where the page before ended.
+    after: Option<Place>,
     query: &'a ListQuery,
 }
 
@@ -104,12 +107,10 @@ impl Listing<'_> {
         if self.sort == Field::CREATED || self.conditions.iter().any(has_one_value) {
             return Ok(self.walk(Some(rarest), u64::MAX)?.unwrap_or_default());
         }
-        let all = self.reader.keys.value::<V>(self.project, Field::CREATED, &[]);
-        let total = self.reader.number(&keys::count_of(&all))?;
         let limit = self.query.limit as u64;
         // Walking the order meets one match in `total / count` keys, if they are spread evenly.
         // Where they are not, it gives up when collecting would have been done.
-        if rarest.count.saturating_mul(rarest.count) > limit.saturating_mul(total)
+        if rarest.count.saturating_mul(rarest.count) > limit.saturating_mul(self.total)
             && let Some(page) = self.walk(None, rarest.count)?
         {
             return Ok(page);
@@ -117,30 +118,26 @@ impl Listing<'_> {
         self.collect(rarest)
     }
 
-    /// Walks an index from the marker on: the whole order, or the part that a filter holds. None
-    /// when more than `most` keys were seen before the page was full.
+    /// Walks from the marker on: the whole order, or the part that a filter holds. None when more
+    /// than `most` keys were seen before the page was full.
     fn walk<V: View>(
         &self,
         driver: Option<&Condition>,
         most: u64,
     ) -> Result<Option<Vec<V>>, QueryError> {
-        let keys = self.reader.keys;
-        let whole = keys.field::<V>(self.project, self.sort);
-        let prefix = driver.map_or(whole, |driver| driver.index.clone());
-        let after = self.after.as_ref().map(|After { value, created }| match driver {
-            Some(driver) => keys::at(&driver.index, *created),
-            None => keys::at(&keys.value::<V>(self.project, self.sort, value), *created),
-        });
+        let mut walk = Walk::new(self, driver);
+        if let (Some(after), Some(driver)) = (&self.after, driver) {
+            walk.place = Some((driver.value.clone(), after.1));
+        } else if let Some(after) = &self.after {
+            walk.place = Some(after.clone());
+        }
         let mut page = Vec::new();
-        let mut seen = 0;
-        let mut walk = Walk::new(self.reader, &prefix, after, self.query.descending);
         while page.len() < self.query.limit {
-            if seen >= most {
+            if walk.seen >= most {
                 return Ok(None);
             }
-            let Some((key, id)) = walk.next()? else { break };
-            seen += 1;
-            page.extend(self.row(driver, &key, &id)?);
+            let Some(rows) = walk.next::<V>(self.query.limit - page.len())? else { break };
+            page.extend(rows.iter().filter_map(|bytes| decode::<V>(bytes).ok()));
         }
         Ok(Some(page))
     }
@@ -149,24 +146,23 @@ impl Listing<'_> {
     fn collect<V: View>(&self, rarest: &Condition) -> Result<Vec<V>, QueryError> {
         let descending = self.query.descending;
         let mut page = BTreeMap::new();
-        let mut walk = Walk::new(self.reader, &rarest.index, None, false);
-        while let Some((key, id)) = walk.next()? {
-            let Some(view) = self.row::<V>(Some(rarest), &key, &id)? else { continue };
-            let place = (self.sort.of(&view), view.head().created_position);
-            let is_after = self.after.as_ref().is_none_or(|After { value, created }| {
-                let order = place.0.cmp(value).then(place.1.cmp(created));
-                if descending { order.is_lt() } else { order.is_gt() }
-            });
-            if !is_after {
-                continue;
-            }
-            page.insert(place, view);
-            if page.len() > self.query.limit {
-                if descending {
-                    page.pop_first()
-                } else {
-                    page.pop_last()
-                };
+        let mut walk = Walk::new(self, Some(rarest));
+        while let Some(rows) = walk.next::<V>(usize::MAX)? {
+            for view in rows.iter().filter_map(|bytes| decode::<V>(bytes).ok()) {
+                let place = (self.sort.of(&view), view.head().created_position);
+                let is_after =
+                    |after: &Place| if descending { place < *after } else { place > *after };
+                if !self.after.as_ref().is_none_or(is_after) {
+                    continue;
+                }
+                page.insert(place, view);
+                if page.len() > self.query.limit {
+                    if descending {
+                        page.pop_first()
+                    } else {
+                        page.pop_last()
+                    };
+                }
             }
         }
         let mut page: Vec<V> = page.into_values().collect();
@@ -176,74 +172,71 @@ impl Listing<'_> {
         Ok(page)
     }
 
-    /// The row of an index entry, if all filters hold; none too where it cannot be read, or went
-    /// or changed since the index was read.
-    fn row<V: View>(
-        &self,
-        driver: Option<&Condition>,
-        key: &[u8],
-        id: &[u8],
-    ) -> Result<Option<V>, QueryError> {
-        let reader = self.reader;
-        let (Some((_, created)), Some(id)) = (keys::split(key), object(id)) else {
-            reader.broken(key, "its index entry is malformed");
-            return Ok(None);
-        };
-        for condition in &self.conditions {
-            if driver.is_some_and(|driver| driver.index == condition.index) {
-                continue;
-            }
-            reader.shared.keys_read.fetch_add(1, Ordering::Relaxed);
-            let entry = reader.tree.contains_key(keys::at(&condition.index, created));
-            if !reader.stored(entry)? {
-                return Ok(None);
+    /// Whether an object meets all filters, and how many keys were looked at for that.
+    fn meets(&self, table: &Table, driver: Option<&Condition>, created: Position) -> (bool, u64) {
+        let others = self.conditions.iter().filter(|condition| {
+            driver.is_none_or(|driver| {
+                driver.field != condition.field || driver.value != condition.value
+            })
+        });
+        let mut keys = 0;
+        for Condition { field, value, .. } in others {
+            keys += 1;
+            if !table.order(self.project, *field).contains(value, created) {
+                return (false, keys);
             }
         }
-        reader.shared.keys_read.fetch_add(1, Ordering::Relaxed);
-        let Some(bytes) = reader.view::<V>(id)? else { return Ok(None) };
-        match decode::<V>(&bytes) {
-            Ok(view) => {
-                let holds = |condition: &Condition| condition.field.of(&view) == condition.value;
-                Ok(self.conditions.iter().all(holds).then_some(view))
-            }
-            Err(reason) => {
-                reader.broken(key, &reason);
-                Ok(None)
-            }
-        }
+        (true, keys)
     }
 }
 
-/// Index entries in one direction.
+/// An order that is walked piece by piece.
 struct Walk<'a> {
-    reader: &'a Reader<'a>,
-    entries: sled::Iter,
-    descending: bool,
+    listing: &'a Listing<'a>,
+    /// The filter that holds what is walked.
+    driver: Option<&'a Condition>,
+    /// Where the piece before ended.
+    place: Option<Place>,
+    seen: u64,
 }
 
 impl<'a> Walk<'a> {
-    fn new(
-        reader: &'a Reader<'a>,
-        prefix: &[u8],
-        after: Option<Vec<u8>>,
-        descending: bool,
-    ) -> Self {
-        let (from, to) = (prefix.to_vec(), keys::end_of(prefix));
-        let range = match after {
-            None => from..to,
-            Some(after) if descending => from..after,
-            // The first key after a key is that key and a zero.
-            Some(mut after) => {
-                after.push(0);
-                after..to
-            }
-        };
-        Self { reader, entries: reader.tree.range(range), descending }
+    fn new(listing: &'a Listing<'a>, driver: Option<&'a Condition>) -> Self {
+        // Before and after all that a filter holds.
+        let descending = listing.query.descending;
+        let end = if descending { Position(u64::MAX) } else { Position(0) };
+        let place = driver.map(|driver| (driver.value.clone(), end));
+        Self { listing, driver, place, seen: 0 }
     }
 
-    fn next(&mut self) -> Result<Option<(sled::IVec, sled::IVec)>, QueryError> {
-        let entry = if self.descending { self.entries.next_back() } else { self.entries.next() };
-        self.reader.shared.keys_read.fetch_add(1, Ordering::Relaxed);
-        entry.map(|entry| self.reader.stored(entry)).transpose()
+    /// The rows of the next piece that meet the filters, at most `wanted`; none at the end.
+    fn next<V: View>(&mut self, wanted: usize) -> Result<Option<Vec<Arc<[u8]>>>, QueryError> {
+        let Listing { shared, project, sort, query, .. } = *self.listing;
+        let (field, value) = self.driver.map_or((sort, None), |it| (it.field, Some(&it.value)));
+        let (mut rows, mut seen, mut keys) = (Vec::new(), 0, 0);
+        let place = shared.read(|tables| {
+            let table = tables.table(V::KIND);
+            let mut walk = table.order(project, field).walk(self.place.as_ref(), query.descending);
+            let mut last = None;
+            while seen < PIECE && rows.len() < wanted {
+                let next = walk.next().filter(|next| value.is_none_or(|value| next.0 == value));
+                keys += 1;
+                let Some((value, created)) = next else { break };
+                seen += 1;
+                let (is_met, looked_at) = self.listing.meets(table, self.driver, created);
+                keys += looked_at;
+                if is_met {
+                    keys += 1;
+                    rows.extend(table.row(created).cloned());
+                }
+                last = Some((value, created));
+            }
+            last.map(|(value, created)| (value.clone(), created))
+        })?;
+        shared.keys_read.fetch_add(keys, Ordering::Relaxed);
+        self.seen += seen as u64;
+        let Some(place) = place else { return Ok(None) };
+        self.place = Some(place);
+        Ok(Some(rows))
     }
 }

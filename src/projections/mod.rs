@@ -1,27 +1,32 @@
 //! Read models: what queries answer from, fed by the log alone (rules P1 to P5).
 //!
 //! One file a noun says what its view holds and how an event changes it (`work` what they share
-//! of tasks and outcomes). `store` opens sled, `keys` says how it is laid out, `rows` writes one
-//! noun's views, `generation` all of them with their checkpoint, `views` the one that is read and
-//! the one beside it, `conductor` is the thread that does so. `query` answers through `reader`,
-//! `list` finds pages, `past` folds one object or the whole log as of any position.
+//! of tasks and outcomes). `table` holds one noun's views in memory with what finds them (`field`,
+//! `groups`), `tables` all of them with their checkpoint. `conductor` is the thread that follows the
+//! log, `views` what it does with a page of it, `fold` how events change views. `saver` is the thread
+//! that keeps them in sled (`saved`, `store`) for the next start. `query` answers (`shared`, `list`),
+//! `past` folds one object or the whole log as of any position.
 //! Not here: decisions; no effect ever comes from a view.
 
 pub mod bay;
 pub mod baymodel;
 pub mod conductor;
 pub mod container;
-mod generation;
-mod keys;
+mod field;
+mod fold;
+mod groups;
 mod list;
 pub mod node;
 pub mod past;
 pub mod query;
-mod reader;
-mod rows;
+mod saved;
+mod saver;
+mod shared;
 pub mod store;
 #[cfg(test)]
 mod story;
+mod table;
+mod tables;
 mod views;
 mod work;
 
@@ -30,6 +35,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::events::{DecodeError, Recorded};
 use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, Timestamp, WorkId};
+
+/// Names the view of a kind as a type.
+macro_rules! of_kind {
+    ($kind:expr, $V:ident => $body:expr) => {
+        match $kind {
+            $crate::ids::Kind::Bay => {
+                type $V = $crate::projections::bay::BayView;
+                $body
+            }
+            $crate::ids::Kind::Baymodel => {
+                type $V = $crate::projections::baymodel::BaymodelView;
+                $body
+            }
+            $crate::ids::Kind::Node => {
+                type $V = $crate::projections::node::NodeView;
+                $body
+            }
+            $crate::ids::Kind::Container => {
+                type $V = $crate::projections::container::ContainerView;
+                $body
+            }
+        }
+    };
+}
+use of_kind;
 
 /// What every view has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

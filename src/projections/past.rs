@@ -148,7 +148,7 @@ fn step<V: View>(
 
 /// The view after an event, or why there is none. A panic in a fold is as much the event's own
 /// trouble as bytes that cannot be read.
-fn applied<V: View>(view: Option<V>, event: &Recorded) -> Result<Option<V>, String> {
+pub(super) fn applied<V: View>(view: Option<V>, event: &Recorded) -> Result<Option<V>, String> {
     match catch_unwind(AssertUnwindSafe(|| V::apply(view, event))) {
         Ok(Ok(view)) => Ok(view),
         Ok(Err(error)) => Err(error.to_string()),
@@ -157,7 +157,10 @@ fn applied<V: View>(view: Option<V>, event: &Recorded) -> Result<Option<V>, Stri
 }
 
 /// The view before an event that could not be applied.
-fn before<V: View>(log: &dyn EventLog, event: &Recorded) -> Result<Option<V>, ReadError> {
+pub(super) fn before<V: View>(
+    log: &dyn EventLog,
+    event: &Recorded,
+) -> Result<Option<V>, ReadError> {
     let at = Position(event.position.get().saturating_sub(1));
     match as_of(log, event.stream.id, at) {
         Ok(view) => Ok(view),

@@ -1,7 +1,7 @@
 //! The sled folder: opening it, moving a damaged one aside, and opening it again after a failure.
 //!
 //! Nothing in it is the only copy of anything, so damage costs a rebuild and no data.
-//! Not here: what is in it (`keys`).
+//! Not here: what is in it (`saved`).
 
 use std::any::Any;
 use std::fs;
@@ -11,11 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use sled::{Db, Tree};
 
-use super::keys::ROOT;
-use crate::events::codec::{decode, encode};
+use crate::events::log::ReadError;
 use crate::events::log::segment::disk::free_bytes;
 
 /// Bytes of pages that sled keeps in memory: 100,000 containers with all indexes take about that.
@@ -27,12 +25,9 @@ const FLUSH_MS: u64 = 1000;
 /// Damaged folders that are kept for whoever wants to know what happened.
 const KEEP_DAMAGED: usize = 3;
 
-/// Free bytes below which nothing is written: more than twice what sled holds back in memory, which
-/// is a batch and its segments of 512 KB.
+/// Free bytes below which nothing is written, besides twice what is to be written: what sled holds
+/// back in memory are segments of 512 KB.
 const ROOM_BYTES: u64 = 2 << 20;
-
-/// Room that is kept for when the disk is full, so that reads go on then: to be opened again twice.
-const SPARE_BYTES: u64 = 2 * ROOM_BYTES;
 
 /// What sled says of a folder that is in use.
 const LOCKED: &str = "could not acquire lock";
@@ -42,8 +37,34 @@ const LOCKED: &str = "could not acquire lock";
 const LOCK_TRIES: u32 = 50;
 const LOCK_WAIT: Duration = Duration::from_millis(20);
 
-/// The version of the views' encoding, of fields and of keys: raised with every change of them.
-const SCHEMA: u32 = 1;
+/// Why views cannot be saved, or what was saved cannot be read.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The log cannot be read.
+    Log(ReadError),
+    /// The disk has no room to write; nothing was tried.
+    Full(String),
+    /// The store fails, and is to be opened again.
+    Store(String),
+    /// What the store gives is not what was put in.
+    Damaged(String),
+}
+
+impl From<ReadError> for Fault {
+    fn from(error: ReadError) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl From<sled::Error> for Fault {
+    fn from(error: sled::Error) -> Self {
+        if is_damage(&error) {
+            Self::Damaged(error.to_string())
+        } else {
+            Self::Store(error.to_string())
+        }
+    }
+}
 
 /// Why the folder could not be opened though it is not damaged.
 #[derive(Debug, thiserror::Error)]
@@ -162,33 +183,8 @@ fn set_aside(path: &Path, reason: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Which generation is read, and in which encoding.
-#[derive(Serialize, Deserialize)]
-struct Root {
-    schema: u32,
-    live: u32,
-}
-
-/// The generation that is read; none where the tree is empty or of another schema.
-pub(super) fn live(tree: &Tree) -> sled::Result<Option<u32>> {
-    let root = tree.get(ROOT)?.and_then(|bytes| decode::<Root>(&bytes).ok());
-    Ok(root.filter(|root| root.schema == SCHEMA).map(|root| root.live))
-}
-
-/// Makes a generation the one that is read. What is in it is on the disk before that.
-pub(super) fn set_live(tree: &Tree, live: u32) -> sled::Result<()> {
-    tree.flush()?;
-    tree.insert(ROOT, encode(&Root { schema: SCHEMA, live })).map(drop)
-}
-
-/// A number that no generation in the tree has.
-pub(super) fn unused(tree: &Tree) -> sled::Result<u32> {
-    let last = tree.last()?.and_then(|(key, _)| super::keys::generation_of(&key));
-    Ok(last.map_or(1, |last| last.wrapping_add(1)))
-}
-
 /// The open folder. It can be closed and opened again under those who use it, so none of them
-/// keeps a tree longer than one query.
+/// keeps a tree longer than it takes to use it once.
 pub struct Store {
     path: PathBuf,
     open: RwLock<Option<(Db, Tree)>>,
@@ -201,9 +197,7 @@ impl Store {
     /// See [`open_cache`].
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let opened = open_trees(path)?;
-        let store = Self { path: path.to_owned(), open: RwLock::new(Some(opened)) };
-        store.keep_spare();
-        Ok(store)
+        Ok(Self { path: path.to_owned(), open: RwLock::new(Some(opened)) })
     }
 
     /// A tree of the folder for something else that can be rebuilt; none while it is closed.
@@ -227,44 +221,19 @@ impl Store {
         open.as_ref().map_or(Ok(()), |(db, _)| db.flush().map(drop))
     }
 
-    /// Sets room aside, where there is plenty. Without it all is well until the disk is full.
-    fn keep_spare(&self) {
-        let spare = self.path.with_extension("spare");
-        if spare.exists() || self.free_bytes().is_ok_and(|free| free < 4 * SPARE_BYTES) {
-            return;
-        }
-        let kept = fs::File::create(&spare).and_then(|file| {
-            let mode = rustix::fs::FallocateFlags::empty();
-            rustix::fs::fallocate(&file, mode, 0, SPARE_BYTES).map_err(io::Error::from)
-        });
-        if let Err(error) = kept {
-            tracing::warn!(%error, "no room is set aside for when the disk is full");
-        }
-    }
-
-    /// Whether there is room to open the folder again; gives up what was set aside, if need be.
-    pub(super) fn has_room(&self) -> Result<(), String> {
-        match self.check_room() {
-            Err(_) if fs::remove_file(self.path.with_extension("spare")).is_ok() => {
-                self.check_room()
-            }
-            checked => checked,
-        }
-    }
-
     /// Whether there is room for what is about to be written. Sled must not find out by itself:
     /// after a write that failed it cannot be read in places, and writes nothing any more.
-    pub(super) fn check_room(&self) -> Result<(), String> {
-        let free = self.free_bytes().map_err(|error| error.to_string())?;
-        if free < ROOM_BYTES {
+    pub(super) fn check_room(&self, bytes: usize) -> Result<(), Fault> {
+        let free = free_bytes(parent_of(&self.path));
+        let free = free.map_err(|error| Fault::Store(error.to_string()))?;
+        let needed = ROOM_BYTES.saturating_add(2 * bytes as u64);
+        if free < needed {
             let path = self.path.display();
-            return Err(format!("{free} bytes are free for {path}, {ROOM_BYTES} are needed"));
+            return Err(Fault::Full(format!(
+                "{free} bytes are free for {path}, {needed} are needed"
+            )));
         }
         Ok(())
-    }
-
-    fn free_bytes(&self) -> io::Result<u64> {
-        free_bytes(parent_of(&self.path))
     }
 
     /// Closes the folder and opens it again, or a new one if this one is damaged.
@@ -278,7 +247,6 @@ impl Store {
             set_aside(&self.path, reason).map_err(|error| denied(&self.path, error.to_string()))?;
         }
         *open = Some(open_trees(&self.path)?);
-        self.keep_spare();
         Ok(())
     }
 }

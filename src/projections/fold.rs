@@ -1,0 +1,159 @@
+//! Events that are applied together: each object's view is read once, folded, and written once.
+//!
+//! Not here: where events come from (`views`).
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
+use std::sync::Arc;
+
+use super::View;
+use super::bay::BayView;
+use super::baymodel::BaymodelView;
+use super::container::ContainerView;
+use super::node::NodeView;
+use super::past;
+use super::query::Parked;
+use super::table::Entry;
+use super::tables::{Change, Checkpoint, Tables};
+use crate::events::Recorded;
+use crate::events::codec::{decode, encode};
+use crate::events::log::{EventLog, ReadError};
+use crate::ids::{Kind, ObjectId, Position, StreamId};
+
+/// A view while it is folded.
+struct Row<V> {
+    /// What it was found by; none where nobody looks yet.
+    before: Option<Entry>,
+    view: Option<V>,
+}
+
+type Rows<V> = HashMap<ObjectId, Row<V>>;
+
+/// Events over the tables that they change.
+#[derive(Default)]
+pub(super) struct Fold {
+    at: Option<Checkpoint>,
+    bays: Rows<BayView>,
+    baymodels: Rows<BaymodelView>,
+    nodes: Rows<NodeView>,
+    containers: Rows<ContainerView>,
+    parked: HashMap<StreamId, Parked>,
+    /// Whether the tables are indexed, so that it matters what views were found by.
+    is_indexed: bool,
+}
+
+impl Fold {
+    /// Over tables that queries read.
+    pub fn indexed() -> Self {
+        Self { is_indexed: true, ..Self::default() }
+    }
+
+    /// Views that changed.
+    pub fn len(&self) -> usize {
+        self.bays.len() + self.baymodels.len() + self.nodes.len() + self.containers.len()
+    }
+
+    /// Applies an event; one that cannot be applied parks its stream (rule P3).
+    pub fn apply(
+        &mut self,
+        tables: &Tables,
+        log: &dyn EventLog,
+        event: &Recorded,
+    ) -> Result<(), ReadError> {
+        let stream = event.stream;
+        if !tables.parked().contains_key(&stream) && !self.parked.contains_key(&stream) {
+            let is_indexed = self.is_indexed;
+            let applied = match stream.kind {
+                Kind::Bay => apply(&mut self.bays, is_indexed, tables, log, event),
+                Kind::Baymodel => apply(&mut self.baymodels, is_indexed, tables, log, event),
+                Kind::Node => apply(&mut self.nodes, is_indexed, tables, log, event),
+                Kind::Container => apply(&mut self.containers, is_indexed, tables, log, event),
+            };
+            if let Err(reason) = applied? {
+                let position = event.position;
+                tracing::error!(%stream, %position, reason, "a stream is parked; the rest goes on");
+                self.parked.insert(stream, Parked { stream, position, reason });
+            }
+        }
+        self.at = Some(Checkpoint { position: event.position, hash: event.hash });
+        Ok(())
+    }
+
+    /// What all of it comes to. The tables that it is for are as they were for [`Fold::apply`].
+    pub fn finish(self) -> Folded {
+        let mut changes = Vec::with_capacity(self.len());
+        finish(self.bays, &mut changes);
+        finish(self.baymodels, &mut changes);
+        finish(self.nodes, &mut changes);
+        finish(self.containers, &mut changes);
+        Folded { at: self.at, changes, parked: self.parked.into_values().collect() }
+    }
+
+    /// The same for tables that are not indexed.
+    pub fn put(self, tables: &mut Tables) {
+        put(self.bays, tables);
+        put(self.baymodels, tables);
+        put(self.nodes, tables);
+        put(self.containers, tables);
+        self.parked.into_values().for_each(|parked| tables.park(parked));
+        tables.at = self.at.unwrap_or(tables.at);
+    }
+}
+
+/// What events come to.
+pub(super) struct Folded {
+    at: Option<Checkpoint>,
+    changes: Vec<Change>,
+    parked: Vec<Parked>,
+}
+
+impl Folded {
+    /// Changes the tables. As short as it can be: nobody reads meanwhile.
+    pub fn put(self, tables: &mut Tables) {
+        self.changes.into_iter().for_each(|change| tables.change(change));
+        self.parked.into_iter().for_each(|parked| tables.park(parked));
+        tables.at = self.at.unwrap_or(tables.at);
+    }
+}
+
+fn apply<V: View>(
+    rows: &mut Rows<V>,
+    is_indexed: bool,
+    tables: &Tables,
+    log: &dyn EventLog,
+    event: &Recorded,
+) -> Result<Result<(), String>, ReadError> {
+    let id = event.stream.id;
+    let row = match rows.entry(id) {
+        Occupied(row) => row.into_mut(),
+        Vacant(row) => {
+            let bytes = tables.table(V::KIND).get(id);
+            // What is in memory was encoded or decoded before.
+            let view = bytes.and_then(|bytes| decode::<V>(bytes).ok());
+            let before = view.as_ref().filter(|_| is_indexed).map(Entry::of);
+            row.insert(Row { before, view })
+        }
+    };
+    match past::applied(row.view.take(), event) {
+        Ok(view) => row.view = view,
+        Err(reason) => {
+            row.view = past::before(log, event)?;
+            return Ok(Err(reason));
+        }
+    }
+    Ok(Ok(()))
+}
+
+fn finish<V: View>(rows: Rows<V>, changes: &mut Vec<Change>) {
+    let folded = rows.into_iter();
+    changes.extend(folded.map(|(id, row)| Change::of(id, row.before, row.view.as_ref())));
+}
+
+fn put<V: View>(rows: Rows<V>, tables: &mut Tables) {
+    for (id, row) in rows {
+        let bytes = |view: &V| -> (Position, Arc<[u8]>) {
+            (view.head().created_position, encode(view).into())
+        };
+        tables.put(StreamId::new(V::KIND, id), row.view.as_ref().map(bytes));
+    }
+}

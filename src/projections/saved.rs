@@ -1,0 +1,128 @@
+//! How views lie in their sled tree, so that a start need not fold the whole log.
+//!
+//! ```text
+//! 00                          which generation is read
+//! 01 generation 'c'           checkpoint
+//! 01 generation 'p' stream    parked stream
+//! 01 generation 'v' stream    view
+//! ```
+//!
+//! A view changes with the checkpoint in one batch (rule P2). What finds views is not saved: it is
+//! made from them. Not here: when (`saver`).
+
+use serde::{Deserialize, Serialize};
+use sled::{Batch, Tree};
+
+use super::of_kind;
+use super::query::Parked;
+use super::store::Fault;
+use super::tables::{Checkpoint, Part, Tables};
+use crate::events::codec::{decode, encode};
+use crate::events::log::EventLog;
+use crate::ids::StreamId;
+
+/// The version of the views' encoding and of keys: raised with every change of them.
+const SCHEMA: u32 = 2;
+
+/// Where it says which generation is read.
+const ROOT: [u8; 1] = [0];
+
+/// Which generation is read, and in which encoding.
+#[derive(Serialize, Deserialize)]
+struct Root {
+    schema: u32,
+    live: u32,
+}
+
+/// Makes the keys of one generation.
+#[derive(Clone, Copy)]
+pub(super) struct Keys(pub u32);
+
+impl Keys {
+    fn prefix(self) -> Vec<u8> {
+        [&[1][..], &self.0.to_be_bytes()].concat()
+    }
+
+    fn tag(self, tag: u8) -> Vec<u8> {
+        let mut key = self.prefix();
+        key.push(tag);
+        key
+    }
+
+    fn checkpoint(self) -> Vec<u8> {
+        self.tag(b'c')
+    }
+
+    /// A record of a stream.
+    pub fn stream(self, part: Part, stream: StreamId) -> Vec<u8> {
+        let mut key = self.tag(part as u8);
+        key.extend(stream.to_bytes());
+        key
+    }
+}
+
+/// The generation that a key belongs to.
+fn generation_of(key: &[u8]) -> Option<u32> {
+    let (_, rest) = key.split_first()?;
+    rest.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
+}
+
+/// A number that no generation in the tree has.
+pub(super) fn unused(tree: &Tree) -> sled::Result<u32> {
+    let last = tree.last()?.and_then(|(key, _)| generation_of(&key));
+    Ok(last.map_or(1, |last| last.wrapping_add(1)))
+}
+
+/// Adds what makes a generation the one that is read, as of a checkpoint.
+pub(super) fn seal(batch: &mut Batch, generation: u32, at: &Checkpoint) {
+    batch.insert(Keys(generation).checkpoint(), encode(at));
+    batch.insert(&ROOT, encode(&Root { schema: SCHEMA, live: generation }));
+}
+
+/// What was saved, and how many views of it had to be made again; none where nothing was saved of
+/// this log in this encoding.
+pub(super) fn load(tree: &Tree, log: &dyn EventLog) -> Result<Option<(Tables, u64)>, Fault> {
+    let root = tree.get(ROOT)?.and_then(|bytes| decode::<Root>(&bytes).ok());
+    let Some(Root { live, .. }) = root.filter(|root| root.schema == SCHEMA) else {
+        return Ok(None);
+    };
+    let keys = Keys(live);
+    let at = tree.get(keys.checkpoint())?.ok_or_else(|| damaged("there is no checkpoint"))?;
+    let at: Checkpoint = decode(&at).map_err(Fault::Damaged)?;
+    if !at.is_of(log)? {
+        tracing::error!("the read models are of another log; they are built anew");
+        return Ok(None);
+    }
+    let mut tables = Tables::empty(at, live);
+    let mut broken_rows = 0;
+    for record in tree.scan_prefix(keys.tag(Part::View as u8)) {
+        let (key, bytes) = record?;
+        let stream = key.last_chunk().and_then(StreamId::from_bytes);
+        let StreamId { kind, id } = stream.ok_or_else(|| damaged("a key names no stream"))?;
+        let is_broken = of_kind!(kind, V => tables.take_up::<V>(log, id, &bytes)?);
+        broken_rows += u64::from(is_broken);
+    }
+    for record in tree.scan_prefix(keys.tag(Part::Parked as u8)) {
+        let parked: Parked = decode(&record?.1).map_err(Fault::Damaged)?;
+        tables.unpark(log, parked)?;
+    }
+    Ok(Some((tables, broken_rows)))
+}
+
+fn damaged(words: &str) -> Fault {
+    Fault::Damaged(words.to_owned())
+}
+
+/// Removes up to `limit` keys of generations that are not `live`; whether there were any.
+pub(super) fn sweep(tree: &Tree, live: u32, limit: usize) -> sled::Result<bool> {
+    let (before, after) = (Keys(live).prefix(), Keys(live.saturating_add(1)).prefix());
+    let litter = tree.range(vec![1]..before).chain(tree.range(after..));
+    let mut batch = Batch::default();
+    let mut found = false;
+    for record in litter.take(limit) {
+        batch.remove(record?.0);
+        found = true;
+    }
+    tree.apply_batch(batch)?;
+    Ok(found)
+}

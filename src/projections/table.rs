@@ -1,0 +1,197 @@
+//! One noun's views in memory, as bytes, and what finds them: by id, by any field of a list, as
+//! members of a bay, as waiting for work. A container takes about 300 bytes for its view and as
+//! many to be found.
+//!
+//! Not here: what is in the bytes, and when they change (`fold`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::View;
+use super::field::{Field, Value};
+use super::groups::Groups;
+use crate::events::codec::decode;
+use crate::ids::{ObjectId, Position, ProjectId};
+
+/// What an object is found by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    id: ObjectId,
+    project: ProjectId,
+    created: Position,
+    /// One a field, in the order of [`Field::all`].
+    values: Vec<Value>,
+    bay: Option<ObjectId>,
+    waits: bool,
+}
+
+impl Entry {
+    pub fn of<V: View>(view: &V) -> Self {
+        let head = view.head();
+        Self {
+            id: head.uuid,
+            project: head.project.clone(),
+            created: head.created_position,
+            values: Field::all::<V>().map(|field| field.of(view)).collect(),
+            bay: view.bay(),
+            waits: !view.tasks().is_empty(),
+        }
+    }
+
+    pub fn created(&self) -> Position {
+        self.created
+    }
+}
+
+/// A place in the order of a field: a value, and among those who have it, when one was created.
+pub(super) type Place = (Value, Position);
+
+/// Who has which value of a field, in the order of creation.
+pub(super) type Order = Groups<Value, Position>;
+
+/// For projects without any object.
+static EMPTY: Order = Order::EMPTY;
+
+/// All objects of one noun.
+#[derive(Default)]
+pub(super) struct Table {
+    ids: BTreeMap<ObjectId, Position>,
+    /// By when they were created, which is what indexes name them by.
+    rows: BTreeMap<Position, Arc<[u8]>>,
+    /// One order a field, in the order of [`Field::all`].
+    lists: BTreeMap<ProjectId, Vec<Order>>,
+    members: Groups<ObjectId, ObjectId>,
+    waiting: BTreeSet<ObjectId>,
+}
+
+impl Table {
+    pub fn len(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
+    /// A view by its object.
+    pub fn get(&self, id: ObjectId) -> Option<&Arc<[u8]>> {
+        self.row(*self.ids.get(&id)?)
+    }
+
+    /// A view by what indexes name it by.
+    pub fn row(&self, created: Position) -> Option<&Arc<[u8]>> {
+        self.rows.get(&created)
+    }
+
+    /// Views in the order of their ids, after one of them.
+    pub fn after(&self, id: Option<ObjectId>) -> impl Iterator<Item = (ObjectId, &Arc<[u8]>)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let range = self.ids.range((id.map_or(Unbounded, Excluded), Unbounded));
+        range.filter_map(|(id, created)| Some((*id, self.row(*created)?)))
+    }
+
+    /// A project's objects by a field.
+    pub fn order(&self, project: &ProjectId, field: Field) -> &Order {
+        self.lists.get(project).and_then(|orders| orders.get(field.index())).unwrap_or(&EMPTY)
+    }
+
+    /// Objects that are members of a bay, in the order of their ids, after one of them.
+    pub fn members<'a>(
+        &'a self,
+        bay: &ObjectId,
+        after: Option<&'a ObjectId>,
+    ) -> impl Iterator<Item = ObjectId> + use<'a> {
+        self.members.of(bay, after)
+    }
+
+    /// Objects that wait for work.
+    pub fn waiting(&self) -> impl Iterator<Item = ObjectId> {
+        self.waiting.iter().copied()
+    }
+
+    /// Puts a view there, or takes it away. What finds it follows with [`Table::index`].
+    pub fn put(&mut self, id: ObjectId, row: Option<(Position, Arc<[u8]>)>) {
+        let before = match &row {
+            Some((created, _)) => self.ids.insert(id, *created),
+            None => self.ids.remove(&id),
+        };
+        if let Some(before) = before {
+            self.rows.remove(&before);
+        }
+        self.rows.extend(row);
+    }
+
+    /// Lets an object be found by what it has become, and no longer by what it was.
+    pub fn index(&mut self, before: Option<Entry>, after: Option<Entry>) {
+        if before == after {
+            return;
+        }
+        let is_same = |a: &Entry, b: &Entry| (a.created, &a.project) == (b.created, &b.project);
+        match (before, after) {
+            (Some(before), Some(after)) if is_same(&before, &after) => self.change(before, after),
+            (before, after) => {
+                if let Some(before) = before {
+                    self.remove(&before);
+                }
+                if let Some(after) = after {
+                    self.insert(after);
+                }
+            }
+        }
+    }
+
+    /// Lets all views be found, none of which could be before.
+    pub fn index_all<V: View>(&mut self) {
+        let rows = std::mem::take(&mut self.rows);
+        let views = rows.values().filter_map(|bytes| decode::<V>(bytes).ok());
+        views.for_each(|view| self.insert(Entry::of(&view)));
+        self.rows = rows;
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        let orders = self.lists.entry(entry.project).or_default();
+        orders.resize_with(entry.values.len(), Order::default);
+        for (order, value) in orders.iter_mut().zip(entry.values) {
+            order.insert(value, entry.created);
+        }
+        if let Some(bay) = entry.bay {
+            self.members.insert(bay, entry.id);
+        }
+        if entry.waits {
+            self.waiting.insert(entry.id);
+        }
+    }
+
+    fn remove(&mut self, entry: &Entry) {
+        if let Some(orders) = self.lists.get_mut(&entry.project) {
+            for (order, value) in orders.iter_mut().zip(&entry.values) {
+                order.remove(value, entry.created);
+            }
+            if orders.iter().all(Order::is_empty) {
+                self.lists.remove(&entry.project);
+            }
+        }
+        if let Some(bay) = entry.bay {
+            self.members.remove(&bay, entry.id);
+        }
+        self.waiting.remove(&entry.id);
+    }
+
+    /// Most of an object's values stay when it changes.
+    fn change(&mut self, before: Entry, after: Entry) {
+        if let Some(orders) = self.lists.get_mut(&after.project) {
+            let values = before.values.into_iter().zip(after.values);
+            for (order, (old, new)) in orders.iter_mut().zip(values) {
+                if old != new {
+                    order.remove(&old, after.created);
+                    order.insert(new, after.created);
+                }
+            }
+        }
+        if before.bay != after.bay {
+            before.bay.inspect(|bay| self.members.remove(bay, after.id));
+            after.bay.inspect(|bay| self.members.insert(*bay, after.id));
+        }
+        if after.waits {
+            self.waiting.insert(after.id);
+        } else {
+            self.waiting.remove(&after.id);
+        }
+    }
+}

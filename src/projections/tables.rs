@@ -1,0 +1,218 @@
+//! All views in memory with the checkpoint that says up to which event they are (rule P2), and
+//! which of them changed since they were saved.
+//!
+//! Not here: events (`fold`), sled (`saved`).
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::View;
+use super::of_kind;
+use super::past::{self, PastError};
+use super::query::Parked;
+use super::table::{Entry, Table};
+use crate::events::codec::{decode, encode};
+use crate::events::log::{EventLog, ReadError};
+use crate::ids::{Kind, ObjectId, Position, StreamId};
+
+/// Up to where views are, and the chain of the log there: another log has another one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Checkpoint {
+    pub position: Position,
+    pub hash: [u8; 32],
+}
+
+impl Checkpoint {
+    /// Whether the log still has the event that this names (failure 54).
+    pub fn is_of(self, log: &dyn EventLog) -> Result<bool, ReadError> {
+        let Self { position, hash } = self;
+        if position == Position(0) {
+            return Ok(true);
+        }
+        let last = log.read(Position(position.get().saturating_sub(1)), 1)?;
+        Ok(last.first().is_some_and(|event| event.position == position && event.hash == hash))
+    }
+}
+
+/// What is saved of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Part {
+    Parked = b'p',
+    View = b'v',
+}
+
+/// What is to be saved of streams, none where it goes. In the order of the keys in sled.
+pub(super) type Changes = BTreeMap<(Part, StreamId), Option<Arc<[u8]>>>;
+
+/// What became of a view.
+pub(super) struct Change {
+    pub stream: StreamId,
+    pub before: Option<Entry>,
+    /// None where the object is gone.
+    pub after: Option<(Entry, Arc<[u8]>)>,
+}
+
+impl Change {
+    pub fn of<V: View>(id: ObjectId, before: Option<Entry>, view: Option<&V>) -> Self {
+        let after = view.map(|view| (Entry::of(view), encode(view).into()));
+        Self { stream: StreamId::new(V::KIND, id), before, after }
+    }
+}
+
+/// All views.
+#[derive(Default)]
+pub(super) struct Tables {
+    pub at: Checkpoint,
+    bays: Table,
+    baymodels: Table,
+    nodes: Table,
+    containers: Table,
+    parked: BTreeMap<StreamId, Parked>,
+    /// The generation of the folder that they are saved in; none while they are in none.
+    pub saved_in: Option<u32>,
+    /// What changed since it was saved there.
+    changes: Changes,
+}
+
+impl Tables {
+    /// Tables as of a checkpoint, to be filled with what was saved.
+    pub fn empty(at: Checkpoint, generation: u32) -> Self {
+        Self { at, saved_in: Some(generation), ..Self::default() }
+    }
+
+    pub fn table(&self, kind: Kind) -> &Table {
+        match kind {
+            Kind::Bay => &self.bays,
+            Kind::Baymodel => &self.baymodels,
+            Kind::Node => &self.nodes,
+            Kind::Container => &self.containers,
+        }
+    }
+
+    fn table_mut(&mut self, kind: Kind) -> &mut Table {
+        match kind {
+            Kind::Bay => &mut self.bays,
+            Kind::Baymodel => &mut self.baymodels,
+            Kind::Node => &mut self.nodes,
+            Kind::Container => &mut self.containers,
+        }
+    }
+
+    pub fn parked(&self) -> &BTreeMap<StreamId, Parked> {
+        &self.parked
+    }
+
+    /// Changes a view and what finds it.
+    pub fn change(&mut self, change: Change) {
+        let Change { stream, before, after } = change;
+        let (entry, row) = after.map_or((None, None), |(entry, bytes)| {
+            let created = entry.created();
+            (Some(entry), Some((created, bytes)))
+        });
+        let bytes = row.as_ref().map(|(_, bytes)| Arc::clone(bytes));
+        self.changes.insert((Part::View, stream), bytes);
+        let table = self.table_mut(stream.kind);
+        table.put(stream.id, row);
+        table.index(before, entry);
+    }
+
+    /// Parks a stream (rule P3).
+    pub fn park(&mut self, parked: Parked) {
+        self.changes.insert((Part::Parked, parked.stream), Some(encode(&parked).into()));
+        self.parked.insert(parked.stream, parked);
+    }
+
+    /// Puts a view there without anything that finds it, until [`Tables::index`].
+    pub fn put(&mut self, stream: StreamId, row: Option<(Position, Arc<[u8]>)>) {
+        self.table_mut(stream.kind).put(stream.id, row);
+    }
+
+    /// Lets all views be found that were put there.
+    pub fn index(&mut self) {
+        for kind in Kind::ALL {
+            of_kind!(kind, V => self.table_mut(kind).index_all::<V>());
+        }
+    }
+
+    /// What changed since the last time, and no longer does.
+    pub fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// Changes that could not be saved after all.
+    pub fn give_back(&mut self, changes: Changes) {
+        for (of, bytes) in changes {
+            self.changes.entry(of).or_insert(bytes);
+        }
+    }
+
+    /// Begins anew with saving: all views are written, and what is not a view is a change.
+    pub fn save_in(&mut self, generation: u32) {
+        self.saved_in = Some(generation);
+        let parked = self.parked.values();
+        let parked = parked.map(|it| ((Part::Parked, it.stream), Some(encode(it).into())));
+        self.changes = parked.collect();
+    }
+
+    /// Takes up a view as it was saved. One that cannot be read is folded from the log (failure 56);
+    /// whether that was so.
+    pub fn take_up<V: View>(
+        &mut self,
+        log: &dyn EventLog,
+        id: ObjectId,
+        bytes: &[u8],
+    ) -> Result<bool, ReadError> {
+        let stream = StreamId::new(V::KIND, id);
+        match decode::<V>(bytes) {
+            Ok(view) => {
+                let entry = Entry::of(&view);
+                let table = self.table_mut(V::KIND);
+                table.put(id, Some((entry.created(), bytes.into())));
+                table.index(None, Some(entry));
+                Ok(false)
+            }
+            Err(reason) => {
+                tracing::error!(%stream, reason, "a view cannot be read; it is made again");
+                let view = match past::as_of::<V>(log, id, self.at.position) {
+                    Ok(view) => view,
+                    Err(PastError::Decode(_)) => None,
+                    Err(PastError::Read(error)) => return Err(error),
+                };
+                self.change(Change::of(id, None, view.as_ref()));
+                Ok(true)
+            }
+        }
+    }
+
+    /// Takes up a parked stream as it was saved. It is tried again: a newer build may be able to
+    /// read what an older one could not.
+    pub fn unpark(&mut self, log: &dyn EventLog, parked: Parked) -> Result<(), ReadError> {
+        let (stream, at) = (parked.stream, self.at.position);
+        self.parked.insert(stream, parked);
+        let change = of_kind!(stream.kind, V => {
+            match catch_unwind(AssertUnwindSafe(|| past::as_of::<V>(log, stream.id, at))) {
+                Ok(Ok(view)) => Some(Change::of(stream.id, self.entry::<V>(stream.id), view.as_ref())),
+                Ok(Err(PastError::Read(error))) => return Err(error),
+                Ok(Err(PastError::Decode(_))) | Err(_) => None,
+            }
+        });
+        let Some(change) = change else {
+            tracing::warn!(%stream, "a stream is still parked");
+            return Ok(());
+        };
+        tracing::info!(%stream, "a stream is parked no longer");
+        self.parked.remove(&stream);
+        self.changes.insert((Part::Parked, stream), None);
+        self.change(change);
+        Ok(())
+    }
+
+    fn entry<V: View>(&self, id: ObjectId) -> Option<Entry> {
+        let view = decode::<V>(self.table(V::KIND).get(id)?).ok()?;
+        Some(Entry::of(&view))
+    }
+}
