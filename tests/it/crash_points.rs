@@ -8,7 +8,7 @@
 //! started anew, the client sends the whole scenario again with the same keys, and the end is
 //! compared. `MAGNUM_CRASH_AGAIN=N` crashes those lives as well, at every Nth of their points.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,9 +16,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use magnum::actors::bay::BayCommand;
-use magnum::actors::baymodel::BaymodelCommand;
-use magnum::actors::container::ContainerCommand as Command;
+use magnum::actors::Entity;
+use magnum::actors::bay::{Bay, BayCommand};
+use magnum::actors::baymodel::{Baymodel, BaymodelCommand};
+use magnum::actors::container::{Container, ContainerCommand as Command};
+use magnum::actors::entity::Aggregate;
+use magnum::actors::node::Node;
 use magnum::actors::placement::NodeFacts;
 use magnum::actors::snapshot::Snapshots;
 use magnum::app::parts::{Base, Parts};
@@ -35,7 +38,7 @@ use magnum::events::log::{
     Append, AppendError, Appended, CommandSeen, EventLog, LogHealth, ReadError,
 };
 use magnum::events::work::FieldChange;
-use magnum::events::{Recorded, codec};
+use magnum::events::{EventPayload, Recorded, codec};
 use magnum::ids::{CommandId, EventId, Kind, ObjectId, Position, Revision, StreamId};
 use magnum::projections::View;
 use magnum::projections::bay::BayView;
@@ -569,6 +572,39 @@ fn live_on_from_all(
     assert!(failed.is_empty(), "{} of {}: {failed:#?}", failed.len(), points.len());
 }
 
+/// F49: every decision in a log, decided again from what it was based on, is the same to the byte.
+fn decide_again(events: &[Recorded]) {
+    let streams: BTreeSet<StreamId> = events.iter().map(|event| event.stream).collect();
+    for stream in streams {
+        let own = events.iter().filter(|event| event.stream == stream).cloned();
+        let own: Vec<_> = own.collect();
+        match stream.kind {
+            Kind::Bay => decide_stream_again::<Bay>(stream, &own),
+            Kind::Baymodel => decide_stream_again::<Baymodel>(stream, &own),
+            Kind::Node => decide_stream_again::<Node>(stream, &own),
+            Kind::Container => decide_stream_again::<Container>(stream, &own),
+        }
+    }
+}
+
+fn decide_stream_again<E: Entity>(stream: StreamId, events: &[Recorded]) {
+    let mut fold = Aggregate::<E>::new(stream);
+    for (place, event) in events.iter().enumerate() {
+        // Kept with the first event that it caused.
+        if let Some(command) = &event.meta.command {
+            let command = serde_json::from_str(command).unwrap();
+            let ctx = Ctx::service(event.time, "test", &event.meta.request_id);
+            let decided = E::decide(&fold.state, command, &ctx).unwrap();
+            assert!(!decided.is_empty(), "{stream} {}", event.position);
+            for (again, first) in decided.iter().zip(&events[place..]) {
+                assert_eq!(again.event_type(), first.event_type.as_str());
+                assert_eq!(again.encode(), first.payload, "{stream} {}", first.position);
+            }
+        }
+        fold.take(event).unwrap();
+    }
+}
+
 #[test]
 fn a_crash_at_any_record_changes_nothing_about_the_end() {
     let steps = scenario();
@@ -577,6 +613,7 @@ fn a_crash_at_any_record_changes_nothing_about_the_end() {
         let life = Life::begin("without a crash".to_owned(), &[], engine).await;
         life.live(&steps).await;
         check(&life);
+        decide_again(&life.events());
         let expected = end_state(&life);
         (life.end().await, expected)
     });
