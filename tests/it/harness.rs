@@ -250,6 +250,11 @@ impl Http {
         Self { base: String::new(), client, runtime: Arc::new(runtime) }
     }
 
+    /// The same client on another way to the server.
+    pub fn by_way_of(&self, url: &str) -> Self {
+        Self { base: url.to_owned(), ..self.clone() }
+    }
+
     /// `http://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         &self.base

@@ -27,6 +27,7 @@ mod log;
 mod log_disk;
 mod log_segment;
 mod log_tools;
+mod lossy;
 mod node;
 mod openapi;
 mod projections;
