@@ -27,6 +27,17 @@ pub fn new_event_id() -> EventId {
     EventId(new_uuid())
 }
 
+/// Random bytes that make a key: the kernel's, which nobody can guess.
+///
+/// # Errors
+/// When the kernel has none.
+pub fn secret() -> std::io::Result<[u8; 32]> {
+    let mut bytes = [0; 32];
+    // Up to 256 bytes are given whole or not at all.
+    let given = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())?;
+    if given == bytes.len() { Ok(bytes) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+}
+
 /// A random delay up to `limit_ms`, so that many retries do not come at once.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads randomness")]
 pub fn jitter_ms(limit_ms: u64) -> u64 {

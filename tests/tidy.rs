@@ -39,7 +39,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &["actors", "backends", "bus", "clock", "config", "events", "http", "ids", "projections"],
     ),
     // `events` for `cli/{log,backup}.rs` alone: offline tools work on the log's files themselves.
-    ("cli", &["ids", "config", "events", "replay", "app"]),
+    ("cli", &["ids", "clock", "config", "events", "replay", "app"]),
 ];
 
 /// The layers of the grid: each has one file for each noun.

@@ -17,7 +17,7 @@ use super::Entity;
 use super::bay::Bay;
 use super::baymodel::Baymodel;
 use super::container::Container;
-use super::entity::{Aggregate, EntityActor, Perform};
+use super::entity::{Aggregate, EntityActor, Perform, unreadable};
 use super::node::Node;
 use super::snapshot::Snapshots;
 use crate::bus::{CommandError, CommandMessage, CommandPort, CommandReply};
@@ -122,10 +122,8 @@ impl Directory {
 
     async fn load<E: Entity>(&self, stream: StreamId) -> Result<Recipient<Perform>, CommandError> {
         let arbiter = self.arbiter(stream).ok_or_else(gone)?;
-        let aggregate = self.fold::<E>(stream).await.map_err(|error| {
-            tracing::error!(%stream, %error, "an object cannot be loaded");
-            CommandError::Unavailable(format!("{stream} cannot be loaded; see the service's log"))
-        })?;
+        let aggregate =
+            self.fold::<E>(stream).await.map_err(|error| unreadable(stream, error))?;
         let Objects { log, snapshots } = self.objects.clone();
         let actor = EntityActor::new(log, snapshots, aggregate);
         Ok(EntityActor::start_in_arbiter(arbiter, |_| actor).recipient())

@@ -136,10 +136,8 @@ impl<E: Entity> Aggregate<E> {
             return Ok(());
         }
         let event = recorded.decode::<E::Event>().map_err(|error| {
-            ReadError::Damaged(format!(
-                "{} at position {}: {error}",
-                self.stream, recorded.position
-            ))
+            let (stream, position) = (self.stream, recorded.position);
+            ReadError::Unreadable(format!("{stream} stands still at position {position}: {error}"))
         })?;
         let fact = Fact {
             id: recorded.id,
@@ -180,7 +178,8 @@ impl<E: Entity> Aggregate<E> {
         let ctx = &message.ctx;
         let key = command_key(ctx);
         if let Some(key) = &key
-            && let Some(seen) = log.command(&key.id).map_err(unreadable)?
+            && let Some(seen) =
+                log.command(&key.id).map_err(|error| unreadable(self.stream, error))?
         {
             return repeated(log.as_ref(), key, seen);
         }
@@ -207,7 +206,8 @@ impl<E: Entity> Aggregate<E> {
             match log.append(append).await {
                 Ok(appended) => return self.evolve(&events, &ids, appended, ctx),
                 Err(AppendError::Conflict { .. }) => {
-                    self.catch_up(log.as_ref()).map_err(unreadable)?;
+                    let caught_up = self.catch_up(log.as_ref());
+                    caught_up.map_err(|error| unreadable(self.stream, error))?;
                 }
                 Err(AppendError::Seen(seen)) => {
                     let Some(key) = key else { return Err(CommandError::CommandIdReused) };
@@ -313,7 +313,7 @@ fn repeated(
         return Err(CommandError::CommandIdReused);
     }
     let before = Position(seen.appended.first.get().saturating_sub(1));
-    let first = log.read(before, 1).map_err(unreadable)?;
+    let first = log.read(before, 1).map_err(|error| unreadable(seen.stream, error))?;
     Ok(CommandReply {
         stream: seen.stream,
         position: seen.appended.last,
@@ -323,9 +323,15 @@ fn repeated(
     })
 }
 
-fn unreadable(error: ReadError) -> CommandError {
-    tracing::error!(%error, "the log cannot be read");
-    CommandError::Unavailable("the log cannot be read; see the service's log".to_owned())
+/// What the sender of a command is told where the log cannot be read.
+pub fn unreadable(stream: StreamId, error: ReadError) -> CommandError {
+    tracing::error!(%stream, %error, "the events of an object cannot be read");
+    match error {
+        ReadError::Unreadable(words) => CommandError::Unreadable(words),
+        ReadError::Damaged(_) | ReadError::Io(_) => {
+            CommandError::Unavailable("the log cannot be read; see the service's log".to_owned())
+        }
+    }
 }
 
 fn refused_append(error: AppendError) -> CommandError {

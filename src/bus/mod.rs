@@ -188,6 +188,9 @@ pub enum CommandError {
     /// The service is stopping, or its log does not take commands; nothing was recorded.
     #[error("the service does not take commands: {0}")]
     Unavailable(String),
+    /// The object has an event that this program does not understand; nothing was recorded.
+    #[error("{0}")]
+    Unreadable(String),
     /// A fault of ours; nothing was recorded.
     #[error("internal error: {0}")]
     Internal(String),

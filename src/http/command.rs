@@ -218,8 +218,7 @@ fn search(
         let page = log.read_stream(stream, from, PAGE)?;
         for event in &page {
             let name = event.event_type.as_str();
-            let data = payload_json(stream.kind, name, event.version, &event.payload)
-                .map_err(|error| ApiError::Internal(error.to_string()))?;
+            let data = payload_json(stream.kind, name, event.version, &event.payload)?;
             let ends = !name.ends_with(".work_blocked") && !name.ends_with(".pull_progressed");
             if ends && data.get("work_id").and_then(Value::as_str) == Some(&work.to_string()) {
                 let words = data.get("reason").and_then(Value::as_str).unwrap_or_default();

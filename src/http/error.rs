@@ -13,8 +13,10 @@ use utoipa::ToSchema;
 
 use crate::backends::BackendError;
 use crate::bus::{CommandError, Refusal};
+use crate::events::DecodeError;
 use crate::events::log::ReadError;
 use crate::ids::Kind;
+use crate::projections::past::PastError;
 use crate::projections::query::QueryError;
 use crate::replay::ReplayError;
 
@@ -216,7 +218,9 @@ const fn command_status(error: &CommandError) -> StatusCode {
         CommandError::CommandIdReused => StatusCode::UNPROCESSABLE_ENTITY,
         CommandError::Contended(_) => StatusCode::CONFLICT,
         CommandError::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
-        CommandError::Overloaded | CommandError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+        CommandError::Overloaded | CommandError::Unavailable(_) | CommandError::Unreadable(_) => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         // Not 503: proxies and clients repeat that by themselves, without the key that makes it
         // harmless.
         CommandError::OutcomeUnknown(_) | CommandError::Internal(_) => {
@@ -254,6 +258,7 @@ const fn command_code(error: &CommandError) -> &'static str {
         CommandError::Overloaded => "overloaded",
         CommandError::OutcomeUnknown(_) => "outcome-unknown",
         CommandError::Unavailable(_) => "unavailable",
+        CommandError::Unreadable(_) => "unreadable-event",
         CommandError::Internal(_) => "internal",
     }
 }
@@ -305,7 +310,23 @@ impl From<ReplayError> for ApiError {
         match error {
             ReplayError::Invalid(words) => Self::BadRequest(words),
             ReplayError::NotFound(words) => Self::Missing(words),
+            ReplayError::Decode(error) => error.into(),
             error => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<DecodeError> for ApiError {
+    fn from(error: DecodeError) -> Self {
+        Self::Command(CommandError::Unreadable(error.to_string()))
+    }
+}
+
+impl From<PastError> for ApiError {
+    fn from(error: PastError) -> Self {
+        match error {
+            PastError::Read(error) => error.into(),
+            PastError::Decode(error) => error.into(),
         }
     }
 }

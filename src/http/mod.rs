@@ -2,8 +2,8 @@
 //!
 //! In reading order: `routes` (every path), `edge` (what every request passes),
 //! `request` (what it says), one file a noun, `command` (asking and waiting), `respond`, `error`.
-//! Then `events`, `recent`, `stream` (the log for readers), `replay` (what was, and why), `health`,
-//! `metrics`, `openapi`.
+//! Then `events`, `recent`, `stream` (the log for readers), `schema`, `replay` (what was, and why),
+//! `health`, `metrics`, `openapi`.
 //! Not here: decisions (`actors`), views (`projections`).
 
 mod bay;
@@ -34,6 +34,7 @@ mod replay;
 mod request;
 mod respond;
 mod routes;
+mod schema;
 mod server;
 mod stream;
 mod stream_form;

@@ -48,6 +48,12 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("user", "Only events that this user asked for"),
 ];
 
+/// What stands in paths.
+const PARTS: [(&str, &str); 2] = [
+    ("file", "A type of event with its version: container.started.v1.json"),
+    ("ident", "A uuid or a name; nodes have uuids only"),
+];
+
 /// Headers that every change takes.
 const HEADERS: [(&str, &str); 4] = [
     ("Idempotency-Key", "The same key with the same request changes things once"),
@@ -109,8 +115,10 @@ fn operation(route: &Route, error: &str, schemas: &mut Vec<(String, RefOr<Schema
                 .description("What was wrong, and what to do")
                 .content("application/json", named(error))
         });
-    if route.path.contains("{ident}") {
-        operation = operation.parameter_ref(parameter_ref("ident"));
+    for (name, _) in PARTS {
+        if route.path.contains(&format!("{{{name}}}")) {
+            operation = operation.parameter_ref(parameter_ref(name));
+        }
     }
     for name in route.query.split_whitespace() {
         operation = operation.parameter_ref(parameter_ref(name));
@@ -159,9 +167,8 @@ fn operation_id(route: &Route) -> String {
 
 /// All arguments and headers, each said once.
 fn parameters() -> ComponentsBuilder {
-    let ident = [("ident", "A uuid or a name; nodes have uuids only")];
     let places = [
-        (ParameterIn::Path, ident.as_slice()),
+        (ParameterIn::Path, PARTS.as_slice()),
         (ParameterIn::Query, ARGUMENTS),
         (ParameterIn::Header, HEADERS.as_slice()),
     ];

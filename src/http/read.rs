@@ -8,7 +8,9 @@ use super::command::blocking;
 use super::error::ApiError;
 use super::request::{Call, canonical_uuid, shown};
 use super::respond::{self, Shown};
+use crate::bus::CommandError;
 use crate::ids::{Revision, StreamId};
+use crate::projections::query::Parked;
 use crate::projections::{View, past};
 use crate::replay::{Source, When};
 
@@ -30,10 +32,24 @@ pub async fn one<V: Shown>(
     let known: Vec<&str> = extra.iter().copied().chain(["at"]).collect();
     call.only(&known)?;
     let view = match call.argument("at") {
-        None => find::<V>(state, call, ident)?,
+        None => present::<V>(state, call, ident)?,
         Some(at) => as_of::<V>(state, call, ident, when("at", at)?).await?,
     };
     Ok(respond::object(StatusCode::OK, call, &view))
+}
+
+/// An object as the whole log says; refused where an event of it cannot be read (rule P3).
+fn present<V: View>(state: &AppState, call: &Call, ident: &str) -> Result<V, ApiError> {
+    let view = find::<V>(state, call, ident)?;
+    let stream = StreamId::new(V::KIND, view.head().uuid);
+    let parked = state.reads.parked_at(stream);
+    match parked.map_err(|error| ApiError::query(V::KIND, ident, error))? {
+        None => Ok(view),
+        Some(Parked { position, reason, .. }) => {
+            let words = format!("{stream} stands still at position {position}: {reason}");
+            Err(ApiError::Command(CommandError::Unreadable(words)))
+        }
+    }
 }
 
 /// The stream of an object of the caller's project, also of one that is gone, by its uuid.
@@ -67,8 +83,7 @@ async fn as_of<V: View>(
     let source = source(state, call);
     let fold = move || {
         let position = at.of(&source, stream)?;
-        past::as_of::<V>(source.log(), stream.id, position)
-            .map_err(|error| ApiError::Internal(error.to_string()))
+        Ok::<_, ApiError>(past::as_of::<V>(source.log(), stream.id, position)?)
     };
     blocking(fold).await??.ok_or_else(|| {
         ApiError::NotFound(super::error::title(V::KIND), format!("{ident} as of {at}"))

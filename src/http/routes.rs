@@ -20,9 +20,10 @@ use super::events::EventPage;
 use super::health::{Health, Readiness};
 use super::node::{NewNode, Node, NodeDetails, NodePage};
 use super::request::{Call, Ident};
+use super::schema::EventSchemas;
 use super::{
     AppState, bay, baymodel, container, container_action as action, container_execute,
-    container_logs, discovery, events, health, metrics, node, openapi, replay, stream,
+    container_logs, discovery, events, health, metrics, node, openapi, replay, schema, stream,
 };
 use crate::projections::View;
 use crate::projections::bay::BayView;
@@ -151,6 +152,9 @@ fn log() -> Vec<Route> {
         get("/v1/events", events::page, "The log in pages").query(EVENTS).answers::<EventPage>(),
         get("/v1/events/stream", stream::events, "The log as a stream")
             .query(STREAM).text(),
+        get("/v1/schemas/events", schema::list, "The JSON Schemas of all events")
+            .answers::<EventSchemas>(),
+        get("/v1/schemas/events/{file}", schema::show, "The JSON Schema of an event's data"),
     ]
 }
 

@@ -232,6 +232,18 @@ impl ReadModels {
         self.shared.read(|tables| tables.parked().values().cloned().collect())
     }
 
+    /// Where and why an object is parked; none where its view is as the log says.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn parked_at(&self, stream: StreamId) -> Result<Option<Parked>, QueryError> {
+        self.read(|reader| {
+            let record = reader.tree.get(reader.keys.stream(Tag::Parked, stream));
+            let record = reader.stored(record)?;
+            record.map(|bytes| decode(&bytes).map_err(QueryError::Store)).transpose()
+        })
+    }
+
     /// How the read models are.
     pub fn stats(&self) -> Stats {
         let shared = &*self.shared;

@@ -843,7 +843,7 @@ fn help_is_as_recorded() {
         let done = Done::of(magnum(&["replay", name, "--help"]).output().unwrap());
         golden(&format!("help/replay-{name}.txt"), &done.out);
     }
-    for name in ["verify", "info", "repair", "export", "import"] {
+    for name in ["verify", "anchor", "info", "repair", "export", "import"] {
         let done = Done::of(magnum(&["log", name, "--help"]).output().unwrap());
         golden(&format!("help/log-{name}.txt"), &done.out);
     }

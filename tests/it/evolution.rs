@@ -3,10 +3,12 @@
 //!
 //! Not here: reading old versions as such (`src/events/upcast.rs` has its own tests).
 
+mod newer;
 pub mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Once;
 use std::{env, fs};
 
@@ -18,7 +20,7 @@ use magnum::actors::entity::Aggregate;
 use magnum::actors::node::Node;
 use magnum::events::codec::{self, schemas};
 use magnum::events::log::chain::{self, Content};
-use magnum::events::log::export::to_hex;
+use magnum::events::log::export::{from_hex, to_hex};
 use magnum::events::{EventType, Meta, NewEvent, Recorded};
 use magnum::ids::{
     CommandId, EventId, Kind, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp,
@@ -30,6 +32,8 @@ use magnum::projections::container::ContainerView;
 use magnum::projections::node::NodeView;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
+
+use crate::harness::{Options, Server, python};
 
 /// What to do about a difference.
 const FROZEN: &str = "Events that are recorded never change. Put the struct back as it was, and \
@@ -112,16 +116,13 @@ impl Sample {
     }
 
     fn content(&self) -> Vec<u8> {
-        let hex = self.json["content"].as_str().unwrap();
-        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-        (0..hex.len()).step_by(2).map(byte).collect()
+        from_hex(self.json["content"].as_str().unwrap()).unwrap()
     }
 
     /// The event as a reader of the log gets it.
     fn recorded(&self) -> Recorded {
         let bytes = self.content();
-        let (content, rest) = Content::split(&bytes).expect("the content of an event");
-        assert!(rest.is_empty(), "{}", self.file);
+        let content = Content::whole(&bytes).expect("the content of an event");
         let recorded = content.recorded(Position(1), chain::digest(&bytes));
         recorded.unwrap_or_else(|error| panic!("{}: meta: {error}. {FROZEN}", self.file))
     }
@@ -365,4 +366,63 @@ fn wanted_words(schema: &Value, wanted: &mut BTreeSet<String>) {
         Value::Array(items) => items.iter().for_each(|item| wanted_words(item, wanted)),
         _ => {}
     }
+}
+
+/// The schema that an event names is served, and is the file.
+#[test]
+fn a_server_has_the_schema_that_an_event_names() {
+    let server = Server::start(Options::fake());
+    let index = server.get("/v1/schemas/events").expect(200);
+    let links = index["schemas"].as_array().unwrap();
+    assert_eq!(links.len(), schemas().len());
+    let page = server.get("/v1/events?type=node.created").expect(200);
+    let event = &page["events"][0];
+    let is_of_event = |link: &&Value| link["type"] == event["type"];
+    let link = links.iter().find(is_of_event).unwrap();
+    assert_eq!(link["dataschema"], event["dataschema"]);
+    let path = event["dataschema"].as_str().unwrap().strip_prefix(server.url()).unwrap();
+    let answer = server.get(path);
+    assert_eq!(answer.header("content-type"), "application/schema+json");
+    let files = files(&folder("events"));
+    assert_eq!(answer.text, files["node.created.v1.json"]);
+    assert_eq!(answer.json["$id"], path);
+    for missing in
+        ["node.created.v2.json", "node.flew.v1.json", "node.created", "..%2fopenapi.json"]
+    {
+        let answer = server.get(&format!("/v1/schemas/events/{missing}"));
+        assert_eq!(answer.expect(404)["errors"][0]["code"], "no-such-path", "{missing}");
+    }
+}
+
+/// A validator that is not ours: the schemas are JSON Schema 2020-12, the samples satisfy them.
+#[test]
+fn samples_satisfy_their_schemas() {
+    const SCRIPT: &str = r#"
+import json, pathlib, sys
+from jsonschema import Draft202012Validator as Validator
+folder, count = pathlib.Path(sys.argv[1]), 0
+for file in folder.glob("events/*.json"):
+    Validator.check_schema(json.loads(file.read_text()))
+for file in folder.glob("samples/*.json"):
+    sample = json.loads(file.read_text())
+    schema = folder / "events" / f"{sample['type']}.v{sample['version']}.json"
+    checker = Validator.FORMAT_CHECKER
+    validator = Validator(json.loads(schema.read_text()), format_checker=checker)
+    validator.validate(sample["data"])
+    more = sample["data"] | {"surprise": 1}
+    assert not validator.is_valid(more), f"{file.name}: a field too many is valid"
+    for name in sample["data"]:
+        less = {other: it for other, it in sample["data"].items() if other != name}
+        assert not validator.is_valid(less), f"{file.name}: without {name} it is valid"
+    count += 1
+print(count)
+"#;
+    let schemas = folder("events");
+    let output = Command::new(python())
+        .args(["-c", SCRIPT, schemas.parent().unwrap().to_str().unwrap()])
+        .output()
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{words}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), samples().len().to_string());
 }

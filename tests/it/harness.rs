@@ -202,6 +202,14 @@ impl Drop for Server {
     }
 }
 
+/// The Python of the tests, with what scripts/requirements.txt names.
+pub fn python() -> PathBuf {
+    let venv = std::env::var_os("MAGNUM_VENV").unwrap_or_else(|| ".venv".into());
+    let program = PathBuf::from(venv).join("bin/python");
+    assert!(program.exists(), "{}: run scripts/install.sh test", program.display());
+    program
+}
+
 /// Runs the `docker` program and gives its output; fails softly, with a word on stderr.
 pub fn docker(args: &[&str]) -> String {
     let output = Command::new("docker").args(args).output().expect("docker is installed");

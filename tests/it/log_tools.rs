@@ -297,10 +297,18 @@ async fn what_was_not_exported_is_not_imported() {
     let whole = magnum(data.path(), &["log", "export"]).out;
     let lines: Vec<&str> = whole.lines().collect();
     let changed = lines[2].replace("tester", "nobody");
+    let line: Value = serde_json::from_str(lines[2]).unwrap();
+    let content = line["content"].as_str().unwrap();
+    let forged = lines[2].replace(content, &content.replace("746573746572", "6e6f626f6479"));
+    assert!(changed != lines[2] && forged != lines[2]);
     for (given, why) in [
         (vec![lines[0], lines[2]], "line 2: position 2 must follow, not 3"),
         (vec![lines[1]], "line 1: position 1 must follow"),
-        (vec![lines[0], lines[1], changed.as_str()], "line 3: the event is not what was exported"),
+        (
+            vec![lines[0], lines[1], changed.as_str()],
+            "line 3: what it says is not what its content",
+        ),
+        (vec![lines[0], lines[1], forged.as_str()], "line 3: the event is not what was exported"),
         (vec![lines[0], lines[1]], "in the middle of an append"),
         (vec!["{}"], "line 1: missing field"),
     ] {

@@ -128,6 +128,11 @@ impl<'a> Content<'a> {
         Some((content, rest))
     }
 
+    /// Takes a content apart that ends where the bytes end; none where it is no content.
+    pub fn whole(bytes: &'a [u8]) -> Option<Self> {
+        Self::split(bytes).filter(|(_, rest)| rest.is_empty()).map(|(content, _)| content)
+    }
+
     /// The event as readers get it.
     ///
     /// # Errors

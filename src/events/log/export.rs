@@ -1,17 +1,19 @@
 //! Events as lines of JSON that lose nothing: what is exported, imported and exported again is the
 //! same, byte for byte, and so is the chain.
 //!
-//! `data` is for people and other programs; what counts is `payload`. Not here: where lines come
-//! from (`segment/export.rs`) and which log takes them (`app`).
+//! What counts is `content`, the bytes that the chain covers: with them alone anyone can check the
+//! chain (docs/audit.md). The other fields say the same to people and programs, and are compared
+//! with it. Not here: where lines come from (`segment/export.rs`), which log takes them (`app`).
 
 use std::fmt::{Display, Write as _};
 use std::io::BufRead;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::chain::{self, Content, Hash};
+use super::chain::{self, Content, GENESIS, Hash};
 use super::{Append, CommandKey, EventLog, Expected};
 use crate::events::{EventType, Meta, NewEvent, codec};
 use crate::ids::{CommandId, EventId, Position, Revision, StreamId, Timestamp};
@@ -43,10 +45,10 @@ pub struct Line {
     pub version: u16,
     /// Who and why.
     pub meta: Meta,
-    /// The payload in bincode, in hex.
-    pub payload: String,
-    /// The payload as JSON; null where this build does not know the type. Not imported.
+    /// The payload as JSON; null where the build that exported it does not know the type.
     pub data: Value,
+    /// The bytes that the chain covers (`chain`), in hex.
+    pub content: String,
     /// With the first event of a command: what makes it exactly-once.
     pub command: Option<Command>,
     /// How many events of the same append follow.
@@ -65,16 +67,17 @@ pub struct Command {
 }
 
 impl Line {
-    /// The line of an event.
+    /// The line of an event with this content.
     ///
     /// # Errors
-    /// When meta cannot be read.
+    /// When it is no content, or meta cannot be read.
     pub fn new(
-        content: &Content<'_>,
+        bytes: &[u8],
         command: Option<(&str, &Hash)>,
         (position, left, hash): (Position, u16, &Hash),
     ) -> Result<Self, String> {
-        let Content { stream, event_type, version, payload, .. } = *content;
+        let content = Content::whole(bytes).ok_or("the content is none")?;
+        let Content { stream, event_type, version, payload, .. } = content;
         let data = codec::payload_json(stream.kind, event_type, version, payload);
         Ok(Self {
             position,
@@ -85,12 +88,28 @@ impl Line {
             event_type: event_type.to_owned(),
             version,
             meta: codec::decode(content.meta)?,
-            payload: to_hex(payload),
             data: data.unwrap_or_default(),
+            content: to_hex(bytes),
             command: command.map(|(id, digest)| Command { id: id.into(), digest: to_hex(digest) }),
             left,
             hash: to_hex(hash),
         })
+    }
+}
+
+impl Line {
+    /// Checks that the fields for people say what the content says.
+    fn check(&self, content: &[u8]) -> Result<(), String> {
+        let mut same = Self::new(content, None, (self.position, self.left, &GENESIS))?;
+        // What one build does not know, another may.
+        if same.data.is_null() || self.data.is_null() {
+            same.data = self.data.clone();
+        }
+        (same.command, same.hash) = (self.command.clone(), self.hash.clone());
+        if same == *self {
+            return Ok(());
+        }
+        Err("what it says is not what its content says: somebody changed it".to_owned())
     }
 }
 
@@ -114,19 +133,24 @@ impl Importer {
             return Err(format!("position {position} must follow, not {}", line.position));
         }
         let (stream, revision, left) = (line.stream, line.revision, line.left);
-        let hash = from_hex(&line.hash)?;
+        let bytes = from_hex(&line.content)?;
+        self.hash = chain::extend(&self.hash, position, &chain::digest(&bytes));
+        if to_hex(&self.hash) != line.hash {
+            return Err("the event is not what was exported: its hash is another one".to_owned());
+        }
+        line.check(&bytes)?;
+        let content = Content::whole(&bytes).ok_or("the content is none")?;
         let event = NewEvent {
             id: line.id,
             time: line.time,
             event_type: EventType::named(&line.event_type),
             version: line.version,
-            payload: from_hex(&line.payload)?.into(),
+            payload: Bytes::copy_from_slice(content.payload),
             meta: line.meta,
         };
-        let content = chain::content(stream, revision, &event, &codec::encode(&event.meta));
-        self.hash = chain::extend(&self.hash, position, &chain::digest(&content));
-        if self.hash.as_slice() != hash {
-            return Err("the event is not what was exported: its hash is another one".to_owned());
+        // The log encodes meta itself, in one way; what is in the chain must be that.
+        if codec::encode(&event.meta) != content.meta {
+            return Err("its meta is encoded in a way that this program does not write".to_owned());
         }
         self.position = position;
         let append = match self.append.take() {
@@ -213,7 +237,10 @@ pub fn to_hex(bytes: &[u8]) -> String {
 }
 
 /// Hex digits as bytes.
-fn from_hex(text: &str) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+/// When it is something else.
+pub fn from_hex(text: &str) -> Result<Vec<u8>, String> {
     let digit = |digit: &u8| char::from(*digit).to_digit(16);
     let byte = |pair: &[u8]| match pair {
         [high, low] => Some((digit(high)? << 4 | digit(low)?) as u8),

@@ -1,12 +1,13 @@
 //! The append-only log: what every engine promises. Engines: `memory` (the reference) and
 //! `segment` (own files). One contract suite runs on all of them.
 //!
-//! `admission` says what is acceptable, `chain` which bytes the hash of an event covers, `export`
-//! writes and reads events as lines of JSON.
+//! `admission` says what is acceptable, `chain` which bytes the hash of an event covers, `anchor`
+//! signs it, `export` writes and reads events as lines of JSON.
 //!
 //! Not here: what events mean.
 
 pub mod admission;
+pub mod anchor;
 pub mod chain;
 pub mod export;
 pub mod memory;
@@ -124,6 +125,9 @@ pub enum ReadError {
     /// The files could not be read.
     #[error("the log cannot be read: {0}")]
     Io(String),
+    /// This program does not understand an event that an object needs; the words name both.
+    #[error("{0}")]
+    Unreadable(String),
 }
 
 /// Why a log could not be opened. Each says what is wrong and which command helps.

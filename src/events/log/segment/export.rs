@@ -36,7 +36,7 @@ pub fn export<E: From<OpenError>>(
             position = record.frame.position;
             if position > after {
                 let place = (position, record.frame.left, &record.frame.hash);
-                let line = Line::new(&record.content, record.command, place)
+                let line = Line::new(record.content_bytes, record.command, place)
                     .map_err(|why| open_error(segment.damaged(offset, position.get(), &why)))?;
                 each(line)?;
             }

@@ -99,7 +99,7 @@ pub use lock::FolderLock;
 pub use offline::OfflineLog;
 use prepare::Preparer;
 use scan::{Fetcher, Segments};
-pub use verify::{Info, SegmentInfo, Verified, info, info_on, verify, verify_on};
+pub use verify::{Info, SegmentInfo, Verified, hash_at, info, info_on, verify, verify_on};
 use writer::{Counts, Group, Job, Writer};
 
 /// Bytes of a segment's header: one page, so that no record shares its first write.

@@ -12,7 +12,7 @@ use std::thread;
 use uuid::Uuid;
 
 use super::super::OpenError;
-use super::super::chain::Hash;
+use super::super::chain::{GENESIS, Hash};
 use super::SEGMENT_HEADER_BYTES;
 use super::claim::Claim;
 use super::disk::{Disk, Folder};
@@ -91,6 +91,27 @@ pub fn info(folder: &Path) -> Result<Info, OpenError> {
 /// When files cannot be read, or a newer program wrote them.
 pub fn verify(folder: &Path) -> Result<Verified, OpenError> {
     verify_on(&Folder::read_only(folder))
+}
+
+/// The chain up to and including an event, as the log has it; none where it has no such event.
+///
+/// # Errors
+/// When files cannot be read, or a newer program wrote them.
+pub fn hash_at(folder: &Path, position: Position) -> Result<Option<Hash>, OpenError> {
+    let disk = Folder::read_only(folder);
+    let Survey { segments, .. } = recover::survey(&disk)?;
+    let begun = segments.partition_point(|segment| segment.header.first <= position);
+    let Some(segment) = begun.checked_sub(1).and_then(|at| segments.get(at)) else {
+        return Ok((position == Position(0)).then_some(GENESIS));
+    };
+    let mut scanner = Scanner::new(segment, SEGMENT_HEADER_BYTES as u32);
+    let io = |source| Fault::Io(source).into_open_error(disk.path());
+    while let Some(record) = scanner.next_record().map_err(io)? {
+        if record.frame.position == position {
+            return Ok(Some(record.frame.hash));
+        }
+    }
+    Ok(None)
 }
 
 /// As [`info`], on any disk.
