@@ -237,11 +237,7 @@ impl ReadModels {
     /// # Errors
     /// When the store cannot be read.
     pub fn parked_at(&self, stream: StreamId) -> Result<Option<Parked>, QueryError> {
-        self.read(|reader| {
-            let record = reader.tree.get(reader.keys.stream(Tag::Parked, stream));
-            let record = reader.stored(record)?;
-            record.map(|bytes| decode(&bytes).map_err(QueryError::Store)).transpose()
-        })
+        self.shared.read(|tables| tables.parked().get(&stream).cloned())
     }
 
     /// How the read models are.
