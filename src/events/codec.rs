@@ -3,8 +3,8 @@
 //! Bincode is positional: payload structs must not use `#[serde(default)]`,
 //! `skip_serializing_if`, `flatten` or untagged enums. Outward everything is JSON.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::schema::EventSchema;
@@ -59,11 +59,20 @@ pub trait EventPayload: Sized + Clone + Serialize + Send + 'static {
     fn schemas() -> Vec<EventSchema>;
 }
 
+/// Room for what is encoded, so that the usual payload or meta needs no more.
+const ENCODED_BYTES: usize = 256;
+
 /// Bincode as everywhere in the log: little-endian, variable-length integers.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(ENCODED_BYTES);
     // Serialising plain data into memory can only fail for types the codec bans (see above);
     // the sample test of every event type would show it.
-    bincode::serde::encode_to_vec(value, bincode::config::standard()).unwrap_or_default()
+    let encoded =
+        bincode::serde::encode_into_std_write(value, &mut bytes, bincode::config::standard());
+    if encoded.is_err() {
+        bytes.clear();
+    }
+    bytes
 }
 
 /// The reverse of [`encode`]; bytes that are left over are an error too.
@@ -76,6 +85,16 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
         Ok((_, read)) => Err(format!("{} bytes left over", bytes.len() - read)),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The first fields of what was encoded, borrowed; the rest is not looked at.
+///
+/// # Errors
+/// What the codec says.
+pub fn decode_first<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+    bincode::serde::borrow_decode_from_slice(bytes, bincode::config::standard())
+        .map(|(value, _)| value)
+        .map_err(|error| error.to_string())
 }
 
 /// What came of reading a payload, with the words for what did not; none: no such version.

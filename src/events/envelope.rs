@@ -53,6 +53,21 @@ pub struct Meta {
     pub command: Option<String>,
 }
 
+/// What a fold needs of [`Meta`]: its first fields, borrowed from the bytes. What follows them, the
+/// text of the command above all, is not read.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct MetaStart<'a> {
+    /// The tenant that the object belongs to.
+    pub project: &'a str,
+    /// The user, or the part of the service that acted by itself.
+    pub user: &'a str,
+    /// The roles that the user acted with.
+    #[serde(borrow)]
+    pub roles: Vec<&'a str>,
+    /// The request.
+    pub request_id: &'a str,
+}
+
 /// An event that is to be appended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {

@@ -19,4 +19,4 @@ pub mod upcast;
 pub mod work;
 
 pub use codec::{DecodeError, EventPayload};
-pub use envelope::{EventType, Meta, NewEvent, Recorded};
+pub use envelope::{EventType, Meta, MetaStart, NewEvent, Recorded};

@@ -152,9 +152,9 @@ impl Entries {
     }
 
     /// Adds what is newer.
-    pub fn absorb(&mut self, newer: Self) {
-        self.heads.extend(newer.heads);
-        self.commands.extend(newer.commands);
+    pub fn absorb(&mut self, newer: &Self) {
+        self.heads.extend(&newer.heads);
+        self.commands.extend(&newer.commands);
         self.checkpoint = newer.checkpoint.or(self.checkpoint);
     }
 
@@ -247,7 +247,7 @@ impl Index {
     }
 
     /// Takes over what became durable. True when it is time to move entries to sled.
-    pub fn add(&self, entries: Entries) -> bool {
+    pub fn add(&self, entries: &Entries) -> bool {
         let held = {
             let mut recent = self.recent();
             recent.fresh.absorb(entries);
@@ -276,7 +276,7 @@ impl Index {
         if let Err(error) = moved {
             tracing::warn!(%error, "the log's index could not be written; it is kept in memory");
             let newer = std::mem::replace(&mut recent.fresh, Entries::clone(&leaving));
-            recent.fresh.absorb(newer);
+            recent.fresh.absorb(&newer);
         }
     }
 

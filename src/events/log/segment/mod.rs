@@ -46,11 +46,11 @@
 //!
 //! # Parts
 //!
-//! `record` and `file` are the format, `scan` and `read` read it, `writer` writes it into what
-//! `prepare` made ready, `index` knows heads and commands, `recover`, `walk` and `tail` open a log,
-//! `verify` looks at one, `repair` cuts one, `export` hands out its events, `offline` reads one in
-//! place, `backup`, `manifest` and `restore` copy one, `disk` is all it asks of a disk. Not here:
-//! what sled is given (`index`).
+//! `record` and `file` are the format, `scan` and `read` read it, `stage` gathers what `writer`
+//! writes into what `prepare` made ready, `index` knows heads and commands, `recover`, `walk` and
+//! `tail` open a log, `verify` looks at one, `repair` cuts one, `export` hands out its events,
+//! `offline` reads one in place, `backup`, `manifest` and `restore` copy one, `disk` is all it asks
+//! of a disk. Not here: what sled is given (`index`).
 
 pub mod backup;
 mod claim;
@@ -70,6 +70,7 @@ pub mod repair;
 pub mod restore;
 mod scan;
 pub mod simulated;
+mod stage;
 mod tail;
 mod verify;
 mod walk;
@@ -82,12 +83,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use super::admission::Prepared;
 use super::{
-    Append, AppendError, Appended, CommandSeen, EventLog, LogHealth, OpenError, ReadError,
+    Append, AppendError, Appended, CommandSeen, Each, EventLog, LogHealth, OpenError, ReadError,
 };
 use crate::events::Recorded;
 use crate::ids::{CommandId, Position, Revision, StreamId};
@@ -99,15 +100,12 @@ pub use lock::FolderLock;
 pub use offline::OfflineLog;
 use prepare::Preparer;
 use scan::{Fetcher, Segments};
+use stage::{Group, Job, QUEUE_APPENDS, Stage};
 pub use verify::{Info, SegmentInfo, Verified, hash_at, info, info_on, verify, verify_on};
-use writer::{Counts, Group, Job, Writer};
+use writer::{Counts, Writer};
 
 /// Bytes of a segment's header: one page, so that no record shares its first write.
 pub const SEGMENT_HEADER_BYTES: usize = 4096;
-
-/// Appends that wait for the writer before those who append wait for the queue: several times the
-/// largest write that forms while one is synced.
-const QUEUE_APPENDS: usize = 4096;
 
 /// Free bytes below which nothing is moved to sled: more than it holds back in memory, which is a
 /// batch and its segments of 512 KB.
@@ -170,7 +168,7 @@ fn index_error(error: sled::Error) -> ReadError {
 pub struct SegmentLog {
     shared: Arc<Shared>,
     head: watch::Receiver<Position>,
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    stage: Arc<Stage>,
     running: tokio::sync::Mutex<Option<Running>>,
 }
 
@@ -234,7 +232,10 @@ impl SegmentLog {
             head: Mutex::new(Some(sender)),
             health: Mutex::default(),
         });
-        let (jobs, queue) = mpsc::channel(QUEUE_APPENDS);
+        let stage = Arc::new(Stage::new(recovered.end, recovered.claim));
+        if let Some(last) = shared.segments.get(recovered.end.next.segment) {
+            stage.state().begin_segment(recovered.end.next, last.header.size, last.salt);
+        }
         let (indexer, signals) = signal::sync_channel(1);
         let least = SEGMENT_HEADER_BYTES as u64;
         let segment_bytes = options.segment_bytes.clamp(least, u64::from(u32::MAX)) as u32;
@@ -245,14 +246,14 @@ impl SegmentLog {
             Preparer::start(Arc::clone(&disk), recovered.claim.epoch).map_err(io)?;
         let writer = Writer {
             shared: Arc::clone(&shared),
+            stage: Arc::clone(&stage),
             disk,
-            jobs: queue,
             end: recovered.end,
             claim: recovered.claim,
             preparer: ahead,
             segment_bytes,
             indexer,
-            group: Group::default(),
+            empty: Group::default(),
         };
         let known = Arc::clone(&shared);
         let indexer = thread::Builder::new().name("log-index".to_owned());
@@ -262,11 +263,7 @@ impl SegmentLog {
         let thread = thread::Builder::new().name("log-writer".to_owned());
         let writer = thread.spawn(move || writer.run()).map_err(io)?;
         let running = tokio::sync::Mutex::new(Some(Running { writer, preparer, indexer, lock }));
-        Ok(Self { shared, head, jobs: Mutex::new(Some(jobs)), running })
-    }
-
-    fn jobs(&self) -> MutexGuard<'_, Option<mpsc::Sender<Job>>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Self { shared, head, stage, running })
     }
 
     fn closed(&self) -> AppendError {
@@ -307,7 +304,7 @@ impl Running {
 
 impl Drop for SegmentLog {
     fn drop(&mut self) {
-        *self.jobs() = None;
+        self.stage.close();
         if let Some(running) = self.running.get_mut().take() {
             running.finish();
         }
@@ -318,15 +315,21 @@ impl Drop for SegmentLog {
 impl EventLog for SegmentLog {
     async fn append(&self, append: Append) -> Result<Appended, AppendError> {
         let append = Prepared::new(&append)?;
-        let jobs = self.jobs().clone().ok_or_else(|| self.closed())?;
+        let _room = self.stage.room.acquire().await.map_err(|_| self.closed())?;
         let (reply, answer) = oneshot::channel();
-        jobs.send(Job { append, reply }).await.map_err(|_| self.closed())?;
+        self.stage.submit(&self.shared, Job { append, reply });
         let ended = "the writer of the log ended by a defect";
         answer.await.unwrap_or_else(|_| Err(AppendError::OutcomeUnknown(ended.to_owned())))
     }
 
     fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
         read::forward(&self.shared.segments, *self.head.borrow(), after, limit)
+    }
+
+    fn scan(&self, after: Position, limit: usize, each: &mut Each<'_>) -> Result<usize, ReadError> {
+        read::scan(&self.shared.segments, *self.head.borrow(), after, limit, |record| {
+            each(record.frame.position, &record.content)
+        })
     }
 
     fn read_stream(
@@ -355,12 +358,12 @@ impl EventLog for SegmentLog {
     }
 
     fn health(&self) -> LogHealth {
-        let queued = self.jobs().as_ref().map_or(0, |jobs| jobs.max_capacity() - jobs.capacity());
+        let queued = QUEUE_APPENDS - self.stage.room.available_permits();
         LogHealth { queued, ..self.shared.health().clone() }
     }
 
     async fn close(&self) {
-        *self.jobs() = None;
+        self.stage.close();
         if let Some(running) = self.running.lock().await.take() {
             let finished = tokio::task::spawn_blocking(move || running.finish()).await;
             if let Err(error) = finished {

@@ -4,7 +4,7 @@
 
 use super::super::ReadError;
 use super::index::Head;
-use super::record::{Frame, Location, SKIP_REVISIONS};
+use super::record::{Frame, Location, Record, SKIP_REVISIONS};
 use super::scan::{Fetcher, Scanner, Segments};
 use crate::events::Recorded;
 use crate::ids::{Position, Revision, StreamId};
@@ -19,10 +19,29 @@ pub fn forward(
     after: Position,
     limit: usize,
 ) -> Result<Vec<Recorded>, ReadError> {
+    let mut events = Vec::new();
+    scan(segments, head, after, limit, |record| {
+        events.push(record.recorded()?);
+        Ok(())
+    })?;
+    Ok(events)
+}
+
+/// Hands over up to `limit` records after a position, none of them after `head`; how many.
+///
+/// # Errors
+/// See [`ReadError`], and what `each` says.
+pub fn scan(
+    segments: &Segments,
+    head: Position,
+    after: Position,
+    limit: usize,
+    mut each: impl FnMut(&Record<'_>) -> Result<(), ReadError>,
+) -> Result<usize, ReadError> {
     let mut next = after.next();
     let behind = head.get().saturating_sub(after.get());
-    let mut left = usize::try_from(behind).unwrap_or(usize::MAX).min(limit);
-    let mut events = Vec::new();
+    let most = usize::try_from(behind).unwrap_or(usize::MAX).min(limit);
+    let mut left = most;
     while left > 0 {
         let Some(segment) = segments.holding(next) else { break };
         let following = segments.get(segment.header.number.saturating_add(1));
@@ -35,12 +54,12 @@ pub fn forward(
                 let what = "there is no valid record of this position";
                 return Err(segment.damaged(offset, next.get(), what).into());
             };
-            events.push(record.recorded()?);
+            each(&record)?;
             next = next.next();
             left -= 1;
         }
     }
-    Ok(events)
+    Ok(most - left)
 }
 
 /// Up to `limit` events of a stream from a revision on, found back from its end.

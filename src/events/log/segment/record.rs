@@ -128,12 +128,17 @@ pub fn length(bytes: &[u8]) -> Option<usize> {
     (length > FRAME_BYTES).then_some(length)
 }
 
+/// Whether the checksum of a record is right.
+pub fn is_intact(bytes: &[u8], salt: u32, offset: u32) -> bool {
+    let split = || bytes.get(4..length(bytes)?)?.split_first_chunk();
+    split().is_some_and(|(sum, rest)| u32::from_le_bytes(*sum) == checksum(salt, offset, rest))
+}
+
 impl<'a> Record<'a> {
     /// Takes a record apart; none where the bytes are not one, wherever they lie.
     pub fn parse(bytes: &'a [u8], salt: u32, offset: u32) -> Option<Self> {
         let record = Self::parse_unchecked(bytes)?;
-        let (sum, rest) = bytes.get(4..length(bytes)?)?.split_first_chunk()?;
-        (u32::from_le_bytes(*sum) == checksum(salt, offset, rest)).then_some(record)
+        is_intact(bytes, salt, offset).then_some(record)
     }
 
     /// Takes apart what has the form of a record, without its checksum.

@@ -185,7 +185,7 @@ fn catch_up(segments: &[Arc<Segment>], index: &Index, folder: uuid::Uuid) -> Res
             Some(next) if found.bad.offset == next.header.end_before => {}
             Some(_) => return Err(found.damaged(segment, "valid segments follow")),
         }
-        index.add(found.held);
+        index.add(&found.held);
     }
     if let Some(known) = known.filter(|known| known.position > end.walk.position) {
         tracing::warn!(
@@ -242,7 +242,7 @@ fn read_segment(
         if let Err(why) = walk.step(&record, at) {
             return Ok(Tail { whole, bad: at, why, walk, held });
         }
-        if walk.group != group && index.add(std::mem::take(&mut held)) {
+        if walk.group != group && index.add(&std::mem::take(&mut held)) {
             index.move_to_sled();
         }
         let stream = record.content.stream;
@@ -254,7 +254,7 @@ fn read_segment(
         if walk.is_whole() {
             let next = Location { segment: at.segment, offset: scanner.offset() };
             whole = End { walk, next };
-            held.absorb(std::mem::take(&mut entries));
+            held.absorb(&std::mem::take(&mut entries));
         }
     }
 }

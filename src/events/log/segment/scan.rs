@@ -69,15 +69,14 @@ impl<'a> Scanner<'a> {
     /// What the disk says.
     pub fn next_record(&mut self) -> io::Result<Option<Record<'_>>> {
         let (offset, salt) = (self.offset(), self.segment.salt);
-        let length = match self.next_bytes()? {
-            Some(bytes) if Record::parse(bytes, salt, offset).is_some() => bytes.len(),
-            _ => {
-                self.offset = u64::from(offset);
-                return Ok(None);
-            }
-        };
+        let intact = self.next_bytes()?.filter(|bytes| record::is_intact(bytes, salt, offset));
+        let length = intact.map_or(0, <[u8]>::len);
         let start = (u64::from(offset) - self.base) as usize;
-        Ok(self.buffer.get(start..start + length).and_then(Record::parse_unchecked))
+        let record = self.buffer.get(start..start + length).and_then(Record::parse_unchecked);
+        if record.is_none() {
+            self.offset = u64::from(offset);
+        }
+        Ok(record)
     }
 
     /// The buffer from the next record on, with at least so many bytes unless the file ends.

@@ -7,6 +7,7 @@
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use uuid::Uuid;
@@ -193,21 +194,25 @@ fn check_all(segments: &[Arc<Segment>]) -> Vec<Result<Checked, Fault>> {
     let ends = segments.iter().skip(1).map(|next| Some(next.header.end_before)).chain([None]);
     let jobs: Vec<(&Arc<Segment>, Option<u32>)> = segments.iter().zip(ends).collect();
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let share = jobs.len().div_ceil(cores).max(1);
-    thread::scope(|scope| {
-        let workers: Vec<_> = jobs
-            .chunks(share)
-            .map(|jobs| {
-                let check = || jobs.iter().map(|(it, end)| check(it, *end)).collect::<Vec<_>>();
-                scope.spawn(check)
-            })
-            .collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some((segment, end)) = jobs.get(number) else { return done };
+            done.push((number, check(segment, *end)));
+        }
+    };
+    let mut results = thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
         let ended = || Fault::Io(std::io::Error::other("the verification ended by a defect"));
         let join = |worker: thread::ScopedJoinHandle<'_, Vec<_>>| {
-            worker.join().unwrap_or_else(|_| vec![Err(ended())])
+            worker.join().unwrap_or_else(|_| vec![(0, Err(ended()))])
         };
-        workers.into_iter().flat_map(join).collect()
-    })
+        workers.into_iter().flat_map(join).collect::<Vec<_>>()
+    });
+    results.sort_by_key(|(number, _)| *number);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// The end of a log without segments.
