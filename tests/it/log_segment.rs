@@ -1,6 +1,6 @@
 //! The segment engine's files: torn, damaged, missing, newer, in use; its disk full or failing.
 //!
-//! Rules L1 to L3 and L7 (F1, F48). Not here: random power cuts (`log_disk`).
+//! Rules L1 to L3 and L7 (F1, F48). Not here: random power cuts (`seeds`).
 
 #![expect(clippy::expect_used, reason = "tests fail by panicking")]
 

@@ -1,7 +1,8 @@
 //! The lock that keeps a second process out of a data folder.
 //!
 //! The kernel holds it (`flock`) and lets go when the process ends, however it ends: a lock file
-//! that is left over is no obstacle. The file says who holds it, for people.
+//! that is left over is no obstacle. The file says who holds it, for people, and is empty when
+//! nobody does; so one who was killed is noticed.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -19,7 +20,7 @@ const HOLDER_BYTES: u64 = 300;
 #[derive(Debug)]
 pub struct FolderLock {
     folder: PathBuf,
-    _file: File,
+    file: File,
 }
 
 impl FolderLock {
@@ -35,14 +36,19 @@ impl FolderLock {
         options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(&path).map_err(io)?;
         match file.try_lock() {
-            Ok(()) => {}
+            Ok(()) => {
+                let holder = holder(&file);
+                if !holder.is_empty() {
+                    tracing::warn!(
+                        holder,
+                        "the process that used this data folder last was killed or lost power; \
+                         the end of the log is checked"
+                    );
+                }
+            }
             Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _unreadable = file.take(HOLDER_BYTES).read_to_string(&mut holder);
-                return Err(OpenError::InUse {
-                    path: folder.display().to_string(),
-                    holder: holder.trim().to_owned(),
-                });
+                let path = folder.display().to_string();
+                return Err(OpenError::InUse { path, holder: holder(&file) });
             }
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
@@ -53,11 +59,25 @@ impl FolderLock {
             .set_len(0)
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(holder.as_bytes()));
-        Ok(Self { folder: folder.to_owned(), _file: file })
+        Ok(Self { folder: folder.to_owned(), file })
     }
 
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
+}
+
+impl Drop for FolderLock {
+    fn drop(&mut self) {
+        // Only for people: the next holder reads that this one ended in order.
+        let _unsaid = self.file.set_len(0);
+    }
+}
+
+/// Who the lock file says holds it, or held it last and did not let go of it in order.
+fn holder(file: &File) -> String {
+    let mut holder = String::new();
+    let _unreadable = file.take(HOLDER_BYTES).read_to_string(&mut holder);
+    holder.trim().to_owned()
 }

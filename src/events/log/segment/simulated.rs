@@ -52,8 +52,33 @@ pub struct Faults {
     pub sync_error_in: Option<u64>,
     /// Most bytes that one write writes.
     pub short_writes: Option<usize>,
+    /// Changes and syncs of names until one fails.
+    pub name_error_in: Option<u64>,
     /// Bytes that all files together may have.
     pub room: Option<u64>,
+}
+
+/// What went wrong so far: how often, or how many sectors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Happened {
+    /// Sectors that a power cut left as they were before they were written.
+    pub dropped: u64,
+    /// Sectors of which it kept a beginning.
+    pub torn: u64,
+    /// Sectors that it kept though one that was written before them was dropped.
+    pub reordered: u64,
+    /// Power cuts that took back a name, or gave one that was removed.
+    pub names_lost: u64,
+    /// Writes that failed.
+    pub write_errors: u64,
+    /// Syncs that failed.
+    pub sync_errors: u64,
+    /// Changes or syncs of names that failed.
+    pub name_errors: u64,
+    /// Refusals for want of room.
+    pub full: u64,
+    /// Writes that wrote less than they were given.
+    pub short_writes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +99,7 @@ struct State {
     /// All states of the names since they were synced.
     name_changes: Vec<BTreeMap<String, usize>>,
     faults: Faults,
+    happened: Happened,
     off: bool,
     /// Files that were opened before the last restart are gone.
     boots: u64,
@@ -132,17 +158,24 @@ impl SimulatedDisk {
         let mut state = self.state();
         let changes = std::mem::take(&mut state.name_changes);
         let reached = chance.below(changes.len() as u64 + 1) as usize;
+        state.happened.names_lost += u64::from(reached < changes.len());
         let kept = changes.into_iter().nth(reached.wrapping_sub(1));
         if let Some(names) = kept {
             state.kept_names = names;
         }
         state.names = state.kept_names.clone();
-        for file in &mut state.files {
-            file.lose_power(&mut chance);
+        let State { files, happened, .. } = &mut *state;
+        for file in files {
+            file.lose_power(&mut chance, happened);
         }
         state.faults = Faults::default();
         state.off = false;
         state.boots += 1;
+    }
+
+    /// What went wrong so far.
+    pub fn happened(&self) -> Happened {
+        self.state().happened
     }
 
     /// Whether the power failed and has not come back.
@@ -196,7 +229,8 @@ impl File {
         self.dirty.extend(offset / SECTOR_BYTES..end.div_ceil(SECTOR_BYTES));
     }
 
-    fn lose_power(&mut self, chance: &mut Chance) {
+    fn lose_power(&mut self, chance: &mut Chance, happened: &mut Happened) {
+        let mut dropped_before = false;
         if chance.below(2) == 0 && self.seen.len() != self.kept.len() {
             self.kept.resize(self.seen.len(), 0);
         }
@@ -206,6 +240,12 @@ impl File {
                 1 => chance.below(SECTOR_BYTES as u64) as usize,
                 _ => SECTOR_BYTES,
             };
+            match reached {
+                0 => happened.dropped += 1,
+                SECTOR_BYTES => happened.reordered += u64::from(dropped_before),
+                _ => happened.torn += 1,
+            }
+            dropped_before |= reached == 0;
             let start = sector * SECTOR_BYTES;
             let end = (start + reached).min(self.kept.len()).min(self.seen.len());
             if let Some((new, old)) = self.seen.get(start..end).zip(self.kept.get_mut(start..end)) {
@@ -228,11 +268,26 @@ impl State {
         files.map(|file| file.seen.len() as u64).sum()
     }
 
-    fn room_for(&self, more: u64) -> io::Result<()> {
+    /// Whether a file may become so long.
+    fn room_for(&mut self, id: usize, bytes: usize) -> io::Result<()> {
+        let more = bytes.saturating_sub(file(self, id)?.seen.len()) as u64;
         match self.faults.room {
-            Some(room) if self.used() + more > room => Err(ErrorKind::StorageFull.into()),
+            Some(room) if more > 0 && self.used() + more > room => {
+                self.happened.full += 1;
+                Err(ErrorKind::StorageFull.into())
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Whether an operation on names can be done.
+    fn can_name(&mut self) -> io::Result<()> {
+        self.powered()?;
+        if due(&mut self.faults.name_error_in) {
+            self.happened.name_errors += 1;
+            return Err(failure("the name was not changed"));
+        }
+        Ok(())
     }
 
     fn renamed(&mut self) {
@@ -254,7 +309,7 @@ impl Disk for SimulatedDisk {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.state();
-        state.powered()?;
+        state.can_name()?;
         let file = state.files.len();
         state.files.push(File::default());
         state.names.insert(name.to_owned(), file);
@@ -264,7 +319,7 @@ impl Disk for SimulatedDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state();
-        state.powered()?;
+        state.can_name()?;
         let file = state.names.remove(from).ok_or(ErrorKind::NotFound)?;
         state.names.insert(to.to_owned(), file);
         state.renamed();
@@ -273,7 +328,7 @@ impl Disk for SimulatedDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state();
-        state.powered()?;
+        state.can_name()?;
         state.names.remove(name).ok_or(ErrorKind::NotFound)?;
         state.renamed();
         Ok(())
@@ -281,7 +336,7 @@ impl Disk for SimulatedDisk {
 
     fn sync_names(&self) -> io::Result<()> {
         let mut state = self.state();
-        state.powered()?;
+        state.can_name()?;
         state.kept_names = state.names.clone();
         state.name_changes.clear();
         Ok(())
@@ -326,6 +381,9 @@ impl DiskFile for Handle {
             let fails = due(&mut state.faults.write_error_in);
             let most = state.faults.short_writes.unwrap_or(usize::MAX).max(1);
             let written = if fails { bytes.len() / 2 } else { bytes.len().min(most) };
+            state.room_for(id, offset as usize + written)?;
+            state.happened.write_errors += u64::from(fails);
+            state.happened.short_writes += u64::from(written < bytes.len() && !fails);
             let file = file(state, id)?;
             file.write(offset as usize, bytes.get(..written).unwrap_or_default());
             if fails { Err(failure("the write failed")) } else { Ok(written) }
@@ -335,7 +393,7 @@ impl DiskFile for Handle {
     fn allocate(&self, bytes: u64) -> io::Result<()> {
         self.with(|state, id| {
             state.powered()?;
-            state.room_for(bytes)?;
+            state.room_for(id, bytes as usize)?;
             file(state, id)?.seen.resize(bytes as usize, 0);
             Ok(())
         })
@@ -345,6 +403,7 @@ impl DiskFile for Handle {
         self.with(|state, id| {
             state.powered()?;
             let fails = due(&mut state.faults.sync_error_in);
+            state.happened.sync_errors += u64::from(fails);
             let file = file(state, id)?;
             let dirty = std::mem::take(&mut file.dirty);
             if fails {

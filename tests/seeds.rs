@@ -2,7 +2,8 @@
 //!
 //! Whatever happens: an acknowledged event is never lost, an unacknowledged append is there whole
 //! or not at all, positions are dense, the chain holds, and a flipped bit is never skipped.
-//! `MAGNUM_SEEDS=10000` runs that many seeds, `MAGNUM_SEED=17` one.
+//! `MAGNUM_SEEDS=10000` runs that many seeds, `MAGNUM_SEED=17` one. A program of its own, so that
+//! `make test` can compile it with optimisation and run many.
 
 #![expect(
     clippy::expect_used,
@@ -11,18 +12,24 @@
     reason = "tests fail by panicking"
 )]
 
+#[path = "it/log_events.rs"]
+mod log_events;
+
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use magnum::events::Recorded;
 use magnum::events::log::segment::disk::Disk;
-use magnum::events::log::segment::simulated::{Chance, Faults, SimulatedDisk};
+use magnum::events::log::segment::simulated::{Chance, Faults, Happened, SimulatedDisk};
 use magnum::events::log::segment::{SEGMENT_HEADER_BYTES, SegmentLog, SegmentOptions};
 use magnum::events::log::{Append, AppendError, Appended, EventLog, Expected, OpenError};
 use magnum::ids::{CommandId, EventId, Position, Revision, StreamId};
 
-use crate::log::{append, key, read_all, stream};
+use log_events::{append, key, read_all, stream};
 
 /// Seeds of an ordinary run; debug builds take some milliseconds for each.
 const SEEDS: u64 = 500;
@@ -52,19 +59,65 @@ fn nothing_acknowledged_is_lost_whatever_the_disk_does() {
         Some(one) => one..one + 1,
         None => 0..read("MAGNUM_SEEDS").unwrap_or(SEEDS),
     };
+    let all = seeds.end - seeds.start;
+    let next = AtomicU64::new(seeds.start);
+    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let happened = thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(|| run(&next, seeds.end))).collect();
+        let joined = workers.into_iter().map(|worker| match worker.join() {
+            Ok(happened) => happened,
+            Err(panic) => resume_unwind(panic),
+        });
+        joined.fold(Happened::default(), add)
+    });
+    println!("{all} seeds: {happened:?}");
+    let Happened { dropped, torn, reordered, names_lost, full, short_writes, .. } = happened;
+    let Happened { write_errors, sync_errors, name_errors, .. } = happened;
+    let kinds = [dropped, torn, reordered, names_lost, full, short_writes];
+    let errors = [write_errors, sync_errors, name_errors];
+    assert!(
+        all < SEEDS || kinds.into_iter().chain(errors).all(|count| count > 0),
+        "something never happened: {happened:?}"
+    );
+}
+
+/// Lives one seed after another until they are used up.
+fn run(next: &AtomicU64, end: u64) -> Happened {
     let sled = sled::Config::new().temporary(true).open().expect("an index");
     let index = sled.open_tree("log").expect("a tree");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-    for seed in seeds {
+    let mut sum = Happened::default();
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end {
+            return sum;
+        }
         let life = || runtime.block_on(live(seed, index.clone()));
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(life)) {
-            eprintln!("to see it again: MAGNUM_SEED={seed}");
-            resume_unwind(panic);
+        match catch_unwind(AssertUnwindSafe(life)) {
+            Ok(happened) => sum = add(sum, happened),
+            Err(panic) => {
+                eprintln!("to see it again: MAGNUM_SEED={seed}");
+                resume_unwind(panic);
+            }
         }
     }
 }
 
-async fn live(seed: u64, index: sled::Tree) {
+fn add(one: Happened, other: Happened) -> Happened {
+    Happened {
+        dropped: one.dropped + other.dropped,
+        torn: one.torn + other.torn,
+        reordered: one.reordered + other.reordered,
+        names_lost: one.names_lost + other.names_lost,
+        write_errors: one.write_errors + other.write_errors,
+        sync_errors: one.sync_errors + other.sync_errors,
+        name_errors: one.name_errors + other.name_errors,
+        full: one.full + other.full,
+        short_writes: one.short_writes + other.short_writes,
+    }
+}
+
+async fn live(seed: u64, index: sled::Tree) -> Happened {
     index.clear().expect("cleared");
     let mut chance = Chance::new(seed);
     let segment_bytes = 5 << (10 + chance.below(4));
@@ -77,6 +130,7 @@ async fn live(seed: u64, index: sled::Tree) {
         world.check();
     }
     world.flip_a_bit();
+    world.disk.happened()
 }
 
 impl World {
@@ -92,8 +146,9 @@ impl World {
         match chance.below(8) {
             0 => faults.write_error_in = Some(chance.below(20)),
             1 => faults.sync_error_in = Some(chance.below(20)),
-            2 => faults.room = Some(chance.below(60_000)),
-            _ => faults.power_off_in = Some(chance.below(60)),
+            2 => faults.name_error_in = Some(chance.below(10)),
+            3 => faults.room = Some(chance.below(60_000)),
+            _ => faults.power_off_in = Some(chance.below(80)),
         }
         if chance.below(4) == 0 {
             faults.short_writes = Some(1 + chance.below(700) as usize);
@@ -204,16 +259,17 @@ impl World {
     /// A bit flips somewhere: it is refused with its place, or it was in nobody's event, or in
     /// the last write, which cannot be told from a torn one without the index.
     fn flip_a_bit(&mut self) {
-        let mut names: Vec<_> = self.disk.list().expect("names");
-        names.retain(|name| name.ends_with(".seg"));
+        let names: Vec<_> = self.disk.list().expect("names");
         if names.is_empty() {
             return;
         }
         let name = &names[self.chance.below(names.len() as u64) as usize];
         let mut content = self.disk.content(name).expect("a segment");
         let used = content.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        let at = self.chance.below(used as u64) as usize;
-        let last_write = last_write(&content);
+        // Mostly where something is.
+        let most = if self.chance.below(4) == 0 { content.len() } else { used };
+        let at = self.chance.below(most as u64) as usize;
+        let last_write = if name.ends_with(".seg") { last_write(&content) } else { usize::MAX };
         content[at] ^= 1 << self.chance.below(8);
         self.disk.put(name, content);
         let lost = self.chance.below(2) == 0;
@@ -245,7 +301,10 @@ impl World {
         assert_eq!(read[..], self.durable[..read.len()], "nothing is changed or skipped");
         let head = log.head().borrow().0 as usize;
         if head < self.durable.len() {
-            assert!(lost && name == names.last().expect("one"), "only an unknown tail is cut");
+            assert!(
+                lost && Some(name) == names.iter().rfind(|name| name.ends_with(".seg")),
+                "only an unknown tail is cut"
+            );
             assert!(at >= last_write, "only the last write can be torn, byte {at} cannot");
         }
     }
