@@ -26,6 +26,7 @@ type Subject = (&'static str, fn(&mut Report));
 /// In the order of the table.
 const SUBJECTS: &[Subject] = &[
     ("probe", probe::measure),
+    ("append", log::appends),
     ("log", log::measure),
     ("views", views::measure),
     ("road", road::measure),
@@ -35,6 +36,7 @@ const SUBJECTS: &[Subject] = &[
 ];
 
 fn main() {
+    log::fill_if_asked();
     // cargo adds arguments of its own, all of which begin with a dash.
     let only: Vec<String> = std::env::args().skip(1).filter(|it| !it.starts_with('-')).collect();
     let unknown = only.iter().find(|name| SUBJECTS.iter().all(|(known, _)| known != *name));
