@@ -27,7 +27,8 @@ struct Row<V> {
     view: Option<V>,
 }
 
-type Rows<V> = HashMap<ObjectId, Row<V>>;
+/// In boxes: views are large, and a map that grows moves what is in it.
+type Rows<V> = HashMap<ObjectId, Box<Row<V>>>;
 
 /// Events over the tables that they change.
 #[derive(Default)]
@@ -131,7 +132,7 @@ fn apply<V: View>(
             // What is in memory was encoded or decoded before.
             let view = bytes.and_then(|bytes| decode::<V>(bytes).ok());
             let before = view.as_ref().filter(|_| is_indexed).map(Entry::of);
-            row.insert(Row { before, view })
+            row.insert(Box::new(Row { before, view }))
         }
     };
     match past::applied(row.view.take(), event) {

@@ -151,7 +151,8 @@ mod tests {
             }
             prop_assert_eq!(groups.is_empty(), pairs.is_empty());
             for key in 0..7 {
-                let of_key: Vec<u64> = pairs.iter().filter(|(k, _)| *k == key).map(|p| p.1).collect();
+                let of_key = pairs.iter().filter(|pair| pair.0 == key).map(|pair| pair.1);
+                let of_key: Vec<u64> = of_key.collect();
                 prop_assert_eq!(groups.count(&key), of_key.len() as u64);
                 prop_assert_eq!(groups.of(&key, None).collect::<Vec<_>>(), of_key);
                 for member in 0..7 {

@@ -1,7 +1,7 @@
 //! The saver: one thread that writes views to sled, a while after they changed.
 //!
 //! Views that change often are written once, and nobody who reads or follows the log waits for
-//! sled. When the store fails the saver says so and opens it again; queries need it only at a start.
+//! sled. When the store fails the saver says so and opens it again; queries go on meanwhile.
 //! Not here: where what lies (`saved`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -111,8 +111,8 @@ impl Saver {
         self.shared.change(|tables| tables.saved_in = None);
     }
 
-    /// Writes all views in the order of their keys. They count only from the batch after it on, which
-    /// has what changed meanwhile and the checkpoint.
+    /// Writes all views in the order of their keys. They count only from the batch after it on,
+    /// which has what changed meanwhile and the checkpoint.
     fn write_all(&mut self, tree: &Tree, keys: Keys) -> Result<(), Fault> {
         self.is_littered = true;
         self.saved = None;

@@ -158,8 +158,8 @@ impl Tables {
         self.changes = parked.collect();
     }
 
-    /// Takes up a view as it was saved. One that cannot be read is folded from the log (failure 56);
-    /// whether that was so.
+    /// Takes up a view as it was saved. One that cannot be read is folded from the log (failure
+    /// 56); whether that was so.
     pub fn take_up<V: View>(
         &mut self,
         log: &dyn EventLog,
@@ -195,7 +195,10 @@ impl Tables {
         self.parked.insert(stream, parked);
         let change = of_kind!(stream.kind, V => {
             match catch_unwind(AssertUnwindSafe(|| past::as_of::<V>(log, stream.id, at))) {
-                Ok(Ok(view)) => Some(Change::of(stream.id, self.entry::<V>(stream.id), view.as_ref())),
+                Ok(Ok(view)) => {
+                    let before = self.entry::<V>(stream.id);
+                    Some(Change::of(stream.id, before, view.as_ref()))
+                }
                 Ok(Err(PastError::Read(error))) => return Err(error),
                 Ok(Err(PastError::Decode(_))) | Err(_) => None,
             }

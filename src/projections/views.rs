@@ -1,7 +1,8 @@
 //! The views that are read and those that are built beside them, while both follow the log.
 //!
 //! Pages are read and folded, and what they come to is put in the place of what was there, at once
-//! for all who read (rules P1, P2 and P4). From nothing is the same: then there is none to be read yet.
+//! for all who read (rules P1, P2 and P4). From nothing is the same, but that there is none to be
+//! read yet.
 //! Not here: when, and what happens after a failure (`conductor`).
 
 use super::fold::Fold;
@@ -22,9 +23,10 @@ const EVENTS_BESIDE: usize = 4096;
 /// The same while nobody reads, between two looks at the orders: a tenth of a second.
 const EVENTS_ALONE: usize = 65_536;
 
-/// Views that are unpacked at once while they are built, at about 1 KB each: 64 MB. The more, the fewer
-/// of them are packed and unpacked again when objects take turns.
-const UNPACKED: usize = 65_536;
+/// Views that are unpacked at once while they are built, at about 1 KB each: 130 MB for as long as
+/// that takes. Where more objects take turns, each of their events packs and unpacks a view, and
+/// most of that time goes into the allocator.
+const UNPACKED: usize = 131_072;
 
 /// Views that are built, and events that are not in them yet.
 #[derive(Default)]
