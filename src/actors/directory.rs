@@ -122,8 +122,7 @@ impl Directory {
 
     async fn load<E: Entity>(&self, stream: StreamId) -> Result<Recipient<Perform>, CommandError> {
         let arbiter = self.arbiter(stream).ok_or_else(gone)?;
-        let aggregate =
-            self.fold::<E>(stream).await.map_err(|error| unreadable(stream, error))?;
+        let aggregate = self.fold::<E>(stream).await.map_err(|error| unreadable(stream, error))?;
         let Objects { log, snapshots } = self.objects.clone();
         let actor = EntityActor::new(log, snapshots, aggregate);
         Ok(EntityActor::start_in_arbiter(arbiter, |_| actor).recipient())
