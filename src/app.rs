@@ -25,6 +25,7 @@ use crate::config::{Config, Engine};
 use crate::events::log::segment::disk::free_bytes;
 use crate::events::log::segment::{FolderLock, SegmentLog, SegmentOptions};
 use crate::events::log::{EventLog, OpenError};
+use crate::http::audit::Audit;
 use crate::http::{self, AppState};
 use crate::ids::{ObjectId, Position};
 use crate::projections::store::{Store, open_cache};
@@ -101,12 +102,14 @@ async fn run(config: Config) -> Result<(), AppError> {
         .await
         .map_err(io(format!("cannot listen on {}", config.http.listen)))?;
     let address = listener.local_addr().map_err(io("the address"))?;
+    let installation = installation(parts.log.as_ref())?;
     let state = AppState {
+        audit: Audit::start(parts.log.clone(), installation, config.http.audit),
         bus: parts.bus.clone(),
         reads: parts.reads.clone(),
         log: parts.log.clone(),
         config: Arc::new(config.http.clone()),
-        installation: installation(parts.log.as_ref())?,
+        installation,
         stopping: stopping.clone(),
         low_space: watch_space(&config, &stopping),
     };

@@ -40,6 +40,19 @@ pub struct HttpConfig {
     pub request_wait: Duration,
     /// Time between two heartbeats of an event stream.
     pub heartbeat: Duration,
+    /// What is recorded besides changes.
+    pub audit: AuditConfig,
+}
+
+/// What a project's audit stream holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// Commands that an object refused.
+    pub refusals: bool,
+    /// Reads of the output of executed commands.
+    pub executes: bool,
+    /// Reads of containers' logs.
+    pub logs: bool,
 }
 
 /// Settings of the backend.
@@ -76,6 +89,7 @@ impl Default for Config {
                 allow_remote_without_authentication: false,
                 request_wait: Duration::from_secs(30),
                 heartbeat: Duration::from_secs(15),
+                audit: AuditConfig { refusals: true, executes: true, logs: false },
             },
             backend: BackendConfig {
                 engine: Engine::Docker { socket: PathBuf::from("/var/run/docker.sock") },

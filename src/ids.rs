@@ -136,11 +136,18 @@ pub enum Kind {
     Node = 3,
     /// One container.
     Container = 4,
+    /// No noun: what a project's audit stream says of all nouns. No actor has it and no view
+    /// shows it; it is written by `http/audit.rs` alone. Far from the nouns, which will be more.
+    Audit = 128,
 }
 
 impl Kind {
-    /// Every noun there is.
+    /// Every noun there is: objects with an actor, a view and a collection.
     pub const ALL: [Self; 4] = [Self::Bay, Self::Baymodel, Self::Node, Self::Container];
+
+    /// Everything that has events.
+    pub const STREAMS: [Self; 5] =
+        [Self::Bay, Self::Baymodel, Self::Node, Self::Container, Self::Audit];
 
     /// The singular: `container`.
     pub const fn name(self) -> &'static str {
@@ -149,6 +156,7 @@ impl Kind {
             Self::Baymodel => "baymodel",
             Self::Node => "node",
             Self::Container => "container",
+            Self::Audit => "audit",
         }
     }
 
@@ -159,6 +167,7 @@ impl Kind {
             Self::Baymodel => "baymodels",
             Self::Node => "nodes",
             Self::Container => "containers",
+            Self::Audit => "audit",
         }
     }
 
@@ -169,6 +178,7 @@ impl Kind {
             2 => Some(Self::Baymodel),
             3 => Some(Self::Node),
             4 => Some(Self::Container),
+            128 => Some(Self::Audit),
             _ => None,
         }
     }

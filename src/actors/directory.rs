@@ -115,6 +115,9 @@ impl Directory {
             Kind::Baymodel => self.load::<Baymodel>(stream).await,
             Kind::Node => self.load::<Node>(stream).await,
             Kind::Container => self.load::<Container>(stream).await,
+            Kind::Audit => {
+                Err(CommandError::Internal("an audit stream takes no commands".to_owned()))
+            }
         }?;
         *held = Some(actor.clone());
         Ok(actor)

@@ -69,7 +69,7 @@ impl Fold {
         match stream.kind {
             Kind::Bay => Some(Self::Bay(Aggregate::new(stream))),
             Kind::Container => Some(Self::Container(Aggregate::new(stream))),
-            Kind::Baymodel | Kind::Node => None,
+            Kind::Baymodel | Kind::Node | Kind::Audit => None,
         }
     }
 

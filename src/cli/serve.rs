@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use super::failure::CliError;
-use crate::config::{BackendConfig, Config, Engine, HttpConfig, LogConfig};
+use crate::config::{AuditConfig, BackendConfig, Config, Engine, HttpConfig, LogConfig};
 
 /// Longest `--request-wait`: what proxies on the way keep a silent connection for.
 pub const MAX_REQUEST_WAIT_S: u64 = 300;
@@ -49,6 +49,10 @@ pub struct ServeArgs {
     /// Size of a file of the event log
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = bytes)]
     segment_size: u64,
+    /// What is recorded besides changes: refusals (of commands), executes (reads of their
+    /// output), logs (reads of containers' logs), or none
+    #[arg(long, value_name = "WHAT,..", default_value = "refusals,executes", value_parser = audit)]
+    audit: AuditConfig,
     /// Free disk space below which changes are refused, so that what was accepted can finish
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = bytes)]
     reserve: u64,
@@ -105,6 +109,7 @@ fn config(args: ServeArgs, docker_host: Option<String>) -> Result<Config, CliErr
             listen: args.listen,
             allow_remote_without_authentication: args.allow_remote_without_authentication,
             request_wait: Duration::from_secs(args.request_wait),
+            audit: args.audit,
             ..defaults.http
         },
         backend: BackendConfig {
@@ -147,6 +152,20 @@ fn start_log(format: LogFormat) -> Result<(), CliError> {
     .map_err(|error| CliError::Failed(error.to_string()))
 }
 
+/// What is audited: some of `refusals,executes,logs`, or `none`.
+fn audit(text: &str) -> Result<AuditConfig, String> {
+    let mut config = AuditConfig { refusals: false, executes: false, logs: false };
+    for word in text.split(',').map(str::trim).filter(|_| text != "none") {
+        match word {
+            "refusals" => config.refusals = true,
+            "executes" => config.executes = true,
+            "logs" => config.logs = true,
+            _ => return Err(format!("{word:?} is none of refusals, executes, logs; or say none")),
+        }
+    }
+    Ok(config)
+}
+
 /// A number of bytes with an optional unit: `512`, `64k`, `64m`, `1g`.
 fn bytes(text: &str) -> Result<u64, String> {
     let lower = text.to_ascii_lowercase();
@@ -186,6 +205,17 @@ mod tests {
         assert_eq!(bytes("1gib"), Ok(1 << 30));
         for bad in ["", "m", "-1", "1.5g", "1t", "99999999999g"] {
             assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_audited_is_a_list() {
+        let all = AuditConfig { refusals: true, executes: true, logs: true };
+        assert_eq!(audit("logs, refusals,executes"), Ok(all));
+        let none = AuditConfig { refusals: false, executes: false, logs: false };
+        assert_eq!(audit("none"), Ok(none));
+        for bad in ["", "reads", "none,logs", "logs,"] {
+            assert!(audit(bad).is_err(), "{bad}");
         }
     }
 

@@ -37,18 +37,22 @@ pub enum Outcome {
     Unknown,
     /// Work waits and is tried again.
     Blocked,
-    /// Nobody asked for it: what was seen on the engine, and how far a pull is.
+    /// A command was refused; nothing changed.
+    Refused,
+    /// Nobody asked for it: what was seen on the engine, and how far a pull is, what
+    /// was counted.
     Observed,
 }
 
 impl Outcome {
     /// Every one there is, with its name.
-    pub const ALL: [(&'static str, Self); 6] = [
+    pub const ALL: [(&'static str, Self); 7] = [
         ("requested", Self::Requested),
         ("done", Self::Done),
         ("failed", Self::Failed),
         ("unknown", Self::Unknown),
         ("blocked", Self::Blocked),
+        ("refused", Self::Refused),
         ("observed", Self::Observed),
     ];
 
@@ -58,9 +62,9 @@ impl Outcome {
             "work_failed" => Self::Failed,
             "work_unknown" => Self::Unknown,
             "work_blocked" => Self::Blocked,
-            "exited" | "restarted" | "drifted" | "came_up" | "went_down" | "pull_progressed" => {
-                Self::Observed
-            }
+            "command_refused" => Self::Refused,
+            "exited" | "restarted" | "drifted" | "came_up" | "went_down" | "pull_progressed"
+            | "counted" => Self::Observed,
             fact if fact.ends_with("_requested") => Self::Requested,
             _ => Self::Done,
         }

@@ -7,8 +7,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::audit::AuditEvent;
+use super::bay::BayEvent;
+use super::baymodel::BaymodelEvent;
+use super::container::ContainerEvent;
+use super::node::NodeEvent;
 use super::schema::EventSchema;
-use super::{bay::BayEvent, baymodel::BaymodelEvent, container::ContainerEvent, node::NodeEvent};
 use crate::ids::Kind;
 
 /// Why a payload could not be read.
@@ -123,12 +127,13 @@ pub const fn types(kind: Kind) -> &'static [(&'static str, u16)] {
         Kind::Baymodel => BaymodelEvent::TYPES,
         Kind::Node => NodeEvent::TYPES,
         Kind::Container => ContainerEvent::TYPES,
+        Kind::Audit => AuditEvent::TYPES,
     }
 }
 
 /// The static name of a type that this build knows.
 pub fn known_type(name: &str) -> Option<&'static str> {
-    Kind::ALL
+    Kind::STREAMS
         .iter()
         .flat_map(|kind| types(*kind))
         .find_map(|(known, _)| (*known == name).then_some(*known))
@@ -149,6 +154,7 @@ pub fn payload_json(
         Kind::Baymodel => BaymodelEvent::json(event_type, version, bytes),
         Kind::Node => NodeEvent::json(event_type, version, bytes),
         Kind::Container => ContainerEvent::json(event_type, version, bytes),
+        Kind::Audit => AuditEvent::json(event_type, version, bytes),
     }
 }
 
@@ -159,8 +165,9 @@ pub fn schemas() -> Vec<EventSchema> {
         Kind::Baymodel => BaymodelEvent::schemas(),
         Kind::Node => NodeEvent::schemas(),
         Kind::Container => ContainerEvent::schemas(),
+        Kind::Audit => AuditEvent::schemas(),
     };
-    Kind::ALL.iter().flat_map(of).collect()
+    Kind::STREAMS.iter().flat_map(of).collect()
 }
 
 /// Declares the events of a noun: an enum over one struct a type, with its name and version.

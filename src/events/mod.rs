@@ -5,6 +5,7 @@
 //! `log` the engines, `subscription` how readers follow the log, `cloudevent` what they get.
 //! Not here: how facts are decided (`actors`) or shown (`projections`, `http`).
 
+pub mod audit;
 pub mod bay;
 pub mod baymodel;
 pub mod cloudevent;

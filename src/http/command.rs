@@ -14,7 +14,7 @@ use super::AppState;
 use super::error::ApiError;
 use super::request::Call;
 use super::respond::{self, Shown};
-use crate::bus::{CommandMessage, CommandReply, Ctx};
+use crate::bus::{CommandError, CommandMessage, CommandReply, Ctx, Refusal};
 use crate::events::codec::payload_json;
 use crate::ids::{EventId, ObjectId, Position, Revision, StreamId, WorkId};
 use crate::projections::query::QueryError;
@@ -54,7 +54,25 @@ pub async fn send<C: Serialize + Sync>(
     }
     let command =
         serde_json::to_value(command).map_err(|error| ApiError::Internal(error.to_string()))?;
-    Ok(state.bus.command(CommandMessage { stream, command, ctx: ctx.clone() }).await?)
+    let message = CommandMessage { stream, command: command.clone(), ctx: ctx.clone() };
+    let answer = state.bus.command(message).await;
+    if let Err(error) = &answer {
+        state.audit.refused(ctx, stream, &command, error).await;
+    }
+    Ok(answer?)
+}
+
+/// A refusal that is found before the object is asked: recorded as its own would be.
+pub async fn refuse(
+    state: &AppState,
+    call: &Call,
+    stream: StreamId,
+    asked: &str,
+    reason: String,
+) -> ApiError {
+    let error = CommandError::Refused(Refusal::Conflict { reason });
+    state.audit.refused(&call.ctx, stream, &Value::from(asked), &error).await;
+    ApiError::Command(error)
 }
 
 /// The answer to the same request with the same `Idempotency-Key` before, if there was one. To be
@@ -65,7 +83,11 @@ pub async fn earlier(state: &AppState, call: &Call) -> Result<Option<CommandRepl
     // A command that was recorded is not decided again, so its text does not matter.
     let message =
         CommandMessage { stream: seen.stream, command: Value::Null, ctx: call.ctx.clone() };
-    Ok(Some(state.bus.command(message).await?))
+    let answer = state.bus.command(message).await;
+    if let Err(error) = &answer {
+        state.audit.refused(&call.ctx, seen.stream, &Value::Null, error).await;
+    }
+    Ok(Some(answer?))
 }
 
 /// Asks an object that is there to change, once: the earlier answer where there was one, else the

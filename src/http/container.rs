@@ -215,7 +215,8 @@ async fn create_new(state: &AppState, call: &Call) -> Result<CommandReply, ApiEr
     };
     if bay.status.starts_with("DELETE") {
         let words = format!("Bay {} is being deleted; use another one.", bay.head.uuid);
-        return Err(ApiError::Conflict(words));
+        let stream = StreamId::new(Kind::Bay, bay.head.uuid);
+        return Err(command::refuse(state, call, stream, "take a container", words).await);
     }
     let id = call.new_id(Kind::Container, new.uuid.as_deref().and_then(canonical_uuid));
     let command = ContainerCommand::Create {

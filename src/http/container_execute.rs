@@ -77,6 +77,7 @@ pub async fn execute(
             }
         }
     }
+    state.audit.execute_output(&call.ctx, reply.stream).await?;
     let output = String::from_utf8_lossy(&output).into_owned();
     let response = respond::json(status, &Executed { output, exit_code });
     Ok(respond::at(response, reply.position))

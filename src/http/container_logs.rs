@@ -40,6 +40,7 @@ pub async fn logs(
     let wanted = wanted(&call)?;
     let view = read::find::<ContainerView>(&state, &call, &ident)?;
     let stream = StreamId::new(Kind::Container, view.head.uuid);
+    state.audit.logs(&call.ctx, stream).await?;
     let follow = query.follow;
     let frames = state.bus.logs(view.node_uuid, stream, query).await?;
     let mut frames = frames.filter(move |frame| {

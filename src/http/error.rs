@@ -240,7 +240,7 @@ const fn backend_status(error: &BackendError) -> StatusCode {
 }
 
 /// What a program tells refusals apart by.
-const fn command_code(error: &CommandError) -> &'static str {
+pub const fn command_code(error: &CommandError) -> &'static str {
     match error {
         CommandError::Refused(refusal) => match refusal {
             Refusal::NotFound { .. } => "not-found",
@@ -270,6 +270,7 @@ pub const fn title(kind: Kind) -> &'static str {
         Kind::Baymodel => "Baymodel",
         Kind::Node => "Node",
         Kind::Container => "Container",
+        Kind::Audit => "Audit",
     }
 }
 

@@ -10,6 +10,7 @@ use super::AppState;
 use super::error::ApiError;
 use super::read;
 use super::request::{Call, canonical_uuid, shown};
+use crate::events::audit::AuditEvent;
 use crate::events::cloudevent::{Outcome, inward_type};
 use crate::events::container::ContainerEvent;
 use crate::events::log::EventLog;
@@ -117,7 +118,7 @@ impl Filter {
         let (meta, name) = (&event.meta, event.event_type.as_str());
         meta.project == self.project
             && has(&self.kinds, &event.stream.kind)
-            && self.names(event.stream)
+            && (self.objects.is_empty() || self.names(about(event)))
             && has(&self.types, name)
             && has(&self.users, meta.user.as_str())
             && has(&self.requests, meta.request_id.as_str())
@@ -152,11 +153,11 @@ impl Filter {
 
     /// Whether the bay itself or a container in it is what the event is about.
     fn is_in_bay(&self, log: &dyn EventLog, event: &Recorded) -> bool {
-        let StreamId { kind, id } = event.stream;
+        let StreamId { kind, id } = about(event);
         let bay = match kind {
             Kind::Bay => Some(id),
             Kind::Container => self.bay_of(log, id),
-            Kind::Baymodel | Kind::Node => None,
+            Kind::Baymodel | Kind::Node | Kind::Audit => None,
         };
         bay.is_some_and(|bay| self.bays.contains(&bay))
     }
@@ -182,6 +183,17 @@ impl Filter {
     }
 }
 
+/// The object that an event is about: its own, or the one that was audited.
+fn about(event: &Recorded) -> StreamId {
+    let audited = || {
+        let audit = event.decode::<AuditEvent>().ok()?;
+        let (kind, id) = object(audit.object()?)?;
+        Some(StreamId::new(kind?, id))
+    };
+    let own = event.stream;
+    if own.kind == Kind::Audit { audited().unwrap_or(own) } else { own }
+}
+
 /// Refuses arguments that choose single events where whole objects are asked for.
 pub fn only_objects(call: &Call) -> Result<(), ApiError> {
     match call.arguments(&FILTERS).iter().find(|(name, _)| !OF_OBJECTS.contains(&&**name)) {
@@ -200,9 +212,10 @@ fn has<K: Ord + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(set: &BTreeSet<K>, valu
 
 /// A noun by its name or its collection's.
 fn kind(name: &str) -> Result<Kind, ApiError> {
-    let found = Kind::ALL.into_iter().find(|kind| kind.name() == name || kind.collection() == name);
+    let found =
+        Kind::STREAMS.into_iter().find(|kind| kind.name() == name || kind.collection() == name);
     found.ok_or_else(|| {
-        let reason = "Use bay, baymodel, node or container.";
+        let reason = "Use bay, baymodel, node, container or audit.";
         ApiError::field("kind", shown(name), reason)
     })
 }

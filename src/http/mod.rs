@@ -1,11 +1,12 @@
 //! The REST API: the way in for users, and the way out for what is recorded.
 //!
 //! In reading order: `routes` (every path), `edge` (what every request passes),
-//! `request` (what it says), one file a noun, `command` (asking and waiting), `respond`, `error`.
-//! Then `events`, `recent`, `stream` (the log for readers), `schema`, `replay` (what was, and why),
-//! `health`, `metrics`, `openapi`.
+//! `request` (what it says), one file a noun, `command` (asking and waiting), `audit`, `respond`,
+//! `error`. Then `events`, `recent`, `stream` (the log for readers), `schema`, `replay` (what was,
+//! and why), `health`, `metrics`, `openapi`.
 //! Not here: decisions (`actors`), views (`projections`).
 
+pub mod audit;
 mod bay;
 mod baymodel;
 mod command;
@@ -64,6 +65,8 @@ pub struct AppState {
     pub log: Arc<dyn EventLog>,
     /// The API's settings.
     pub config: Arc<crate::config::HttpConfig>,
+    /// Takes down what no change of an object shows.
+    pub audit: audit::Audit,
     /// Tells this installation from every other one; the same in all its processes, for ever.
     pub installation: Uuid,
     /// Turns true when the service stops: streams end with a final position.

@@ -204,22 +204,23 @@ pub async fn create(State(state): State<AppState>, call: Call) -> Result<Respons
 
 async fn create_new(state: &AppState, call: &Call) -> Result<CommandReply, ApiError> {
     let new: NewNode = input::parse(&call.object()?, &FIELDS)?;
+    let id = call.new_id(Kind::Node, new.uuid.as_deref().and_then(canonical_uuid));
+    let stream = StreamId::new(Kind::Node, id);
     if let Some(ironic) = &new.ironic_node_id {
         let project = &call.ctx.project;
         let holders = state.reads.count::<NodeView>(project, "ironic_node_id", ironic);
         if holders.map_err(|error| ApiError::query(Kind::Node, ironic, error))? > 0 {
             let words = format!("Ironic node {} belongs to another node already.", shown(ironic));
-            return Err(ApiError::Conflict(words));
+            return Err(command::refuse(state, call, stream, "create", words).await);
         }
     }
-    let id = call.new_id(Kind::Node, new.uuid.as_deref().and_then(canonical_uuid));
     let command = NodeCommand::Create {
         node_type: new.r#type,
         image_id: new.image_id,
         ironic_node_id: new.ironic_node_id,
         host: None,
     };
-    command::send(state, &call.ctx, StreamId::new(Kind::Node, id), &command).await
+    command::send(state, &call.ctx, stream, &command).await
 }
 
 /// `PATCH /v1/nodes/{uuid}`

@@ -89,6 +89,7 @@ impl Snapshot {
                 Kind::Baymodel => self.page::<BaymodelView>(marker).await,
                 Kind::Node => self.page::<NodeView>(marker).await,
                 Kind::Container => self.page::<ContainerView>(marker).await,
+                Kind::Audit => Ok(Page::default()),
             }?;
             self.list = match page.last {
                 Some(last) => Some((kind, Some(last))),
@@ -109,6 +110,7 @@ impl Snapshot {
             Kind::Baymodel => self.past::<BaymodelView>(stream.id).await,
             Kind::Node => self.past::<NodeView>(stream.id).await,
             Kind::Container => self.past::<ContainerView>(stream.id).await,
+            Kind::Audit => Ok(None),
         }?;
         self.left.as_mut().and_then(Vec::pop);
         Ok(item.into_iter().collect())

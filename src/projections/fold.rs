@@ -69,6 +69,7 @@ impl Fold {
                 Kind::Baymodel => apply(&mut self.baymodels, is_indexed, tables, log, event),
                 Kind::Node => apply(&mut self.nodes, is_indexed, tables, log, event),
                 Kind::Container => apply(&mut self.containers, is_indexed, tables, log, event),
+                Kind::Audit => Ok(Ok(())),
             };
             if let Err(reason) = applied? {
                 let position = event.position;

@@ -36,9 +36,9 @@ use serde::{Deserialize, Serialize};
 use crate::events::{DecodeError, Recorded};
 use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, Timestamp, WorkId};
 
-/// Names the view of a kind as a type.
+/// Names the view of a kind as a type; what is audited has none.
 macro_rules! of_kind {
-    ($kind:expr, $V:ident => $body:expr) => {
+    ($kind:expr, $V:ident => $body:expr, else $none:expr) => {
         match $kind {
             $crate::ids::Kind::Bay => {
                 type $V = $crate::projections::bay::BayView;
@@ -56,6 +56,7 @@ macro_rules! of_kind {
                 type $V = $crate::projections::container::ContainerView;
                 $body
             }
+            $crate::ids::Kind::Audit => $none,
         }
     };
 }

@@ -120,6 +120,8 @@ impl World {
             Kind::Baymodel => step(&mut self.baymodels, log, event),
             Kind::Node => step(&mut self.nodes, log, event),
             Kind::Container => step(&mut self.containers, log, event),
+            // What is audited changes no object.
+            Kind::Audit => return Ok(()),
         };
         if let Err(reason) = applied? {
             let position = event.position;

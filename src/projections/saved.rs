@@ -99,7 +99,7 @@ pub(super) fn load(tree: &Tree, log: &dyn EventLog) -> Result<Option<(Tables, u6
         let (key, bytes) = record?;
         let stream = key.last_chunk().and_then(StreamId::from_bytes);
         let StreamId { kind, id } = stream.ok_or_else(|| damaged("a key names no stream"))?;
-        let is_broken = of_kind!(kind, V => tables.take_up::<V>(log, id, &bytes)?);
+        let is_broken = of_kind!(kind, V => tables.take_up::<V>(log, id, &bytes)?, else true);
         broken_rows += u64::from(is_broken);
     }
     for record in tree.scan_prefix(keys.tag(Part::Parked as u8)) {

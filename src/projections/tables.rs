@@ -71,6 +71,8 @@ pub(super) struct Tables {
     baymodels: Table,
     nodes: Table,
     containers: Table,
+    /// What is audited has no views.
+    none: Table,
     parked: BTreeMap<StreamId, Parked>,
     /// The generation of the folder that they are saved in; none while they are in none.
     pub saved_in: Option<u32>,
@@ -90,6 +92,7 @@ impl Tables {
             Kind::Baymodel => &self.baymodels,
             Kind::Node => &self.nodes,
             Kind::Container => &self.containers,
+            Kind::Audit => &self.none,
         }
     }
 
@@ -99,6 +102,7 @@ impl Tables {
             Kind::Baymodel => &mut self.baymodels,
             Kind::Node => &mut self.nodes,
             Kind::Container => &mut self.containers,
+            Kind::Audit => &mut self.none,
         }
     }
 
@@ -134,7 +138,7 @@ impl Tables {
     /// Lets all views be found that were put there.
     pub fn index(&mut self) {
         for kind in Kind::ALL {
-            of_kind!(kind, V => self.table_mut(kind).index_all::<V>());
+            of_kind!(kind, V => self.table_mut(kind).index_all::<V>(), else ());
         }
     }
 
@@ -202,7 +206,7 @@ impl Tables {
                 Ok(Err(PastError::Read(error))) => return Err(error),
                 Ok(Err(PastError::Decode(_))) | Err(_) => None,
             }
-        });
+        }, else None);
         let Some(change) = change else {
             tracing::warn!(%stream, "a stream is still parked");
             return Ok(());

@@ -79,6 +79,7 @@ pub fn new(stream: StreamId) -> Box<dyn Object> {
         Kind::Baymodel => Folded::<Baymodel, BaymodelView>::boxed(stream),
         Kind::Node => Folded::<Node, NodeView>::boxed(stream),
         Kind::Container => Folded::<Container, ContainerView>::boxed(stream),
+        Kind::Audit => Box::new(Audited),
     }
 }
 
@@ -139,6 +140,47 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
 
     fn fork(&self) -> Box<dyn Object> {
         Box::new(Self { actor: self.actor.clone(), view: self.view.clone() })
+    }
+}
+
+/// An audit stream: it tells of other objects, and is none.
+struct Audited;
+
+impl Object for Audited {
+    fn take(&mut self, _: &Recorded) -> Result<(), ReplayError> {
+        Ok(())
+    }
+
+    fn state(&self) -> Value {
+        Value::Null
+    }
+
+    fn view(&self) -> Option<Value> {
+        None
+    }
+
+    fn head(&self) -> Option<&Head> {
+        None
+    }
+
+    fn field(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn tasks(&self) -> &[TaskView] {
+        &[]
+    }
+
+    fn outcomes(&self) -> &[OutcomeView] {
+        &[]
+    }
+
+    fn decide(&self, _: &str, _: &Ctx) -> Result<Vec<Decided>, Undecided> {
+        Err(Undecided::Unreadable("an audit stream takes no commands".to_owned()))
+    }
+
+    fn fork(&self) -> Box<dyn Object> {
+        Box::new(Self)
     }
 }
 

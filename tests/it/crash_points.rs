@@ -583,6 +583,8 @@ fn decide_again(events: &[Recorded]) {
             Kind::Baymodel => decide_stream_again::<Baymodel>(stream, &own),
             Kind::Node => decide_stream_again::<Node>(stream, &own),
             Kind::Container => decide_stream_again::<Container>(stream, &own),
+            // Nobody decides it: it is taken down.
+            Kind::Audit => {}
         }
     }
 }

@@ -281,6 +281,7 @@ fn every_sample_is_read_and_folded() {
             Kind::Baymodel => fold::<Baymodel, BaymodelView>(events),
             Kind::Node => fold::<Node, NodeView>(events),
             Kind::Container => fold::<Container, ContainerView>(events),
+            Kind::Audit => unreachable!("it is no noun"),
         }
     }
 }

@@ -37,6 +37,7 @@ mod replay;
 mod requests;
 mod snapshot;
 mod stream;
+mod stream_audit;
 mod stream_client;
 mod stream_filter;
 mod stream_snapshot;

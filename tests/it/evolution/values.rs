@@ -4,6 +4,7 @@
 //! type, version or variant of an enum gets a line here, in the order in which things happen.
 
 use magnum::events::EventPayload;
+use magnum::events::audit::{AuditEvent, CommandRefusedV1, CountedV1, ReadV1};
 use magnum::events::bay::{
     BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1, BayEvent,
     BayPlan,
@@ -42,6 +43,7 @@ pub fn all() -> Vec<Value> {
     add(&mut values, Kind::Bay, bays());
     add(&mut values, Kind::Node, nodes());
     add(&mut values, Kind::Container, containers());
+    add(&mut values, Kind::Audit, audited());
     values
 }
 
@@ -310,5 +312,27 @@ fn by_themselves() -> Vec<(&'static str, ContainerEvent)> {
         ("unpaused", drifted(Drift::Unpaused)),
         ("renamed", drifted(Drift::Renamed { found: text("web1_old") })),
         ("replaced", drifted(Drift::Replaced { found: text("9f86d081884c7d65") })),
+    ]
+}
+
+fn audited() -> Vec<(&'static str, AuditEvent)> {
+    let object = || format!("container/{OTHER_NODE}");
+    vec![
+        (
+            "full",
+            AuditEvent::CommandRefused(CommandRefusedV1 {
+                object: object(),
+                command: "pause".to_owned(),
+                code: "illegal-transition".to_owned(),
+                reason: "Container web1 is Stopped; it cannot pause now. Possible now: start, \
+                         reboot, delete."
+                    .to_owned(),
+            }),
+        ),
+        ("full", AuditEvent::Read(ReadV1 { object: object(), what: "logs".to_owned() })),
+        (
+            "full",
+            AuditEvent::Counted(CountedV1 { since: LATER, commands_refused: 41_233, reads: 7 }),
+        ),
     ]
 }

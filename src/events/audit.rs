@@ -1,0 +1,66 @@
+//! What the audit stream of a project says: what no change of an object shows.
+//!
+//! Payloads only, frozen once released. Who asked, when, in which request and for which reason
+//! stands in the envelope, as with every event. Not here: what is recorded (`http/audit.rs`).
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::ids::Timestamp;
+use crate::noun_events;
+
+/// A command reached an object and was refused; nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CommandRefusedV1 {
+    /// The object: `container/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f`.
+    pub object: String,
+    /// What was asked of it: `start`.
+    pub command: String,
+    /// What programs tell refusals apart by: `illegal-transition`.
+    pub code: String,
+    /// Why, in the words that the user got.
+    pub reason: String,
+}
+
+/// Something sensitive was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReadV1 {
+    /// The object: `container/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f`.
+    pub object: String,
+    /// `logs` or `execute_output`.
+    pub what: String,
+}
+
+/// So much happened that it was counted instead of recorded one by one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CountedV1 {
+    /// Since when.
+    pub since: Timestamp,
+    /// Commands that were refused.
+    pub commands_refused: u64,
+    /// Reads.
+    pub reads: u64,
+}
+
+noun_events! {
+    /// Everything that an audit stream says.
+    AuditEvent {
+        /// A command was refused.
+        CommandRefused(CommandRefusedV1) = "audit.command_refused", 1;
+        /// Something sensitive was read.
+        Read(ReadV1) = "audit.read", 1;
+        /// More than can be recorded one by one.
+        Counted(CountedV1) = "audit.counted", 1;
+    }
+}
+
+impl AuditEvent {
+    /// The object that it is about, where it is about one.
+    pub fn object(&self) -> Option<&str> {
+        match self {
+            Self::CommandRefused(refused) => Some(&refused.object),
+            Self::Read(read) => Some(&read.object),
+            Self::Counted(_) => None,
+        }
+    }
+}
