@@ -11,6 +11,7 @@ mod http;
 mod log;
 mod memory;
 mod probe;
+mod replay;
 mod report;
 mod road;
 mod server;
@@ -29,6 +30,7 @@ const SUBJECTS: &[Subject] = &[
     ("append", log::appends),
     ("log", log::measure),
     ("views", views::measure),
+    ("replay", replay::measure),
     ("road", road::measure),
     ("http", http::measure),
     ("delivery", delivery::measure),

@@ -96,6 +96,7 @@ async fn run(config: Config) -> Result<(), AppError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(io("SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("SIGINT"))?;
     let base = open(&config)?;
+    let snapshots = base.snapshots.clone();
     let own = |node_id| backend(&config.backend.engine, node_id);
     let parts = Parts::start(base, &config.backend, own, &stopping).await?;
     let listener = TcpListener::bind(config.http.listen)
@@ -107,6 +108,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         audit: Audit::start(parts.log.clone(), installation, config.http.audit),
         bus: parts.bus.clone(),
         reads: parts.reads.clone(),
+        snapshots,
         log: parts.log.clone(),
         config: Arc::new(config.http.clone()),
         installation,

@@ -3,13 +3,17 @@
 //! In reading order: `source` (where events come from: a server's log, a data folder or a backup,
 //! an export), `when` (which moment is meant), `object` (one object in memory, whatever its noun),
 //! `entry` (an event as it is told), `fields` (a document field by field), `state`, `timeline`,
-//! `name` (objects by name, without read models), `question` (all of it by one form).
+//! `diff`, `cause`, `why`, `name` (objects by name, without read models), `question` (all of these
+//! by one form); then what is about the whole log: `system`, `trace`, `verify`, `check`.
 //! Every answer is a document that serialises, so that a server, the CLI beside files, and a user
 //! interface tell the same.
 //!
 //! Absent: work. Nothing here can reach a backend or a bus (rule W7): an object in memory says what
 //! work would be due, and there is nobody to hand it to. Nothing is written either.
 
+pub mod cause;
+pub mod check;
+pub mod diff;
 pub mod entry;
 pub mod fields;
 pub mod name;
@@ -17,8 +21,12 @@ pub mod object;
 pub mod question;
 pub mod source;
 pub mod state;
+pub mod system;
 pub mod timeline;
+pub mod trace;
+pub mod verify;
 pub mod when;
+pub mod why;
 
 pub use question::Question;
 pub use source::Source;

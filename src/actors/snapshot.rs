@@ -52,6 +52,12 @@ impl Snapshots {
         codec::decode(kept).ok()
     }
 
+    /// The objects that have one.
+    pub fn streams(&self) -> Vec<StreamId> {
+        let keys = self.tree.iter().flat_map(|tree| tree.iter().keys());
+        keys.filter_map(|key| StreamId::from_bytes(key.ok()?.first_chunk()?)).collect()
+    }
+
     /// Keeps a state; one that cannot be kept is no loss.
     pub fn save<E: Entity>(&self, stream: StreamId, state: &E::State, place: Place) {
         let Some(tree) = &self.tree else { return };

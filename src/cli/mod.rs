@@ -24,6 +24,8 @@ mod sse;
 mod table;
 mod target;
 mod terminal;
+mod trace;
+mod why;
 
 use std::process::ExitCode;
 
@@ -79,6 +81,10 @@ enum Command {
     /// Show what was, and why: on a server, in a data folder, in an export; changes nothing
     #[command(subcommand)]
     Replay(replay::ReplayCommand),
+    /// Say why an object is as it is: what it waits for, what was said last, what led here
+    Why(why::WhyArgs),
+    /// Show what a request led to: commands, events, work and outcomes as a tree with times
+    Trace(trace::TraceArgs),
     /// Run the service: API, conductor and backend in one process
     Serve(serve::ServeArgs),
     /// Print a script that completes commands and options in a shell
@@ -117,6 +123,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
             Command::Container(command) => container::run(&session, command).await,
             Command::Events(command) => events::run(&session, command).await,
             Command::Replay(command) => replay::run(&session, command).await,
+            Command::Why(args) => why::run(&session, &args).await,
+            Command::Trace(args) => trace::run(&session, &args).await,
             Command::Log(_)
             | Command::Backup(_)
             | Command::Restore(_)

@@ -43,6 +43,9 @@ pub enum SortDir {
 /// Which part of a list.
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
+    /// As they were then: a position of the log, or 2015-05-21T20:46:13Z
+    #[arg(long, value_name = "WHEN")]
+    at: Option<String>,
     /// At most so many; all without it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -90,11 +93,13 @@ impl Noun {
     ) -> Result<(), CliError> {
         let mut rows: Vec<Value> = Vec::new();
         let mut marker = args.marker.clone();
+        let mut at = args.at.clone();
         loop {
             let taken = u64::try_from(rows.len()).unwrap_or(u64::MAX);
             let left = args.limit.map(|limit| limit.saturating_sub(taken));
             let dir = args.sort_dir.map(|dir| if dir == SortDir::Asc { "asc" } else { "desc" });
             let mut call = Call::new(Method::GET, self.kind)
+                .query("at", at.as_ref())
                 .query("limit", left)
                 .query("marker", marker.as_ref())
                 .query("sort_key", args.sort_key.as_ref())
@@ -105,6 +110,7 @@ impl Noun {
             }
             let mut body = session.client.send(call).await?.body;
             let more = body.get("next").is_some_and(Value::is_string);
+            at = at.map(|at| pinned(&body).unwrap_or(at));
             let page = taken_array(&mut body, self.kind.collection());
             let last = page.last().and_then(|row| row.get("uuid")).and_then(Value::as_str);
             let next = last.map(str::to_owned).filter(|last| Some(last) != marker.as_ref());
@@ -232,6 +238,12 @@ impl Noun {
         }
         table::list(session.format, &["position", "time", "type", "user", "reason"], &rows)
     }
+}
+
+/// The moment that the next page of a list is of: a position, whatever was asked for.
+fn pinned(body: &Value) -> Option<String> {
+    let next = reqwest::Url::parse(body.get("next")?.as_str()?).ok()?;
+    next.query_pairs().find_map(|(name, value)| (name == "at").then(|| value.into_owned()))
 }
 
 /// An array out of a body; empty where it is missing, as in the old client.

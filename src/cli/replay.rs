@@ -3,13 +3,19 @@
 //! `place` is where the answer comes from; it is one document either way, and `tell` prints it. Not
 //! here: how it is found (`replay`, the library).
 
+mod changes;
 mod place;
-mod tell;
+pub mod tell;
+
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use serde_json::Value;
 
 use super::failure::CliError;
 use super::noun::Session;
+use super::options::Format;
+use super::table;
 use crate::replay::{Question, When};
 pub use place::{Files, Object};
 
@@ -20,6 +26,14 @@ pub enum ReplayCommand {
     State(State),
     /// Show what happened to an object: who, why, what led to what, how long work took
     Timeline(Timeline),
+    /// Show what changed about an object, or with --all in the whole system, and who did that
+    Diff(Diff),
+    /// Show the last event that set a field, and what led to it up to the request
+    Blame(Blame),
+    /// Compare read models and snapshots with the log; the first difference exits 1
+    Verify(Verify),
+    /// Decide every recorded command again with this build; a difference exits 1
+    Check(Check),
 }
 
 /// Which object, and where to look.
@@ -55,19 +69,110 @@ pub struct Timeline {
     at: When,
 }
 
+/// What to compare.
+#[derive(Args)]
+pub struct Diff {
+    /// The noun and the name or UUID: container/web
+    #[arg(value_name = "KIND/ID", value_parser = place::object, required_unless_present = "all")]
+    object: Option<Object>,
+    /// All objects
+    #[arg(long, conflicts_with = "object")]
+    all: bool,
+    /// Since when; before everything without it
+    #[arg(long, value_name = "WHEN", default_value = "0")]
+    from: When,
+    /// Until when
+    #[arg(long, value_name = "WHEN", default_value = "latest")]
+    to: When,
+    #[command(flatten)]
+    files: Files,
+}
+
+/// Which field.
+#[derive(Args)]
+pub struct Blame {
+    #[command(flatten)]
+    about: About,
+    /// A field as in a state: status, labels.tier, state.status
+    #[arg(value_name = "FIELD")]
+    field: String,
+    /// The last event that set it by then
+    #[arg(long, value_name = "WHEN", default_value = "latest")]
+    at: When,
+}
+
+/// What to verify.
+#[derive(Args)]
+pub struct Verify {
+    #[command(flatten)]
+    files: Files,
+}
+
+/// What to decide again.
+#[derive(Args)]
+pub struct Check {
+    /// A data folder, a backup of one, or a file that log export printed
+    #[arg(value_name = "PATH")]
+    path: PathBuf,
+}
+
 /// Runs a command of the debugger.
 pub async fn run(session: &Session, command: ReplayCommand) -> Result<(), CliError> {
-    let (about, question) = match command {
-        ReplayCommand::State(args) => (args.about, Question::State { at: args.at }),
-        ReplayCommand::Timeline(args) => {
-            (args.about, Question::Timeline { related: args.related, at: args.at })
+    match command {
+        ReplayCommand::State(args) => {
+            ask(session, &args.about, &Question::State { at: args.at }).await
         }
-    };
-    ask(session, &about, &question).await
+        ReplayCommand::Timeline(args) => {
+            let question = Question::Timeline { related: args.related, at: args.at };
+            ask(session, &args.about, &question).await
+        }
+        ReplayCommand::Diff(args) => diff(session, args).await,
+        ReplayCommand::Blame(args) => {
+            let question = Question::Blame { field: args.field, at: args.at };
+            ask(session, &args.about, &question).await
+        }
+        ReplayCommand::Verify(args) => {
+            let answer = args.files.verify(session).await?;
+            told(session.format, &answer, changes::verified)?;
+            failed(answer.get("difference").is_some_and(Value::is_object))
+        }
+        ReplayCommand::Check(args) => {
+            let answer = Files::of(args.path).check(session).await?;
+            told(session.format, &answer, changes::checked)?;
+            failed(tell::number(&answer, "/different") > 0)
+        }
+    }
 }
 
 /// Asks a question about an object and prints the answer.
-async fn ask(session: &Session, about: &About, question: &Question) -> Result<(), CliError> {
+pub async fn ask(session: &Session, about: &About, question: &Question) -> Result<(), CliError> {
     let answer = about.files.place(session).await?.ask(&about.object, question).await?;
     tell::answer(session.format, question, &answer)
+}
+
+async fn diff(session: &Session, args: Diff) -> Result<(), CliError> {
+    let Diff { object, from, to, .. } = args;
+    let place = args.files.place(session).await?;
+    match object {
+        Some(object) => {
+            let question = Question::Diff { from, to };
+            let answer = place.ask(&object, &question).await?;
+            tell::answer(session.format, &question, &answer)
+        }
+        None => told(session.format, &place.system(from, to).await?, changes::system),
+    }
+}
+
+/// Prints an answer: for people by a function, for programs as it is.
+fn told(
+    format: Format,
+    answer: &Value,
+    print: fn(&Value) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    if format == Format::Table { print(answer) } else { table::show(format, answer) }
+}
+
+/// Exit code 1 where something was found that was told already.
+fn failed(found: bool) -> Result<(), CliError> {
+    if found { Err(CliError::Reported(None)) } else { Ok(()) }
 }

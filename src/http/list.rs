@@ -10,13 +10,15 @@ use super::command::blocking;
 use super::error::ApiError;
 use super::request::{Call, canonical_uuid, shown};
 use super::respond::{self, Shown};
+use super::{list_past, read};
+use crate::ids::Position;
 use crate::projections::query::ListQuery;
 
 /// Most objects of a page, and how many there are where none is asked for: `max_limit` of 2015.
 pub const MAX_LIMIT: usize = 1000;
 
 /// Arguments of every list, besides the fields that it filters by.
-const PAGING: [&str; 4] = ["limit", "marker", "sort_key", "sort_dir"];
+const PAGING: [&str; 5] = ["at", "limit", "marker", "sort_key", "sort_dir"];
 
 /// Which fields a list shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,13 @@ pub async fn page<V: Shown>(
     let query = query::<V>(call, filters)?;
     // In the order of creation a page with one filter costs what its rows do; others may have to
     // look at many rows for it.
-    let views = if query.sort_key.is_none() && query.filters.len() <= 1 {
+    let at = call.argument("at").map(|at| read::when("at", at)).transpose()?;
+    let at = at.map(|at| at.anywhere(&read::source(state, call))).transpose()?;
+    let views = if let Some(at) = at {
+        let (log, project, asked) =
+            (state.log.clone(), call.ctx.project.clone(), query.clone());
+        blocking(move || list_past::page(log.as_ref(), at, &project, &asked)).await?
+    } else if query.sort_key.is_none() && query.filters.len() <= 1 {
         state.reads.list::<V>(&call.ctx.project, &query)
     } else {
         let (reads, project, asked) =
@@ -51,7 +59,7 @@ pub async fn page<V: Shown>(
     let marker = call.argument("marker").unwrap_or_default();
     let views = views.map_err(|error| ApiError::query(V::KIND, marker, error))?;
     let last = views.last().filter(|_| views.len() == query.limit);
-    let next = last.map(|last| next::<V>(call, rows, &query, &last.head().uuid.to_string(), extra));
+    let next = last.map(|last| next::<V>(call, rows, &query, &last.head().uuid.to_string(), extra, at));
     let collection = V::KIND.collection();
     Ok(match rows {
         Rows::Summary => {
@@ -126,6 +134,7 @@ fn next<V: Shown>(
     query: &ListQuery,
     last: &str,
     extra: &[&str],
+    at: Option<Position>,
 ) -> String {
     let mut arguments = form_urlencoded::Serializer::new(String::new());
     arguments
@@ -134,6 +143,10 @@ fn next<V: Shown>(
         .append_pair("limit", &query.limit.to_string());
     for (key, value) in call.arguments(V::FIELDS).into_iter().chain(call.arguments(extra)) {
         arguments.append_pair(&key, &value);
+    }
+    if let Some(at) = at {
+        // The pages of one list are of one moment.
+        arguments.append_pair("at", &at.to_string());
     }
     let arguments = arguments.append_pair("marker", last).finish();
     let detail = if rows == Rows::Detail { "/detail" } else { "" };

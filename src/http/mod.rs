@@ -25,6 +25,7 @@ mod events;
 mod health;
 mod input;
 mod list;
+mod list_past;
 mod metrics;
 mod node;
 pub mod openapi;
@@ -47,6 +48,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::actors::snapshot::Snapshots;
 use crate::bus::Bus;
 use crate::events::log::EventLog;
 use crate::projections::query::ReadModels;
@@ -61,6 +63,8 @@ pub struct AppState {
     pub bus: Arc<dyn Bus>,
     /// What queries answer from.
     pub reads: ReadModels,
+    /// Folded states, to be compared with the log.
+    pub snapshots: Snapshots,
     /// For event pages, streams and histories.
     pub log: Arc<dyn EventLog>,
     /// The API's settings.

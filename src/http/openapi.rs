@@ -24,7 +24,9 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("at", "A position, v: and a revision, a time, before: or after: and an event's id"),
     ("bay", "Only events of this bay and of containers in it; a uuid or a name"),
     ("command", "The command and its arguments, split as a shell would"),
+    ("field", "A field as in a state: status, labels.tier, state.status"),
     ("follow", "1: go on until the container ends; the answer is plain text"),
+    ("from", "The first moment, in the forms of at; before everything where there is none"),
     ("kind", "Only events of bays, baymodels, nodes or containers; repeat for several"),
     ("limit", "Most items of a page, 1 to 1000"),
     ("marker", "The uuid of the last object of the page before"),
@@ -44,6 +46,7 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("tail", "Only so many of the last lines"),
     ("timeout", "Seconds between the stop signal and the kill; 10 where there is none"),
     ("timestamps", "1: each line starts with its time"),
+    ("to", "The second moment, in the forms of at; now where there is none"),
     ("type", "Only events of this type: container.started; repeat for several"),
     ("user", "Only events that this user asked for"),
 ];

@@ -1,7 +1,8 @@
-//! What was, and why, over REST: questions about one object, answered from the log.
+//! What was, and why, over REST: questions about one object and about all, answered from the log.
 //!
 //! Not here: what the answers are (`replay`).
 
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
@@ -9,8 +10,12 @@ use super::command::blocking;
 use super::error::ApiError;
 use super::request::{Call, Ident, shown};
 use super::{AppState, read, respond};
+use serde::Serialize;
+
+use crate::ids::Position;
 use crate::projections::View;
-use crate::replay::{Question, name};
+use crate::replay::verify::{self, Kept};
+use crate::replay::{Question, ReplayError, Source, When, name, system, trace};
 
 /// `GET /v1/{collection}/{ident}/{verb}`, also about what was deleted, by its uuid
 pub async fn about<V: View>(
@@ -32,5 +37,43 @@ pub async fn about<V: View>(
     })?;
     let source = read::source(&state, &call);
     let answer = blocking(move || question.answer(&source, stream)).await??;
+    Ok(respond::json(StatusCode::OK, &answer))
+}
+
+/// `GET /v1/replay/diff`
+pub async fn diff(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
+    call.only(&["from", "to"])?;
+    let when = |name| call.argument(name).map(|text| read::when(name, text)).transpose();
+    let from = when("from")?.unwrap_or(When::Position(Position(0)));
+    let to = when("to")?.unwrap_or(When::Latest);
+    let source = read::source(&state, &call);
+    told(move || system::diff(&source, from, to)).await
+}
+
+/// `GET /v1/replay/verify`
+pub async fn verify(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
+    call.only(&[])?;
+    // The read models are of all projects, and what is told of a difference is a fault of ours.
+    let source = Source::new(state.log.clone());
+    let kept = Kept::live(state.reads.clone(), state.snapshots.clone());
+    told(move || verify::verify(&source, &kept)).await
+}
+
+/// `GET /v1/trace/{request_id}`
+pub async fn trace(
+    State(state): State<AppState>,
+    Ident(request_id): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    call.only(&[])?;
+    let source = read::source(&state, &call);
+    told(move || trace::trace(&source, &request_id)).await
+}
+
+/// Answers with what reading the log, which may take long, comes to.
+async fn told<T: Serialize + Send + 'static>(
+    read: impl FnOnce() -> Result<T, ReplayError> + Send + 'static,
+) -> Result<Response, ApiError> {
+    let answer = blocking(read).await??;
     Ok(respond::json(StatusCode::OK, &answer))
 }

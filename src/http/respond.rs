@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 use super::error::ApiError;
 use super::request::Call;
 use crate::ids::{Kind, ObjectId, Position, Timestamp};
-use crate::projections::{TaskView, View};
+use crate::projections::TaskView;
+use crate::replay::system::InWorld;
 
 /// The content type of success in the 2015 API.
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
@@ -17,7 +18,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UT
 pub const POSITION: HeaderName = HeaderName::from_static("x-magnum-position");
 
 /// A noun's view as the REST API shows it.
-pub trait Shown: View {
+pub trait Shown: InWorld {
     /// All of it.
     type Full: Serialize + ToSchema;
     /// A row of a list.

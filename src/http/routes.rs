@@ -30,11 +30,16 @@ use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
 use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
+use crate::replay::diff::{Blame, Diff};
 use crate::replay::state::StateAt;
+use crate::replay::system::SystemDiff;
 use crate::replay::timeline::Timeline;
+use crate::replay::trace::Trace;
+use crate::replay::verify::Verified;
+use crate::replay::why::Why;
 
 /// Arguments of lists, besides the fields that they filter by.
-const LIST: &str = "limit marker sort_key sort_dir min_position";
+const LIST: &str = "at limit marker sort_key sort_dir min_position";
 const ONE: &str = "at min_position";
 const EVENTS: &str = "after since limit kind object bay type project user request_id outcome";
 const LOGS: &str = "tail since timestamps follow stdout stderr";
@@ -42,7 +47,7 @@ const STREAM: &str = "after since snapshot kind object bay type project user req
 
 /// All routes.
 pub fn table() -> Vec<Route> {
-    [service(), bays(), baymodels(), nodes(), containers(), actions(), log()].concat()
+    [service(), bays(), baymodels(), nodes(), containers(), actions(), log(), whole()].concat()
 }
 
 #[rustfmt::skip]
@@ -69,6 +74,9 @@ fn bays() -> Vec<Route> {
         history::<BayView>("/v1/bays/{ident}/history"),
         about::<BayView, StateAt>("/v1/bays/{ident}/state"),
         about::<BayView, Timeline>("/v1/bays/{ident}/timeline"),
+        about::<BayView, Diff>("/v1/bays/{ident}/diff"),
+        about::<BayView, Blame>("/v1/bays/{ident}/blame"),
+        about::<BayView, Why>("/v1/bays/{ident}/why"),
     ]
 }
 
@@ -88,6 +96,9 @@ fn baymodels() -> Vec<Route> {
         history::<BaymodelView>("/v1/baymodels/{ident}/history"),
         about::<BaymodelView, StateAt>("/v1/baymodels/{ident}/state"),
         about::<BaymodelView, Timeline>("/v1/baymodels/{ident}/timeline"),
+        about::<BaymodelView, Diff>("/v1/baymodels/{ident}/diff"),
+        about::<BaymodelView, Blame>("/v1/baymodels/{ident}/blame"),
+        about::<BaymodelView, Why>("/v1/baymodels/{ident}/why"),
     ]
 }
 
@@ -103,6 +114,9 @@ fn nodes() -> Vec<Route> {
         history::<NodeView>("/v1/nodes/{ident}/history"),
         about::<NodeView, StateAt>("/v1/nodes/{ident}/state"),
         about::<NodeView, Timeline>("/v1/nodes/{ident}/timeline"),
+        about::<NodeView, Diff>("/v1/nodes/{ident}/diff"),
+        about::<NodeView, Blame>("/v1/nodes/{ident}/blame"),
+        about::<NodeView, Why>("/v1/nodes/{ident}/why"),
     ]
 }
 
@@ -124,6 +138,9 @@ fn containers() -> Vec<Route> {
         history::<ContainerView>("/v1/containers/{ident}/history"),
         about::<ContainerView, StateAt>("/v1/containers/{ident}/state"),
         about::<ContainerView, Timeline>("/v1/containers/{ident}/timeline"),
+        about::<ContainerView, Diff>("/v1/containers/{ident}/diff"),
+        about::<ContainerView, Blame>("/v1/containers/{ident}/blame"),
+        about::<ContainerView, Why>("/v1/containers/{ident}/why"),
     ]
 }
 
@@ -158,6 +175,17 @@ fn log() -> Vec<Route> {
     ]
 }
 
+#[rustfmt::skip]
+fn whole() -> Vec<Route> {
+    vec![
+        get("/v1/replay/diff", replay::diff, "What changed in the whole system")
+            .query("from to").answers::<SystemDiff>(),
+        get("/v1/replay/verify", replay::verify, "Whether the read models are what the log says")
+            .answers::<Verified>(),
+        get("/v1/trace/{ident}", replay::trace, "What a request led to").answers::<Trace>(),
+    ]
+}
+
 fn history<V: View>(path: &'static str) -> Route {
     let summary = "What happened to it, also after it was deleted";
     get(path, events::history::<V>, summary).query("after limit").answers::<EventPage>()
@@ -168,7 +196,10 @@ fn about<V: View, T: ToSchema>(path: &'static str) -> Route {
     let verb = path.rsplit('/').next().unwrap_or_default();
     let (summary, arguments) = match verb {
         "state" => ("What it was at a moment, and what was shown of it", "at"),
-        _ => ("What happened to it: who, why, work and what came of it", "related at"),
+        "timeline" => ("What happened to it: who, why, work and what came of it", "related at"),
+        "diff" => ("What changed about it, field by field, and what did that", "from to"),
+        "blame" => ("The last event that set a field, and what led to it", "field at"),
+        _ => ("Why it is as it is: what it waits for, and what led here", "at"),
     };
     let handler = move |State(state): State<AppState>, ident: Ident, call: Call| async move {
         let known: Vec<&str> = arguments.split_whitespace().collect();

@@ -4,8 +4,9 @@
 //! of tasks and outcomes). `table` holds one noun's views in memory with what finds them (`field`,
 //! `groups`), `tables` all of them with their checkpoint. `conductor` is the thread that follows
 //! the log, `views` what it does with a page of it, `fold` how events change views. `saver` is the
-//! thread that keeps them in sled (`saved`, `store`) for the next start. `query` answers
-//! (`shared`, `list`), `past` folds one object or the whole log as of any position.
+//! thread that keeps them in sled (`saved`, `store`) for the next start, `stored` looks at what it
+//! kept. `query` answers (`shared`, `list`), `past` folds one object or the whole log as of any
+//! position.
 //! Not here: decisions; no effect ever comes from a view.
 
 pub mod bay;
@@ -23,6 +24,7 @@ mod saved;
 mod saver;
 mod shared;
 pub mod store;
+pub mod stored;
 #[cfg(test)]
 mod story;
 mod table;

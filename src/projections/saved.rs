@@ -19,7 +19,7 @@ use super::store::Fault;
 use super::tables::{Checkpoint, Part, Tables};
 use crate::events::codec::{decode, encode};
 use crate::events::log::EventLog;
-use crate::ids::StreamId;
+use crate::ids::{Kind, StreamId};
 
 /// The version of the views' encoding and of keys: raised with every change of them.
 const SCHEMA: u32 = 2;
@@ -53,6 +53,18 @@ impl Keys {
         self.tag(b'c')
     }
 
+    /// What every view of a noun begins with.
+    pub fn views(self, kind: Kind) -> Vec<u8> {
+        let mut key = self.tag(Part::View as u8);
+        key.push(kind as u8);
+        key
+    }
+
+    /// What every parked stream begins with.
+    pub fn parked(self) -> Vec<u8> {
+        self.tag(Part::Parked as u8)
+    }
+
     /// A record of a stream.
     pub fn stream(self, part: Part, stream: StreamId) -> Vec<u8> {
         let mut key = self.tag(part as u8);
@@ -79,21 +91,27 @@ pub(super) fn seal(batch: &mut Batch, generation: u32, at: &Checkpoint) {
     batch.insert(&ROOT, encode(&Root { schema: SCHEMA, live: generation }));
 }
 
-/// What was saved, and how many views of it had to be made again; none where nothing was saved of
-/// this log in this encoding.
-pub(super) fn load(tree: &Tree, log: &dyn EventLog) -> Result<Option<(Tables, u64)>, Fault> {
+/// The generation that is read, and up to where it is; none where nothing was saved in this
+/// encoding.
+pub(super) fn live(tree: &Tree) -> Result<Option<(Keys, Checkpoint)>, Fault> {
     let root = tree.get(ROOT)?.and_then(|bytes| decode::<Root>(&bytes).ok());
     let Some(Root { live, .. }) = root.filter(|root| root.schema == SCHEMA) else {
         return Ok(None);
     };
     let keys = Keys(live);
     let at = tree.get(keys.checkpoint())?.ok_or_else(|| damaged("there is no checkpoint"))?;
-    let at: Checkpoint = decode(&at).map_err(Fault::Damaged)?;
+    Ok(Some((keys, decode(&at).map_err(Fault::Damaged)?)))
+}
+
+/// What was saved, and how many views of it had to be made again; none where nothing was saved of
+/// this log in this encoding.
+pub(super) fn load(tree: &Tree, log: &dyn EventLog) -> Result<Option<(Tables, u64)>, Fault> {
+    let Some((keys, at)) = live(tree)? else { return Ok(None) };
     if !at.is_of(log)? {
         tracing::error!("the read models are of another log; they are built anew");
         return Ok(None);
     }
-    let mut tables = Tables::empty(at, live);
+    let mut tables = Tables::empty(at, keys.0);
     let mut broken_rows = 0;
     for record in tree.scan_prefix(keys.tag(Part::View as u8)) {
         let (key, bytes) = record?;

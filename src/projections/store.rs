@@ -84,6 +84,21 @@ pub fn open_cache(path: &Path) -> Result<Db, OpenError> {
     open_with(path, |_| Ok(())).map(|(db, ())| db)
 }
 
+/// Opens a sled folder that is there, as it is: a damaged one stays where it is.
+///
+/// # Errors
+/// When it is not there, is in use, or is damaged.
+pub fn open_existing(path: &Path) -> Result<Db, OpenError> {
+    if !path.is_dir() {
+        return Err(denied(path, "there is no such folder".to_owned()));
+    }
+    try_open(path, |_| Ok(())).map(|(db, ())| db).map_err(|trouble| match trouble {
+        Trouble::Locked(_) => denied(path, "a server is using it".to_owned()),
+        Trouble::Damaged(reason) => denied(path, format!("it is damaged: {reason}")),
+        Trouble::Denied(reason) => denied(path, reason),
+    })
+}
+
 fn open_trees(path: &Path) -> Result<(Db, Tree), OpenError> {
     open_with(path, |db| db.open_tree("views"))
 }

@@ -1,6 +1,64 @@
 //! A document field by field: `tasks.0.action`. Lists of plain values are one field.
 
+use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+/// A field that is not what it was.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct FieldChange {
+    /// `status`, or `state.tasks.queue`.
+    pub field: String,
+    /// What it was; null where it was not there.
+    #[schema(value_type = Object)]
+    pub from: Value,
+    /// What it is.
+    #[schema(value_type = Object)]
+    pub to: Value,
+}
+
+/// What differs between two documents. A list is one field: where in it something is says little.
+pub fn compare(before: &Value, after: &Value) -> Vec<FieldChange> {
+    let mut changes = Vec::new();
+    differ(String::new(), before, after, &mut changes);
+    changes
+}
+
+fn differ(path: String, before: &Value, after: &Value, changes: &mut Vec<FieldChange>) {
+    if before == after {
+        return;
+    }
+    let none = Map::new();
+    let inner = |value| match value {
+        &Value::Object(ref inner) => Some(inner),
+        // What was not there had no field.
+        &Value::Null => Some(&none),
+        _ => None,
+    };
+    let is_document = before.is_object() || after.is_object();
+    if let Some((old, new)) = inner(before).zip(inner(after)).filter(|_| is_document) {
+        let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+        for name in names {
+            let value = |of: &Map<String, Value>| of.get(name).cloned().unwrap_or_default();
+            differ(below(&path, name), &value(old), &value(new), changes);
+        }
+        return;
+    }
+    changes.push(FieldChange { field: path, from: before.clone(), to: after.clone() });
+}
+
+/// Whether a field is another one or lies below it.
+pub fn is_within(field: &str, of: &str) -> bool {
+    field.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// A field of a document by its path.
+pub fn at<'a>(document: &'a Value, field: &str) -> Option<&'a Value> {
+    field.split('.').try_fold(document, |value, name| match value {
+        Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+        value => value.get(name),
+    })
+}
 
 /// All fields of a document, in its order.
 pub fn flatten(document: &Value) -> Map<String, Value> {
@@ -36,6 +94,25 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn what_differs_is_told_by_field_and_lists_as_a_whole() {
+        let before = json!({"a": {"b": 1, "c": 2}, "d": [], "e": null});
+        let after = json!({"a": {"b": 1, "c": 3}, "d": [{"x": 1}], "f": {"g": true}});
+        let told: Vec<_> =
+            compare(&before, &after).into_iter().map(|it| (it.field, it.from, it.to)).collect();
+        assert_eq!(
+            told,
+            [
+                ("a.c".to_owned(), json!(2), json!(3)),
+                ("d".to_owned(), json!([]), json!([{"x": 1}])),
+                ("f.g".to_owned(), Value::Null, json!(true)),
+            ]
+        );
+        assert!(compare(&after, &after).is_empty());
+        assert!(is_within("a.b", "a") && is_within("a", "a") && !is_within("ab", "a"));
+        assert_eq!((at(&after, "d.0.x"), at(&after, "d.1")), (Some(&json!(1)), None));
+    }
 
     #[test]
     fn documents_are_flattened_to_what_can_be_compared() {

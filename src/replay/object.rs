@@ -12,6 +12,7 @@ use crate::actors::baymodel::Baymodel;
 use crate::actors::container::Container;
 use crate::actors::entity::Aggregate;
 use crate::actors::node::Node;
+use crate::actors::snapshot::{Place, Snapshots};
 use crate::bus::{Ctx, Refusal};
 use crate::events::cloudevent::redacted;
 use crate::events::{EventPayload, Recorded};
@@ -68,6 +69,9 @@ pub trait Object: Send {
     /// # Errors
     /// Why nothing would.
     fn decide(&self, command: &str, ctx: &Ctx) -> Result<Vec<Decided>, Undecided>;
+    /// The state that is kept of an object as a snapshot, and the event that it was folded to; none
+    /// where none is kept that this build would use.
+    fn kept(&self, stream: StreamId, snapshots: &Snapshots) -> Option<(Value, Place)>;
     /// A copy that goes another way.
     fn fork(&self) -> Box<dyn Object>;
 }
@@ -136,6 +140,11 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
             payload: event.encode().into(),
         });
         Ok(decided.collect())
+    }
+
+    fn kept(&self, stream: StreamId, snapshots: &Snapshots) -> Option<(Value, Place)> {
+        let (state, place) = snapshots.load::<E>(stream)?;
+        Some((redacted(json(&state)), place))
     }
 
     fn fork(&self) -> Box<dyn Object> {

@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::when::When;
-use super::{ReplayError, Source, state, timeline};
-use crate::ids::StreamId;
+use super::{ReplayError, Source, diff, state, timeline, why};
+use crate::ids::{Position, StreamId};
 
 /// A question about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,25 @@ pub enum Question {
         /// And to what is around it.
         related: bool,
         /// Up to when.
+        at: When,
+    },
+    /// What changed about it?
+    Diff {
+        /// Since when.
+        from: When,
+        /// Until when.
+        to: When,
+    },
+    /// Who set a field, and what led to that?
+    Blame {
+        /// Which: `status`, `state.status`.
+        field: String,
+        /// As of when.
+        at: When,
+    },
+    /// Why is it as it is?
+    Why {
+        /// As of when.
         at: When,
     },
 }
@@ -57,6 +76,18 @@ impl Question {
         Ok(Some(match verb {
             "state" => Self::State { at: when("at")? },
             "timeline" => Self::Timeline { related: flag("related")?, at: when("at")? },
+            "diff" => {
+                let from =
+                    argument("from").map_or(Ok(When::Position(Position(0))), |_| when("from"));
+                Self::Diff { from: from?, to: when("to")? }
+            }
+            "blame" => {
+                let why = "Name the field, as in a state: status, labels.tier, state.status.";
+                let field = argument("field").filter(|field| !field.is_empty());
+                let missing = || BadArgument { name: "field", why: why.to_owned() };
+                Self::Blame { field: field.ok_or_else(missing)?.to_owned(), at: when("at")? }
+            }
+            "why" => Self::Why { at: when("at")? },
             _ => return Ok(None),
         }))
     }
@@ -66,6 +97,9 @@ impl Question {
         match self {
             Self::State { .. } => "state",
             Self::Timeline { .. } => "timeline",
+            Self::Diff { .. } => "diff",
+            Self::Blame { .. } => "blame",
+            Self::Why { .. } => "why",
         }
     }
 
@@ -73,7 +107,14 @@ impl Question {
     pub fn arguments(&self) -> Vec<(&'static str, String)> {
         let when = |name, at: &When| (*at != When::Latest).then(|| (name, at.to_string()));
         match self {
-            Self::State { at } => when("at", at).into_iter().collect(),
+            Self::State { at } | Self::Why { at } => when("at", at).into_iter().collect(),
+            Self::Diff { from, to } => {
+                let from = ("from", from.to_string());
+                when("to", to).into_iter().chain([from]).collect()
+            }
+            Self::Blame { field, at } => {
+                when("at", at).into_iter().chain([("field", field.clone())]).collect()
+            }
             Self::Timeline { related, at } => {
                 let related = related.then(|| ("related", "1".to_owned()));
                 when("at", at).into_iter().chain(related).collect()
@@ -92,11 +133,14 @@ impl Question {
                 let until = at.of(source, stream)?;
                 document(&timeline::timeline(source, stream, *related, until)?)
             }
+            Self::Diff { from, to } => document(&diff::diff(source, stream, *from, *to)?),
+            Self::Blame { field, at } => document(&diff::blame(source, stream, field, *at)?),
+            Self::Why { at } => document(&why::why(source, stream, *at)?),
         }
     }
 }
 
 /// An answer as a document.
-pub(super) fn document<T: Serialize>(answer: &T) -> Result<Value, ReplayError> {
+pub fn document<T: Serialize>(answer: &T) -> Result<Value, ReplayError> {
     serde_json::to_value(answer).map_err(|error| ReplayError::Internal(error.to_string()))
 }

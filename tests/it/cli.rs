@@ -839,7 +839,7 @@ fn help_is_as_recorded() {
         let done = Done::of(magnum(&["events", name, "--help"]).output().unwrap());
         golden(&format!("help/events-{name}.txt"), &done.out);
     }
-    for name in ["state", "timeline"] {
+    for name in ["state", "timeline", "diff", "blame", "verify", "check"] {
         let done = Done::of(magnum(&["replay", name, "--help"]).output().unwrap());
         golden(&format!("help/replay-{name}.txt"), &done.out);
     }

@@ -255,3 +255,320 @@ fn bad_questions_are_told_what_to_ask() {
         assert!(done.err.contains(words), "{args:?} {done:?}");
     }
 }
+
+#[test]
+fn changes_are_told_by_field_with_who_made_them() {
+    let server = with_a_story();
+    let args = ["replay", "diff", "container/web", "--from", "v:1", "--to", "v:3"];
+    golden("diff.txt", &both(&server, &args).out);
+    let told = document(&both(&server, &[&args[..], &["-o", "json"]].concat()));
+    let status = |fields: &Value| {
+        let mut fields = fields.as_array().unwrap().iter();
+        fields.find(|it| it["field"] == "status").map(|it| (it["from"].clone(), it["to"].clone()))
+    };
+    assert_eq!(status(&told["fields"]), Some((json!("Stopped"), json!("Running"))));
+    let steps = told["steps"].as_array().unwrap();
+    assert_eq!(status(&steps[0]["fields"]), None);
+    assert_eq!(steps[0]["event"]["reason"], "the shop opens");
+    assert_eq!(status(&steps[1]["fields"]), Some((json!("Stopped"), json!("Running"))));
+    golden("diff-all.txt", &both(&server, &["replay", "diff", "--all", "--from", "5"]).out);
+    let blamed = both(&server, &["replay", "blame", "container/web", "status", "--at", "v:3"]);
+    golden("blame.txt", &blamed.out);
+    let unknown = both(&server, &["replay", "blame", "container/web", "colour"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.err.contains("has no field colour. It has: bay_uuid, "), "{unknown:?}");
+    let swapped = both(&server, &["replay", "diff", "--all", "--from", "5", "--to", "3"]);
+    assert_eq!(swapped.code, 2);
+    assert!(swapped.err.contains("swap --from and --to"), "{swapped:?}");
+}
+
+#[test]
+fn why_and_trace_lead_back_to_the_request() {
+    let server = with_a_story();
+    golden("why.txt", &both(&server, &["why", "container/web"]).out);
+    let why = document(&both(&server, &["why", "container/web", "--at", "v:3", "-o", "json"]));
+    assert_eq!((&why["status"], &why["waits_for"]), (&json!("Running"), &json!([])));
+    let chain = why["chain"].as_array().unwrap();
+    let types: Vec<_> = chain.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["container.started", "container.start_requested"]);
+    assert_eq!(chain[1]["command"], "start");
+    // Between the request and its outcome it says what it waits for.
+    let why = document(&both(&server, &["why", "container/web", "--at", "v:2", "-o", "json"]));
+    assert_eq!(why["waits_for"][0]["action"], "start");
+    assert_eq!(why["waits_for"][0]["reason"], "the shop opens");
+    assert!(why["says"].as_str().unwrap().contains("It waits for start, asked for by"), "{why}");
+    let request = chain[1]["request_id"].as_str().unwrap();
+    golden("trace.txt", &both(&server, &["trace", request]).out);
+    let unknown = both(&server, &["trace", "req-none"]);
+    assert_eq!(unknown.code, 2);
+    assert!(unknown.err.contains("No event has the request id req-none"), "{unknown:?}");
+}
+
+#[test]
+fn lists_are_shown_as_of_then_with_what_is_gone_since() {
+    let server = with_a_story();
+    assert_eq!(magnum(server.url(), &["container-delete", "web"]).code, 0);
+    let names = |query: &str| {
+        let page = server.get(&format!("/v1/containers{query}")).expect(200);
+        let rows = page["containers"].as_array().unwrap().iter();
+        rows.map(|row| row["status"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(names("").is_empty());
+    assert_eq!(names("?at=7"), ["Stopped"]);
+    assert_eq!(names("?at=9&status=Running"), ["Running"]);
+    assert!(names("?at=9&status=Stopped").is_empty());
+    assert!(names("?at=5").is_empty());
+    let page = server.get("/v1/containers?at=9&limit=1").expect(200);
+    let next = page["next"].as_str().unwrap();
+    assert!(next.contains("at=9"), "{next}");
+    let listed = magnum(server.url(), &["container-list", "--at", "9"]);
+    assert!(listed.out.contains("| Running"), "{listed:?}");
+    let wrong = server.get("/v1/containers?at=v:3");
+    assert_eq!(wrong.status, 400);
+    assert!(wrong.text.contains("is a revision of one object"), "{}", wrong.text);
+}
+
+#[test]
+fn verify_finds_what_is_not_as_the_log_says() {
+    let mut server = with_a_story();
+    let verified = magnum(server.url(), &["replay", "verify"]);
+    assert_eq!(verified.code, 0, "{verified:?}");
+    golden("verify.txt", &verified.out);
+    let data = server.data();
+    let busy = on_files(&data, &["replay", "verify"]);
+    assert_eq!(busy.code, 2);
+    assert!(busy.err.contains("a server is using it"), "{busy:?}");
+    server.stop();
+    let sound = on_files(&data, &["replay", "verify"]);
+    assert_eq!((sound.code, &sound.out), (0, &verified.out), "{sound:?}");
+    spoil(&data.join("cache").join("views"));
+    let found = on_files(&data, &["replay", "verify"]);
+    assert_eq!((found.code, found.err.as_str()), (1, ""), "{found:?}");
+    golden("verify-difference.txt", &found.out);
+}
+
+/// Has the container's row say that it is named `wet`.
+fn spoil(views: &Path) {
+    let db = sled::open(views).unwrap();
+    let tree = db.open_tree("views").unwrap();
+    let mut spoiled = 0;
+    for entry in tree.iter() {
+        let (key, value) = entry.unwrap();
+        let mut bytes = value.to_vec();
+        let name = bytes.windows(4).position(|it| it == b"\x03web");
+        if let Some(at) = name.filter(|_| key.get(5) == Some(&b'v')) {
+            bytes[at + 3] = b't';
+            tree.insert(key, bytes).unwrap();
+            spoiled += 1;
+        }
+    }
+    assert_eq!(spoiled, 1);
+    db.flush().unwrap();
+}
+
+#[test]
+fn commands_are_decided_again_and_differences_fail() {
+    let mut server = with_a_story();
+    server.stop();
+    let data = server.data();
+    let checked = magnum(NOBODY, &["replay", "check", data.to_str().unwrap()]);
+    assert_eq!(checked.code, 0, "{checked:?}");
+    assert!(checked.out.contains("commands are decided by this build as they were"), "{checked:?}");
+    // A log in which a container that was never stopped was started again: no build decides that.
+    let exported = magnum(NOBODY, &["log", "export", "--data", data.to_str().unwrap()]).out;
+    let forged = forged(&exported);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), forged).unwrap();
+    let found = magnum(NOBODY, &["replay", "check", file.path().to_str().unwrap()]);
+    assert_eq!(found.code, 1, "{found:?}");
+    golden("check.txt", &found.out);
+}
+
+/// The same events, but the command that started the container was to pause it; hashed anew.
+fn forged(exported: &str) -> String {
+    use magnum::events::log::export::{Line, import};
+    use magnum::events::log::memory::MemoryLog;
+    use magnum::events::log::{Append, EventLog, Expected};
+    use magnum::events::{EventType, NewEvent};
+    use magnum::ids::{Position, Revision};
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let (honest, other) = (MemoryLog::new(), MemoryLog::new());
+        import(&honest, exported.as_bytes()).await.unwrap();
+        for event in honest.read(Position(0), 1000).unwrap() {
+            let mut meta = event.meta.clone();
+            if meta.command.as_deref() == Some("\"start\"") {
+                meta.command = Some("\"pause\"".to_owned());
+            }
+            let before = event.revision.get().checked_sub(1);
+            let new = NewEvent {
+                id: event.id,
+                time: event.time,
+                event_type: EventType::named(event.event_type.as_str()),
+                version: event.version,
+                meta,
+                payload: event.payload.clone(),
+            };
+            let append = Append {
+                stream: event.stream,
+                expected: before.map_or(Expected::NoStream, |it| Expected::Exact(Revision(it))),
+                command: None,
+                events: vec![new],
+            };
+            other.append(append).await.unwrap();
+        }
+        let lines = other.read(Position(0), 1000).unwrap().into_iter().map(|event| {
+            let line = Line {
+                position: event.position,
+                stream: event.stream,
+                revision: event.revision,
+                id: event.id,
+                time: event.time,
+                event_type: event.event_type.as_str().to_owned(),
+                version: event.version,
+                payload: magnum::events::log::export::to_hex(&event.payload),
+                data: Value::Null,
+                command: None,
+                left: 0,
+                hash: magnum::events::log::export::to_hex(&event.hash),
+                meta: event.meta,
+            };
+            serde_json::to_string(&line).unwrap() + "\n"
+        });
+        lines.collect()
+    })
+}
+
+/// W7: a log is replayed from end to end, everything that the debugger can do, in a process whose
+/// only backend panics when it is asked for anything.
+#[test]
+fn w7_replay_executes_nothing() {
+    let mut server = with_a_story();
+    server.stop();
+    actix::System::new().block_on(async {
+        let bus = std::sync::Arc::new(magnum::bus::local::LocalBus::default());
+        let source = magnum::replay::Source::folder(&server.data()).unwrap();
+        let backend = std::sync::Arc::new(Untouchable::default());
+        let mut nodes = Vec::new();
+        for event in source.log().read(magnum::ids::Position(0), 1000).unwrap() {
+            if event.stream.kind == magnum::ids::Kind::Node && event.revision.get() == 0 {
+                let id = event.stream.id;
+                let node = magnum::actors::worker::Node::new(
+                    id,
+                    "n1".to_owned(),
+                    backend.clone(),
+                    bus.clone(),
+                    4,
+                );
+                let arbiter = actix::Arbiter::new();
+                let worker = magnum::actors::worker::WorkerHandle::start(node.into(), &arbiter);
+                bus.serve_node(id, std::sync::Arc::new(worker.clone()));
+                nodes.push(worker);
+            }
+        }
+        assert_eq!(nodes.len(), 1);
+        everything(&source);
+        assert_eq!(backend.touched.load(std::sync::atomic::Ordering::SeqCst), 0);
+    });
+}
+
+/// All questions about all objects at all positions.
+fn everything(source: &magnum::replay::Source) {
+    use magnum::ids::Position;
+    use magnum::replay::{Question, When, check, system, trace};
+    let events = source.log().read(Position(0), 1000).unwrap();
+    let streams: std::collections::BTreeSet<_> = events.iter().map(|it| it.stream).collect();
+    let mut answers = 0;
+    for stream in streams {
+        let born = source.first_of(stream).unwrap().unwrap().position;
+        for at in events.iter().filter(|it| it.position >= born) {
+            let at = When::Position(at.position);
+            for question in [
+                Question::State { at },
+                Question::Timeline { related: true, at },
+                Question::Diff { from: When::Position(Position(0)), to: at },
+                Question::Blame { field: "exists".to_owned(), at },
+                Question::Why { at },
+            ] {
+                question.answer(source, stream).unwrap_or_else(|error| {
+                    panic!("{question:?} {stream}: {error}");
+                });
+                answers += 1;
+            }
+        }
+    }
+    assert!(answers > 100, "{answers}");
+    for event in events.iter().filter(|event| !event.meta.request_id.is_empty()) {
+        trace::trace(source, &event.meta.request_id).unwrap();
+    }
+    assert_eq!(check::check(source).unwrap().different, 0);
+    let all = system::diff(source, When::Position(Position(0)), When::Latest).unwrap();
+    assert!(all.counts["appeared"] >= 3, "{:?}", all.counts);
+}
+
+/// A backend that nobody may use.
+#[derive(Default)]
+struct Untouchable {
+    touched: std::sync::atomic::AtomicU64,
+}
+
+impl Untouchable {
+    fn touch(&self) -> ! {
+        self.touched.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        panic!("a replay asked a backend");
+    }
+}
+
+#[async_trait::async_trait]
+impl magnum::backends::Backend for Untouchable {
+    async fn perform(
+        &self,
+        _: &magnum::backends::Work,
+        _: &dyn magnum::backends::Reporter,
+    ) -> Result<magnum::backends::Done, magnum::backends::BackendError> {
+        self.touch()
+    }
+
+    async fn inspect(
+        &self,
+        _: magnum::ids::StreamId,
+    ) -> Result<Option<magnum::backends::Observed>, magnum::backends::BackendError> {
+        self.touch()
+    }
+
+    async fn list(
+        &self,
+    ) -> Result<
+        Vec<(magnum::ids::StreamId, magnum::backends::Observed)>,
+        magnum::backends::BackendError,
+    > {
+        self.touch()
+    }
+
+    async fn notices(
+        &self,
+    ) -> Result<
+        futures_util::stream::BoxStream<'static, magnum::backends::Notice>,
+        magnum::backends::BackendError,
+    > {
+        self.touch()
+    }
+
+    async fn logs(
+        &self,
+        _: magnum::ids::StreamId,
+        _: magnum::backends::LogQuery,
+    ) -> Result<
+        futures_util::stream::BoxStream<
+            'static,
+            Result<magnum::backends::OutputFrame, magnum::backends::BackendError>,
+        >,
+        magnum::backends::BackendError,
+    > {
+        self.touch()
+    }
+
+    async fn probe(&self) -> Result<magnum::backends::EngineFacts, magnum::backends::BackendError> {
+        self.touch()
+    }
+}

@@ -11,7 +11,9 @@ use super::super::failure::CliError;
 use super::super::noun::Session;
 use super::super::target::ident;
 use crate::ids::Kind;
-use crate::replay::{Question, ReplayError, Source, name};
+use crate::replay::question::document;
+use crate::replay::verify::{self, Kept};
+use crate::replay::{Question, ReplayError, Source, When, check, name, system, trace};
 
 /// An object as it was typed: `container/web`.
 #[derive(Clone, Debug)]
@@ -38,6 +40,32 @@ pub struct Files {
 }
 
 impl Files {
+    /// These files.
+    pub const fn of(path: PathBuf) -> Self {
+        Self { data: Some(path) }
+    }
+
+    /// Compares what is kept beside a log with the log.
+    pub async fn verify(&self, session: &Session) -> Result<Value, CliError> {
+        match (self.place(session).await?, &self.data) {
+            (Place::Files(source), Some(data)) => {
+                Ok(document(&verify::verify(&source, &Kept::folder(data)?)?)?)
+            }
+            _ => {
+                let call = Call::at(Method::GET, "replay").segment("verify");
+                Ok(session.client.send(call).await?.body)
+            }
+        }
+    }
+
+    /// Decides what is in the files again.
+    pub async fn check(&self, session: &Session) -> Result<Value, CliError> {
+        match self.place(session).await? {
+            Place::Files(source) => Ok(document(&check::check(&source)?)?),
+            Place::Server(_) => Err(CliError::Usage("name a folder or a file".to_owned())),
+        }
+    }
+
     /// Opens the files that were named, if any were.
     pub async fn place<'a>(&self, session: &'a Session) -> Result<Place<'a>, CliError> {
         let Some(path) = &self.data else { return Ok(Place::Server(session)) };
@@ -73,6 +101,31 @@ impl Place<'_> {
                 let stream = name::find(source, object.kind, &object.ident)?;
                 Ok(question.answer(source, stream)?)
             }
+        }
+    }
+}
+
+impl Place<'_> {
+    /// What changed in the whole system.
+    pub async fn system(&self, from: When, to: When) -> Result<Value, CliError> {
+        match self {
+            Self::Server(session) => {
+                let call = Call::at(Method::GET, "replay").segment("diff");
+                let call = call.query("from", Some(from)).query("to", Some(to));
+                Ok(session.client.send(call).await.map_err(asked_wrong)?.body)
+            }
+            Self::Files(source) => Ok(document(&system::diff(source, from, to)?)?),
+        }
+    }
+
+    /// What a request led to.
+    pub async fn trace(&self, request_id: &str) -> Result<Value, CliError> {
+        match self {
+            Self::Server(session) => {
+                let call = Call::at(Method::GET, "trace").segment(request_id);
+                Ok(session.client.send(call).await.map_err(asked_wrong)?.body)
+            }
+            Self::Files(source) => Ok(document(&trace::trace(source, request_id)?)?),
         }
     }
 }

@@ -8,6 +8,7 @@ use super::super::failure::CliError;
 use super::super::options::Format;
 use super::super::table;
 use super::super::terminal::printable;
+use super::changes;
 use crate::replay::Question;
 use crate::replay::entry::details;
 use crate::replay::fields::flatten;
@@ -20,6 +21,9 @@ pub fn answer(format: Format, question: &Question, answer: &Value) -> Result<(),
     match question {
         Question::State { .. } => state(answer),
         Question::Timeline { .. } => timeline(answer),
+        Question::Diff { .. } => changes::diff(answer),
+        Question::Blame { .. } => changes::blame(answer),
+        Question::Why { .. } => line(text(answer, "/says")),
     }
 }
 
@@ -95,6 +99,43 @@ fn timeline(answer: &Value) -> Result<(), CliError> {
     for work in items(answer, "works") {
         let object = if alone { "" } else { names.get(text(work, "/object")).map_or("", |it| it) };
         line(&work_line(work, object))?;
+    }
+    Ok(())
+}
+
+/// Columns of a trace.
+const TRACE: [&str; 7] = ["position", "since", "event", "object", "by", "took", "shown"];
+
+/// Prints what a request led to.
+pub fn trace(answer: &Value) -> Result<(), CliError> {
+    let reason = text(answer, "/reason");
+    let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    line(&format!(
+        "{} by {}{reason} at {}, {} from the first event to the last",
+        text(answer, "/request_id"),
+        text(answer, "/user"),
+        text(answer, "/began"),
+        duration(number(answer, "/took_ms")),
+    ))?;
+    let rows: Vec<Value> = items(answer, "events")
+        .iter()
+        .map(|traced| {
+            let object = text(traced, "/event/object").to_owned();
+            let mut row = step(traced, &HashMap::from([(object.as_str(), object.clone())]));
+            let since = duration(number(traced, "/since_ms"));
+            let shown = changes::in_words(items(traced, "shown"));
+            if let Some(fields) = row.as_object_mut() {
+                fields.extend([
+                    ("since".to_owned(), since.into()),
+                    ("shown".to_owned(), shown.into()),
+                ]);
+            }
+            row
+        })
+        .collect();
+    table::list(Format::Table, &TRACE, &rows)?;
+    for work in items(answer, "works") {
+        line(&work_line(work, text(work, "/object")))?;
     }
     Ok(())
 }

@@ -1,0 +1,172 @@
+//! Changes for people: of an object, of the whole system, and what verifying and checking found.
+
+use serde_json::{Value, json};
+
+use super::super::failure::CliError;
+use super::super::options::Format;
+use super::super::table;
+use super::tell::{by, items, line, number, text, time, title};
+use crate::replay::entry::{details, plain};
+
+/// Longest value that is shown in a table, in characters: two of them fit into a line.
+const MAX_SHOWN: usize = 40;
+
+/// Prints what changed about an object.
+pub fn diff(answer: &Value) -> Result<(), CliError> {
+    let (from, to) = (number(answer, "/from"), number(answer, "/to"));
+    line(&format!("{} from position {from} to {to}", title(answer)))?;
+    fields(items(answer, "fields"))?;
+    line("Step by step:")?;
+    let rows: Vec<Value> = items(answer, "steps")
+        .iter()
+        .map(|step| {
+            let event = step.get("event").unwrap_or(&Value::Null);
+            json!({
+                "position": event.get("position"),
+                "time": time(text(event, "/time")),
+                "event": text(event, "/type"),
+                "by": by(event),
+                "changed": in_words(&shown_only(items(step, "fields"))),
+            })
+        })
+        .collect();
+    table::list(Format::Table, &["position", "time", "event", "by", "changed"], &rows)
+}
+
+/// Prints who set a field.
+pub fn blame(answer: &Value) -> Result<(), CliError> {
+    let (field, value) = (text(answer, "/field"), answer.get("value").unwrap_or(&Value::Null));
+    line(&format!("{field} of {} is {}", title(answer), short(value)))?;
+    line(&in_words(items(answer, "changed")))?;
+    let rows: Vec<Value> = items(answer, "chain")
+        .iter()
+        .map(|event| {
+            json!({
+                "position": event.get("position"),
+                "time": time(text(event, "/time")),
+                "event": text(event, "/type"),
+                "object": text(event, "/object"),
+                "by": by(event),
+                "details": details(event),
+            })
+        })
+        .collect();
+    let columns = ["position", "time", "event", "object", "by", "details"];
+    table::list(Format::Table, &columns, &rows)
+}
+
+/// Prints what changed in the whole system.
+pub fn system(answer: &Value) -> Result<(), CliError> {
+    let (from, to) = (number(answer, "/from"), number(answer, "/to"));
+    let counts = answer.get("counts").and_then(Value::as_object).into_iter().flatten();
+    let counts: Vec<String> = counts.map(|(name, count)| format!("{count} {name}")).collect();
+    let counts = if counts.is_empty() { "nothing changed".to_owned() } else { counts.join(", ") };
+    line(&format!("from position {from} to {to}: {counts}"))?;
+    let omitted = number(answer, "/omitted");
+    if omitted > 0 {
+        line(&format!("{omitted} objects before these are left out."))?;
+    }
+    let rows: Vec<Value> = items(answer, "objects")
+        .iter()
+        .map(|object| {
+            json!({
+                "object": text(object, "/object"),
+                "name": text(object, "/name"),
+                "change": text(object, "/change"),
+                "last": format!("{} at {}", text(object, "/type"), number(object, "/last")),
+                "by": by(object),
+                "changed": in_words(items(object, "fields")),
+            })
+        })
+        .collect();
+    let columns = ["object", "name", "change", "last", "by", "changed"];
+    table::list(Format::Table, &columns, &rows)
+}
+
+/// Prints what a comparison with the log found.
+pub fn verified(answer: &Value) -> Result<(), CliError> {
+    let (objects, snapshots) = (number(answer, "/objects"), number(answer, "/snapshots"));
+    let at = number(answer, "/position");
+    for parked in items(answer, "parked") {
+        let object = plain(parked);
+        line(&format!("{object} has an event that this build cannot apply; it was left out."))?;
+    }
+    let Some(difference) = answer.get("difference").filter(|found| found.is_object()) else {
+        return line(&format!(
+            "{objects} objects and {snapshots} snapshots are what the log says at position {at}."
+        ));
+    };
+    line(&format!(
+        "The {} of {} is not what the log says at position {}:",
+        text(difference, "/kept"),
+        text(difference, "/object"),
+        number(difference, "/position"),
+    ))?;
+    fields(items(difference, "fields"))?;
+    line(
+        "From is what is kept, to is what the log says. The folder cache may be deleted while the \
+          server is stopped; it is made again from the log.",
+    )
+}
+
+/// Prints what deciding again came to.
+pub fn checked(answer: &Value) -> Result<(), CliError> {
+    let (commands, different) = (number(answer, "/commands"), number(answer, "/different"));
+    for difference in items(answer, "differences") {
+        line(&format!("{}: {}", text(difference, "/object"), text(difference, "/says")))?;
+    }
+    if different == 0 {
+        return line(&format!("{commands} commands are decided by this build as they were."));
+    }
+    line(&format!("{different} of {commands} commands are decided otherwise by this build."))
+}
+
+/// Prints fields with what they were and are.
+fn fields(changes: &[Value]) -> Result<(), CliError> {
+    let value = |change: &Value, name: &str| short(change.get(name).unwrap_or(&Value::Null));
+    let rows: Vec<Value> = changes
+        .iter()
+        .map(|change| {
+            let (from, to) = (value(change, "from"), value(change, "to"));
+            json!({"field": text(change, "/field"), "from": from, "to": to})
+        })
+        .collect();
+    table::list(Format::Table, &["field", "from", "to"], &rows)
+}
+
+/// Changes of what is shown, without those of what the actor holds, which go with them.
+fn shown_only(changes: &[Value]) -> Vec<Value> {
+    let is_shown = |change: &&Value| !text(change, "/field").starts_with("state.");
+    changes.iter().filter(is_shown).cloned().collect()
+}
+
+/// Changes in a line: `status: Stopped -> Running`. What was nothing before is not told.
+pub fn in_words(changes: &[Value]) -> String {
+    let value = |change: &Value, name: &str| change.get(name).cloned().unwrap_or_default();
+    let words = changes.iter().map(|change| {
+        let (from, to) = (value(change, "from"), value(change, "to"));
+        let field = text(change, "/field");
+        if from.is_null() {
+            format!("{field}: {}", short(&to))
+        } else {
+            format!("{field}: {} -> {}", short(&from), short(&to))
+        }
+    });
+    words.collect::<Vec<_>>().join("; ")
+}
+
+/// A value in a few words: of pieces of work only what they do.
+fn short(value: &Value) -> String {
+    let actions = value.as_array().map(|items| {
+        items.iter().filter_map(|item| item.get("action")).map(plain).collect::<Vec<_>>()
+    });
+    let whole = match (value, actions) {
+        (Value::Null, _) => "none".to_owned(),
+        (_, Some(actions)) if !actions.is_empty() => format!("[{}]", actions.join(", ")),
+        (value, _) => plain(value),
+    };
+    if whole.chars().count() <= MAX_SHOWN {
+        return whole;
+    }
+    whole.chars().take(MAX_SHOWN).chain(['…']).collect()
+}

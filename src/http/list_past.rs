@@ -1,0 +1,62 @@
+//! Lists as of a position: all objects as they were then, folded from the log, and a page of them.
+//!
+//! The same order and filters as in the lists of now (`projections/list`), which read indexes.
+
+use std::cmp::Ordering;
+
+use crate::events::log::EventLog;
+use crate::ids::{Position, ProjectId};
+use crate::projections::past::World;
+use crate::projections::query::{ListQuery, QueryError};
+use crate::replay::system::InWorld;
+
+/// A page of a project's objects as they were right after the event at a position.
+///
+/// # Errors
+/// See [`QueryError`].
+pub fn page<V: InWorld>(
+    log: &dyn EventLog,
+    at: Position,
+    project: &ProjectId,
+    query: &ListQuery,
+) -> Result<Vec<V>, QueryError> {
+    let key = query.sort_key.as_deref().unwrap_or("id");
+    if !["id", "created_at", "updated_at"].contains(&key) && !V::FIELDS.contains(&key) {
+        return Err(QueryError::UnknownSortKey(key.to_owned()));
+    }
+    if let Some((name, _)) = query.filters.iter().find(|(name, _)| !V::FIELDS.contains(&&**name)) {
+        return Err(QueryError::UnknownFilter(name.clone()));
+    }
+    let world = World::as_of(log, at).map_err(|error| QueryError::Store(error.to_string()))?;
+    let is_wanted = |view: &&V| {
+        let holds = |(name, value): &(String, String)| view.field(name).as_ref() == Some(value);
+        view.head().project == *project && query.filters.iter().all(holds)
+    };
+    let mut views: Vec<&V> = V::all(&world).values().filter(is_wanted).collect();
+    views.sort_by(|one, other| compare(*one, *other, key));
+    if query.descending {
+        views.reverse();
+    }
+    let after = match query.marker {
+        None => 0,
+        Some(marker) => {
+            let place = views.iter().position(|view| view.head().uuid == marker);
+            place.ok_or(QueryError::UnknownMarker)? + 1
+        }
+    };
+    Ok(views.into_iter().skip(after).take(query.limit).cloned().collect())
+}
+
+/// Objects by a field, and by creation where that is the same; what is not set comes first.
+fn compare<V: InWorld>(one: &V, other: &V, key: &str) -> Ordering {
+    let by_key = match key {
+        "id" | "created_at" => Ordering::Equal,
+        "updated_at" => one.head().updated_at.cmp(&other.head().updated_at),
+        name if V::NUMBERS.contains(&name) => {
+            let number = |view: &V| view.field(name).and_then(|text| text.parse::<u64>().ok());
+            number(one).cmp(&number(other))
+        }
+        name => one.field(name).cmp(&other.field(name)),
+    };
+    by_key.then_with(|| one.head().created_position.cmp(&other.head().created_position))
+}

@@ -1,0 +1,165 @@
+//! A request from end to end: its commands, their events, the work that those asked for, what came
+//! of it, and what became visible, as one tree with times.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::ControlFlow;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::entry::Entry;
+use super::fields::{self, FieldChange};
+use super::timeline::{Story, Told, WorkStory};
+use super::{ReplayError, Source, diff, object};
+use crate::events::Recorded;
+use crate::ids::{EventId, Position, StreamId};
+
+/// Most events of a trace: what one request leads to is a few for each object that it touches.
+pub const MAX_EVENTS: usize = 10_000;
+
+/// What a request led to.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Trace {
+    /// The request.
+    pub request_id: String,
+    /// Who asked.
+    pub user: String,
+    /// The reason that was given.
+    pub reason: Option<String>,
+    /// When its first event was decided.
+    pub began: String,
+    /// Milliseconds from its first to its last event so far.
+    pub took_ms: u64,
+    /// Each event below the one that led to it.
+    pub events: Vec<Traced>,
+    /// The work that it asked for.
+    pub works: Vec<WorkStory>,
+}
+
+/// An event of a request.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Traced {
+    /// The event.
+    pub event: Entry,
+    /// How deep in the tree.
+    pub depth: usize,
+    /// The position of the event that led to it.
+    pub parent: Option<u64>,
+    /// Milliseconds since the first event of the request.
+    pub since_ms: u64,
+    /// The work that it asks for, or that it is about.
+    pub work: Option<String>,
+    /// For an event about work: milliseconds since that was asked for.
+    pub took_ms: Option<u64>,
+    /// What the read models show differently from then on.
+    pub shown: Vec<FieldChange>,
+}
+
+/// What a request led to. Looks at the whole log.
+///
+/// # Errors
+/// When no event has the request's id, or the log cannot be read.
+pub fn trace(source: &Source, request_id: &str) -> Result<Trace, ReplayError> {
+    let events = of_request(source, request_id)?;
+    let (Some(first), Some(last)) = (events.first(), events.last()) else {
+        return Err(ReplayError::NotFound(format!(
+            "No event has the request id {request_id}. It is what the answer's header \
+             X-Openstack-Request-Id says, and stands in every event of a timeline. Requests that \
+             only read, or were refused, change nothing and leave no trace here."
+        )));
+    };
+    let mut trace = Trace {
+        request_id: request_id.to_owned(),
+        user: first.meta.user.clone(),
+        reason: first.meta.reason.clone(),
+        began: first.time.rfc3339(),
+        took_ms: last.time.since_ms(first.time),
+        events: Vec::new(),
+        works: Vec::new(),
+    };
+    let streams: BTreeSet<StreamId> = events.iter().map(|event| event.stream).collect();
+    let mut told: HashMap<Position, Told> = HashMap::new();
+    for stream in &streams {
+        let story = Story::of(source, *stream, source.head())?;
+        told.extend(story.events.into_iter().map(|it| (it.event.position, it)));
+        trace.works.extend(story.works);
+    }
+    let ids: BTreeSet<String> = events.iter().map(|event| event.id.to_string()).collect();
+    trace.works.retain(|work| ids.contains(&work.id));
+    trace.works.sort_by_key(|work| work.asked);
+    let mut shown = visible(source, &streams, &events)?;
+    for (event, depth, parent) in as_tree(&events) {
+        let about = told.remove(&event.position);
+        trace.events.push(Traced {
+            event: Entry::from(event),
+            depth,
+            parent: parent.map(Position::get),
+            since_ms: event.time.since_ms(first.time),
+            took_ms: about.as_ref().and_then(|about| about.took_ms),
+            work: about.and_then(|about| about.work),
+            shown: shown.remove(&event.position).unwrap_or_default(),
+        });
+    }
+    Ok(trace)
+}
+
+/// The events of a request, in order.
+fn of_request(source: &Source, request_id: &str) -> Result<Vec<Recorded>, ReplayError> {
+    let mut events = Vec::new();
+    source.each(Position(0), source.head(), |event| {
+        if event.meta.request_id == request_id {
+            events.push(event.clone());
+        }
+        let is_full = events.len() >= MAX_EVENTS;
+        Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(events)
+}
+
+/// What each of some events changed about what is shown.
+fn visible(
+    source: &Source,
+    streams: &BTreeSet<StreamId>,
+    events: &[Recorded],
+) -> Result<HashMap<Position, Vec<FieldChange>>, ReplayError> {
+    let wanted: BTreeSet<Position> = events.iter().map(|event| event.position).collect();
+    let mut shown = HashMap::new();
+    for stream in streams {
+        let mut folded = object::new(*stream);
+        source.each_of(*stream, source.head(), |event| {
+            if !wanted.contains(&event.position) {
+                return folded.take(event);
+            }
+            let before = diff::document(folded.as_ref());
+            folded.take(event)?;
+            let mut changed = fields::compare(&before, &diff::document(folded.as_ref()));
+            changed.retain(|change| !fields::is_within(&change.field, "state"));
+            shown.insert(event.position, changed);
+            Ok(())
+        })?;
+    }
+    Ok(shown)
+}
+
+/// Events in the order of a tree, with their depth and the position of the one above.
+fn as_tree(events: &[Recorded]) -> Vec<(&Recorded, usize, Option<Position>)> {
+    let places: HashMap<EventId, Position> =
+        events.iter().map(|event| (event.id, event.position)).collect();
+    let mut below: BTreeMap<Option<Position>, Vec<&Recorded>> = BTreeMap::new();
+    for event in events {
+        let cause = event.meta.causation.and_then(|id| places.get(&id).copied());
+        // Causes come before effects; anything else would be no tree.
+        let cause = cause.filter(|cause| *cause < event.position);
+        below.entry(cause).or_default().push(event);
+    }
+    let mut tree = Vec::with_capacity(events.len());
+    let roots = below.remove(&None).unwrap_or_default();
+    let mut next: Vec<_> = roots.into_iter().rev().map(|event| (event, 0, None)).collect();
+    while let Some((event, depth, parent)) = next.pop() {
+        tree.push((event, depth, parent));
+        let at = Some(event.position);
+        let inner = below.remove(&at).unwrap_or_default();
+        next.extend(inner.into_iter().rev().map(|event| (event, depth + 1, at)));
+    }
+    tree
+}

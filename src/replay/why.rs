@@ -1,0 +1,218 @@
+//! Why an object is in the state it is in: what it waits for, what was said last, and the chain of
+//! events that led here. In fields for programs, and in a paragraph for people.
+
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use super::entry::Entry;
+use super::object::Object;
+use super::{ReplayError, Source, When, diff, state};
+use crate::ids::{StreamId, Timestamp};
+use crate::projections::TaskView;
+
+/// Why an object is as it is.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Why {
+    /// `container/` and its uuid.
+    pub object: String,
+    /// Its name, where it has one.
+    pub name: Option<String>,
+    /// The position that this is as of.
+    pub position: u64,
+    /// Whether it is there: asked for, and not gone.
+    pub exists: bool,
+    /// Its status; none where its noun has none, or it is gone.
+    pub status: Option<String>,
+    /// Why, as it is shown.
+    pub status_reason: Option<String>,
+    /// Since when it is so.
+    pub since: Option<String>,
+    /// All of it in a paragraph.
+    pub says: String,
+    /// What it waits for; the first is under way or tried next.
+    pub waits_for: Vec<Waiting>,
+    /// What the backend said last: about what waits, else about what failed last.
+    pub last_words: Option<String>,
+    /// When it counts as failed if nothing has come of it by then, where there is a limit.
+    pub deadline: Option<String>,
+    /// The event that made it so, then the one that led to that, up to the request.
+    pub chain: Vec<Entry>,
+}
+
+/// Work that an object waits for.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Waiting {
+    /// The work's id: that of the event that asked for it.
+    pub id: String,
+    /// `start`.
+    pub action: String,
+    /// Since when.
+    pub since: String,
+    /// Who asked for it.
+    pub user: String,
+    /// In which request.
+    pub request_id: String,
+    /// The reason that was given for it.
+    pub reason: Option<String>,
+    /// How many attempts ended so far.
+    pub attempts: u32,
+    /// What it is blocked on, if it is.
+    pub blocked_on: Option<String>,
+    /// Since when it is blocked.
+    pub blocked_since: Option<String>,
+    /// When it is tried next at the latest.
+    pub retry_at: Option<String>,
+    /// The backend's words.
+    pub words: Option<String>,
+    /// How far it is.
+    pub progress: Option<String>,
+}
+
+/// Why an object is, or was, as it is.
+///
+/// # Errors
+/// When there is no such object or moment, or the log cannot be read.
+pub fn why(source: &Source, stream: StreamId, at: When) -> Result<Why, ReplayError> {
+    let position = at.of(source, stream)?;
+    let (folded, last) = state::fold(source, stream, position)?;
+    let Some(last) = last else {
+        return Err(ReplayError::NotFound(format!("{stream} has no event up to {position}.")));
+    };
+    let at = When::Position(position);
+    let field = if folded.field("status").is_some() { "status" } else { "exists" };
+    let chain = match diff::blame(source, stream, field, at) {
+        Ok(blame) => blame.chain,
+        // Nothing but its creation ever happened to what has no status.
+        Err(ReplayError::Invalid(_)) => vec![Entry::from(&last)],
+        Err(error) => return Err(error),
+    };
+    let waits = folded.tasks().iter().map(|task| waiting(source, task));
+    let waits_for: Vec<Waiting> = waits.collect::<Result<_, _>>()?;
+    let said = waits_for.iter().find_map(|waiting| waiting.words.clone());
+    let failed = || folded.outcomes().last().and_then(|last| last.failure.clone());
+    let mut why = Why {
+        object: stream.to_string(),
+        name: state::name(folded.as_ref()),
+        position: position.get(),
+        exists: folded.head().is_some(),
+        status: folded.field("status"),
+        status_reason: shown(folded.as_ref(), "status_reason"),
+        since: chain.first().map(|event| event.time.clone()),
+        says: String::new(),
+        waits_for,
+        last_words: said.or_else(failed),
+        deadline: deadline(folded.as_ref()),
+        chain,
+    };
+    why.says = paragraph(&why);
+    Ok(why)
+}
+
+/// Who asked for work, and how it is.
+fn waiting(source: &Source, task: &TaskView) -> Result<Waiting, ReplayError> {
+    let asked = source.find(task.id)?;
+    let meta = asked.map(|event| event.meta).unwrap_or_default();
+    Ok(Waiting {
+        id: task.id.to_string(),
+        action: task.action.clone(),
+        since: task.requested_at.rfc3339(),
+        user: meta.user,
+        request_id: meta.request_id,
+        reason: meta.reason,
+        attempts: task.attempts,
+        blocked_on: task.blocked_on.clone(),
+        blocked_since: task.blocked_since.map(Timestamp::rfc3339),
+        retry_at: task.retry_at.map(Timestamp::rfc3339),
+        words: task.reason.clone(),
+        progress: task.progress.clone(),
+    })
+}
+
+/// A text that is shown of an object.
+fn shown(folded: &dyn Object, field: &str) -> Option<String> {
+    folded.view()?.get(field).and_then(Value::as_str).map(str::to_owned)
+}
+
+/// When an object counts as failed: only while it is being made.
+fn deadline(folded: &dyn Object) -> Option<String> {
+    let limit = folded.state().get("create_deadline").and_then(Value::as_str).map(str::to_owned);
+    limit.filter(|_| folded.tasks().first().is_some_and(|task| task.action == "create"))
+}
+
+/// All of it in a paragraph.
+fn paragraph(why: &Why) -> String {
+    let name = why.name.as_deref().unwrap_or(&why.object);
+    let kind = why.object.split('/').next().unwrap_or_default();
+    let mut said = vec![match (&why.status, why.exists) {
+        (Some(status), _) => format!("The {kind} {name} is {status}"),
+        (None, true) => format!("The {kind} {name} is there"),
+        (None, false) => format!("The {kind} {} is gone", why.object),
+    }];
+    if let Some(since) = &why.since {
+        said.push(format!(" since {since}"));
+    }
+    said.push(match &why.status_reason {
+        Some(reason) => format!(": {reason}."),
+        None => ".".to_owned(),
+    });
+    if let Some(first) = why.waits_for.first() {
+        said.push(waits(first, why.waits_for.len()));
+    } else {
+        said.push(" It waits for nothing.".to_owned());
+    }
+    if let Some(deadline) = &why.deadline {
+        said.push(format!(" Without an outcome it counts as failed at {deadline}."));
+    }
+    said.push(led_here(&why.chain));
+    said.concat()
+}
+
+/// What it waits for, in sentences.
+fn waits(first: &Waiting, count: usize) -> String {
+    let mut said = format!(" It waits for {}", first.action);
+    said += &format!(", asked for by {} at {}", by(&first.user, &first.request_id), first.since);
+    if let Some(reason) = &first.reason {
+        said += &format!(" ({reason})");
+    }
+    said.push('.');
+    match (&first.blocked_on, &first.progress) {
+        (Some(on), _) => {
+            said += &format!(" It is blocked on {on}");
+            said +=
+                &first.blocked_since.iter().map(|at| format!(" since {at}")).collect::<String>();
+            said += &format!(", after {} attempts", first.attempts);
+            said += &first.words.iter().map(|it| format!(": {it}")).collect::<String>();
+            said.push('.');
+            if let Some(retry) = &first.retry_at {
+                said += &format!(" It is tried again at {retry} at the latest.");
+            }
+        }
+        (None, Some(progress)) => said += &format!(" It is {progress}."),
+        (None, None) => said += " Its node is at it.",
+    }
+    if count > 1 {
+        said += &format!(" {} more wait behind it.", count - 1);
+    }
+    said
+}
+
+/// The chain of events, the latest first.
+fn led_here(chain: &[Entry]) -> String {
+    let Some((last, before)) = chain.split_first() else { return String::new() };
+    let told = |event: &Entry| {
+        let reason = event.reason.iter().map(|reason| format!(" ({reason})")).collect::<String>();
+        let who = by(&event.user, &event.request_id);
+        format!("{} at position {} by {who}{reason}", event.r#type, event.position)
+    };
+    let mut said = format!(" What made it so is {}", told(last));
+    for event in before {
+        said += &format!(", which came of {}", told(event));
+    }
+    said + "."
+}
+
+/// Who, and in which request.
+fn by(user: &str, request_id: &str) -> String {
+    if request_id.is_empty() { user.to_owned() } else { format!("{user} in {request_id}") }
+}
