@@ -29,14 +29,9 @@ fn differ(path: String, before: &Value, after: &Value, changes: &mut Vec<FieldCh
         return;
     }
     let none = Map::new();
-    let inner = |value| match value {
-        &Value::Object(ref inner) => Some(inner),
-        // What was not there had no field.
-        &Value::Null => Some(&none),
-        _ => None,
-    };
     let is_document = before.is_object() || after.is_object();
-    if let Some((old, new)) = inner(before).zip(inner(after)).filter(|_| is_document) {
+    if let Some((old, new)) = inner(before, &none).zip(inner(after, &none)).filter(|_| is_document)
+    {
         let names: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
         for name in names {
             let value = |of: &Map<String, Value>| of.get(name).cloned().unwrap_or_default();
@@ -45,6 +40,15 @@ fn differ(path: String, before: &Value, after: &Value, changes: &mut Vec<FieldCh
         return;
     }
     changes.push(FieldChange { field: path, from: before.clone(), to: after.clone() });
+}
+
+/// The fields of a document; what was not there had none.
+fn inner<'a>(value: &'a Value, none: &'a Map<String, Value>) -> Option<&'a Map<String, Value>> {
+    match value {
+        Value::Object(inner) => Some(inner),
+        Value::Null => Some(none),
+        _ => None,
+    }
 }
 
 /// Whether a field is another one or lies below it.
