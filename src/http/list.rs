@@ -41,13 +41,12 @@ pub async fn page<V: Shown>(
     let known: Vec<&str> = PAGING.iter().chain(V::FIELDS).chain(extra).copied().collect();
     call.only(&known)?;
     let query = query::<V>(call, filters)?;
-    // In the order of creation a page with one filter costs what its rows do; others may have to
-    // look at many rows for it.
     let at = call.argument("at").map(|at| read::when("at", at)).transpose()?;
     let at = at.map(|at| at.anywhere(&read::source(state, call))).transpose()?;
+    // In the order of creation a page with one filter costs what its rows do; others may have to
+    // look at many rows for it.
     let views = if let Some(at) = at {
-        let (log, project, asked) =
-            (state.log.clone(), call.ctx.project.clone(), query.clone());
+        let (log, project, asked) = (state.log.clone(), call.ctx.project.clone(), query.clone());
         blocking(move || list_past::page(log.as_ref(), at, &project, &asked)).await?
     } else if query.sort_key.is_none() && query.filters.len() <= 1 {
         state.reads.list::<V>(&call.ctx.project, &query)
@@ -59,7 +58,10 @@ pub async fn page<V: Shown>(
     let marker = call.argument("marker").unwrap_or_default();
     let views = views.map_err(|error| ApiError::query(V::KIND, marker, error))?;
     let last = views.last().filter(|_| views.len() == query.limit);
-    let next = last.map(|last| next::<V>(call, rows, &query, &last.head().uuid.to_string(), extra, at));
+    let next = last.map(|last| {
+        let last = last.head().uuid.to_string();
+        next::<V>(call, rows, &query, &last, extra, at)
+    });
     let collection = V::KIND.collection();
     Ok(match rows {
         Rows::Summary => {
