@@ -386,10 +386,10 @@ fn commands_are_decided_again_and_differences_fail() {
 
 /// The same events, but the command that started the container was to pause it; hashed anew.
 fn forged(exported: &str) -> String {
-    use magnum::events::log::export::{Line, import};
+    use magnum::events::log::export::{Line, import, to_hex};
     use magnum::events::log::memory::MemoryLog;
-    use magnum::events::log::{Append, EventLog, Expected};
-    use magnum::events::{EventType, NewEvent};
+    use magnum::events::log::{Append, EventLog, Expected, chain};
+    use magnum::events::{EventType, NewEvent, codec};
     use magnum::ids::{Position, Revision};
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
@@ -418,6 +418,15 @@ fn forged(exported: &str) -> String {
             other.append(append).await.unwrap();
         }
         let lines = other.read(Position(0), 1000).unwrap().into_iter().map(|event| {
+            let new = NewEvent {
+                id: event.id,
+                time: event.time,
+                event_type: EventType::named(event.event_type.as_str()),
+                version: event.version,
+                meta: event.meta.clone(),
+                payload: event.payload.clone(),
+            };
+            let meta = codec::encode(&event.meta);
             let line = Line {
                 position: event.position,
                 stream: event.stream,
@@ -426,11 +435,11 @@ fn forged(exported: &str) -> String {
                 time: event.time,
                 event_type: event.event_type.as_str().to_owned(),
                 version: event.version,
-                payload: magnum::events::log::export::to_hex(&event.payload),
+                content: to_hex(&chain::content(event.stream, event.revision, &new, &meta)),
                 data: Value::Null,
                 command: None,
                 left: 0,
-                hash: magnum::events::log::export::to_hex(&event.hash),
+                hash: to_hex(&event.hash),
                 meta: event.meta,
             };
             serde_json::to_string(&line).unwrap() + "\n"
