@@ -27,7 +27,7 @@ pub fn page<V: InWorld>(
     if let Some((name, _)) = query.filters.iter().find(|(name, _)| !V::FIELDS.contains(&&**name)) {
         return Err(QueryError::UnknownFilter(name.clone()));
     }
-    let world = World::as_of(log, at).map_err(|error| QueryError::Store(error.to_string()))?;
+    let world = World::as_of(log, at).map_err(|error| QueryError::Unreadable(error.to_string()))?;
     let is_wanted = |view: &&V| {
         let holds = |(name, value): &(String, String)| view.field(name).as_ref() == Some(value);
         view.head().project == *project && query.filters.iter().all(holds)

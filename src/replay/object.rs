@@ -188,6 +188,10 @@ impl Object for Audited {
         Err(Undecided::Unreadable("an audit stream takes no commands".to_owned()))
     }
 
+    fn kept(&self, _: StreamId, _: &Snapshots) -> Option<(Value, Place)> {
+        None
+    }
+
     fn fork(&self) -> Box<dyn Object> {
         Box::new(Self)
     }

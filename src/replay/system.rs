@@ -167,6 +167,7 @@ fn shown(world: &World, stream: StreamId) -> Option<(String, Value)> {
         Kind::Baymodel => of::<BaymodelView>(world, stream.id),
         Kind::Node => of::<NodeView>(world, stream.id),
         Kind::Container => of::<ContainerView>(world, stream.id),
+        Kind::Audit => None,
     }
 }
 
