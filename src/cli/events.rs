@@ -2,6 +2,7 @@
 //!
 //! Not here: what happened to one object (`<noun>-history`).
 
+use std::future::Future;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -9,13 +10,14 @@ use reqwest::{Method, Response};
 use serde_json::Value;
 
 use super::client::Call;
+use super::event_line::Lines;
 use super::failure::CliError;
 use super::noun::{Session, taken_array};
 use super::options::Format;
 use super::sse::SseReader;
 use super::table;
 use super::target::filter;
-use super::terminal::{GREEN, RED, YELLOW, colours, paint, printable};
+use super::terminal::{colours, printable};
 
 /// The server sends something every 15 s; after three of those it is gone.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -24,9 +26,6 @@ const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Longest wait before connecting again: a server that starts again is back within it.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
-/// Columns of `events list`.
-const COLUMNS: [&str; 6] = ["position", "time", "type", "subject", "user", "reason"];
-
 /// Commands for events.
 #[derive(Subcommand)]
 pub enum EventsCommand {
@@ -34,6 +33,20 @@ pub enum EventsCommand {
     Tail(Tail),
     /// Print a list of events
     List(List),
+    /// Print one event with all that it says
+    Show(Show),
+}
+
+/// Which events.
+#[derive(Args)]
+pub struct Choice {
+    /// Only events with this; repeat it: the same field again is another possibility, another field
+    /// must hold as well. Fields: kind, object, bay, type, user, request_id, outcome, project
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = filter)]
+    filter: Vec<(String, String)>,
+    /// Start at this time: 2015-05-21T20:46:13Z, or how long ago: 90s, 15m, 2h, 7d
+    #[arg(long, value_name = "TIME", conflicts_with = "after")]
+    since: Option<String>,
 }
 
 /// What to follow.
@@ -42,9 +55,8 @@ pub struct Tail {
     /// Start after this position; 0: from the first; latest: only what is new
     #[arg(long, value_name = "N|latest", default_value = "latest", value_parser = after)]
     after: String,
-    /// Only events with this (repeat): kind=container, type=container.started, object=UUID
-    #[arg(long, value_name = "FIELD=VALUE", value_parser = filter)]
-    filter: Vec<(String, String)>,
+    #[command(flatten)]
+    choice: Choice,
     /// Stop after so many
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -56,23 +68,51 @@ pub struct List {
     /// Start after this position; without it, --limit before the end of the log
     #[arg(long, value_name = "N")]
     after: Option<u64>,
-    /// Only events with this (repeat): kind=container, type=container.started, object=UUID
-    #[arg(long, value_name = "FIELD=VALUE", value_parser = filter)]
-    filter: Vec<(String, String)>,
+    #[command(flatten)]
+    choice: Choice,
     /// At most so many
     #[arg(long, value_name = "N", default_value_t = 100)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1000))]
     limit: u64,
+    /// Go on with what is recorded from then on, until Ctrl-C
+    #[arg(long)]
+    follow: bool,
+}
+
+/// What to show.
+#[derive(Args)]
+pub struct Show {
+    /// Its position
+    #[arg(value_name = "POSITION", value_parser = clap::value_parser!(u64).range(1..))]
+    position: u64,
 }
 
 /// Runs a command for events.
-pub async fn run(session: &Session, command: EventsCommand) -> Result<(), CliError> {
+pub async fn run(session: &Session, command: EventsCommand, is_wide: bool) -> Result<(), CliError> {
+    let mut printer = Printer { session, lines: Lines::new(is_wide, colours(&std::io::stdout())) };
     match command {
-        EventsCommand::List(args) => list(session, &args).await,
-        EventsCommand::Tail(args) => tokio::select! {
-            done = tail(session, &args) => done,
-            _ = tokio::signal::ctrl_c() => Ok(()),
-        },
+        EventsCommand::Show(args) => show(session, args.position).await,
+        EventsCommand::List(args) => {
+            let end = list(&mut printer, &args).await?;
+            if !args.follow {
+                return Ok(());
+            }
+            let cursor = Cursor { after: end.to_string(), since: None, left: None };
+            until_told(tail(&mut printer, &args.choice, cursor)).await
+        }
+        EventsCommand::Tail(args) => {
+            let (after, since) = (args.after, args.choice.since.clone());
+            let cursor = Cursor { after, since, left: args.limit };
+            until_told(tail(&mut printer, &args.choice, cursor)).await
+        }
+    }
+}
+
+/// Does something until it is done, or somebody presses Ctrl-C.
+async fn until_told(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => Ok(()),
     }
 }
 
@@ -82,61 +122,106 @@ fn get<'a>(filters: &'a [(String, String)]) -> Call<'a> {
     filters.iter().fold(call, |call, (name, value)| call.query(name, Some(value)))
 }
 
-/// Prints events of one page; a server that looks at much for a few answers in several.
-async fn list(session: &Session, args: &List) -> Result<(), CliError> {
-    let number = |body: &Value, name: &str| body.get(name).and_then(Value::as_u64);
-    let mut after = match args.after {
-        Some(after) => after,
-        None => {
+/// A whole number in an answer.
+fn number(body: &Value, name: &str) -> Option<u64> {
+    body.get(name).and_then(Value::as_u64)
+}
+
+/// Prints one event.
+async fn show(session: &Session, position: u64) -> Result<(), CliError> {
+    let before = position.saturating_sub(1);
+    let call = get(&[]).query("after", Some(before)).query("limit", Some(1));
+    let mut body = session.client.send(call).await?.body;
+    match taken_array(&mut body, "events").pop() {
+        Some(event) if event.get("position") == Some(&position.to_string().into()) => {
+            table::show(session.format, &event)
+        }
+        _ => Err(CliError::Failed(format!(
+            "There is no event at position {position} in your project. `magnum events list` shows \
+             the last ones."
+        ))),
+    }
+}
+
+/// Prints events of one page; a server that looks at much for a few answers in several. Up to
+/// where was looked.
+async fn list(printer: &mut Printer<'_>, args: &List) -> Result<u64, CliError> {
+    let client = &printer.session.client;
+    let filters = &args.choice.filter;
+    let mut after = match (args.after, &args.choice.since) {
+        (Some(after), _) => after,
+        (None, Some(_)) => 0,
+        (None, None) => {
             let probe = Call::at(Method::GET, "events").query("limit", Some(1));
-            let head = number(&session.client.send(probe).await?.body, "head").unwrap_or(0);
+            let head = number(&client.send(probe).await?.body, "head").unwrap_or(0);
             head.saturating_sub(args.limit)
         }
     };
+    let mut since = args.choice.since.as_ref();
     let mut rows: Vec<Value> = Vec::new();
     loop {
         let left = args.limit.saturating_sub(rows.len() as u64);
-        let call = get(&args.filter).query("after", Some(after)).query("limit", Some(left));
-        let mut body = session.client.send(call).await?.body;
+        let place = if since.is_some() { None } else { Some(after) };
+        let call = get(filters)
+            .query("since", since.take())
+            .query("after", place)
+            .query("limit", Some(left));
+        let mut body = client.send(call).await?.body;
         rows.extend(taken_array(&mut body, "events"));
         let more = body.get("next").is_some_and(Value::is_string);
-        match number(&body, "position") {
-            Some(position) if more && position > after && (rows.len() as u64) < args.limit => {
-                after = position;
-            }
-            _ => break,
+        let position = number(&body, "position").unwrap_or(after);
+        let is_over = !more || position <= after || rows.len() as u64 >= args.limit;
+        after = position.max(after);
+        if is_over {
+            break;
         }
     }
-    table::list(session.format, &COLUMNS, &rows)
+    // A list is one document, unless more is to follow it.
+    if printer.session.format == Format::Table || args.follow {
+        for row in &rows {
+            printer.print(row).await?;
+        }
+    } else {
+        table::list(printer.session.format, &[], &rows)?;
+    }
+    Ok(after)
 }
 
 /// Where a follower is.
 struct Cursor {
     /// Everything up to this position was seen or filtered out.
     after: String,
+    /// Where to start instead, as long as nothing was seen.
+    since: Option<String>,
     /// How many more events are wanted.
     left: Option<u64>,
 }
 
 /// Follows events; connects again when the connection ends, exactly after the last event seen.
-async fn tail(session: &Session, args: &Tail) -> Result<(), CliError> {
-    let mut cursor = Cursor { after: args.after.clone(), left: args.limit };
-    let mut response = open(session, args, &cursor).await?;
+async fn tail(
+    printer: &mut Printer<'_>,
+    choice: &Choice,
+    mut cursor: Cursor,
+) -> Result<(), CliError> {
+    let session = printer.session;
+    let mut response = open(session, choice, &cursor).await?;
     loop {
-        let why = match read(session, response, &mut cursor).await? {
+        let why = match read(printer, response, &mut cursor).await? {
             End::Enough => return Ok(()),
             End::Broken(why) => why,
         };
         eprintln!("{} after position {}; connecting again.", printable(&why), cursor.after);
-        response = reopen(session, args, &cursor).await?;
+        response = reopen(session, choice, &cursor).await?;
     }
 }
 
 /// Opens the stream at the cursor.
-async fn open(session: &Session, args: &Tail, cursor: &Cursor) -> Result<Response, CliError> {
-    let mut call = get(&args.filter)
+async fn open(session: &Session, choice: &Choice, cursor: &Cursor) -> Result<Response, CliError> {
+    let place = if cursor.since.is_some() { None } else { Some(&cursor.after) };
+    let mut call = get(&choice.filter)
         .segment("stream")
-        .query("after", Some(&cursor.after))
+        .query("since", cursor.since.as_ref())
+        .query("after", place)
         .header("accept", "text/event-stream");
     if cursor.after != "latest" {
         call = call.header("last-event-id", cursor.after.clone());
@@ -145,11 +230,11 @@ async fn open(session: &Session, args: &Tail, cursor: &Cursor) -> Result<Respons
 }
 
 /// Opens the stream again; waits for a server that is away, but not for one that says no.
-async fn reopen(session: &Session, args: &Tail, cursor: &Cursor) -> Result<Response, CliError> {
+async fn reopen(session: &Session, choice: &Choice, cursor: &Cursor) -> Result<Response, CliError> {
     let mut wait = FIRST_WAIT;
     loop {
         tokio::time::sleep(wait).await;
-        match open(session, args, cursor).await {
+        match open(session, choice, cursor).await {
             Err(CliError::Unreachable(_)) => {}
             Err(CliError::Refused { status, .. }) if status.is_server_error() => {}
             done => return done,
@@ -168,7 +253,7 @@ enum End {
 
 /// Prints events until the connection ends.
 async fn read(
-    session: &Session,
+    printer: &mut Printer<'_>,
     mut response: Response,
     cursor: &mut Cursor,
 ) -> Result<End, CliError> {
@@ -186,6 +271,7 @@ async fn read(
         for event in events {
             if let Some(id) = event.id.filter(|id| !id.is_empty()) {
                 cursor.after = id;
+                cursor.since = None;
             }
             let Ok(data) = serde_json::from_str::<Value>(&event.data) else { continue };
             match event.event.as_str() {
@@ -196,7 +282,7 @@ async fn read(
                 }
                 _ => {}
             }
-            print_event(session.format, &data)?;
+            printer.print(&data).await?;
             cursor.left = cursor.left.map(|left| left.saturating_sub(1));
             if cursor.left == Some(0) {
                 return Ok(End::Enough);
@@ -205,60 +291,27 @@ async fn read(
     }
 }
 
-/// One event: a line for people, a line of JSON, or a document of YAML.
-fn print_event(format: Format, event: &Value) -> Result<(), CliError> {
-    match format {
-        Format::Table => {
-            let colour = colours(&std::io::stdout());
-            table::print(&format!("{}\n", line(event, colour)))
-        }
-        Format::Json => table::print(&format!("{event}\n")),
-        Format::Yaml => {
-            table::print("---\n")?;
-            table::show(format, event)
-        }
-    }
+/// Where events go.
+struct Printer<'a> {
+    session: &'a Session,
+    lines: Lines,
 }
 
-/// An event in one line: where, when, what, to what, by whom, details, why.
-fn line(event: &Value, colour: bool) -> String {
-    let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or("-");
-    // `magnum.container.started.v1`: whose it is and in which version is for programs.
-    let name = text("type");
-    let name = name.strip_prefix("magnum.").unwrap_or(name);
-    let name = name.rsplit_once(".v").map_or(name, |(name, _)| name);
-    let mut line = format!(
-        "{:>6} {} {} {} by {}",
-        text("position"),
-        text("time"),
-        painted(colour, name),
-        text("subject"),
-        text("user")
-    );
-    for (name, value) in event.get("data").and_then(Value::as_object).into_iter().flatten() {
-        // Ids are for programs, which read JSON; what is nested would not fit.
-        let scalar = !matches!(value, Value::Null | Value::Array(_) | Value::Object(_));
-        if scalar && !name.ends_with("_id") {
-            line.push_str(&format!(" {name}={value}"));
+impl Printer<'_> {
+    /// One event: a line for people, a line of JSON, or a document of YAML.
+    async fn print(&mut self, event: &Value) -> Result<(), CliError> {
+        match self.session.format {
+            Format::Json => table::print(&format!("{event}\n")),
+            Format::Yaml => {
+                table::print("---\n")?;
+                table::show(Format::Yaml, event)
+            }
+            Format::Table | Format::Wide => {
+                let line = self.lines.of(&self.session.client, event).await;
+                table::print(&format!("{line}\n"))
+            }
         }
     }
-    if let Some(reason) = event.get("reason").and_then(Value::as_str) {
-        line.push_str(&format!(" reason={reason:?}"));
-    }
-    // The colours are ours; all else is made harmless.
-    if colour { line } else { printable(&line) }
-}
-
-/// An event's type: red what failed, yellow what waits or ended, green what was done.
-fn painted(colour: bool, event_type: &str) -> String {
-    let (_, fact) = event_type.split_once('.').unwrap_or(("", event_type));
-    let shade = match fact {
-        "work_failed" | "work_unknown" | "drifted" | "went_down" => RED,
-        "work_blocked" | "exited" => YELLOW,
-        _ if fact.ends_with("_requested") || fact == "pull_progressed" => return event_type.into(),
-        _ => GREEN,
-    };
-    paint(colour, shade, event_type)
 }
 
 /// A position, or `latest`.

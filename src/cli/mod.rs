@@ -12,6 +12,7 @@ mod client;
 mod completion;
 mod container;
 mod container_create;
+mod event_line;
 mod events;
 mod failure;
 mod log;
@@ -33,6 +34,7 @@ use clap::{Parser, Subcommand};
 
 use failure::CliError;
 use noun::Session;
+use options::Format;
 
 const ABOUT: &str = "Manages bays, nodes and containers through the Magnum API";
 
@@ -103,7 +105,12 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs a command: those that need no server here, the others with a session.
-fn run(cli: Cli) -> Result<(), CliError> {
+fn run(mut cli: Cli) -> Result<(), CliError> {
+    // Only events have more to say than fits into a table.
+    let is_wide = cli.options.output == Format::Wide;
+    if is_wide {
+        cli.options.output = Format::Table;
+    }
     match cli.command {
         Command::Serve(args) => return serve::run(args),
         Command::Log(command) => return log::run(cli.options.output, command),
@@ -121,7 +128,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
             Command::Baymodel(command) => baymodel::run(&session, command).await,
             Command::Node(command) => node::run(&session, command).await,
             Command::Container(command) => container::run(&session, command).await,
-            Command::Events(command) => events::run(&session, command).await,
+            Command::Events(command) => events::run(&session, command, is_wide).await,
             Command::Replay(command) => replay::run(&session, command).await,
             Command::Why(args) => why::run(&session, &args).await,
             Command::Trace(args) => trace::run(&session, &args).await,

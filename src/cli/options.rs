@@ -17,6 +17,8 @@ pub enum Format {
     /// A table for people
     #[default]
     Table,
+    /// The same with all there is to say of events in each line
+    Wide,
     /// JSON as the server sends it; one object a line where events are followed
     Json,
     /// YAML
@@ -35,7 +37,7 @@ pub struct Options {
     bypass_url: Option<String>,
     /// How results are printed
     #[arg(short, long, global = true, value_enum, default_value_t)]
-    #[arg(value_name = "table|json|yaml", hide_possible_values = true)]
+    #[arg(value_name = "table|wide|json|yaml", hide_possible_values = true)]
     pub output: Format,
     /// Why this is done; recorded with what happens
     #[arg(long, global = true, value_name = "TEXT")]

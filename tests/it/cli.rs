@@ -15,6 +15,7 @@ use axum::http::{HeaderMap, Response, StatusCode};
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
+const OTHER: &str = "7d1e2f30-1111-4222-8333-444455556666";
 const UUID: &str = "3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f";
 
 /// A request as it came.
@@ -719,6 +720,7 @@ fn a_tail_goes_on_exactly_where_the_connection_broke() {
     );
     let server = Server::start(vec![
         text("GET /v1/events/stream?kind=container&after=latest", STREAM, &first),
+        ok("GET /v1/containers/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f?at=41", container("Stopped")),
         answer("GET /v1/events/stream?kind=container&after=45", 503, Value::Null),
         text("GET /v1/events/stream?kind=container&after=45", STREAM, &sse(46)),
     ]);
@@ -731,18 +733,23 @@ fn a_tail_goes_on_exactly_where_the_connection_broke() {
     assert_eq!(done.err, words);
     let seen = server.seen();
     let last_ids: Vec<_> = seen.iter().map(|seen| seen.header("last-event-id")).collect();
-    assert_eq!(last_ids, [None, Some("45"), Some("45")]);
+    assert_eq!(last_ids, [None, None, Some("45"), Some("45")]);
     assert_eq!(seen[0].header("accept"), Some(STREAM));
 }
 
 #[test]
 fn a_tail_ends_with_ctrl_c_and_exits_0() {
     let stream = text("GET /v1/events/stream?after=0", STREAM, &sse(1));
-    let server = Server::start(vec![Canned { open: true, ..stream }]);
+    let name =
+        ok("GET /v1/containers/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f?at=1", container("Stopped"));
+    let server = Server::start(vec![Canned { open: true, ..stream }, name]);
     let mut child = piped(&mut server.command(&["events", "tail", "--after", "0"]));
     let mut line = String::new();
-    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    assert!(line.contains("container.exited"), "{line}");
+    let mut lines = BufReader::new(child.stdout.take().unwrap());
+    lines.read_line(&mut line).unwrap();
+    assert_eq!(line, "2015-05-21\n");
+    lines.read_line(&mut line).unwrap();
+    assert!(line.contains("20:46:13  container web  exited"), "{line}");
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -782,6 +789,65 @@ fn events_are_listed_from_a_position_or_the_last_ones() {
         &["events", "list", "--after", "5", "--filter", "kind=bay"],
         &[(first, Value::Null), (second, Value::Null)],
     );
+}
+
+#[test]
+fn a_list_starts_at_a_time_goes_on_and_names_what_it_is_about() {
+    let event = |position: u64| {
+        let text = sse(position);
+        let data = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+        serde_json::from_str::<Value>(data).unwrap()
+    };
+    let refusal = json!({
+        "subject": format!("audit/{UUID}"), "type": "magnum.audit.command_refused.v1",
+        "position": "8", "time": "2015-05-22T00:00:01.000000+00:00", "user": "bob",
+        "requestid": "req-2", "data": {
+            "object": format!("bay/{UUID}"), "command": "delete", "code": "conflict",
+            "reason": "it is in use",
+        },
+    });
+    let page = json!({"events": [event(7), refusal], "position": 8, "head": 8, "next": null});
+    let canned = || {
+        let mut container = container("Running");
+        container["node_uuid"] = json!(OTHER);
+        vec![
+            ok("GET /v1/events?kind=container&since=15m&limit=100", page.clone()),
+            ok("GET /v1/containers/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f?at=7", container),
+            ok(
+                "GET /v1/nodes/7d1e2f30-1111-4222-8333-444455556666",
+                json!({"uuid": OTHER, "host": "n1"}),
+            ),
+            ok(
+                "GET /v1/bays/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f?at=8",
+                json!({"uuid": UUID, "name": "b\u{1b}[1m"}),
+            ),
+        ]
+    };
+    let args = ["events", "list", "--filter", "kind=container", "--since", "15m"];
+    for (name, more) in [("events-list.txt", &[][..]), ("events-list-wide.txt", &["-o", "wide"])] {
+        let done = Server::start(canned()).run(&[&args[..], more].concat());
+        assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
+        golden(name, &done.out);
+    }
+    let mut all = canned();
+    all.push(text("GET /v1/events/stream?kind=container&after=8", STREAM, &sse(9)));
+    let server = Server::start(all);
+    let mut child = piped(&mut server.command(&[&args[..], &["--follow"]].concat()));
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert_eq!(
+        lines.map_while(Result::ok).filter(|line| line.contains("exited")).take(2).count(),
+        2
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let one = json!({"events": [event(7)], "position": 7, "head": 8, "next": "http://h/"});
+    let show = "GET /v1/events?after=6&limit=1";
+    let done = Server::start(vec![ok(show, one)]).run(&["events", "show", "7", "-o", "json"]);
+    assert_eq!(serde_json::from_str::<Value>(&done.out).unwrap(), event(7));
+    let none = json!({"events": [], "position": 8, "head": 8, "next": null});
+    let done = Server::start(vec![ok(show, none)]).run(&["events", "show", "7"]);
+    assert_eq!(done.code, 1);
+    assert!(done.err.contains("There is no event at position 7"), "{done:?}");
 }
 
 #[test]
@@ -835,7 +901,7 @@ fn help_is_as_recorded() {
         assert_eq!(done.code, 0, "{name}");
         golden(&format!("help/{name}.txt"), &done.out);
     }
-    for name in ["tail", "list"] {
+    for name in ["tail", "list", "show"] {
         let done = Done::of(magnum(&["events", name, "--help"]).output().unwrap());
         golden(&format!("help/events-{name}.txt"), &done.out);
     }

@@ -1,0 +1,181 @@
+//! An event as one line that a person reads: when, what it happened to by name, what happened,
+//! where, who asked.
+//!
+//! Events name objects by uuid. Names are asked for as of the event, once for each object, so that
+//! what is gone has the one that it had. Not here: which events (`events`).
+
+use std::collections::HashMap;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::client::{Call, Client};
+use super::terminal::{GREEN, RED, YELLOW, paint, printable};
+use crate::ids::Kind;
+
+/// Objects whose names are remembered: some megabytes.
+const MAX_NAMES: usize = 16_384;
+
+/// Characters of `2015-05-21` and of `20:46:13` in a time.
+const DATE: std::ops::Range<usize> = 0..10;
+const TIME: std::ops::Range<usize> = 11..19;
+
+/// What lines say of an object instead of its uuid.
+#[derive(Clone, Debug, Default)]
+struct Named {
+    name: Option<String>,
+    node: Option<String>,
+}
+
+/// Writes lines; remembers names, and which day it is.
+pub struct Lines {
+    is_wide: bool,
+    colour: bool,
+    names: HashMap<String, Named>,
+    day: String,
+}
+
+impl Lines {
+    /// Lines with a time of day each, or with all that there is to say in one.
+    pub fn new(is_wide: bool, colour: bool) -> Self {
+        Self { is_wide, colour, names: HashMap::new(), day: String::new() }
+    }
+
+    /// An event in one line, below a line with its day where that is another one than before.
+    pub async fn of(&mut self, client: &Client, event: &Value) -> String {
+        let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
+        let time = text("time");
+        let mut line = String::new();
+        if self.is_wide {
+            line.push_str(&format!("{:>8}  {time}  ", text("position")));
+        } else {
+            let day = time.get(DATE).unwrap_or_default();
+            if day != self.day {
+                day.clone_into(&mut self.day);
+                line.push_str(&format!("{day}\n"));
+            }
+            line.push_str(&format!("{}  ", time.get(TIME).unwrap_or(time)));
+        }
+        let data = event.get("data").unwrap_or(&Value::Null);
+        let audited = data.get("object").and_then(Value::as_str);
+        let subject = audited.filter(|_| text("subject").starts_with("audit/"));
+        let subject = subject.unwrap_or_else(|| text("subject"));
+        let named = self.named(client, subject, event).await;
+        line.push_str(&self.what(subject, &named, event));
+        line.push_str(&who(event));
+        if let Some(reason) = event.get("reason").and_then(Value::as_str) {
+            line.push_str(&format!("  because {reason:?}"));
+        }
+        // The colours are ours; all else is made harmless.
+        if self.colour { line } else { printable(&line) }
+    }
+
+    /// `container web1  started on node n1`, and in wide lines all there is in the event.
+    fn what(&self, subject: &str, named: &Named, event: &Value) -> String {
+        let (kind, uuid) = subject.split_once('/').unwrap_or((subject, ""));
+        let name = printable(named.name.as_deref().unwrap_or(uuid));
+        let event_type = short_type(event);
+        let (_, fact) = event_type.split_once('.').unwrap_or(("", event_type));
+        let text = |name: &str| {
+            let value = event.get("data").and_then(|data| data.get(name));
+            printable(value.and_then(Value::as_str).unwrap_or_default())
+        };
+        let words = match event_type {
+            "audit.command_refused" => format!("{} refused: {}", text("command"), text("reason")),
+            "audit.read" => format!("{} read", text("what").replace('_', " ")),
+            _ => format!("{}{}", fact.replace('_', " "), details(event, self.is_wide)),
+        };
+        let node = named.node.as_deref().filter(|_| kind == "container");
+        let place = node.map(|node| format!(" on node {}", printable(node))).unwrap_or_default();
+        let words = painted(self.colour, event_type, &words);
+        if self.is_wide && name != uuid {
+            format!("{kind} {name} ({uuid})  {words}{place}")
+        } else {
+            format!("{kind} {name}  {words}{place}")
+        }
+    }
+
+    /// The names of an object as of an event.
+    async fn named(&mut self, client: &Client, subject: &str, event: &Value) -> Named {
+        // A change may be one of its name.
+        let may_be_new = short_type(event).ends_with(".updated");
+        if let Some(named) = self.names.get(subject).filter(|_| !may_be_new) {
+            return named.clone();
+        }
+        let position = event.get("position").and_then(Value::as_str);
+        let position = position.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+        let named = ask(client, subject, position).await.unwrap_or_default();
+        if self.names.len() >= MAX_NAMES {
+            self.names.clear();
+        }
+        self.names.insert(subject.to_owned(), named.clone());
+        named
+    }
+}
+
+/// Asks the server for the names of an object: as of the event, and as it was before where the
+/// event is its end. None where the server does not say; a line has the uuid then.
+async fn ask(client: &Client, subject: &str, position: u64) -> Option<Named> {
+    let (noun, uuid) = subject.split_once('/')?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == noun)?;
+    let mut found = None;
+    for at in [position, position.saturating_sub(1)] {
+        let call = Call::new(Method::GET, kind).segment(uuid).query("at", Some(at));
+        found = client.send(call).await.ok();
+        if found.is_some() {
+            break;
+        }
+    }
+    let body = found?.body;
+    let text = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+    let mut named = Named { name: text("name").or_else(|| text("host")), node: None };
+    if let Some(uuid) = text("node_uuid").filter(|_| kind == Kind::Container) {
+        let call = Call::new(Method::GET, Kind::Node).segment(&uuid);
+        let node = client.send(call).await.ok();
+        let host = node.and_then(|node| Some(node.body.get("host")?.as_str()?.to_owned()));
+        named.node = Some(host.unwrap_or(uuid));
+    }
+    Some(named)
+}
+
+/// `container.started` of `magnum.container.started.v1`: whose it is and in which version is for
+/// programs.
+fn short_type(event: &Value) -> &str {
+    let name = event.get("type").and_then(Value::as_str).unwrap_or_default();
+    let name = name.strip_prefix("magnum.").unwrap_or(name);
+    name.rsplit_once(".v").map_or(name, |(name, _)| name)
+}
+
+/// `  by alice (req-…)`
+fn who(event: &Value) -> String {
+    let text = |name: &str| event.get(name).and_then(Value::as_str);
+    let request = text("requestid").map(|id| format!(" ({id})")).unwrap_or_default();
+    printable(&format!("  by {}{request}", text("user").unwrap_or("nobody")))
+}
+
+/// What the event says besides: ids are for programs, which read JSON; what is nested would not
+/// fit but into a wide line.
+fn details(event: &Value, all: bool) -> String {
+    let mut details = String::new();
+    let data = event.get("data").and_then(Value::as_object);
+    for (name, value) in data.into_iter().flatten() {
+        let is_nested = matches!(value, Value::Array(_) | Value::Object(_));
+        let is_for_people = !is_nested && !name.ends_with("_id");
+        if !value.is_null() && (all || is_for_people) {
+            details.push_str(&printable(&format!(" {name}={value}")));
+        }
+    }
+    details
+}
+
+/// What happened: red what failed, yellow what waits or ended, green what was done.
+fn painted(colour: bool, event_type: &str, words: &str) -> String {
+    let (_, fact) = event_type.split_once('.').unwrap_or(("", event_type));
+    let shade = match fact {
+        "work_failed" | "work_unknown" | "drifted" | "went_down" | "command_refused" => RED,
+        "work_blocked" | "exited" | "counted" => YELLOW,
+        _ if fact.ends_with("_requested") || fact == "pull_progressed" => return words.to_owned(),
+        _ => GREEN,
+    };
+    paint(colour, shade, words)
+}
