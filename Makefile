@@ -14,7 +14,8 @@ VENV := $(CURDIR)/.venv
 export MAGNUM_VENV := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint deny advisories seeds crash-test crash-again power-cut soak bench clean
+.PHONY: help run test lint deny advisories seeds crash-test crash-again power-cut follow-test soak \
+	bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -57,7 +58,10 @@ power-cut: ## cut the power of a server in a virtual machine CUTS times (50): no
 seeds: ## the log on a disk that loses power, fails, lies: 10,000 seeded runs of a release build
 	MAGNUM_SEEDS=10000 $(CARGO) test --release --locked --test seeds
 
-soak: crash-test crash-again power-cut ## all that is tried often: seeds SEEDS times (100,000), hours
+follow-test: ## kill a consumer of the event stream, and the server, 1,000 times at random
+	MAGNUM_STREAM_ROUNDS=1000 $(CARGO) test --locked --test it stream_killed:: -- --nocapture
+
+soak: crash-test crash-again power-cut follow-test ## all that is tried often: seeds SEEDS times (100,000), hours
 	MAGNUM_SEEDS=$(SEEDS) $(CARGO) test --release --locked --test seeds -- --nocapture
 
 bench: ## measure everything beside a probe of this machine, print the table

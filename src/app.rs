@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -84,11 +85,22 @@ pub fn serve(config: Config) -> Result<(), AppError> {
     if !listen.ip().is_loopback() && !config.http.allow_remote_without_authentication {
         return Err(AppError::Exposed(listen));
     }
+    allow_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(io("the threads of the service"))?;
     actix::System::with_tokio_rt(move || runtime).block_on(run(config))
+}
+
+/// Takes as many open files as this process may have: each connection is one, and most systems
+/// allow 1024 where nobody asks for more.
+fn allow_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::warn!(%error, "the limit of open files stays as it was");
+    }
 }
 
 async fn run(config: Config) -> Result<(), AppError> {

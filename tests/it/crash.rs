@@ -33,6 +33,11 @@ impl Dice {
     }
 }
 
+/// A number out of the environment.
+pub fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
 /// What clients were told, and so must hold for ever.
 #[derive(Default)]
 struct Told {
@@ -51,9 +56,6 @@ struct Told {
 
 #[test]
 fn kill_9_at_any_moment_leaves_every_object_in_the_right_state() {
-    let setting = |name: &str, default| {
-        std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-    };
     let rounds: u64 = setting("MAGNUM_CRASH_ROUNDS", 10);
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
     let seed: u64 = setting("MAGNUM_CRASH_SEED", now);

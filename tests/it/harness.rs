@@ -141,6 +141,11 @@ impl Server {
         self.home.path().join("stderr.log")
     }
 
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("the server runs").id()
+    }
+
     /// What the server logged so far, over all restarts.
     pub fn stderr(&self) -> String {
         fs::read_to_string(self.stderr_path()).unwrap_or_default()

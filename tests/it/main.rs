@@ -40,5 +40,7 @@ mod stream;
 mod stream_audit;
 mod stream_client;
 mod stream_filter;
+mod stream_killed;
+mod stream_slow;
 mod stream_snapshot;
 mod tour;
