@@ -90,12 +90,20 @@ impl Shared {
     /// Puts other views in the place of those that are read, or none; gives back what was read.
     pub fn replace(&self, tables: Option<Tables>) -> Option<Tables> {
         let at = tables.as_ref().map(|tables| tables.at.position);
-        let mut place = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        let former = std::mem::replace(&mut *place, tables);
+        let former = {
+            let mut place = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *place, tables)
+        };
+        self.publish(at);
+        former
+    }
+
+    /// Tells how far the views are. Never while they are locked: those who wait for a position look
+    /// at the views while they look at the position.
+    pub fn publish(&self, at: Option<Position>) {
         if let Some(at) = at {
             self.position.send_replace(at);
         }
-        former
     }
 
     /// Says how the conductor is.

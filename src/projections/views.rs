@@ -87,10 +87,11 @@ impl<'a> Views<'a> {
         let Ok(fold) = fold else { return Ok(()) };
         let folded = fold?.finish();
         self.reads();
-        shared.change(|tables| {
+        let at = shared.change(|tables| {
             folded.put(tables);
-            shared.position.send_replace(tables.at.position);
+            tables.at.position
         });
+        shared.publish(at);
         Ok(())
     }
 

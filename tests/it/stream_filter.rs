@@ -119,7 +119,7 @@ fn f34_nothing_of_another_project_is_shown_and_bad_filters_say_what_is_wrong() {
     let before = head(&server);
     for path in ["/v1/events", "/v1/events/stream"] {
         for (query, words) in [
-            ("kind=pod", "Use bay, baymodel, node or container"),
+            ("kind=pod", "Use bay, baymodel, node, container or audit"),
             ("type=x", "no such type of event"),
             ("object=x", "Use an object's uuid"),
             ("object=pod/00000000-0000-4000-8000-000000000000", "Use an object's uuid"),
