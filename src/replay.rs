@@ -4,18 +4,22 @@
 //! an export), `when` (which moment is meant), `object` (one object in memory, whatever its noun),
 //! `entry` (an event as it is told), `fields` (a document field by field), `state`, `timeline`,
 //! `diff`, `cause`, `why`, `name` (objects by name, without read models), `question` (all of these
-//! by one form); then what is about the whole log: `system`, `trace`, `verify`, `check`.
+//! by one form); then `what_if` and `bundle`, and what is about the whole log: `system`, `trace`,
+//! `find` (by a `condition`), `verify`, `check`.
 //! Every answer is a document that serialises, so that a server, the CLI beside files, and a user
 //! interface tell the same.
 //!
 //! Absent: work. Nothing here can reach a backend or a bus (rule W7): an object in memory says what
 //! work would be due, and there is nobody to hand it to. Nothing is written either.
 
+pub mod bundle;
 pub mod cause;
 pub mod check;
+pub mod condition;
 pub mod diff;
 pub mod entry;
 pub mod fields;
+pub mod find;
 pub mod name;
 pub mod object;
 pub mod question;
@@ -25,6 +29,7 @@ pub mod system;
 pub mod timeline;
 pub mod trace;
 pub mod verify;
+pub mod what_if;
 pub mod when;
 pub mod why;
 

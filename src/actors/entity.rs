@@ -35,21 +35,18 @@ const IDLE: Duration = Duration::from_secs(60);
 /// Events read at once while loading, at first.
 const LOAD_PAGE: usize = 256;
 
-/// Most events read at once: the log finds a page back from the end of the stream, so that many
-/// small pages of a long stream would take longer than what is in them.
+/// Most events read at once: the log finds a page back from the end, which takes longer than it.
 const MAX_LOAD_PAGE: usize = 8192;
 
 /// Bytes of a page that are well within what one load may hold in memory.
 const LOAD_PAGE_BYTES: usize = 4 << 20;
 
-/// A command for this actor's object. Shared with its sender, who sends it again when the actor
-/// went to sleep just then.
+/// A command for this actor's object. Shared with its sender, who may have to send it again.
 #[derive(Message)]
 #[rtype(result = "Result<CommandReply, CommandError>")]
 pub struct Perform(pub Arc<CommandMessage>);
 
-/// An object's state with its place in the log. Also used without the actor, by the reactor and to
-/// look at what was.
+/// An object's state with its place in the log. Also used without the actor.
 pub struct Aggregate<E: Entity> {
     stream: StreamId,
     /// What its events fold to.

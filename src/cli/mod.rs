@@ -8,6 +8,7 @@
 mod backup;
 mod bay;
 mod baymodel;
+mod bundle;
 mod client;
 mod completion;
 mod container;
@@ -87,6 +88,9 @@ enum Command {
     Why(why::WhyArgs),
     /// Show what a request led to: commands, events, work and outcomes as a tree with times
     Trace(trace::TraceArgs),
+    /// Hand what happened to an object to somebody else, as one file
+    #[command(subcommand)]
+    Bundle(bundle::BundleCommand),
     /// Run the service: API, conductor and backend in one process
     Serve(serve::ServeArgs),
     /// Print a script that completes commands and options in a shell
@@ -132,6 +136,7 @@ fn run(mut cli: Cli) -> Result<(), CliError> {
             Command::Replay(command) => replay::run(&session, command).await,
             Command::Why(args) => why::run(&session, &args).await,
             Command::Trace(args) => trace::run(&session, &args).await,
+            Command::Bundle(command) => bundle::run(&session, command).await,
             Command::Log(_)
             | Command::Backup(_)
             | Command::Restore(_)

@@ -5,9 +5,13 @@
 
 mod changes;
 mod place;
+mod screen;
+mod step;
+mod stepper;
 pub mod tell;
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
@@ -16,7 +20,9 @@ use super::failure::CliError;
 use super::noun::Session;
 use super::options::Format;
 use super::table;
-use crate::replay::{Question, When};
+use crate::ids::EventId;
+use crate::replay::find::How;
+use crate::replay::{Question, When, question};
 pub use place::{Files, Object};
 
 /// Commands of the debugger. None of them changes or executes anything.
@@ -34,6 +40,12 @@ pub enum ReplayCommand {
     Verify(Verify),
     /// Decide every recorded command again with this build; a difference exits 1
     Check(Check),
+    /// Find when a condition became true: 'status == "Error"'
+    Find(Find),
+    /// Go through what happened to an object, event by event, in the terminal
+    Step(About),
+    /// Show what would be if an event had not happened, or if something were asked
+    WhatIf(WhatIf),
 }
 
 /// Which object, and where to look.
@@ -88,6 +100,25 @@ pub struct Diff {
     files: Files,
 }
 
+/// What to find.
+#[derive(Args)]
+pub struct Find {
+    /// What must be true, in the Common Expression Language over the fields of an object
+    #[arg(value_name = "CONDITION")]
+    condition: String,
+    /// Of which objects: container for all of them, container/web for one; of all without it
+    #[arg(value_name = "KIND[/ID]", default_value = "", hide_default_value = true)]
+    among: String,
+    /// Only the first moment
+    #[arg(long)]
+    first: bool,
+    /// Once it is true it stays true: look at few states instead of all
+    #[arg(long)]
+    monotone: bool,
+    #[command(flatten)]
+    files: Files,
+}
+
 /// Which field.
 #[derive(Args)]
 pub struct Blame {
@@ -116,6 +147,45 @@ pub struct Check {
     path: PathBuf,
 }
 
+/// What to try.
+#[derive(Args)]
+pub struct WhatIf {
+    #[command(flatten)]
+    about: About,
+    /// When: 17, v:3, 2015-05-21T20:46:13Z, before:EVENT, after:EVENT, or latest
+    #[arg(long, value_name = "WHEN", default_value = "latest")]
+    at: When,
+    /// As if this event had not happened (repeat)
+    #[arg(long, value_name = "EVENT", value_parser = event)]
+    drop: Vec<EventId>,
+    /// Ask for what this file holds: a command as JSON, or a list of them; - reads stdin
+    #[arg(long, value_name = "FILE")]
+    apply: Option<PathBuf>,
+}
+
+/// An event's id.
+fn event(text: &str) -> Result<EventId, String> {
+    let why = |_| "use an event's id; `magnum replay timeline KIND/ID -o json` has them".to_owned();
+    text.parse().map(EventId).map_err(why)
+}
+
+/// The commands in a file.
+fn commands_in(file: &Path) -> Result<Vec<Value>, CliError> {
+    let text = read_text(file)?;
+    question::commands(&text)
+        .map_err(|bad| CliError::Usage(format!("{}: {}", file.display(), bad.why)))
+}
+
+/// A file's text, or that of stdin.
+pub fn read_text(file: &Path) -> Result<String, CliError> {
+    let text = if file == Path::new("-") {
+        io::read_to_string(io::stdin())
+    } else {
+        std::fs::read_to_string(file)
+    };
+    text.map_err(|error| CliError::Usage(format!("{}: {error}", file.display())))
+}
+
 /// Runs a command of the debugger.
 pub async fn run(session: &Session, command: ReplayCommand) -> Result<(), CliError> {
     match command {
@@ -141,12 +211,31 @@ pub async fn run(session: &Session, command: ReplayCommand) -> Result<(), CliErr
             told(session.format, &answer, changes::checked)?;
             failed(tell::number(&answer, "/different") > 0)
         }
+        ReplayCommand::WhatIf(args) => {
+            let apply = args.apply.as_deref().map_or(Ok(Vec::new()), commands_in)?;
+            let question = Question::WhatIf { at: args.at, drop: args.drop, apply };
+            ask(session, &args.about, &question).await
+        }
+        ReplayCommand::Step(about) => step::run(session, &about).await,
+        ReplayCommand::Find(args) => {
+            let how = How { first: args.first, monotone: args.monotone };
+            let place = args.files.place(session).await?;
+            let found = place.find(&args.condition, &args.among, how).await?;
+            tell::found(session.format, &found)
+        }
+    }
+}
+
+impl About {
+    /// The answer to a question about the object.
+    pub async fn ask(&self, session: &Session, question: &Question) -> Result<Value, CliError> {
+        self.files.place(session).await?.ask(&self.object, question).await
     }
 }
 
 /// Asks a question about an object and prints the answer.
 pub async fn ask(session: &Session, about: &About, question: &Question) -> Result<(), CliError> {
-    let answer = about.files.place(session).await?.ask(&about.object, question).await?;
+    let answer = about.ask(session, question).await?;
     tell::answer(session.format, question, &answer)
 }
 

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::ids::Position;
 use crate::projections::View;
+use crate::replay::find::{Among, How, find as find_moments};
 use crate::replay::verify::{self, Kept};
 use crate::replay::{Question, ReplayError, Source, When, name, system, trace};
 
@@ -38,6 +39,20 @@ pub async fn about<V: View>(
     let source = read::source(&state, &call);
     let answer = blocking(move || question.answer(&source, stream)).await??;
     Ok(respond::json(StatusCode::OK, &answer))
+}
+
+/// `GET /v1/replay/find`
+pub async fn find(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
+    call.only(&["condition", "among", "first", "monotone"])?;
+    let Some(condition) = call.argument("condition").map(str::to_owned) else {
+        let reason = "Say what must be true, as status == \"Error\".";
+        return Err(ApiError::field("condition", "", reason));
+    };
+    let among = call.argument("among").unwrap_or_default().to_owned();
+    let how = How { first: call.flag("first")?, monotone: call.flag("monotone")? };
+    let source = read::source(&state, &call);
+    let look = move || find_moments(&source, &condition, Among::read(&source, &among)?, how);
+    told(look).await
 }
 
 /// `GET /v1/replay/diff`

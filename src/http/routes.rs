@@ -30,12 +30,15 @@ use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
 use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
+use crate::replay::bundle::Bundle;
 use crate::replay::diff::{Blame, Diff};
+use crate::replay::find::Found;
 use crate::replay::state::StateAt;
 use crate::replay::system::SystemDiff;
 use crate::replay::timeline::Timeline;
 use crate::replay::trace::Trace;
 use crate::replay::verify::Verified;
+use crate::replay::what_if::WhatIf;
 use crate::replay::why::Why;
 
 /// Arguments of lists, besides the fields that they filter by.
@@ -77,6 +80,8 @@ fn bays() -> Vec<Route> {
         about::<BayView, Diff>("/v1/bays/{ident}/diff"),
         about::<BayView, Blame>("/v1/bays/{ident}/blame"),
         about::<BayView, Why>("/v1/bays/{ident}/why"),
+        about::<BayView, WhatIf>("/v1/bays/{ident}/what-if"),
+        about::<BayView, Bundle>("/v1/bays/{ident}/bundle"),
     ]
 }
 
@@ -99,6 +104,8 @@ fn baymodels() -> Vec<Route> {
         about::<BaymodelView, Diff>("/v1/baymodels/{ident}/diff"),
         about::<BaymodelView, Blame>("/v1/baymodels/{ident}/blame"),
         about::<BaymodelView, Why>("/v1/baymodels/{ident}/why"),
+        about::<BaymodelView, WhatIf>("/v1/baymodels/{ident}/what-if"),
+        about::<BaymodelView, Bundle>("/v1/baymodels/{ident}/bundle"),
     ]
 }
 
@@ -117,6 +124,8 @@ fn nodes() -> Vec<Route> {
         about::<NodeView, Diff>("/v1/nodes/{ident}/diff"),
         about::<NodeView, Blame>("/v1/nodes/{ident}/blame"),
         about::<NodeView, Why>("/v1/nodes/{ident}/why"),
+        about::<NodeView, WhatIf>("/v1/nodes/{ident}/what-if"),
+        about::<NodeView, Bundle>("/v1/nodes/{ident}/bundle"),
     ]
 }
 
@@ -141,6 +150,8 @@ fn containers() -> Vec<Route> {
         about::<ContainerView, Diff>("/v1/containers/{ident}/diff"),
         about::<ContainerView, Blame>("/v1/containers/{ident}/blame"),
         about::<ContainerView, Why>("/v1/containers/{ident}/why"),
+        about::<ContainerView, WhatIf>("/v1/containers/{ident}/what-if"),
+        about::<ContainerView, Bundle>("/v1/containers/{ident}/bundle"),
     ]
 }
 
@@ -166,6 +177,8 @@ fn actions() -> Vec<Route> {
 #[rustfmt::skip]
 fn log() -> Vec<Route> {
     vec![
+        get("/v1/replay/find", replay::find, "When a condition over objects became true")
+            .query("condition among first monotone").answers::<Found>(),
         get("/v1/events", events::page, "The log in pages").query(EVENTS).answers::<EventPage>(),
         get("/v1/events/stream", stream::events, "The log as a stream")
             .query(STREAM).text(),
@@ -199,6 +212,8 @@ fn about<V: View, T: ToSchema>(path: &'static str) -> Route {
         "timeline" => ("What happened to it: who, why, work and what came of it", "related at"),
         "diff" => ("What changed about it, field by field, and what did that", "from to"),
         "blame" => ("The last event that set a field, and what led to it", "field at"),
+        "what-if" => ("What would be without some events, or if it were asked", "at drop apply"),
+        "bundle" => ("What happened to it, as a file for somebody else", "related redact"),
         _ => ("Why it is as it is: what it waits for, and what led here", "at"),
     };
     let handler = move |State(state): State<AppState>, ident: Ident, call: Call| async move {

@@ -72,6 +72,8 @@ pub trait Object: Send {
     /// The state that is kept of an object as a snapshot, and the event that it was folded to; none
     /// where none is kept that this build would use.
     fn kept(&self, stream: StreamId, snapshots: &Snapshots) -> Option<(Value, Place)>;
+    /// The work that is due, as documents; there is nobody here to do it.
+    fn due(&self) -> Vec<Value>;
     /// A copy that goes another way.
     fn fork(&self) -> Box<dyn Object>;
 }
@@ -147,6 +149,10 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
         Some((redacted(json(&state)), place))
     }
 
+    fn due(&self) -> Vec<Value> {
+        E::react(&self.actor.state).iter().map(|work| redacted(json(work))).collect()
+    }
+
     fn fork(&self) -> Box<dyn Object> {
         Box::new(Self { actor: self.actor.clone(), view: self.view.clone() })
     }
@@ -190,6 +196,10 @@ impl Object for Audited {
 
     fn kept(&self, _: StreamId, _: &Snapshots) -> Option<(Value, Place)> {
         None
+    }
+
+    fn due(&self) -> Vec<Value> {
+        Vec::new()
     }
 
     fn fork(&self) -> Box<dyn Object> {

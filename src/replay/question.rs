@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::when::When;
-use super::{ReplayError, Source, diff, state, timeline, why};
-use crate::ids::{Position, StreamId};
+use super::{ReplayError, Source, bundle, diff, state, timeline, what_if, why};
+use crate::ids::{EventId, Position, StreamId};
 
 /// A question about one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,22 @@ pub enum Question {
     Why {
         /// As of when.
         at: When,
+    },
+    /// What would be if some of its events had not happened, and it were asked for something?
+    WhatIf {
+        /// When.
+        at: When,
+        /// The events.
+        drop: Vec<EventId>,
+        /// The commands.
+        apply: Vec<Value>,
+    },
+    /// What happened to it, as a file for somebody else.
+    Bundle {
+        /// And to what is around it.
+        related: bool,
+        /// Without the values of environment variables.
+        redact: bool,
     },
 }
 
@@ -88,6 +104,12 @@ impl Question {
                 Self::Blame { field: field.ok_or_else(missing)?.to_owned(), at: when("at")? }
             }
             "why" => Self::Why { at: when("at")? },
+            "what-if" => Self::WhatIf {
+                at: when("at")?,
+                drop: argument("drop").map_or(Ok(Vec::new()), events)?,
+                apply: argument("apply").map_or(Ok(Vec::new()), commands)?,
+            },
+            "bundle" => Self::Bundle { related: flag("related")?, redact: flag("redact")? },
             _ => return Ok(None),
         }))
     }
@@ -100,12 +122,15 @@ impl Question {
             Self::Diff { .. } => "diff",
             Self::Blame { .. } => "blame",
             Self::Why { .. } => "why",
+            Self::WhatIf { .. } => "what-if",
+            Self::Bundle { .. } => "bundle",
         }
     }
 
     /// Its arguments, without those that are as they are where nothing is said.
     pub fn arguments(&self) -> Vec<(&'static str, String)> {
         let when = |name, at: &When| (*at != When::Latest).then(|| (name, at.to_string()));
+        let flag = |name, set: &bool| set.then(|| (name, "1".to_owned()));
         match self {
             Self::State { at } | Self::Why { at } => when("at", at).into_iter().collect(),
             Self::Diff { from, to } => {
@@ -116,8 +141,17 @@ impl Question {
                 when("at", at).into_iter().chain([("field", field.clone())]).collect()
             }
             Self::Timeline { related, at } => {
-                let related = related.then(|| ("related", "1".to_owned()));
-                when("at", at).into_iter().chain(related).collect()
+                when("at", at).into_iter().chain(flag("related", related)).collect()
+            }
+            Self::WhatIf { at, drop, apply } => {
+                let ids: Vec<String> = drop.iter().map(ToString::to_string).collect();
+                let drop = (!ids.is_empty()).then(|| ("drop", ids.join(",")));
+                let apply =
+                    (!apply.is_empty()).then(|| ("apply", Value::from(apply.clone()).to_string()));
+                when("at", at).into_iter().chain(drop).chain(apply).collect()
+            }
+            Self::Bundle { related, redact } => {
+                flag("related", related).into_iter().chain(flag("redact", redact)).collect()
             }
         }
     }
@@ -136,6 +170,12 @@ impl Question {
             Self::Diff { from, to } => document(&diff::diff(source, stream, *from, *to)?),
             Self::Blame { field, at } => document(&diff::blame(source, stream, field, *at)?),
             Self::Why { at } => document(&why::why(source, stream, *at)?),
+            Self::WhatIf { at, drop, apply } => {
+                document(&what_if::what_if(source, stream, *at, drop, apply)?)
+            }
+            Self::Bundle { related, redact } => {
+                document(&bundle::export(source, stream, *related, *redact)?)
+            }
         }
     }
 }
@@ -143,4 +183,24 @@ impl Question {
 /// An answer as a document.
 pub fn document<T: Serialize>(answer: &T) -> Result<Value, ReplayError> {
     serde_json::to_value(answer).map_err(|error| ReplayError::Internal(error.to_string()))
+}
+
+/// Ids of events, with commas between.
+fn events(text: &str) -> Result<Vec<EventId>, BadArgument> {
+    let why = || "Write ids of events with commas between.".to_owned();
+    let id = |id: &str| id.parse().map(EventId);
+    let ids: Result<_, _> = text.split(',').map(id).collect();
+    ids.map_err(|_| BadArgument { name: "drop", why: why() })
+}
+
+/// A command, or a list of them, as JSON: `"start"`, `[{"stop": {"grace_s": 1}}, "start"]`.
+pub fn commands(text: &str) -> Result<Vec<Value>, BadArgument> {
+    match serde_json::from_str(text) {
+        Ok(Value::Array(commands)) => Ok(commands),
+        Ok(command) => Ok(vec![command]),
+        Err(error) => Err(BadArgument {
+            name: "apply",
+            why: format!("Write a command as JSON, as \"start\" with its quotes: {error}."),
+        }),
+    }
 }

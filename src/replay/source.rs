@@ -10,7 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::ReplayError;
+use super::bundle::Bundle;
 use crate::events::Recorded;
+use crate::events::log::excerpt::ExcerptLog;
 use crate::events::log::segment::OfflineLog;
 use crate::events::log::{EventLog, OpenError, export, memory::MemoryLog};
 use crate::ids::{EventId, Position, ProjectId, Revision, StreamId, Timestamp};
@@ -78,6 +80,26 @@ impl Source {
             return Err(ReplayError::Invalid(format!("{} holds no events.", path.display())));
         }
         Ok(Self::new(Arc::new(log)))
+    }
+
+    /// The events of a bundle.
+    ///
+    /// # Errors
+    /// When it is none, or not what was exported.
+    pub fn bundle(text: &str) -> Result<Self, ReplayError> {
+        let (_, events) = Bundle::read(text)?;
+        Ok(Self::new(Arc::new(ExcerptLog::new(events))))
+    }
+
+    /// All of the log, whoever asks: for what tells nothing of what is in it, as digests do.
+    #[must_use]
+    pub fn whole(&self) -> Self {
+        Self::new(self.log.clone())
+    }
+
+    /// Whether all of the log may be shown.
+    pub const fn is_whole(&self) -> bool {
+        self.project.is_none()
     }
 
     /// The log, for other folds of it.

@@ -238,7 +238,7 @@ fn ending(event: &Recorded, work: EventId) -> &'static str {
 }
 
 /// The objects around one: the bay and the node it is on, and those that are on it.
-fn around(
+pub(super) fn around(
     source: &Source,
     stream: StreamId,
     until: Position,

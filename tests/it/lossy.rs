@@ -147,6 +147,9 @@ fn times(server: &Server, path: &str, event_type: &str) -> usize {
     history.matches(&format!("{event_type}.v1\"")).count()
 }
 
+/// What happened to objects. What is refused is on record in a stream of its own.
+const OBJECTS: &str = "/v1/events?limit=1000&kind=bay&kind=baymodel&kind=container&kind=node";
+
 #[test]
 fn f1_a_request_that_is_repeated_over_a_bad_network_has_one_effect() {
     let server = Server::start(Options::docker());
@@ -204,9 +207,7 @@ fn f1_a_request_that_is_repeated_over_a_bad_network_has_one_effect() {
     client.server.kill();
     fs::remove_dir_all(client.server.data().join("cache")).unwrap();
     client.server.restart();
-    // What is refused is on record in a stream of its own.
-    let objects = "/v1/events?limit=1000&kind=bay&kind=baymodel&kind=container&kind=node";
-    let before = client.server.get(objects).json["events"].clone();
+    let before = client.server.get(OBJECTS).json["events"].clone();
     for one in &client.asked {
         let request = (&one.method, one.path.as_str(), one.key.as_str(), one.body.as_ref());
         let again = client.send(&client.server, request).unwrap();
@@ -218,5 +219,5 @@ fn f1_a_request_that_is_repeated_over_a_bad_network_has_one_effect() {
         assert_eq!(refused.status, 422, "{}: {}", one.path, refused.text);
         assert!(refused.text.contains("Idempotency-Key"), "{}", refused.text);
     }
-    assert_eq!(client.server.get(objects).json["events"], before, "nothing happened to them");
+    assert_eq!(client.server.get(OBJECTS).json["events"], before, "nothing happened to them");
 }

@@ -11,14 +11,14 @@ use crate::harness::{Options, PATIENCE, Server, wait_until};
 
 /// What the program said.
 #[derive(Debug)]
-struct Done {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
 /// Runs the program against a server, or with `--data` against files.
-fn magnum(url: &str, args: &[&str]) -> Done {
+pub fn magnum(url: &str, args: &[&str]) -> Done {
     let output = Command::new(env!("CARGO_BIN_EXE_magnum"))
         .args(args)
         .env_clear()
@@ -35,10 +35,10 @@ fn magnum(url: &str, args: &[&str]) -> Done {
 }
 
 /// Where nobody listens: whoever asks a server here is found out.
-const NOBODY: &str = "http://127.0.0.1:1";
+pub const NOBODY: &str = "http://127.0.0.1:1";
 
 /// Compares with a file that `MAGNUM_BLESS=1` writes.
-fn golden(name: &str, actual: &str) {
+pub fn golden(name: &str, actual: &str) {
     let actual = &lasting(actual);
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/replay").join(name);
     if std::env::var_os("MAGNUM_BLESS").is_some() {
@@ -101,7 +101,7 @@ fn duration(text: &str) -> Option<usize> {
 
 /// A server where something happened: a bay, and a container with a secret that was started,
 /// stopped and renamed.
-fn with_a_story() -> Server {
+pub fn with_a_story() -> Server {
     let server = Server::start(Options::fake().arg("--host=n1"));
     wait_until("the node", PATIENCE, || {
         server.get("/v1/nodes/detail").json["nodes"][0]["status"] == "available"
@@ -129,19 +129,19 @@ fn with_a_story() -> Server {
 
 /// Runs a command of the debugger on the server and on its files; both must say the same.
 #[track_caller]
-fn both(server: &Server, args: &[&str]) -> Done {
+pub fn both(server: &Server, args: &[&str]) -> Done {
     let live = magnum(server.url(), args);
     let offline = on_files(&server.data(), args);
     assert_eq!((live.code, &live.out, &live.err), (offline.code, &offline.out, &offline.err));
     live
 }
 
-fn on_files(data: &Path, args: &[&str]) -> Done {
+pub fn on_files(data: &Path, args: &[&str]) -> Done {
     magnum(NOBODY, &[args, &["--data", data.to_str().unwrap()]].concat())
 }
 
 #[track_caller]
-fn document(done: &Done) -> Value {
+pub fn document(done: &Done) -> Value {
     assert_eq!((done.code, done.err.as_str()), (0, ""), "{}", done.out);
     serde_json::from_str(&done.out).unwrap()
 }

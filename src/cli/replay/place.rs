@@ -10,10 +10,12 @@ use super::super::client::Call;
 use super::super::failure::CliError;
 use super::super::noun::Session;
 use super::super::target::ident;
+use super::read_text;
 use crate::ids::Kind;
+use crate::replay::find::How;
 use crate::replay::question::document;
 use crate::replay::verify::{self, Kept};
-use crate::replay::{Question, ReplayError, Source, When, check, name, system, trace};
+use crate::replay::{Question, ReplayError, Source, When, check, find, name, system, trace};
 
 /// An object as it was typed: `container/web`.
 #[derive(Clone, Debug)]
@@ -33,8 +35,8 @@ pub fn object(text: &str) -> Result<Object, String> {
 /// Whether to look into files.
 #[derive(Args)]
 pub struct Files {
-    /// Look into this data folder, a backup of one, or a file that `log export` printed; no server
-    /// is asked
+    /// Look into this data folder, a backup of one, a bundle, or a file that `log export` printed;
+    /// no server is asked
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
 }
@@ -71,8 +73,15 @@ impl Files {
         let Some(path) = &self.data else { return Ok(Place::Server(session)) };
         let found = std::fs::metadata(path)
             .map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))?;
-        let source = if found.is_dir() { Source::folder(path) } else { Source::export(path).await };
-        Ok(Place::Files(source?))
+        if found.is_dir() {
+            return Ok(Place::Files(Source::folder(path)?));
+        }
+        let text = read_text(path)?;
+        let source = match is_bundle(&text) {
+            true => Source::bundle(&text)?,
+            false => Source::export(path).await?,
+        };
+        Ok(Place::Files(source))
     }
 }
 
@@ -103,6 +112,26 @@ impl Place<'_> {
             }
         }
     }
+
+    /// When a condition became true.
+    pub async fn find(&self, text: &str, among: &str, how: How) -> Result<Value, CliError> {
+        let flag = |set: bool| set.then_some("1");
+        match self {
+            Self::Server(session) => {
+                let call = Call::at(Method::GET, "replay")
+                    .segment("find")
+                    .query("condition", Some(text))
+                    .query("among", Some(among).filter(|among| !among.is_empty()))
+                    .query("first", flag(how.first))
+                    .query("monotone", flag(how.monotone));
+                Ok(session.client.send(call).await.map_err(asked_wrong)?.body)
+            }
+            Self::Files(source) => {
+                let found = find::find(source, text, find::Among::read(source, among)?, how)?;
+                serde_json::to_value(found).map_err(|error| CliError::Failed(error.to_string()))
+            }
+        }
+    }
 }
 
 impl Place<'_> {
@@ -127,6 +156,15 @@ impl Place<'_> {
             }
             Self::Files(source) => Ok(document(&trace::trace(source, request_id)?)?),
         }
+    }
+}
+
+/// Whether a file is a bundle: one document, where an export has one in each line.
+fn is_bundle(text: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default();
+    match serde_json::from_str::<Value>(first) {
+        Ok(document) => document.get("format").is_some(),
+        Err(_) => first.starts_with('{'),
     }
 }
 

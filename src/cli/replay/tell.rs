@@ -24,7 +24,65 @@ pub fn answer(format: Format, question: &Question, answer: &Value) -> Result<(),
         Question::Diff { .. } => changes::diff(answer),
         Question::Blame { .. } => changes::blame(answer),
         Question::Why { .. } => line(text(answer, "/says")),
+        Question::WhatIf { .. } => what_if(answer),
+        Question::Bundle { .. } => table::show(format, answer),
     }
+}
+
+/// Prints when a condition became true.
+pub fn found(format: Format, answer: &Value) -> Result<(), CliError> {
+    if format != Format::Table {
+        return table::show(format, answer);
+    }
+    let moments = items(answer, "moments");
+    if moments.is_empty() {
+        return line(&format!(
+            "It never became true up to position {}.",
+            number(answer, "/position")
+        ));
+    }
+    let row = |moment: &Value| {
+        let event = moment.get("event").unwrap_or(&Value::Null);
+        json!({
+            "position": event.get("position"), "time": time(text(event, "/time")),
+            "object": title(moment), "event": event.get("type"), "by": by(event),
+        })
+    };
+    let rows: Vec<Value> = moments.iter().map(row).collect();
+    table::list(Format::Table, &["position", "time", "object", "event", "by"], &rows)?;
+    match number(answer, "/omitted") {
+        0 => Ok(()),
+        more => line(&format!("{more} more are left out.")),
+    }
+}
+
+fn what_if(answer: &Value) -> Result<(), CliError> {
+    line(&format!("{} at {}, on another way", title(answer), text(answer, "/at")))?;
+    for event in items(answer, "dropped") {
+        let (position, name) = (number(event, "/position"), text(event, "/type"));
+        line(&format!("without the event at {position}: {name} {}", details(event)))?;
+    }
+    for asked in items(answer, "asked") {
+        let command = asked.get("command").map(ToString::to_string).unwrap_or_default();
+        let events = items(asked, "events");
+        if let Some(why) = asked.get("refused").and_then(Value::as_str) {
+            line(&format!("asked for {command}: it would be refused: {why}"))?;
+        } else if events.is_empty() {
+            line(&format!("asked for {command}: nothing would change"))?;
+        }
+        for event in events {
+            line(&format!("asked for {command}: {} {}", text(event, "/type"), details(event)))?;
+        }
+    }
+    for work in items(answer, "work") {
+        let action = work.get("action").map(ToString::to_string).unwrap_or_default();
+        line(&format!("work that would be due: {action}"))?;
+    }
+    let changes = items(answer, "changes");
+    if changes.is_empty() {
+        return line("It would be as it really was then.");
+    }
+    table::list(Format::Table, &["field", "was", "would_be"], changes)
 }
 
 /// A text of a document; empty where there is none.

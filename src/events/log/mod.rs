@@ -9,6 +9,7 @@
 pub mod admission;
 pub mod anchor;
 pub mod chain;
+pub mod excerpt;
 pub mod export;
 pub mod memory;
 pub mod segment;

@@ -53,6 +53,7 @@
 //! of a disk. Not here: what sled is given (`index`).
 
 pub mod backup;
+mod chance;
 mod claim;
 pub mod disk;
 mod export;

@@ -1,0 +1,97 @@
+//! `bundle`: what happened to an object as one file, and what such a file holds.
+//!
+//! Every command of the debugger opens it with `--data FILE`. Not here: what is in it (`replay`).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::failure::CliError;
+use super::noun::Session;
+use super::options::Format;
+use super::replay::{About, read_text};
+use super::table;
+use crate::replay::Question;
+use crate::replay::bundle::Bundle;
+
+/// Commands for bundles.
+#[derive(Subcommand)]
+pub enum BundleCommand {
+    /// Write what happened to an object into one file, for whoever is to find out why
+    Export(Export),
+    /// Check a bundle and show what it holds
+    Import(Import),
+}
+
+/// What to write.
+#[derive(Args)]
+pub struct Export {
+    #[command(flatten)]
+    about: About,
+    /// The file; - prints it
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Take in the bay and the node around it, and the containers on it
+    #[arg(long)]
+    related: bool,
+    /// Take out the values of environment variables; a server always does
+    #[arg(long)]
+    redact: bool,
+}
+
+/// What to check.
+#[derive(Args)]
+pub struct Import {
+    /// The file; - reads stdin
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// Runs a command for bundles.
+pub async fn run(session: &Session, command: BundleCommand) -> Result<(), CliError> {
+    match command {
+        BundleCommand::Export(args) => export(session, args).await,
+        BundleCommand::Import(args) => import(session.format, &args.file),
+    }
+}
+
+async fn export(session: &Session, args: Export) -> Result<(), CliError> {
+    let question = Question::Bundle { related: args.related, redact: args.redact };
+    let answer = args.about.ask(session, &question).await?;
+    // Pretty, so that a person can look into it and a tool can compare two of them by line.
+    let mut text = serde_json::to_string_pretty(&answer).unwrap_or_default();
+    text.push('\n');
+    if args.file == Path::new("-") {
+        return table::print(&text);
+    }
+    fs::write(&args.file, &text)
+        .map_err(|error| CliError::Failed(format!("{}: {error}", args.file.display())))?;
+    import(session.format, &args.file)
+}
+
+fn import(format: Format, file: &Path) -> Result<(), CliError> {
+    let (bundle, _) = Bundle::read(&read_text(file)?)?;
+    let positions = bundle.events.first().zip(bundle.events.last());
+    let proof = match bundle.proof {
+        Some(_) => format!("the chain leads to the log's head, {}", bundle.head.hash),
+        None => "none: the log goes on too long after it".to_owned(),
+    };
+    table::show(
+        format,
+        &json!({
+            "object": bundle.object, "name": bundle.name, "related": bundle.related,
+            "events": bundle.events.len(),
+            "first": positions.map(|(first, _)| first.position.get()),
+            "last": positions.map(|(_, last)| last.position.get()),
+            "head": bundle.head.position.get(), "proof": proof,
+            "redacted": bundle.redacted, "magnum": bundle.magnum,
+        }),
+    )?;
+    if format == Format::Table && file != Path::new("-") {
+        let open = format!("magnum replay timeline {} --data {}", bundle.object, file.display());
+        table::print(&format!("Open it with: {open}\n"))?;
+    }
+    Ok(())
+}

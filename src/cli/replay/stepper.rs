@@ -1,0 +1,337 @@
+//! What `replay step` shows, and what keys do to it. No terminal, no server: a model to be tested.
+
+use std::collections::BTreeSet;
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use serde_json::{Map, Value};
+
+use super::tell::{number, text};
+use crate::ids::EventId;
+use crate::replay::fields::flatten;
+
+/// Events that a page up or down goes over: about half a screen.
+const PAGE: usize = 10;
+
+/// What is to be done after a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Draw again.
+    Nothing,
+    /// Ask for the state of the chosen event.
+    Load,
+    /// Write what happened into a file.
+    Export,
+    /// End.
+    Quit,
+}
+
+/// Which side keys go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Focus {
+    /// The list of events.
+    Events,
+    /// The fields of the state.
+    Fields,
+}
+
+/// What is being typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prompt {
+    /// A position, or a revision as `v:3`.
+    Jump,
+    /// Part of an event or of its details.
+    Search,
+}
+
+/// A field after the chosen event and before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Field {
+    /// `status`, `state.tasks.queue.0.id`
+    pub name: String,
+    /// Before; none where it was not there.
+    pub was: Option<Value>,
+    /// After; none where it is not there.
+    pub now: Option<Value>,
+}
+
+/// The whole screen.
+pub struct Stepper {
+    /// The object.
+    pub title: String,
+    /// Its events.
+    pub events: Vec<Value>,
+    /// The chosen one.
+    pub at: usize,
+    /// Those that are switched off.
+    pub off: BTreeSet<usize>,
+    /// Fields that stay in sight.
+    pub pinned: Vec<String>,
+    /// The state after the chosen event.
+    pub fields: Vec<Field>,
+    /// The chosen field.
+    pub field: usize,
+    /// Which side keys go to.
+    pub focus: Focus,
+    /// What is being typed.
+    pub prompt: Option<(Prompt, String)>,
+    /// What was done, or why not.
+    pub message: String,
+    search: String,
+}
+
+impl Stepper {
+    /// At the last event.
+    pub fn new(title: String, events: Vec<Value>) -> Self {
+        Self {
+            title,
+            at: events.len().saturating_sub(1),
+            events,
+            off: BTreeSet::new(),
+            pinned: Vec::new(),
+            fields: Vec::new(),
+            field: 0,
+            focus: Focus::Events,
+            prompt: None,
+            message: String::new(),
+            search: String::new(),
+        }
+    }
+
+    /// The revision of the chosen event.
+    pub fn revision(&self) -> Option<u64> {
+        self.events.get(self.at).map(|event| number(event, "/revision"))
+    }
+
+    /// The events up to a revision that are switched off.
+    pub fn off_until(&self, revision: u64) -> Vec<EventId> {
+        let events = self.off.iter().filter_map(|index| self.events.get(*index));
+        let before = events.filter(|event| number(event, "/revision") <= revision);
+        before.filter_map(|event| text(event, "/id").parse().ok().map(EventId)).collect()
+    }
+
+    /// Takes in the states before and after the chosen event.
+    pub fn show(&mut self, before: &Value, now: &Value) {
+        let (was, now) = (fields_of(before), fields_of(now));
+        let mut names: Vec<&String> = now.keys().collect();
+        names.extend(was.keys().filter(|name| !now.contains_key(*name)));
+        let field = |name: &String| Field {
+            name: name.clone(),
+            was: was.get(name).cloned(),
+            now: now.get(name).cloned(),
+        };
+        self.fields = names.into_iter().map(field).collect();
+        // What the event changed comes first: not all fields fit on a screen.
+        self.fields.sort_by_key(|field| field.was == field.now);
+        self.field = self.field.min(self.fields.len().saturating_sub(1));
+    }
+
+    /// Says what was done.
+    pub fn say(&mut self, words: String) {
+        self.message = words;
+    }
+
+    /// What a key does.
+    pub fn key(&mut self, key: KeyEvent) -> Action {
+        if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
+            return Action::Quit;
+        }
+        self.message.clear();
+        match self.prompt.take() {
+            Some((prompt, typed)) => self.typed(prompt, typed, key.code),
+            None => self.pressed(key.code),
+        }
+    }
+
+    fn pressed(&mut self, code: KeyCode) -> Action {
+        match code {
+            KeyCode::Char('q') | KeyCode::Esc => return Action::Quit,
+            KeyCode::Char('e') => return Action::Export,
+            KeyCode::Char('g') => self.prompt = Some((Prompt::Jump, String::new())),
+            KeyCode::Char('/') => self.prompt = Some((Prompt::Search, String::new())),
+            KeyCode::Char('n') => return self.next_hit(),
+            KeyCode::Char(' ') => {
+                if !self.off.remove(&self.at) {
+                    self.off.insert(self.at);
+                }
+                return Action::Load;
+            }
+            KeyCode::Char('f') => self.pin(),
+            KeyCode::Tab => {
+                self.focus = match self.focus {
+                    Focus::Events => Focus::Fields,
+                    Focus::Fields => Focus::Events,
+                }
+            }
+            KeyCode::Down | KeyCode::Char('j') => return self.go(|at| at.saturating_add(1)),
+            KeyCode::Up | KeyCode::Char('k') => return self.go(|at| at.saturating_sub(1)),
+            KeyCode::PageDown => return self.go(|at| at.saturating_add(PAGE)),
+            KeyCode::PageUp => return self.go(|at| at.saturating_sub(PAGE)),
+            KeyCode::Home => return self.go(|_| 0),
+            KeyCode::End => return self.go(|_| usize::MAX),
+            _ => {}
+        }
+        Action::Nothing
+    }
+
+    /// Goes to another event or field.
+    fn go(&mut self, to: impl Fn(usize) -> usize) -> Action {
+        match self.focus {
+            Focus::Events => {
+                self.at = to(self.at).min(self.events.len().saturating_sub(1));
+                Action::Load
+            }
+            Focus::Fields => {
+                self.field = to(self.field).min(self.fields.len().saturating_sub(1));
+                Action::Nothing
+            }
+        }
+    }
+
+    fn typed(&mut self, prompt: Prompt, mut typed: String, code: KeyCode) -> Action {
+        match code {
+            KeyCode::Esc => return Action::Nothing,
+            KeyCode::Enter => {
+                return match prompt {
+                    Prompt::Jump => self.jump(&typed),
+                    Prompt::Search => {
+                        self.search = typed;
+                        self.next_hit()
+                    }
+                };
+            }
+            KeyCode::Backspace => {
+                typed.pop();
+            }
+            KeyCode::Char(c) => typed.push(c),
+            _ => {}
+        }
+        self.prompt = Some((prompt, typed));
+        Action::Nothing
+    }
+
+    fn jump(&mut self, to: &str) -> Action {
+        let (pointer, digits) = match to.strip_prefix("v:") {
+            Some(revision) => ("/revision", revision),
+            None => ("/position", to),
+        };
+        let wanted = digits.parse::<u64>().ok();
+        let found = self.events.iter().position(|it| Some(number(it, pointer)) == wanted);
+        match found {
+            Some(index) => {
+                self.at = index;
+                Action::Load
+            }
+            None => {
+                self.message = format!("no event of it is at '{to}'; write a position, or v:3");
+                Action::Nothing
+            }
+        }
+    }
+
+    /// The next event, from the chosen one on and round, that has what was searched for.
+    fn next_hit(&mut self) -> Action {
+        if self.search.is_empty() {
+            self.message = "nothing was searched for; / searches".to_owned();
+            return Action::Nothing;
+        }
+        let count = self.events.len();
+        let order = (1..=count).map(|step| (self.at + step) % count.max(1));
+        let has_it = |index: &usize| {
+            self.events.get(*index).is_some_and(|it| it.to_string().contains(&self.search))
+        };
+        match order.into_iter().find(has_it) {
+            Some(index) => {
+                self.at = index;
+                Action::Load
+            }
+            None => {
+                self.message = format!("no event has '{}' in it", self.search);
+                Action::Nothing
+            }
+        }
+    }
+
+    /// Keeps the chosen field in sight, or no longer.
+    fn pin(&mut self) {
+        let Some(field) = self.fields.get(self.field) else { return };
+        let had = self.pinned.len();
+        self.pinned.retain(|name| *name != field.name);
+        if self.pinned.len() == had {
+            self.pinned.push(field.name.clone());
+        }
+    }
+}
+
+/// What is shown of an object, and what its actor holds, field by field.
+fn fields_of(answer: &Value) -> Map<String, Value> {
+    let view = answer.get("view").filter(|view| view.is_object());
+    let mut fields = view.map(flatten).unwrap_or_default();
+    let state = answer.get("state").map(flatten).unwrap_or_default();
+    fields.extend(state.into_iter().map(|(name, value)| (format!("state.{name}"), value)));
+    fields
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn stepper() -> Stepper {
+        let event = |revision: u64, name: &str| {
+            let id = uuid::Uuid::from_u128(u128::from(revision));
+            json!({"revision": revision, "position": 10 + revision, "type": name, "id": id})
+        };
+        let names = ["container.created", "container.started", "container.exited"];
+        Stepper::new("web".to_owned(), (0..).zip(names).map(|(at, it)| event(at, it)).collect())
+    }
+
+    fn press(stepper: &mut Stepper, keys: &str) -> Action {
+        let code = |c| match c {
+            '\n' => KeyCode::Enter,
+            '\t' => KeyCode::Tab,
+            c => KeyCode::Char(c),
+        };
+        keys.chars().map(|c| stepper.key(code(c).into())).last().unwrap()
+    }
+
+    #[test]
+    fn keys_go_from_event_to_event() {
+        let mut stepper = stepper();
+        assert_eq!((press(&mut stepper, "k"), stepper.at), (Action::Load, 1));
+        assert_eq!((press(&mut stepper, "jj"), stepper.at), (Action::Load, 2));
+        assert_eq!((press(&mut stepper, "g10\n"), stepper.at), (Action::Load, 0));
+        assert_eq!((press(&mut stepper, "gv:2\n"), stepper.at), (Action::Load, 2));
+        assert_eq!((press(&mut stepper, "g99\n"), stepper.at), (Action::Nothing, 2));
+        assert!(stepper.message.contains("'99'"));
+        assert_eq!((press(&mut stepper, "/started\n"), stepper.at), (Action::Load, 1));
+        assert_eq!((press(&mut stepper, "n"), stepper.at), (Action::Load, 1));
+        assert_eq!(press(&mut stepper, "/nothing\n"), Action::Nothing);
+        assert_eq!(press(&mut stepper, "q"), Action::Quit);
+    }
+
+    #[test]
+    fn an_event_is_switched_off_for_all_after_it() {
+        let mut stepper = stepper();
+        assert_eq!(press(&mut stepper, "gv:1\n "), Action::Load);
+        let off = EventId(uuid::Uuid::from_u128(1));
+        assert_eq!((stepper.off_until(0), stepper.off_until(2)), (vec![], vec![off]));
+        assert_eq!(press(&mut stepper, " "), Action::Load);
+        assert!(stepper.off_until(2).is_empty());
+    }
+
+    #[test]
+    fn fields_say_what_they_were_and_can_be_pinned() {
+        let mut stepper = stepper();
+        let (before, now) = (json!({"view": {"status": "Stopped"}}), json!({"state": {"a": 1}}));
+        stepper.show(&before, &now);
+        let a = Field { name: "state.a".to_owned(), was: None, now: Some(json!(1)) };
+        let was = Some(json!("Stopped"));
+        let status = Field { name: "status".to_owned(), was, now: None };
+        assert_eq!(stepper.fields, [a, status]);
+        press(&mut stepper, "\tjf");
+        assert_eq!(stepper.pinned, ["status"]);
+        press(&mut stepper, "f");
+        assert!(stepper.pinned.is_empty());
+    }
+}

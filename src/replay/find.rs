@@ -1,0 +1,310 @@
+//! When a condition became true: of one object, of all of a noun, of anything.
+//!
+//! As a rule every event is looked at, because a condition may come and go. Of one that stays true
+//! once it is (`monotone`, which the one who asks must know) only the end is looked at; then the
+//! event is found by bisection, first over states that were kept on the way, then over the events
+//! between two of them. Not here: conditions (`condition`).
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::condition::{Condition, Undecided};
+use super::entry::Entry;
+use super::object::{self, Object};
+use super::{ReplayError, Source, name, state};
+use crate::events::Recorded;
+use crate::ids::{Kind, Position, StreamId};
+
+/// Most moments in an answer: what a person looks through. Those after them are counted.
+const MAX_MOMENTS: usize = 1_000;
+
+/// Events between two states that are kept for a bisection: some ten steps lie between them, and an
+/// object with a million events keeps a thousand states.
+const KEPT_EVERY: usize = 1_024;
+
+/// Where to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Among {
+    /// Every object.
+    All,
+    /// The objects of a noun.
+    Kind(Kind),
+    /// One object.
+    Object(StreamId),
+}
+
+/// How to look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct How {
+    /// Only the first moment.
+    pub first: bool,
+    /// Once true, the condition stays true.
+    pub monotone: bool,
+}
+
+/// When a condition became true.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Found {
+    /// The condition.
+    pub condition: String,
+    /// Everything up to this position was looked at.
+    pub position: u64,
+    /// `scan` or `bisection`.
+    pub by: String,
+    /// Each moment at which it became true, oldest first.
+    pub moments: Vec<Moment>,
+    /// How many more there are.
+    pub omitted: u64,
+}
+
+/// A moment at which a condition became true.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Moment {
+    /// `container/` and its uuid.
+    pub object: String,
+    /// Its name then, where it has one.
+    pub name: Option<String>,
+    /// The event that made it true.
+    pub event: Entry,
+}
+
+impl Moment {
+    fn new(folded: &dyn Object, event: &Recorded) -> Self {
+        let object = event.stream.to_string();
+        Self { object, name: state::name(folded), event: Entry::from(event) }
+    }
+}
+
+/// Finds when a condition became true.
+///
+/// # Errors
+/// When it cannot be meant, could never be decided, or the log cannot be read.
+pub fn find(source: &Source, text: &str, among: Among, how: How) -> Result<Found, ReplayError> {
+    let condition = Condition::read(text)?;
+    let (moments, trouble) = (Vec::new(), Trouble::None);
+    let mut search = Search { source, condition, among, how, moments, trouble };
+    match (how.monotone, among) {
+        (true, Among::Object(stream)) => search.bisect(stream)?,
+        (true, _) => search.bisect_all(among)?,
+        (false, Among::Object(stream)) => search.scan_one(stream)?,
+        (false, _) => search.scan_all(among)?,
+    }
+    if let (Trouble::Only(words), []) = (&search.trouble, search.moments.as_slice()) {
+        return Err(ReplayError::Invalid(format!(
+            "the condition could never be decided: {words}."
+        )));
+    }
+    search.moments.sort_by_key(|moment| moment.event.position);
+    let most = if how.first { 1 } else { MAX_MOMENTS };
+    let omitted = if how.first { 0 } else { search.moments.len().saturating_sub(most) };
+    search.moments.truncate(most);
+    Ok(Found {
+        condition: text.to_owned(),
+        position: source.head().get(),
+        by: if how.monotone { "bisection" } else { "scan" }.to_owned(),
+        moments: search.moments,
+        omitted: omitted as u64,
+    })
+}
+
+/// Whether the condition was ever neither true nor false.
+enum Trouble {
+    None,
+    /// Each time so far; the last words about it.
+    Only(String),
+    /// Now and then, as where a field has no value yet.
+    Sometimes,
+}
+
+struct Search<'a> {
+    source: &'a Source,
+    condition: Condition,
+    among: Among,
+    how: How,
+    moments: Vec<Moment>,
+    trouble: Trouble,
+}
+
+impl Search<'_> {
+    fn holds(&mut self, folded: &dyn Object) -> Result<bool, ReplayError> {
+        match self.condition.holds(folded) {
+            Ok(holds) => {
+                if folded.head().is_some() {
+                    self.trouble = Trouble::Sometimes;
+                }
+                Ok(holds)
+            }
+            Err(Undecided::Invalid(words)) => Err(ReplayError::Invalid(words)),
+            Err(Undecided::NoField(words)) if self.among != Among::All => {
+                Err(ReplayError::Invalid(words))
+            }
+            Err(Undecided::NotNow(words) | Undecided::NoField(words)) => {
+                if !matches!(self.trouble, Trouble::Sometimes) {
+                    self.trouble = Trouble::Only(words);
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    fn scan_one(&mut self, stream: StreamId) -> Result<(), ReplayError> {
+        let (mut folded, mut held) = (object::new(stream), false);
+        let (source, until) = (self.source, self.source.head());
+        source.each_of(stream, until, |event| {
+            folded.take(event)?;
+            let holds = self.holds(folded.as_ref())?;
+            if holds && !held {
+                self.moments.push(Moment::new(folded.as_ref(), event));
+            }
+            held = holds;
+            Ok(())
+        })
+    }
+
+    fn scan_all(&mut self, among: Among) -> Result<(), ReplayError> {
+        let mut objects: HashMap<StreamId, (Box<dyn Object>, bool)> = HashMap::new();
+        let (source, until) = (self.source, self.source.head());
+        source.each(Position(0), until, |event| {
+            if !among.takes(event.stream) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            let fresh = || (object::new(event.stream), false);
+            let (folded, held) = objects.entry(event.stream).or_insert_with(fresh);
+            folded.take(event)?;
+            let holds = self.holds(folded.as_ref())?;
+            if holds && !*held {
+                self.moments.push(Moment::new(folded.as_ref(), event));
+                if self.how.first {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            *held = holds;
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    /// Looks at how all objects are at the end, and bisects those of which the condition is true.
+    fn bisect_all(&mut self, among: Among) -> Result<(), ReplayError> {
+        let mut objects: HashMap<StreamId, (Box<dyn Object>, Position)> = HashMap::new();
+        self.source.each(Position(0), self.source.head(), |event| {
+            if among.takes(event.stream) {
+                let fresh = || (object::new(event.stream), event.position);
+                objects.entry(event.stream).or_insert_with(fresh).0.take(event)?;
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let mut true_now = Vec::new();
+        for (stream, (folded, created)) in objects {
+            if self.holds(folded.as_ref())? {
+                true_now.push((created, stream));
+            }
+        }
+        true_now.sort_unstable();
+        let mut first = u64::MAX;
+        for (created, stream) in true_now {
+            // What was made later cannot have been first.
+            if self.how.first && created.get() > first {
+                break;
+            }
+            self.bisect(stream)?;
+            let last = self.moments.last().map_or(u64::MAX, |moment| moment.event.position);
+            first = first.min(last);
+        }
+        Ok(())
+    }
+
+    /// Finds the event of one object that made the condition true for good.
+    fn bisect(&mut self, stream: StreamId) -> Result<(), ReplayError> {
+        let mut folded = object::new(stream);
+        // Each state with the position up to which it is.
+        let mut kept = vec![(folded.fork(), Position(0))];
+        let (mut count, mut last) = (0, Position(0));
+        self.source.each_of(stream, self.source.head(), |event| {
+            folded.take(event)?;
+            (count, last) = (count + 1, event.position);
+            if count % KEPT_EVERY == 0 {
+                kept.push((folded.fork(), last));
+            }
+            Ok(())
+        })?;
+        if !self.holds(folded.as_ref())? {
+            return Ok(());
+        }
+        let (mut low, mut high) = (0, kept.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let is_true = match kept.get(middle) {
+                Some((state, _)) => self.holds(state.as_ref())?,
+                None => true,
+            };
+            if is_true { high = middle } else { low = middle + 1 }
+        }
+        let until = kept.get(low).map_or(last, |(_, position)| *position);
+        let Some((state, from)) = kept.into_iter().nth(low.saturating_sub(1)) else {
+            return Ok(());
+        };
+        self.narrow(stream, state, from, until)
+    }
+
+    /// Bisects the events between two states of an object.
+    fn narrow(
+        &mut self,
+        stream: StreamId,
+        state: Box<dyn Object>,
+        from: Position,
+        until: Position,
+    ) -> Result<(), ReplayError> {
+        let mut events = Vec::new();
+        self.source.each_of(stream, until, |event| {
+            if event.position > from {
+                events.push(event.clone());
+            }
+            Ok(())
+        })?;
+        let after = |count: usize| {
+            let mut folded = state.fork();
+            events.iter().take(count).try_for_each(|event| folded.take(event))?;
+            Ok::<_, ReplayError>(folded)
+        };
+        let (mut low, mut high) = (1, events.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let folded = after(middle)?;
+            if self.holds(folded.as_ref())? { high = middle } else { low = middle + 1 }
+        }
+        if let Some(event) = events.get(low.saturating_sub(1)) {
+            self.moments.push(Moment::new(after(low)?.as_ref(), event));
+        }
+        Ok(())
+    }
+}
+
+impl Among {
+    /// Reads where to look: nothing, a noun, or an object as `container/web`.
+    ///
+    /// # Errors
+    /// When there is no such noun or object, or the log cannot be read.
+    pub fn read(source: &Source, text: &str) -> Result<Self, ReplayError> {
+        let (noun, object) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
+        let kind = Kind::ALL.into_iter().find(|it| it.name() == noun || it.collection() == noun);
+        match (kind, object) {
+            (None, None) if noun.is_empty() => Ok(Self::All),
+            (Some(kind), None) => Ok(Self::Kind(kind)),
+            (Some(kind), Some(ident)) => name::find(source, kind, ident).map(Self::Object),
+            (None, _) => Err(ReplayError::Invalid(format!(
+                "'{noun}' is no noun. Write container for all containers, or container/web for one."
+            ))),
+        }
+    }
+
+    fn takes(self, stream: StreamId) -> bool {
+        match self {
+            Self::All => true,
+            Self::Kind(kind) => stream.kind == kind,
+            Self::Object(one) => stream == one,
+        }
+    }
+}

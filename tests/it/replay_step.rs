@@ -1,0 +1,129 @@
+//! `replay step` in a pseudo-terminal, with keys as a person presses them.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::process::{Child, Command};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::Instant;
+
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+
+use crate::harness::PATIENCE;
+use crate::replay::{magnum, with_a_story};
+
+const ROWS: u16 = 40;
+const COLUMNS: u16 = 140;
+
+/// A program in a terminal.
+struct Terminal {
+    child: Child,
+    keys: File,
+    output: Receiver<Vec<u8>>,
+    screen: vt100::Parser,
+}
+
+impl Terminal {
+    fn run(folder: &std::path::Path, args: &[&str]) -> Self {
+        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&master).unwrap();
+        unlockpt(&master).unwrap();
+        let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&master, size).unwrap();
+        let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+        let slave = || File::options().read(true).write(true).open(&name).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_magnum"))
+            .args(args)
+            .current_dir(folder)
+            .env("TERM", "xterm-256color")
+            .stdin(slave())
+            .stdout(slave())
+            .stderr(slave())
+            .spawn()
+            .unwrap();
+        let keys = File::from(master);
+        let mut reader = keys.try_clone().unwrap();
+        let (sender, output) = channel();
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // Ends with an error when the program is gone.
+            while let Ok(read @ 1..) = reader.read(&mut bytes) {
+                if sender.send(bytes[..read].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, keys, output, screen: vt100::Parser::new(ROWS, COLUMNS, 0) }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits until the screen has something, and gives it.
+    #[track_caller]
+    fn shows(&mut self, words: &str) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let screen = self.screen.screen().contents();
+            if screen.contains(words) {
+                return screen;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            match self.output.recv_timeout(left) {
+                Ok(bytes) => self.screen.process(&bytes),
+                Err(_) => panic!("no {words:?} on the screen:\n{screen}"),
+            }
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+#[test]
+fn a_person_steps_through_what_happened() {
+    let server = with_a_story();
+    let folder = tempfile::tempdir().unwrap();
+    let data = server.data();
+    let args = ["replay", "step", "container/web", "--data", data.to_str().unwrap()];
+    let mut terminal = Terminal::run(folder.path(), &args);
+    let screen = terminal.shows("~ desc: null → a shop");
+    assert!(screen.contains("container.create_requested") && screen.contains("(web)"), "{screen}");
+    // Back to the stop.
+    terminal.press("k");
+    terminal.shows("~ status: Running → Stopped");
+    terminal.press("gv:3\r");
+    terminal.shows("~ status: Stopped → Running");
+    // The stop switched off: the container runs on.
+    terminal.press("/container.stopped\r");
+    terminal.shows("~ status: Running → Stopped");
+    terminal.press(" ");
+    let screen = terminal.shows("state, without what is off");
+    assert!(!screen.contains("Running → Stopped"), "{screen}");
+    terminal.press(" g9999\r");
+    terminal.shows("no event of it is at '9999'");
+    // A pinned field stays in sight.
+    terminal.press("\tf");
+    terminal.shows("pinned");
+    terminal.press("e");
+    terminal.shows("bundle.json");
+    terminal.press("q");
+    assert!(terminal.child.wait().unwrap().success());
+    let written = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let held = magnum(server.url(), &["bundle", "import", written.to_str().unwrap()]);
+    assert_eq!(held.code, 0, "{held:?}");
+}
+
+#[test]
+fn without_a_terminal_it_says_what_to_use() {
+    let server = with_a_story();
+    let done = magnum(server.url(), &["replay", "step", "container/web"]);
+    assert_eq!((done.code, done.out.as_str()), (2, ""), "{done:?}");
+    assert!(done.err.contains("needs a terminal"), "{done:?}");
+}
