@@ -1,4 +1,4 @@
-//! The numbers that tests of the log draw from a seed: the same seed, the same faults.
+//! When the simulated disk fails: numbers from a seed, and counts that run down.
 
 /// Pseudo-random numbers from a seed (SplitMix64).
 #[derive(Clone, Debug)]
@@ -24,5 +24,20 @@ impl Chance {
             Some(number) => number,
             None => 0,
         }
+    }
+}
+
+/// Counts down; true when it is time.
+pub const fn due(count: &mut Option<u64>) -> bool {
+    match count {
+        Some(0) => {
+            *count = None;
+            true
+        }
+        Some(left) => {
+            *left -= 1;
+            false
+        }
+        None => false,
     }
 }

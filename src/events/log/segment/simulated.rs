@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use super::chance::Chance;
+use super::chance::due;
 use super::disk::{Disk, DiskFile};
 
 /// What a disk writes at once.
@@ -18,7 +19,7 @@ const SECTOR_BYTES: usize = 512;
 /// What goes wrong. Counts run down with each operation of their kind; at 0 it happens, once.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Faults {
-    /// Operations of any kind that change something until the power fails.
+    /// Operations that change something until the power fails.
     pub power_off_in: Option<u64>,
     /// Writes until one fails.
     pub write_error_in: Option<u64>,
@@ -94,21 +95,6 @@ struct Handle {
 
 fn failure(what: &str) -> io::Error {
     io::Error::other(format!("simulated: {what}"))
-}
-
-/// Counts down; true when it is time.
-const fn due(count: &mut Option<u64>) -> bool {
-    match count {
-        Some(0) => {
-            *count = None;
-            true
-        }
-        Some(left) => {
-            *left -= 1;
-            false
-        }
-        None => false,
-    }
 }
 
 impl SimulatedDisk {
