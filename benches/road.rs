@@ -53,7 +53,8 @@ fn commands(report: &mut Report) {
     let arbiters = [Arbiter::new(), Arbiter::new()];
     let directory = Arc::new(Directory::start(&events, &Snapshots::default(), &arbiters));
     let [mut appends, mut changes, mut makes] = [Sum::default(), Sum::default(), Sum::default()];
-    for turn in 0..u128::from(TURNS) {
+    // From 1 on, so that no two of these begin with the same object.
+    for turn in 1..=u128::from(TURNS) {
         appends.measure(&log, || append_for(&log, CLIENTS as usize, TURN));
         changes.measure(&log, || system.block_on(command_for(&directory, turn << 32, false)));
         makes.measure(&log, || system.block_on(command_for(&directory, turn << 48, true)));
