@@ -18,11 +18,11 @@ use magnum::clock;
 use magnum::events::container::{
     ActionDoneV1, ActionRequestedV1, ContainerEvent, CreateRequestedV1, CreatedV1, StopRequestedV1,
 };
-use magnum::events::log::chain::{self, CONTENT_HEADER_BYTES};
+use magnum::events::log::chain::CONTENT_HEADER_BYTES;
 use magnum::events::log::segment::{SegmentLog, SegmentOptions, info, verify};
 use magnum::events::log::{Append, CommandKey, EventLog, Expected, LogHealth};
 use magnum::events::work::Placement;
-use magnum::events::{EventType, Meta, NewEvent, codec};
+use magnum::events::{EventRef, EventType, Meta, NewEvent, codec};
 use magnum::ids::{
     CommandId, EventId, Kind, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp,
 };
@@ -194,21 +194,19 @@ fn fold(report: &mut Report) {
         let mut states: HashMap<ObjectId, ContainerState> = HashMap::new();
         let mut project = ProjectId::default();
         let begin = Instant::now();
-        let mut each = |_, content: &chain::Content<'_>| {
-            let meta = content.meta_start().expect("meta");
-            if project.0 != meta.project {
-                project = ProjectId(meta.project.to_owned());
+        let mut each = |event: &EventRef<'_>| {
+            if project.0 != event.project {
+                project = ProjectId(event.project.to_owned());
             }
-            let event: ContainerEvent = content.decode().expect("an event");
-            let object = content.stream.id;
+            let payload: ContainerEvent = event.decode().expect("an event");
             let fact = Fact {
-                id: content.id,
-                object,
-                time: content.time,
+                id: event.id,
+                object: event.stream.id,
+                time: event.time,
                 project: &project,
-                request_id: meta.request_id,
+                request_id: event.request_id,
             };
-            Container::evolve(states.entry(object).or_default(), &event, fact);
+            Container::evolve(states.entry(fact.object).or_default(), &payload, fact);
             Ok(())
         };
         let folded = log.scan(Position(0), usize::MAX, &mut each).expect("readable");

@@ -33,7 +33,7 @@ const MAX_DECISIONS: usize = 5;
 const IDLE: Duration = Duration::from_secs(60);
 
 /// Events read at once while loading, at first.
-const LOAD_PAGE: usize = 256;
+const LOAD_PAGE: usize = 1024;
 
 /// Most events read at once: the log finds a page back from the end, which takes longer than it.
 const MAX_LOAD_PAGE: usize = 8192;

@@ -132,4 +132,58 @@ impl Recorded {
     pub fn decode<E: EventPayload>(&self) -> Result<E, DecodeError> {
         E::decode(self.event_type.as_str(), self.version, &self.payload)
     }
+
+    /// The event as folds take it.
+    pub fn borrowed(&self) -> EventRef<'_> {
+        EventRef {
+            position: self.position,
+            stream: self.stream,
+            revision: self.revision,
+            id: self.id,
+            time: self.time,
+            event_type: self.event_type.as_str(),
+            version: self.version,
+            project: &self.meta.project.0,
+            request_id: &self.meta.request_id,
+            payload: &self.payload,
+            hash: &self.hash,
+        }
+    }
+}
+
+/// A recorded event as folds take it: in the bytes of the log, with what they need of meta.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventRef<'a> {
+    /// Its place in the whole log.
+    pub position: Position,
+    /// The object.
+    pub stream: StreamId,
+    /// Its place in the object's stream.
+    pub revision: Revision,
+    /// Its identity.
+    pub id: EventId,
+    /// The wall clock when it was decided.
+    pub time: Timestamp,
+    /// Its type.
+    pub event_type: &'a str,
+    /// The version of its payload.
+    pub version: u16,
+    /// The tenant that the object belongs to.
+    pub project: &'a str,
+    /// The request.
+    pub request_id: &'a str,
+    /// The payload in bincode.
+    pub payload: &'a [u8],
+    /// The chain up to and including this event.
+    pub hash: &'a [u8; 32],
+}
+
+impl EventRef<'_> {
+    /// The payload as the present version of a noun's event.
+    ///
+    /// # Errors
+    /// When this build knows no such type or version, or the bytes are not one.
+    pub fn decode<E: EventPayload>(&self) -> Result<E, DecodeError> {
+        E::decode(self.event_type, self.version, self.payload)
+    }
 }

@@ -20,4 +20,4 @@ pub mod upcast;
 pub mod work;
 
 pub use codec::{DecodeError, EventPayload};
-pub use envelope::{EventType, Meta, MetaStart, NewEvent, Recorded};
+pub use envelope::{EventRef, EventType, Meta, MetaStart, NewEvent, Recorded};

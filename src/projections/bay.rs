@@ -6,7 +6,7 @@ use super::work::{WorkOf, block, number, progress, text};
 use super::{Head, OutcomeView, TaskView, View};
 use crate::events::bay::{BayCreateRequestedV1, BayEvent};
 use crate::events::work::UpdatedV1;
-use crate::events::{DecodeError, Recorded};
+use crate::events::{DecodeError, EventRef};
 use crate::ids::{Kind, ObjectId, WorkId};
 
 /// A bay as it is shown.
@@ -72,7 +72,7 @@ impl View for BayView {
         &self.outcomes
     }
 
-    fn apply(view: Option<Self>, event: &Recorded) -> Result<Option<Self>, DecodeError> {
+    fn apply(view: Option<Self>, event: &EventRef<'_>) -> Result<Option<Self>, DecodeError> {
         match (event.decode()?, view) {
             (BayEvent::CreateRequested(asked), _) => Ok(Some(Self::asked(asked, event))),
             (BayEvent::Deleted(_), _) | (_, None) => Ok(None),
@@ -85,7 +85,7 @@ impl View for BayView {
 }
 
 impl BayView {
-    fn asked(asked: BayCreateRequestedV1, event: &Recorded) -> Self {
+    fn asked(asked: BayCreateRequestedV1, event: &EventRef<'_>) -> Self {
         let node_uuid = asked.placement.node_id;
         let chosen = asked.placement.verdicts.into_iter().find(|v| v.node_id == node_uuid);
         let plan = asked.plan;
@@ -106,11 +106,11 @@ impl BayView {
         view
     }
 
-    fn work<'a>(&'a mut self, event: &'a Recorded) -> WorkOf<'a> {
+    fn work<'a>(&'a mut self, event: &'a EventRef<'a>) -> WorkOf<'a> {
         WorkOf { tasks: &mut self.tasks, outcomes: &mut self.outcomes, event }
     }
 
-    fn change(&mut self, payload: BayEvent, event: &Recorded) {
+    fn change(&mut self, payload: BayEvent, event: &EventRef<'_>) {
         match payload {
             BayEvent::WorkBlocked(blocked) => {
                 self.head.advance(event);
@@ -146,7 +146,7 @@ impl BayView {
         self.head.change(event);
     }
 
-    fn fail(&mut self, event: &Recorded, work: WorkId, action: &str, words: &str, why: String) {
+    fn fail(&mut self, event: &EventRef<'_>, work: WorkId, action: &str, words: &str, why: String) {
         self.work(event).failed(work, action, words);
         // A late word of an overtaken create changes nothing about a delete under way.
         match action {

@@ -6,7 +6,7 @@ use super::work::{number, text};
 use super::{Head, View};
 use crate::events::baymodel::{BaymodelEvent, BaymodelFields};
 use crate::events::work::FieldChange;
-use crate::events::{DecodeError, Recorded};
+use crate::events::{DecodeError, EventRef};
 use crate::ids::Kind;
 
 /// A baymodel as it is shown.
@@ -38,7 +38,7 @@ impl View for BaymodelView {
         }
     }
 
-    fn apply(view: Option<Self>, event: &Recorded) -> Result<Option<Self>, DecodeError> {
+    fn apply(view: Option<Self>, event: &EventRef<'_>) -> Result<Option<Self>, DecodeError> {
         let payload = event.decode()?;
         if let BaymodelEvent::Created(created) = payload {
             return Ok(Some(Self { head: Head::first(event), fields: created.fields }));

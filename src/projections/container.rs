@@ -11,7 +11,7 @@ use crate::events::container::{
     RestartPolicy,
 };
 use crate::events::work::UpdatedV1;
-use crate::events::{DecodeError, Recorded};
+use crate::events::{DecodeError, EventRef};
 use crate::ids::{Kind, ObjectId, WorkId};
 
 /// A container as it is shown. Environment values are not in it; only their names.
@@ -99,7 +99,7 @@ impl View for ContainerView {
         self.bay_uuid
     }
 
-    fn apply(view: Option<Self>, event: &Recorded) -> Result<Option<Self>, DecodeError> {
+    fn apply(view: Option<Self>, event: &EventRef<'_>) -> Result<Option<Self>, DecodeError> {
         match (event.decode()?, view) {
             (ContainerEvent::CreateRequested(asked), _) => Ok(Some(Self::asked(asked, event))),
             (ContainerEvent::Deleted(_), _) | (_, None) => Ok(None),
@@ -112,7 +112,7 @@ impl View for ContainerView {
 }
 
 impl ContainerView {
-    fn asked(asked: CreateRequestedV1, event: &Recorded) -> Self {
+    fn asked(asked: CreateRequestedV1, event: &EventRef<'_>) -> Self {
         let spec = asked.spec;
         let mut view = Self {
             head: Head::first(event),
@@ -137,11 +137,11 @@ impl ContainerView {
         view
     }
 
-    fn work<'a>(&'a mut self, event: &'a Recorded) -> WorkOf<'a> {
+    fn work<'a>(&'a mut self, event: &'a EventRef<'a>) -> WorkOf<'a> {
         WorkOf { tasks: &mut self.tasks, outcomes: &mut self.outcomes, event }
     }
 
-    fn change(&mut self, payload: ContainerEvent, event: &Recorded) {
+    fn change(&mut self, payload: ContainerEvent, event: &EventRef<'_>) {
         use ContainerEvent as E;
         match payload {
             E::PullProgressed(pull) => {
@@ -204,14 +204,14 @@ impl ContainerView {
         }
     }
 
-    fn done(&mut self, event: &Recorded, work: WorkId, action: &str, status: Option<&str>) {
+    fn done(&mut self, event: &EventRef<'_>, work: WorkId, action: &str, status: Option<&str>) {
         self.work(event).done(work, action, None);
         if let Some(status) = status {
             self.settle(status, None);
         }
     }
 
-    fn fail(&mut self, event: &Recorded, work: WorkId, action: &str, words: &str, why: String) {
+    fn fail(&mut self, event: &EventRef<'_>, work: WorkId, action: &str, words: &str, why: String) {
         self.work(event).failed(work, action, words);
         if action == "delete" {
             "Error".clone_into(&mut self.status);

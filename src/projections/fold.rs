@@ -15,7 +15,7 @@ use super::past;
 use super::query::Parked;
 use super::table::Entry;
 use super::tables::{Change, Checkpoint, Tables};
-use crate::events::Recorded;
+use crate::events::EventRef;
 use crate::events::codec::{decode, encode};
 use crate::events::log::{EventLog, ReadError};
 use crate::ids::{Kind, ObjectId, Position, StreamId};
@@ -59,7 +59,7 @@ impl Fold {
         &mut self,
         tables: &Tables,
         log: &dyn EventLog,
-        event: &Recorded,
+        event: &EventRef<'_>,
     ) -> Result<(), ReadError> {
         let stream = event.stream;
         if !tables.parked().contains_key(&stream) && !self.parked.contains_key(&stream) {
@@ -77,7 +77,7 @@ impl Fold {
                 self.parked.insert(stream, Parked { stream, position, reason });
             }
         }
-        self.at = Some(Checkpoint { position: event.position, hash: event.hash });
+        self.at = Some(Checkpoint { position: event.position, hash: *event.hash });
         Ok(())
     }
 
@@ -123,7 +123,7 @@ fn apply<V: View>(
     is_indexed: bool,
     tables: &Tables,
     log: &dyn EventLog,
-    event: &Recorded,
+    event: &EventRef<'_>,
 ) -> Result<Result<(), String>, ReadError> {
     let id = event.stream.id;
     let row = match rows.entry(id) {
@@ -136,6 +136,10 @@ fn apply<V: View>(
             row.insert(Box::new(Row { before, view }))
         }
     };
+    // As it was saved a view may be ahead of the checkpoint.
+    if row.view.as_ref().is_some_and(|view| view.head().position >= event.position) {
+        return Ok(Ok(()));
+    }
     match past::applied(row.view.take(), event) {
         Ok(view) => row.view = view,
         Err(reason) => {

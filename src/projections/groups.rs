@@ -47,6 +47,22 @@ impl<M: Copy + Ord> Group<M> {
 }
 
 impl<K: Ord + Clone, M: Copy + Ord> Groups<K, M> {
+    /// Groups of pairs in any order.
+    pub fn of_all(mut pairs: Vec<(K, M)>) -> Self {
+        // Pairs mostly come in an order that has to do with theirs, which a stable sort makes use
+        // of; from sorted ones a tree is built without a search.
+        pairs.sort();
+        let groups = pairs.chunk_by(|one, other| one.0 == other.0).filter_map(|group| {
+            let (key, member) = group.first()?.clone();
+            let members = group.iter().map(|(_, member)| *member);
+            Some((
+                key,
+                if group.len() > 1 { Group::Many(members.collect()) } else { Group::One(member) },
+            ))
+        });
+        Self(groups.collect())
+    }
+
     pub fn insert(&mut self, key: K, member: M) {
         match self.0.get_mut(&key) {
             None => drop(self.0.insert(key, Group::One(member))),
@@ -150,6 +166,8 @@ mod tests {
                 }
             }
             prop_assert_eq!(groups.is_empty(), pairs.is_empty());
+            let same = Groups::of_all(pairs.iter().rev().copied().collect());
+            prop_assert!(same.walk(None, false).eq(groups.walk(None, false)));
             for key in 0..7 {
                 let of_key = pairs.iter().filter(|pair| pair.0 == key).map(|pair| pair.1);
                 let of_key: Vec<u64> = of_key.collect();

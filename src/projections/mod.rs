@@ -35,7 +35,7 @@ mod work;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::events::{DecodeError, Recorded};
+use crate::events::{DecodeError, EventRef};
 use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, Timestamp, WorkId};
 
 /// Names the view of a kind as a type; what is audited has none.
@@ -85,10 +85,10 @@ pub struct Head {
 
 impl Head {
     /// The head after an object's first event.
-    fn first(event: &Recorded) -> Self {
+    fn first(event: &EventRef<'_>) -> Self {
         Self {
             uuid: event.stream.id,
-            project: event.meta.project.clone(),
+            project: ProjectId(event.project.to_owned()),
             created_position: event.position,
             position: event.position,
             revision: event.revision,
@@ -98,13 +98,13 @@ impl Head {
     }
 
     /// Moves on to an event that says how far work is, which is no change of the object.
-    fn advance(&mut self, event: &Recorded) {
+    fn advance(&mut self, event: &EventRef<'_>) {
         self.position = event.position;
         self.revision = event.revision;
     }
 
     /// Moves on to an event that changed the object.
-    fn change(&mut self, event: &Recorded) {
+    fn change(&mut self, event: &EventRef<'_>) {
         self.advance(event);
         self.updated_at = Some(event.time);
     }
@@ -180,5 +180,5 @@ pub trait View: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     ///
     /// # Errors
     /// When the event cannot be read: its stream is parked (rule P3).
-    fn apply(view: Option<Self>, event: &Recorded) -> Result<Option<Self>, DecodeError>;
+    fn apply(view: Option<Self>, event: &EventRef<'_>) -> Result<Option<Self>, DecodeError>;
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::work::text;
 use super::{Head, View};
 use crate::events::node::NodeEvent;
-use crate::events::{DecodeError, Recorded};
+use crate::events::{DecodeError, EventRef};
 use crate::ids::{Kind, ObjectId, Timestamp};
 
 /// A node as it is shown. Where its engine listens is in no view.
@@ -73,7 +73,7 @@ impl View for NodeView {
         }
     }
 
-    fn apply(view: Option<Self>, event: &Recorded) -> Result<Option<Self>, DecodeError> {
+    fn apply(view: Option<Self>, event: &EventRef<'_>) -> Result<Option<Self>, DecodeError> {
         let payload = event.decode()?;
         if let NodeEvent::Created(created) = payload {
             return Ok(Some(Self {

@@ -13,7 +13,7 @@ use super::node::NodeView;
 use super::query::Parked;
 use super::{View, store};
 use crate::events::log::{EventLog, ReadError};
-use crate::events::{DecodeError, Recorded};
+use crate::events::{DecodeError, EventRef};
 use crate::ids::{Kind, ObjectId, Position, Revision, StreamId};
 
 /// Events that are in memory at once: a payload has 1 KB as a rule, 4 MiB at most.
@@ -92,24 +92,16 @@ impl World {
     /// When the log cannot be read.
     pub fn as_of(log: &dyn EventLog, at: Position) -> Result<Self, ReadError> {
         let mut world = Self::default();
-        loop {
-            let behind = at.get().saturating_sub(world.position.get());
-            let left = usize::try_from(behind).unwrap_or(PAGE).min(PAGE);
-            let page = log.read(world.position, left)?;
-            if page.is_empty() {
-                return Ok(world);
-            }
-            for event in &page {
-                world.apply(log, event)?;
-            }
-        }
+        let most = usize::try_from(at.get()).unwrap_or(usize::MAX);
+        log.scan(Position(0), most, &mut |event| world.apply(log, event))?;
+        Ok(world)
     }
 
     /// Moves on to the next event. The log is read again only where the event cannot be applied.
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub fn apply(&mut self, log: &dyn EventLog, event: &Recorded) -> Result<(), ReadError> {
+    pub fn apply(&mut self, log: &dyn EventLog, event: &EventRef<'_>) -> Result<(), ReadError> {
         self.position = event.position;
         let stream = event.stream;
         if self.parked.contains_key(&stream) {
@@ -135,7 +127,7 @@ impl World {
 fn step<V: View>(
     views: &mut HashMap<ObjectId, V>,
     log: &dyn EventLog,
-    event: &Recorded,
+    event: &EventRef<'_>,
 ) -> Result<Result<(), String>, ReadError> {
     let id = event.stream.id;
     let (view, refused) = match applied(views.remove(&id), event) {
@@ -150,7 +142,7 @@ fn step<V: View>(
 
 /// The view after an event, or why there is none. A panic in a fold is as much the event's own
 /// trouble as bytes that cannot be read.
-pub(super) fn applied<V: View>(view: Option<V>, event: &Recorded) -> Result<Option<V>, String> {
+pub(super) fn applied<V: View>(view: Option<V>, event: &EventRef<'_>) -> Result<Option<V>, String> {
     match catch_unwind(AssertUnwindSafe(|| V::apply(view, event))) {
         Ok(Ok(view)) => Ok(view),
         Ok(Err(error)) => Err(error.to_string()),
@@ -161,7 +153,7 @@ pub(super) fn applied<V: View>(view: Option<V>, event: &Recorded) -> Result<Opti
 /// The view before an event that could not be applied.
 pub(super) fn before<V: View>(
     log: &dyn EventLog,
-    event: &Recorded,
+    event: &EventRef<'_>,
 ) -> Result<Option<V>, ReadError> {
     let at = Position(event.position.get().saturating_sub(1));
     match as_of(log, event.stream.id, at) {
@@ -175,7 +167,7 @@ fn each(
     log: &dyn EventLog,
     stream: StreamId,
     at: Position,
-    mut apply: impl FnMut(&Recorded) -> Result<(), DecodeError>,
+    mut apply: impl FnMut(&EventRef<'_>) -> Result<(), DecodeError>,
 ) -> Result<(), PastError> {
     let mut from = Revision(0);
     loop {
@@ -184,7 +176,7 @@ fn each(
             if event.position > at {
                 return Ok(());
             }
-            apply(event)?;
+            apply(&event.borrowed())?;
         }
         match page.last() {
             Some(last) => from = last.revision.next(),

@@ -7,15 +7,18 @@
 //! 01 generation 'v' stream    view
 //! ```
 //!
-//! A view changes with the checkpoint in one batch (rule P2). What finds views is not saved: it is
-//! made from them. Not here: when (`saver`).
+//! The checkpoint is written after what it stands for, so views may be ahead of it, never behind;
+//! an event that a view has taken in already is not applied to it again. Not in one batch: while
+//! sled applies one, or waits to, nobody in the process can read any tree, the log's index above
+//! all. What finds views is not saved: it is made from them. Not here: when (`saver`).
 
 use serde::{Deserialize, Serialize};
-use sled::{Batch, Tree};
+use sled::Tree;
 
 use super::of_kind;
 use super::query::Parked;
 use super::store::Fault;
+use super::table::Columns;
 use super::tables::{Checkpoint, Part, Tables};
 use crate::events::codec::{decode, encode};
 use crate::events::log::EventLog;
@@ -85,10 +88,11 @@ pub(super) fn unused(tree: &Tree) -> sled::Result<u32> {
     Ok(last.map_or(1, |last| last.wrapping_add(1)))
 }
 
-/// Adds what makes a generation the one that is read, as of a checkpoint.
-pub(super) fn seal(batch: &mut Batch, generation: u32, at: &Checkpoint) {
-    batch.insert(Keys(generation).checkpoint(), encode(at));
-    batch.insert(&ROOT, encode(&Root { schema: SCHEMA, live: generation }));
+/// Makes a generation the one that is read, as of a checkpoint.
+pub(super) fn seal(tree: &Tree, generation: u32, at: &Checkpoint) -> sled::Result<()> {
+    tree.insert(Keys(generation).checkpoint(), encode(at))?;
+    tree.insert(ROOT, encode(&Root { schema: SCHEMA, live: generation }))?;
+    Ok(())
 }
 
 /// The generation that is read, and up to where it is; none where nothing was saved in this
@@ -113,12 +117,18 @@ pub(super) fn load(tree: &Tree, log: &dyn EventLog) -> Result<Option<(Tables, u6
     }
     let mut tables = Tables::empty(at, keys.0);
     let mut broken_rows = 0;
-    for record in tree.scan_prefix(keys.tag(Part::View as u8)) {
-        let (key, bytes) = record?;
-        let stream = key.last_chunk().and_then(StreamId::from_bytes);
-        let StreamId { kind, id } = stream.ok_or_else(|| damaged("a key names no stream"))?;
-        let is_broken = of_kind!(kind, V => tables.take_up::<V>(log, id, &bytes)?, else true);
-        broken_rows += u64::from(is_broken);
+    for kind in Kind::ALL {
+        let mut columns = Columns::default();
+        for record in tree.scan_prefix(keys.views(kind)) {
+            let (key, bytes) = record?;
+            let stream = key.last_chunk().and_then(StreamId::from_bytes);
+            let StreamId { id, .. } = stream.ok_or_else(|| damaged("a key names no stream"))?;
+            let columns = &mut columns;
+            let taken =
+                of_kind!(kind, V => tables.take_up::<V>(log, id, &bytes, columns), else Ok(true));
+            broken_rows += u64::from(taken?);
+        }
+        tables.index_all(kind, columns);
     }
     for record in tree.scan_prefix(keys.tag(Part::Parked as u8)) {
         let parked: Parked = decode(&record?.1).map_err(Fault::Damaged)?;
@@ -135,12 +145,10 @@ fn damaged(words: &str) -> Fault {
 pub(super) fn sweep(tree: &Tree, live: u32, limit: usize) -> sled::Result<bool> {
     let (before, after) = (Keys(live).prefix(), Keys(live.saturating_add(1)).prefix());
     let litter = tree.range(vec![1]..before).chain(tree.range(after..));
-    let mut batch = Batch::default();
     let mut found = false;
     for record in litter.take(limit) {
-        batch.remove(record?.0);
+        tree.remove(record?.0)?;
         found = true;
     }
-    tree.apply_batch(batch)?;
     Ok(found)
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
-use sled::{Batch, Tree};
+use sled::Tree;
 
 use super::saved::{self, Keys};
 use super::shared::Shared;
@@ -111,8 +111,8 @@ impl Saver {
         self.shared.change(|tables| tables.saved_in = None);
     }
 
-    /// Writes all views in the order of their keys. They count only from the batch after it on,
-    /// which has what changed meanwhile and the checkpoint.
+    /// Writes all views in the order of their keys. They count only once what changed meanwhile and
+    /// the checkpoint were written after them.
     fn write_all(&mut self, tree: &Tree, keys: Keys) -> Result<(), Fault> {
         self.is_littered = true;
         self.saved = None;
@@ -136,7 +136,8 @@ impl Saver {
         Ok(())
     }
 
-    /// Writes what changed and the checkpoint in one batch (rule P2).
+    /// Writes what changed and then the checkpoint. Where that is cut off between the two, views
+    /// are ahead of it, and each of them says by how much.
     fn write(
         &mut self,
         tree: &Tree,
@@ -149,16 +150,14 @@ impl Saver {
             self.shared.change(|tables| tables.give_back(changes));
             return Err(full);
         }
-        let mut batch = Batch::default();
         for ((part, stream), bytes) in changes {
             let key = Keys(generation).stream(part, stream);
             match bytes {
-                Some(bytes) => batch.insert(key, &*bytes),
-                None => batch.remove(key),
-            }
+                Some(bytes) => tree.insert(key, &*bytes)?,
+                None => tree.remove(key)?,
+            };
         }
-        saved::seal(&mut batch, generation, &at);
-        tree.apply_batch(batch)?;
+        saved::seal(tree, generation, &at)?;
         self.saved = Some(at);
         self.shared.saved.store(at.position.get(), Ordering::Relaxed);
         Ok(())

@@ -43,6 +43,28 @@ impl Entry {
     }
 }
 
+/// What many objects are found by, until [`Table::index_all`] makes indexes of it all at once:
+/// several times as fast as one object after the other.
+#[derive(Default)]
+pub(super) struct Columns {
+    /// One column a field, in the order of [`Field::all`].
+    lists: BTreeMap<ProjectId, Vec<Vec<Place>>>,
+    members: Vec<(ObjectId, ObjectId)>,
+    waiting: Vec<ObjectId>,
+}
+
+impl Columns {
+    pub fn add(&mut self, entry: Entry) {
+        let columns = self.lists.entry(entry.project).or_default();
+        columns.resize_with(entry.values.len(), Vec::new);
+        for (column, value) in columns.iter_mut().zip(entry.values) {
+            column.push((value, entry.created));
+        }
+        self.members.extend(entry.bay.map(|bay| (bay, entry.id)));
+        self.waiting.extend(entry.waits.then_some(entry.id));
+    }
+}
+
 /// A place in the order of a field: a value, and among those who have it, when one was created.
 pub(super) type Place = (Value, Position);
 
@@ -136,12 +158,22 @@ impl Table {
         }
     }
 
+    /// What all views are to be found by.
+    pub fn columns<V: View>(&self) -> Columns {
+        let mut columns = Columns::default();
+        let views = self.rows.values().filter_map(|bytes| decode::<V>(bytes).ok());
+        views.for_each(|view| columns.add(Entry::of(&view)));
+        columns
+    }
+
     /// Lets all views be found, none of which could be before.
-    pub fn index_all<V: View>(&mut self) {
-        let rows = std::mem::take(&mut self.rows);
-        let views = rows.values().filter_map(|bytes| decode::<V>(bytes).ok());
-        views.for_each(|view| self.insert(Entry::of(&view)));
-        self.rows = rows;
+    pub fn index_all(&mut self, columns: Columns) {
+        let Columns { lists, members, waiting } = columns;
+        let orders = |columns: Vec<Vec<Place>>| columns.into_iter().map(Order::of_all).collect();
+        let lists = lists.into_iter().map(|(project, columns)| (project, orders(columns)));
+        self.lists = lists.collect();
+        self.members = Groups::of_all(members);
+        self.waiting = waiting.into_iter().collect();
     }
 
     fn insert(&mut self, entry: Entry) {

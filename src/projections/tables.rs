@@ -13,7 +13,7 @@ use super::View;
 use super::of_kind;
 use super::past::{self, PastError};
 use super::query::Parked;
-use super::table::{Entry, Table};
+use super::table::{Columns, Entry, Table};
 use crate::events::codec::{decode, encode};
 use crate::events::log::{EventLog, ReadError};
 use crate::ids::{Kind, ObjectId, Position, StreamId};
@@ -138,8 +138,15 @@ impl Tables {
     /// Lets all views be found that were put there.
     pub fn index(&mut self) {
         for kind in Kind::ALL {
-            of_kind!(kind, V => self.table_mut(kind).index_all::<V>(), else ());
+            let columns =
+                of_kind!(kind, V => self.table(kind).columns::<V>(), else Columns::default());
+            self.index_all(kind, columns);
         }
+    }
+
+    /// Lets all views of a noun be found that were put there.
+    pub fn index_all(&mut self, kind: Kind, columns: Columns) {
+        self.table_mut(kind).index_all(columns);
     }
 
     /// What changed since the last time, and no longer does.
@@ -162,23 +169,18 @@ impl Tables {
         self.changes = parked.collect();
     }
 
-    /// Takes up a view as it was saved. One that cannot be read is folded from the log (failure
-    /// 56); whether that was so.
+    /// Takes up a view as it was saved, to be found with [`Tables::index_all`]. One that cannot be
+    /// read is folded from the log (failure 56); whether that was so.
     pub fn take_up<V: View>(
         &mut self,
         log: &dyn EventLog,
         id: ObjectId,
         bytes: &[u8],
+        columns: &mut Columns,
     ) -> Result<bool, ReadError> {
         let stream = StreamId::new(V::KIND, id);
-        match decode::<V>(bytes) {
-            Ok(view) => {
-                let entry = Entry::of(&view);
-                let table = self.table_mut(V::KIND);
-                table.put(id, Some((entry.created(), bytes.into())));
-                table.index(None, Some(entry));
-                Ok(false)
-            }
+        let (view, bytes, is_broken) = match decode::<V>(bytes) {
+            Ok(view) => (Some(view), Some(bytes.into()), false),
             Err(reason) => {
                 tracing::error!(%stream, reason, "a view cannot be read; it is made again");
                 let view = match past::as_of::<V>(log, id, self.at.position) {
@@ -186,10 +188,17 @@ impl Tables {
                     Err(PastError::Decode(_)) => None,
                     Err(PastError::Read(error)) => return Err(error),
                 };
-                self.change(Change::of(id, None, view.as_ref()));
-                Ok(true)
+                let bytes: Option<Arc<[u8]>> = view.as_ref().map(|view| encode(view).into());
+                self.changes.insert((Part::View, stream), bytes.clone());
+                (view, bytes, true)
             }
+        };
+        if let Some(view) = view {
+            let entry = Entry::of(&view);
+            self.put(stream, bytes.map(|bytes| (entry.created(), bytes)));
+            columns.add(entry);
         }
+        Ok(is_broken)
     }
 
     /// Takes up a parked stream as it was saved. It is tried again: a newer build may be able to

@@ -8,8 +8,7 @@
 use super::fold::Fold;
 use super::shared::Shared;
 use super::tables::Tables;
-use crate::events::Recorded;
-use crate::events::log::{EventLog, ReadError};
+use crate::events::log::{Each, EventLog, ReadError};
 use crate::ids::Position;
 
 /// Events that are read at once, at most. To put what they come to in its place takes a
@@ -79,10 +78,11 @@ impl<'a> Views<'a> {
     fn follow(&self, end: Position) -> Result<(), ReadError> {
         let shared = self.shared;
         let log = &*shared.log;
-        let page = page(log, *shared.position.borrow(), end, PAGE)?;
+        let after = *shared.position.borrow();
         let fold = shared.read(|tables| {
             let mut fold = Fold::indexed();
-            page.iter().try_for_each(|event| fold.apply(tables, log, event)).map(|()| fold)
+            scan(log, after, end, PAGE, &mut |event| fold.apply(tables, log, event))?;
+            Ok::<_, ReadError>(fold)
         });
         let Ok(fold) = fold else { return Ok(()) };
         let folded = fold?.finish();
@@ -140,12 +140,12 @@ impl Building {
     fn follow(&mut self, log: &dyn EventLog, goal: Position, most: usize) -> Result<(), ReadError> {
         let mut events = 0;
         while self.position < goal && events < most {
-            let page = page(log, self.position, goal, PAGE)?;
-            for event in &page {
-                self.fold.apply(&self.tables, log, event)?;
-                self.position = event.position;
-            }
-            events += page.len();
+            let Self { tables, fold, position } = self;
+            events += scan(log, *position, goal, PAGE, &mut |event| {
+                fold.apply(tables, log, event)?;
+                *position = event.position;
+                Ok(())
+            })?;
             if self.fold.len() >= UNPACKED {
                 std::mem::take(&mut self.fold).put(&mut self.tables);
             }
@@ -154,17 +154,18 @@ impl Building {
     }
 }
 
-/// Events after a position up to another one; there is one at least.
-fn page(
+/// Hands over events after a position up to another one, at most so many; there is one at least.
+fn scan(
     log: &dyn EventLog,
     after: Position,
     end: Position,
     most: usize,
-) -> Result<Vec<Recorded>, ReadError> {
+    each: &mut Each<'_>,
+) -> Result<usize, ReadError> {
     let behind = end.get().saturating_sub(after.get());
-    let page = log.read(after, usize::try_from(behind).map_or(most, |behind| behind.min(most)))?;
-    if page.is_empty() {
-        return Err(ReadError::Io(format!("nothing after position {after} of {end}")));
+    let most = usize::try_from(behind).map_or(most, |behind| behind.min(most));
+    match log.scan(after, most, each)? {
+        0 => Err(ReadError::Io(format!("nothing after position {after} of {end}"))),
+        events => Ok(events),
     }
-    Ok(page)
 }

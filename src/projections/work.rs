@@ -3,7 +3,7 @@
 //! Not here: what an outcome means for the object (one file a noun).
 
 use super::{OUTCOMES, OutcomeView, TaskView};
-use crate::events::Recorded;
+use crate::events::EventRef;
 use crate::events::work::WorkBlockedV1;
 use crate::ids::WorkId;
 
@@ -11,7 +11,7 @@ use crate::ids::WorkId;
 pub(super) struct WorkOf<'a> {
     pub tasks: &'a mut Vec<TaskView>,
     pub outcomes: &'a mut Vec<OutcomeView>,
-    pub event: &'a Recorded,
+    pub event: &'a EventRef<'a>,
 }
 
 impl WorkOf<'_> {
@@ -65,7 +65,7 @@ impl WorkOf<'_> {
 }
 
 /// Work waits for something.
-pub(super) fn block(tasks: &mut [TaskView], event: &Recorded, blocked: WorkBlockedV1) {
+pub(super) fn block(tasks: &mut [TaskView], event: &EventRef<'_>, blocked: WorkBlockedV1) {
     let Some(task) = tasks.iter_mut().find(|task| task.id == blocked.work_id) else { return };
     task.attempts = blocked.attempt;
     task.blocked_on = Some(blocked.blocked_on);

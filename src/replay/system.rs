@@ -89,7 +89,7 @@ pub fn diff(source: &Source, from: When, to: When) -> Result<SystemDiff, ReplayE
     source.each(from, to, |event| {
         let stream = event.stream;
         before.entry(stream).or_insert_with(|| shown(&world, stream));
-        world.apply(source.log(), event)?;
+        world.apply(source.log(), &event.borrowed())?;
         let events = touched.get(&stream).map_or(1, |touched| touched.events + 1);
         let last = Touched {
             events,

@@ -26,6 +26,15 @@ fn index() -> sled::Tree {
     index.open_tree("log").expect("a tree")
 }
 
+fn copied(from: &sled::Tree) -> sled::Tree {
+    let index = index();
+    for entry in from.iter() {
+        let (key, value) = entry.expect("readable");
+        index.insert(key, value).expect("inserted");
+    }
+    index
+}
+
 fn try_open(disk: &SimulatedDisk, index: &sled::Tree) -> Result<SegmentLog, OpenError> {
     let options = SegmentOptions { segment_bytes: 16 << 10, folder: clock::new_uuid() };
     SegmentLog::open_on(Arc::new(disk.clone()), None, options, index.clone())
@@ -113,15 +122,23 @@ async fn an_index_that_is_lost_or_stale_changes_nothing() {
         log.close().await;
     }
     let (ahead, wrong) = (index(), index());
+    let other = stream();
     {
         let longer = disk.copy();
         let log = open(&longer, &ahead);
-        log.append(append(stream(), Expected::NoStream, 5)).await.expect("appended");
+        log.append(append(other, Expected::NoStream, 5)).await.expect("appended");
         log.close().await;
         written(&SimulatedDisk::new(), &wrong, &[3, 3]).await;
     }
-    for used in [good, stale, index(), ahead, wrong] {
+    // Killed while entries were moved: they are there, but not the checkpoint after them.
+    let (cut, cut_ahead) = (copied(&good), copied(&ahead));
+    for (index, before) in [(&cut, &stale), (&cut_ahead, &good)] {
+        let checkpoint = before.get(b"p").expect("readable").expect("a checkpoint");
+        index.insert(b"p", checkpoint).expect("inserted");
+    }
+    for used in [good, stale, index(), ahead, wrong, cut, cut_ahead] {
         let log = open(&disk.copy(), &used);
+        assert_eq!(log.stream_head(other).expect("an answer"), None);
         assert_eq!(read_all(&log, 64), known);
         assert_eq!(log.read_stream(one, Revision(0), 1000).expect("readable"), known);
         for step in [0, 99, 100, 199] {

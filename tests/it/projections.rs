@@ -208,7 +208,7 @@ fn naive<V: View>(events: &[Recorded]) -> Vec<V> {
     let mut views: BTreeMap<ObjectId, V> = BTreeMap::new();
     for event in events.iter().filter(|event| event.stream.kind == V::KIND) {
         let id = event.stream.id;
-        if let Some(view) = V::apply(views.remove(&id), event).unwrap() {
+        if let Some(view) = V::apply(views.remove(&id), &event.borrowed()).unwrap() {
             views.insert(id, view);
         }
     }
@@ -789,6 +789,49 @@ fn a_start_takes_up_what_was_saved() {
     until("rebuilt", || name(0) == "other");
     assert_same_as_log(&log, &reads);
     conductor.stop();
+}
+
+/// All that is in a closed folder.
+fn records(path: &Path) -> BTreeMap<sled::IVec, sled::IVec> {
+    let (_db, tree, _) = tagged(path, b'v');
+    tree.iter().map(Result::unwrap).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    /// The checkpoint is written after all that it stands for. Cut off in between, any of that may
+    /// be there, and nothing is applied to it twice.
+    #[test]
+    fn what_was_saved_ahead_of_its_checkpoint_is_not_changed_twice(
+        before in steps(60),
+        after in steps(60),
+        mut written in any::<u64>(),
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join("cache");
+        let log = VecLog::new();
+        let mut saved = Vec::new();
+        for steps in [before, after] {
+            steps.iter().for_each(|step| take(&log, step));
+            let (_, conductor) = started(&log, &cache);
+            conductor.stop();
+            saved.push(records(&cache));
+        }
+        let (db, tree, _) = tagged(&cache, b'v');
+        for key in saved[0].keys().chain(saved[1].keys()) {
+            let is_view = key.get(5) == Some(&b'v');
+            written = written.rotate_left(1);
+            match saved[usize::from(is_view && written & 1 == 1)].get(key) {
+                Some(value) => tree.insert(key, value).unwrap(),
+                None => tree.remove(key).unwrap(),
+            };
+        }
+        drop((tree, db));
+        let (reads, conductor) = started(&log, &cache);
+        assert_same_as_log(&log, &reads);
+        conductor.stop();
+    }
 }
 
 #[test]

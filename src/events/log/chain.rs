@@ -27,8 +27,8 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::events::codec::{self, DecodeError, EventPayload};
-use crate::events::{EventType, MetaStart, NewEvent, Recorded};
+use crate::events::codec;
+use crate::events::{EventRef, EventType, MetaStart, NewEvent, Recorded};
 use crate::ids::{EventId, Position, Revision, StreamId, Timestamp};
 
 /// BLAKE3 of something.
@@ -136,20 +136,25 @@ impl<'a> Content<'a> {
         Self::split(bytes).filter(|(_, rest)| rest.is_empty()).map(|(content, _)| content)
     }
 
-    /// The beginning of meta, for folds.
+    /// The event as folds take it: the beginning of meta alone is decoded.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub fn meta_start(&self) -> Result<MetaStart<'a>, String> {
-        codec::decode_first(self.meta)
-    }
-
-    /// The payload as the present version of a noun's event.
-    ///
-    /// # Errors
-    /// When this build knows no such type or version, or the bytes are not one.
-    pub fn decode<E: EventPayload>(&self) -> Result<E, DecodeError> {
-        E::decode(self.event_type, self.version, self.payload)
+    /// When that cannot be read.
+    pub fn borrowed(&self, position: Position, hash: &'a Hash) -> Result<EventRef<'a>, String> {
+        let meta: MetaStart<'a> = codec::decode_first(self.meta)?;
+        Ok(EventRef {
+            position,
+            stream: self.stream,
+            revision: self.revision,
+            id: self.id,
+            time: self.time,
+            event_type: self.event_type,
+            version: self.version,
+            project: meta.project,
+            request_id: meta.request_id,
+            payload: self.payload,
+            hash,
+        })
     }
 
     /// Its type: without allocation where this build knows it.

@@ -17,10 +17,8 @@ pub mod segment;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::codec;
-use super::envelope::{NewEvent, Recorded};
+use super::envelope::{EventRef, NewEvent, Recorded};
 use crate::ids::{CommandId, Position, Revision, StreamId};
-use chain::Content;
 
 /// Most events in one append: a decision makes a handful, an import sends pages.
 pub const MAX_APPEND_EVENTS: usize = 1024;
@@ -187,7 +185,7 @@ pub struct LogHealth {
 }
 
 /// What a scan hands events to.
-pub type Each<'a> = dyn FnMut(Position, &Content<'_>) -> Result<(), ReadError> + 'a;
+pub type Each<'a> = dyn FnMut(&EventRef<'_>) -> Result<(), ReadError> + 'a;
 
 /// An append-only log of events (rules L1 to L7).
 ///
@@ -202,23 +200,11 @@ pub trait EventLog: Send + Sync + 'static {
     fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError>;
 
     /// As [`EventLog::read`], for those who fold many events and need little of each: hands over
-    /// each one as it lies in the log, nothing copied and meta not decoded. Answers with how many
-    /// there were; what `each` says ends it.
+    /// each one as it lies in the log, nothing copied. Answers with how many there were; what
+    /// `each` says ends it.
     fn scan(&self, after: Position, limit: usize, each: &mut Each<'_>) -> Result<usize, ReadError> {
         let events = self.read(after, limit)?;
-        for event in &events {
-            let content = Content {
-                stream: event.stream,
-                revision: event.revision,
-                id: event.id,
-                time: event.time,
-                version: event.version,
-                event_type: event.event_type.as_str(),
-                meta: &codec::encode(&event.meta),
-                payload: &event.payload,
-            };
-            each(event.position, &content)?;
-        }
+        events.iter().try_for_each(|event| each(&event.borrowed()))?;
         Ok(events.len())
     }
 

@@ -1,8 +1,9 @@
 //! Where the heads of streams and the commands are: new ones in memory, old ones in sled.
 //!
-//! Sled is a cache of what the log says. One batch moves everything that came since the last one,
-//! and the checkpoint that says up to where, so it is whole or not there; whatever it misses is
-//! read from the log's tail, and without it from all of the log.
+//! Sled is a cache of what the log says. Before entries are moved there a mark says up to where
+//! they come, after them the checkpoint says that they are all there; whatever is missing is read
+//! from the log's tail, and without a checkpoint from all of the log. No batches: while sled
+//! applies one, or waits to, nobody in the process can read any tree.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ const MOST_ENTRIES: usize = 32 * MOVE_ENTRIES;
 const HEAD: u8 = b'h';
 const COMMAND: u8 = b'c';
 const CHECKPOINT: &[u8] = b"p";
+const MARK: &[u8] = b"m";
 
 /// The end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,11 +37,10 @@ pub struct Head {
 }
 
 impl Head {
-    /// The end of the stream after one more event.
-    pub fn after(before: Option<Self>, revision: Revision, at: Location) -> Self {
+    /// The end of the stream after one more event, whose record names this one to skip to.
+    pub const fn after(skip: Location, revision: Revision, at: Location) -> Self {
         let marked = revision.get().is_multiple_of(SKIP_REVISIONS);
-        let skip = if marked { at } else { before.map(|head| head.skip).unwrap_or_default() };
-        Self { revision, at, skip }
+        Self { revision, at, skip: if marked { at } else { skip } }
     }
 
     fn to_bytes(self) -> [u8; 24] {
@@ -62,7 +63,16 @@ impl Head {
     }
 }
 
-/// Up to where the index knows the log: its last event.
+/// Up to where the index knows the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Everything up to here is there.
+    pub all: Checkpoint,
+    /// Nothing after this is.
+    pub most: Checkpoint,
+}
+
+/// A place in the log: an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     /// The data folder.
@@ -121,14 +131,13 @@ impl Entries {
         self.heads.get(&stream).copied()
     }
 
-    /// Notes an event that was written, given the end of its stream before it.
-    pub fn note(&mut self, folder: Uuid, before: Option<Head>, record: &Record<'_>, at: Location) {
-        let content = &record.content;
-        self.heads.insert(content.stream, Head::after(before, content.revision, at));
+    /// Notes an event that was written.
+    pub fn note(&mut self, folder: Uuid, record: &Record<'_>, at: Location) {
+        let Record { frame, content, .. } = record;
+        self.note_head(content.stream, Head::after(frame.skip, content.revision, at));
         if let Some((id, _)) = record.command {
             self.note_command(id, at);
         }
-        let Record { frame, .. } = record;
         self.reach(Checkpoint { folder, position: frame.position, at, hash: frame.hash });
     }
 
@@ -158,18 +167,18 @@ impl Entries {
         self.checkpoint = newer.checkpoint.or(self.checkpoint);
     }
 
-    fn to_batch(&self) -> sled::Batch {
-        let mut batch = sled::Batch::default();
+    fn move_to(&self, tree: &sled::Tree) -> Result<(), sled::Error> {
+        let Some(checkpoint) = self.checkpoint else { return Ok(()) };
+        if place(tree, MARK)?.is_none_or(|mark| mark.position < checkpoint.position) {
+            tree.insert(MARK, checkpoint.to_bytes())?;
+        }
         for (stream, head) in &self.heads {
-            batch.insert(&key(HEAD, &stream.to_bytes())[..], &head.to_bytes()[..]);
+            tree.insert(key(HEAD, &stream.to_bytes()), &head.to_bytes()[..])?;
         }
         for (digest, at) in &self.commands {
-            batch.insert(&key(COMMAND, digest)[..], &at.to_u64().to_le_bytes()[..]);
+            tree.insert(key(COMMAND, digest), &at.to_u64().to_le_bytes()[..])?;
         }
-        if let Some(checkpoint) = self.checkpoint {
-            batch.insert(CHECKPOINT, checkpoint.to_bytes());
-        }
-        batch
+        tree.insert(CHECKPOINT, checkpoint.to_bytes()).map(drop)
     }
 }
 
@@ -178,6 +187,10 @@ fn key(kind: u8, bytes: &[u8]) -> Vec<u8> {
     key.push(kind);
     key.extend_from_slice(bytes);
     key
+}
+
+fn place(tree: &sled::Tree, key: &[u8]) -> Result<Option<Checkpoint>, sled::Error> {
+    Ok(tree.get(key)?.and_then(|bytes| Checkpoint::from_bytes(&bytes)))
 }
 
 /// The index of a log. All that it answers is durable in the log.
@@ -207,8 +220,9 @@ impl Index {
     }
 
     /// Up to where sled knows the log.
-    pub fn checkpoint(&self) -> Result<Option<Checkpoint>, sled::Error> {
-        Ok(self.tree.get(CHECKPOINT)?.and_then(|bytes| Checkpoint::from_bytes(&bytes)))
+    pub fn known(&self) -> Result<Option<Known>, sled::Error> {
+        let Some(all) = place(&self.tree, CHECKPOINT)? else { return Ok(None) };
+        Ok(Some(Known { all, most: place(&self.tree, MARK)?.unwrap_or(all) }))
     }
 
     /// Forgets everything, to be told again.
@@ -264,13 +278,10 @@ impl Index {
         let _one_at_a_time = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
         let leaving = {
             let mut recent = self.recent();
-            if recent.fresh.checkpoint.is_none() {
-                return;
-            }
             recent.leaving = Arc::new(std::mem::take(&mut recent.fresh));
             Arc::clone(&recent.leaving)
         };
-        let moved = self.tree.apply_batch(leaving.to_batch());
+        let moved = leaving.move_to(&self.tree);
         let mut recent = self.recent();
         recent.leaving = Arc::default();
         if let Err(error) = moved {

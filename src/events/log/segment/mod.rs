@@ -329,7 +329,7 @@ impl EventLog for SegmentLog {
 
     fn scan(&self, after: Position, limit: usize, each: &mut Each<'_>) -> Result<usize, ReadError> {
         read::scan(&self.shared.segments, *self.head.borrow(), after, limit, |record| {
-            each(record.frame.position, &record.content)
+            each(&record.borrowed()?)
         })
     }
 

@@ -5,7 +5,7 @@
 use super::super::chain::{Content, Hash};
 use super::super::{Appended, CommandKey, CommandSeen, ReadError};
 use super::SEGMENT_HEADER_BYTES;
-use crate::events::Recorded;
+use crate::events::{EventRef, Recorded};
 use crate::ids::{CommandId, Position, Revision};
 
 /// Bytes of a record before its content.
@@ -179,9 +179,21 @@ impl<'a> Record<'a> {
     /// # Errors
     /// When meta cannot be read though the checksum is right.
     pub fn recorded(&self) -> Result<Recorded, ReadError> {
-        self.content.recorded(self.frame.position, self.frame.hash).map_err(|reason| {
-            ReadError::Damaged(format!("the event at {}: {reason}", self.frame.position))
-        })
+        let Frame { position, hash, .. } = self.frame;
+        self.content.recorded(position, hash).map_err(|reason| self.damaged(&reason))
+    }
+
+    /// The event as folds take it.
+    ///
+    /// # Errors
+    /// As [`Record::recorded`].
+    pub fn borrowed(&self) -> Result<EventRef<'_>, ReadError> {
+        let Frame { position, hash, .. } = &self.frame;
+        self.content.borrowed(*position, hash).map_err(|reason| self.damaged(&reason))
+    }
+
+    fn damaged(&self, reason: &str) -> ReadError {
+        ReadError::Damaged(format!("the event at {}: {reason}", self.frame.position))
     }
 
     /// What is known of the command that this record is the first event of.

@@ -158,18 +158,23 @@ pub fn open_segment(disk: &dyn Disk, number: u32) -> Result<Result<Segment, Dama
 
 /// Reads what the index does not know yet, or all of it, and finds the end.
 fn catch_up(segments: &[Arc<Segment>], index: &Index, folder: uuid::Uuid) -> Result<End, Fault> {
-    let known = index.checkpoint().unwrap_or_else(|error| {
+    let known = index.known().unwrap_or_else(|error| {
         tracing::warn!(%error, "the index of the log cannot be read; it is built anew");
         None
     });
-    let known = known.filter(|checkpoint| checkpoint.folder == folder);
-    let (mut end, whole_log) = match known.and_then(|known| resume(segments, known).transpose()) {
-        Some(end) => (end?, false),
-        None => (start(segments), true),
+    let known = known.filter(|known| known.all.folder == folder && known.most.folder == folder);
+    // What the log does not have must not be in the index either.
+    let is_there = known.map(|known| resume(segments, known.most)).transpose()?.flatten().is_some();
+    let resumed =
+        known.filter(|_| is_there).map(|known| resume(segments, known.all)).transpose()?;
+    let mut end = match resumed.flatten() {
+        Some(end) => end,
+        None => {
+            index.clear().map_err(|error| Fault::Io(io::Error::other(error)))?;
+            start(segments)
+        }
     };
-    if whole_log {
-        index.clear().map_err(|error| Fault::Io(io::Error::other(error)))?;
-    }
+    let known = known.map(|known| known.most.position);
     for (segment, next) in segments.iter().zip(segments.iter().skip(1).map(Some).chain([None])) {
         let number = segment.header.number;
         if number < end.next.segment {
@@ -181,15 +186,15 @@ fn catch_up(segments: &[Arc<Segment>], index: &Index, folder: uuid::Uuid) -> Res
         let found = read_segment(segment, end, index, folder)?;
         end = found.whole;
         match next {
-            None => tail::settle(segment, &found, known.map(|known| known.position))?,
+            None => tail::settle(segment, &found, known)?,
             Some(next) if found.bad.offset == next.header.end_before => {}
             Some(_) => return Err(found.damaged(segment, "valid segments follow")),
         }
         index.add(&found.held);
     }
-    if let Some(known) = known.filter(|known| known.position > end.walk.position) {
+    if let Some(known) = known.filter(|known| *known > end.walk.position) {
         tracing::warn!(
-            known = known.position.get(),
+            known = known.get(),
             found = end.walk.position.get(),
             "the index knew a longer log than there is: was the log restored from a backup?"
         );
@@ -245,12 +250,7 @@ fn read_segment(
         if walk.group != group && index.add(&std::mem::take(&mut held)) {
             index.move_to_sled();
         }
-        let stream = record.content.stream;
-        let before = match entries.head(stream).or_else(|| held.head(stream)) {
-            Some(head) => Some(head),
-            None => index.head(stream).map_err(|error| Fault::Io(io::Error::other(error)))?,
-        };
-        entries.note(folder, before, &record, at);
+        entries.note(folder, &record, at);
         if walk.is_whole() {
             let next = Location { segment: at.segment, offset: scanner.offset() };
             whole = End { walk, next };

@@ -32,6 +32,8 @@ pub struct Scanner<'a> {
     /// The offset of the first byte in the buffer.
     base: u64,
     buffer: Vec<u8>,
+    /// Bytes of the buffer that were read from the file.
+    filled: usize,
     read_bytes: usize,
 }
 
@@ -40,7 +42,7 @@ impl<'a> Scanner<'a> {
     pub const fn new(segment: &'a Segment, offset: u32) -> Self {
         let offset = offset as u64;
         let read_bytes = FIRST_READ_BYTES;
-        Self { segment, offset, base: offset, buffer: Vec::new(), read_bytes }
+        Self { segment, offset, base: offset, buffer: Vec::new(), filled: 0, read_bytes }
     }
 
     /// The offset of the next record. A segment is at most 4 GiB long.
@@ -79,21 +81,22 @@ impl<'a> Scanner<'a> {
         Ok(record)
     }
 
-    /// The buffer from the next record on, with at least so many bytes unless the file ends.
+    /// The bytes that were read from the next record on, at least so many unless the file ends.
     fn fill(&mut self, need: usize) -> io::Result<&[u8]> {
         let start = (self.offset - self.base) as usize;
-        if self.buffer.len() < start + need {
-            self.buffer.drain(..start.min(self.buffer.len()));
-            self.base = self.offset;
-            let had = self.buffer.len();
-            self.buffer.resize(need.max(self.read_bytes), 0);
+        if self.filled < start + need {
+            let had = self.filled.saturating_sub(start);
+            self.buffer.copy_within(start.min(self.filled)..self.filled, 0);
+            (self.base, self.filled) = (self.offset, had);
+            // It only grows, so that its bytes are set to zero once and not before each read.
+            let room = need.max(self.read_bytes).max(self.buffer.len());
+            self.buffer.resize(room, 0);
             self.read_bytes = (self.read_bytes * 2).min(LARGEST_READ_BYTES);
             let into = self.buffer.get_mut(had..).unwrap_or_default();
-            let read = self.segment.file.read_at(into, self.base + had as u64)?;
-            self.buffer.truncate(had + read);
+            self.filled += self.segment.file.read_at(into, self.base + had as u64)?;
         }
         let start = (self.offset - self.base) as usize;
-        Ok(self.buffer.get(start..).unwrap_or_default())
+        Ok(self.buffer.get(start..self.filled).unwrap_or_default())
     }
 }
 

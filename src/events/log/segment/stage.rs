@@ -287,7 +287,7 @@ impl State {
                 self.known.commands.insert(key.id.clone(), seen);
                 self.known.entries.note_command(&key.id.0, at);
             }
-            before = Some(Head::after(before, revision, at));
+            before = Some(Head::after(frame.skip, revision, at));
             revision = revision.next();
             end.walk = Walk::after(at, &frame);
             end.next.offset += (self.group.buffer.len() - had) as u32;
