@@ -116,17 +116,17 @@ async fn run(config: Config) -> Result<(), AppError> {
         .map_err(io(format!("cannot listen on {}", config.http.listen)))?;
     let address = listener.local_addr().map_err(io("the address"))?;
     let installation = installation(parts.log.as_ref())?;
-    let state = AppState {
+    let state = AppState::new(http::Parts {
         audit: Audit::start(parts.log.clone(), installation, config.http.audit),
         bus: parts.bus.clone(),
         reads: parts.reads.clone(),
         snapshots,
         log: parts.log.clone(),
-        config: Arc::new(config.http.clone()),
+        config: config.http.clone(),
         installation,
         stopping: stopping.clone(),
         low_space: watch_space(&config, &stopping),
-    };
+    });
     let mut server = tokio::spawn(http::serve(listener, state));
     announce(&format!("magnum: listening on http://{address}"));
     let ended = tokio::select! {

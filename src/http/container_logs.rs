@@ -1,6 +1,5 @@
 //! A container's output so far, or as it comes.
 
-use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -12,7 +11,6 @@ use utoipa::ToSchema;
 use super::container_execute::MAX_OUTPUT_BYTES;
 use super::error::ApiError;
 use super::request::{Call, Ident, number};
-use super::stream::Places;
 use super::{AppState, read, respond};
 use crate::backends::{LogQuery, OutputFrame, OutputStream};
 use crate::ids::{Kind, StreamId};
@@ -31,7 +29,6 @@ const ARGUMENTS: [&str; 7] =
 /// `GET /v1/containers/{ident}/logs`
 pub async fn logs(
     State(state): State<AppState>,
-    Extension(places): Extension<Places>,
     Ident(ident): Ident,
     call: Call,
 ) -> Result<Response, ApiError> {
@@ -47,7 +44,7 @@ pub async fn logs(
         future::ready(frame.as_ref().map_or(true, |frame: &OutputFrame| wanted.has(frame.stream)))
     });
     if follow {
-        let place = places.take()?;
+        let place = state.own().places.take()?;
         let mut stopping = state.stopping.clone();
         let stopped = async move {
             // Without a sender there is nobody left who could stop it.

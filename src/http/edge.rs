@@ -2,24 +2,21 @@
 //! metrics, panics.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::convert::Infallible;
 
+use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, Router};
 use tokio::time::Instant;
-use tower::ServiceBuilder;
+use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
 use super::error::ApiError;
-use super::metrics::Metrics;
-use super::recent::Recent;
 use super::request::{arguments, canonical_uuid, number, shown};
-use super::stream::Places;
 use super::{AppState, respond, routes};
 use crate::clock;
 use crate::ids::{Kind, Position};
@@ -35,9 +32,18 @@ const UNVERSIONED: [&str; 4] = ["v1", "healthz", "readyz", "metrics"];
 pub struct RequestId(pub String);
 
 /// The whole REST API.
-pub fn router(state: AppState) -> Router {
-    let metrics = Arc::new(Metrics::default());
-    let edge = (state.clone(), Arc::clone(&metrics));
+pub fn service(
+    state: AppState,
+) -> impl Service<
+    Request,
+    Response = Response,
+    Error = Infallible,
+    Future: Future<Output = Result<Response, Infallible>> + Send,
+> + Clone {
+    // In one layer: each is a copy of all that is in it for each request.
+    let edge = ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state(state.clone(), pass))
+        .layer(CatchPanicLayer::custom(panicked));
     let routes = routes::table()
         .into_iter()
         .fold(Router::new(), |router, route| router.route(route.path, route.handler))
@@ -45,23 +51,14 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(async |method: Method| {
             ApiError::MethodNotAllowed(shown(method.as_str()))
         })
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(Extension(metrics))
-        .layer(Extension(Places::default()))
-        .layer(Extension(Recent::default()))
-        .layer(middleware::from_fn_with_state(edge, pass))
+        .layer(edge)
         .with_state(state);
     // Before the routes are looked at: old clients write paths in several ways, and follow no
     // redirect.
-    let rewritten = ServiceBuilder::new().map_request(with_canonical_path).service(routes);
-    Router::new().fallback_service(rewritten)
+    ServiceBuilder::new().map_request(with_canonical_path).service(routes)
 }
 
-async fn pass(
-    State((state, metrics)): State<(AppState, Arc<Metrics>)>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
@@ -89,6 +86,7 @@ async fn pass(
         response.headers_mut().insert(REQUEST_ID, id);
     }
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let metrics = &state.own().metrics;
     metrics.answered(known(&method), route, response.status().as_u16(), started.elapsed());
     response
 }

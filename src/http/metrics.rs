@@ -1,10 +1,8 @@
 //! What Prometheus reads: requests, the log, the views, objects.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Extension;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -67,11 +65,9 @@ impl Metrics {
 }
 
 /// `GET /metrics`
-pub async fn show(
-    State(state): State<AppState>,
-    Extension(metrics): Extension<Arc<Metrics>>,
-) -> Result<Response, ApiError> {
-    let text = text(&state, &metrics).map_err(|error| ApiError::Internal(error.to_string()))?;
+pub async fn show(State(state): State<AppState>) -> Result<Response, ApiError> {
+    let text = text(&state, &state.own().metrics)
+        .map_err(|error| ApiError::Internal(error.to_string()))?;
     let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, openmetrics)], text).into_response())
 }

@@ -43,6 +43,7 @@ mod stream_form;
 mod stream_reader;
 mod stream_snapshot;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -50,15 +51,23 @@ use uuid::Uuid;
 
 use crate::actors::snapshot::Snapshots;
 use crate::bus::Bus;
+use crate::config::HttpConfig;
 use crate::events::log::EventLog;
 use crate::projections::query::ReadModels;
 
-pub use edge::router;
 pub use server::serve;
 
-/// What every handler can reach. Cheap to clone.
+/// What every handler can reach. Cheap to clone: each request does so several times.
 #[derive(Clone)]
-pub struct AppState {
+pub struct AppState(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    own: Own,
+}
+
+/// What the REST API stands on.
+pub struct Parts {
     /// The way to the actors and the nodes.
     pub bus: Arc<dyn Bus>,
     /// What queries answer from.
@@ -68,7 +77,7 @@ pub struct AppState {
     /// For event pages, streams and histories.
     pub log: Arc<dyn EventLog>,
     /// The API's settings.
-    pub config: Arc<crate::config::HttpConfig>,
+    pub config: HttpConfig,
     /// Takes down what no change of an object shows.
     pub audit: audit::Audit,
     /// Tells this installation from every other one; the same in all its processes, for ever.
@@ -77,4 +86,31 @@ pub struct AppState {
     pub stopping: watch::Receiver<bool>,
     /// Free bytes on the log's disk are below the reserve: changes are refused with 507.
     pub low_space: watch::Receiver<Option<String>>,
+}
+
+/// What the REST API keeps for itself.
+#[derive(Default)]
+struct Own {
+    metrics: metrics::Metrics,
+    places: stream::Places,
+    recent: recent::Recent,
+}
+
+impl AppState {
+    /// Before the first request.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(Inner { parts, own: Own::default() }))
+    }
+
+    fn own(&self) -> &Own {
+        &self.0.own
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0.parts
+    }
 }

@@ -6,7 +6,10 @@ use std::time::Duration;
 use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 
-use super::{AppState, router};
+use tower::make::Shared;
+
+use super::AppState;
+use super::edge::service;
 
 /// How long requests under way may take once the service stops: what waits for an outcome answers
 /// at once, streams end; what is left is a reader that does not read.
@@ -26,7 +29,8 @@ pub async fn serve(listener: TcpListener, state: AppState) -> io::Result<()> {
         // Small answers must not wait for more; where it cannot be set they do.
         drop(stream.set_nodelay(true));
     });
-    let server = axum::serve(listener, router(state)).with_graceful_shutdown(graceful);
+    let server =
+        axum::serve(listener, Shared::new(service(state))).with_graceful_shutdown(graceful);
     let cut = async {
         forced.await;
         tokio::time::sleep(GRACE).await;

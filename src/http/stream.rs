@@ -7,7 +7,6 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::header;
@@ -18,7 +17,6 @@ use super::AppState;
 use super::error::ApiError;
 use super::event_filter::{self, FILTERS, Filter};
 use super::event_start::{self, STARTS};
-use super::recent::Recent;
 use super::request::Call;
 use super::stream_form::{self, Form};
 use super::stream_reader::{Reader, Wanted};
@@ -64,12 +62,7 @@ fn one(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
 }
 
 /// `GET /v1/events/stream`
-pub async fn events(
-    State(state): State<AppState>,
-    Extension(places): Extension<Places>,
-    Extension(recent): Extension<Recent>,
-    request: Request,
-) -> Result<Response, ApiError> {
+pub async fn events(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
     let form = Form::wanted(&parts.headers);
     let last = match parts.headers.get("last-event-id").map(|id| id.to_str().map(str::to_owned)) {
@@ -86,8 +79,8 @@ pub async fn events(
         None
     };
     let call = Call::from_request(Request::from_parts(parts, body), &state).await?;
-    let wanted = wanted(&state, &places, call, last).await?;
-    let reader = Reader::new(&state, recent, wanted);
+    let wanted = wanted(&state, &state.own().places, call, last).await?;
+    let reader = Reader::new(&state, state.own().recent.clone(), wanted);
     Ok(match socket {
         Some(socket) => socket.on_upgrade(|socket| stream_form::messages(socket, reader)),
         None => stream_form::answer(form, reader),

@@ -72,15 +72,17 @@ impl View for BayView {
         &self.outcomes
     }
 
-    fn apply(view: Option<Self>, event: &EventRef<'_>) -> Result<Option<Self>, DecodeError> {
-        match (event.decode()?, view) {
-            (BayEvent::CreateRequested(asked), _) => Ok(Some(Self::asked(asked, event))),
-            (BayEvent::Deleted(_), _) | (_, None) => Ok(None),
-            (payload, Some(mut view)) => {
-                view.change(payload, event);
-                Ok(Some(view))
+    fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError> {
+        match event.decode()? {
+            BayEvent::CreateRequested(asked) => *view = Some(Self::asked(asked, event)),
+            BayEvent::Deleted(_) => *view = None,
+            payload => {
+                if let Some(view) = view {
+                    view.change(payload, event);
+                }
             }
         }
+        Ok(())
     }
 }
 

@@ -38,23 +38,22 @@ impl View for BaymodelView {
         }
     }
 
-    fn apply(view: Option<Self>, event: &EventRef<'_>) -> Result<Option<Self>, DecodeError> {
-        let payload = event.decode()?;
-        if let BaymodelEvent::Created(created) = payload {
-            return Ok(Some(Self { head: Head::first(event), fields: created.fields }));
-        }
-        let Some(mut view) = view else { return Ok(None) };
-        view.head.change(event);
-        match payload {
-            BaymodelEvent::Deleted(_) => return Ok(None),
+    fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError> {
+        match event.decode()? {
+            BaymodelEvent::Created(created) => {
+                *view = Some(Self { head: Head::first(event), fields: created.fields });
+            }
+            BaymodelEvent::Deleted(_) => *view = None,
             BaymodelEvent::Updated(updated) => {
-                for change in &updated.changes {
-                    set(&mut view.fields, change);
+                if let Some(view) = view {
+                    view.head.change(event);
+                    for change in &updated.changes {
+                        set(&mut view.fields, change);
+                    }
                 }
             }
-            BaymodelEvent::Created(_) => {}
         }
-        Ok(Some(view))
+        Ok(())
     }
 }
 

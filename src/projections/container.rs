@@ -99,15 +99,17 @@ impl View for ContainerView {
         self.bay_uuid
     }
 
-    fn apply(view: Option<Self>, event: &EventRef<'_>) -> Result<Option<Self>, DecodeError> {
-        match (event.decode()?, view) {
-            (ContainerEvent::CreateRequested(asked), _) => Ok(Some(Self::asked(asked, event))),
-            (ContainerEvent::Deleted(_), _) | (_, None) => Ok(None),
-            (payload, Some(mut view)) => {
-                view.change(payload, event);
-                Ok(Some(view))
+    fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError> {
+        match event.decode()? {
+            ContainerEvent::CreateRequested(asked) => *view = Some(Self::asked(asked, event)),
+            ContainerEvent::Deleted(_) => *view = None,
+            payload => {
+                if let Some(view) = view {
+                    view.change(payload, event);
+                }
             }
         }
+        Ok(())
     }
 }
 

@@ -140,14 +140,11 @@ fn apply<V: View>(
     if row.view.as_ref().is_some_and(|view| view.head().position >= event.position) {
         return Ok(Ok(()));
     }
-    match past::applied(row.view.take(), event) {
-        Ok(view) => row.view = view,
-        Err(reason) => {
-            row.view = past::before(log, event)?;
-            return Ok(Err(reason));
-        }
+    let applied = past::applied(&mut row.view, event);
+    if applied.is_err() {
+        row.view = past::before(log, event)?;
     }
-    Ok(Ok(()))
+    Ok(applied)
 }
 
 fn finish<V: View>(rows: Rows<V>, changes: &mut Vec<Change>) {

@@ -176,9 +176,9 @@ pub trait View: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     fn bay(&self) -> Option<ObjectId> {
         None
     }
-    /// The view after an event; none once the object is gone.
+    /// Makes of a view the one after an event; none once the object is gone.
     ///
     /// # Errors
     /// When the event cannot be read: its stream is parked (rule P3).
-    fn apply(view: Option<Self>, event: &EventRef<'_>) -> Result<Option<Self>, DecodeError>;
+    fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError>;
 }

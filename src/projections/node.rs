@@ -73,42 +73,53 @@ impl View for NodeView {
         }
     }
 
-    fn apply(view: Option<Self>, event: &EventRef<'_>) -> Result<Option<Self>, DecodeError> {
-        let payload = event.decode()?;
-        if let NodeEvent::Created(created) = payload {
-            return Ok(Some(Self {
-                head: Head::first(event),
-                node_type: created.node_type,
-                image_id: created.image_id,
-                ironic_node_id: created.ironic_node_id,
-                host: created.host,
-                status: "unknown".to_owned(),
-                ..Self::default()
-            }));
-        }
-        let Some(mut view) = view else { return Ok(None) };
-        view.head.change(event);
-        match payload {
-            NodeEvent::Deleted(_) => return Ok(None),
-            NodeEvent::CameUp(up) => {
-                view.settle("available", None, event.time);
-                view.engine = Some(up.engine);
-                view.cpus = Some(up.cpus);
-                view.memory_bytes = Some(up.memory_bytes);
+    fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError> {
+        match event.decode()? {
+            NodeEvent::Created(created) => {
+                *view = Some(Self {
+                    head: Head::first(event),
+                    node_type: created.node_type,
+                    image_id: created.image_id,
+                    ironic_node_id: created.ironic_node_id,
+                    host: created.host,
+                    status: "unknown".to_owned(),
+                    ..Self::default()
+                });
             }
-            NodeEvent::WentDown(down) => view.settle("unavailable", Some(down.reason), event.time),
+            NodeEvent::Deleted(_) => *view = None,
+            payload => {
+                if let Some(view) = view {
+                    view.change(payload, event);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl NodeView {
+    fn change(&mut self, payload: NodeEvent, event: &EventRef<'_>) {
+        self.head.change(event);
+        match payload {
+            NodeEvent::CameUp(up) => {
+                self.settle("available", None, event.time);
+                self.engine = Some(up.engine);
+                self.cpus = Some(up.cpus);
+                self.memory_bytes = Some(up.memory_bytes);
+            }
+            NodeEvent::WentDown(down) => self.settle("unavailable", Some(down.reason), event.time),
             NodeEvent::Updated(updated) => {
                 for change in &updated.changes {
                     match change.field.as_str() {
-                        "type" => view.node_type = text(&change.value),
-                        "image_id" => view.image_id = text(&change.value),
-                        "ironic_node_id" => view.ironic_node_id = text(&change.value),
+                        "type" => self.node_type = text(&change.value),
+                        "image_id" => self.image_id = text(&change.value),
+                        "ironic_node_id" => self.ironic_node_id = text(&change.value),
                         _ => {}
                     }
                 }
             }
             NodeEvent::UnknownContainerFound(found) => {
-                view.unknown_containers.push(UnknownContainer {
+                self.unknown_containers.push(UnknownContainer {
                     engine_id: found.engine_id,
                     engine_name: found.engine_name,
                     container_id: found.container_id,
@@ -117,15 +128,12 @@ impl View for NodeView {
                 });
             }
             NodeEvent::UnknownContainerGone(gone) => {
-                view.unknown_containers.retain(|it| it.engine_id != gone.engine_id);
+                self.unknown_containers.retain(|it| it.engine_id != gone.engine_id);
             }
-            NodeEvent::Created(_) => {}
+            NodeEvent::Created(_) | NodeEvent::Deleted(_) => {}
         }
-        Ok(Some(view))
     }
-}
 
-impl NodeView {
     fn settle(&mut self, status: &str, reason: Option<String>, time: Timestamp) {
         if self.status != status {
             status.clone_into(&mut self.status);

@@ -40,10 +40,7 @@ pub fn as_of<V: View>(
     at: Position,
 ) -> Result<Option<V>, PastError> {
     let mut view = None;
-    each(log, StreamId::new(V::KIND, id), at, |event| {
-        view = V::apply(view.take(), event)?;
-        Ok(())
-    })?;
+    each(log, StreamId::new(V::KIND, id), at, |event| V::apply(&mut view, event))?;
     Ok(view)
 }
 
@@ -56,16 +53,12 @@ pub fn last_of<V: View>(
     id: ObjectId,
     at: Position,
 ) -> Result<Option<V>, PastError> {
-    let mut view: Option<V> = None;
-    let mut gone = false;
+    let (mut view, mut last): (Option<V>, Option<V>) = (None, None);
     each(log, StreamId::new(V::KIND, id), at, |event| {
-        let before = if gone { None } else { view.clone() };
-        let after = V::apply(before, event)?;
-        gone = after.is_none();
-        view = after.or(view.take());
-        Ok(())
+        last = view.clone().or(last.take());
+        V::apply(&mut view, event)
     })?;
-    Ok(view)
+    Ok(view.or(last))
 }
 
 /// All objects as of a position: their views, about 1 KB each.
@@ -130,21 +123,20 @@ fn step<V: View>(
     event: &EventRef<'_>,
 ) -> Result<Result<(), String>, ReadError> {
     let id = event.stream.id;
-    let (view, refused) = match applied(views.remove(&id), event) {
-        Ok(view) => (view, Ok(())),
-        Err(reason) => (before(log, event)?, Err(reason)),
-    };
-    if let Some(view) = view {
-        views.insert(id, view);
+    let mut view = views.remove(&id);
+    let applied = applied(&mut view, event);
+    if applied.is_err() {
+        view = before(log, event)?;
     }
-    Ok(refused)
+    views.extend(view.map(|view| (id, view)));
+    Ok(applied)
 }
 
-/// The view after an event, or why there is none. A panic in a fold is as much the event's own
-/// trouble as bytes that cannot be read.
-pub(super) fn applied<V: View>(view: Option<V>, event: &EventRef<'_>) -> Result<Option<V>, String> {
+/// Applies an event, or says why that cannot be: then the view may be anything. A panic in a fold
+/// is as much the event's own trouble as bytes that cannot be read.
+pub(super) fn applied<V: View>(view: &mut Option<V>, event: &EventRef<'_>) -> Result<(), String> {
     match catch_unwind(AssertUnwindSafe(|| V::apply(view, event))) {
-        Ok(Ok(view)) => Ok(view),
+        Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(panic) => Err(format!("applying it panicked: {}", store::words(&*panic))),
     }

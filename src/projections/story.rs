@@ -21,7 +21,8 @@ impl<V: View> Story<V> {
         self.told += 1;
         let id = EventId(uuid::Uuid::from_u128(u128::from(self.told)));
         let event = NewEvent::new(id, self.now(), Meta::default(), payload);
-        self.view = V::apply(self.view.take(), &self.recorded(event).borrowed()).unwrap();
+        let event = self.recorded(event);
+        V::apply(&mut self.view, &event.borrowed()).unwrap();
         id
     }
 
@@ -32,7 +33,8 @@ impl<V: View> Story<V> {
         let id = EventId::default();
         let (time, payload) = (self.now(), bytes::Bytes::new());
         let event = NewEvent { id, time, event_type, version: 1, meta, payload };
-        V::apply(self.view.clone(), &self.recorded(event).borrowed()).err().unwrap().to_string()
+        let event = self.recorded(event);
+        V::apply(&mut self.view, &event.borrowed()).err().unwrap().to_string()
     }
 
     fn recorded(&self, event: NewEvent) -> Recorded {

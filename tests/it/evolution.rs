@@ -303,10 +303,11 @@ fn fold<E: Entity, V: View>(mut events: Vec<Recorded>) {
         E::react(&story.state);
         let mut alone = Aggregate::<E>::new(stream);
         alone.take(event).unwrap_or_else(|error| panic!("{}", words(&error)));
-        V::apply(None, &event.borrowed()).unwrap_or_else(|error| panic!("{}", words(&error)));
-        let next = V::apply(view.clone(), &event.borrowed());
+        V::apply(&mut None, &event.borrowed()).unwrap_or_else(|error| panic!("{}", words(&error)));
+        let mut next = view.clone();
+        V::apply(&mut next, &event.borrowed()).unwrap_or_else(|error| panic!("{}", words(&error)));
         // What is gone stays, so that what follows has something to change.
-        view = next.unwrap_or_else(|error| panic!("{}", words(&error))).or(view);
+        view = next.or(view);
     }
     assert!(view.is_some());
 }

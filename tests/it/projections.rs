@@ -208,9 +208,9 @@ fn naive<V: View>(events: &[Recorded]) -> Vec<V> {
     let mut views: BTreeMap<ObjectId, V> = BTreeMap::new();
     for event in events.iter().filter(|event| event.stream.kind == V::KIND) {
         let id = event.stream.id;
-        if let Some(view) = V::apply(views.remove(&id), &event.borrowed()).unwrap() {
-            views.insert(id, view);
-        }
+        let mut view = views.remove(&id);
+        V::apply(&mut view, &event.borrowed()).unwrap();
+        views.extend(view.map(|view| (id, view)));
     }
     views.into_values().collect()
 }
