@@ -51,7 +51,7 @@ pub fn golden(name: &str, actual: &str) {
 
 /// A text without what differs from run to run: ids and times become others of the same length,
 /// durations words, and columns lose their width.
-fn lasting(text: &str) -> String {
+pub fn lasting(text: &str) -> String {
     let bytes = text.as_bytes();
     let (mut out, mut at) = (String::new(), 0);
     let mut ids: HashMap<&str, usize> = HashMap::new();
