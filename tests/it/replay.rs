@@ -297,6 +297,15 @@ fn why_and_trace_lead_back_to_the_request() {
     assert_eq!(why["waits_for"][0]["action"], "start");
     assert_eq!(why["waits_for"][0]["reason"], "the shop opens");
     assert!(why["says"].as_str().unwrap().contains("It waits for start, asked for by"), "{why}");
+    golden("why-waiting.txt", &both(&server, &["why", "container/web", "--at", "v:2"]).out);
+    // An attempt has 40 minutes from when it was due.
+    let time = |at: &Value| chrono::DateTime::parse_from_rfc3339(at.as_str().unwrap()).unwrap();
+    let limit = chrono::TimeDelta::minutes(40);
+    for object in ["container/web", "bay/b"] {
+        let waits = &document(&both(&server, &["why", object, "--at", "v:0", "-o", "json"]));
+        let waits = &waits["waits_for"][0];
+        assert_eq!(time(&waits["attempt_deadline"]) - time(&waits["since"]), limit, "{object}");
+    }
     let request = chain[1]["request_id"].as_str().unwrap();
     golden("trace.txt", &both(&server, &["trace", request]).out);
     let unknown = both(&server, &["trace", "req-none"]);
