@@ -44,6 +44,7 @@ mod snapshot;
 mod stream;
 mod stream_audit;
 mod stream_client;
+mod stream_curl;
 mod stream_filter;
 mod stream_killed;
 mod stream_slow;
