@@ -38,6 +38,7 @@ mod projections;
 mod replay;
 mod replay_bundle;
 mod replay_step;
+mod replay_verify;
 mod replay_ways;
 mod requests;
 mod snapshot;
