@@ -416,6 +416,16 @@ fn commands_are_decided_again_and_differences_fail() {
     let found = magnum(NOBODY, &["replay", "check", file.path().to_str().unwrap()]);
     assert_eq!(found.code, 1, "{found:?}");
     golden("check.txt", &found.out);
+    let check = ["replay", "check", file.path().to_str().unwrap(), "-o", "json"];
+    golden("check.json", &magnum(NOBODY, &check).out);
+    // So it is for a bundle that somebody keeps as a test.
+    let bundle = tempfile::NamedTempFile::new().unwrap();
+    let kept = bundle.path().to_str().unwrap();
+    let export = ["bundle", "export", "container/web", kept];
+    assert_eq!(on_files(file.path(), &export).code, 0);
+    let found = magnum(NOBODY, &["replay", "check", kept]);
+    assert_eq!(found.code, 1, "{found:?}");
+    golden("check-bundle.txt", &found.out);
 }
 
 /// The same events, but the command that started the container was to pause it; hashed anew.
