@@ -37,6 +37,7 @@ mod pasted;
 mod projections;
 mod replay;
 mod replay_bundle;
+mod replay_json;
 mod replay_step;
 mod replay_verify;
 mod replay_ways;
