@@ -3,7 +3,8 @@
 # there is nothing to do.
 #
 #   scripts/install.sh [run]   what `make run` needs: a linker, a Docker engine, an image to try
-#   scripts/install.sh test    the same, and what `make test` needs: rustfmt, clippy, a Python venv
+#   scripts/install.sh test    the same, and what `make test` needs: rustfmt, clippy, curl, a Python
+#                              venv
 #   scripts/install.sh bench   what `make bench` needs besides: a load generator
 #   scripts/install.sh power-cut   what `make power-cut` needs besides: a virtual machine
 set -eu
@@ -118,6 +119,7 @@ test)
     rust_component rustfmt fmt
     rust_component clippy clippy
     has docker-registry || packages docker-registry
+    has curl || packages curl
     python_venv
     ;;
 bench)

@@ -173,6 +173,7 @@ impl Entity for Bay {
                 }
             }
         }
+        state.tasks.note_turn(fact.time);
     }
 
     fn react(state: &BayState) -> Vec<Work> {

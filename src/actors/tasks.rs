@@ -4,6 +4,7 @@
 //! Not here: what each piece does, and who does it.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,6 +17,10 @@ use crate::ids::{EventId, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 /// Most pieces of work that wait for one object: a person's impatience, with room to spare; more
 /// is a client in a loop.
 pub const MAX_TASKS: usize = 16;
+
+/// What an attempt may take beyond the backend's own limits (a pull has half an hour), so that
+/// a backend that forgets a limit blocks nothing for ever.
+const ATTEMPT: Duration = Duration::from_secs(40 * 60);
 
 /// One piece of work that was asked for and has no outcome yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -114,6 +119,7 @@ impl Tasks {
             // Attempts are numbered on, so that this half is not taken for the one that is done.
             task.attempts = task.attempts.saturating_add(1);
             task.retry_at = None;
+            task.due_at = None;
             task.action = action.clone();
         }
     }
@@ -151,6 +157,22 @@ impl Tasks {
     }
 }
 
+/// What an attempt may take; none where it may take for ever: a command runs as long as it likes,
+/// and a bay is empty when its containers are gone, each by work of its own.
+pub const fn limit(action: &Action) -> Option<Duration> {
+    match action {
+        Action::ExecuteInContainer { .. } | Action::EmptyBay => None,
+        _ => Some(ATTEMPT),
+    }
+}
+
+/// When an attempt is given up that began as soon as it was due.
+pub fn deadline(work: &Work) -> Option<Timestamp> {
+    let limit = limit(&work.action)?;
+    let begins = work.not_before.max(work.due_at)?;
+    Some(begins.plus_ms(limit.as_secs().saturating_mul(1000)))
+}
+
 /// The event payload of an outcome that says "not now".
 pub fn blocked(outcome: &Outcome) -> Option<WorkBlockedV1> {
     match &outcome.result {
@@ -162,5 +184,36 @@ pub fn blocked(outcome: &Outcome) -> Option<WorkBlockedV1> {
             retry_at: *retry_at,
         }),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Kind;
+
+    #[test]
+    fn an_attempt_has_its_time_from_when_it_may_begin() {
+        let work = |action: Action, due_at: Option<i64>, not_before: Option<i64>| Work {
+            id: WorkId::default(),
+            attempt: 1,
+            not_before: not_before.map(Timestamp),
+            due_at: due_at.map(Timestamp),
+            stream: StreamId::new(Kind::Container, ObjectId::default()),
+            project: ProjectId::default(),
+            node_id: ObjectId::default(),
+            request_id: String::new(),
+            action,
+        };
+        let after = |begins_us: i64| Some(Timestamp(begins_us + 40 * 60 * 1_000_000));
+        let start =
+            |due_at, not_before| deadline(&work(Action::StartContainer, due_at, not_before));
+        assert_eq!(start(None, None), None, "it waits behind other work");
+        assert_eq!(start(Some(5), None), after(5));
+        assert_eq!(start(Some(5), Some(7)), after(7), "it waits for its next attempt");
+        assert_eq!(start(Some(9), Some(7)), after(9));
+        let command = Action::ExecuteInContainer { command: vec![] };
+        assert_eq!(deadline(&work(command, Some(5), None)), None, "it may take for ever");
+        assert_eq!(deadline(&work(Action::EmptyBay, Some(5), None)), None);
     }
 }

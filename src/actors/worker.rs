@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 use super::report::{record, report};
+use super::tasks;
 use crate::backends::{
     Action, Backend, BackendError, LogQuery, OutputFrame, Progress, Reporter, Work, WorkResult,
 };
@@ -37,10 +38,6 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// Messages that wait for the worker; it only sorts them into lanes.
 const MAILBOX: usize = 1024;
-
-/// What an attempt may take beyond the backend's own limits (a pull has half an hour), so that
-/// a backend that forgets a limit blocks nothing for ever.
-const DEADLINE: Duration = Duration::from_secs(40 * 60);
 
 /// What every piece of work on a node needs.
 pub struct Node {
@@ -95,12 +92,11 @@ impl Node {
         let Ok(_permit) = permits.acquire().await else { return };
         let reporter = Reports { node: self, work, last: Mutex::new(None) };
         let attempt = self.backend.perform(work, &reporter);
-        let done = if executes {
-            attempt.await
-        } else {
-            tokio::time::timeout(DEADLINE, attempt).await.unwrap_or_else(|_| {
-                Err(BackendError::TimedOut(format!("nothing in {} s", DEADLINE.as_secs())))
-            })
+        let done = match tasks::limit(&work.action) {
+            None => attempt.await,
+            Some(limit) => tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
+                Err(BackendError::TimedOut(format!("nothing in {} s", limit.as_secs())))
+            }),
         };
         let result = match done {
             Ok(done) => WorkResult::Done(done),

@@ -142,7 +142,7 @@ pub struct Verify {
 /// What to decide again.
 #[derive(Args)]
 pub struct Check {
-    /// A data folder, a backup of one, or a file that log export printed
+    /// A data folder, a backup of one, a bundle, or a file that log export printed
     #[arg(value_name = "PATH")]
     path: PathBuf,
 }

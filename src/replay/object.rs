@@ -13,10 +13,11 @@ use crate::actors::container::Container;
 use crate::actors::entity::Aggregate;
 use crate::actors::node::Node;
 use crate::actors::snapshot::{Place, Snapshots};
+use crate::actors::tasks;
 use crate::bus::{Ctx, Refusal};
 use crate::events::cloudevent::redacted;
 use crate::events::{EventPayload, Recorded};
-use crate::ids::{Kind, StreamId};
+use crate::ids::{Kind, StreamId, Timestamp, WorkId};
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
 use crate::projections::container::ContainerView;
@@ -74,6 +75,9 @@ pub trait Object: Send {
     fn kept(&self, stream: StreamId, snapshots: &Snapshots) -> Option<(Value, Place)>;
     /// The work that is due, as documents; there is nobody here to do it.
     fn due(&self) -> Vec<Value>;
+    /// When an attempt at work that is due is given up, if it began as soon as it was due; none
+    /// where it may take for ever, or waits behind other work.
+    fn deadline(&self, work: WorkId) -> Option<Timestamp>;
     /// A copy that goes another way.
     fn fork(&self) -> Box<dyn Object>;
 }
@@ -153,6 +157,11 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
         E::react(&self.actor.state).iter().map(|work| redacted(json(work))).collect()
     }
 
+    fn deadline(&self, work: WorkId) -> Option<Timestamp> {
+        let due = E::react(&self.actor.state);
+        due.iter().find(|due| due.id == work).and_then(tasks::deadline)
+    }
+
     fn fork(&self) -> Box<dyn Object> {
         Box::new(Self { actor: self.actor.clone(), view: self.view.clone() })
     }
@@ -200,6 +209,10 @@ impl Object for Audited {
 
     fn due(&self) -> Vec<Value> {
         Vec::new()
+    }
+
+    fn deadline(&self, _: WorkId) -> Option<Timestamp> {
+        None
     }
 
     fn fork(&self) -> Box<dyn Object> {

@@ -41,16 +41,16 @@ pub struct Named {
     pub name: Option<String>,
 }
 
-/// An event of a timeline.
+/// An event among others.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Step {
     /// The event.
     pub event: Entry,
-    /// How many events, each of which led to the next, led to it in this timeline.
+    /// How many events, each of which led to the next, led to it among them.
     pub depth: usize,
-    /// The position of the one that led to it, where it is in this timeline.
+    /// The position of the one that led to it, where it is among them.
     pub parent: Option<u64>,
-    /// Milliseconds since the first event of this timeline.
+    /// Milliseconds since the first of them.
     pub since_ms: u64,
     /// The work that it asks for, or that it is about: `start`.
     pub work: Option<String>,
@@ -125,23 +125,30 @@ pub(super) struct Told {
     pub took_ms: Option<u64>,
 }
 
+impl Told {
+    /// With its place among other events, the first of which was at `begin`.
+    pub fn step(self, begin: Timestamp, depth: usize, parent: Option<Position>) -> Step {
+        Step {
+            since_ms: self.event.time.since_ms(begin),
+            event: Entry::from(&self.event),
+            depth,
+            parent: parent.map(Position::get),
+            work: self.work,
+            took_ms: self.took_ms,
+        }
+    }
+}
+
 /// Puts events, in order, under those that led to them.
 pub(super) fn as_tree(told: Vec<Told>) -> Vec<Step> {
     let begin = told.first().map(|told| told.event.time).unwrap_or_default();
-    let mut places: HashMap<EventId, (u64, usize)> = HashMap::new();
+    let mut places: HashMap<EventId, (Position, usize)> = HashMap::new();
     let mut steps = Vec::with_capacity(told.len());
-    for Told { event, work, took_ms } in told {
-        let parent = event.meta.causation.and_then(|cause| places.get(&cause).copied());
+    for told in told {
+        let parent = told.event.meta.causation.and_then(|cause| places.get(&cause).copied());
         let depth = parent.map_or(0, |(_, depth)| depth + 1);
-        places.insert(event.id, (event.position.get(), depth));
-        steps.push(Step {
-            since_ms: event.time.since_ms(begin),
-            event: Entry::from(&event),
-            depth,
-            parent: parent.map(|(position, _)| position),
-            work,
-            took_ms,
-        });
+        places.insert(told.event.id, (told.event.position, depth));
+        steps.push(told.step(begin, depth, parent.map(|(position, _)| position)));
     }
     steps
 }

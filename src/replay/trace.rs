@@ -7,9 +7,8 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::entry::Entry;
 use super::fields::{self, FieldChange};
-use super::timeline::{Story, Told, WorkStory};
+use super::timeline::{Step, Story, Told, WorkStory};
 use super::{ReplayError, Source, diff, object};
 use crate::events::Recorded;
 use crate::ids::{EventId, Position, StreamId};
@@ -39,18 +38,9 @@ pub struct Trace {
 /// An event of a request.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Traced {
-    /// The event.
-    pub event: Entry,
-    /// How deep in the tree.
-    pub depth: usize,
-    /// The position of the event that led to it.
-    pub parent: Option<u64>,
-    /// Milliseconds since the first event of the request.
-    pub since_ms: u64,
-    /// The work that it asks for, or that it is about.
-    pub work: Option<String>,
-    /// For an event about work: milliseconds since that was asked for.
-    pub took_ms: Option<u64>,
+    /// The event, among those of the request.
+    #[serde(flatten)]
+    pub step: Step,
     /// What the read models show differently from then on.
     pub shown: Vec<FieldChange>,
 }
@@ -89,14 +79,10 @@ pub fn trace(source: &Source, request_id: &str) -> Result<Trace, ReplayError> {
     trace.works.sort_by_key(|work| work.asked);
     let mut shown = visible(source, &streams, &events)?;
     for (event, depth, parent) in as_tree(&events) {
-        let about = told.remove(&event.position);
+        let plain = || Told { event: event.clone(), work: None, took_ms: None };
+        let told = told.remove(&event.position).unwrap_or_else(plain);
         trace.events.push(Traced {
-            event: Entry::from(event),
-            depth,
-            parent: parent.map(Position::get),
-            since_ms: event.time.since_ms(first.time),
-            took_ms: about.as_ref().and_then(|about| about.took_ms),
-            work: about.and_then(|about| about.work),
+            step: told.step(first.time, depth, parent),
             shown: shown.remove(&event.position).unwrap_or_default(),
         });
     }

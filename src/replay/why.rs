@@ -63,6 +63,9 @@ pub struct Waiting {
     pub blocked_since: Option<String>,
     /// When it is tried next at the latest.
     pub retry_at: Option<String>,
+    /// When the attempt under way, or else the next one, is given up, if it began as soon as it was
+    /// due; later where it could not. None where it may take for ever, or waits behind other work.
+    pub attempt_deadline: Option<String>,
     /// The backend's words.
     pub words: Option<String>,
     /// How far it is.
@@ -87,7 +90,7 @@ pub fn why(source: &Source, stream: StreamId, at: When) -> Result<Why, ReplayErr
         Err(ReplayError::Invalid(_)) => vec![Entry::from(&last)],
         Err(error) => return Err(error),
     };
-    let waits = folded.tasks().iter().map(|task| waiting(source, task));
+    let waits = folded.tasks().iter().map(|task| waiting(source, folded.as_ref(), task));
     let waits_for: Vec<Waiting> = waits.collect::<Result<_, _>>()?;
     let said = waits_for.iter().find_map(|waiting| waiting.words.clone());
     let failed = || folded.outcomes().last().and_then(|last| last.failure.clone());
@@ -110,7 +113,7 @@ pub fn why(source: &Source, stream: StreamId, at: When) -> Result<Why, ReplayErr
 }
 
 /// Who asked for work, and how it is.
-fn waiting(source: &Source, task: &TaskView) -> Result<Waiting, ReplayError> {
+fn waiting(source: &Source, folded: &dyn Object, task: &TaskView) -> Result<Waiting, ReplayError> {
     let asked = source.find(task.id)?;
     let meta = asked.map(|event| event.meta).unwrap_or_default();
     Ok(Waiting {
@@ -124,6 +127,7 @@ fn waiting(source: &Source, task: &TaskView) -> Result<Waiting, ReplayError> {
         blocked_on: task.blocked_on.clone(),
         blocked_since: task.blocked_since.map(Timestamp::rfc3339),
         retry_at: task.retry_at.map(Timestamp::rfc3339),
+        attempt_deadline: folded.deadline(task.id).map(Timestamp::rfc3339),
         words: task.reason.clone(),
         progress: task.progress.clone(),
     })
@@ -190,6 +194,9 @@ fn waits(first: &Waiting, count: usize) -> String {
         }
         (None, Some(progress)) => said += &format!(" It is {progress}."),
         (None, None) => said += " Its node is at it.",
+    }
+    if let Some(deadline) = &first.attempt_deadline {
+        said += &format!(" That attempt is given up at {deadline}, or later if it began late.");
     }
     if count > 1 {
         said += &format!(" {} more wait behind it.", count - 1);

@@ -51,7 +51,7 @@ pub fn golden(name: &str, actual: &str) {
 
 /// A text without what differs from run to run: ids and times become others of the same length,
 /// durations words, and columns lose their width.
-fn lasting(text: &str) -> String {
+pub fn lasting(text: &str) -> String {
     let bytes = text.as_bytes();
     let (mut out, mut at) = (String::new(), 0);
     let mut ids: HashMap<&str, usize> = HashMap::new();
@@ -65,14 +65,18 @@ fn lasting(text: &str) -> String {
             let time = |c: char| c.is_ascii_digit() || "-+:.TZ".contains(c);
             out += "TIME";
             at += rest.find(|c| !time(c)).unwrap_or(rest.len());
-        } else if let Some(length) = duration(rest).filter(|_| !out.ends_with(is_word)) {
-            out += "DURATION";
+        } else if let Some((word, length)) = passing(rest).filter(|_| !out.ends_with(is_word)) {
+            out += word;
             at += length;
+        } else if out.ends_with("_ms\": ") && rest.starts_with(|c: char| c.is_ascii_digit()) {
+            out += "0";
+            at += rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         } else {
             let c = rest.chars().next().unwrap();
-            let repeats = matches!(c, ' ' | '-') && out.ends_with(c);
-            let indents = c == ' ' && out.ends_with("|  ");
-            if !repeats || indents || text[..at].ends_with("| ") {
+            let line = out.rsplit('\n').next().unwrap();
+            let is_wide = c == ' ' || c == '-' && line.starts_with('+');
+            let indents = c == ' ' && (out.ends_with("|  ") || line.trim().is_empty());
+            if !(is_wide && out.ends_with(c)) || indents || text[..at].ends_with("| ") {
                 out.push(c);
             }
             at += c.len_utf8();
@@ -89,7 +93,28 @@ fn is_time(text: &str) -> bool {
     chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S").is_ok()
 }
 
-/// The length of a duration at the beginning of a text: `12 ms`, `1.2 s`; in JSON `_ms": 12`.
+/// What a text begins with that is another one in each run, and its length.
+fn passing(text: &str) -> Option<(&'static str, usize)> {
+    if let Some(length) = duration(text) {
+        return Some(("DURATION", length));
+    }
+    let begins = |length, is: fn(&str) -> bool| {
+        text.starts_with(|c: char| c.is_ascii_digit()) && text.get(..length).is_some_and(is)
+    };
+    if begins(8, |text| chrono::NaiveTime::parse_from_str(text, "%H:%M:%S").is_ok()) {
+        let fraction = text[8..].find(|c: char| !c.is_ascii_digit() && c != '.');
+        return Some(("CLOCK", fraction.map_or(text.len(), |length| 8 + length)));
+    }
+    if begins(10, |text| chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()) {
+        return Some(("DAY", 10));
+    }
+    let word = text.find(|c| !is_word(c)).unwrap_or(text.len());
+    let is_hash = word > 31 && text[..word].bytes().all(|byte| byte.is_ascii_hexdigit());
+    // The engine in memory counts, so that its ids are the same in each run.
+    (is_hash && !text.starts_with("0000")).then_some(("HASH", word))
+}
+
+/// The length of a duration at the beginning of a text: `12 ms`, `1.2 s`.
 fn duration(text: &str) -> Option<usize> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let unit = ["ms", "s"].into_iter().find(|unit| {
@@ -297,6 +322,15 @@ fn why_and_trace_lead_back_to_the_request() {
     assert_eq!(why["waits_for"][0]["action"], "start");
     assert_eq!(why["waits_for"][0]["reason"], "the shop opens");
     assert!(why["says"].as_str().unwrap().contains("It waits for start, asked for by"), "{why}");
+    golden("why-waiting.txt", &both(&server, &["why", "container/web", "--at", "v:2"]).out);
+    // An attempt has 40 minutes from when it was due.
+    let time = |at: &Value| chrono::DateTime::parse_from_rfc3339(at.as_str().unwrap()).unwrap();
+    let limit = chrono::TimeDelta::minutes(40);
+    for object in ["container/web", "bay/b"] {
+        let waits = &document(&both(&server, &["why", object, "--at", "v:0", "-o", "json"]));
+        let waits = &waits["waits_for"][0];
+        assert_eq!(time(&waits["attempt_deadline"]) - time(&waits["since"]), limit, "{object}");
+    }
     let request = chain[1]["request_id"].as_str().unwrap();
     golden("trace.txt", &both(&server, &["trace", request]).out);
     let unknown = both(&server, &["trace", "req-none"]);
@@ -382,6 +416,16 @@ fn commands_are_decided_again_and_differences_fail() {
     let found = magnum(NOBODY, &["replay", "check", file.path().to_str().unwrap()]);
     assert_eq!(found.code, 1, "{found:?}");
     golden("check.txt", &found.out);
+    let check = ["replay", "check", file.path().to_str().unwrap(), "-o", "json"];
+    golden("check.json", &magnum(NOBODY, &check).out);
+    // So it is for a bundle that somebody keeps as a test.
+    let bundle = tempfile::NamedTempFile::new().unwrap();
+    let kept = bundle.path().to_str().unwrap();
+    let export = ["bundle", "export", "container/web", kept];
+    assert_eq!(on_files(file.path(), &export).code, 0);
+    let found = magnum(NOBODY, &["replay", "check", kept]);
+    assert_eq!(found.code, 1, "{found:?}");
+    golden("check-bundle.txt", &found.out);
 }
 
 /// The same events, but the command that started the container was to pause it; hashed anew.

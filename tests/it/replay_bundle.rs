@@ -76,6 +76,7 @@ fn a_bundle_that_was_tampered_with_is_refused() {
     let told = with(&|bundle| bundle["format"] = json!("magnum-bundle-9"));
     assert!(told.contains("this magnum reads magnum-bundle-1"), "{told}");
     std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-    let done = opened();
-    assert!(done.code == 2 && done.err.contains("no bundle"), "{done:?}");
+    for done in [opened(), magnum(NOBODY, &["replay", "check", path])] {
+        assert!(done.code == 2 && done.err.contains("no bundle"), "{done:?}");
+    }
 }

@@ -103,6 +103,6 @@ impl Asker<'_> {
         let mut text = serde_json::to_string_pretty(&bundle).unwrap_or_default();
         text.push('\n');
         fs::write(&file, text).map_err(|error| CliError::Failed(format!("{file}: {error}")))?;
-        Ok(format!("written to {file}; magnum replay check {file} decides its commands again"))
+        Ok(format!("written to {file}, which magnum replay check takes as a test"))
     }
 }
