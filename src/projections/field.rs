@@ -10,7 +10,7 @@ use crate::ids::{ObjectId, Timestamp};
 pub(super) struct Field(u8);
 
 /// A value of a field. In this order: nothing comes before something.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Value {
     Nothing,
     Number(u64),

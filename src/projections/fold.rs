@@ -13,7 +13,7 @@ use super::container::ContainerView;
 use super::node::NodeView;
 use super::past;
 use super::query::Parked;
-use super::table::Entry;
+use super::table::{Columns, Entry};
 use super::tables::{Change, Checkpoint, Tables};
 use crate::events::EventRef;
 use crate::events::codec::{decode, encode};
@@ -91,6 +91,16 @@ impl Fold {
         Folded { at: self.at, changes, parked: self.parked.into_values().collect() }
     }
 
+    /// The same for tables with nothing in them, which are indexed then.
+    pub fn fill(self, tables: &mut Tables) {
+        fill(self.bays, tables);
+        fill(self.baymodels, tables);
+        fill(self.nodes, tables);
+        fill(self.containers, tables);
+        self.parked.into_values().for_each(|parked| tables.park(parked));
+        tables.at = self.at.unwrap_or(tables.at);
+    }
+
     /// The same for tables that are not indexed.
     pub fn put(self, tables: &mut Tables) {
         put(self.bays, tables);
@@ -150,6 +160,19 @@ fn apply<V: View>(
 fn finish<V: View>(rows: Rows<V>, changes: &mut Vec<Change>) {
     let folded = rows.into_iter();
     changes.extend(folded.map(|(id, row)| Change::of(id, row.before, row.view.as_ref())));
+}
+
+fn fill<V: View>(rows: Rows<V>, tables: &mut Tables) {
+    let mut columns = Columns::default();
+    let mut views = Vec::with_capacity(rows.len());
+    for (id, row) in rows {
+        if let Some(view) = row.view {
+            let entry = Entry::of(&view);
+            views.push((id, entry.created(), encode(&view).into()));
+            columns.add(entry);
+        }
+    }
+    tables.fill(V::KIND, views, columns);
 }
 
 fn put<V: View>(rows: Rows<V>, tables: &mut Tables) {

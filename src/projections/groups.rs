@@ -1,8 +1,8 @@
 //! Members in groups, groups in order: an index in memory. Most groups of a unique value have one
 //! member, and cost no set of their own.
 
-use std::collections::BTreeMap;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 use std::ops::Bound::{Excluded, Unbounded};
 
 /// Groups by key, the members of each in order.
@@ -47,22 +47,6 @@ impl<M: Copy + Ord> Group<M> {
 }
 
 impl<K: Ord + Clone, M: Copy + Ord> Groups<K, M> {
-    /// Groups of pairs in any order.
-    pub fn of_all(mut pairs: Vec<(K, M)>) -> Self {
-        // Pairs mostly come in an order that has to do with theirs, which a stable sort makes use
-        // of; from sorted ones a tree is built without a search.
-        pairs.sort();
-        let groups = pairs.chunk_by(|one, other| one.0 == other.0).filter_map(|group| {
-            let (key, member) = group.first()?.clone();
-            let members = group.iter().map(|(_, member)| *member);
-            Some((
-                key,
-                if group.len() > 1 { Group::Many(members.collect()) } else { Group::One(member) },
-            ))
-        });
-        Self(groups.collect())
-    }
-
     pub fn insert(&mut self, key: K, member: M) {
         match self.0.get_mut(&key) {
             None => drop(self.0.insert(key, Group::One(member))),
@@ -143,6 +127,22 @@ impl<K: Ord + Clone, M: Copy + Ord> Groups<K, M> {
     }
 }
 
+impl<K: Ord + Hash, M: Copy + Ord> FromIterator<(K, M)> for Groups<K, M> {
+    /// Several times as fast as one pair after the other: most fields have few values, and what
+    /// is in order is made a tree without a search.
+    fn from_iter<I: IntoIterator<Item = (K, M)>>(pairs: I) -> Self {
+        let mut groups: HashMap<K, Vec<M>> = HashMap::new();
+        for (key, member) in pairs {
+            groups.entry(key).or_default().push(member);
+        }
+        let group = |members: Vec<M>| match *members {
+            [member] => Group::One(member),
+            _ => Group::Many(members.into_iter().collect()),
+        };
+        Self(groups.into_iter().map(|(key, members)| (key, group(members))).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -166,7 +166,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(groups.is_empty(), pairs.is_empty());
-            let same = Groups::of_all(pairs.iter().rev().copied().collect());
+            let same: Groups<_, _> = pairs.iter().rev().copied().collect();
             prop_assert!(same.walk(None, false).eq(groups.walk(None, false)));
             for key in 0..7 {
                 let of_key = pairs.iter().filter(|pair| pair.0 == key).map(|pair| pair.1);

@@ -127,6 +127,12 @@ impl Table {
         self.waiting.iter().copied()
     }
 
+    /// Puts all views there at once. What finds them follows with [`Table::index_all`].
+    pub fn fill(&mut self, views: Vec<(ObjectId, Position, Arc<[u8]>)>) {
+        self.ids = views.iter().map(|(id, created, _)| (*id, *created)).collect();
+        self.rows = views.into_iter().map(|(_, created, bytes)| (created, bytes)).collect();
+    }
+
     /// Puts a view there, or takes it away. What finds it follows with [`Table::index`].
     pub fn put(&mut self, id: ObjectId, row: Option<(Position, Arc<[u8]>)>) {
         let before = match &row {
@@ -169,10 +175,11 @@ impl Table {
     /// Lets all views be found, none of which could be before.
     pub fn index_all(&mut self, columns: Columns) {
         let Columns { lists, members, waiting } = columns;
-        let orders = |columns: Vec<Vec<Place>>| columns.into_iter().map(Order::of_all).collect();
+        let order = |column: Vec<Place>| column.into_iter().collect();
+        let orders = |columns: Vec<_>| columns.into_iter().map(order).collect();
         let lists = lists.into_iter().map(|(project, columns)| (project, orders(columns)));
         self.lists = lists.collect();
-        self.members = Groups::of_all(members);
+        self.members = members.into_iter().collect();
         self.waiting = waiting.into_iter().collect();
     }
 

@@ -106,6 +106,11 @@ impl Tables {
         }
     }
 
+    /// Whether there is no view.
+    pub fn is_empty(&self) -> bool {
+        Kind::ALL.into_iter().all(|kind| self.table(kind).len() == 0)
+    }
+
     pub fn parked(&self) -> &BTreeMap<StreamId, Parked> {
         &self.parked
     }
@@ -133,6 +138,18 @@ impl Tables {
     /// Puts a view there without anything that finds it, until [`Tables::index`].
     pub fn put(&mut self, stream: StreamId, row: Option<(Position, Arc<[u8]>)>) {
         self.table_mut(stream.kind).put(stream.id, row);
+    }
+
+    /// Puts all views of a noun there, where none are, and lets them be found.
+    pub fn fill(
+        &mut self,
+        kind: Kind,
+        views: Vec<(ObjectId, Position, Arc<[u8]>)>,
+        columns: Columns,
+    ) {
+        let table = self.table_mut(kind);
+        table.fill(views);
+        table.index_all(columns);
     }
 
     /// Lets all views be found that were put there.

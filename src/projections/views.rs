@@ -116,8 +116,12 @@ impl<'a> Views<'a> {
             return Ok(());
         }
         let Building { mut tables, fold, .. } = self.building.take().unwrap_or_default();
-        fold.put(&mut tables);
-        tables.index();
+        if tables.is_empty() {
+            fold.fill(&mut tables);
+        } else {
+            fold.put(&mut tables);
+            tables.index();
+        }
         let former = shared.replace(Some(tables));
         shared.say(|condition| condition.rebuilding = None);
         // It takes long enough that nobody should wait for it.
