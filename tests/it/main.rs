@@ -15,6 +15,7 @@ mod bay;
 mod baymodel;
 mod cli;
 mod client;
+mod clock;
 mod container;
 mod crash;
 mod crash_points;

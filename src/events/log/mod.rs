@@ -2,7 +2,7 @@
 //! `segment` (own files). One contract suite runs on all of them.
 //!
 //! `admission` says what is acceptable, `chain` which bytes the hash of an event covers, `anchor`
-//! signs it, `export` writes and reads events as lines of JSON.
+//! signs it, `export` writes and reads events as lines of JSON, `moment` finds a time.
 //!
 //! Not here: what events mean.
 
@@ -12,6 +12,7 @@ pub mod chain;
 pub mod excerpt;
 pub mod export;
 pub mod memory;
+pub mod moment;
 pub mod segment;
 
 use async_trait::async_trait;
