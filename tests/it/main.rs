@@ -27,6 +27,7 @@ mod faults;
 mod harness;
 mod log;
 mod log_events;
+mod log_held;
 mod log_segment;
 mod log_tools;
 mod log_writer;
