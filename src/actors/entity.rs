@@ -267,16 +267,7 @@ fn new_events<P: EventPayload>(events: &[P], message: &CommandMessage) -> Vec<Ne
     let ctx = &message.ctx;
     let mut command = Some(message.command.to_string());
     let new = |event| {
-        let meta = Meta {
-            project: ctx.project.clone(),
-            user: ctx.user.clone(),
-            roles: ctx.roles.clone(),
-            request_id: ctx.request_id.clone(),
-            command_id: ctx.command_id.clone(),
-            reason: ctx.reason.clone(),
-            causation: ctx.causation,
-            command: command.take(),
-        };
+        let meta = Meta { command: command.take(), ..ctx.meta() };
         NewEvent::new(clock::new_event_id(), ctx.now, meta, event)
     };
     events.iter().map(new).collect()
