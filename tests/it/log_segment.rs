@@ -11,7 +11,8 @@ use magnum::events::Recorded;
 use magnum::events::log::segment::disk::Disk;
 use magnum::events::log::segment::simulated::{Faults, SimulatedDisk};
 use magnum::events::log::segment::{
-    FolderLock, SEGMENT_HEADER_BYTES, SegmentLog, SegmentOptions, info, info_on, verify, verify_on,
+    FolderLock, OfflineLog, SEGMENT_HEADER_BYTES, SegmentLog, SegmentOptions, info, info_on,
+    verify, verify_on,
 };
 use magnum::events::log::{AppendError, EventLog, Expected, OpenError, ReadError};
 use magnum::ids::{CommandId, Position, Revision};
@@ -422,6 +423,11 @@ async fn a_read_that_fails_is_neither_damage_nor_the_end_and_works_again() {
     try_each_read(&disk, || verify_on(&disk));
     try_each_read(&disk, || info_on(&disk));
     log.close().await;
+    let offline = OfflineLog::open_on(&disk).expect("a log");
+    disk.inject(Faults { read_error_in: Some(3), ..Faults::default() });
+    assert!(matches!(offline.stream_head(one), Err(ReadError::Io(_))));
+    assert_eq!(offline.stream_head(one).expect("readable"), Some(Revision(59)));
+    try_each_read(&disk, || offline.command(&CommandId("c59".to_owned())));
     // Without an index all of it is read when it is opened.
     try_each_read(&disk, || try_open(&disk, &index()).map(|log| *log.head().borrow()));
 }

@@ -187,6 +187,23 @@ pub struct LogHealth {
     pub queued: usize,
 }
 
+/// Why a log that is there to be read takes no appends.
+const READ_ONLY: &str = "this log is for reading only";
+
+impl AppendError {
+    /// Of a log that is there to be read.
+    pub fn read_only() -> Self {
+        Self::Closed(READ_ONLY.to_owned())
+    }
+}
+
+impl LogHealth {
+    /// Of a log that is there to be read.
+    pub fn read_only() -> Self {
+        Self { failed: Some(READ_ONLY.to_owned()), ..Self::default() }
+    }
+}
+
 /// What a scan hands events to.
 pub type Each<'a> = dyn FnMut(Position, &Content<'_>) -> Result<(), ReadError> + 'a;
 
