@@ -26,6 +26,7 @@ mod evolution;
 mod faults;
 mod harness;
 mod log;
+mod log_around;
 mod log_events;
 mod log_held;
 mod log_segment;
