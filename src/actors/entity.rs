@@ -23,9 +23,6 @@ use crate::events::log::{
 use crate::events::{EventPayload, Meta, NewEvent, Recorded};
 use crate::ids::{EventId, Position, Revision, StreamId};
 
-/// Commands that wait for one object: as many as it may have tasks, twice over.
-const MAILBOX: usize = 32;
-
 /// Decisions again after a conflict: two writers of one object are a fail-over, not a habit.
 const MAX_DECISIONS: usize = 5;
 
@@ -354,7 +351,6 @@ impl<E: Entity> Actor for EntityActor<E> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
         ctx.run_interval(IDLE, |actor, ctx| {
             if actor.last_message.elapsed() >= IDLE {
                 ctx.stop();
