@@ -26,7 +26,9 @@ use magnum::events::Recorded;
 use magnum::events::log::segment::disk::Disk;
 use magnum::events::log::segment::simulated::{Chance, Faults, Happened, SimulatedDisk};
 use magnum::events::log::segment::{SEGMENT_HEADER_BYTES, SegmentLog, SegmentOptions};
-use magnum::events::log::{Append, AppendError, Appended, EventLog, Expected, OpenError};
+use magnum::events::log::{
+    Append, AppendError, Appended, EventLog, Expected, OpenError, ReadError,
+};
 use magnum::ids::{CommandId, EventId, Position, Revision, StreamId};
 
 use log_events::{append, key, read_all, stream};
@@ -72,9 +74,10 @@ fn nothing_acknowledged_is_lost_whatever_the_disk_does() {
     });
     println!("{all} seeds: {happened:?}");
     let Happened { dropped, torn, reordered, names_lost, full, short_writes, .. } = happened;
-    let Happened { write_errors, sync_errors, name_errors, .. } = happened;
-    let kinds = [dropped, torn, reordered, names_lost, full, short_writes];
-    let errors = [write_errors, sync_errors, name_errors];
+    let Happened { write_errors, sync_errors, name_errors, read_errors, short_reads, .. } =
+        happened;
+    let kinds = [dropped, torn, reordered, names_lost, full, short_writes, short_reads];
+    let errors = [write_errors, sync_errors, name_errors, read_errors];
     assert!(
         all < SEEDS || kinds.into_iter().chain(errors).all(|count| count > 0),
         "something never happened: {happened:?}"
@@ -114,6 +117,8 @@ fn add(one: Happened, other: Happened) -> Happened {
         name_errors: one.name_errors + other.name_errors,
         full: one.full + other.full,
         short_writes: one.short_writes + other.short_writes,
+        read_errors: one.read_errors + other.read_errors,
+        short_reads: one.short_reads + other.short_reads,
     }
 }
 
@@ -143,17 +148,28 @@ impl World {
     fn faults(&mut self) -> Faults {
         let chance = &mut self.chance;
         let mut faults = Faults::default();
-        match chance.below(8) {
+        match chance.below(9) {
             0 => faults.write_error_in = Some(chance.below(20)),
             1 => faults.sync_error_in = Some(chance.below(20)),
             2 => faults.name_error_in = Some(chance.below(10)),
             3 => faults.room = Some(chance.below(60_000)),
+            4 => faults.read_error_in = Some(chance.below(40)),
             _ => faults.power_off_in = Some(chance.below(80)),
         }
         if chance.below(4) == 0 {
             faults.short_writes = Some(1 + chance.below(700) as usize);
         }
+        if chance.below(4) == 0 {
+            faults.short_reads = Some(1 + chance.below(700) as usize);
+        }
         faults
+    }
+
+    /// What goes wrong with reads alone.
+    fn read_faults(&mut self) -> Faults {
+        let read_error_in = Some(self.chance.below(40));
+        let short_reads = Some(1 + self.chance.below(7000) as usize);
+        Faults { read_error_in, short_reads, ..Faults::default() }
     }
 
     /// Appends from several sides at once until it has done enough or the disk gave up.
@@ -164,9 +180,12 @@ impl World {
         if early {
             self.disk.inject(faults);
         }
-        let Ok(log) = self.open() else {
-            assert!(early, "a good disk must open");
-            return;
+        let log = match self.open() {
+            Ok(log) => log,
+            Err(error) => {
+                assert!(early, "a good disk must open: {error}");
+                return check_place(&error.to_string());
+            }
         };
         self.disk.inject(faults);
         let mut heads: BTreeMap<StreamId, Revision> = BTreeMap::new();
@@ -224,7 +243,7 @@ impl World {
     }
 
     fn check(&mut self) {
-        let log = self.open().unwrap_or_else(|error| panic!("{error}"));
+        let log = self.open_though_reads_fail();
         let events = read_all(&log, 17);
         assert!(events.len() >= self.durable.len(), "what was read before is there");
         assert_eq!(events[..self.durable.len()], self.durable);
@@ -254,6 +273,50 @@ impl World {
             assert!(events.iter().zip(0..).all(|(event, revision)| event.revision.0 == revision));
         }
         self.durable = events;
+        if self.chance.below(2) == 0 {
+            self.read_though_reads_fail(&log);
+        }
+    }
+
+    /// Opens the log, perhaps at the second go: a read that failed changed nothing.
+    fn open_though_reads_fail(&mut self) -> SegmentLog {
+        if self.chance.below(4) == 0 {
+            let faults = self.read_faults();
+            self.disk.inject(faults);
+            let opened = self.open();
+            self.disk.inject(Faults::default());
+            match opened {
+                Ok(log) => return log,
+                Err(error) => {
+                    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+                    check_place(&error.to_string());
+                }
+            }
+        }
+        self.open().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A read that failed is said as such, and can be done again.
+    fn read_though_reads_fail(&mut self, log: &SegmentLog) {
+        let faults = self.read_faults();
+        self.disk.inject(faults);
+        let mut read: Vec<Recorded> = Vec::new();
+        loop {
+            let after = read.last().map_or(Position(0), |event| event.position);
+            match log.read(after, 7) {
+                Ok(more) if more.is_empty() => break,
+                Ok(more) => read.extend(more),
+                Err(ReadError::Io(words)) => {
+                    check_place(&words);
+                    let again = self.read_faults();
+                    let more = self.chance.below(2) == 0;
+                    self.disk.inject(if more { again } else { Faults::default() });
+                }
+                Err(error) => panic!("a read that failed was taken for something else: {error}"),
+            }
+        }
+        self.disk.inject(Faults::default());
+        assert_eq!(read, self.durable);
     }
 
     /// A bit flips somewhere: it is refused with its place, or it was in nobody's event, or in
@@ -308,6 +371,12 @@ impl World {
             assert!(at >= last_write, "only the last write can be torn, byte {at} cannot");
         }
     }
+}
+
+/// A read that failed says which file could not be read, and where.
+fn check_place(words: &str) {
+    let is_placed = words.contains(".seg), offset ") || words.contains("writer: ");
+    assert!(is_placed || !words.contains("the read failed"), "{words}");
 }
 
 /// The offset where the last write of a segment began, as its last record says.

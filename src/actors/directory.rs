@@ -24,6 +24,12 @@ use crate::bus::{CommandError, CommandMessage, CommandPort, CommandReply};
 use crate::events::log::{EventLog, ReadError};
 use crate::ids::{Kind, Revision, StreamId};
 
+/// Commands that wait for one object; more are refused. An object takes some 1,000 a second, each
+/// waits for a sync: so the last one waits for a quarter of a second, and others with it. The bound
+/// of the actor's mailbox does not hold: it lets each sender in once more, and every command has
+/// one of its own.
+pub const MAX_WAITING: usize = 256;
+
 /// Objects loaded at once on threads that may block: each may read the disk.
 const MAX_LOADS: usize = 64;
 
@@ -49,16 +55,29 @@ struct Objects {
     snapshots: Snapshots,
 }
 
-/// An object that is awake, or being loaded by whoever holds the lock.
-type Slot = Arc<tokio::sync::Mutex<Option<Recipient<Perform>>>>;
+/// An object that somebody asks for.
+struct Slot {
+    /// None while it is asleep, or being loaded by whoever holds the lock.
+    actor: tokio::sync::Mutex<Option<Recipient<Perform>>>,
+    /// Who may wait for it.
+    places: Semaphore,
+}
 
 /// The objects that are awake, or were a sweep ago.
 #[derive(Default)]
-struct Awake(Mutex<HashMap<StreamId, Slot>>);
+struct Awake(Mutex<HashMap<StreamId, Arc<Slot>>>);
 
 impl Awake {
-    fn slots(&self) -> MutexGuard<'_, HashMap<StreamId, Slot>> {
+    fn slots(&self) -> MutexGuard<'_, HashMap<StreamId, Arc<Slot>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn slot(&self, stream: StreamId) -> Arc<Slot> {
+        let new = || {
+            let places = Semaphore::new(MAX_WAITING);
+            Arc::new(Slot { actor: tokio::sync::Mutex::new(None), places })
+        };
+        self.slots().entry(stream).or_insert_with(new).clone()
     }
 
     /// Forgets the actors that went to sleep, and the memory that so many took.
@@ -68,6 +87,7 @@ impl Awake {
             // Nobody else can get at a slot while the map is locked, but by a count above one.
             Arc::strong_count(slot) > 1
                 || slot
+                    .actor
                     .try_lock()
                     .is_ok_and(|actor| actor.as_ref().is_some_and(Recipient::connected))
         });
@@ -104,9 +124,12 @@ impl Directory {
     }
 
     /// The actor of an object, loaded if it sleeps.
-    async fn actor(&self, stream: StreamId) -> Result<Recipient<Perform>, CommandError> {
-        let slot = self.awake.slots().entry(stream).or_default().clone();
-        let mut held = slot.lock().await;
+    async fn actor(
+        &self,
+        stream: StreamId,
+        slot: &Slot,
+    ) -> Result<Recipient<Perform>, CommandError> {
+        let mut held = slot.actor.lock().await;
         if let Some(actor) = held.as_ref().filter(|actor| actor.connected()) {
             return Ok(actor.clone());
         }
@@ -165,11 +188,16 @@ fn gone() -> CommandError {
 #[async_trait]
 impl CommandPort for Directory {
     async fn command(&self, message: CommandMessage) -> Result<CommandReply, CommandError> {
+        let slot = self.awake.slot(message.stream);
+        // What the service itself has to say of an object, outcomes above all, always gets in: no
+        // more of that comes than there is work.
+        let place = (!message.ctx.service).then(|| slot.places.try_acquire());
+        let _place = place.transpose().map_err(|_| CommandError::Overloaded)?;
         let message = Arc::new(message);
         // An actor that goes to sleep just now closes its mailbox with the message in it,
         // unhandled: that one is sent again to the actor that is loaded next.
         for _ in 0..2 {
-            let actor = self.actor(message.stream).await?;
+            let actor = self.actor(message.stream, &slot).await?;
             match actor.send(Perform(message.clone())).await {
                 Ok(result) => return result,
                 Err(MailboxError::Timeout) => return Err(CommandError::Overloaded),

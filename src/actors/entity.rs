@@ -23,9 +23,6 @@ use crate::events::log::{
 use crate::events::{EventPayload, Meta, NewEvent, Recorded};
 use crate::ids::{EventId, Position, Revision, StreamId};
 
-/// Commands that wait for one object: as many as it may have tasks, twice over.
-const MAILBOX: usize = 32;
-
 /// Decisions again after a conflict: two writers of one object are a fail-over, not a habit.
 const MAX_DECISIONS: usize = 5;
 
@@ -267,16 +264,7 @@ fn new_events<P: EventPayload>(events: &[P], message: &CommandMessage) -> Vec<Ne
     let ctx = &message.ctx;
     let mut command = Some(message.command.to_string());
     let new = |event| {
-        let meta = Meta {
-            project: ctx.project.clone(),
-            user: ctx.user.clone(),
-            roles: ctx.roles.clone(),
-            request_id: ctx.request_id.clone(),
-            command_id: ctx.command_id.clone(),
-            reason: ctx.reason.clone(),
-            causation: ctx.causation,
-            command: command.take(),
-        };
+        let meta = Meta { command: command.take(), ..ctx.meta() };
         NewEvent::new(clock::new_event_id(), ctx.now, meta, event)
     };
     events.iter().map(new).collect()
@@ -363,7 +351,6 @@ impl<E: Entity> Actor for EntityActor<E> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
         ctx.run_interval(IDLE, |actor, ctx| {
             if actor.last_message.elapsed() >= IDLE {
                 ctx.stop();

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Entity;
 use super::bay::Bay;
@@ -29,6 +30,10 @@ const PAGE: usize = 256;
 /// Work for a node that nobody serves is offered again after so many milliseconds.
 const UNSERVED_RETRY_MS: u64 = 5_000;
 
+/// Longest that work is held back, whatever its time says: longer than anybody asks for. A clock
+/// that was set back since would have it wait for as long.
+const MAX_DELAY_MS: u64 = 60_000;
+
 /// Between two tries to read a log that could not be read.
 const READ_RETRY: Duration = Duration::from_secs(1);
 
@@ -49,7 +54,13 @@ pub struct Reactor {
     /// Objects with open work.
     open: HashMap<StreamId, Open>,
     /// Work that is not to be tried yet.
-    delayed: Vec<Work>,
+    delayed: Vec<Delayed>,
+}
+
+/// Work and when it is tried, by a clock that nobody sets.
+struct Delayed {
+    work: Work,
+    due: Instant,
 }
 
 /// An object with open work, and which attempts were handed out.
@@ -185,10 +196,14 @@ impl Reactor {
     }
 
     fn hand_out(&mut self, work: Work) {
-        if work.not_before.is_some_and(|time| time > clock::now()) {
-            self.delayed.push(work);
-        } else {
-            self.start(work);
+        let now = clock::now();
+        match work.not_before.filter(|time| *time > now) {
+            Some(time) => {
+                let delay_ms = time.since_ms(now).min(MAX_DELAY_MS) + 1;
+                let due = Instant::now() + Duration::from_millis(delay_ms);
+                self.delayed.push(Delayed { work, due });
+            }
+            None => self.start(work),
         }
     }
 
@@ -217,14 +232,12 @@ impl Reactor {
     /// Starts delayed work whose time has come, or that need not wait any longer. What is no
     /// longer due, because it was cancelled meanwhile, is forgotten.
     fn release(&mut self, early: impl Fn(&Work) -> bool) {
-        let now = clock::now();
-        let due = |work: &Work| work.not_before.is_none_or(|time| time <= now);
-        let (ready, delayed) = std::mem::take(&mut self.delayed)
+        let now = Instant::now();
+        let (ready, delayed): (Vec<_>, Vec<_>) = std::mem::take(&mut self.delayed)
             .into_iter()
-            .partition(|work| due(work) || early(work));
+            .partition(|delayed| delayed.due <= now || early(&delayed.work));
         self.delayed = delayed;
-        let ready: Vec<Work> = ready;
-        for work in ready {
+        for Delayed { work, .. } in ready {
             let open = self.open.get(&work.stream).map(|open| open.fold.due()).unwrap_or_default();
             if open.iter().any(|due| due.id == work.id && due.attempt <= work.attempt) {
                 self.start(work);
@@ -234,8 +247,7 @@ impl Reactor {
 
     /// How long until the next delayed work is due.
     fn next_delayed(&self) -> Duration {
-        let now = clock::now();
-        let wait = |work: &Work| work.not_before.map_or(0, |time| time.since_ms(now));
-        Duration::from_millis(self.delayed.iter().map(wait).min().map_or(60_000, |ms| ms + 1))
+        let first = self.delayed.iter().map(|delayed| delayed.due).min();
+        first.map_or(Duration::from_secs(60), |due| due.saturating_duration_since(Instant::now()))
     }
 }

@@ -11,6 +11,7 @@ use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use crate::backends::{BackendError, LogQuery, OutputFrame, Work};
+use crate::events::Meta;
 use crate::ids::{
     CommandId, EventId, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp, WorkId,
 };
@@ -58,6 +59,20 @@ impl Ctx {
             causation: None,
             service: true,
             if_match: None,
+        }
+    }
+
+    /// Who asked, in which request, why: as it is recorded with an event; without the command.
+    pub fn meta(&self) -> Meta {
+        Meta {
+            project: self.project.clone(),
+            user: self.user.clone(),
+            roles: self.roles.clone(),
+            request_id: self.request_id.clone(),
+            command_id: self.command_id.clone(),
+            reason: self.reason.clone(),
+            causation: self.causation,
+            command: None,
         }
     }
 }

@@ -86,7 +86,7 @@ impl Audit {
             reason: shortened(error.to_string()),
         });
         let command = Some(redacted(command.clone()).to_string()).filter(|_| !command.is_null());
-        if let Err(error) = self.record(Meta { command, ..meta(ctx) }, event).await {
+        if let Err(error) = self.record(Meta { command, ..ctx.meta() }, event).await {
             tracing::error!(%error, %stream, "a refusal was not recorded");
         }
     }
@@ -118,7 +118,7 @@ impl Audit {
             return Ok(());
         }
         let (object, what) = (stream.to_string(), what.to_owned());
-        let recorded = self.record(meta(ctx), AuditEvent::Read(ReadV1 { object, what })).await;
+        let recorded = self.record(ctx.meta(), AuditEvent::Read(ReadV1 { object, what })).await;
         recorded.map_err(|error| match error {
             AppendError::NoSpace(reason) => CommandError::NoSpace(reason),
             error => CommandError::Unavailable(format!("the read cannot be recorded: {error}")),
@@ -130,20 +130,6 @@ impl Audit {
         let stopped = || AppendError::Closed("the service stops".to_owned());
         self.entries.send(Entry { meta, event, done }).await.map_err(|_| stopped())?;
         answer.await.unwrap_or_else(|_| Err(stopped()))
-    }
-}
-
-/// Who, in which request, why.
-fn meta(ctx: &Ctx) -> Meta {
-    Meta {
-        project: ctx.project.clone(),
-        user: ctx.user.clone(),
-        roles: ctx.roles.clone(),
-        request_id: ctx.request_id.clone(),
-        command_id: ctx.command_id.clone(),
-        reason: ctx.reason.clone(),
-        causation: None,
-        command: None,
     }
 }
 

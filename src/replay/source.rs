@@ -14,7 +14,7 @@ use super::bundle::Bundle;
 use crate::events::Recorded;
 use crate::events::log::excerpt::ExcerptLog;
 use crate::events::log::segment::OfflineLog;
-use crate::events::log::{EventLog, OpenError, export, memory::MemoryLog};
+use crate::events::log::{EventLog, OpenError, export, memory::MemoryLog, moment};
 use crate::ids::{EventId, Position, ProjectId, Revision, StreamId, Timestamp};
 
 /// Events that are in memory at once: a payload has 1 KB as a rule.
@@ -199,21 +199,13 @@ impl Source {
         Ok(first.filter(|event| self.shows(event)))
     }
 
-    /// The last position whose event, and all before it, was decided by then; 0 where none was.
-    /// Times of neighbours may be out of order by the time that an append takes.
+    /// The last position before the first event that was decided later than a time; 0 where there
+    /// is none. What was decided earlier again, by a clock that was set back, is after it.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub fn position_at(&self, time: Timestamp) -> Result<Position, ReplayError> {
-        let (mut low, mut high) = (0, self.head().get());
-        while low < high {
-            let middle = low + (high - low).div_ceil(2);
-            match self.at(Position(middle))? {
-                Some(event) if event.time <= time => low = middle,
-                _ => high = middle - 1,
-            }
-        }
-        Ok(Position(low))
+        Ok(moment::before(&*self.log, later_than(time))?)
     }
 
     /// The event with an id: where its time says it should be, else anywhere.
@@ -247,6 +239,11 @@ impl Source {
         })?;
         Ok(found)
     }
+}
+
+/// The first time that is later.
+pub const fn later_than(time: Timestamp) -> Timestamp {
+    Timestamp(time.0.saturating_add(1))
 }
 
 /// When an id was made, if it says so (UUID version 7).

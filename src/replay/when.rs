@@ -5,7 +5,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::source::later_than;
 use super::{ReplayError, Source};
+use crate::events::log::moment;
 use crate::ids::{EventId, Position, Revision, StreamId, Timestamp};
 
 /// How a moment can be written.
@@ -22,7 +24,7 @@ pub enum When {
     Position(Position),
     /// Right after an object's event of a revision.
     Revision(Revision),
-    /// At a time, by the clock of those who decided.
+    /// Before the first event that was decided later, by the clock of those who decided.
     Time(Timestamp),
     /// Right before an event.
     Before(EventId),
@@ -157,26 +159,16 @@ fn event(source: &Source, id: EventId) -> Result<Position, ReplayError> {
     })
 }
 
-/// The last event of an object that was decided by then: its own events are in the order of time.
+/// The last event of an object before its first one that was decided later.
 fn last_by(
     source: &Source,
     stream: StreamId,
     time: Timestamp,
 ) -> Result<Option<Position>, ReplayError> {
     let log = source.log();
-    let (mut low, mut high) = (0, log.stream_head(stream)?.map_or(0, |last| last.get() + 1));
-    let mut found = None;
-    while low < high {
-        let middle = low + (high - low) / 2;
-        match log.read_stream(stream, Revision(middle), 1)?.pop() {
-            Some(event) if event.time <= time => {
-                found = Some(event.position);
-                low = middle + 1;
-            }
-            _ => high = middle,
-        }
-    }
-    Ok(found)
+    let by_then = moment::before_in(log, stream, later_than(time))?;
+    let Some(last) = by_then.checked_sub(1) else { return Ok(None) };
+    Ok(log.read_stream(stream, Revision(last), 1)?.pop().map(|event| event.position))
 }
 
 #[cfg(test)]

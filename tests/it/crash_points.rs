@@ -34,12 +34,10 @@ use magnum::events::bay::BayPlan;
 use magnum::events::baymodel::BaymodelFields;
 use magnum::events::container::ContainerSpec;
 use magnum::events::log::memory::MemoryLog;
-use magnum::events::log::{
-    Append, AppendError, Appended, CommandSeen, EventLog, LogHealth, ReadError,
-};
+use magnum::events::log::{Append, AppendError, Appended, EventLog};
 use magnum::events::work::FieldChange;
 use magnum::events::{EventPayload, Recorded, codec};
-use magnum::ids::{CommandId, EventId, Kind, ObjectId, Position, Revision, StreamId};
+use magnum::ids::{CommandId, EventId, Kind, ObjectId, Position, StreamId};
 use magnum::projections::View;
 use magnum::projections::bay::BayView;
 use magnum::projections::baymodel::BaymodelView;
@@ -53,13 +51,13 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::harness::PATIENCE;
+use crate::log_around::{Around, LogAround};
 
 /// Lives that are lived at the same time: most of each is waiting.
 const THREADS: usize = 48;
 
-/// A log that tapes what is appended and what the engine had just before it.
-struct Taped {
-    log: MemoryLog,
+/// Tapes what is appended and what the engine had just before it.
+struct Taping {
     engine: Arc<FakeEngine>,
     tape: tokio::sync::Mutex<Tape>,
     /// What the work of the next command of the client meets.
@@ -75,8 +73,8 @@ struct Tape {
 }
 
 #[async_trait]
-impl EventLog for Taped {
-    async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+impl Around for Taping {
+    async fn append(&self, log: &MemoryLog, append: Append) -> Result<Appended, AppendError> {
         // Nothing else is appended meanwhile, so log and picture belong together.
         let mut tape = self.tape.lock().await;
         let picture = self.engine.picture();
@@ -85,44 +83,11 @@ impl EventLog for Taped {
         {
             self.engine.inject(fault);
         }
-        let appended = self.log.append(append.clone()).await?;
+        let appended = log.append(append.clone()).await?;
         let place = tape.appends.len();
         tape.pictures.push((place, picture));
         tape.appends.push(append);
         Ok(appended)
-    }
-
-    fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
-        self.log.read(after, limit)
-    }
-
-    fn read_stream(
-        &self,
-        stream: StreamId,
-        from: Revision,
-        limit: usize,
-    ) -> Result<Vec<Recorded>, ReadError> {
-        self.log.read_stream(stream, from, limit)
-    }
-
-    fn stream_head(&self, stream: StreamId) -> Result<Option<Revision>, ReadError> {
-        self.log.stream_head(stream)
-    }
-
-    fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError> {
-        self.log.command(id)
-    }
-
-    fn head(&self) -> watch::Receiver<Position> {
-        self.log.head()
-    }
-
-    fn health(&self) -> LogHealth {
-        self.log.health()
-    }
-
-    async fn close(&self) {
-        self.log.close().await;
     }
 }
 
@@ -284,7 +249,7 @@ fn scenario() -> Vec<Step> {
 struct Life {
     name: String,
     parts: Parts,
-    log: Arc<Taped>,
+    log: Arc<LogAround<Taping>>,
     engine: Arc<FakeEngine>,
     node_id: ObjectId,
     stop: watch::Sender<bool>,
@@ -298,12 +263,12 @@ impl Life {
             log.append(append.clone()).await.unwrap();
         }
         let tape = Tape { appends: appends.to_vec(), pictures: vec![] };
-        let log = Arc::new(Taped {
-            log,
+        let taping = Taping {
             engine: engine.clone(),
             tape: tokio::sync::Mutex::new(tape),
             fault: Mutex::new(None),
-        });
+        };
+        let log = Arc::new(LogAround::new(log, taping));
         let home = TempDir::new().unwrap();
         let views = Store::open(&home.path().join("views")).unwrap();
         let base = Base { log: log.clone(), snapshots: Snapshots::default(), views };
@@ -323,7 +288,7 @@ impl Life {
     async fn end(self) -> Tape {
         self.stop.send_replace(true);
         self.parts.stop().await;
-        self.log.tape.lock().await.clone()
+        self.log.around.tape.lock().await.clone()
     }
 
     /// Sends the whole scenario. What was answered in an earlier life is answered as then; what
@@ -339,7 +304,7 @@ impl Life {
                 Step::Ask { key, stream, command, fault } => {
                     let seen = self.log.command(&id_of(key)).unwrap();
                     assert_eq!(seen.is_some(), number < past, "{}: {key}", self.name);
-                    self.log.fault.lock().unwrap().clone_from(fault);
+                    self.log.around.fault.lock().unwrap().clone_from(fault);
                     let reply = self.ask(key, *stream, command, seen.is_some()).await;
                     assert_eq!(reply.repeated, seen.is_some(), "{}: {key}", self.name);
                     if let Some(seen) = seen {
@@ -365,7 +330,7 @@ impl Life {
             ..Ctx::service(clock::now(), "test", key)
         };
         if again {
-            self.log.fault.lock().unwrap().take();
+            self.log.around.fault.lock().unwrap().take();
         }
         let command = serde_json::from_str(&command).unwrap();
         let reply = self.parts.bus.command(CommandMessage { stream, command, ctx }).await;

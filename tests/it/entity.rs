@@ -7,18 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, Arbiter};
+use async_trait::async_trait;
 use futures_util::future::join_all;
 use magnum::actors::baymodel::{Baymodel, BaymodelCommand};
-use magnum::actors::directory::Directory;
+use magnum::actors::directory::{Directory, MAX_WAITING};
 use magnum::actors::entity::{Aggregate, EntityActor, Perform};
 use magnum::actors::snapshot::Snapshots;
 use magnum::bus::{CommandError, CommandMessage, CommandPort, CommandReply, Ctx, Refusal};
 use magnum::events::baymodel::BaymodelFields;
-use magnum::events::log::EventLog;
 use magnum::events::log::memory::MemoryLog;
+use magnum::events::log::{Append, AppendError, Appended, EventLog};
 use magnum::events::work::FieldChange;
 use magnum::ids::{CommandId, Kind, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
+
+use crate::harness::PATIENCE;
+use crate::log_around::{Around, LogAround};
 
 fn run<T>(test: impl Future<Output = T>) -> T {
     actix::System::new().block_on(test)
@@ -172,5 +177,50 @@ fn an_idle_object_goes_to_sleep_and_wakes_up_as_it_was() {
         tokio::time::resume();
         let reply = ask(&directory(&log, &Snapshots::default()), 1, &rename("b")).await.unwrap();
         assert_eq!(reply.revision, Revision(2));
+    });
+}
+
+/// Holds back appends to one object.
+struct Held(StreamId, Semaphore);
+
+#[async_trait]
+impl Around for Held {
+    async fn append(&self, log: &MemoryLog, append: Append) -> Result<Appended, AppendError> {
+        if append.stream == self.0 {
+            self.1.acquire().await.unwrap().forget();
+        }
+        log.append(append).await
+    }
+}
+
+/// An object that cannot keep up refuses what is too much at once, hears what the service itself
+/// has to say, and holds up nobody else.
+#[test]
+fn more_commands_than_may_wait_for_an_object_are_refused() {
+    run(async {
+        let held = LogAround::new(MemoryLog::new(), Held(stream(1), Semaphore::new(1)));
+        let held = Arc::new(held);
+        let log: Arc<dyn EventLog> = held.clone();
+        let directory = Arc::new(directory(&log, &Snapshots::default()));
+        ask(&directory, 1, &create()).await.unwrap();
+        let ask_later = |ctx: Ctx| {
+            let (directory, message) = (directory.clone(), message(1, &rename("a"), ctx));
+            tokio::spawn(async move { directory.command(message).await })
+        };
+        let waiting: Vec<_> = (0..MAX_WAITING).map(|_| ask_later(ctx("p"))).collect();
+        // They are let in, in their order.
+        tokio::task::yield_now().await;
+        let refused = tokio::time::timeout(PATIENCE, ask_later(ctx("p"))).await;
+        assert_eq!(refused.expect("at once").unwrap(), Err(CommandError::Overloaded));
+        let own = ask_later(Ctx { service: true, ..ctx("p") });
+        ask(&directory, 2, &create()).await.unwrap();
+        assert_eq!(*log.head().borrow(), Position(2));
+        held.around.1.add_permits(MAX_WAITING + 2);
+        for reply in join_all(waiting).await {
+            reply.unwrap().unwrap();
+        }
+        own.await.unwrap().unwrap();
+        ask(&directory, 1, &rename("b")).await.unwrap();
+        assert_eq!(*log.head().borrow(), Position(MAX_WAITING as u64 + 4));
     });
 }

@@ -28,22 +28,33 @@ pub struct Options {
     engine: &'static str,
     args: Vec<String>,
     data: Option<PathBuf>,
+    environment: Vec<(&'static str, PathBuf)>,
 }
 
 impl Options {
     /// On the real Docker engine of this machine.
     pub fn docker() -> Self {
-        Self { engine: "docker", args: Vec::new(), data: None }
+        Self::on("docker")
     }
 
     /// On the model in memory.
     pub fn fake() -> Self {
-        Self { engine: "fake", args: Vec::new(), data: None }
+        Self::on("fake")
+    }
+
+    fn on(engine: &'static str) -> Self {
+        Self { engine, args: Vec::new(), data: None, environment: Vec::new() }
     }
 
     /// With another argument of `magnum serve`.
     pub fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());
+        self
+    }
+
+    /// With a variable of the environment that names a file.
+    pub fn variable(mut self, name: &'static str, file: &Path) -> Self {
+        self.environment.push((name, file.to_owned()));
         self
     }
 
@@ -94,6 +105,7 @@ impl Server {
             .arg("--data")
             .arg(self.data())
             .args(&self.options.args)
+            .envs(self.options.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)

@@ -11,7 +11,8 @@ use magnum::events::Recorded;
 use magnum::events::log::segment::disk::Disk;
 use magnum::events::log::segment::simulated::{Faults, SimulatedDisk};
 use magnum::events::log::segment::{
-    FolderLock, SEGMENT_HEADER_BYTES, SegmentLog, SegmentOptions, info, info_on, verify, verify_on,
+    FolderLock, OfflineLog, SEGMENT_HEADER_BYTES, SegmentLog, SegmentOptions, info, info_on,
+    verify, verify_on,
 };
 use magnum::events::log::{AppendError, EventLog, Expected, OpenError, ReadError};
 use magnum::ids::{CommandId, Position, Revision};
@@ -386,6 +387,66 @@ async fn a_failed_sync_ends_the_writer_and_nothing_is_retried() {
         assert!((2..=12).contains(&read_all(&again, 10).len()));
         again.append(append(stream(), Expected::NoStream, 1)).await.expect("appended");
     }
+}
+
+/// Tries something with each of its reads failing in turn: that is an error with its place, and
+/// what it gives once none fails is what it gave before.
+fn try_each_read<T: PartialEq + std::fmt::Debug, E: std::fmt::Display>(
+    disk: &SimulatedDisk,
+    ask: impl Fn() -> Result<T, E>,
+) {
+    let expected = ask().unwrap_or_else(|error| panic!("{error}"));
+    for read in 0.. {
+        let before = disk.happened().read_errors;
+        disk.inject(Faults { read_error_in: Some(read), ..Faults::default() });
+        let answer = ask();
+        disk.inject(Faults::default());
+        match answer {
+            Ok(answer) => {
+                assert_eq!(answer, expected);
+                assert!(read > 0 && disk.happened().read_errors == before, "read {read} failed");
+                break;
+            }
+            Err(error) => {
+                let words = error.to_string();
+                let placed = words.contains(".seg), offset ") || words.contains("writer: ");
+                assert!(placed && !words.contains("damaged"), "{words}");
+            }
+        }
+    }
+    disk.inject(Faults { short_reads: Some(100), ..Faults::default() });
+    assert_eq!(ask().unwrap_or_else(|error| panic!("{error}")), expected);
+    disk.inject(Faults::default());
+}
+
+#[tokio::test]
+async fn a_read_that_fails_is_neither_damage_nor_the_end_and_works_again() {
+    let (disk, used) = (SimulatedDisk::new(), index());
+    let log = open(&disk, &used);
+    let one = stream();
+    for step in 0..60_u64 {
+        let last = step.checked_sub(1).map(Revision);
+        let mut new = append(one, last.map_or(Expected::NoStream, Expected::Exact), 1);
+        new.command = key(&format!("c{step}"), 1);
+        log.append(new).await.expect("appended");
+        log.append(append(stream(), Expected::NoStream, 2)).await.expect("appended");
+    }
+    log.close().await;
+    let log = open(&disk, &used);
+    try_each_read(&disk, || log.read(Position(0), 1000));
+    try_each_read(&disk, || log.read(Position(150), 20));
+    try_each_read(&disk, || log.read_stream(one, Revision(0), 1000));
+    try_each_read(&disk, || log.command(&CommandId("c30".to_owned())));
+    try_each_read(&disk, || verify_on(&disk));
+    try_each_read(&disk, || info_on(&disk));
+    log.close().await;
+    let offline = OfflineLog::open_on(&disk).expect("a log");
+    disk.inject(Faults { read_error_in: Some(3), ..Faults::default() });
+    assert!(matches!(offline.stream_head(one), Err(ReadError::Io(_))));
+    assert_eq!(offline.stream_head(one).expect("readable"), Some(Revision(59)));
+    try_each_read(&disk, || offline.command(&CommandId("c59".to_owned())));
+    // Without an index all of it is read when it is opened.
+    try_each_read(&disk, || try_open(&disk, &index()).map(|log| *log.head().borrow()));
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use async_trait::async_trait;
 use magnum::actors::Entity;
 use magnum::actors::bay::Bay;
 use magnum::actors::baymodel::Baymodel;
@@ -15,84 +14,32 @@ use magnum::actors::node::Node;
 use magnum::actors::snapshot::{EVERY, Place, Snapshots};
 use magnum::events::codec::{encode, types};
 use magnum::events::log::memory::MemoryLog;
-use magnum::events::log::{
-    Append, AppendError, Appended, CommandSeen, EventLog, Expected, LogHealth, MAX_APPEND_EVENTS,
-    ReadError,
-};
-use magnum::events::{EventType, Meta, NewEvent, Recorded};
-use magnum::ids::{
-    CommandId, EventId, Kind, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp,
-};
+use magnum::events::log::{Append, EventLog, Expected, MAX_APPEND_EVENTS};
+use magnum::events::{EventType, Meta, NewEvent};
+use magnum::ids::{EventId, Kind, ObjectId, ProjectId, Revision, StreamId, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::Index;
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::evolution::values::{self, Value};
+use crate::log_around::{Around, LogAround};
 
 /// What is generated for an event: which value, which id, how much later.
 type Draw = (Index, Index, u32);
 
-/// A log that counts the events that are read from it.
-struct Counted {
-    log: MemoryLog,
-    read: AtomicUsize,
-}
+/// Counts the events that are read.
+#[derive(Default)]
+struct Counting(AtomicUsize);
 
-impl Counted {
-    fn new() -> Self {
-        Self { log: MemoryLog::new(), read: AtomicUsize::new(0) }
-    }
-
-    fn count(&self, events: Result<Vec<Recorded>, ReadError>) -> Result<Vec<Recorded>, ReadError> {
-        self.read.fetch_add(events.as_ref().map_or(0, Vec::len), Ordering::Relaxed);
-        events
-    }
-}
-
-#[async_trait]
-impl EventLog for Counted {
-    async fn append(&self, append: Append) -> Result<Appended, AppendError> {
-        self.log.append(append).await
-    }
-
-    fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
-        self.count(self.log.read(after, limit))
-    }
-
-    fn read_stream(
-        &self,
-        stream: StreamId,
-        from: Revision,
-        limit: usize,
-    ) -> Result<Vec<Recorded>, ReadError> {
-        self.count(self.log.read_stream(stream, from, limit))
-    }
-
-    fn stream_head(&self, stream: StreamId) -> Result<Option<Revision>, ReadError> {
-        self.log.stream_head(stream)
-    }
-
-    fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError> {
-        self.log.command(id)
-    }
-
-    fn head(&self) -> watch::Receiver<Position> {
-        self.log.head()
-    }
-
-    fn health(&self) -> LogHealth {
-        self.log.health()
-    }
-
-    async fn close(&self) {
-        self.log.close().await;
+impl Around for Counting {
+    fn read(&self, events: usize) {
+        self.0.fetch_add(events, Ordering::Relaxed);
     }
 }
 
 /// An object of one noun with its events and a place for snapshots.
 struct Object {
-    log: Counted,
+    log: LogAround<Counting>,
     stream: StreamId,
     tree: sled::Tree,
 }
@@ -102,7 +49,8 @@ impl Object {
         let cache = sled::Config::new().temporary(true).open().unwrap();
         let tree = cache.open_tree("snapshots").unwrap();
         let stream = StreamId::new(kind, ObjectId(Uuid::from_u128(1)));
-        let object = Self { log: Counted::new(), stream, tree };
+        let log = LogAround::new(MemoryLog::new(), Counting::default());
+        let object = Self { log, stream, tree };
         object.append(events);
         object
     }
@@ -126,9 +74,9 @@ impl Object {
 
     /// What it folds to with these snapshots, and how many events were read for that.
     fn load<E: Entity>(&self, snapshots: &Snapshots) -> (Vec<u8>, usize) {
-        self.log.read.store(0, Ordering::Relaxed);
+        self.log.around.0.store(0, Ordering::Relaxed);
         let loaded = Aggregate::<E>::load(self.stream, &self.log, snapshots).unwrap();
-        (encode(&loaded.state), self.log.read.load(Ordering::Relaxed))
+        (encode(&loaded.state), self.log.around.0.load(Ordering::Relaxed))
     }
 
     /// Where its event of a revision is.

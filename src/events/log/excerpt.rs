@@ -9,9 +9,6 @@ use super::{Append, AppendError, Appended, CommandSeen, EventLog, LogHealth, Rea
 use crate::events::Recorded;
 use crate::ids::{CommandId, Position, Revision, StreamId};
 
-/// Why nothing is appended.
-const READ_ONLY: &str = "an excerpt of a log is for reading only";
-
 /// A log of some events of another one.
 #[derive(Debug)]
 pub struct ExcerptLog {
@@ -37,7 +34,7 @@ impl ExcerptLog {
 #[async_trait]
 impl EventLog for ExcerptLog {
     async fn append(&self, _append: Append) -> Result<Appended, AppendError> {
-        Err(AppendError::Closed(READ_ONLY.to_owned()))
+        Err(AppendError::read_only())
     }
 
     fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
@@ -70,7 +67,7 @@ impl EventLog for ExcerptLog {
     }
 
     fn health(&self) -> LogHealth {
-        LogHealth { failed: Some(READ_ONLY.to_owned()), ..LogHealth::default() }
+        LogHealth::read_only()
     }
 
     async fn close(&self) {}

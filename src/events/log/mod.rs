@@ -2,7 +2,7 @@
 //! `segment` (own files). One contract suite runs on all of them.
 //!
 //! `admission` says what is acceptable, `chain` which bytes the hash of an event covers, `anchor`
-//! signs it, `export` writes and reads events as lines of JSON.
+//! signs it, `export` writes and reads events as lines of JSON, `moment` finds a time.
 //!
 //! Not here: what events mean.
 
@@ -12,6 +12,7 @@ pub mod chain;
 pub mod excerpt;
 pub mod export;
 pub mod memory;
+pub mod moment;
 pub mod segment;
 
 use async_trait::async_trait;
@@ -182,6 +183,23 @@ pub struct LogHealth {
     pub syncs: u64,
     /// Appends that wait for the writer.
     pub queued: usize,
+}
+
+/// Why a log that is there to be read takes no appends.
+const READ_ONLY: &str = "this log is for reading only";
+
+impl AppendError {
+    /// Of a log that is there to be read.
+    pub fn read_only() -> Self {
+        Self::Closed(READ_ONLY.to_owned())
+    }
+}
+
+impl LogHealth {
+    /// Of a log that is there to be read.
+    pub fn read_only() -> Self {
+        Self { failed: Some(READ_ONLY.to_owned()), ..Self::default() }
+    }
 }
 
 /// What a scan hands events to.

@@ -8,7 +8,7 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::disk::{Disk, write_all};
+use super::disk::{Disk, read_full, write_all};
 
 const NAME: &str = "writer";
 const UNFINISHED: &str = "writer.new";
@@ -36,7 +36,8 @@ impl Claim {
             Err(error) => return Err(error),
         };
         let mut bytes = vec![0; MOST_BYTES];
-        let read = file.read_at(&mut bytes, 0)?;
+        let read = read_full(file.as_ref(), &mut bytes, 0)
+            .map_err(|error| io::Error::new(error.kind(), format!("{NAME}: {error}")))?;
         bytes.truncate(read);
         Ok(serde_json::from_slice(&bytes).ok())
     }

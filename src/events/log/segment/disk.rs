@@ -37,7 +37,8 @@ pub trait Disk: Send + Sync + 'static {
 
 /// One open file.
 pub trait DiskFile: Send + Sync {
-    /// Reads at an offset; fewer bytes than asked for only at the end of the file.
+    /// Reads at an offset; may read fewer bytes than asked for, none only at the end of the file.
+    /// After an error what is in `bytes` is not to be used.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes at an offset; may write fewer bytes than asked for.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize>;
@@ -47,6 +48,23 @@ pub trait DiskFile: Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// Length in bytes.
     fn bytes(&self) -> io::Result<u64>;
+}
+
+/// Reads at an offset; fewer bytes than asked for only at the end of the file.
+///
+/// # Errors
+/// What the disk says.
+pub fn read_full(file: &dyn DiskFile, mut bytes: &mut [u8], mut offset: u64) -> io::Result<usize> {
+    let asked = bytes.len();
+    while !bytes.is_empty() {
+        let read = file.read_at(bytes, offset)?;
+        if read == 0 {
+            break;
+        }
+        bytes = bytes.get_mut(read..).unwrap_or_default();
+        offset += read as u64;
+    }
+    Ok(asked - bytes.len())
 }
 
 /// Writes all of it.
@@ -142,20 +160,13 @@ impl Disk for Folder {
 }
 
 impl DiskFile for File {
-    fn read_at(&self, mut bytes: &mut [u8], mut offset: u64) -> io::Result<usize> {
-        let asked = bytes.len();
-        while !bytes.is_empty() {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        loop {
             match FileExt::read_at(self, bytes, offset) {
-                Ok(0) => break,
-                Ok(read) => {
-                    bytes = bytes.get_mut(read..).unwrap_or_default();
-                    offset += read as u64;
-                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                other => return other,
             }
         }
-        Ok(asked - bytes.len())
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {

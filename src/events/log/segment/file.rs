@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::super::chain::Hash;
 use super::SEGMENT_HEADER_BYTES;
-use super::disk::{Disk, DiskFile, write_all};
+use super::disk::{Disk, DiskFile, read_full, write_all};
 use super::fault::{Damage, Fault};
 use super::record::Location;
 use super::scan::Scanner;
@@ -153,13 +153,49 @@ impl Header {
     }
 }
 
+/// A segment's file that says where it cannot be read.
+struct Placed {
+    number: u32,
+    file: Box<dyn DiskFile>,
+}
+
+impl DiskFile for Placed {
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
+        read_full(self.file.as_ref(), bytes, offset)
+            .map_err(|error| unreadable(self.number, offset, &error))
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        self.file.write_at(bytes, offset)
+    }
+
+    fn allocate(&self, bytes: u64) -> io::Result<()> {
+        self.file.allocate(bytes)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync()
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        self.file.bytes()
+    }
+}
+
+/// A read that failed, with its place. It says nothing of what is there.
+pub fn unreadable(number: u32, offset: u64, error: &io::Error) -> io::Error {
+    let name = name(number);
+    let words = format!("segment {number} ({name}), offset {offset} cannot be read: {error}");
+    io::Error::new(error.kind(), words)
+}
+
 /// A segment that is open for reading, and for writing if it is the last.
 pub struct Segment {
     /// Its header.
     pub header: Header,
     /// See [`Header::salt`].
     pub salt: u32,
-    /// Its file.
+    /// Its file; reads are whole, and one that fails says where.
     pub file: Box<dyn DiskFile>,
     /// Known places, in order: position and offset of records some [`PLACE_BYTES`] apart.
     places: Mutex<Vec<(u64, u32)>>,
@@ -175,6 +211,7 @@ impl Segment {
     /// A segment of an open file whose header was read.
     pub fn new(header: Header, file: Box<dyn DiskFile>) -> Self {
         let places = Mutex::new(vec![(header.first.get(), SEGMENT_HEADER_BYTES as u32)]);
+        let file = Box::new(Placed { number: header.number, file });
         Self { header, salt: header.salt(), file, places }
     }
 

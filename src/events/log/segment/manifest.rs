@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::super::OpenError;
 use super::super::export::to_hex;
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, read_full};
 use super::file;
 use crate::ids::{Position, Timestamp};
 
@@ -196,7 +196,7 @@ pub fn hash_of(path: &Path, bytes: u64) -> io::Result<Option<String>> {
     let (mut hasher, mut chunk, mut offset) = (blake3::Hasher::new(), vec![0; CHUNK_BYTES], 0);
     while offset < bytes {
         let want = usize::try_from(bytes - offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-        let read = DiskFile::read_at(&file, chunk.get_mut(..want).unwrap_or_default(), offset)?;
+        let read = read_full(&file, chunk.get_mut(..want).unwrap_or_default(), offset)?;
         if read < want {
             return Ok(None);
         }

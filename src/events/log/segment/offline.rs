@@ -30,9 +30,6 @@ use super::scan::{Scanner, Segments};
 use crate::events::Recorded;
 use crate::ids::{CommandId, Position, Revision, StreamId};
 
-/// Why nothing is appended.
-const READ_ONLY: &str = "the log was opened for reading only";
-
 /// Where streams end.
 type Heads = HashMap<StreamId, Head>;
 
@@ -41,7 +38,7 @@ pub struct OfflineLog {
     segments: Segments,
     list: Vec<Arc<Segment>>,
     head: watch::Sender<Position>,
-    heads: OnceLock<Result<Heads, ReadError>>,
+    heads: OnceLock<Heads>,
 }
 
 impl std::fmt::Debug for OfflineLog {
@@ -56,8 +53,15 @@ impl OfflineLog {
     /// # Errors
     /// When files cannot be read, are damaged, or a newer program wrote them.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
-        let disk = Folder::read_only(folder);
-        let list = recover::open_segments(&disk)?;
+        Self::open_on(&Folder::read_only(folder))
+    }
+
+    /// As [`OfflineLog::open`], on any disk.
+    ///
+    /// # Errors
+    /// As [`OfflineLog::open`].
+    pub fn open_on(disk: &dyn Disk) -> Result<Self, OpenError> {
+        let list = recover::open_segments(disk)?;
         let scanned = list.last().map(|last| scan(last, None, &mut Heads::new())).transpose();
         let end = scanned.map_err(|fault| fault.into_open_error(disk.path()))?;
         let (head, _) = watch::channel(end.unwrap_or_default());
@@ -65,8 +69,12 @@ impl OfflineLog {
     }
 
     fn heads(&self) -> Result<&Heads, ReadError> {
-        let found = self.heads.get_or_init(|| index(&self.list, *self.head.borrow()));
-        found.as_ref().map_err(Clone::clone)
+        if let Some(heads) = self.heads.get() {
+            return Ok(heads);
+        }
+        // Found again the next time where a read fails.
+        let heads = index(&self.list, *self.head.borrow())?;
+        Ok(self.heads.get_or_init(|| heads))
     }
 }
 
@@ -139,7 +147,7 @@ const fn before(position: Position) -> Position {
 #[async_trait]
 impl EventLog for OfflineLog {
     async fn append(&self, _append: Append) -> Result<Appended, AppendError> {
-        Err(AppendError::Closed(READ_ONLY.to_owned()))
+        Err(AppendError::read_only())
     }
 
     fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
@@ -180,7 +188,7 @@ impl EventLog for OfflineLog {
     }
 
     fn health(&self) -> LogHealth {
-        LogHealth { failed: Some(READ_ONLY.to_owned()), ..LogHealth::default() }
+        LogHealth::read_only()
     }
 
     async fn close(&self) {}

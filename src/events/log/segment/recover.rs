@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::super::OpenError;
 use super::claim::Claim;
-use super::disk::{Disk, is_full};
+use super::disk::{Disk, is_full, read_full};
 use super::fault::{Damage, Fault};
 use super::file::{self, Header, HeaderError, Segment};
 use super::index::{Checkpoint, Entries, Index};
@@ -135,7 +135,8 @@ pub fn open_segment(disk: &dyn Disk, number: u32) -> Result<Result<Segment, Dama
     let io = |source| OpenError::Io { path: path(), source };
     let file = disk.open(&name).map_err(io)?;
     let mut bytes = vec![0; SEGMENT_HEADER_BYTES];
-    let read = file.read_at(&mut bytes, 0).map_err(io)?;
+    let read = read_full(file.as_ref(), &mut bytes, 0)
+        .map_err(|error| io(file::unreadable(number, 0, &error)))?;
     bytes.truncate(read);
     let damaged = |what: &str| {
         Ok(Err(Damage { segment: number, offset: 0, position: 0, what: what.to_owned() }))

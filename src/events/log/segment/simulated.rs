@@ -9,52 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use super::chance::Chance;
 use super::chance::due;
+pub use super::chance::{Chance, Faults, Happened};
 use super::disk::{Disk, DiskFile};
 
 /// What a disk writes at once.
 const SECTOR_BYTES: usize = 512;
-
-/// What goes wrong. Counts run down with each operation of their kind; at 0 it happens, once.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Faults {
-    /// Operations that change something until the power fails.
-    pub power_off_in: Option<u64>,
-    /// Writes until one fails.
-    pub write_error_in: Option<u64>,
-    /// Syncs until one fails.
-    pub sync_error_in: Option<u64>,
-    /// Most bytes that one write writes.
-    pub short_writes: Option<usize>,
-    /// Changes and syncs of names until one fails.
-    pub name_error_in: Option<u64>,
-    /// Bytes that all files together may have.
-    pub room: Option<u64>,
-}
-
-/// What went wrong so far: how often, or how many sectors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Happened {
-    /// Sectors that a power cut left as they were before they were written.
-    pub dropped: u64,
-    /// Sectors of which it kept a beginning.
-    pub torn: u64,
-    /// Sectors that it kept though one that was written before them was dropped.
-    pub reordered: u64,
-    /// Power cuts that took back a name, or gave one that was removed.
-    pub names_lost: u64,
-    /// Writes that failed.
-    pub write_errors: u64,
-    /// Syncs that failed.
-    pub sync_errors: u64,
-    /// Changes or syncs of names that failed.
-    pub name_errors: u64,
-    /// Refusals for want of room.
-    pub full: u64,
-    /// Writes that wrote less than they were given.
-    pub short_writes: u64,
-}
 
 #[derive(Debug, Default)]
 struct File {
@@ -328,10 +288,17 @@ fn file(state: &mut State, file: usize) -> io::Result<&mut File> {
 impl DiskFile for Handle {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         self.with(|state, id| {
+            if due(&mut state.faults.read_error_in) {
+                state.happened.read_errors += 1;
+                bytes.fill(0xEE);
+                return Err(failure("the read failed"));
+            }
+            let most = state.faults.short_reads.unwrap_or(usize::MAX).max(1);
             let from = file(state, id)?.seen.get(offset as usize..).unwrap_or_default();
-            let read = bytes.len().min(from.len());
-            bytes.iter_mut().zip(from).for_each(|(byte, value)| *byte = *value);
-            Ok(read)
+            let there = bytes.len().min(from.len());
+            bytes.iter_mut().zip(from.iter().take(most)).for_each(|(byte, value)| *byte = *value);
+            state.happened.short_reads += u64::from(most < there);
+            Ok(there.min(most))
         })
     }
 
