@@ -172,8 +172,8 @@ fn tail(log: &dyn EventLog, watched: &Watched, scans: bool) -> Vec<u64> {
         let (had, after) = (seen.len(), Position(seen.last().copied().unwrap_or_default()));
         let limit = 1 + had % 7;
         if scans {
-            let scanned = log.scan(after, limit, &mut |position, _| {
-                watched.see(&mut seen, position);
+            let scanned = log.scan(after, limit, &mut |event| {
+                watched.see(&mut seen, event.position);
                 Ok(())
             });
             scanned.expect("readable");
