@@ -192,18 +192,14 @@ fn fold(report: &mut Report) {
     let mut best = Duration::MAX;
     for _ in 0..TURNS {
         let mut states: HashMap<ObjectId, ContainerState> = HashMap::new();
-        let mut project = ProjectId::default();
         let begin = Instant::now();
         let mut each = |event: &EventRef<'_>| {
-            if project.0 != event.project {
-                project = ProjectId(event.project.to_owned());
-            }
             let payload: ContainerEvent = event.decode().expect("an event");
             let fact = Fact {
                 id: event.id,
                 object: event.stream.id,
                 time: event.time,
-                project: &project,
+                project: event.project,
                 request_id: event.request_id,
             };
             Container::evolve(states.entry(fact.object).or_default(), &payload, fact);

@@ -139,7 +139,7 @@ impl Entity for Bay {
             Event::CreateRequested(asked) => {
                 *state = BayState {
                     status: Status::CreateInProgress,
-                    project: Some(fact.project.clone()),
+                    project: Some(ProjectId(fact.project.to_owned())),
                     id: fact.object,
                     node_id: asked.placement.node_id,
                     create_deadline: deadline(&asked.plan, fact.time),

@@ -90,7 +90,7 @@ impl Entity for Baymodel {
         match event {
             Event::Created(_) => {
                 *state = BaymodelState {
-                    project: Some(fact.project.clone()),
+                    project: Some(ProjectId(fact.project.to_owned())),
                     id: fact.object,
                     present: true,
                 };

@@ -205,7 +205,7 @@ impl Entity for Container {
         if let Event::CreateRequested(asked) = event {
             *state = ContainerState {
                 status: Status::Creating,
-                project: Some(fact.project.clone()),
+                project: Some(ProjectId(fact.project.to_owned())),
                 id: fact.object,
                 node_id: asked.placement.node_id,
                 name: asked.name.clone(),

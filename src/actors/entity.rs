@@ -20,7 +20,7 @@ use crate::clock;
 use crate::events::log::{
     Append, AppendError, Appended, CommandKey, CommandSeen, EventLog, Expected, ReadError,
 };
-use crate::events::{EventPayload, Meta, NewEvent, Recorded};
+use crate::events::{EventPayload, EventRef, Meta, NewEvent};
 use crate::ids::{EventId, Position, Revision, StreamId};
 
 /// Decisions again after a conflict: two writers of one object are a fail-over, not a habit.
@@ -29,14 +29,8 @@ const MAX_DECISIONS: usize = 5;
 /// An object without messages for so long goes to sleep.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Events read at once while loading, at first.
-const LOAD_PAGE: usize = 1024;
-
-/// Most events read at once: the log finds a page back from the end, which takes longer than it.
-const MAX_LOAD_PAGE: usize = 8192;
-
-/// Bytes of a page that are well within what one load may hold in memory.
-const LOAD_PAGE_BYTES: usize = 4 << 20;
+/// Events taken in at once: the log finds them back from the end, which takes as long for few.
+const LOAD_PAGE: usize = 8192;
 
 /// A command for this actor's object. Shared with its sender, who may have to send it again.
 #[derive(Message)]
@@ -102,21 +96,10 @@ impl<E: Entity> Aggregate<E> {
     /// # Errors
     /// When the log cannot be read, or holds events of a newer program.
     pub fn catch_up(&mut self, log: &dyn EventLog) -> Result<(), ReadError> {
-        let mut limit = LOAD_PAGE;
         loop {
             let from = self.revision().map_or(Revision(0), Revision::next);
-            let page = log.read_stream(self.stream, from, limit)?;
-            for recorded in &page {
-                self.take(recorded)?;
-            }
-            if page.len() < limit {
+            if log.scan_stream(self.stream, from, LOAD_PAGE, &mut |event| self.take(event))? == 0 {
                 return Ok(());
-            }
-            let bytes: usize = page.iter().map(bytes_of).sum();
-            if bytes < LOAD_PAGE_BYTES / 2 && limit < MAX_LOAD_PAGE {
-                limit *= 2;
-            } else if bytes > LOAD_PAGE_BYTES {
-                limit = LOAD_PAGE;
             }
         }
     }
@@ -125,7 +108,7 @@ impl<E: Entity> Aggregate<E> {
     ///
     /// # Errors
     /// When this program cannot read the event.
-    pub fn take(&mut self, recorded: &Recorded) -> Result<(), ReadError> {
+    pub fn take(&mut self, recorded: &EventRef<'_>) -> Result<(), ReadError> {
         if self.revision().is_some_and(|revision| recorded.revision <= revision) {
             return Ok(());
         }
@@ -137,8 +120,8 @@ impl<E: Entity> Aggregate<E> {
             id: recorded.id,
             object: self.stream.id,
             time: recorded.time,
-            project: &recorded.meta.project,
-            request_id: &recorded.meta.request_id,
+            project: recorded.project,
+            request_id: recorded.request_id,
         };
         E::evolve(&mut self.state, &event, fact);
         self.place = Some(Place {
@@ -236,7 +219,7 @@ impl<E: Entity> Aggregate<E> {
                     id: *id,
                     object: self.stream.id,
                     time: ctx.now,
-                    project: &ctx.project,
+                    project: &ctx.project.0,
                     request_id: &ctx.request_id,
                 };
                 E::evolve(&mut self.state, event, fact);
@@ -251,12 +234,6 @@ impl<E: Entity> Aggregate<E> {
         let first = ids.first().copied();
         Ok(self.reply(first.filter(|id| E::awaits(&self.state, *id))))
     }
-}
-
-/// What an event takes in memory, but for some short texts.
-fn bytes_of(event: &Recorded) -> usize {
-    let command = event.meta.command.as_ref().map_or(0, String::len);
-    size_of::<Recorded>() + event.payload.len() + command
 }
 
 /// What was decided, as it is recorded.

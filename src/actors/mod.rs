@@ -40,7 +40,7 @@ pub struct Fact<'a> {
     /// When it was decided.
     pub time: Timestamp,
     /// The tenant.
-    pub project: &'a ProjectId,
+    pub project: &'a str,
     /// The request.
     pub request_id: &'a str,
 }

@@ -131,7 +131,7 @@ impl Entity for Node {
         match event {
             Event::Created(created) => {
                 *state = NodeState {
-                    project: Some(fact.project.clone()),
+                    project: Some(ProjectId(fact.project.to_owned())),
                     id: fact.object,
                     present: true,
                     registered: created.host.is_some(),

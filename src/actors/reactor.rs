@@ -93,8 +93,8 @@ impl Fold {
 
     fn take(&mut self, event: &Recorded) -> Result<(), ReadError> {
         match self {
-            Self::Bay(fold) => fold.take(event),
-            Self::Container(fold) => fold.take(event),
+            Self::Bay(fold) => fold.take(&event.borrowed()),
+            Self::Container(fold) => fold.take(&event.borrowed()),
         }
     }
 

@@ -106,7 +106,7 @@ impl<E: Entity, V: View> Folded<E, V> {
 
 impl<E: Entity, V: View> Object for Folded<E, V> {
     fn take(&mut self, event: &Recorded) -> Result<(), ReplayError> {
-        self.actor.take(event)?;
+        self.actor.take(&event.borrowed())?;
         V::apply(&mut self.view, &event.borrowed())?;
         Ok(())
     }

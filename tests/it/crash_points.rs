@@ -568,7 +568,7 @@ fn decide_stream_again<E: Entity>(stream: StreamId, events: &[Recorded]) {
                 assert_eq!(again.encode(), first.payload, "{stream} {}", first.position);
             }
         }
-        fold.take(event).unwrap();
+        fold.take(&event.borrowed()).unwrap();
     }
 }
 

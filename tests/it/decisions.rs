@@ -10,7 +10,7 @@ use magnum::bus::{Ctx, Refusal};
 use magnum::events::EventPayload;
 use magnum::events::bay::{BayEvent, BayPlan};
 use magnum::events::container::{ContainerEvent as Event, ContainerSpec};
-use magnum::ids::{EventId, ObjectId, ProjectId, Timestamp, WorkId};
+use magnum::ids::{EventId, ObjectId, Timestamp, WorkId};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -48,7 +48,7 @@ impl Model {
                 id: EventId(Uuid::from_u128(self.events)),
                 object: ObjectId(Uuid::from_u128(7)),
                 time: Timestamp(0),
-                project: &ProjectId::default(),
+                project: "default",
                 request_id: "req-1",
             };
             Container::evolve(&mut self.state, event, fact);
@@ -290,7 +290,7 @@ fn bay_step(state: &mut BayState, command: BayCommand, now_s: i64) -> Vec<BayEve
             id: EventId(Uuid::from_u128(number)),
             object: ObjectId(Uuid::from_u128(7)),
             time: ctx.now,
-            project: &ProjectId::default(),
+            project: "default",
             request_id: "req-1",
         };
         Bay::evolve(state, event, fact);

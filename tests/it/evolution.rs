@@ -299,10 +299,10 @@ fn fold<E: Entity, V: View>(mut events: Vec<Recorded>) {
         let words = |error: &dyn std::fmt::Display| {
             format!("{} v{}: {error}. {FROZEN}", event.event_type.as_str(), event.version)
         };
-        story.take(event).unwrap_or_else(|error| panic!("{}", words(&error)));
+        story.take(&event.borrowed()).unwrap_or_else(|error| panic!("{}", words(&error)));
         E::react(&story.state);
         let mut alone = Aggregate::<E>::new(stream);
-        alone.take(event).unwrap_or_else(|error| panic!("{}", words(&error)));
+        alone.take(&event.borrowed()).unwrap_or_else(|error| panic!("{}", words(&error)));
         V::apply(&mut None, &event.borrowed()).unwrap_or_else(|error| panic!("{}", words(&error)));
         let mut next = view.clone();
         V::apply(&mut next, &event.borrowed()).unwrap_or_else(|error| panic!("{}", words(&error)));

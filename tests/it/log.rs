@@ -58,6 +58,7 @@ contract!(
     the_largest_payload_fits,
     the_head_tells_of_every_append,
     appenders_at_once_keep_every_rule,
+    a_stream_is_scanned_as_it_is_read,
     one_of_many_wins_a_revision,
     a_closed_log_reads_and_takes_nothing,
     a_subscription_has_no_seam,
@@ -189,6 +190,40 @@ async fn a_scan_hands_over_what_a_read_reads(log: Log) {
     };
     let ended = log.scan(Position(0), 10, &mut each).expect_err("what it was told");
     assert_eq!((seen, ended.to_string().contains("enough")), (1, true));
+}
+
+/// Also where its events are so large that they do not come all at once.
+async fn a_stream_is_scanned_as_it_is_read(log: Log) {
+    let one = stream();
+    let sizes = [10, 3 << 20, 20, 3 << 20, 3 << 20, 30, 4 << 20, 1];
+    for (size, revision) in sizes.into_iter().zip(0_u64..) {
+        let before = revision.checked_sub(1).map(|last| Expected::Exact(Revision(last)));
+        let mut new = append(one, before.unwrap_or(Expected::NoStream), 1);
+        new.events[0].payload = vec![revision as u8; size].into();
+        log.append(new).await.expect("appended");
+        log.append(append(stream(), Expected::NoStream, 1)).await.expect("appended");
+    }
+    let read = log.read_stream(one, Revision(0), 100).expect("readable");
+    assert_eq!(read.len(), sizes.len());
+    for (from, limit) in [(0, 100), (0, 2), (3, 100), (7, 1), (8, 9)] {
+        let mut next = from;
+        loop {
+            let before = Revision(next as u64);
+            let mut each = |event: &EventRef<'_>| {
+                assert_eq!(*event, read[next].borrowed());
+                next += 1;
+                Ok(())
+            };
+            let scanned = log.scan_stream(one, before, limit, &mut each).expect("readable");
+            assert_eq!(scanned as u64, next as u64 - before.0);
+            assert!(scanned <= limit);
+            if scanned == 0 {
+                break;
+            }
+        }
+        assert_eq!(next, sizes.len(), "all of them");
+    }
+    assert_eq!(log.scan_stream(stream(), Revision(0), 9, &mut |_| Ok(())).expect("readable"), 0);
 }
 
 async fn long_streams_are_read_from_any_revision(log: Log) {

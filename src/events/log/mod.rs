@@ -202,6 +202,9 @@ impl LogHealth {
     }
 }
 
+/// Events of a stream that are read at once where they cannot be scanned where they lie.
+const SCANNED: usize = 256;
+
 /// What a scan hands events to.
 pub type Each<'a> = dyn FnMut(&EventRef<'_>) -> Result<(), ReadError> + 'a;
 
@@ -233,6 +236,20 @@ pub trait EventLog: Send + Sync + 'static {
         from: Revision,
         limit: usize,
     ) -> Result<Vec<Recorded>, ReadError>;
+
+    /// As [`EventLog::read_stream`], for those who fold: as [`EventLog::scan`] hands over, and
+    /// maybe fewer where they are large, but none only where there is none.
+    fn scan_stream(
+        &self,
+        stream: StreamId,
+        from: Revision,
+        limit: usize,
+        each: &mut Each<'_>,
+    ) -> Result<usize, ReadError> {
+        let events = self.read_stream(stream, from, limit.min(SCANNED))?;
+        events.iter().try_for_each(|event| each(&event.borrowed()))?;
+        Ok(events.len())
+    }
 
     /// The last revision of a stream; none where it has no event.
     fn stream_head(&self, stream: StreamId) -> Result<Option<Revision>, ReadError>;

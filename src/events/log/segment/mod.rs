@@ -156,7 +156,7 @@ impl Shared {
     fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError> {
         let Some(at) = self.index.command(id).map_err(index_error)? else { return Ok(None) };
         let mut fetcher = Fetcher::new(&self.segments);
-        let seen = fetcher.record(at)?.command_seen();
+        let seen = fetcher.record(at)?.0.command_seen();
         Ok(seen.and_then(|(found, seen)| (found == *id).then_some(seen)))
     }
 }
@@ -343,6 +343,18 @@ impl EventLog for SegmentLog {
         head.map_or(Ok(Vec::new()), |head| {
             read::stream(&self.shared.segments, head, stream, from, limit)
         })
+    }
+
+    fn scan_stream(
+        &self,
+        stream: StreamId,
+        from: Revision,
+        limit: usize,
+        each: &mut Each<'_>,
+    ) -> Result<usize, ReadError> {
+        let head = self.shared.index.head(stream).map_err(index_error)?;
+        let segments = &self.shared.segments;
+        head.map_or(Ok(0), |head| read::scan_stream(segments, head, stream, from, limit, each))
     }
 
     fn stream_head(&self, stream: StreamId) -> Result<Option<Revision>, ReadError> {

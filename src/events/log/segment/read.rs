@@ -2,12 +2,17 @@
 //!
 //! Every record's checksum is verified; one that is not what it should be ends the reading.
 
-use super::super::ReadError;
+use std::collections::VecDeque;
+
+use super::super::{Each, ReadError};
 use super::index::Head;
 use super::record::{Frame, Location, Record, SKIP_REVISIONS};
 use super::scan::{Fetcher, Scanner, Segments};
 use crate::events::Recorded;
 use crate::ids::{Position, Revision, StreamId};
+
+/// Bytes of records that are held at once on the way back along a stream.
+const HELD_BYTES: usize = 4 << 20;
 
 /// Up to `limit` events after a position, none of them after `head`.
 ///
@@ -73,16 +78,66 @@ pub fn stream(
     from: Revision,
     limit: usize,
 ) -> Result<Vec<Recorded>, ReadError> {
+    let mut events = Vec::new();
+    back(segments, head, stream, from, limit, |record, _| {
+        events.push(record.recorded()?);
+        Ok(())
+    })?;
+    events.reverse();
+    Ok(events)
+}
+
+/// Hands over up to `limit` events of a stream from a revision on, fewer where they are large; how
+/// many.
+///
+/// # Errors
+/// See [`ReadError`], and what `each` says.
+pub fn scan_stream(
+    segments: &Segments,
+    head: Head,
+    stream: StreamId,
+    from: Revision,
+    limit: usize,
+    each: &mut Each<'_>,
+) -> Result<usize, ReadError> {
+    // Newest first: those are let go of again where all are too much.
+    let (mut held, mut bytes) = (VecDeque::new(), 0);
+    back(segments, head, stream, from, limit, |_, record: &[u8]| {
+        bytes += record.len();
+        held.push_back(Box::<[u8]>::from(record));
+        while bytes > HELD_BYTES && held.len() > 1 {
+            bytes -= held.pop_front().map_or(0, |record| record.len());
+        }
+        Ok(())
+    })?;
+    for bytes in held.iter().rev() {
+        // They were found to be records just now.
+        if let Some(record) = Record::parse_unchecked(bytes) {
+            each(&record.borrowed()?)?;
+        }
+    }
+    Ok(held.len())
+}
+
+/// Goes back from the end of a stream and hands over the records of up to `limit` of its events
+/// from a revision on, the last one first.
+fn back(
+    segments: &Segments,
+    head: Head,
+    stream: StreamId,
+    from: Revision,
+    limit: usize,
+    mut each: impl FnMut(&Record<'_>, &[u8]) -> Result<(), ReadError>,
+) -> Result<(), ReadError> {
     let from = from.get();
     let last = from.saturating_add(limit as u64).min(head.revision.get().saturating_add(1));
-    let mut events = Vec::new();
     if last <= from {
-        return Ok(events);
+        return Ok(());
     }
     let mut fetcher = Fetcher::new(segments);
     let (mut at, mut revision) = (head.at, head.revision.get());
     loop {
-        let record = fetcher.record(at)?;
+        let (record, bytes) = fetcher.record(at)?;
         let content = &record.content;
         if content.stream != stream || content.revision.get() != revision {
             return Err(ReadError::Damaged(format!(
@@ -92,15 +147,13 @@ pub fn stream(
             )));
         }
         if revision < last {
-            events.push(record.recorded()?);
+            each(&record, bytes)?;
         }
         let Some(before) = revision.checked_sub(1).filter(|before| *before >= from) else {
-            break;
+            return Ok(());
         };
         (at, revision) = step_back(&record.frame, before, last);
     }
-    events.reverse();
-    Ok(events)
 }
 
 /// The next record on the way back: the far one while it is not yet wanted (`last` is exclusive).

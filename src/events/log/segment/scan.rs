@@ -145,14 +145,15 @@ impl<'a> Fetcher<'a> {
         Self { segments, segment: None, base: 0, window: Vec::new() }
     }
 
-    /// The record at a location.
+    /// The record at a location, taken apart and in its bytes.
     ///
     /// # Errors
     /// When there is none, or the disk does not give it.
-    pub fn record(&mut self, at: Location) -> Result<Record<'_>, Fault> {
+    pub fn record(&mut self, at: Location) -> Result<(Record<'_>, &[u8]), Fault> {
         let segment = self.load(at)?;
         let bytes = self.window.get((at.offset as usize) - self.base..).unwrap_or_default();
         Record::parse(bytes, segment.salt, at.offset)
+            .zip(record::length(bytes).and_then(|length| bytes.get(..length)))
             .ok_or_else(|| segment.damaged(u64::from(at.offset), 0, "there is no valid record"))
     }
 
