@@ -74,14 +74,14 @@ pub fn measure(report: &mut Report) {
 pub struct Opened {
     /// The log.
     pub log: Arc<SegmentLog>,
-    /// Its folder, on the disk of this checkout.
+    /// Its folder, on the disk of `target`.
     pub folder: TempDir,
 }
 
 impl Opened {
     /// A new log.
     pub fn new() -> Self {
-        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
         let log = Arc::new(open(folder.path()));
         Self { log, folder }
     }
@@ -230,14 +230,15 @@ pub fn fill_if_asked() {
     std::thread::sleep(Duration::MAX);
 }
 
-fn large_events() -> u64 {
+/// Events of a large log.
+pub fn large_events() -> u64 {
     let asked = env::var("MAGNUM_BENCH_EVENTS").ok();
     asked.map_or(10_000_000, |events| events.parse().expect("a number of events"))
 }
 
 /// A large log whose writer was killed: opened, verified, and how much room it takes.
 fn large(report: &mut Report) {
-    let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let events = large_events();
     let program = env::current_exe().expect("this program");
     let killed = Command::new(program).env(FILL, folder.path()).status().expect("a log");

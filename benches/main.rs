@@ -15,7 +15,6 @@ mod replay;
 mod report;
 mod road;
 mod server;
-mod service;
 mod views;
 mod world;
 

@@ -29,12 +29,10 @@ const WAKING: Duration = Duration::from_secs(6);
 
 /// Measures a new server, then one that starts with many objects.
 pub fn measure(report: &mut Report) {
-    let idle = Server::start();
-    add(report, &idle, "idle", 40, "a new log, one node");
-    drop(idle);
-    let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
-    fill(&folder.path().join("data").join("log"));
-    let server = Server::start_in(folder);
+    add(report, &Server::start(), "idle", 40, "a new log, one node");
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    fill(&folder.path().join("log"));
+    let server = Server::start_in(folder.path());
     add(report, &server, "100,000 objects asleep", 200, "their views just built from the log");
     let request = format!(
         r#"return wrk.format("PATCH", string.format(

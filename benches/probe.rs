@@ -59,7 +59,7 @@ impl Probe {
 
 /// The disk alone, at the size of one record.
 pub fn measure(report: &mut Report) {
-    let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let mut probe = Probe::new(folder.path());
     probe.run(512, LASTS);
     let figure = format!("{:.0} syncs/s", probe.rate());

@@ -1,5 +1,5 @@
-//! The debugger on a large log: the state of one object, the whole system, a trace, and opening the
-//! files without a server. `MAGNUM_BENCH_EVENTS` says how many events; a million where it does not.
+//! The debugger on large logs: the state of one object, on a server and from files, among as many
+//! events as `log` has; the whole system, a bisection and a trace over a million.
 //!
 //! Every container has ten events, spread over the log.
 
@@ -14,9 +14,10 @@ use magnum::events::log::{Append, EventLog, Expected};
 use magnum::events::work::Placement;
 use magnum::events::{Meta, NewEvent};
 use magnum::ids::{EventId, Kind, ObjectId, Position, Revision, StreamId};
+use magnum::replay::find::{self, Among, How};
 use magnum::replay::{Question, Source, When, system, trace};
 
-use crate::log::Opened;
+use crate::log::{Opened, large_events};
 use crate::report::Report;
 
 /// Events of each container.
@@ -28,46 +29,64 @@ const AT_ONCE: usize = 2048;
 /// Objects that are asked about, each at a moment of its own.
 const ASKED: u64 = 100;
 
+/// Events of the log over which the whole system is asked for.
+const SYSTEM_EVENTS: u64 = 1_000_000;
+
 /// All figures of the debugger.
 pub fn measure(report: &mut Report) {
-    let wanted = std::env::var("MAGNUM_BENCH_EVENTS").ok().and_then(|it| it.parse().ok());
-    let events: u64 = wanted.unwrap_or(1_000_000);
+    with_log(large_events(), |opened, events, beside| one_object(report, opened, events, beside));
+    with_log(SYSTEM_EVENTS, |opened, events, beside| all_objects(report, opened, events, beside));
+}
+
+fn with_log(events: u64, measure: impl FnOnce(&Opened, u64, &str)) {
     let opened = Opened::new();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.expect("threads");
     runtime.block_on(fill(&opened, events / ROUNDS));
-    let beside = format!("{events} events, {} containers", events / ROUNDS);
+    measure(&opened, events, &format!("{events} events, {} containers", events / ROUNDS));
+}
 
+fn one_object(report: &mut Report, opened: &Opened, events: u64, beside: &str) {
     let live = Source::new(opened.log.clone());
-    let (times, mut worst) = ask(&live, events);
-    let mean = times / ASKED as u32;
-    worst = worst.max(mean);
-    let figure = format!("{mean:.2?} on average, {worst:.2?} at most");
+    let (times, worst) = ask(&live, events);
+    let figure = format!("{:.2?} on average, {worst:.2?} at most", times / ASKED as u32);
     let reached = worst < Duration::from_millis(200);
-    report.add("State of one object at any position", &figure, "200 ms", reached, &beside);
-
-    let half = When::Position(Position(events / 2));
-    let begin = Instant::now();
-    system::diff(&live, half, half).expect("the system at a moment");
-    let took = begin.elapsed();
-    let reached = took < Duration::from_secs(3);
-    let as_of = format!("as of the middle of {beside}");
-    report.add("The whole system as of a position", &format!("{took:.2?}"), "3 s", reached, &as_of);
-
-    let begin = Instant::now();
-    trace::trace(&live, "req-6").expect("a trace");
-    let took = begin.elapsed();
-    report.add("A trace, by a scan of the log", &format!("{took:.2?}"), "nothing", true, &beside);
+    report.add("State of one object at any position", &figure, "200 ms", reached, beside);
 
     let begin = Instant::now();
     let files = Source::folder(&opened.folder.path().join("log")).expect("the files");
     files.first_of(stream(1)).expect("an object");
     let took = begin.elapsed();
     let what = "Opening the files, with an index of all objects";
-    report.add(what, &format!("{took:.2?}"), "nothing", true, &beside);
+    report.add(what, &format!("{took:.2?}"), "nothing", true, beside);
     let (times, worst) = ask(&files, events);
     let figure = format!("{:.2?} on average, {worst:.2?} at most", times / ASKED as u32);
-    report.add("State of one object, from files", &figure, "nothing", true, &beside);
+    report.add("State of one object, from files", &figure, "nothing", true, beside);
+}
+
+fn all_objects(report: &mut Report, opened: &Opened, events: u64, beside: &str) {
+    let live = Source::new(opened.log.clone());
+    let half = When::Position(Position(events / 2));
+    let took = timed(|| drop(system::diff(&live, half, half).expect("the system at a moment")));
+    let reached = took < Duration::from_secs(3);
+    let as_of = format!("as of the middle of {beside}");
+    report.add("The whole system as of a position", &format!("{took:.2?}"), "3 s", reached, &as_of);
+
+    let how = How { first: true, monotone: true };
+    let ever = "status == 'Paused'";
+    let find = || drop(find::find(&live, ever, Among::Kind(Kind::Container), how).expect("found"));
+    let took = timed(find);
+    let reached = took < Duration::from_secs(5);
+    report.add("A bisection over all objects", &format!("{took:.2?}"), "5 s", reached, beside);
+
+    let took = timed(|| drop(trace::trace(&live, "req-6").expect("a trace")));
+    report.add("A trace, by a scan of the log", &format!("{took:.2?}"), "nothing", true, beside);
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let begin = Instant::now();
+    work();
+    begin.elapsed()
 }
 
 /// The states of some objects at moments all over the log: all times together, and the longest.

@@ -4,8 +4,9 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -19,25 +20,32 @@ function done(summary, latency)
 end
 "#;
 
-/// A running server; ends with the value.
+/// A running server; ends with the value, as by `kill -9`.
 pub struct Server {
     child: Child,
-    folder: TempDir,
     /// `http://127.0.0.1:PORT`
     pub url: String,
+    /// From its start to its readiness.
+    pub ready: Duration,
+    /// Where its data is, unless that is somebody else's.
+    data: Option<TempDir>,
 }
 
 impl Server {
     /// Starts it with an empty log.
     pub fn start() -> Self {
-        Self::start_in(tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder"))
+        let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let mut server = Self::start_in(data.path());
+        server.data = Some(data);
+        server
     }
 
-    /// Starts it on the log that is in `data/log` of a folder.
-    pub fn start_in(folder: TempDir) -> Self {
+    /// Starts it on a data folder, and waits until it serves.
+    pub fn start_in(data: &Path) -> Self {
+        let begin = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_magnum"))
             .args(["serve", "--backend", "fake", "--listen", "127.0.0.1:0", "--data"])
-            .arg(folder.path().join("data"))
+            .arg(data)
             .env("MAGNUM_LOG", "warn")
             .stdout(Stdio::piped())
             .spawn()
@@ -46,7 +54,8 @@ impl Server {
         let url = lines.find_map(|line| {
             Some(line.ok()?.strip_prefix("magnum: listening on ")?.trim_end_matches('/').to_owned())
         });
-        Self { child, folder, url: url.expect("a server that listens") }
+        let url = url.expect("a server that listens");
+        Self { child, url, ready: begin.elapsed(), data: None }
     }
 
     /// Resident memory, in bytes.
@@ -72,15 +81,15 @@ impl Server {
     /// Loads it for a while over so many connections that stay open. `request` is the body of a
     /// Lua function; `n` counts its calls, so that no two requests are the same.
     pub fn load(&self, connections: u32, lasts: Duration, request: &str) -> Load {
-        let script = self.folder.path().join("request.lua");
+        let script = tempfile::NamedTempFile::new().expect("a file for the script");
         let head = "local n = 0\nfunction request()\n  n = n + 1";
         let lua = format!("{head}\n  {request}\nend\n{DONE}");
-        fs::write(&script, lua).expect("a script");
+        fs::write(script.path(), lua).expect("a script");
         let output = Command::new("wrk")
             .args(["--threads", "1", "--connections", &connections.to_string()])
             .args(["--duration", &format!("{}s", lasts.as_secs())])
             .arg("--script")
-            .arg(&script)
+            .arg(script.path())
             .arg(&self.url)
             .output()
             .expect("wrk, which `make bench` installs");
