@@ -15,7 +15,7 @@ use crate::events::container::{
     StopRequestedV1,
 };
 use crate::events::work::{FieldChange, UpdatedV1, WorkFailedV1, WorkUnknownV1};
-use crate::ids::{Kind, ObjectId, ProjectId, StreamId, WorkId};
+use crate::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 
 /// What can be asked of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +113,10 @@ pub struct ContainerState {
     pub(super) restarts: bool,
     /// It ended by itself, as far as was known for no want of memory.
     pub(super) exited: bool,
+    /// Up to when its ends are recorded, or are what somebody here asked for.
+    pub(super) ends_known_to: Option<Timestamp>,
+    /// Until when the first end after that is the reboot's that somebody here asked for.
+    pub(super) rebooted_by: Option<Timestamp>,
     pub(super) tasks: Tasks,
 }
 
@@ -128,6 +132,11 @@ impl ContainerState {
             Action::DeleteContainer => Status::Deleting,
             _ => status,
         })
+    }
+
+    /// Whether it has a process.
+    pub(super) const fn is_alive(&self) -> bool {
+        matches!(self.status, Status::Running | Status::Paused)
     }
 
     /// How messages call it.
@@ -216,6 +225,7 @@ impl Entity for Container {
         if let Some(action) = container_work::asked_for(event) {
             state.tasks.push(action, fact);
         }
+        drift::note_ends(state, event, fact.time);
         match event {
             Event::Created(done) => {
                 state.tasks.end(done.work_id);

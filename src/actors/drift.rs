@@ -10,10 +10,10 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::container::{ContainerState, Status};
-use crate::backends::{Observed, RunState};
+use crate::backends::{End, Observed, RunState};
 use crate::events::container::{ContainerEvent as Event, Drift, DriftedV1, ExitedV1, RestartedV1};
 use crate::events::node::{NodeEvent, NodeUnknownContainerFoundV1, NodeUnknownContainerGoneV1};
-use crate::ids::ObjectId;
+use crate::ids::{ObjectId, Timestamp};
 
 /// Containers without a record that a node knows of at once: with as many that are gone they fit
 /// into one append. What is beyond is looked at again when there is room.
@@ -53,17 +53,39 @@ pub fn unknown(
     events
 }
 
-/// What the engine has, held against what should be. Not while work is open, which may have been
-/// done without an answer: so every difference is not our doing.
+/// What the engine has, held against what should be. While work is open, which may have been done
+/// without an answer, only what was before its turn: so every difference is not our doing.
 pub fn observe(state: &ContainerState, observed: Option<&Observed>) -> Vec<Event> {
-    let waits = matches!(state.status, Status::Absent | Status::Creating | Status::Deleted)
-        || state.tasks.queued().next().is_some();
-    let Some(engine_id) = state.engine_id.as_ref().filter(|_| !waits) else { return vec![] };
-    let Some(observed) = observed else { return drifted(Drift::Removed) };
-    if &observed.engine_id != engine_id {
-        return drifted(Drift::Replaced { found: observed.engine_id.clone() });
+    if matches!(
+        state.status,
+        Status::Absent | Status::Creating | Status::Deleting | Status::Deleted
+    ) {
+        return vec![];
     }
-    let mut events = status_change(state, observed);
+    let Some(engine_id) = &state.engine_id else { return vec![] };
+    let waits = state.tasks.queued().next().is_some();
+    let Some(observed) = observed else {
+        return if waits { vec![] } else { drifted(Drift::Removed) };
+    };
+    if &observed.engine_id != engine_id {
+        let found = observed.engine_id.clone();
+        return if waits { vec![] } else { drifted(Drift::Replaced { found }) };
+    }
+    let ends: Vec<&End> = unrecorded(state, &observed.ends)
+        .filter(|end| !waits || Some(end.finished_at) < state.tasks.turn())
+        .collect();
+    if waits && ends.is_empty() {
+        return vec![];
+    }
+    let mut events = vec![];
+    let alive =
+        ends.iter().fold(state.is_alive(), |alive, end| tell(state, alive, end, &mut events));
+    if waits {
+        let runs = matches!(observed.state, RunState::Running | RunState::Paused);
+        events.extend((runs && !alive).then(|| begun(state)));
+        return events;
+    }
+    events.extend(status_change(state, observed, alive, events.is_empty()));
     let found = (!observed.name_is_ours).then(|| observed.engine_name.clone());
     if found.is_some() && found != state.renamed_to {
         events.extend(found.map(|found| drifted(Drift::Renamed { found })).unwrap_or_default());
@@ -71,13 +93,57 @@ pub fn observe(state: &ContainerState, observed: Option<&Observed>) -> Vec<Event
     events
 }
 
-fn status_change(state: &ContainerState, observed: &Observed) -> Vec<Event> {
-    let running = matches!(state.status, Status::Running | Status::Paused);
-    match (observed.state, state.status) {
+/// The ends that nobody here asked for and that are not recorded, or not that they were for want
+/// of memory. None of what is in error: nobody can say which of its ends were asked for.
+fn unrecorded<'a>(state: &ContainerState, ends: &'a [End]) -> impl Iterator<Item = &'a End> {
+    let known_to = state.ends_known_to;
+    let late = move |end: &&End| Some(end.finished_at) == known_to && end.oom_killed;
+    let exited = state.exited;
+    let ours = ends
+        .iter()
+        .find(|end| Some(end.finished_at) > known_to)
+        .filter(|end| Some(end.finished_at) <= state.rebooted_by);
+    let ends = if state.status == Status::Error { &[] } else { ends };
+    ends.iter()
+        .filter(move |end| Some(end.finished_at) > known_to || (exited && late(end)))
+        .filter(move |end| ours.is_none_or(|ours| ours.finished_at != end.finished_at))
+}
+
+/// One end of a container that was alive or not, and whether it is alive after that. Of an end
+/// that the engine has forgotten all that is known is that it was started again.
+fn tell(state: &ContainerState, alive: bool, end: &End, events: &mut Vec<Event>) -> bool {
+    let late = Some(end.finished_at) == state.ends_known_to;
+    events.extend((!(alive || late)).then(|| begun(state)));
+    let (oom_killed, finished_at) = (end.oom_killed, Some(end.finished_at));
+    events.push(match end.exit_code {
+        Some(exit_code) => Event::Exited(ExitedV1 { exit_code, oom_killed, finished_at }),
+        None => begun(state),
+    });
+    end.exit_code.is_none()
+}
+
+/// What is said of it when it runs and nobody here started it.
+const fn begun(state: &ContainerState) -> Event {
+    if state.restarts {
+        Event::Restarted(RestartedV1 {})
+    } else {
+        Event::Drifted(DriftedV1 { drift: Drift::Started })
+    }
+}
+
+/// How what the engine has differs from a container that is alive or not by now.
+fn status_change(
+    state: &ContainerState,
+    observed: &Observed,
+    alive: bool,
+    is_first: bool,
+) -> Vec<Event> {
+    let late = is_first && !alive && state.exited && observed.oom_killed;
+    let frozen = is_first && state.status == Status::Paused;
+    match observed.state {
         // The engine may learn only after the end what it was for.
-        (RunState::Exited | RunState::Dead | RunState::Restarting, _)
-            if running
-                || (state.status == Status::Stopped && state.exited && observed.oom_killed) =>
+        RunState::Exited | RunState::Dead | RunState::Restarting
+            if alive || (late && state.status == Status::Stopped) =>
         {
             vec![Event::Exited(ExitedV1 {
                 exit_code: observed.exit_code.unwrap_or_default(),
@@ -85,20 +151,34 @@ fn status_change(state: &ContainerState, observed: &Observed) -> Vec<Event> {
                 finished_at: observed.finished_at,
             })]
         }
-        (RunState::Paused, Status::Running | Status::Stopped | Status::Error) => {
-            drifted(Drift::Paused)
-        }
-        (RunState::Running, Status::Paused) => drifted(Drift::Unpaused),
-        (RunState::Running, Status::Stopped | Status::Error) if state.restarts => {
-            vec![Event::Restarted(RestartedV1 {})]
-        }
-        (RunState::Running, Status::Stopped | Status::Error) => drifted(Drift::Started),
+        RunState::Paused if !frozen => drifted(Drift::Paused),
+        RunState::Running if frozen => drifted(Drift::Unpaused),
+        RunState::Running if !alive => vec![begun(state)],
         _ => vec![],
     }
 }
 
 fn drifted(drift: Drift) -> Vec<Event> {
     vec![Event::Drifted(DriftedV1 { drift })]
+}
+
+/// What an event says of the container's ends, before it changes anything else.
+pub fn note_ends(state: &mut ContainerState, event: &Event, now: Timestamp) {
+    let known_to = match event {
+        Event::Started(_) | Event::Rebooted(_) => state.tasks.turn(),
+        Event::Stopped(_) => Some(now),
+        Event::Exited(exit) => exit.finished_at.or(Some(now)),
+        // It has ended before, and nobody can say how.
+        Event::Restarted(_) | Event::Drifted(DriftedV1 { drift: Drift::Started })
+            if state.status != Status::Stopped =>
+        {
+            Some(now)
+        }
+        _ => return,
+    };
+    let ended = matches!(event, Event::Rebooted(_)) && state.status != Status::Stopped;
+    state.rebooted_by = ended.then_some(now);
+    state.ends_known_to = state.ends_known_to.max(known_to);
 }
 
 /// The state once a difference is recorded.
@@ -130,6 +210,8 @@ mod tests {
             exit_code: None,
             oom_killed: false,
             finished_at: None,
+            ends: vec![],
+            restarts: 0,
         };
         UnknownContainer { container_id: ObjectId::default(), observed }
     }

@@ -79,6 +79,11 @@ impl Tasks {
         }
     }
 
+    /// When it was the turn of the first of the queue.
+    pub fn turn(&self) -> Option<Timestamp> {
+        self.queue.front()?.due_at
+    }
+
     /// The queue, the piece under way first.
     pub fn queued(&self) -> impl Iterator<Item = &Action> {
         self.queue.iter().map(|task| &task.action)

@@ -18,7 +18,7 @@ use super::worker::WorkerHandle;
 use crate::backends::{BackendError, Notice, Observed, RunState};
 use crate::bus::{CommandMessage, Ctx};
 use crate::clock;
-use crate::ids::{Kind, ObjectId, StreamId};
+use crate::ids::{Kind, ObjectId, StreamId, Timestamp};
 
 /// Between two tries to reach an engine that does not answer.
 const RETRY: Duration = Duration::from_secs(1);
@@ -70,6 +70,7 @@ async fn follow(worker: &WorkerHandle, inventory: &dyn Inventory) -> Result<(), 
     resync.tick().await;
     // What has no record, as of the last comparison.
     let mut unknown = HashSet::new();
+    let mut ends = HashMap::new();
     loop {
         let compares = tokio::select! {
             notice = notices.next() => match notice {
@@ -89,17 +90,21 @@ async fn follow(worker: &WorkerHandle, inventory: &dyn Inventory) -> Result<(), 
             }
             _ = resync.tick() => true,
         };
-        if compares && let Some(found) = compare(worker, inventory).await? {
+        if compares && let Some(found) = compare(worker, inventory, &mut ends).await? {
             unknown = found;
         }
     }
 }
 
-/// Inspects every container whose record and engine do not agree at first sight, and says which
-/// have no record; none where nobody can say.
+/// The last end of each container that runs again, or did, as of the last comparison.
+type LastEnds = HashMap<StreamId, Timestamp>;
+
+/// Inspects every container whose record and engine do not agree at first sight, or that may have
+/// ended since the last comparison, and says which have no record; none where nobody can say.
 async fn compare(
     worker: &WorkerHandle,
     inventory: &dyn Inventory,
+    ends: &mut LastEnds,
 ) -> Result<Option<HashSet<StreamId>>, BackendError> {
     let node = worker.node();
     let mut found: HashMap<StreamId, Observed> = node.backend.list().await?.into_iter().collect();
@@ -110,8 +115,12 @@ async fn compare(
             return Ok(None);
         }
     };
+    let before = std::mem::take(ends);
     for (stream, status) in &known {
-        if !agrees(status, found.get(stream)) {
+        let there = found.get(stream);
+        let last = there.and_then(unrecorded);
+        ends.extend(last.map(|last| (*stream, last)));
+        if !agrees(status, there) || last != before.get(stream).copied() {
             worker.inspect(*stream).await;
         }
     }
@@ -157,6 +166,13 @@ fn agrees(status: &str, found: Option<&Observed>) -> bool {
             | ("Stopped", Some((RunState::Created | RunState::Exited, true)))
             | ("Error", Some((RunState::Created | RunState::Exited, true)) | None)
     )
+}
+
+/// The last end of a container that the record may not know though both agree in all else.
+fn unrecorded(observed: &Observed) -> Option<Timestamp> {
+    let again =
+        observed.restarts > 0 || matches!(observed.state, RunState::Running | RunState::Paused);
+    observed.ends.last().filter(|_| again).map(|end| end.finished_at)
 }
 
 async fn tell(worker: &WorkerHandle, command: NodeCommand) {

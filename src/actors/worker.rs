@@ -215,6 +215,13 @@ impl Worker {
         actix::spawn(async move {
             match job {
                 Job::Work(work) => {
+                    // It takes the place of an end that came before it and was not seen yet.
+                    if matches!(
+                        work.action,
+                        Action::StopContainer { .. } | Action::RebootContainer { .. }
+                    ) {
+                        node.inspect(stream).await;
+                    }
                     node.perform(&work).await;
                     // What an earlier attempt did may have come to an end since, unseen.
                     if work.attempt > 1 && stream.kind == Kind::Container {

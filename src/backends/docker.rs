@@ -2,12 +2,13 @@
 //!
 //! One concern a file: `labels` (what marks things as ours), `connection` (calls and their
 //! limits), `error` (what the engine's refusals mean), `create`, `pull`, `network`, `subnet`,
-//! `lifecycle`, `execute`, `observe`, `notices`, `oom`, `logs`. What is ours is found by its labels
-//! each time, so a restarted process knows as much as the one before.
+//! `lifecycle`, `execute`, `observe`, `notices`, `ends`, `logs`. What is ours is found by its
+//! labels each time, so a restarted process knows as much as the one before.
 //! Not here: retries, which are the worker's.
 
 mod connection;
 mod create;
+mod ends;
 mod error;
 mod execute;
 pub(super) mod labels;
@@ -16,7 +17,6 @@ mod logs;
 mod network;
 mod notices;
 mod observe;
-mod oom;
 mod pull;
 mod subnet;
 
@@ -28,7 +28,7 @@ use tokio::sync::Mutex;
 
 use self::connection::Connection;
 pub use self::connection::Limits;
-use self::oom::OutOfMemory;
+use self::ends::Ends;
 use super::{
     Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, OutputFrame,
     Reporter, Work,
@@ -45,7 +45,7 @@ pub struct DockerBackend {
     /// Held while a network is made: the engine would make two of the same name.
     making_network: Mutex<()>,
     /// What only its notices tell.
-    ooms: OutOfMemory,
+    ends: Ends,
 }
 
 impl DockerBackend {
@@ -60,7 +60,7 @@ impl DockerBackend {
             connection: Connection::new(socket, limits),
             node_id,
             making_network: Mutex::new(()),
-            ooms: OutOfMemory::default(),
+            ends: Ends::default(),
         }
     }
 }
@@ -89,7 +89,7 @@ impl Backend for DockerBackend {
     }
 
     async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError> {
-        Ok(self.find(stream).await?.map(|found| self.ooms.complete(found.observed)))
+        self.observe(stream).await
     }
 
     async fn list(&self) -> Result<Vec<(StreamId, Observed)>, BackendError> {

@@ -224,8 +224,26 @@ pub struct Observed {
     pub exit_code: Option<i64>,
     /// Whether the kernel ended it for want of memory.
     pub oom_killed: bool,
-    /// When it last ended.
+    /// When it last ended, where it is not running.
     pub finished_at: Option<Timestamp>,
+    /// How it ended so far, the last end last, whether it runs again or not; as far back as the
+    /// engine tells. An end has the same time whenever it is told.
+    #[serde(default)]
+    pub ends: Vec<End>,
+    /// How often the engine's restart policy started it since somebody else did.
+    #[serde(default)]
+    pub restarts: u32,
+}
+
+/// How a container's process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Its exit code; none where it runs again and the engine has forgotten it.
+    pub exit_code: Option<i64>,
+    /// Whether the kernel ended it for want of memory.
+    pub oom_killed: bool,
+    /// When the engine told of it.
+    pub finished_at: Timestamp,
 }
 
 /// What is known of a node whose engine answers.

@@ -34,6 +34,9 @@ use magnum::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp};
 pub const SOCKET: &str = "/var/run/docker.sock";
 pub const IMAGE: &str = "busybox:local";
 
+/// Held by whoever needs what the engine gave notice of before, or makes it forget.
+pub static NOTICES_OF_THE_ENGINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// Longer than anything here takes on a machine out of breath.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -63,6 +66,13 @@ pub trait Bench: Send + Sync {
     /// A command that runs out of memory when it starts, or when told so below.
     fn hungry(&self) -> Vec<String>;
     fn starve(&self, object: ObjectId);
+    /// A command that ends once by itself with exit code 3 when it was started, or when told so
+    /// below, and runs on when it is started again.
+    fn stumbling(&self) -> Vec<String>;
+    /// Waits until it is started again; nobody looks meanwhile.
+    fn stumble(&self, object: ObjectId);
+    /// The engine forgets what it gave notice of.
+    fn forget_notices(&self, object: ObjectId);
 }
 
 pub struct Fake {
@@ -112,6 +122,18 @@ impl Bench for Fake {
 
     fn starve(&self, object: ObjectId) {
         self.engine.oom_kill(object);
+    }
+
+    fn stumbling(&self) -> Vec<String> {
+        words("sleep 100")
+    }
+
+    fn stumble(&self, object: ObjectId) {
+        self.engine.end_unseen(object, 3, false);
+    }
+
+    fn forget_notices(&self, object: ObjectId) {
+        self.engine.forget_notices(object);
     }
 }
 
@@ -167,6 +189,25 @@ impl Bench for Docker {
     }
 
     fn starve(&self, _: ObjectId) {}
+
+    fn stumbling(&self) -> Vec<String> {
+        words(r#"sh -c "test -e /tmp/again && exec sleep 100; touch /tmp/again; exit 3""#)
+    }
+
+    fn stumble(&self, object: ObjectId) {
+        let name = format!("magnum-{object}");
+        let state = ["inspect", "-f", "{{.RestartCount}} {{.State.Status}}", &name];
+        while docker(&state) != "1 running" {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn forget_notices(&self, object: ObjectId) {
+        // It keeps 256. The signal means nothing to the process.
+        let name = format!("magnum-{object}");
+        let all = std::iter::repeat_n(name.as_str(), 257);
+        docker(&["kill", "--signal", "CONT"].into_iter().chain(all).collect::<Vec<_>>());
+    }
 }
 
 impl Drop for Docker {
@@ -368,6 +409,7 @@ contracts!(
     a_lost_reboot_is_not_done_twice,
     an_end_is_told_with_its_exit_code,
     the_engine_restarts_what_its_policy_says,
+    an_end_is_told_after_the_restart_that_followed,
     logs_are_told_by_tail_since_and_time,
     followed_logs_end_with_the_container,
     commands_are_executed_once_with_output_and_exit_code,
@@ -516,6 +558,7 @@ async fn what_cannot_be_is_refused(bench: &dyn Bench) {
     }
     let unstarted = observed(bench, not_there).await;
     assert_eq!((unstarted.state, unstarted.exit_code), (RunState::Created, None));
+    assert_eq!(unstarted.ends, []);
 }
 
 async fn a_lost_reboot_is_not_done_twice(bench: &dyn Bench) {
@@ -553,6 +596,46 @@ async fn the_engine_restarts_what_its_policy_says(bench: &dyn Bench) {
     };
     tokio::time::timeout(PATIENCE, wait).await.unwrap();
     assert_eq!(ended(bench, stream).await.exit_code, Some(3));
+}
+
+async fn an_end_is_told_after_the_restart_that_followed(bench: &dyn Bench) {
+    let _whole = NOTICES_OF_THE_ENGINE.lock().await;
+    let policy = RestartPolicy::OnFailure(1);
+    let command = bench.stumbling();
+    let stream =
+        created(bench, ContainerSpec { command, restart_policy: policy, ..spec("") }).await;
+    let listening = bench.backend();
+    let mut notices = listening.notices().await.unwrap();
+    assert_eq!(notices.next().await, Some(Notice::Connected));
+    let before = clock::now();
+    act(bench, stream, Action::StartContainer).await.unwrap();
+    bench.stumble(stream.id);
+    // At the latest the notice of the restart has what came before it.
+    noticed(&mut notices, stream).await;
+    let seen = listening.inspect(stream).await.unwrap().unwrap();
+    let told = |seen: &Observed| match seen.ends.as_slice() {
+        [end] => (seen.state, seen.restarts, end.exit_code, end.oom_killed),
+        ends => panic!("{ends:?}"),
+    };
+    assert_eq!(told(&seen), (RunState::Running, 1, Some(3), false));
+    assert_eq!((seen.exit_code, seen.finished_at), (None, None));
+    let finished_at = seen.ends[0].finished_at;
+    assert!(before < finished_at && finished_at < clock::now());
+    // The same end for whoever was not there.
+    assert_eq!(bench.backend().inspect(stream).await, Ok(Some(seen.clone())));
+    assert_eq!(bench.backend().list().await, Ok(vec![(stream, seen)]));
+    // When it was is all that is left when the engine has forgotten.
+    bench.forget_notices(stream.id);
+    let late = observed(bench, stream).await;
+    assert_eq!(told(&late), (RunState::Running, 1, None, false));
+    let late = late.ends[0].finished_at;
+    assert!(before < late && late <= finished_at, "{before} {late} {finished_at}");
+    // Not so while it does not run.
+    bench.behind(Behind::Kill, stream.id);
+    let known = ended(bench, stream).await;
+    let ends = known.ends.iter().map(|end| end.exit_code).collect::<Vec<_>>();
+    assert_eq!(ends.last(), Some(&Some(137)), "{known:?}");
+    assert_eq!(known.finished_at, known.ends.last().map(|end| end.finished_at));
 }
 
 async fn logs_are_told_by_tail_since_and_time(bench: &dyn Bench) {

@@ -5,11 +5,11 @@ use magnum::actors::container::{Container, ContainerCommand as Command, Containe
 use magnum::actors::placement::{NodeFacts, place};
 use magnum::actors::tasks::MAX_TASKS;
 use magnum::actors::{Entity, Fact};
-use magnum::backends::{Action, Done, Observed, Outcome, RunState, WorkResult};
+use magnum::backends::{Action, Done, End, Observed, Outcome, RunState, WorkResult};
 use magnum::bus::{Ctx, Refusal};
 use magnum::events::EventPayload;
 use magnum::events::bay::{BayEvent, BayPlan};
-use magnum::events::container::{ContainerEvent as Event, ContainerSpec};
+use magnum::events::container::{ContainerEvent as Event, ContainerSpec, RestartPolicy};
 use magnum::ids::{EventId, ObjectId, Timestamp, WorkId};
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -18,16 +18,25 @@ use uuid::Uuid;
 struct Model {
     state: ContainerState,
     events: u128,
+    now: Timestamp,
 }
 
 impl Model {
     fn new() -> Self {
-        Self { state: ContainerState::default(), events: 0 }
+        Self { state: ContainerState::default(), events: 0, now: Timestamp(0) }
     }
 
     fn created() -> Self {
+        Self::created_with(RestartPolicy::No)
+    }
+
+    fn created_with(restart_policy: RestartPolicy) -> Self {
         let mut model = Self::new();
-        model.command(create()).unwrap();
+        let mut create = create();
+        if let Command::Create { spec, .. } = &mut create {
+            spec.restart_policy = restart_policy;
+        }
+        model.command(create).unwrap();
         model.finish(Done { engine_id: Some("e1".into()), exit_code: None });
         model
     }
@@ -40,14 +49,14 @@ impl Model {
     }
 
     fn command(&mut self, command: Command) -> Result<Vec<Event>, Refusal> {
-        let ctx = Ctx::service(Timestamp(0), "test", "req-1");
+        let ctx = Ctx::service(self.now, "test", "req-1");
         let events = Container::decide(&self.state, command, &ctx)?;
         for event in &events {
             self.events += 1;
             let fact = Fact {
                 id: EventId(Uuid::from_u128(self.events)),
                 object: ObjectId(Uuid::from_u128(7)),
-                time: Timestamp(0),
+                time: self.now,
                 project: "default",
                 request_id: "req-1",
             };
@@ -100,6 +109,8 @@ fn seen(state: RunState) -> Observed {
         exit_code: Some(137),
         oom_killed: true,
         finished_at: None,
+        ends: vec![],
+        restarts: 0,
     }
 }
 
@@ -137,7 +148,8 @@ fn the_table_of_actions_is_total() {
     ];
     for (status, model, recorded, nothing) in statuses {
         for (name, command) in actions() {
-            let mut copy = Model { state: model.state.clone(), events: model.events };
+            let mut copy =
+                Model { state: model.state.clone(), events: model.events, now: model.now };
             let expected = |list: &str| list.split(' ').any(|word| word == name);
             match copy.command(command) {
                 Ok(events) if events.is_empty() => assert!(expected(nothing), "{status} {name}"),
@@ -266,6 +278,120 @@ fn f20_a_want_of_memory_that_is_told_late_is_recorded() {
     let [Event::Exited(exit)] = late.as_slice() else { panic!("{late:?}") };
     assert!(exit.oom_killed);
     assert!(model.command(observed(RunState::Exited)).unwrap().is_empty());
+}
+
+/// A container that the engine starts again, running since 10.
+fn restarting() -> Model {
+    let mut model = Model::created_with(RestartPolicy::Always);
+    model.now = Timestamp(10);
+    model.command(Command::Start).unwrap();
+    model.finish(Done::default());
+    model
+}
+
+/// An inspection that finds these ends: exit codes, times and whether for want of memory.
+fn looked(state: RunState, ends: &[(Option<i64>, i64, bool)]) -> Command {
+    let end = |(exit_code, at, oom_killed): &(Option<i64>, i64, bool)| End {
+        exit_code: *exit_code,
+        oom_killed: *oom_killed,
+        finished_at: Timestamp(*at),
+    };
+    let ends: Vec<End> = ends.iter().map(end).collect();
+    let last = ends.last().filter(|_| state != RunState::Running);
+    Command::Observe(Some(Observed {
+        exit_code: last.and_then(|end| end.exit_code),
+        oom_killed: last.is_some_and(|end| end.oom_killed),
+        finished_at: last.map(|end| end.finished_at),
+        ends: ends.clone(),
+        ..seen(state)
+    }))
+}
+
+/// What a look leads to, in short; a second one leads to nothing.
+#[track_caller]
+fn told(model: &mut Model, look: Command) -> Vec<String> {
+    let events = model.command(look.clone()).unwrap();
+    assert_eq!(model.command(look).unwrap(), [], "told twice");
+    let short = |event: &Event| match event {
+        Event::Exited(exit) if exit.oom_killed => format!("oom {}", exit.exit_code),
+        Event::Exited(exit) => format!("exit {}", exit.exit_code),
+        other => other.event_type().trim_start_matches("container.").to_owned(),
+    };
+    events.iter().map(short).collect()
+}
+
+/// F20: the engine starts again what ended before anybody looks.
+#[test]
+fn f20_ends_that_nobody_saw_are_recorded_once_and_in_order() {
+    use RunState::{Exited, Restarting, Running};
+    let mut model = restarting();
+    model.now = Timestamp(100);
+    let mut ends = vec![(Some(7), 5, false), (Some(3), 20, false), (Some(137), 30, true)];
+    let four = ["exit 3", "restarted", "oom 137", "restarted"];
+    assert_eq!(told(&mut model, looked(Running, &ends)), four, "7 was before it was started");
+    ends.push((Some(0), 110, false));
+    assert_eq!(told(&mut model, looked(Restarting, &ends)), ["exit 0"]);
+    ends.push((Some(4), 120, false));
+    assert_eq!(told(&mut model, looked(Exited, &ends)), ["restarted", "exit 4"]);
+    // Somebody else starts what the engine does not.
+    let mut model = Model::running();
+    assert_eq!(told(&mut model, looked(Running, &[(Some(3), 20, false)])), ["exit 3", "drifted"]);
+}
+
+/// After a gap the engine may have forgotten how it ended: no exit code is made up.
+#[test]
+fn an_end_that_is_forgotten_is_a_restart() {
+    use RunState::Running;
+    let mut model = restarting();
+    model.now = Timestamp(100);
+    assert_eq!(told(&mut model, looked(Running, &[(None, 20, false)])), ["restarted"]);
+    let later = [(None, 20, false), (Some(3), 110, false)];
+    assert_eq!(told(&mut model, looked(Running, &later)), ["exit 3", "restarted"]);
+    let mut model = restarting();
+    model.now = Timestamp(100);
+    assert_eq!(told(&mut model, looked(RunState::Exited, &[(Some(3), 20, false)])), ["exit 3"]);
+    let both = [(Some(3), 20, false), (None, 30, false)];
+    assert_eq!(told(&mut model, looked(Running, &both)), ["restarted", "restarted"]);
+}
+
+#[test]
+fn f20_a_want_of_memory_that_is_told_after_the_restart_is_recorded() {
+    use RunState::Running;
+    let mut model = restarting();
+    let early = looked(Running, &[(Some(137), 20, false)]);
+    assert_eq!(told(&mut model, early), ["exit 137", "restarted"]);
+    let late = looked(Running, &[(Some(137), 20, true)]);
+    assert_eq!(told(&mut model, late), ["oom 137", "restarted"]);
+}
+
+#[test]
+fn an_end_that_was_asked_for_is_none_of_its_own() {
+    use RunState::{Exited, Running};
+    let mut model = restarting();
+    model.now = Timestamp(20);
+    model.command(Command::Reboot { grace_s: 0 }).unwrap();
+    let before = (Some(3), 15, false);
+    let rebooted = (Some(137), 25, false);
+    let open = looked(Running, &[before, rebooted]);
+    assert_eq!(told(&mut model, open), ["exit 3", "restarted"], "what was before it was its turn");
+    model.now = Timestamp(40);
+    model.finish(Done::default());
+    assert_eq!(told(&mut model, looked(Running, &[before, rebooted])), [""; 0]);
+    let again = (Some(4), 35, false);
+    let look = looked(Running, &[before, rebooted, again]);
+    assert_eq!(told(&mut model, look), ["exit 4", "restarted"], "its answer came later than that");
+    model.now = Timestamp(50);
+    model.command(Command::Stop { grace_s: 0 }).unwrap();
+    let stopped = looked(Exited, &[again, (Some(137), 55, false)]);
+    assert_eq!(told(&mut model, stopped.clone()), [""; 0]);
+    model.now = Timestamp(60);
+    model.finish(Done::default());
+    assert_eq!(told(&mut model, stopped), [""; 0]);
+    // Of what failed nobody can say what it did.
+    model.command(Command::Start).unwrap();
+    model.fail();
+    assert_eq!(told(&mut model, looked(Exited, &[(Some(3), 70, false)])), [""; 0]);
+    assert_eq!(told(&mut model, looked(Running, &[(Some(3), 50, false)])), ["restarted"]);
 }
 
 #[test]

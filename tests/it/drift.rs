@@ -1,9 +1,12 @@
 //! What the engine, or somebody at it, does behind our back: each becomes one event and a status
 //! that is true, on the real engine (F20, F24). Also what a restored log does not know (F54).
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::backend::NOTICES_OF_THE_ENGINE;
 use crate::harness::{Options, PATIENCE, Server, docker, wait_for, wait_until};
 use crate::log_tools::magnum;
 use crate::requests::refused;
@@ -121,6 +124,62 @@ fn an_end_by_itself_has_its_exit_code_and_a_restart_policy_is_followed() {
         count("container.exited") >= 2 && count("container.restarted") >= 1
     });
     wait_until("the last end", PATIENCE, || show(&server, &again)["status"] == "Stopped");
+}
+
+fn signal(server: &Server, name: &str) {
+    let done = Command::new("kill").args(["-s", name, &server.pid().to_string()]).status();
+    assert!(done.unwrap().success());
+}
+
+/// What the engine does while nobody looks is recorded all the same: as long as the server hears
+/// of it late, and when it was not there at all.
+#[test]
+fn f20_no_end_is_lost_to_the_restart_that_followed() {
+    let _whole = NOTICES_OF_THE_ENGINE.blocking_lock();
+    let mut server = Server::start(Options::docker());
+    let body = json!({
+        "name": "stumbling", "image": "busybox:local", "restart_policy": "on-failure:2",
+        "command": "sh -c 'sleep 2; test -e /tmp/twice && exec sleep 600; \
+                    test -e /tmp/once && touch /tmp/twice; touch /tmp/once; exit 3'",
+    });
+    let twice: Vec<_> = ["exited", "restarted", "exited", "restarted"].into();
+    let types = |server: &Server, id: &str| -> Vec<String> {
+        unasked(server, id).iter().map(|event| event["type"].to_string()).collect()
+    };
+    let restarted = |name: &str| {
+        let state = ["inspect", "--format", "{{.RestartCount}} {{.State.Status}}", name];
+        wait_until("the last restart", PATIENCE, || docker(&state) == "2 running");
+    };
+    let recorded = |server: &Server, id: &str| {
+        wait_until("all of it", PATIENCE, || types(server, id).len() >= twice.len());
+        let expected = twice.iter().map(|it| format!("\"magnum.container.{it}.v1\""));
+        assert_eq!(types(server, id), expected.collect::<Vec<_>>());
+        let codes = unasked(server, id);
+        assert_eq!(
+            (&codes[0]["data"]["exit_code"], &codes[2]["data"]["exit_code"]),
+            (&json!(3), &json!(3))
+        );
+        assert_eq!(show(server, id)["status"], "Running");
+    };
+    let (halted, name) = running(&server, body.clone());
+    signal(&server, "STOP");
+    restarted(&name);
+    signal(&server, "CONT");
+    recorded(&server, &halted);
+
+    let (away, name) = running(&server, body);
+    server.kill();
+    restarted(&name);
+    server.restart();
+    recorded(&server, &away);
+    recorded(&server, &halted);
+    // A reboot is none.
+    server.put(&format!("/v1/containers/{away}/reboot?timeout=0")).expect(200);
+    assert!(server.stop().success());
+    server.restart();
+    let (last, _) = running(&server, sleeper("last"));
+    assert_eq!(show(&server, &last)["status"], "Running");
+    recorded(&server, &away);
 }
 
 /// A bay takes its containers along, and its network; others keep theirs.

@@ -61,7 +61,7 @@ pub fn lasting(text: &str) -> String {
             let next = ids.len() + 1;
             out += &format!("00000000-0000-0000-0000-{:012}", ids.entry(id).or_insert(next));
             at += 36;
-        } else if rest.starts_with("20") && rest.get(..19).is_some_and(is_time) {
+        } else if rest.starts_with("20") && rest.get(..11).is_some_and(is_time) {
             let time = |c: char| c.is_ascii_digit() || "-+:.TZ".contains(c);
             out += "TIME";
             at += rest.find(|c| !time(c)).unwrap_or(rest.len());
@@ -89,8 +89,10 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
+/// Whether a time begins like this: a screen's edge may cut off the rest.
 fn is_time(text: &str) -> bool {
-    chrono::NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S").is_ok()
+    let day = |day| chrono::NaiveDate::parse_from_str(day, "%Y-%m-%d").is_ok();
+    text.strip_suffix('T').is_some_and(day)
 }
 
 /// What a text begins with that is another one in each run, and its length.

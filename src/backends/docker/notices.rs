@@ -9,12 +9,12 @@ use bollard::errors::Error;
 use bollard::models::EventMessage;
 use bollard::query_parameters::{EventsOptions, EventsOptionsBuilder};
 use futures_util::stream::BoxStream;
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::super::{BackendError, Notice};
-use super::oom::OutOfMemory;
+use super::ends::Ends;
 use super::{DockerBackend, labels};
 use crate::ids::StreamId;
 
@@ -32,23 +32,39 @@ impl DockerBackend {
         // The engine answers before it listens for us, so what happens between this call and then
         // is asked for by the engine's own time.
         let info = self.connection.quick(docker.info()).await?;
-        let options = options(self.node_id.to_string(), info.system_time.as_deref());
+        let mut options = self.events();
+        options.since = info.system_time.as_deref().and_then(time);
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(pump(docker, options, sender, self.ooms.clone()));
+        tokio::spawn(pump(docker, options, sender, self.ends.clone()));
         let changes = ReceiverStream::new(receiver).map(Notice::Changed);
         Ok(stream::iter([Notice::Connected]).chain(changes).boxed())
+    }
+
+    /// Takes in the notices that the engine still has from before.
+    pub(super) async fn hear_past(&self) -> Result<(), BackendError> {
+        let docker = self.connection.client()?;
+        let info = self.connection.quick(docker.info()).await?;
+        let mut options = self.events();
+        options.since = Some("0".to_owned());
+        options.until = info.system_time.as_deref().and_then(time);
+        let past = docker.events(Some(options)).try_collect::<Vec<_>>();
+        self.connection.quick(past).await?.iter().for_each(|event| self.ends.hear(event));
+        Ok(())
+    }
+
+    /// What is asked for: changes of our node's containers.
+    fn events(&self) -> EventsOptions {
+        let mut filters = labels::filter(&[(labels::NODE, self.node_id.to_string())]);
+        filters.insert("type".to_owned(), vec!["container".to_owned()]);
+        filters.insert("event".to_owned(), CHANGES.map(str::to_owned).to_vec());
+        EventsOptionsBuilder::new().filters(&filters).build()
     }
 }
 
 /// Takes events off the engine until the connection ends, or the reader is gone or too slow.
-async fn pump(
-    docker: Docker,
-    options: EventsOptions,
-    sender: mpsc::Sender<StreamId>,
-    ooms: OutOfMemory,
-) {
+async fn pump(docker: Docker, options: EventsOptions, sender: mpsc::Sender<StreamId>, ends: Ends) {
     let mut events = std::pin::pin!(docker.events(Some(options)));
-    while let Some(stream) = next_change(&mut events, &sender, &ooms).await {
+    while let Some(stream) = next_change(&mut events, &sender, &ends).await {
         if sender.try_send(stream).is_err() {
             tracing::warn!("notices of the engine are not read fast enough; starting again");
             return;
@@ -60,17 +76,16 @@ async fn pump(
 async fn next_change(
     events: &mut (impl Stream<Item = Result<EventMessage, Error>> + Unpin),
     sender: &mpsc::Sender<StreamId>,
-    ooms: &OutOfMemory,
+    ends: &Ends,
 ) -> Option<StreamId> {
     loop {
         tokio::select! {
             () = sender.closed() => return None,
             event = events.next() => {
                 let event = event?.ok()?;
-                let actor = event.actor.unwrap_or_default();
-                let (action, id) = (event.action.as_deref(), actor.id.as_deref());
-                ooms.hear(action.unwrap_or_default(), id.unwrap_or_default());
-                if let Some(stream) = labels::container_of(actor.attributes.as_ref()) {
+                ends.hear(&event);
+                let labels = event.actor.and_then(|actor| actor.attributes);
+                if let Some(stream) = labels::container_of(labels.as_ref()) {
                     return Some(stream);
                 }
             }
@@ -78,17 +93,8 @@ async fn next_change(
     }
 }
 
-/// What is asked for: our node's containers, since the engine's `now`.
-fn options(node_id: String, now: Option<&str>) -> EventsOptions {
-    let mut filters = labels::filter(&[(labels::NODE, node_id)]);
-    filters.insert("type".to_owned(), vec!["container".to_owned()]);
-    filters.insert("event".to_owned(), CHANGES.map(str::to_owned).to_vec());
-    let options = EventsOptionsBuilder::new().filters(&filters);
-    let now = now.and_then(|now| chrono::DateTime::parse_from_rfc3339(now).ok());
-    match now {
-        Some(now) => options
-            .since(&format!("{}.{:09}", now.timestamp(), now.timestamp_subsec_nanos()))
-            .build(),
-        None => options.build(),
-    }
+/// A time of the engine as it is asked for.
+fn time(text: &str) -> Option<String> {
+    let time = chrono::DateTime::parse_from_rfc3339(text).ok()?;
+    Some(format!("{}.{:09}", time.timestamp(), time.timestamp_subsec_nanos()))
 }

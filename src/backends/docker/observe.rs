@@ -31,9 +31,30 @@ pub(super) struct Found {
     pub(super) work_id: Option<EventId>,
     /// When its process last started.
     pub(super) started_at: Option<Timestamp>,
+    /// When it last ended, even if it runs again.
+    last_end: Option<Timestamp>,
 }
 
 impl DockerBackend {
+    /// Our container for an object, and how it ended so far.
+    pub(super) async fn observe(&self, stream: StreamId) -> Result<Option<Observed>, BackendError> {
+        let found = self.find(stream).await?.into_iter().collect();
+        Ok(self.with_ends(found).await?.pop().map(|found| found.observed))
+    }
+
+    /// Adds how these ended. The engine is asked for notices that have not come, or not to us: what
+    /// it has no notice of then is lost.
+    async fn with_ends(&self, mut found: Vec<Found>) -> Result<Vec<Found>, BackendError> {
+        if !found.iter().all(|one| self.ends.knows(&one.observed.engine_id, one.last_end)) {
+            self.hear_past().await?;
+        }
+        for one in &mut found {
+            self.ends.suppose(&one.observed, one.last_end);
+            self.ends.complete(&mut one.observed, one.last_end);
+        }
+        Ok(found)
+    }
+
     /// Our container for an object.
     pub(super) async fn find(&self, stream: StreamId) -> Result<Option<Found>, BackendError> {
         let ours =
@@ -83,7 +104,7 @@ impl DockerBackend {
             .try_collect()
             .await?;
         let mut all: HashMap<StreamId, Observed> = HashMap::new();
-        for container in found.into_iter().flatten() {
+        for container in self.with_ends(found.into_iter().flatten().collect()).await? {
             let Some(stream) = container.stream else { continue };
             if container.observed.name_is_ours || !all.contains_key(&stream) {
                 all.insert(stream, container.observed);
@@ -108,13 +129,15 @@ impl DockerBackend {
 
 /// What is needed of the engine's long answer.
 fn found(container: ContainerInspectResponse) -> Found {
+    let restarts = container.restart_count;
     let labels = container.config.and_then(|config| config.labels).unwrap_or_default();
     let stream = labels::container_of(Some(&labels));
     let name = container.name.unwrap_or_default().trim_start_matches('/').to_owned();
     let state = container.state.unwrap_or_default();
     let run_state = run_state(&state);
     let ended = matches!(run_state, RunState::Exited | RunState::Dead | RunState::Restarting);
-    let finished_at = time(state.finished_at.as_deref()).filter(|_| ended);
+    let last_end = time(state.finished_at.as_deref());
+    let finished_at = last_end.filter(|_| ended);
     Found {
         observed: Observed {
             engine_id: container.id.unwrap_or_default(),
@@ -124,11 +147,14 @@ fn found(container: ContainerInspectResponse) -> Found {
             exit_code: state.exit_code.filter(|_| ended && finished_at.is_some()),
             oom_killed: ended && state.oom_killed.unwrap_or(false),
             finished_at,
+            ends: Vec::new(),
+            restarts: restarts.and_then(|it| u32::try_from(it).ok()).unwrap_or_default(),
         },
         node_id: labels.get(labels::NODE).and_then(|id| id.parse().ok()),
         stream,
         work_id: labels.get(labels::WORK).and_then(|id| id.parse().ok()).map(EventId),
         started_at: time(state.started_at.as_deref()),
+        last_end,
     }
 }
 

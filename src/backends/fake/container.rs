@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::super::docker::labels;
-use super::super::{Observed, OutputFrame, OutputStream, RunState, Work};
+use super::super::{End, Observed, OutputFrame, OutputStream, RunState, Work};
 use crate::events::container::{ContainerSpec, RestartPolicy};
 use crate::ids::{ObjectId, StreamId, Timestamp, WorkId};
 
@@ -37,8 +37,8 @@ pub struct FakeContainer {
     /// How often the engine started it again since it was last started by somebody.
     pub(super) restarts: u32,
     pub(super) started_at: Option<Timestamp>,
-    /// How it last ended: when, with which exit code, for want of memory.
-    end: Option<(Timestamp, i64, bool)>,
+    /// How it ended so far.
+    ends: Vec<End>,
 }
 
 impl FakeContainer {
@@ -77,22 +77,24 @@ impl FakeContainer {
             runs: 0,
             restarts: 0,
             started_at: None,
-            end: None,
+            ends: Vec::new(),
         }
     }
 
     /// What a backend tells of it.
     pub(super) fn observed(&self) -> Observed {
         let ended = matches!(self.state, RunState::Exited | RunState::Restarting);
-        let end = self.end.filter(|_| ended);
+        let end = self.ends.last().filter(|_| ended);
         Observed {
             engine_id: self.engine_id.clone(),
             engine_name: self.name.clone(),
             name_is_ours: self.stream.is_some_and(|s| labels::container_name(s.id) == self.name),
             state: self.state,
-            exit_code: end.map(|(_, code, _)| code),
-            oom_killed: end.is_some_and(|(_, _, oom_killed)| oom_killed),
-            finished_at: end.map(|(at, _, _)| at),
+            exit_code: end.and_then(|end| end.exit_code),
+            oom_killed: end.is_some_and(|end| end.oom_killed),
+            finished_at: end.map(|end| end.finished_at),
+            ends: self.ends.clone(),
+            restarts: self.restarts,
         }
     }
 
@@ -111,7 +113,25 @@ impl FakeContainer {
     pub(super) fn ended(&mut self, code: i64, oom_killed: bool, now: Timestamp) {
         if self.is_alive() {
             self.state = RunState::Exited;
-            self.end = Some((now, code, oom_killed));
+            let (exit_code, finished_at) = (Some(code), now);
+            self.ends.push(End { exit_code, oom_killed, finished_at });
+        }
+    }
+
+    /// Started again by the engine.
+    pub(super) const fn restarted(&mut self, now: Timestamp) {
+        let restarts = self.restarts + 1;
+        self.started(now);
+        self.restarts = restarts;
+    }
+
+    /// What the engine knows of its ends without its notices: the last one, and when that was.
+    pub(super) fn forget_notices(&mut self) {
+        self.ends.drain(..self.ends.len().saturating_sub(1));
+        if self.state == RunState::Running {
+            for end in &mut self.ends {
+                (end.exit_code, end.oom_killed) = (None, false);
+            }
         }
     }
 

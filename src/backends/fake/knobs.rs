@@ -59,6 +59,24 @@ impl FakeEngine {
         }
     }
 
+    /// The process of a container ends, and the engine has started it again before anybody looks.
+    pub fn end_unseen(self: &Arc<Self>, object: ObjectId, exit_code: i64, oom_killed: bool) {
+        for id in self.ids_of(object) {
+            let now = self.now();
+            drop(self.begin(&id, |one| {
+                one.ended(exit_code, oom_killed, now);
+                one.restarted(now);
+            }));
+        }
+    }
+
+    /// The engine has no notices any more of how a container ended.
+    pub fn forget_notices(&self, object: ObjectId) {
+        for id in self.ids_of(object) {
+            self.alter(&id, super::container::FakeContainer::forget_notices);
+        }
+    }
+
     /// The kernel ends a container for want of memory.
     pub fn oom_kill(self: &Arc<Self>, object: ObjectId) {
         for id in self.ids_of(object) {

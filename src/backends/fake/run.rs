@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::{BackendError, RunState};
-use super::container::FakeLine;
+use super::container::{FakeContainer, FakeLine};
 use super::engine::FakeEngine;
 use super::process::{Program, Step};
 
@@ -13,15 +13,24 @@ const RESTART_DELAY: Duration = Duration::from_millis(100);
 const RESTART_DOUBLINGS_MAX: u32 = 9;
 
 impl FakeEngine {
-    /// Starts a container's process.
+    /// Starts a container's process, as somebody asked for.
     pub(super) fn start(self: &Arc<Self>, id: &str) -> Result<(), BackendError> {
+        let now = self.now();
+        self.begin(id, |one| one.started(now))
+    }
+
+    /// Lets the process begin of a container that is about to be started by this.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        id: &str,
+        started: impl FnOnce(&mut FakeContainer),
+    ) -> Result<(), BackendError> {
         let Some(container) = self.lock().containers.get(id).cloned() else { return Ok(()) };
         let spec = &container.spec;
         let program = Program::of(&spec.command, &spec.environment).ok_or_else(|| {
             BackendError::Refused("executable file not found in $PATH".to_owned())
         })?;
-        let now = self.now();
-        self.alter(id, |one| one.started(now));
+        self.alter(id, started);
         tokio::spawn(Arc::clone(self).run(id.to_owned(), container.runs + 1, program));
         Ok(())
     }
@@ -76,8 +85,8 @@ impl FakeEngine {
             if waiting
                 .is_some_and(|one| one.runs == container.runs && one.state == RunState::Restarting)
             {
-                drop(engine.start(&id));
-                engine.alter(&id, |one| one.restarts = container.restarts + 1);
+                let now = engine.now();
+                drop(engine.begin(&id, |one| one.restarted(now)));
             }
         });
     }

@@ -1,6 +1,7 @@
 //! What only a real engine can show: networks, limits, pulls, an engine that is away or hangs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -19,8 +20,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
 use super::{
-    Bench, Docker, IMAGE, Notes, PATIENCE, SOCKET, act, bay, by_output, container, create, created,
-    docker, observed, spec, started, words, work,
+    Bench, Docker, IMAGE, NOTICES_OF_THE_ENGINE, Notes, PATIENCE, SOCKET, act, bay, by_output,
+    container, create, created, docker, observed, spec, started, words, work,
 };
 
 /// A container with a name in a bay, running.
@@ -106,6 +107,27 @@ async fn there_are_more_bays_than_the_engine_has_subnets_for() {
     for unreachable in ["lonely", &address(lonely)] {
         assert!(!succeeds(&bench, db, &format!("ping -c 1 -W 1 {unreachable}")).await);
     }
+}
+
+#[tokio::test]
+async fn what_was_noticed_is_known_when_the_engine_has_forgotten() {
+    let _whole = NOTICES_OF_THE_ENGINE.lock().await;
+    let bench = Docker::new();
+    let (command, restart_policy) = (bench.stumbling(), RestartPolicy::OnFailure(1));
+    let stream = created(&bench, ContainerSpec { command, restart_policy, ..spec("") }).await;
+    let backend = bench.backend();
+    let mut notices = backend.notices().await.unwrap();
+    act(&bench, stream, Action::StartContainer).await.unwrap();
+    bench.stumble(stream.id);
+    // Its first start, its end, and the start that followed.
+    for wanted in iter::once(Notice::Connected).chain(iter::repeat_n(Notice::Changed(stream), 3)) {
+        let next = tokio::time::timeout(PATIENCE, notices.next()).await.unwrap();
+        assert_eq!(next, Some(wanted));
+    }
+    bench.forget_notices(stream.id);
+    let seen = backend.inspect(stream).await.unwrap().unwrap();
+    let codes: Vec<_> = seen.ends.iter().map(|end| end.exit_code).collect();
+    assert_eq!(codes, [Some(3)]);
 }
 
 /// Whether an address is in 10.192.0.0/12.

@@ -1,0 +1,196 @@
+//! How containers ended, by the engine's notices.
+//!
+//! Asked for a container, the engine tells of its last end only, and of that hardly anything once
+//! it has started the container again. Its notices tell all of each, and of the last 256 of all
+//! containers it keeps a copy.
+//!
+//! An end has the time of its notice. An inspection says a little less, and the end before was
+//! told before this one began, so the first notice from that time on is about the same end.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bollard::models::EventMessage;
+
+use super::super::{End, Observed};
+use crate::ids::Timestamp;
+
+/// Notices that are kept of one container, three for each end. The engine waits longer each time
+/// that it starts it again, unless it ran for 10 seconds: so these are minutes, and nothing else
+/// holds back an inspection for so long.
+const NOTICES_MAX: usize = 48;
+
+const NANOS_IN_MICRO: i64 = 1000;
+
+/// What a notice says of a container.
+#[derive(Clone, Copy)]
+enum Word {
+    Started,
+    OutOfMemory,
+    /// With its exit code, unless that is lost.
+    Ended(Option<i64>),
+}
+
+/// The words of each container by their time in nanoseconds, by the engine's id: no more than
+/// there are containers.
+type Words = HashMap<String, BTreeMap<i64, Word>>;
+
+/// What the notices told so far.
+#[derive(Clone, Default)]
+pub(super) struct Ends(Arc<Mutex<Words>>);
+
+impl Ends {
+    /// Takes in a notice; one that was taken in before changes nothing.
+    pub(super) fn hear(&self, event: &EventMessage) {
+        let Some(actor) = &event.actor else { return };
+        let (Some(id), Some(nanos)) = (actor.id.as_deref(), event.time_nano) else { return };
+        let exit_code = || actor.attributes.as_ref()?.get("exitCode")?.parse().ok();
+        match event.action.as_deref() {
+            Some("start") => self.note(id, nanos, Word::Started),
+            Some("oom") => self.note(id, nanos, Word::OutOfMemory),
+            Some("die") => self.note(id, nanos, Word::Ended(exit_code())),
+            Some("destroy") => drop(self.lock().remove(id)),
+            _ => {}
+        }
+    }
+
+    /// Whether a container's last end, by an inspection, is known from the notices.
+    pub(super) fn knows(&self, id: &str, last: Option<Timestamp>) -> bool {
+        let words = self.lock();
+        let ended = |word: &Word| matches!(word, Word::Ended(_));
+        last.is_none_or(|last| {
+            words.get(id).is_some_and(|words| words.range(nanos(last)..).any(|(_, it)| ended(it)))
+        })
+    }
+
+    /// Takes in what the engine has no notice of any more: what an inspection says has to do.
+    pub(super) fn suppose(&self, seen: &Observed, last: Option<Timestamp>) {
+        if let Some(last) = last.filter(|_| !self.knows(&seen.engine_id, last)) {
+            self.note(&seen.engine_id, nanos(last), Word::Ended(seen.exit_code));
+        }
+    }
+
+    /// Adds the ends up to the last one that the inspection knew: of later ones there will be
+    /// notices of their own.
+    pub(super) fn complete(&self, observed: &mut Observed, last: Option<Timestamp>) {
+        let Some(last) = last else { return };
+        let mut ends = self.lock().get(&observed.engine_id).map(told).unwrap_or_default();
+        let later = ends.iter().position(|end| end.finished_at >= last);
+        ends.truncate(later.map_or(ends.len(), |later| later + 1));
+        if observed.finished_at.is_some()
+            && let Some(end) = ends.last_mut()
+        {
+            end.oom_killed |= observed.oom_killed;
+            observed.oom_killed = end.oom_killed;
+            observed.finished_at = Some(end.finished_at);
+        }
+        observed.ends = ends;
+    }
+
+    fn note(&self, id: &str, nanos: i64, word: Word) {
+        let mut all = self.lock();
+        let words = all.entry(id.to_owned()).or_default();
+        words.insert(nanos, word);
+        if words.len() > NOTICES_MAX {
+            words.pop_first();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Words> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The ends among the words of a container. The engine tells of a want of memory before the end or
+/// after it.
+fn told(words: &BTreeMap<i64, Word>) -> Vec<End> {
+    let mut ends: Vec<End> = Vec::new();
+    let (mut runs, mut oom_killed) = (true, false);
+    for (nanos, word) in words {
+        match (word, ends.last_mut()) {
+            (Word::Started, _) => (runs, oom_killed) = (true, false),
+            (Word::OutOfMemory, Some(end)) if !runs => end.oom_killed = true,
+            (Word::OutOfMemory, _) => oom_killed = true,
+            (Word::Ended(exit_code), _) => {
+                let finished_at = Timestamp(nanos / NANOS_IN_MICRO);
+                ends.push(End { exit_code: *exit_code, oom_killed, finished_at });
+                (runs, oom_killed) = (false, false);
+            }
+        }
+    }
+    ends
+}
+
+const fn nanos(time: Timestamp) -> i64 {
+    time.0.saturating_mul(NANOS_IN_MICRO)
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::EventActor;
+
+    use super::*;
+    use crate::backends::RunState;
+
+    /// What the engine tells at these microseconds, and what an inspection finds then.
+    fn ends(told: &[(i64, &str)], last: i64) -> Vec<(Option<i64>, bool, i64)> {
+        let ends = Ends::default();
+        for (micros, word) in told {
+            let code = word.strip_prefix("die ");
+            ends.hear(&EventMessage {
+                action: Some(code.map_or(*word, |_| "die").to_owned()),
+                actor: Some(EventActor {
+                    id: Some("e1".to_owned()),
+                    attributes: code
+                        .map(|code| HashMap::from([("exitCode".to_owned(), code.to_owned())])),
+                }),
+                time_nano: Some(micros * NANOS_IN_MICRO + 1),
+                ..EventMessage::default()
+            });
+        }
+        let mut seen = Observed {
+            engine_id: "e1".to_owned(),
+            engine_name: "magnum-1".to_owned(),
+            name_is_ours: true,
+            state: RunState::Running,
+            exit_code: None,
+            oom_killed: false,
+            finished_at: None,
+            ends: vec![],
+            restarts: 1,
+        };
+        let last = Some(Timestamp(last));
+        ends.suppose(&seen, last);
+        ends.complete(&mut seen, last);
+        seen.ends.iter().map(|end| (end.exit_code, end.oom_killed, end.finished_at.0)).collect()
+    }
+
+    #[test]
+    fn a_want_of_memory_belongs_to_the_end_before_or_after_it() {
+        let early = [(1, "start"), (2, "oom"), (3, "die 137"), (4, "start"), (5, "die 1")];
+        assert_eq!(ends(&early, 5), [(Some(137), true, 3), (Some(1), false, 5)]);
+        let late = [(1, "start"), (2, "die 137"), (3, "oom"), (4, "start"), (5, "die 1")];
+        assert_eq!(ends(&late, 5), [(Some(137), true, 2), (Some(1), false, 5)]);
+        let survived = [(1, "start"), (2, "oom"), (3, "start"), (5, "die 1")];
+        assert_eq!(ends(&survived, 5), [(Some(1), false, 5)]);
+    }
+
+    #[test]
+    fn an_end_is_one_by_the_clock_of_its_notice() {
+        let twice = [(3, "die 3"), (3, "die 3")];
+        assert_eq!(ends(&twice, 2), [(Some(3), false, 3)]);
+        assert_eq!(ends(&[(3, "die 3"), (6, "die 4")], 2), [(Some(3), false, 3)], "not later ones");
+        assert_eq!(
+            ends(&[(3, "die 3")], 5),
+            [(Some(3), false, 3), (None, false, 5)],
+            "one is lost"
+        );
+        assert_eq!(ends(&[(3, "die 3"), (4, "destroy")], 3), [(None, false, 3)]);
+    }
+
+    #[test]
+    fn the_oldest_notices_make_room() {
+        let many: Vec<_> = (0..1000).map(|micros| (micros, "die 1")).collect();
+        assert_eq!(ends(&many, 999).len(), NOTICES_MAX);
+    }
+}
