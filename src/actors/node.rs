@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 
 use super::drift::{UnknownContainer, unknown};
 use super::{Entity, Fact};
-use crate::backends::{EngineFacts, Work};
+use crate::backends::{EngineFacts, ObservedNetwork, Work};
 use crate::bus::{Ctx, Refusal};
 use crate::events::node::{
     NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent as Event, NodeWentDownV1,
@@ -54,6 +54,13 @@ pub enum NodeCommand {
         /// Whether these are all of them, so that others are gone.
         complete: bool,
     },
+    /// Its engine has networks of bays that are not recorded.
+    UnknownNetworks {
+        /// Which.
+        networks: Vec<ObservedNetwork>,
+        /// Whether these are all of them, so that others are gone.
+        complete: bool,
+    },
 }
 
 /// Whether a node's engine answers, as far as was said.
@@ -79,7 +86,9 @@ pub struct NodeState {
     ironic_node_id: Option<String>,
     reach: Reach,
     /// The engine's ids of containers that no object is the record of.
-    unknown: BTreeSet<String>,
+    unknown_containers: BTreeSet<String>,
+    /// The engine's ids of networks of bays that are not recorded.
+    unknown_networks: BTreeSet<String>,
 }
 
 /// The node noun.
@@ -122,7 +131,10 @@ impl Entity for Node {
                 vec![Event::WentDown(NodeWentDownV1 { reason })]
             }
             (true, NodeCommand::Unknown { containers, complete }) => {
-                unknown(&state.unknown, containers, complete)
+                unknown(&state.unknown_containers, containers, complete)
+            }
+            (true, NodeCommand::UnknownNetworks { networks, complete }) => {
+                unknown(&state.unknown_networks, networks, complete)
             }
         })
     }
@@ -137,7 +149,8 @@ impl Entity for Node {
                     registered: created.host.is_some(),
                     ironic_node_id: created.ironic_node_id.clone(),
                     reach: Reach::Unknown,
-                    unknown: BTreeSet::new(),
+                    unknown_containers: BTreeSet::new(),
+                    unknown_networks: BTreeSet::new(),
                 };
             }
             Event::CameUp(up) => {
@@ -154,10 +167,16 @@ impl Entity for Node {
                 }
             }
             Event::UnknownContainerFound(found) => {
-                state.unknown.insert(found.engine_id.clone());
+                state.unknown_containers.insert(found.engine_id.clone());
             }
             Event::UnknownContainerGone(gone) => {
-                state.unknown.remove(&gone.engine_id);
+                state.unknown_containers.remove(&gone.engine_id);
+            }
+            Event::UnknownNetworkFound(found) => {
+                state.unknown_networks.insert(found.engine_id.clone());
+            }
+            Event::UnknownNetworkGone(gone) => {
+                state.unknown_networks.remove(&gone.engine_id);
             }
             Event::Deleted(_) => state.present = false,
         }

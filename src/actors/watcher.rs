@@ -11,7 +11,7 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::drift::{MAX_UNKNOWN_CONTAINERS, UnknownContainer};
+use super::drift::{MAX_UNKNOWN, UnknownContainer, Unrecorded};
 use super::node::NodeCommand;
 use super::report::record;
 use super::worker::WorkerHandle;
@@ -29,11 +29,14 @@ const PROBE: Duration = Duration::from_secs(10);
 /// Between two comparisons of everything, for what no notice told.
 const RESYNC: Duration = Duration::from_secs(60);
 
-/// What the read models say of a node's containers.
+/// What the read models say of a node's containers and bays.
 #[async_trait]
 pub trait Inventory: Send + Sync + 'static {
     /// Containers of a node with their status; an error in words where nobody can say.
     async fn on_node(&self, node_id: ObjectId) -> Result<Vec<(StreamId, String)>, String>;
+
+    /// Bays of a node; an error in words where nobody can say.
+    async fn bays_on(&self, node_id: ObjectId) -> Result<HashSet<ObjectId>, String>;
 }
 
 /// Watches until the service stops.
@@ -90,8 +93,11 @@ async fn follow(worker: &WorkerHandle, inventory: &dyn Inventory) -> Result<(), 
             }
             _ = resync.tick() => true,
         };
-        if compares && let Some(found) = compare(worker, inventory, &mut ends).await? {
-            unknown = found;
+        if compares {
+            if let Some(found) = compare(worker, inventory, &mut ends).await? {
+                unknown = found;
+            }
+            compare_networks(worker, inventory).await?;
         }
     }
 }
@@ -101,6 +107,7 @@ type LastEnds = HashMap<StreamId, Timestamp>;
 
 /// Inspects every container whose record and engine do not agree at first sight, or that may have
 /// ended since the last comparison, and says which have no record; none where nobody can say.
+/// Nothing else is done about those.
 async fn compare(
     worker: &WorkerHandle,
     inventory: &dyn Inventory,
@@ -131,28 +138,57 @@ async fn compare(
         found.retain(|stream, _| still.contains_key(stream));
     }
     let unknown = found.keys().copied().collect();
-    tell_unknown(worker, found).await;
+    let each = found.into_iter();
+    let containers =
+        each.map(|(stream, observed)| UnknownContainer { container_id: stream.id, observed });
+    let (containers, complete) = told_at_once(containers.collect());
+    tell(worker, NodeCommand::Unknown { containers, complete }).await;
     Ok(Some(unknown))
 }
 
-/// Says what the engine has that no record knows. Nothing else is done about it.
-async fn tell_unknown(worker: &WorkerHandle, found: HashMap<StreamId, Observed>) {
-    let each = found.into_iter();
-    let mut containers: Vec<UnknownContainer> = each
-        .map(|(stream, observed)| UnknownContainer { container_id: stream.id, observed })
-        .collect();
-    let complete = containers.len() <= MAX_UNKNOWN_CONTAINERS;
+/// Says which networks the engine has for bays that are not recorded. Nothing else is done about
+/// them. No notice tells of networks, so one that goes is missed at the next comparison.
+async fn compare_networks(
+    worker: &WorkerHandle,
+    inventory: &dyn Inventory,
+) -> Result<(), BackendError> {
+    let node = worker.node();
+    // Before the bays: a bay is recorded before its network is made.
+    let mut found = node.backend.networks().await?;
+    let known = match inventory.bays_on(node.node_id).await {
+        Ok(known) => known,
+        Err(error) => {
+            tracing::warn!(%error, "networks are not compared with the engine");
+            return Ok(());
+        }
+    };
+    found.retain(|network| !known.contains(&network.bay_id));
+    if !found.is_empty() {
+        // One whose bay was deleted meanwhile is gone by now.
+        let still = node.backend.networks().await?.into_iter();
+        let still: HashSet<String> = still.map(|network| network.engine_id).collect();
+        found.retain(|network| still.contains(&network.engine_id));
+    }
+    let (networks, complete) = told_at_once(found);
+    tell(worker, NodeCommand::UnknownNetworks { networks, complete }).await;
+    Ok(())
+}
+
+/// As many as are told at once, always the same, and whether these are all.
+fn told_at_once<T: Unrecorded>(mut found: Vec<T>) -> (Vec<T>, bool) {
+    let complete = found.len() <= MAX_UNKNOWN;
     if !complete {
-        let unknown = containers.len();
+        let unknown = found.len();
         tracing::warn!(
             unknown,
-            recorded = MAX_UNKNOWN_CONTAINERS,
-            "the engine has more containers without a record than are told at once"
+            recorded = MAX_UNKNOWN,
+            "the engine has more {} without a record than are told at once",
+            T::NOUN
         );
-        containers.sort_unstable_by(|a, b| a.observed.engine_id.cmp(&b.observed.engine_id));
-        containers.truncate(MAX_UNKNOWN_CONTAINERS);
+        found.sort_unstable_by(|a, b| a.engine_id().cmp(b.engine_id()));
+        found.truncate(MAX_UNKNOWN);
     }
-    tell(worker, NodeCommand::Unknown { containers, complete }).await;
+    (found, complete)
 }
 
 /// Whether a status and what the engine has agree at first sight. While work is under way the

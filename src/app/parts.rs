@@ -2,6 +2,7 @@
 //!
 //! Not here: opening the files of a data folder, and the REST API (`app`).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ use crate::clock;
 use crate::config::BackendConfig;
 use crate::events::log::EventLog;
 use crate::ids::{Kind, ObjectId, Position, ProjectId, StreamId};
+use crate::projections::View;
+use crate::projections::bay::BayView;
 use crate::projections::conductor::Conductor;
 use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
@@ -183,6 +186,21 @@ impl Views {
         let wait = Duration::from_secs(5);
         self.reads.wait_for(head, wait).await.map(drop).map_err(|error| error.to_string())
     }
+
+    /// What `pick` takes of all objects of a noun.
+    async fn picked<V: View, T: Send + 'static>(
+        &self,
+        pick: impl Fn(V) -> Option<T> + Send + 'static,
+    ) -> Result<Vec<T>, String> {
+        self.fresh().await?;
+        let reads = self.reads.clone();
+        let scanned = tokio::task::spawn_blocking(move || {
+            let mut found = vec![];
+            reads.each(|view: V| found.extend(pick(view))).map(|()| found)
+        });
+        let found = scanned.await.map_err(|error| error.to_string())?;
+        found.map_err(|error| error.to_string())
+    }
 }
 
 /// Members of a bay that are asked for at once.
@@ -207,19 +225,15 @@ impl Members for Views {
 #[async_trait]
 impl Inventory for Views {
     async fn on_node(&self, node_id: ObjectId) -> Result<Vec<(StreamId, String)>, String> {
-        self.fresh().await?;
-        let reads = self.reads.clone();
-        let scanned = tokio::task::spawn_blocking(move || {
-            let mut found = vec![];
-            let scanned = reads.each(|container: ContainerView| {
-                if container.node_uuid == node_id {
-                    let stream = StreamId::new(Kind::Container, container.head.uuid);
-                    found.push((stream, container.status));
-                }
-            });
-            scanned.map(|()| found)
-        });
-        let found = scanned.await.map_err(|error| error.to_string())?;
-        found.map_err(|error| error.to_string())
+        let on_node = move |container: ContainerView| {
+            let stream = StreamId::new(Kind::Container, container.head.uuid);
+            (container.node_uuid == node_id).then_some((stream, container.status))
+        };
+        self.picked(on_node).await
+    }
+
+    async fn bays_on(&self, node_id: ObjectId) -> Result<HashSet<ObjectId>, String> {
+        let on_node = move |bay: BayView| (bay.node_uuid == node_id).then_some(bay.head.uuid);
+        Ok(self.picked(on_node).await?.into_iter().collect())
     }
 }

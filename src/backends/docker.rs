@@ -30,8 +30,8 @@ use self::connection::Connection;
 pub use self::connection::Limits;
 use self::ends::Ends;
 use super::{
-    Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, OutputFrame,
-    Reporter, Work,
+    Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, ObservedNetwork,
+    OutputFrame, Reporter, Work,
 };
 use crate::ids::{ObjectId, StreamId};
 
@@ -94,6 +94,10 @@ impl Backend for DockerBackend {
 
     async fn list(&self) -> Result<Vec<(StreamId, Observed)>, BackendError> {
         self.observe_all().await
+    }
+
+    async fn networks(&self) -> Result<Vec<ObservedNetwork>, BackendError> {
+        self.observe_networks().await
     }
 
     async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {

@@ -25,8 +25,8 @@ pub use self::knobs::Fault;
 pub use self::picture::Picture;
 use self::process::{Program, Step};
 use super::{
-    Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, OutputFrame,
-    Progress, Reporter, Work,
+    Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, ObservedNetwork,
+    OutputFrame, Progress, Reporter, Work,
 };
 use crate::ids::{ObjectId, StreamId};
 
@@ -148,6 +148,11 @@ impl Backend for FakeBackend {
         let containers = self.engine.containers().into_iter();
         let ours = containers.filter(|container| container.node_id == Some(self.node_id));
         Ok(ours.filter_map(|container| Some((container.stream?, container.observed()))).collect())
+    }
+
+    async fn networks(&self) -> Result<Vec<ObservedNetwork>, BackendError> {
+        self.engine.answers()?;
+        Ok(self.engine.networks_of(self.node_id))
     }
 
     async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {

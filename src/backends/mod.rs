@@ -246,6 +246,17 @@ pub struct End {
     pub finished_at: Timestamp,
 }
 
+/// A bay's network as the engine has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedNetwork {
+    /// The bay that its labels name.
+    pub bay_id: ObjectId,
+    /// The engine's id.
+    pub engine_id: String,
+    /// The name that the engine has for it.
+    pub engine_name: String,
+}
+
 /// What is known of a node whose engine answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct EngineFacts {
@@ -342,6 +353,9 @@ pub trait Backend: Send + Sync + 'static {
 
     /// Every container of this node that is ours, running or not.
     async fn list(&self) -> Result<Vec<(StreamId, Observed)>, BackendError>;
+
+    /// Every network of this node that is ours.
+    async fn networks(&self) -> Result<Vec<ObservedNetwork>, BackendError>;
 
     /// What changes at the engine, from now on; ends when the connection does.
     async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError>;

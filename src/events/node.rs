@@ -61,6 +61,25 @@ pub struct NodeUnknownContainerGoneV1 {
     pub engine_id: String,
 }
 
+/// The engine has a network of this node for a bay that is not recorded: the log was restored from
+/// an older backup, or somebody copied the labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeUnknownNetworkFoundV1 {
+    /// The engine's id of it.
+    pub engine_id: String,
+    /// The name that the engine has for it.
+    pub engine_name: String,
+    /// The bay that its labels name.
+    pub bay_id: ObjectId,
+}
+
+/// A network that was found so is no longer on the engine, or its bay is recorded now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct NodeUnknownNetworkGoneV1 {
+    /// The engine's id of it.
+    pub engine_id: String,
+}
+
 /// A node is gone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NodeDeletedV1 {}
@@ -76,10 +95,14 @@ noun_events! {
         WentDown(NodeWentDownV1) = "node.went_down", 1;
         /// Fields set by a PATCH.
         Updated(UpdatedV1) = "node.updated", 1;
-        /// Having what no record knows.
+        /// Having a container that no record knows.
         UnknownContainerFound(NodeUnknownContainerFoundV1) = "node.unknown_container_found", 1;
         /// No longer having it.
         UnknownContainerGone(NodeUnknownContainerGoneV1) = "node.unknown_container_gone", 1;
+        /// Having a network that no record knows.
+        UnknownNetworkFound(NodeUnknownNetworkFoundV1) = "node.unknown_network_found", 1;
+        /// No longer having it.
+        UnknownNetworkGone(NodeUnknownNetworkGoneV1) = "node.unknown_network_gone", 1;
         /// Gone.
         Deleted(NodeDeletedV1) = "node.deleted", 1;
     }

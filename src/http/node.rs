@@ -43,6 +43,8 @@ pub struct Node {
     memory_bytes: Option<u64>,
     /// What its engine has under this node's label and no object is the record of: left alone.
     unknown_containers: Vec<UnknownContainer>,
+    /// Networks that its engine has under this node's label for bays that are not recorded.
+    unknown_networks: Vec<UnknownNetwork>,
     created_at: String,
     updated_at: Option<String>,
     links: Vec<Link>,
@@ -57,6 +59,17 @@ pub struct UnknownContainer {
     engine_name: String,
     /// How it was when found: `created`, `running`, `paused`, `restarting`, `exited`, `dead`.
     state: String,
+    /// When it was found.
+    since: String,
+}
+
+/// A network on a node's engine whose bay is not recorded.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct UnknownNetwork {
+    /// The bay that its labels name; there is none.
+    bay_uuid: String,
+    engine_id: String,
+    engine_name: String,
     /// When it was found.
     since: String,
 }
@@ -123,7 +136,8 @@ impl Shown for NodeView {
             engine: self.engine.clone(),
             cpus: self.cpus,
             memory_bytes: self.memory_bytes,
-            unknown_containers: self.unknown_containers.iter().map(unknown).collect(),
+            unknown_containers: self.unknown_containers.iter().map(container).collect(),
+            unknown_networks: self.unknown_networks.iter().map(network).collect(),
             created_at: self.head.created_at.rfc3339(),
             updated_at: self.head.updated_at.map(Timestamp::rfc3339),
             links: Link::of(host, Kind::Node, self.head.uuid),
@@ -141,12 +155,21 @@ impl Shown for NodeView {
     }
 }
 
-fn unknown(found: &node::UnknownContainer) -> UnknownContainer {
+fn container(found: &node::UnknownContainer) -> UnknownContainer {
     UnknownContainer {
         container_uuid: found.container_id.to_string(),
         engine_id: found.engine_id.clone(),
         engine_name: found.engine_name.clone(),
         state: found.state.clone(),
+        since: found.since.rfc3339(),
+    }
+}
+
+fn network(found: &node::UnknownNetwork) -> UnknownNetwork {
+    UnknownNetwork {
+        bay_uuid: found.bay_id.to_string(),
+        engine_id: found.engine_id.clone(),
+        engine_name: found.engine_name.clone(),
         since: found.since.rfc3339(),
     }
 }

@@ -33,8 +33,10 @@ pub struct NodeView {
     pub cpus: Option<u32>,
     /// Memory in bytes.
     pub memory_bytes: Option<u64>,
-    /// What its engine has that no object is the record of.
+    /// Containers that its engine has and no object is the record of.
     pub unknown_containers: Vec<UnknownContainer>,
+    /// Networks that its engine has for bays that are not recorded.
+    pub unknown_networks: Vec<UnknownNetwork>,
 }
 
 /// A container that no object is the record of.
@@ -48,6 +50,19 @@ pub struct UnknownContainer {
     pub container_id: ObjectId,
     /// How it was when it was found.
     pub state: String,
+    /// When it was found.
+    pub since: Timestamp,
+}
+
+/// A network of a bay that is not recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnknownNetwork {
+    /// The engine's id.
+    pub engine_id: String,
+    /// The engine's name.
+    pub engine_name: String,
+    /// The bay that its labels name.
+    pub bay_id: ObjectId,
     /// When it was found.
     pub since: Timestamp,
 }
@@ -130,6 +145,15 @@ impl NodeView {
             NodeEvent::UnknownContainerGone(gone) => {
                 self.unknown_containers.retain(|it| it.engine_id != gone.engine_id);
             }
+            NodeEvent::UnknownNetworkFound(found) => self.unknown_networks.push(UnknownNetwork {
+                engine_id: found.engine_id,
+                engine_name: found.engine_name,
+                bay_id: found.bay_id,
+                since: event.time,
+            }),
+            NodeEvent::UnknownNetworkGone(gone) => {
+                self.unknown_networks.retain(|it| it.engine_id != gone.engine_id);
+            }
             NodeEvent::Created(_) | NodeEvent::Deleted(_) => {}
         }
     }
@@ -149,7 +173,8 @@ mod tests {
     use super::*;
     use crate::events::node::{
         NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeUnknownContainerFoundV1,
-        NodeUnknownContainerGoneV1, NodeWentDownV1,
+        NodeUnknownContainerGoneV1, NodeUnknownNetworkFoundV1, NodeUnknownNetworkGoneV1,
+        NodeWentDownV1,
     };
 
     #[test]
@@ -188,6 +213,20 @@ mod tests {
         assert_eq!(story.now_view().unknown_containers.len(), 1);
         story.tell(&gone(engine_id()));
         assert!(story.now_view().unknown_containers.is_empty());
+        let bay_id = ObjectId::default();
+        story.tell(&NodeEvent::UnknownNetworkFound(NodeUnknownNetworkFoundV1 {
+            engine_id: engine_id(),
+            engine_name: "magnum-x".to_owned(),
+            bay_id,
+        }));
+        let found = story.now_view().unknown_networks[0].clone();
+        assert_eq!((found.bay_id, found.since), (bay_id, story.now()));
+        let gone =
+            |engine_id| NodeEvent::UnknownNetworkGone(NodeUnknownNetworkGoneV1 { engine_id });
+        story.tell(&gone("other".to_owned()));
+        assert_eq!(story.now_view().unknown_networks.len(), 1);
+        story.tell(&gone(engine_id()));
+        assert!(story.now_view().unknown_networks.is_empty());
         story.tell(&NodeEvent::Deleted(NodeDeletedV1 {}));
         assert_eq!(story.view, None);
     }

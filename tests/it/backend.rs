@@ -417,6 +417,7 @@ contracts!(
     running_out_of_memory_is_told,
     only_what_is_ours_is_listed,
     a_bay_has_one_network,
+    networks_are_listed_with_their_bays,
     the_engine_is_probed,
 );
 
@@ -830,6 +831,30 @@ async fn a_bay_has_one_network(bench: &dyn Bench) {
     act(bench, stream, Action::DeleteContainer).await.unwrap();
     act(bench, bay, Action::DeleteNetwork).await.unwrap();
     assert_ne!(act(bench, bay, Action::CreateNetwork).await.unwrap(), first);
+}
+
+async fn networks_are_listed_with_their_bays(bench: &dyn Bench) {
+    let listed = || async {
+        let mut all = bench.backend().networks().await.unwrap();
+        all.sort_by_key(|network| network.bay_id);
+        all
+    };
+    assert_eq!(listed().await, []);
+    let mut bays = [bay(), bay()];
+    bays.sort();
+    let made = act(bench, bays[0], Action::CreateNetwork).await.unwrap();
+    act(bench, container(), create(bays[1], spec("true"))).await.unwrap();
+    let neighbour = clock::new_object_id();
+    let (other, theirs) = (bench.backend_as(neighbour), bay());
+    let notes = Notes::default();
+    other.perform(&work(neighbour, theirs, Action::CreateNetwork), &notes).await.unwrap();
+    let all = listed().await;
+    assert_eq!(all.iter().map(|it| it.bay_id).collect::<Vec<_>>(), bays.map(|bay| bay.id));
+    assert_eq!(Some(&all[0].engine_id), made.engine_id.as_ref());
+    assert_eq!(all[1].engine_name, format!("magnum-{}", bays[1].id));
+    act(bench, bays[0], Action::DeleteNetwork).await.unwrap();
+    assert_eq!(listed().await, all[1..]);
+    other.perform(&work(neighbour, theirs, Action::DeleteNetwork), &notes).await.unwrap();
 }
 
 async fn the_engine_is_probed(bench: &dyn Bench) {

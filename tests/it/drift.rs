@@ -182,24 +182,28 @@ fn f20_no_end_is_lost_to_the_restart_that_followed() {
     recorded(&server, &away);
 }
 
+/// A new bay that is there.
+fn bay(server: &Server, name: &str) -> String {
+    let made = server.post("/v1/bays", &json!({ "name": name })).expect(201);
+    let uuid = made["uuid"].as_str().unwrap().to_owned();
+    wait_until("the bay", PATIENCE, || {
+        server.get(&format!("/v1/bays/{uuid}")).expect(200)["status"] == "CREATE_COMPLETE"
+    });
+    uuid
+}
+
+fn sleeper_in(bay: &str, name: &str) -> Value {
+    let mut body = sleeper(name);
+    body["bay_uuid"] = json!(bay);
+    body
+}
+
 /// A bay takes its containers along, and its network; others keep theirs.
 #[test]
 fn a_bay_goes_with_everything_in_it_and_nothing_else() {
     let server = Server::start(Options::docker());
-    let bay = |name: &str| {
-        let made = server.post("/v1/bays", &json!({ "name": name })).expect(201);
-        let uuid = made["uuid"].as_str().unwrap().to_owned();
-        wait_until("the bay", PATIENCE, || {
-            server.get(&format!("/v1/bays/{uuid}")).expect(200)["status"] == "CREATE_COMPLETE"
-        });
-        uuid
-    };
-    let (goes, stays) = (bay("goes"), bay("stays"));
-    let inside = |bay: &str, name: &str| {
-        let mut body = sleeper(name);
-        body["bay_uuid"] = json!(bay);
-        running(&server, body)
-    };
+    let (goes, stays) = (bay(&server, "goes"), bay(&server, "stays"));
+    let inside = |bay: &str, name: &str| running(&server, sleeper_in(bay, name));
     let gone = [inside(&goes, "a"), inside(&goes, "b")];
     let (kept, kept_name) = inside(&stays, "a");
     server.delete(&format!("/v1/bays/{goes}")).expect(204);
@@ -226,15 +230,17 @@ fn on_engine(node: &str) -> Vec<String> {
     ids
 }
 
-/// What the node says that it has without a record, and how often it said so.
-fn unknown(server: &Server, node: &str) -> (Vec<Value>, usize, usize) {
+/// What the node says that it has without a record, `container`s or `network`s, and how often it
+/// said so.
+fn unknown(server: &Server, node: &str, noun: &str) -> (Vec<Value>, usize, usize) {
     let shown = server.get(&format!("/v1/nodes/{node}")).expect(200);
     let history = server.get(&format!("/v1/nodes/{node}/history?limit=1000")).expect(200);
     let count = |wanted: &str| {
-        let wanted = format!("magnum.node.unknown_container_{wanted}.v1");
+        let wanted = format!("magnum.node.unknown_{noun}_{wanted}.v1");
         history["events"].as_array().unwrap().iter().filter(|it| it["type"] == wanted).count()
     };
-    (shown["unknown_containers"].as_array().unwrap().clone(), count("found"), count("gone"))
+    let all = shown[format!("unknown_{noun}s")].as_array().unwrap().clone();
+    (all, count("found"), count("gone"))
 }
 
 /// A log that is older than the engine: each difference becomes known, in both directions, and
@@ -248,14 +254,17 @@ fn f54_after_the_restore_of_an_old_backup_nothing_is_deleted() {
     let (same, _) = running(&server, sleeper("same"));
     let (deleted, _) = running(&server, sleeper("deleted"));
     let (stopped, _) = running(&server, sleeper("stopped"));
-    assert_eq!(unknown(&server, node), (vec![], 0, 0));
+    let old_bay = bay(&server, "old");
+    assert_eq!(unknown(&server, node, "container"), (vec![], 0, 0));
+    assert_eq!(unknown(&server, node, "network"), (vec![], 0, 0));
     let target = home.path().join("backup");
     let done = magnum(&server.data(), &["backup", target.to_str().unwrap()]);
     assert_eq!(done.code, 0, "{done:?}");
 
     server.delete(&format!("/v1/containers/{deleted}")).expect(204);
     server.put(&format!("/v1/containers/{stopped}/stop?timeout=0")).expect(200);
-    let (made, made_name) = running(&server, sleeper("made"));
+    let new_bay = bay(&server, "new");
+    let (made, made_name) = running(&server, sleeper_in(&new_bay, "made"));
     let other = server.post("/v1/containers", &sleeper("other")).expect(201);
     server.kill();
     let before = on_engine(node);
@@ -267,7 +276,7 @@ fn f54_after_the_restore_of_an_old_backup_nothing_is_deleted() {
     assert_eq!(done.code, 0, "{done:?}");
     let mut copy = Server::start(Options::docker().data(&new));
     let (found, ..) = wait_for("what no record knows", PATIENCE, || {
-        Some(unknown(&copy, node)).filter(|(found, ..)| found.len() == 2)
+        Some(unknown(&copy, node, "container")).filter(|(found, ..)| found.len() == 2)
     });
     let mut known: Vec<_> = found.iter().map(|it| it["container_uuid"].clone()).collect();
     known.sort_by_key(Value::to_string);
@@ -275,6 +284,7 @@ fn f54_after_the_restore_of_an_old_backup_nothing_is_deleted() {
     let running_one = found.iter().find(|it| it["container_uuid"] == *made).unwrap();
     assert_eq!(running_one["state"], "running");
     assert_eq!(running_one["engine_name"], made_name);
+    only_network_without_a_bay(&copy, node, &new_bay);
     wait_until("the loss to be known", PATIENCE, || show(&copy, &deleted)["status"] == "Error");
     wait_until("the stop to be known", PATIENCE, || show(&copy, &stopped)["status"] == "Stopped");
     assert_eq!(show(&copy, &same)["status"], "Running");
@@ -287,11 +297,37 @@ fn f54_after_the_restore_of_an_old_backup_nothing_is_deleted() {
     assert!(why.contains("removed"), "{why}");
     copy.delete(&format!("/v1/containers/{deleted}")).expect(204);
     refused(&copy.get(&format!("/v1/containers/{made}")), 404);
+    refused(&copy.get(&format!("/v1/bays/{new_bay}")), 404);
+    assert_eq!(copy.get(&format!("/v1/bays/{old_bay}")).expect(200)["status"], "CREATE_COMPLETE");
     let (after, _) = running(&copy, sleeper("after"));
     copy.put(&format!("/v1/containers/{same}/stop?timeout=0")).expect(200);
     assert_eq!(show(&copy, &after)["status"], "Running");
 
-    // Told once, also after a restart, until it goes.
+    are_told_once_until_they_go(
+        &mut copy,
+        node,
+        &new_bay,
+        [&made, other["uuid"].as_str().unwrap()],
+    );
+}
+
+/// Waits for the network of a bay that is not recorded; those of other bays are.
+fn only_network_without_a_bay(server: &Server, node: &str, bay: &str) {
+    let (found, ..) = wait_for("the network of no bay", PATIENCE, || {
+        Some(unknown(server, node, "network")).filter(|(found, ..)| !found.is_empty())
+    });
+    assert_eq!(found.len(), 1, "{found:?}");
+    let name = format!("magnum-{bay}");
+    let id = docker(&["network", "inspect", "--format", "{{.Id}}", &name]);
+    assert_eq!(
+        (&found[0]["bay_uuid"], &found[0]["engine_name"], &found[0]["engine_id"]),
+        (&json!(bay), &json!(name), &json!(id))
+    );
+}
+
+/// Two containers, the first one running in the bay, and the bay's network: without a record.
+fn are_told_once_until_they_go(copy: &mut Server, node: &str, bay: &str, containers: [&str; 2]) {
+    let [made_name, other_name] = containers.map(|id| format!("magnum-{id}"));
     assert!(copy.stop().success());
     copy.restart();
     wait_until("the node", PATIENCE, || {
@@ -299,10 +335,22 @@ fn f54_after_the_restore_of_an_old_backup_nothing_is_deleted() {
     });
     let state = || docker(&["inspect", "--format", "{{.State.Running}}", &made_name]);
     assert_eq!(state(), "true");
-    assert_eq!((unknown(&copy, node).1, unknown(&copy, node).2), (2, 0));
+    let told = |noun| {
+        let (_, found, gone) = unknown(copy, node, noun);
+        (found, gone)
+    };
+    assert_eq!((told("container"), told("network")), ((2, 0), (1, 0)));
     docker(&["rm", "--force", &made_name]);
-    wait_until("it to be gone", PATIENCE, || unknown(&copy, node).0.len() == 1);
-    assert_eq!((unknown(&copy, node).1, unknown(&copy, node).2), (2, 1));
-    let shown = magnum(&new, &["--magnum-url", copy.url(), "node-show", node]);
+    wait_until("it to be gone", PATIENCE, || unknown(copy, node, "container").0.len() == 1);
+    assert_eq!((told("container"), told("network")), ((2, 1), (1, 0)));
+    let shown = magnum(&copy.data(), &["--magnum-url", copy.url(), "node-show", node]);
     assert!(shown.out.contains("unknown_containers"), "{shown:?}");
+    assert!(shown.out.contains("unknown_networks") && shown.out.contains(bay), "{shown:?}");
+    // Networks are compared along with containers.
+    docker(&["network", "rm", &format!("magnum-{bay}")]);
+    docker(&["rm", "--force", &other_name]);
+    wait_until("both to be gone", PATIENCE, || {
+        told("container") == (2, 2) && told("network") == (1, 1)
+    });
+    assert_eq!(unknown(copy, node, "network").0, [] as [Value; 0]);
 }

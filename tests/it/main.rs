@@ -55,3 +55,4 @@ mod stream_killed;
 mod stream_slow;
 mod stream_snapshot;
 mod tour;
+mod watcher;

@@ -600,6 +600,12 @@ impl magnum::backends::Backend for Untouchable {
         self.touch()
     }
 
+    async fn networks(
+        &self,
+    ) -> Result<Vec<magnum::backends::ObservedNetwork>, magnum::backends::BackendError> {
+        self.touch()
+    }
+
     async fn notices(
         &self,
     ) -> Result<

@@ -73,6 +73,11 @@ pub(super) fn container_of(labels: Option<&HashMap<String, String>>) -> Option<S
     Some(StreamId::new(Kind::Container, id))
 }
 
+/// The bay that a network's labels name.
+pub(super) fn bay_of(labels: Option<&HashMap<String, String>>) -> Option<ObjectId> {
+    labels?.get(BAY)?.parse().ok()
+}
+
 /// The engine's filter for things with these labels.
 pub(super) fn filter(labels: &[(&str, String)]) -> HashMap<String, Vec<String>> {
     let wanted = labels.iter().map(|(label, value)| format!("{label}={value}")).collect();

@@ -9,7 +9,7 @@ use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
 use bollard::query_parameters::ListNetworksOptionsBuilder;
 use bollard::{BollardRequest, body_full};
 
-use super::super::{BackendError, Done};
+use super::super::{BackendError, Done, ObservedNetwork};
 use super::subnet::{self, Subnet};
 use super::{DockerBackend, error, labels};
 use crate::ids::{ObjectId, ProjectId};
@@ -38,7 +38,7 @@ impl DockerBackend {
 
     /// Removes a bay's network.
     pub(super) async fn delete_network(&self, bay_id: ObjectId) -> Result<Done, BackendError> {
-        for network in self.networks(bay_id).await? {
+        for network in self.networks_of(bay_id).await? {
             self.remove_network(&network).await?;
         }
         Ok(Done::default())
@@ -115,7 +115,7 @@ impl DockerBackend {
 
     /// The bay's network; where there are several, all but the first are removed.
     async fn only_network(&self, bay_id: ObjectId) -> Result<Option<String>, BackendError> {
-        let mut networks = self.networks(bay_id).await?.into_iter();
+        let mut networks = self.networks_of(bay_id).await?.into_iter();
         let Some(first) = networks.next() else { return Ok(None) };
         for extra in networks {
             self.remove_network(&extra).await?;
@@ -124,16 +124,33 @@ impl DockerBackend {
     }
 
     /// Our networks of a bay, the oldest first.
-    async fn networks(&self, bay_id: ObjectId) -> Result<Vec<Network>, BackendError> {
-        let ours = labels::filter(&[
-            (labels::NODE, self.node_id.to_string()),
-            (labels::BAY, bay_id.to_string()),
-        ]);
-        let options = ListNetworksOptionsBuilder::new().filters(&ours).build();
-        let docker = self.connection.client()?;
-        let mut networks = self.connection.quick(docker.list_networks(Some(options))).await?;
+    async fn networks_of(&self, bay_id: ObjectId) -> Result<Vec<Network>, BackendError> {
+        let mut networks = self.own_networks(&[(labels::BAY, bay_id.to_string())]).await?;
         networks.sort_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
         Ok(networks)
+    }
+
+    /// Every network of ours.
+    pub(super) async fn observe_networks(&self) -> Result<Vec<ObservedNetwork>, BackendError> {
+        let networks = self.own_networks(&[]).await?.into_iter();
+        let observed = networks.filter_map(|network| {
+            Some(ObservedNetwork {
+                bay_id: labels::bay_of(network.labels.as_ref())?,
+                engine_id: network.id?,
+                engine_name: network.name.unwrap_or_default(),
+            })
+        });
+        Ok(observed.collect())
+    }
+
+    /// Our networks with these labels besides the node's.
+    async fn own_networks(&self, wanted: &[(&str, String)]) -> Result<Vec<Network>, BackendError> {
+        let mut wanted = wanted.to_vec();
+        wanted.push((labels::NODE, self.node_id.to_string()));
+        let ours = labels::filter(&wanted);
+        let options = ListNetworksOptionsBuilder::new().filters(&ours).build();
+        let docker = self.connection.client()?;
+        self.connection.quick(docker.list_networks(Some(options))).await
     }
 
     /// Removes one network; fine if it is gone.

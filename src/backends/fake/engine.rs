@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 use super::super::docker::{labels, lifecycle};
-use super::super::{Action, BackendError, Done, RunState, Work};
+use super::super::{Action, BackendError, Done, ObservedNetwork, RunState, Work};
 use super::container::FakeContainer;
 use super::knobs::Fault;
 use crate::events::container::ContainerSpec;
@@ -46,7 +46,7 @@ pub struct FakeEngine {
 pub(super) struct State {
     pub(super) containers: BTreeMap<String, FakeContainer>,
     /// By node and bay, with their ids.
-    networks: BTreeMap<(ObjectId, ObjectId), String>,
+    pub(super) networks: BTreeMap<(ObjectId, ObjectId), String>,
     images: BTreeSet<String>,
     /// Things made so far; their ids are numbers.
     made: u64,
@@ -113,6 +113,18 @@ impl FakeEngine {
     /// Every network that it has: its node and its bay.
     pub fn networks(&self) -> Vec<(ObjectId, ObjectId)> {
         self.lock().networks.keys().copied().collect()
+    }
+
+    /// A node's networks.
+    pub(super) fn networks_of(&self, node_id: ObjectId) -> Vec<ObservedNetwork> {
+        let state = self.lock();
+        let own = state.networks.iter().filter(|((node, _), _)| *node == node_id);
+        let observed = own.map(|((_, bay_id), engine_id)| ObservedNetwork {
+            bay_id: *bay_id,
+            engine_id: engine_id.clone(),
+            engine_name: labels::network_name(*bay_id),
+        });
+        observed.collect()
     }
 
     /// A node's container for an object.

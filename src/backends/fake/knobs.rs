@@ -120,6 +120,11 @@ impl FakeEngine {
         }
     }
 
+    /// `docker network rm`, of a bay's network.
+    pub fn remove_network_behind(&self, bay: ObjectId) {
+        self.lock().networks.retain(|(_, bay_id), _| *bay_id != bay);
+    }
+
     /// Somebody else makes a container that has the name which is meant for ours.
     pub fn occupy_name(&self, object: ObjectId) {
         self.add_foreign(labels::container_name(object));

@@ -359,6 +359,7 @@ async fn an_engine_that_is_away_says_so_without_its_address() {
             backend.perform(&work, &Notes::default()).await.err(),
             backend.inspect(stream).await.err(),
             backend.list().await.err(),
+            backend.networks().await.err(),
             backend.notices().await.err(),
             backend.logs(stream, LogQuery::default()).await.err(),
             backend.probe().await.err(),
@@ -391,6 +392,7 @@ async fn an_engine_that_hangs_is_given_up() {
         backend.perform(&work, &Notes::default()).await.err(),
         backend.inspect(stream).await.err(),
         backend.list().await.err(),
+        backend.networks().await.err(),
         backend.notices().await.err(),
         backend.probe().await.err(),
     ] {

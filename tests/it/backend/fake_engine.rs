@@ -76,6 +76,7 @@ async fn an_engine_that_is_away_says_so_and_its_streams_end() {
     assert!(matches!(backend.probe().await, Err(BackendError::Unavailable(_))));
     assert!(matches!(backend.inspect(stream).await, Err(BackendError::Unavailable(_))));
     assert!(matches!(backend.list().await, Err(BackendError::Unavailable(_))));
+    assert!(matches!(backend.networks().await, Err(BackendError::Unavailable(_))));
     let start = act(&bench, stream, Action::StartContainer).await;
     assert!(matches!(start, Err(BackendError::Unavailable(_))), "{start:?}");
     bench.engine.come_back();

@@ -19,7 +19,8 @@ use magnum::events::container::{
 };
 use magnum::events::node::{
     NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent, NodeUnknownContainerFoundV1,
-    NodeUnknownContainerGoneV1, NodeWentDownV1,
+    NodeUnknownContainerGoneV1, NodeUnknownNetworkFoundV1, NodeUnknownNetworkGoneV1,
+    NodeWentDownV1,
 };
 use magnum::events::work::{
     FieldChange, NodeVerdict, Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkUnknownV1,
@@ -192,6 +193,13 @@ fn nodes() -> Vec<(&'static str, NodeEvent)> {
         container_id,
         state: "running".to_owned(),
     };
+    let network_id = "7d86d3".repeat(10) + "7d86";
+    let network = NodeUnknownNetworkFoundV1 {
+        engine_id: network_id.clone(),
+        engine_name: format!("magnum-{BAY}"),
+        bay_id: BAY,
+    };
+    let network_gone = NodeUnknownNetworkGoneV1 { engine_id: network_id };
     let bare = NodeCreatedV1 { node_type: None, image_id: None, ironic_node_id: None, host: None };
     let (engine, memory_bytes) = (text("docker 20.10.24"), 16_777_216_000);
     let reason = text("connect /var/run/docker.sock: no such file or directory");
@@ -203,6 +211,8 @@ fn nodes() -> Vec<(&'static str, NodeEvent)> {
         ("full", NodeEvent::Updated(updated())),
         ("full", NodeEvent::UnknownContainerFound(found)),
         ("full", NodeEvent::UnknownContainerGone(NodeUnknownContainerGoneV1 { engine_id })),
+        ("full", NodeEvent::UnknownNetworkFound(network)),
+        ("full", NodeEvent::UnknownNetworkGone(network_gone)),
         ("full", NodeEvent::Deleted(NodeDeletedV1 {})),
     ]
 }
