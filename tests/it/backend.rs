@@ -608,7 +608,8 @@ async fn an_end_is_told_after_the_restart_that_followed(bench: &dyn Bench) {
     let listening = bench.backend();
     let mut notices = listening.notices().await.unwrap();
     assert_eq!(notices.next().await, Some(Notice::Connected));
-    let before = clock::now();
+    // The engine may have a clock of its own, which is a bit behind.
+    let before = Timestamp(clock::now().0 - 1_000);
     act(bench, stream, Action::StartContainer).await.unwrap();
     bench.stumble(stream.id);
     // At the latest the notice of the restart has what came before it.
@@ -621,7 +622,7 @@ async fn an_end_is_told_after_the_restart_that_followed(bench: &dyn Bench) {
     assert_eq!(told(&seen), (RunState::Running, 1, Some(3), false));
     assert_eq!((seen.exit_code, seen.finished_at), (None, None));
     let finished_at = seen.ends[0].finished_at;
-    assert!(before < finished_at && finished_at < clock::now());
+    assert!(before < finished_at && finished_at <= clock::now(), "{before} {finished_at}");
     // The same end for whoever was not there.
     assert_eq!(bench.backend().inspect(stream).await, Ok(Some(seen.clone())));
     assert_eq!(bench.backend().list().await, Ok(vec![(stream, seen)]));
@@ -630,7 +631,7 @@ async fn an_end_is_told_after_the_restart_that_followed(bench: &dyn Bench) {
     let late = observed(bench, stream).await;
     assert_eq!(told(&late), (RunState::Running, 1, None, false));
     let late = late.ends[0].finished_at;
-    assert!(before < late && late <= finished_at, "{before} {late} {finished_at}");
+    assert!(before <= late && late <= finished_at, "{before} {late} {finished_at}");
     // Not so while it does not run.
     bench.behind(Behind::Kill, stream.id);
     let known = ended(bench, stream).await;
