@@ -4,7 +4,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 use super::View;
 use super::bay::BayView;
@@ -13,7 +15,7 @@ use super::container::ContainerView;
 use super::node::NodeView;
 use super::past;
 use super::query::Parked;
-use super::table::{Columns, Entry};
+use super::table::{Columns, Entry, LONG};
 use super::tables::{Change, Checkpoint, Tables};
 use crate::events::EventRef;
 use crate::events::codec::{decode, encode};
@@ -163,6 +165,25 @@ fn finish<V: View>(rows: Rows<V>, changes: &mut Vec<Change>) {
 }
 
 fn fill<V: View>(rows: Rows<V>, tables: &mut Tables) {
+    let mut rows: Vec<(ObjectId, Box<Row<V>>)> = rows.into_iter().collect();
+    let others = rows.split_off(if rows.len() < LONG { rows.len() } else { rows.len() / 2 });
+    // Half of it on a thread of its own: somebody waits for it.
+    let ((mut views, mut columns), (other_views, others)) = thread::scope(|scope| {
+        let others = (!others.is_empty()).then(|| scope.spawn(|| packed(others)));
+        let mine = packed(rows);
+        let others = others.map(|it| it.join().unwrap_or_else(|it| resume_unwind(it)));
+        (mine, others.unwrap_or_default())
+    });
+    views.extend(other_views);
+    columns.append(others);
+    tables.fill(V::KIND, views, columns);
+}
+
+/// Views as bytes, with when their objects were created.
+type Packed = Vec<(ObjectId, Position, Arc<[u8]>)>;
+
+/// Views as they are in tables, and what they are found by.
+fn packed<V: View>(rows: Vec<(ObjectId, Box<Row<V>>)>) -> (Packed, Columns) {
     let mut columns = Columns::default();
     let mut views = Vec::with_capacity(rows.len());
     for (id, row) in rows {
@@ -172,7 +193,7 @@ fn fill<V: View>(rows: Rows<V>, tables: &mut Tables) {
             columns.add(entry);
         }
     }
-    tables.fill(V::KIND, views, columns);
+    (views, columns)
 }
 
 fn put<V: View>(rows: Rows<V>, tables: &mut Tables) {

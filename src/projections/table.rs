@@ -5,13 +5,18 @@
 //! Not here: what is in the bytes, and when they change (`fold`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 use super::View;
 use super::field::{Field, Value};
 use super::groups::Groups;
 use crate::events::codec::decode;
 use crate::ids::{ObjectId, Position, ProjectId};
+
+/// Objects from which on threads of their own are worth their while: some milliseconds of work.
+pub(super) const LONG: usize = 8192;
 
 /// What an object is found by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +59,16 @@ pub(super) struct Columns {
 }
 
 impl Columns {
+    pub fn append(&mut self, other: Self) {
+        for (project, columns) in other.lists {
+            let mine = self.lists.entry(project).or_default();
+            mine.resize_with(columns.len(), Vec::new);
+            mine.iter_mut().zip(columns).for_each(|(mine, column)| mine.extend(column));
+        }
+        self.members.extend(other.members);
+        self.waiting.extend(other.waiting);
+    }
+
     pub fn add(&mut self, entry: Entry) {
         let columns = self.lists.entry(entry.project).or_default();
         columns.resize_with(entry.values.len(), Vec::new);
@@ -73,6 +88,19 @@ pub(super) type Order = Groups<Value, Position>;
 
 /// For projects without any object.
 static EMPTY: Order = Order::EMPTY;
+
+/// Makes an order of each column, at once where they are long.
+fn orders(columns: Vec<Vec<Place>>) -> Vec<Order> {
+    if columns.first().is_none_or(|column| column.len() < LONG) {
+        return columns.into_iter().map(Order::from_iter).collect();
+    }
+    thread::scope(|scope| {
+        let each = columns.into_iter().map(|column| scope.spawn(|| Order::from_iter(column)));
+        let threads: Vec<_> = each.collect();
+        let done = threads.into_iter().map(|it| it.join().unwrap_or_else(|it| resume_unwind(it)));
+        done.collect()
+    })
+}
 
 /// All objects of one noun.
 #[derive(Default)]
@@ -175,8 +203,6 @@ impl Table {
     /// Lets all views be found, none of which could be before.
     pub fn index_all(&mut self, columns: Columns) {
         let Columns { lists, members, waiting } = columns;
-        let order = |column: Vec<Place>| column.into_iter().collect();
-        let orders = |columns: Vec<_>| columns.into_iter().map(order).collect();
         let lists = lists.into_iter().map(|(project, columns)| (project, orders(columns)));
         self.lists = lists.collect();
         self.members = members.into_iter().collect();

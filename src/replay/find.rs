@@ -5,7 +5,7 @@
 //! event is found by bisection, first over states that were kept on the way, then over the events
 //! between two of them. Not here: conditions (`condition`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 
 use serde::Serialize;
@@ -24,6 +24,10 @@ const MAX_MOMENTS: usize = 1_000;
 /// Events between two states that are kept for a bisection: some ten steps lie between them, and an
 /// object with a million events keeps a thousand states.
 const KEPT_EVERY: usize = 1_024;
+
+/// Objects that are bisected before all others are looked at once more: of as many that became true
+/// in any order, a sixty-fourth is left.
+const SAMPLE: usize = 64;
 
 /// Where to look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,32 +192,53 @@ impl Search<'_> {
 
     /// Looks at how all objects are at the end, and bisects those of which the condition is true.
     fn bisect_all(&mut self, among: Among) -> Result<(), ReplayError> {
+        let streams = self.true_at(self.source.head(), |stream| among.takes(stream))?;
+        if self.how.first {
+            return self.bisect_first(streams);
+        }
+        streams.into_iter().try_for_each(|stream| self.bisect(stream))
+    }
+
+    /// Bisects some objects; of the others only those go on of which the condition was true before
+    /// the first moment of these.
+    fn bisect_first(&mut self, mut streams: Vec<StreamId>) -> Result<(), ReplayError> {
+        loop {
+            let step = streams.len().div_ceil(SAMPLE).max(1);
+            let sample: HashSet<StreamId> = streams.iter().step_by(step).copied().collect();
+            sample.iter().try_for_each(|stream| self.bisect(*stream))?;
+            let first = self.moments.iter().map(|moment| moment.event.position).min();
+            let Some(before) = first.filter(|_| step > 1).and_then(|it| it.checked_sub(1)) else {
+                return Ok(());
+            };
+            let others: HashSet<StreamId> =
+                streams.into_iter().filter(|stream| !sample.contains(stream)).collect();
+            streams = self.true_at(Position(before), |stream| others.contains(&stream))?;
+        }
+    }
+
+    /// The objects among these of which the condition was true at a position, in the order in which
+    /// they were made.
+    fn true_at(
+        &mut self,
+        at: Position,
+        among: impl Fn(StreamId) -> bool,
+    ) -> Result<Vec<StreamId>, ReplayError> {
         let mut objects: HashMap<StreamId, (Box<dyn Object>, Position)> = HashMap::new();
-        self.source.each(Position(0), self.source.head(), |event| {
-            if among.takes(event.stream) {
+        self.source.each(Position(0), at, |event| {
+            if among(event.stream) {
                 let fresh = || (object::new(event.stream), event.position);
                 objects.entry(event.stream).or_insert_with(fresh).0.take(event)?;
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        let mut true_now = Vec::new();
+        let mut found = Vec::new();
         for (stream, (folded, created)) in objects {
             if self.holds(folded.as_ref())? {
-                true_now.push((created, stream));
+                found.push((created, stream));
             }
         }
-        true_now.sort_unstable();
-        let mut first = u64::MAX;
-        for (created, stream) in true_now {
-            // What was made later cannot have been first.
-            if self.how.first && created.get() > first {
-                break;
-            }
-            self.bisect(stream)?;
-            let last = self.moments.last().map_or(u64::MAX, |moment| moment.event.position);
-            first = first.min(last);
-        }
-        Ok(())
+        found.sort_unstable();
+        Ok(found.into_iter().map(|(_, stream)| stream).collect())
     }
 
     /// Finds the event of one object that made the condition true for good.
@@ -305,6 +330,60 @@ impl Among {
             Self::All => true,
             Self::Kind(kind) => stream.kind == kind,
             Self::Object(one) => stream == one,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock;
+    use crate::events::baymodel::{BaymodelCreatedV1, BaymodelEvent, BaymodelFields};
+    use crate::events::log::memory::MemoryLog;
+    use crate::events::log::{Append, EventLog, Expected};
+    use crate::events::work::{FieldChange, UpdatedV1};
+    use crate::events::{Meta, NewEvent};
+    use crate::ids::{ObjectId, Revision};
+
+    const OBJECTS: u128 = 300;
+
+    /// Objects that are made in one order and renamed in another, by a step through all of them.
+    async fn renamed(step: u128) -> Source {
+        let log = MemoryLog::default();
+        for renames in [false, true] {
+            for number in 0..OBJECTS {
+                let number = if renames { (number * step + 7) % OBJECTS } else { number };
+                let changes = vec![FieldChange { field: "name".into(), value: "\"b\"".into() }];
+                let (expected, event) = if renames {
+                    let event = BaymodelEvent::Updated(UpdatedV1 { changes });
+                    (Expected::Exact(Revision(0)), event)
+                } else {
+                    let fields =
+                        BaymodelFields { name: Some("a".into()), ..BaymodelFields::default() };
+                    (Expected::NoStream, BaymodelEvent::Created(BaymodelCreatedV1 { fields }))
+                };
+                let id = clock::new_event_id();
+                let event = NewEvent::new(id, clock::now(), Meta::default(), &event);
+                let stream = StreamId::new(Kind::Baymodel, ObjectId(uuid::Uuid::from_u128(number)));
+                let append = Append { stream, expected, command: None, events: vec![event] };
+                log.append(append).await.unwrap();
+            }
+        }
+        Source::new(Arc::new(log))
+    }
+
+    #[tokio::test]
+    async fn the_first_of_many_is_found_by_bisection_as_by_scan() {
+        for step in [1, 7, 113, 299] {
+            let source = renamed(step).await;
+            let found = |monotone| {
+                let how = How { first: true, monotone };
+                find(&source, "name == 'b'", Among::All, how).unwrap().moments
+            };
+            assert_eq!(found(true), found(false));
+            assert_eq!(found(true)[0].event.position, OBJECTS as u64 + 1);
         }
     }
 }
