@@ -33,6 +33,8 @@ type Changed = (ObjectId, StreamId);
 #[derive(Debug)]
 pub struct FakeEngine {
     state: Mutex<State>,
+    /// Held while work changes the state and is noted, so that a picture has both or neither.
+    work: Mutex<()>,
     /// What its clock showed, and when.
     pub(super) began: (Timestamp, Instant),
     /// Counts changes; wakes whoever follows output.
@@ -85,6 +87,7 @@ impl FakeEngine {
     pub(super) fn with(state: State, began: (Timestamp, Instant)) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::new(state),
+            work: Mutex::new(()),
             began,
             changes: watch::Sender::new(0),
             releases: Semaphore::new(0),
@@ -93,6 +96,11 @@ impl FakeEngine {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps work whole.
+    pub(super) fn whole(&self) -> MutexGuard<'_, ()> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -225,6 +233,7 @@ impl FakeEngine {
     }
 
     pub(super) fn delete(&self, node_id: ObjectId, work: &Work) -> Done {
+        let _whole = self.whole();
         while let Some(container) = self.find(node_id, work.stream) {
             self.lock().effects.push((work.id, work.action.name()));
             self.discard(&container.engine_id);
@@ -238,6 +247,7 @@ impl FakeEngine {
         node_id: ObjectId,
         work: &Work,
     ) -> Result<Done, BackendError> {
+        let _whole = self.whole();
         let found = self.find(node_id, work.stream).ok_or_else(|| missing(work.stream))?;
         if lifecycle::is_settled(work, found.state, found.started_at) {
             return Ok(Done::default());

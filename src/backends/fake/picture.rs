@@ -19,6 +19,7 @@ pub struct Picture {
 impl FakeEngine {
     /// What it has now.
     pub fn picture(&self) -> Picture {
+        let _whole = self.whole();
         let mut state = self.lock().clone();
         // Who listens to this engine hears nothing of the others, and is not kept waiting by them.
         state.notices = new_notices();
