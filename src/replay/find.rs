@@ -341,11 +341,13 @@ mod tests {
     use super::*;
     use crate::clock;
     use crate::events::baymodel::{BaymodelCreatedV1, BaymodelEvent, BaymodelFields};
+    use crate::events::log::excerpt::ExcerptLog;
     use crate::events::log::memory::MemoryLog;
     use crate::events::log::{Append, EventLog, Expected};
     use crate::events::work::{FieldChange, UpdatedV1};
     use crate::events::{Meta, NewEvent};
     use crate::ids::{ObjectId, Revision};
+    use crate::projections::past::World;
 
     const OBJECTS: u128 = 300;
 
@@ -385,5 +387,28 @@ mod tests {
             assert_eq!(found(true), found(false));
             assert_eq!(found(true)[0].event.position, OBJECTS as u64 + 1);
         }
+    }
+
+    /// A bundle has the positions of the log that it is from.
+    #[tokio::test]
+    async fn what_is_between_the_events_of_a_bundle_is_no_end() {
+        let whole = renamed(113).await;
+        let mut events = whole.log().read(Position(0), usize::MAX).unwrap();
+        events.retain(|event| event.position.get() != OBJECTS as u64);
+        let first = events.iter().find(|event| event.revision == Revision(1)).unwrap().position;
+        let source = Source::new(Arc::new(ExcerptLog::new(events)));
+        let how = How { first: true, monotone: true };
+        let found = find(&source, "name == 'b'", Among::All, how).unwrap().moments;
+        assert_eq!(found[0].event.position, first.get());
+        let mut seen = 0;
+        let see = |_: &Recorded| {
+            seen += 1;
+            Ok(ControlFlow::Continue(()))
+        };
+        source.each(Position(0), Position(first.get() - 1), see).unwrap();
+        assert_eq!(seen, OBJECTS as u64 - 1);
+        let before = World::as_of(source.log(), Position(first.get() - 1)).unwrap();
+        assert_eq!(before.position, Position(first.get() - 2));
+        assert!(before.baymodels.values().all(|view| view.fields.name.as_deref() == Some("a")));
     }
 }

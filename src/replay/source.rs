@@ -152,7 +152,11 @@ impl Source {
             if page.is_empty() {
                 return Ok(());
             }
-            for event in page.iter().take_while(|event| event.position <= until) {
+            for event in &page {
+                // Some logs have gaps: the next event may be beyond.
+                if event.position > until {
+                    return Ok(());
+                }
                 at = event.position;
                 if self.shows(event) && see(event)?.is_break() {
                     return Ok(());
