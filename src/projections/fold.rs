@@ -99,8 +99,7 @@ impl Fold {
         fill(self.baymodels, tables);
         fill(self.nodes, tables);
         fill(self.containers, tables);
-        self.parked.into_values().for_each(|parked| tables.park(parked));
-        tables.at = self.at.unwrap_or(tables.at);
+        tables.reach(self.at, self.parked.into_values());
     }
 
     /// The same for tables that are not indexed.
@@ -109,8 +108,7 @@ impl Fold {
         put(self.baymodels, tables);
         put(self.nodes, tables);
         put(self.containers, tables);
-        self.parked.into_values().for_each(|parked| tables.park(parked));
-        tables.at = self.at.unwrap_or(tables.at);
+        tables.reach(self.at, self.parked.into_values());
     }
 }
 
@@ -125,8 +123,7 @@ impl Folded {
     /// Changes the tables. As short as it can be: nobody reads meanwhile.
     pub fn put(self, tables: &mut Tables) {
         self.changes.into_iter().for_each(|change| tables.change(change));
-        self.parked.into_iter().for_each(|parked| tables.park(parked));
-        tables.at = self.at.unwrap_or(tables.at);
+        tables.reach(self.at, self.parked);
     }
 }
 

@@ -129,10 +129,13 @@ impl Tables {
         table.index(before, entry);
     }
 
-    /// Parks a stream (rule P3).
-    pub fn park(&mut self, parked: Parked) {
-        self.changes.insert((Part::Parked, parked.stream), Some(encode(&parked).into()));
-        self.parked.insert(parked.stream, parked);
+    /// Moves on to a checkpoint, if there is one; parks streams on the way (rule P3).
+    pub fn reach(&mut self, at: Option<Checkpoint>, parked: impl IntoIterator<Item = Parked>) {
+        for parked in parked {
+            self.changes.insert((Part::Parked, parked.stream), Some(encode(&parked).into()));
+            self.parked.insert(parked.stream, parked);
+        }
+        self.at = at.unwrap_or(self.at);
     }
 
     /// Puts a view there without anything that finds it, until [`Tables::index`].

@@ -164,11 +164,12 @@ fn catch_up(segments: &[Arc<Segment>], index: &Index, folder: uuid::Uuid) -> Res
         None
     });
     let known = known.filter(|known| known.all.folder == folder && known.most.folder == folder);
-    // What the log does not have must not be in the index either.
-    let is_there = known.map(|known| resume(segments, known.most)).transpose()?.flatten().is_some();
-    let resumed =
-        known.filter(|_| is_there).map(|known| resume(segments, known.all)).transpose()?;
-    let mut end = match resumed.flatten() {
+    let resumed = match known {
+        // What the log does not have must not be in the index either.
+        Some(known) if resume(segments, known.most)?.is_some() => resume(segments, known.all)?,
+        _ => None,
+    };
+    let mut end = match resumed {
         Some(end) => end,
         None => {
             index.clear().map_err(|error| Fault::Io(io::Error::other(error)))?;
