@@ -98,7 +98,9 @@ impl<E: Entity> Aggregate<E> {
     pub fn catch_up(&mut self, log: &dyn EventLog) -> Result<(), ReadError> {
         loop {
             let from = self.revision().map_or(Revision(0), Revision::next);
-            if log.scan_stream(self.stream, from, LOAD_PAGE, &mut |event| self.take(event))? == 0 {
+            let stream = self.stream;
+            let mut take = |event: &EventRef<'_>| self.take(event);
+            if log.scan_stream(stream, from, LOAD_PAGE, &mut take)? < LOAD_PAGE {
                 return Ok(());
             }
         }

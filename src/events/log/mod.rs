@@ -202,8 +202,28 @@ impl LogHealth {
     }
 }
 
-/// Events of a stream that are read at once where they cannot be scanned where they lie.
+/// Events that are in memory at once where they cannot be scanned where they lie.
 const SCANNED: usize = 256;
+
+/// Hands over up to `limit` events, a page at a time; how many. `read` gives as many as it is asked
+/// for, unless there are no more, after the last one that it gave.
+fn by_pages(
+    limit: usize,
+    each: &mut Each<'_>,
+    mut read: impl FnMut(Option<&Recorded>, usize) -> Result<Vec<Recorded>, ReadError>,
+) -> Result<usize, ReadError> {
+    let (mut last, mut scanned) = (None, 0);
+    loop {
+        let most = SCANNED.min(limit - scanned);
+        let page = read(last.as_ref(), most)?;
+        page.iter().try_for_each(|event| each(&event.borrowed()))?;
+        scanned += page.len();
+        if page.len() < most || scanned == limit {
+            return Ok(scanned);
+        }
+        last = page.into_iter().next_back();
+    }
+}
 
 /// What a scan hands events to.
 pub type Each<'a> = dyn FnMut(&EventRef<'_>) -> Result<(), ReadError> + 'a;
@@ -224,9 +244,7 @@ pub trait EventLog: Send + Sync + 'static {
     /// each one as it lies in the log, nothing copied. Answers with how many there were; what
     /// `each` says ends it.
     fn scan(&self, after: Position, limit: usize, each: &mut Each<'_>) -> Result<usize, ReadError> {
-        let events = self.read(after, limit)?;
-        events.iter().try_for_each(|event| each(&event.borrowed()))?;
-        Ok(events.len())
+        by_pages(limit, each, |last, most| self.read(last.map_or(after, |it| it.position), most))
     }
 
     /// Up to `limit` events of a stream from a revision on (inclusive), in order.
@@ -237,8 +255,7 @@ pub trait EventLog: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Recorded>, ReadError>;
 
-    /// As [`EventLog::read_stream`], for those who fold: as [`EventLog::scan`] hands over, and
-    /// maybe fewer where they are large, but none only where there is none.
+    /// As [`EventLog::read_stream`], for those who fold: as [`EventLog::scan`] hands over.
     fn scan_stream(
         &self,
         stream: StreamId,
@@ -246,9 +263,9 @@ pub trait EventLog: Send + Sync + 'static {
         limit: usize,
         each: &mut Each<'_>,
     ) -> Result<usize, ReadError> {
-        let events = self.read_stream(stream, from, limit.min(SCANNED))?;
-        events.iter().try_for_each(|event| each(&event.borrowed()))?;
-        Ok(events.len())
+        by_pages(limit, each, |last, most| {
+            self.read_stream(stream, last.map_or(from, |it| it.revision.next()), most)
+        })
     }
 
     /// The last revision of a stream; none where it has no event.

@@ -328,9 +328,7 @@ impl EventLog for SegmentLog {
     }
 
     fn scan(&self, after: Position, limit: usize, each: &mut Each<'_>) -> Result<usize, ReadError> {
-        read::scan(&self.shared.segments, *self.head.borrow(), after, limit, |record| {
-            each(&record.borrowed()?)
-        })
+        read::scan_events(&self.shared.segments, *self.head.borrow(), after, limit, each)
     }
 
     fn read_stream(

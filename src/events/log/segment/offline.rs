@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::super::{
-    Append, AppendError, Appended, CommandSeen, EventLog, LogHealth, OpenError, ReadError,
+    Append, AppendError, Appended, CommandSeen, Each, EventLog, LogHealth, OpenError, ReadError,
 };
 use super::SEGMENT_HEADER_BYTES;
 use super::disk::{Disk, Folder};
@@ -154,6 +154,10 @@ impl EventLog for OfflineLog {
         read::forward(&self.segments, *self.head.borrow(), after, limit)
     }
 
+    fn scan(&self, after: Position, limit: usize, each: &mut Each<'_>) -> Result<usize, ReadError> {
+        read::scan_events(&self.segments, *self.head.borrow(), after, limit, each)
+    }
+
     fn read_stream(
         &self,
         stream: StreamId,
@@ -162,6 +166,18 @@ impl EventLog for OfflineLog {
     ) -> Result<Vec<Recorded>, ReadError> {
         let head = self.heads()?.get(&stream);
         head.map_or(Ok(Vec::new()), |head| read::stream(&self.segments, *head, stream, from, limit))
+    }
+
+    fn scan_stream(
+        &self,
+        stream: StreamId,
+        from: Revision,
+        limit: usize,
+        each: &mut Each<'_>,
+    ) -> Result<usize, ReadError> {
+        let head = self.heads()?.get(&stream);
+        let segments = &self.segments;
+        head.map_or(Ok(0), |head| read::scan_stream(segments, *head, stream, from, limit, each))
     }
 
     fn stream_head(&self, stream: StreamId) -> Result<Option<Revision>, ReadError> {

@@ -32,11 +32,25 @@ pub fn forward(
     Ok(events)
 }
 
+/// Hands over up to `limit` events after a position, none of them after `head`; how many.
+///
+/// # Errors
+/// See [`ReadError`], and what `each` says.
+pub fn scan_events(
+    segments: &Segments,
+    head: Position,
+    after: Position,
+    limit: usize,
+    each: &mut Each<'_>,
+) -> Result<usize, ReadError> {
+    scan(segments, head, after, limit, |record| each(&record.borrowed()?))
+}
+
 /// Hands over up to `limit` records after a position, none of them after `head`; how many.
 ///
 /// # Errors
 /// See [`ReadError`], and what `each` says.
-pub fn scan(
+fn scan(
     segments: &Segments,
     head: Position,
     after: Position,
@@ -87,12 +101,30 @@ pub fn stream(
     Ok(events)
 }
 
-/// Hands over up to `limit` events of a stream from a revision on, fewer where they are large; how
-/// many.
+/// Hands over up to `limit` events of a stream from a revision on; how many.
 ///
 /// # Errors
 /// See [`ReadError`], and what `each` says.
 pub fn scan_stream(
+    segments: &Segments,
+    head: Head,
+    stream: StreamId,
+    from: Revision,
+    limit: usize,
+    each: &mut Each<'_>,
+) -> Result<usize, ReadError> {
+    let mut scanned = 0;
+    loop {
+        let next = Revision(from.get() + scanned as u64);
+        match scan_held(segments, head, stream, next, limit - scanned, each)? {
+            0 => return Ok(scanned),
+            some => scanned += some,
+        }
+    }
+}
+
+/// The same for as many as may be held at once.
+fn scan_held(
     segments: &Segments,
     head: Head,
     stream: StreamId,
