@@ -184,6 +184,28 @@ async fn a_torn_tail_is_cut_at_every_byte() {
     }
 }
 
+/// Behind the last record there are zeros, and it may end in some itself.
+#[tokio::test]
+async fn damage_before_a_record_that_ends_in_zeros_is_refused() {
+    for zeros in [1, 8, 300, 10_000] {
+        let disk = SimulatedDisk::new();
+        let log = open(&disk, &index());
+        log.append(append(stream(), Expected::NoStream, 1)).await.expect("appended");
+        let mut last = append(stream(), Expected::NoStream, 1);
+        last.events[0].payload = vec![0; zeros].into();
+        log.append(last).await.expect("appended");
+        log.close().await;
+        let mut damaged = disk.content(FIRST).expect("a segment");
+        let (at, next) = (offsets(&damaged)[0], offsets(&damaged)[1]);
+        damaged[at + 20] ^= 1;
+        disk.put(FIRST, damaged);
+        let words = refusal(&disk, &index());
+        for part in [&format!("offset {at}"), "position 1", &format!("follows at offset {next}")] {
+            assert!(words.contains(part), "{zeros}: {words}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_torn_tail_that_was_durable_once_is_refused() {
     let (disk, index) = (SimulatedDisk::new(), index());

@@ -185,7 +185,17 @@ fn assert_kept(log: &Path, before: &[(String, Vec<u8>)], said: &Value) {
 #[tokio::test]
 async fn only_whole_appends_stay() {
     let (data, index) = (TempDir::new().unwrap(), index());
-    let events = write(data.path(), &index, &[1, 3, 2]).await;
+    write(data.path(), &index, &[1, 3]).await;
+    let events = {
+        let log = try_open(data.path(), &index).unwrap();
+        let mut last = append(stream(), Expected::NoStream, 2);
+        // Like the room behind it.
+        last.events[1].payload = vec![0; 100].into();
+        log.append(last).await.unwrap();
+        let events = read_all(&log, 100);
+        log.close().await;
+        events
+    };
     flip(data.path(), FIRST, |it| offsets(it)[3] + 80);
     let done = magnum(data.path(), &["log", "repair", "--truncate", "--yes"]);
     assert_eq!(done.code, 0, "{done:?}");

@@ -2,14 +2,26 @@
 //!
 //! Not here: whether a record follows the one before it (`scan.rs`, `recover.rs`).
 
-use super::super::chain::{Content, Hash};
-use super::super::{Appended, CommandKey, CommandSeen, ReadError};
+use super::super::chain::{CONTENT_HEADER_BYTES, Content, Hash};
+use super::super::{
+    Appended, CommandKey, CommandSeen, MAX_COMMAND_ID_BYTES, MAX_META_BYTES, MAX_PAYLOAD_BYTES,
+    ReadError,
+};
 use super::SEGMENT_HEADER_BYTES;
 use crate::events::{EventRef, Recorded};
 use crate::ids::{CommandId, Position, Revision};
 
 /// Bytes of a record before its content.
 pub const FRAME_BYTES: usize = 76;
+
+/// Most bytes of a record: its name, meta, payload, and a command with its digest are the largest.
+pub const MOST_BYTES: usize = FRAME_BYTES
+    + CONTENT_HEADER_BYTES
+    + u8::MAX as usize
+    + MAX_META_BYTES
+    + MAX_PAYLOAD_BYTES
+    + MAX_COMMAND_ID_BYTES
+    + size_of::<Hash>();
 
 /// Records start at multiples of this.
 pub const ALIGNMENT: u64 = 8;

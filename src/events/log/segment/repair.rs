@@ -63,11 +63,9 @@ impl Lost {
 
     /// Adds the valid records of a segment from an offset on, whatever lies between them.
     fn add(&mut self, segment: &Segment, from: u64, to: u64) -> Result<(), Fault> {
-        let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)];
-        let read = segment.file.read_at(&mut bytes, from)?;
-        bytes.truncate(read);
+        let bytes = tail::whole(segment, from, to)?;
         let mut at = 0;
-        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = bytes.get(at..).filter(|_| from + (at as u64) < to) {
             // The form first: checksums over what only looks like a length take for ever.
             let formed = Record::parse_unchecked(rest);
             let offset = (from + at as u64) as u32;

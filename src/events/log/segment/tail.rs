@@ -13,7 +13,7 @@ use super::disk::write_all;
 use super::fault::Fault;
 use super::file::Segment;
 use super::index::Entries;
-use super::record::{ALIGNMENT, Location, Record};
+use super::record::{self, ALIGNMENT, Location, Record};
 use super::recover::End;
 use super::walk::Walk;
 use crate::ids::Position;
@@ -114,10 +114,11 @@ pub fn last_byte(segment: &Segment, from: u32) -> Result<Option<u64>, Fault> {
 /// # Errors
 /// What the disk says.
 pub fn proof(segment: &Segment, bad: u64, end: u64) -> Result<Option<u64>, Fault> {
-    let mut bytes = vec![0; usize::try_from(end - bad).unwrap_or(usize::MAX)];
-    let read = segment.file.read_at(&mut bytes, bad)?;
-    bytes.truncate(read);
     let mut offset = bad + ALIGNMENT;
+    if offset >= end {
+        return Ok(None);
+    }
+    let bytes = whole(segment, bad, end)?;
     while offset < end {
         let rest = bytes.get((offset - bad) as usize..).unwrap_or_default();
         // The form first: the checksum of everything that happens to begin with a length would
@@ -131,6 +132,19 @@ pub fn proof(segment: &Segment, bad: u64, end: u64) -> Result<Option<u64>, Fault
         offset += ALIGNMENT;
     }
     Ok(None)
+}
+
+/// The bytes from an offset on, with all of each record that begins before `end`. Behind that there
+/// are only zeros, but a record may end in zeros too.
+///
+/// # Errors
+/// What the disk says.
+pub fn whole(segment: &Segment, from: u64, end: u64) -> Result<Vec<u8>, Fault> {
+    let to = (end + record::MOST_BYTES as u64).min(u64::from(segment.header.size));
+    let mut bytes = vec![0; usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX)];
+    let read = segment.file.read_at(&mut bytes, from)?;
+    bytes.truncate(read);
+    Ok(bytes)
 }
 
 /// Overwrites a part of a segment with zeros.
