@@ -72,6 +72,9 @@ impl Drop for FolderLock {
     fn drop(&mut self) {
         // Only for people: the next holder reads that this one ended in order.
         let _unsaid = self.file.set_len(0);
+        // Not left to closing the file: a process that another thread is just starting has a copy
+        // of it until it runs its program, and would hold the lock so long.
+        let _closed_anyway = self.file.unlock();
     }
 }
 
@@ -80,4 +83,20 @@ fn holder(file: &File) -> String {
     let mut holder = String::new();
     let _unreadable = file.take(HOLDER_BYTES).read_to_string(&mut holder);
     holder.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_of_the_open_file_does_not_keep_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = FolderLock::take(folder.path()).unwrap();
+        // What a process that is forked at this moment has.
+        let _copy = lock.file.try_clone().unwrap();
+        assert!(matches!(FolderLock::take(folder.path()), Err(OpenError::InUse { .. })));
+        drop(lock);
+        FolderLock::take(folder.path()).unwrap();
+    }
 }
