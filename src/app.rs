@@ -21,6 +21,7 @@ use crate::actors::snapshot::Snapshots;
 use crate::backends::Backend;
 use crate::backends::docker::DockerBackend;
 use crate::backends::fake::{FakeBackend, FakeEngine};
+use crate::backends::unsealing::Unsealing;
 use crate::clock;
 use crate::config::{Config, Engine};
 use crate::events::log::segment::disk::free_bytes;
@@ -30,6 +31,7 @@ use crate::http::audit::Audit;
 use crate::http::{self, AppState};
 use crate::ids::{ObjectId, Position};
 use crate::projections::store::{Store, open_cache};
+use crate::secrets::Secrets;
 
 pub use backup::backup_log;
 pub use import::import_log;
@@ -109,7 +111,11 @@ async fn run(config: Config) -> Result<(), AppError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("SIGINT"))?;
     let base = open(&config)?;
     let snapshots = base.snapshots.clone();
-    let own = |node_id| backend(&config.backend.engine, node_id);
+    let secrets = Secrets::new(config.data_dir.join("keys"));
+    let own = |node_id| -> Arc<dyn Backend> {
+        let backend = backend(&config.backend.engine, node_id);
+        Arc::new(Unsealing::new(backend, secrets.clone()))
+    };
     let parts = Parts::start(base, &config.backend, own, &stopping).await?;
     let listener = TcpListener::bind(config.http.listen)
         .await
@@ -120,6 +126,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         audit: Audit::start(parts.log.clone(), installation, config.http.audit),
         bus: parts.bus.clone(),
         reads: parts.reads.clone(),
+        secrets: secrets.clone(),
         snapshots,
         log: parts.log.clone(),
         config: config.http.clone(),

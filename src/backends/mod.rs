@@ -1,10 +1,12 @@
 //! Work, what comes of it, and the one trait that every backend implements.
 //!
 //! `docker` drives a real engine, `fake` is a model with fault knobs; one contract suite runs on
-//! both. Not here: when work is asked for (`actors`), or retried (`actors/worker.rs`).
+//! both, behind `unsealing`, the door to each. Not here: when work is asked for (`actors`), or
+//! retried (`actors/worker.rs`).
 
 pub mod docker;
 pub mod fake;
+pub mod unsealing;
 
 use async_trait::async_trait;
 use bytes::Bytes;

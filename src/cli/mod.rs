@@ -16,6 +16,7 @@ mod container_create;
 mod event_line;
 mod events;
 mod failure;
+mod keys;
 mod log;
 mod node;
 mod noun;
@@ -91,6 +92,9 @@ enum Command {
     /// Hand what happened to an object to somebody else, as one file
     #[command(subcommand)]
     Bundle(bundle::BundleCommand),
+    /// Look at the key that secrets are sealed with, and erase it
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Run the service: API, conductor and backend in one process
     Serve(serve::ServeArgs),
     /// Print a script that completes commands and options in a shell
@@ -137,6 +141,7 @@ fn run(mut cli: Cli) -> Result<(), CliError> {
             Command::Why(args) => why::run(&session, &args).await,
             Command::Trace(args) => trace::run(&session, &args).await,
             Command::Bundle(command) => bundle::run(&session, command).await,
+            Command::Keys(command) => keys::run(&session, command).await,
             Command::Log(_)
             | Command::Backup(_)
             | Command::Restore(_)

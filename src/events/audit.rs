@@ -31,6 +31,13 @@ pub struct ReadV1 {
     pub what: String,
 }
 
+/// A key was erased, and with it every value that was sealed with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct KeyErasedV1 {
+    /// What the sealed values call it: `0d4bb5a3c1f0e6d7`.
+    pub key: String,
+}
+
 /// So much happened that it was counted instead of recorded one by one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CountedV1 {
@@ -51,6 +58,8 @@ noun_events! {
         Read(ReadV1) = "audit.read", 1;
         /// More than can be recorded one by one.
         Counted(CountedV1) = "audit.counted", 1;
+        /// A key was erased.
+        KeyErased(KeyErasedV1) = "audit.key_erased", 1;
     }
 }
 
@@ -60,7 +69,7 @@ impl AuditEvent {
         match self {
             Self::CommandRefused(refused) => Some(&refused.object),
             Self::Read(read) => Some(&read.object),
-            Self::Counted(_) => None,
+            Self::Counted(_) | Self::KeyErased(_) => None,
         }
     }
 }

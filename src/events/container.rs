@@ -45,7 +45,7 @@ pub struct ContainerSpec {
     pub image: String,
     /// The command and its arguments; the image's own where empty.
     pub command: Vec<String>,
-    /// The environment; may hold secrets, never shown whole.
+    /// Environment variables; their values are sealed, and shown to nobody.
     pub environment: BTreeMap<String, String>,
     /// Published ports.
     pub ports: Vec<PortMapping>,

@@ -19,7 +19,7 @@ use super::request::derived_uuid;
 use crate::bus::{CommandError, Ctx};
 use crate::clock;
 use crate::config::AuditConfig;
-use crate::events::audit::{AuditEvent, CommandRefusedV1, CountedV1, ReadV1};
+use crate::events::audit::{AuditEvent, CommandRefusedV1, CountedV1, KeyErasedV1, ReadV1};
 use crate::events::cloudevent::redacted;
 use crate::events::log::{Append, AppendError, EventLog, Expected};
 use crate::events::{Meta, NewEvent};
@@ -105,6 +105,17 @@ impl Audit {
     /// When it cannot be recorded: then it is not to be read.
     pub async fn execute_output(&self, ctx: &Ctx, stream: StreamId) -> Result<(), CommandError> {
         self.read(self.wanted.executes, ctx, stream, "execute_output").await
+    }
+
+    /// Records that a key was erased, always.
+    ///
+    /// # Errors
+    /// When it cannot be recorded.
+    pub async fn key_erased(&self, ctx: &Ctx, key: String) -> Result<(), CommandError> {
+        let recorded = self.record(ctx.meta(), AuditEvent::KeyErased(KeyErasedV1 { key })).await;
+        recorded.map_err(|error| {
+            CommandError::Unavailable(format!("the key is erased, but not on record: {error}"))
+        })
     }
 
     async fn read(
@@ -203,8 +214,8 @@ impl Writer {
         }
         let (now, mut new, mut waiting) = (clock::now(), Vec::new(), Vec::new());
         for Entry { meta, event, done } in entries {
-            if book.records < RECORDS {
-                book.records += 1;
+            if book.records < RECORDS || matches!(event, AuditEvent::KeyErased(_)) {
+                book.records = book.records.saturating_add(1);
                 new.push(NewEvent::new(clock::new_event_id(), now, meta, &event));
                 waiting.push(done);
             } else {
@@ -248,7 +259,9 @@ impl Book {
         let counted = self.counted.get_or_insert(none);
         match event {
             AuditEvent::CommandRefused(_) => counted.commands_refused += 1,
-            AuditEvent::Read(_) | AuditEvent::Counted(_) => counted.reads += 1,
+            AuditEvent::Read(_) => counted.reads += 1,
+            // These are recorded one by one.
+            AuditEvent::Counted(_) | AuditEvent::KeyErased(_) => {}
         }
     }
 }

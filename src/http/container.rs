@@ -16,7 +16,7 @@ use super::error::ApiError;
 use super::list::{self, Rows};
 use super::request::{Call, Ident, canonical_uuid};
 use super::respond::{Link, Shown, Task};
-use super::{AppState, container_action, defaults, input, patch, read};
+use super::{AppState, container_action, defaults, input, keys, patch, read};
 use crate::actors::container::ContainerCommand;
 use crate::bus::CommandReply;
 use crate::events::cloudevent::REDACTED;
@@ -219,10 +219,12 @@ async fn create_new(state: &AppState, call: &Call) -> Result<CommandReply, ApiEr
         return Err(command::refuse(state, call, stream, "take a container", words).await);
     }
     let id = call.new_id(Kind::Container, new.uuid.as_deref().and_then(canonical_uuid));
+    let (name, desc, mut spec) = (new.name.clone(), new.desc.clone(), new.into_spec());
+    spec.environment = keys::sealed(state, call, spec.environment).await?;
     let command = ContainerCommand::Create {
-        name: new.name.clone(),
-        desc: new.desc.clone(),
-        spec: new.into_spec(),
+        name,
+        desc,
+        spec,
         bay_id: bay.head.uuid,
         node_id: bay.node_uuid,
         host: bay.node_host,

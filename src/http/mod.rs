@@ -2,8 +2,8 @@
 //!
 //! In reading order: `routes` (every path), `edge` (what every request passes),
 //! `request` (what it says), one file a noun, `command` (asking and waiting), `audit`, `respond`,
-//! `error`. Then `events`, `recent`, `stream` (the log for readers), `schema`, `replay` (what was,
-//! and why), `health`, `metrics`, `openapi`.
+//! `error`, `keys` (sealing and erasing). Then `events`, `recent`, `stream` (the log for readers),
+//! `schema`, `replay` (what was, and why), `health`, `metrics`, `openapi`.
 //! Not here: decisions (`actors`), views (`projections`).
 
 pub mod audit;
@@ -24,6 +24,7 @@ mod event_start;
 mod events;
 mod health;
 mod input;
+mod keys;
 mod list;
 mod list_past;
 mod metrics;
@@ -54,6 +55,7 @@ use crate::bus::Bus;
 use crate::config::HttpConfig;
 use crate::events::log::EventLog;
 use crate::projections::query::ReadModels;
+use crate::secrets::Secrets;
 
 pub use server::serve;
 
@@ -72,6 +74,8 @@ pub struct Parts {
     pub bus: Arc<dyn Bus>,
     /// What queries answer from.
     pub reads: ReadModels,
+    /// What seals values that are secret.
+    pub secrets: Secrets,
     /// Folded states, to be compared with the log.
     pub snapshots: Snapshots,
     /// For event pages, streams and histories.

@@ -18,12 +18,14 @@ use super::container_spec::NewContainer;
 use super::discovery::Root;
 use super::events::EventPage;
 use super::health::{Health, Readiness};
+use super::keys::Keys;
 use super::node::{NewNode, Node, NodeDetails, NodePage};
 use super::request::{Call, Ident};
 use super::schema::EventSchemas;
 use super::{
     AppState, bay, baymodel, container, container_action as action, container_execute,
-    container_logs, discovery, events, health, metrics, node, openapi, replay, schema, stream,
+    container_logs, discovery, events, health, keys, metrics, node, openapi, replay, schema,
+    stream,
 };
 use crate::projections::View;
 use crate::projections::bay::BayView;
@@ -182,6 +184,8 @@ fn log() -> Vec<Route> {
         get("/v1/events", events::page, "The log in pages").query(EVENTS).answers::<EventPage>(),
         get("/v1/events/stream", stream::events, "The log as a stream")
             .query(STREAM).text(),
+        get("/v1/keys", keys::list, "The key that environments are sealed with").answers::<Keys>(),
+        delete("/v1/keys/{ident}", keys::erase, "Erase it, and so every value sealed with it"),
         get("/v1/schemas/events", schema::list, "The JSON Schemas of all events")
             .answers::<EventSchemas>(),
         get("/v1/schemas/events/{file}", schema::show, "The JSON Schema of an event's data"),

@@ -45,6 +45,7 @@ mod replay_step;
 mod replay_verify;
 mod replay_ways;
 mod requests;
+mod secrets;
 mod snapshot;
 mod stream;
 mod stream_audit;

@@ -43,10 +43,11 @@ fn a_bundle_tells_what_the_server_told() {
         assert_eq!(done.code, 0, "{done:?}");
         done.out
     };
-    // Values stand in the payload's bytes, in hex.
-    let secret: String = "hunter2".bytes().map(|byte| format!("{byte:02x}")).collect();
-    assert!(offline(&[]).contains(&secret));
-    assert!(!offline(&["--redact"]).contains(&secret));
+    // Values stand in the payload's bytes, in hex, sealed.
+    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    assert!(offline(&[]).contains(&hex("sealed:v1:")));
+    assert!(!offline(&["--redact"]).contains(&hex("sealed:v1:")));
+    assert!(!offline(&[]).contains(&hex("hunter2")));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! type, version or variant of an enum gets a line here, in the order in which things happen.
 
 use magnum::events::EventPayload;
-use magnum::events::audit::{AuditEvent, CommandRefusedV1, CountedV1, ReadV1};
+use magnum::events::audit::{AuditEvent, CommandRefusedV1, CountedV1, KeyErasedV1, ReadV1};
 use magnum::events::bay::{
     BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1, BayEvent,
     BayPlan,
@@ -344,5 +344,6 @@ fn audited() -> Vec<(&'static str, AuditEvent)> {
             "full",
             AuditEvent::Counted(CountedV1 { since: LATER, commands_refused: 41_233, reads: 7 }),
         ),
+        ("full", AuditEvent::KeyErased(KeyErasedV1 { key: text("0d4bb5a3c1f0e6d7") })),
     ]
 }

@@ -1,0 +1,81 @@
+//! A backend's door: opens the values that its work has sealed, so that they are in the clear
+//! nowhere but on the way into the engine.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+
+use super::{
+    Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, ObservedNetwork,
+    OutputFrame, Reporter, Work,
+};
+use crate::ids::StreamId;
+use crate::secrets::{Secrets, SecretsError};
+
+/// A backend behind its door.
+pub struct Unsealing {
+    backend: Arc<dyn Backend>,
+    secrets: Secrets,
+}
+
+impl Unsealing {
+    /// Opens with these keys.
+    pub fn new(backend: Arc<dyn Backend>, secrets: Secrets) -> Self {
+        Self { backend, secrets }
+    }
+
+    /// The same work with its values; none where it has none.
+    async fn opened(&self, work: &Work) -> Result<Option<Work>, BackendError> {
+        let mut work = work.clone();
+        let Action::CreateContainer { spec, .. } = &mut work.action else { return Ok(None) };
+        match self.secrets.open(&work.project, &mut spec.environment) {
+            Ok(()) => Ok(Some(work)),
+            // An attempt before the key was erased may have made it; then it is only taken up.
+            Err(error @ SecretsError::Erased { .. }) => {
+                match self.backend.inspect(work.stream).await? {
+                    Some(_) => Ok(None),
+                    None => Err(BackendError::Refused(error.to_string())),
+                }
+            }
+            Err(error @ SecretsError::Damaged(_)) => Err(BackendError::Refused(error.to_string())),
+            Err(error @ SecretsError::Io { .. }) => Err(BackendError::Failed(error.to_string())),
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for Unsealing {
+    async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
+        let opened = self.opened(work).await?;
+        self.backend.perform(opened.as_ref().unwrap_or(work), reporter).await
+    }
+
+    async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError> {
+        self.backend.inspect(stream).await
+    }
+
+    async fn list(&self) -> Result<Vec<(StreamId, Observed)>, BackendError> {
+        self.backend.list().await
+    }
+
+    async fn networks(&self) -> Result<Vec<ObservedNetwork>, BackendError> {
+        self.backend.networks().await
+    }
+
+    async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {
+        self.backend.notices().await
+    }
+
+    async fn logs(
+        &self,
+        stream: StreamId,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, Result<OutputFrame, BackendError>>, BackendError> {
+        self.backend.logs(stream, query).await
+    }
+
+    async fn probe(&self) -> Result<EngineFacts, BackendError> {
+        self.backend.probe().await
+    }
+}

@@ -1,0 +1,71 @@
+//! The key that a project's secret values are sealed with, and erasing it.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::AppState;
+use super::command::blocking;
+use super::error::ApiError;
+use super::request::{Call, Ident};
+use super::respond;
+use crate::secrets::SecretsError;
+
+/// The keys of a project.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Keys {
+    /// At most one: values are sealed with it from now on too.
+    keys: Vec<SealingKey>,
+}
+
+/// A key, by what it is called; the key itself is shown to nobody.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SealingKey {
+    /// `0d4bb5a3c1f0e6d7`; sealed values say it.
+    id: String,
+}
+
+/// Values as they may be recorded.
+pub async fn sealed(
+    state: &AppState,
+    call: &Call,
+    mut values: BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, ApiError> {
+    let (secrets, project) = (state.secrets.clone(), call.ctx.project.clone());
+    blocking(move || secrets.seal(&project, &mut values).map(|()| values)).await?.map_err(internal)
+}
+
+/// `GET /v1/keys`
+pub async fn list(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
+    call.only(&[])?;
+    let (secrets, project) = (state.secrets.clone(), call.ctx.project.clone());
+    let id = blocking(move || secrets.key_id(&project)).await?.map_err(internal)?;
+    let keys = Keys { keys: id.into_iter().map(|id| SealingKey { id }).collect() };
+    Ok(respond::json(StatusCode::OK, &keys))
+}
+
+/// `DELETE /v1/keys/{ident}`
+///
+/// It is erased first and recorded then: an erasure that is on record has happened.
+pub async fn erase(
+    State(state): State<AppState>,
+    Ident(ident): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    call.only(&[])?;
+    let (secrets, project, id) = (state.secrets.clone(), call.ctx.project.clone(), ident.clone());
+    if !blocking(move || secrets.erase(&project, &id)).await?.map_err(internal)? {
+        return Err(ApiError::NotFound("Key", ident));
+    }
+    state.audit.key_erased(&call.ctx, ident).await?;
+    let position = *state.log.head().borrow();
+    Ok(respond::at(StatusCode::NO_CONTENT.into_response(), position))
+}
+
+fn internal(error: SecretsError) -> ApiError {
+    ApiError::Internal(error.to_string())
+}
