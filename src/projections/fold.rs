@@ -4,9 +4,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
-use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::thread;
 
 use super::View;
 use super::bay::BayView;
@@ -15,7 +13,7 @@ use super::container::ContainerView;
 use super::node::NodeView;
 use super::past;
 use super::query::Parked;
-use super::table::{Columns, Entry, LONG};
+use super::table::{Entry, Packed, in_halves};
 use super::tables::{Change, Checkpoint, Tables};
 use crate::events::EventRef;
 use crate::events::codec::{decode, encode};
@@ -162,35 +160,14 @@ fn finish<V: View>(rows: Rows<V>, changes: &mut Vec<Change>) {
 }
 
 fn fill<V: View>(rows: Rows<V>, tables: &mut Tables) {
-    let mut rows: Vec<(ObjectId, Box<Row<V>>)> = rows.into_iter().collect();
-    let others = rows.split_off(if rows.len() < LONG { rows.len() } else { rows.len() / 2 });
-    // Half of it on a thread of its own: somebody waits for it.
-    let ((mut views, mut columns), (other_views, others)) = thread::scope(|scope| {
-        let others = (!others.is_empty()).then(|| scope.spawn(|| packed(others)));
-        let mine = packed(rows);
-        let others = others.map(|it| it.join().unwrap_or_else(|it| resume_unwind(it)));
-        (mine, others.unwrap_or_default())
+    let [mut packed, others] = in_halves(rows.into_values().collect(), |rows| {
+        let mut packed = Packed::default();
+        let views = rows.into_iter().filter_map(|row| row.view);
+        views.for_each(|view| packed.add(&view, encode(&view).into()));
+        packed
     });
-    views.extend(other_views);
-    columns.append(others);
-    tables.fill(V::KIND, views, columns);
-}
-
-/// Views as bytes, with when their objects were created.
-type Packed = Vec<(ObjectId, Position, Arc<[u8]>)>;
-
-/// Views as they are in tables, and what they are found by.
-fn packed<V: View>(rows: Vec<(ObjectId, Box<Row<V>>)>) -> (Packed, Columns) {
-    let mut columns = Columns::default();
-    let mut views = Vec::with_capacity(rows.len());
-    for (id, row) in rows {
-        if let Some(view) = row.view {
-            let entry = Entry::of(&view);
-            views.push((id, entry.created(), encode(&view).into()));
-            columns.add(entry);
-        }
-    }
-    (views, columns)
+    packed.append(others);
+    tables.fill(V::KIND, packed);
 }
 
 fn put<V: View>(rows: Rows<V>, tables: &mut Tables) {

@@ -12,13 +12,14 @@
 //! sled applies one, or waits to, nobody in the process can read any tree, the log's index above
 //! all. What finds views is not saved: it is made from them. Not here: when (`saver`).
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use sled::Tree;
 
 use super::of_kind;
 use super::query::Parked;
 use super::store::Fault;
-use super::table::Columns;
 use super::tables::{Checkpoint, Part, Tables};
 use crate::events::codec::{decode, encode};
 use crate::events::log::EventLog;
@@ -118,17 +119,14 @@ pub(super) fn load(tree: &Tree, log: &dyn EventLog) -> Result<Option<(Tables, u6
     let mut tables = Tables::empty(at, keys.0);
     let mut broken_rows = 0;
     for kind in Kind::ALL {
-        let mut columns = Columns::default();
-        for record in tree.scan_prefix(keys.views(kind)) {
+        let records = tree.scan_prefix(keys.views(kind)).map(|record| {
             let (key, bytes) = record?;
             let stream = key.last_chunk().and_then(StreamId::from_bytes);
             let StreamId { id, .. } = stream.ok_or_else(|| damaged("a key names no stream"))?;
-            let columns = &mut columns;
-            let taken =
-                of_kind!(kind, V => tables.take_up::<V>(log, id, &bytes, columns), else Ok(true));
-            broken_rows += u64::from(taken?);
-        }
-        tables.index_all(kind, columns);
+            Ok::<_, Fault>((id, Arc::from(&*bytes)))
+        });
+        let saved: Vec<_> = records.collect::<Result<_, _>>()?;
+        broken_rows += of_kind!(kind, V => tables.take_up::<V>(log, saved), else Ok(0))?;
     }
     for record in tree.scan_prefix(keys.tag(Part::Parked as u8)) {
         let parked: Parked = decode(&record?.1).map_err(Fault::Damaged)?;

@@ -59,7 +59,7 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    pub fn append(&mut self, other: Self) {
+    fn append(&mut self, other: Self) {
         for (project, columns) in other.lists {
             let mine = self.lists.entry(project).or_default();
             mine.resize_with(columns.len(), Vec::new);
@@ -69,7 +69,7 @@ impl Columns {
         self.waiting.extend(other.waiting);
     }
 
-    pub fn add(&mut self, entry: Entry) {
+    fn add(&mut self, entry: Entry) {
         let columns = self.lists.entry(entry.project).or_default();
         columns.resize_with(entry.values.len(), Vec::new);
         for (column, value) in columns.iter_mut().zip(entry.values) {
@@ -78,6 +78,40 @@ impl Columns {
         self.members.extend(entry.bay.map(|bay| (bay, entry.id)));
         self.waiting.extend(entry.waits.then_some(entry.id));
     }
+}
+
+/// All views of a noun as they are in its table, and what they are found by.
+#[derive(Default)]
+pub(super) struct Packed {
+    views: Vec<(ObjectId, Position, Arc<[u8]>)>,
+    columns: Columns,
+}
+
+impl Packed {
+    pub fn add<V: View>(&mut self, view: &V, bytes: Arc<[u8]>) {
+        let entry = Entry::of(view);
+        self.views.push((entry.id, entry.created, bytes));
+        self.columns.add(entry);
+    }
+
+    pub fn append(&mut self, other: Self) {
+        self.views.extend(other.views);
+        self.columns.append(other.columns);
+    }
+}
+
+/// Does work on many things, half of it on a thread of its own: somebody waits for it.
+pub(super) fn in_halves<T: Send, R: Send + Default>(
+    mut all: Vec<T>,
+    work: impl Fn(Vec<T>) -> R + Sync,
+) -> [R; 2] {
+    let others = all.split_off(if all.len() < LONG { all.len() } else { all.len() / 2 });
+    thread::scope(|scope| {
+        let others = (!others.is_empty()).then(|| scope.spawn(|| work(others)));
+        let mine = work(all);
+        let others = others.map(|it| it.join().unwrap_or_else(|it| resume_unwind(it)));
+        [mine, others.unwrap_or_default()]
+    })
 }
 
 /// A place in the order of a field: a value, and among those who have it, when one was created.
@@ -155,10 +189,12 @@ impl Table {
         self.waiting.iter().copied()
     }
 
-    /// Puts all views there at once. What finds them follows with [`Table::index_all`].
-    pub fn fill(&mut self, views: Vec<(ObjectId, Position, Arc<[u8]>)>) {
+    /// Puts all views there at once, where none are, and lets them be found.
+    pub fn fill(&mut self, packed: Packed) {
+        let Packed { views, columns } = packed;
         self.ids = views.iter().map(|(id, created, _)| (*id, *created)).collect();
         self.rows = views.into_iter().map(|(_, created, bytes)| (created, bytes)).collect();
+        self.index_all(columns);
     }
 
     /// Puts a view there, or takes it away. What finds it follows with [`Table::index`].

@@ -13,7 +13,7 @@ use super::View;
 use super::of_kind;
 use super::past::{self, PastError};
 use super::query::Parked;
-use super::table::{Columns, Entry, Table};
+use super::table::{Columns, Entry, Packed, Table, in_halves};
 use crate::events::codec::{decode, encode};
 use crate::events::log::{EventLog, ReadError};
 use crate::ids::{Kind, ObjectId, Position, StreamId};
@@ -144,15 +144,8 @@ impl Tables {
     }
 
     /// Puts all views of a noun there, where none are, and lets them be found.
-    pub fn fill(
-        &mut self,
-        kind: Kind,
-        views: Vec<(ObjectId, Position, Arc<[u8]>)>,
-        columns: Columns,
-    ) {
-        let table = self.table_mut(kind);
-        table.fill(views);
-        table.index_all(columns);
+    pub fn fill(&mut self, kind: Kind, packed: Packed) {
+        self.table_mut(kind).fill(packed);
     }
 
     /// Lets all views be found that were put there.
@@ -160,13 +153,8 @@ impl Tables {
         for kind in Kind::ALL {
             let columns =
                 of_kind!(kind, V => self.table(kind).columns::<V>(), else Columns::default());
-            self.index_all(kind, columns);
+            self.table_mut(kind).index_all(columns);
         }
-    }
-
-    /// Lets all views of a noun be found that were put there.
-    pub fn index_all(&mut self, kind: Kind, columns: Columns) {
-        self.table_mut(kind).index_all(columns);
     }
 
     /// What changed since the last time, and no longer does.
@@ -189,36 +177,30 @@ impl Tables {
         self.changes = parked.collect();
     }
 
-    /// Takes up a view as it was saved, to be found with [`Tables::index_all`]. One that cannot be
-    /// read is folded from the log (failure 56); whether that was so.
+    /// Takes up a noun's views as they were saved. One that cannot be read is folded from the log
+    /// (failure 56); how many were.
     pub fn take_up<V: View>(
         &mut self,
         log: &dyn EventLog,
-        id: ObjectId,
-        bytes: &[u8],
-        columns: &mut Columns,
-    ) -> Result<bool, ReadError> {
-        let stream = StreamId::new(V::KIND, id);
-        let (view, bytes, is_broken) = match decode::<V>(bytes) {
-            Ok(view) => (Some(view), Some(bytes.into()), false),
-            Err(reason) => {
-                tracing::error!(%stream, reason, "a view cannot be read; it is made again");
-                let view = match past::as_of::<V>(log, id, self.at.position) {
-                    Ok(view) => view,
-                    Err(PastError::Decode(_)) => None,
-                    Err(PastError::Read(error)) => return Err(error),
-                };
-                let bytes: Option<Arc<[u8]>> = view.as_ref().map(|view| encode(view).into());
-                self.changes.insert((Part::View, stream), bytes.clone());
-                (view, bytes, true)
-            }
-        };
-        if let Some(view) = view {
-            let entry = Entry::of(&view);
-            self.put(stream, bytes.map(|bytes| (entry.created(), bytes)));
-            columns.add(entry);
+        saved: Vec<(ObjectId, Arc<[u8]>)>,
+    ) -> Result<u64, ReadError> {
+        let [(mut packed, mut broken), (others, also_broken)] = in_halves(saved, read::<V>);
+        packed.append(others);
+        broken.extend(also_broken);
+        for (id, reason) in &broken {
+            let stream = StreamId::new(V::KIND, *id);
+            tracing::error!(%stream, reason, "a view cannot be read; it is made again");
+            let view = match past::as_of::<V>(log, *id, self.at.position) {
+                Ok(view) => view,
+                Err(PastError::Decode(_)) => None,
+                Err(PastError::Read(error)) => return Err(error),
+            };
+            let bytes: Option<Arc<[u8]>> = view.as_ref().map(|view| encode(view).into());
+            self.changes.insert((Part::View, stream), bytes.clone());
+            view.iter().zip(bytes).for_each(|(view, bytes)| packed.add(view, bytes));
         }
-        Ok(is_broken)
+        self.fill(V::KIND, packed);
+        Ok(broken.len() as u64)
     }
 
     /// Takes up a parked stream as it was saved. It is tried again: a newer build may be able to
@@ -251,4 +233,16 @@ impl Tables {
         let view = decode::<V>(self.table(V::KIND).get(id)?).ok()?;
         Some(Entry::of(&view))
     }
+}
+
+/// Views that were saved, and of those that cannot be read why.
+fn read<V: View>(saved: Vec<(ObjectId, Arc<[u8]>)>) -> (Packed, Vec<(ObjectId, String)>) {
+    let (mut packed, mut broken) = (Packed::default(), Vec::new());
+    for (id, bytes) in saved {
+        match decode::<V>(&bytes) {
+            Ok(view) => packed.add(&view, bytes),
+            Err(reason) => broken.push((id, reason)),
+        }
+    }
+    (packed, broken)
 }
