@@ -14,7 +14,8 @@ use magnum::events::log::{Append, EventLog, Expected};
 use magnum::events::work::Placement;
 use magnum::events::{Meta, NewEvent};
 use magnum::ids::{EventId, Kind, ObjectId, Position, Revision, StreamId};
-use magnum::replay::find::{self, Among, How};
+use magnum::replay::among::Among;
+use magnum::replay::find::{self, How};
 use magnum::replay::{Question, Source, When, system, trace};
 
 use crate::log::{Opened, large_events};

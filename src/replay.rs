@@ -5,13 +5,14 @@
 //! `entry` (an event as it is told), `fields` (a document field by field), `state`, `timeline`,
 //! `diff`, `cause`, `why`, `name` (objects by name, without read models), `question` (all of these
 //! by one form); then `what_if` and `bundle`, and what is about the whole log: `system`, `trace`,
-//! `find` (by a `condition`), `verify`, `check`.
+//! `find` (by a `condition`, `among` some objects), `verify`, `check`.
 //! Every answer is a document that serialises, so that a server, the CLI beside files, and a user
 //! interface tell the same.
 //!
 //! Absent: work. Nothing here can reach a backend or a bus (rule W7): an object in memory says what
 //! work would be due, and there is nobody to hand it to. Nothing is written either.
 
+pub mod among;
 pub mod bundle;
 pub mod cause;
 pub mod check;

@@ -14,7 +14,8 @@ use serde::Serialize;
 
 use crate::ids::Position;
 use crate::projections::View;
-use crate::replay::find::{Among, How, find as find_moments};
+use crate::replay::among::Among;
+use crate::replay::find::{How, find as find_moments};
 use crate::replay::verify::{self, Kept};
 use crate::replay::{Question, ReplayError, Source, When, name, system, trace};
 

@@ -2,11 +2,11 @@
 //!
 //! One file a noun says what its view holds and how an event changes it (`work` what they share
 //! of tasks and outcomes). `table` holds one noun's views in memory with what finds them (`field`,
-//! `groups`), `tables` all of them with their checkpoint. `conductor` is the thread that follows
-//! the log, `views` what it does with a page of it, `fold` how events change views. `saver` is the
-//! thread that keeps them in sled (`saved`, `store`) for the next start, `stored` looks at what it
-//! kept. `query` answers (`shared`, `list`), `past` folds one object or the whole log as of any
-//! position.
+//! `groups`), `tables` all of them with their checkpoint (`halves` for many at once). `conductor`
+//! is the thread that follows the log, `views` what it does with a page of it, `fold` how events
+//! change views. `saver` is the thread that keeps them in sled (`saved`, `store`) for the next
+//! start, `stored` looks at what it kept. `query` answers (`shared`, `list`), `past` folds one
+//! object or the whole log as of any position.
 //! Not here: decisions; no effect ever comes from a view.
 
 pub mod bay;
@@ -16,6 +16,7 @@ pub mod container;
 mod field;
 mod fold;
 mod groups;
+pub mod halves;
 mod list;
 pub mod node;
 pub mod past;

@@ -12,11 +12,9 @@ use std::thread;
 use super::View;
 use super::field::{Field, Value};
 use super::groups::Groups;
+use super::halves::LONG;
 use crate::events::codec::decode;
 use crate::ids::{ObjectId, Position, ProjectId};
-
-/// Objects from which on threads of their own are worth their while: some milliseconds of work.
-pub(super) const LONG: usize = 8192;
 
 /// What an object is found by.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,20 +96,6 @@ impl Packed {
         self.views.extend(other.views);
         self.columns.append(other.columns);
     }
-}
-
-/// Does work on many things, half of it on a thread of its own: somebody waits for it.
-pub(super) fn in_halves<T: Send, R: Send + Default>(
-    mut all: Vec<T>,
-    work: impl Fn(Vec<T>) -> R + Sync,
-) -> [R; 2] {
-    let others = all.split_off(if all.len() < LONG { all.len() } else { all.len() / 2 });
-    thread::scope(|scope| {
-        let others = (!others.is_empty()).then(|| scope.spawn(|| work(others)));
-        let mine = work(all);
-        let others = others.map(|it| it.join().unwrap_or_else(|it| resume_unwind(it)));
-        [mine, others.unwrap_or_default()]
-    })
 }
 
 /// A place in the order of a field: a value, and among those who have it, when one was created.

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::View;
+use super::halves::in_halves;
 use super::of_kind;
 use super::past::{self, PastError};
 use super::query::Parked;
-use super::table::{Columns, Entry, Packed, Table, in_halves};
+use super::table::{Columns, Entry, Packed, Table};
 use crate::events::codec::{decode, encode};
 use crate::events::log::{EventLog, ReadError};
 use crate::ids::{Kind, ObjectId, Position, StreamId};

@@ -12,6 +12,9 @@ use super::object::Object;
 /// Most bytes of a condition: some twenty comparisons; the parser itself bounds how deep they nest.
 const MAX_BYTES: usize = 1024;
 
+/// What the actor holds, in a condition.
+const STATE: &str = "state";
+
 /// A condition that was read.
 pub struct Condition {
     program: Program,
@@ -63,12 +66,25 @@ impl Condition {
         Ok(Self { program, names, functions: Context::default() })
     }
 
+    /// Whether it names what actors hold, besides what is shown.
+    pub fn names_state(&self) -> bool {
+        self.names.iter().any(|name| name == STATE)
+    }
+
     /// Whether it is true of an object; not of one that is not there.
     ///
     /// # Errors
     /// Why it is neither true nor false.
     pub fn holds(&self, object: &dyn Object) -> Result<bool, Undecided> {
-        let Some(Value::Object(mut fields)) = object.view() else { return Ok(false) };
+        object.view().map_or(Ok(false), |shown| self.holds_of(shown, || object.state()))
+    }
+
+    /// Whether it is true of what is shown of an object, and of what its actor holds.
+    ///
+    /// # Errors
+    /// Why it is neither true nor false.
+    pub fn holds_of(&self, shown: Value, state: impl Fn() -> Value) -> Result<bool, Undecided> {
+        let Value::Object(mut fields) = shown else { return Ok(false) };
         // What is shown of an object is one level deep.
         for group in ["head", "fields"] {
             if let Some(Value::Object(inner)) = fields.remove(group) {
@@ -79,7 +95,7 @@ impl Condition {
         for name in &self.names {
             let value = match fields.get(name) {
                 Some(value) => value.clone(),
-                None if name == "state" => object.state(),
+                None if name == STATE => state(),
                 None => return Err(Undecided::NoField(unknown(name, &fields))),
             };
             scope
@@ -101,6 +117,6 @@ impl Condition {
 }
 
 fn unknown(name: &str, fields: &Map<String, Value>) -> String {
-    let names: Vec<&str> = fields.keys().map(String::as_str).chain(["state"]).collect();
+    let names: Vec<&str> = fields.keys().map(String::as_str).chain([STATE]).collect();
     format!("there is no field {name}. There are: {}.", names.join(", "))
 }

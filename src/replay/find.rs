@@ -11,12 +11,16 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::among::Among;
 use super::condition::{Condition, Undecided};
 use super::entry::Entry;
 use super::object::{self, Object};
-use super::{ReplayError, Source, name, state};
+use super::{ReplayError, Source, state};
 use crate::events::Recorded;
-use crate::ids::{Kind, Position, StreamId};
+use crate::ids::{ObjectId, Position, StreamId};
+use crate::projections::View;
+use crate::projections::halves::in_halves;
+use crate::projections::past::World;
 
 /// Most moments in an answer: what a person looks through. Those after them are counted.
 const MAX_MOMENTS: usize = 1_000;
@@ -28,17 +32,6 @@ const KEPT_EVERY: usize = 1_024;
 /// Objects that are bisected before all others are looked at once more: of as many that became true
 /// in any order, a sixty-fourth is left.
 const SAMPLE: usize = 64;
-
-/// Where to look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Among {
-    /// Every object.
-    All,
-    /// The objects of a noun.
-    Kind(Kind),
-    /// One object.
-    Object(StreamId),
-}
 
 /// How to look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -134,9 +127,18 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn holds(&mut self, folded: &dyn Object) -> Result<bool, ReplayError> {
-        match self.condition.holds(folded) {
+        self.decided(self.condition.holds(folded), folded.head().is_some())
+    }
+
+    /// What a decision about an object, if it is there, says about the condition.
+    fn decided(
+        &mut self,
+        holds: Result<bool, Undecided>,
+        is_there: bool,
+    ) -> Result<bool, ReplayError> {
+        match holds {
             Ok(holds) => {
-                if folded.head().is_some() {
+                if is_there {
                     self.trouble = Trouble::Sometimes;
                 }
                 Ok(holds)
@@ -223,6 +225,68 @@ impl Search<'_> {
         at: Position,
         among: impl Fn(StreamId) -> bool,
     ) -> Result<Vec<StreamId>, ReplayError> {
+        let mut found = if self.condition.names_state() {
+            self.folded_true_at(at, among)?
+        } else {
+            let world = World::as_of(self.source.log(), at)?;
+            if world.parked.keys().any(|stream| among(*stream)) {
+                // One event after the other, up to that which cannot be read.
+                self.folded_true_at(at, among)?
+            } else {
+                self.shown_true_at(world, among)?
+            }
+        };
+        found.sort_unstable();
+        Ok(found.into_iter().map(|(_, stream)| stream).collect())
+    }
+
+    /// The same where the condition names nothing but what is shown, which takes a fraction of the
+    /// time: with when each was made.
+    fn shown_true_at(
+        &mut self,
+        world: World,
+        among: impl Fn(StreamId) -> bool,
+    ) -> Result<Vec<(Position, StreamId)>, ReplayError> {
+        let World { bays, baymodels, nodes, containers, .. } = world;
+        let mut found = Vec::new();
+        self.add_true(bays, &among, &mut found)?;
+        self.add_true(baymodels, &among, &mut found)?;
+        self.add_true(nodes, &among, &mut found)?;
+        self.add_true(containers, &among, &mut found)?;
+        Ok(found)
+    }
+
+    fn add_true<V: View>(
+        &mut self,
+        views: HashMap<ObjectId, V>,
+        among: &impl Fn(StreamId) -> bool,
+        found: &mut Vec<(Position, StreamId)>,
+    ) -> Result<(), ReplayError> {
+        let mut views: Vec<_> = views.into_iter().collect();
+        views.retain(|(id, view)| {
+            among(StreamId::new(V::KIND, *id)) && self.source.shows_project(&view.head().project)
+        });
+        let condition = &self.condition;
+        let decided = in_halves(views, |views| {
+            let each = views.into_iter().map(|(id, view)| {
+                let made = (view.head().created_position, StreamId::new(V::KIND, id));
+                (made, condition.holds_of(object::json(&view), Default::default))
+            });
+            each.collect::<Vec<_>>()
+        });
+        for (made, holds) in decided.into_iter().flatten() {
+            if self.decided(holds, true)? {
+                found.push(made);
+            }
+        }
+        Ok(())
+    }
+
+    fn folded_true_at(
+        &mut self,
+        at: Position,
+        among: impl Fn(StreamId) -> bool,
+    ) -> Result<Vec<(Position, StreamId)>, ReplayError> {
         let mut objects: HashMap<StreamId, (Box<dyn Object>, Position)> = HashMap::new();
         self.source.each(Position(0), at, |event| {
             if among(event.stream) {
@@ -237,8 +301,7 @@ impl Search<'_> {
                 found.push((created, stream));
             }
         }
-        found.sort_unstable();
-        Ok(found.into_iter().map(|(_, stream)| stream).collect())
+        Ok(found)
     }
 
     /// Finds the event of one object that made the condition true for good.
@@ -307,33 +370,6 @@ impl Search<'_> {
     }
 }
 
-impl Among {
-    /// Reads where to look: nothing, a noun, or an object as `container/web`.
-    ///
-    /// # Errors
-    /// When there is no such noun or object, or the log cannot be read.
-    pub fn read(source: &Source, text: &str) -> Result<Self, ReplayError> {
-        let (noun, object) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
-        let kind = Kind::ALL.into_iter().find(|it| it.name() == noun || it.collection() == noun);
-        match (kind, object) {
-            (None, None) if noun.is_empty() => Ok(Self::All),
-            (Some(kind), None) => Ok(Self::Kind(kind)),
-            (Some(kind), Some(ident)) => name::find(source, kind, ident).map(Self::Object),
-            (None, _) => Err(ReplayError::Invalid(format!(
-                "'{noun}' is no noun. Write container for all containers, or container/web for one."
-            ))),
-        }
-    }
-
-    fn takes(self, stream: StreamId) -> bool {
-        match self {
-            Self::All => true,
-            Self::Kind(kind) => stream.kind == kind,
-            Self::Object(one) => stream == one,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -346,8 +382,7 @@ mod tests {
     use crate::events::log::{Append, EventLog, Expected};
     use crate::events::work::{FieldChange, UpdatedV1};
     use crate::events::{Meta, NewEvent};
-    use crate::ids::{ObjectId, Revision};
-    use crate::projections::past::World;
+    use crate::ids::{Kind, Revision};
 
     const OBJECTS: u128 = 300;
 
@@ -380,12 +415,14 @@ mod tests {
     async fn the_first_of_many_is_found_by_bisection_as_by_scan() {
         for step in [1, 7, 113, 299] {
             let source = renamed(step).await;
-            let found = |monotone| {
+            let found = |condition, monotone| {
                 let how = How { first: true, monotone };
-                find(&source, "name == 'b'", Among::All, how).unwrap().moments
+                find(&source, condition, Among::All, how).unwrap().moments
             };
-            assert_eq!(found(true), found(false));
-            assert_eq!(found(true)[0].event.position, OBJECTS as u64 + 1);
+            let scanned = found("name == 'b'", false);
+            assert_eq!(scanned[0].event.position, OBJECTS as u64 + 1);
+            assert_eq!(found("name == 'b'", true), scanned);
+            assert_eq!(found("state.present && name == 'b'", true), scanned);
         }
     }
 

@@ -221,6 +221,6 @@ impl Object for Audited {
 }
 
 /// Plain data as JSON; it fails for nothing that states and views are made of.
-fn json<T: Serialize>(value: &T) -> Value {
+pub(super) fn json<T: Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }

@@ -114,7 +114,12 @@ impl Source {
 
     /// Whether an event may be shown.
     pub fn shows(&self, event: &Recorded) -> bool {
-        self.project.as_ref().is_none_or(|project| event.meta.project == *project)
+        self.shows_project(&event.meta.project)
+    }
+
+    /// Whether what is of a project may be shown.
+    pub fn shows_project(&self, project: &ProjectId) -> bool {
+        self.project.as_ref().is_none_or(|mine| mine == project)
     }
 
     /// The event at a position.

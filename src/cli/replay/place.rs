@@ -12,6 +12,7 @@ use super::super::noun::Session;
 use super::super::target::ident;
 use super::read_text;
 use crate::ids::Kind;
+use crate::replay::among::Among;
 use crate::replay::find::How;
 use crate::replay::question::document;
 use crate::replay::verify::{self, Kept};
@@ -127,7 +128,7 @@ impl Place<'_> {
                 Ok(session.client.send(call).await.map_err(asked_wrong)?.body)
             }
             Self::Files(source) => {
-                let found = find::find(source, text, find::Among::read(source, among)?, how)?;
+                let found = find::find(source, text, Among::read(source, among)?, how)?;
                 serde_json::to_value(found).map_err(|error| CliError::Failed(error.to_string()))
             }
         }
