@@ -2,7 +2,8 @@
 //!
 //! `envelope` is what surrounds every event, `codec` how payloads become bytes, one file a noun
 //! its payloads, `upcast` how old ones become present ones, `schema` what they look like in JSON,
-//! `log` the engines, `subscription` how readers follow the log, `cloudevent` what they get.
+//! `log` the engines, `subscription` how readers follow the log, `newest` what they share,
+//! `cloudevent` what they get.
 //! Not here: how facts are decided (`actors`) or shown (`projections`, `http`).
 
 pub mod audit;
@@ -13,6 +14,7 @@ pub mod codec;
 pub mod container;
 pub mod envelope;
 pub mod log;
+pub mod newest;
 pub mod node;
 pub mod schema;
 pub mod subscription;

@@ -2,7 +2,8 @@
 //!
 //! A notification says where the log ends and carries nothing else; every event is read from the
 //! log, so there is no seam between old and new ones, and a slow reader costs nobody anything: it
-//! reads later. Not here: what readers remember of where they are.
+//! reads later. Not here: what those who follow together share (`newest`), what readers remember
+//! of where they are.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 
 use super::Recorded;
 use super::log::{EventLog, ReadError};
+use super::newest::{Newest, Shared};
 use crate::ids::Position;
 
 /// Most events that are read without a thread of their own: a reader at the end of the log finds
@@ -25,10 +27,10 @@ const PAGE_BYTES: usize = 256 << 10;
 pub type Filter = Arc<dyn Fn(&Recorded) -> bool + Send + Sync>;
 
 /// What a reader gets at a time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Page {
     /// The events that it wants, in order; none where all of these were filtered out.
-    pub events: Vec<Recorded>,
+    pub events: Vec<Arc<Shared>>,
     /// Everything up to here was looked at, wanted or not (rule S2): resume after it.
     pub cursor: Position,
     /// Where the log ended when this was read.
@@ -37,7 +39,7 @@ pub struct Page {
 
 /// A reader's place in the log.
 pub struct Subscription {
-    log: Arc<dyn EventLog>,
+    log: Arc<Newest>,
     head: watch::Receiver<Position>,
     cursor: Position,
     filter: Option<Filter>,
@@ -46,7 +48,12 @@ pub struct Subscription {
 impl Subscription {
     /// Follows the whole log after a position; 0 is the beginning.
     pub fn new(log: Arc<dyn EventLog>, after: Position) -> Self {
-        let head = log.head();
+        Self::among(Arc::new(Newest::unkept(log)), after)
+    }
+
+    /// Follows it as one of many, who share what they read.
+    pub fn among(log: Arc<Newest>, after: Position) -> Self {
+        let head = log.log().head();
         Self { log, head, cursor: after, filter: None }
     }
 
@@ -78,45 +85,29 @@ impl Subscription {
         let head = *self.head.borrow();
         let behind = head.get().saturating_sub(cursor.get()).min(limit as u64);
         let (log, filter) = (Arc::clone(&self.log), self.filter.clone());
-        let page = if behind <= INLINE_EVENTS {
-            page(log.as_ref(), filter.as_ref(), cursor, limit)?
+        let (events, cursor) = if behind <= INLINE_EVENTS {
+            page(&log, filter.as_ref(), cursor, limit)?
         } else {
-            tokio::task::spawn_blocking(move || page(log.as_ref(), filter.as_ref(), cursor, limit))
+            tokio::task::spawn_blocking(move || page(&log, filter.as_ref(), cursor, limit))
                 .await
                 .map_err(|error| ReadError::Io(error.to_string()))??
         };
-        Ok(Some(self.moved(page, head)))
-    }
-
-    /// What there is now, at most `limit` events before the filter, possibly none: for threads
-    /// that do not wait.
-    ///
-    /// # Errors
-    /// See [`ReadError`]. The place stays where it was.
-    pub fn read_now(&mut self, limit: usize) -> Result<Page, ReadError> {
-        let head = *self.head.borrow();
-        let page = page(self.log.as_ref(), self.filter.as_ref(), self.cursor, limit)?;
-        Ok(self.moved(page, head))
-    }
-
-    /// Moves on behind a page.
-    fn moved(&mut self, (events, cursor): (Vec<Recorded>, Position), head: Position) -> Page {
         self.cursor = cursor;
-        Page { events, cursor, head: head.max(cursor) }
+        Ok(Some(Page { events, cursor, head: head.max(cursor) }))
     }
 }
 
 /// Events after a position as far as they are wanted, and up to where was looked.
 fn page(
-    log: &dyn EventLog,
+    log: &Newest,
     filter: Option<&Filter>,
     after: Position,
     limit: usize,
-) -> Result<(Vec<Recorded>, Position), ReadError> {
+) -> Result<(Vec<Arc<Shared>>, Position), ReadError> {
     let mut events = log.read(after, limit)?;
     let mut bytes = 0_usize;
     let fit = events.iter().take_while(|event| {
-        bytes += event.payload.len() + event.meta.command.as_ref().map_or(0, String::len);
+        bytes += event.bytes();
         bytes <= PAGE_BYTES
     });
     let fit = fit.count().max(1);

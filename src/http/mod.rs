@@ -2,8 +2,8 @@
 //!
 //! In reading order: `routes` (every path), `edge` (what every request passes),
 //! `request` (what it says), one file a noun, `command` (asking and waiting), `audit`, `respond`,
-//! `error`, `keys` (sealing and erasing). Then `events`, `recent`, `stream` (the log for readers),
-//! `schema`, `replay` (what was, and why), `health`, `metrics`, `openapi`.
+//! `error`, `keys` (sealing and erasing). Then `events`, `stream` (the log for readers), `schema`,
+//! `replay` (what was, and why), `health`, `metrics`, `openapi`.
 //! Not here: decisions (`actors`), views (`projections`).
 
 pub mod audit;
@@ -32,7 +32,6 @@ mod node;
 pub mod openapi;
 mod patch;
 mod read;
-mod recent;
 mod replay;
 mod request;
 mod respond;
@@ -54,6 +53,7 @@ use crate::actors::snapshot::Snapshots;
 use crate::bus::Bus;
 use crate::config::HttpConfig;
 use crate::events::log::EventLog;
+use crate::events::newest::Newest;
 use crate::projections::query::ReadModels;
 use crate::secrets::Secrets;
 
@@ -93,17 +93,21 @@ pub struct Parts {
 }
 
 /// What the REST API keeps for itself.
-#[derive(Default)]
 struct Own {
     metrics: metrics::Metrics,
     places: stream::Places,
-    recent: recent::Recent,
+    newest: Arc<Newest>,
 }
 
 impl AppState {
     /// Before the first request.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(Inner { parts, own: Own::default() }))
+        let own = Own {
+            metrics: metrics::Metrics::default(),
+            places: stream::Places::default(),
+            newest: Arc::new(Newest::new(parts.log.clone())),
+        };
+        Self(Arc::new(Inner { parts, own }))
     }
 
     fn own(&self) -> &Own {

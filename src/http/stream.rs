@@ -80,7 +80,7 @@ pub async fn events(State(state): State<AppState>, request: Request) -> Result<R
     };
     let call = Call::from_request(Request::from_parts(parts, body), &state).await?;
     let wanted = wanted(&state, &state.own().places, call, last).await?;
-    let reader = Reader::new(&state, state.own().recent.clone(), wanted);
+    let reader = Reader::new(&state, wanted);
     Ok(match socket {
         Some(socket) => socket.on_upgrade(|socket| stream_form::messages(socket, reader)),
         None => stream_form::answer(form, reader),

@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 use super::stream_reader::Reader;
 use crate::ids::Position;
 
+/// Most bytes around an event's document: its position and the names of two fields.
+const FRAME_BYTES: usize = 40;
+
 /// Something that a stream sends.
 #[derive(Clone, Debug)]
 pub enum Item {
@@ -23,6 +26,16 @@ pub enum Item {
     /// What is no event: `heartbeat`, `object`, `snapshot`, `end`, `error`. With the position to
     /// resume after where there is one.
     Control(&'static str, Option<Position>, Value),
+}
+
+impl Item {
+    /// Bytes that it takes, or a few more.
+    const fn room(&self) -> usize {
+        match self {
+            Self::Event(_, document) => document.len() + FRAME_BYTES,
+            Self::Control(..) => 0,
+        }
+    }
 }
 
 /// How it is written.
@@ -65,7 +78,9 @@ impl Form {
                 piece.push(b'\n');
             }
             (Self::Sse, Item::Event(position, document)) => {
-                piece.extend_from_slice(format!("id: {position}\ndata: ").as_bytes());
+                piece.extend_from_slice(b"id: ");
+                piece.extend_from_slice(position.to_string().as_bytes());
+                piece.extend_from_slice(b"\ndata: ");
                 piece.extend_from_slice(document);
                 piece.extend_from_slice(b"\n\n");
             }
@@ -96,7 +111,7 @@ fn document(item: &Item) -> String {
 pub fn answer(form: Form, reader: Reader) -> Response {
     let pieces = stream::unfold(reader, move |mut reader| async move {
         let items = reader.next().await?;
-        let mut piece = Vec::new();
+        let mut piece = Vec::with_capacity(items.iter().map(Item::room).sum());
         for item in &items {
             form.write(item, &mut piece);
         }

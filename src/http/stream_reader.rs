@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Bytes;
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout_at};
@@ -15,12 +14,11 @@ use uuid::Uuid;
 use super::AppState;
 use super::error::ApiError;
 use super::event_filter::Filter;
-use super::recent::Recent;
 use super::stream_form::Item;
 use super::stream_snapshot::Snapshot;
-use crate::events::Recorded;
 use crate::events::cloudevent::CloudEvent;
 use crate::events::log::ReadError;
+use crate::events::newest::Shared;
 use crate::events::subscription::{Page, Subscription};
 use crate::ids::Position;
 
@@ -47,7 +45,6 @@ pub struct Reader {
     host: String,
     events: Subscription,
     snapshot: Option<Snapshot>,
-    recent: Recent,
     stopping: watch::Receiver<bool>,
     every: Duration,
     beat: Instant,
@@ -65,16 +62,15 @@ enum Next {
 
 impl Reader {
     /// A reader at its start.
-    pub fn new(state: &AppState, recent: Recent, wanted: Wanted) -> Self {
+    pub fn new(state: &AppState, wanted: Wanted) -> Self {
         let Wanted { filter, after, host, snapshot, place } = wanted;
         let log = state.log.clone();
         Self {
             installation: state.installation,
             host,
-            events: Subscription::new(state.log.clone(), after)
+            events: Subscription::among(Arc::clone(&state.own().newest), after)
                 .filtered(Arc::new(move |event| filter.wants(log.as_ref(), event))),
             snapshot,
-            recent,
             stopping: state.stopping.clone(),
             every: state.config.heartbeat,
             // One at once, so that the reader sees that it is connected, and from where.
@@ -133,12 +129,12 @@ impl Reader {
     }
 
     /// An event as the reader gets it.
-    fn shown(&self, event: &Recorded) -> Item {
-        let document = self.recent.text(event.position, &self.host, || {
+    fn shown(&self, event: &Shared) -> Item {
+        let document = event.text(&self.host, || {
             let shown = CloudEvent::new(event, self.installation, &self.host);
             serde_json::to_string(&shown).unwrap_or_default()
         });
-        Item::Event(event.position, Bytes::clone(&document))
+        Item::Event(event.position, document)
     }
 
     fn heartbeat(&mut self, position: Position) -> Vec<Item> {

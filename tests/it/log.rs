@@ -19,9 +19,10 @@ use magnum::events::log::{
     Append, AppendError, Appended, EventLog, Expected, MAX_APPEND_EVENTS, MAX_COMMAND_ID_BYTES,
     MAX_PAYLOAD_BYTES, ReadError,
 };
+use magnum::events::newest::Newest;
 use magnum::events::subscription::Subscription;
 use magnum::events::{EventRef, EventType, Meta, NewEvent, Recorded};
-use magnum::ids::{CommandId, Position, Revision};
+use magnum::ids::{CommandId, Position, Revision, StreamId};
 
 pub use crate::log_events::{append, event, key, read_all, stream};
 
@@ -64,6 +65,7 @@ contract!(
     a_subscription_has_no_seam,
     a_filter_moves_the_cursor,
     a_subscription_ends_with_the_log,
+    newest_events_are_those_of_the_log,
 );
 
 /// A log with small segments, so that every test crosses from one to the next.
@@ -434,8 +436,12 @@ async fn a_subscription_has_no_seam(log: Log) {
             }
         })
     };
-    let readers = [(0, 7), (0, 1000), (123, 64), (150, 1)].map(|(after, limit)| {
-        let mut reader = Subscription::new(Arc::clone(&log), Position(after));
+    let shared = Arc::new(Newest::new(Arc::clone(&log)));
+    let places = [(0, 7), (0, 1000), (123, 64), (150, 1)];
+    let alone = places.map(|it| (it, Arc::new(Newest::unkept(Arc::clone(&log)))));
+    let together = places.map(|it| (it, Arc::clone(&shared)));
+    let readers = alone.into_iter().chain(together).map(|((after, limit), log)| {
+        let mut reader = Subscription::among(log, Position(after));
         tokio::spawn(async move {
             let mut expected = after + 1;
             while expected <= 550 {
@@ -450,6 +456,7 @@ async fn a_subscription_has_no_seam(log: Log) {
             }
         })
     });
+    let readers: Vec<_> = readers.collect();
     appender.await.expect("done");
     for reader in readers {
         reader.await.expect("done");
@@ -461,29 +468,69 @@ async fn a_filter_moves_the_cursor(log: Log) {
     log.append(append(stream(), Expected::NoStream, 5)).await.expect("appended");
     log.append(append(mine, Expected::NoStream, 2)).await.expect("appended");
     log.append(append(stream(), Expected::NoStream, 3)).await.expect("appended");
-    let mut reader = Subscription::new(Arc::clone(&log), Position(0))
+    let shared = Arc::new(Newest::new(Arc::clone(&log)));
+    for newest in [Arc::new(Newest::unkept(log)), Arc::clone(&shared), shared] {
+        chooses(newest, mine).await;
+    }
+}
+
+/// Reads the two events of an object among ten.
+async fn chooses(newest: Arc<Newest>, mine: StreamId) {
+    let mut reader = Subscription::among(newest, Position(0))
         .filtered(Arc::new(move |event| event.stream == mine));
     let skipped = reader.next_page(4).await.expect("readable").expect("open");
     assert_eq!((skipped.events.len(), skipped.cursor, skipped.head.0), (0, Position(4), 10));
     let found = reader.next_page(4).await.expect("readable").expect("open");
     let positions: Vec<_> = found.events.iter().map(|event| event.position.0).collect();
     assert_eq!((positions, found.cursor), (vec![6, 7], Position(8)));
-    let rest = reader.read_now(100).expect("readable");
+    let rest = reader.next_page(100).await.expect("readable").expect("open");
     assert_eq!((rest.events.len(), rest.cursor), (0, Position(10)));
-    assert_eq!(reader.read_now(100).expect("readable").cursor, Position(10));
+    assert_eq!(reader.cursor(), Position(10));
 }
 
 async fn a_subscription_ends_with_the_log(log: Log) {
     log.append(append(stream(), Expected::NoStream, 3)).await.expect("appended");
     let mut late = Subscription::new(Arc::clone(&log), Position(0));
-    let mut waiting = Subscription::new(Arc::clone(&log), Position(3));
+    let newest = Arc::new(Newest::new(Arc::clone(&log)));
+    let mut shared = Subscription::among(Arc::clone(&newest), Position(0));
+    assert_eq!(newest.read(Position(1), 10).expect("readable").len(), 2);
+    let mut waiting = Subscription::among(newest, Position(3));
     let waiting = tokio::spawn(async move { waiting.next_page(10).await.expect("readable") });
     tokio::task::yield_now().await;
     log.close().await;
-    assert_eq!(waiting.await.expect("done"), None);
-    let page = late.next_page(10).await.expect("readable").expect("what is left");
-    assert_eq!(page.events.len(), 3);
-    assert_eq!(late.next_page(10).await.expect("readable"), None);
+    assert!(waiting.await.expect("done").is_none());
+    for reader in [&mut late, &mut shared] {
+        let page = reader.next_page(10).await.expect("readable").expect("what is left");
+        assert_eq!((page.events.len(), page.cursor), (3, Position(3)));
+        assert!(reader.next_page(10).await.expect("readable").is_none());
+    }
+}
+
+async fn newest_events_are_those_of_the_log(log: Log) {
+    let shared = Newest::new(Arc::clone(&log));
+    let mut seed = 1_u64;
+    for round in 0..300 {
+        // Far enough for old ones to be pushed out, and now and then so much at once that what is
+        // kept ends before it.
+        let events = if round % 50 == 49 { 600 } else { 1 + round % 4 };
+        log.append(append(stream(), Expected::NoStream, events)).await.expect("appended");
+        for _ in 0..8 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let head = log.head().borrow().get();
+            let (back, limit) = ((seed >> 33) % (head + 2).min(900), (seed >> 20) as usize % 300);
+            let after = Position((head + 1).saturating_sub(back));
+            let read = shared.read(after, limit).expect("readable");
+            let real = log.read(after, limit).expect("readable");
+            assert_eq!(read.is_empty(), real.is_empty(), "after {after} of {head}");
+            for (read, real) in read.iter().zip(&real) {
+                assert_eq!(**read.as_ref(), *real);
+            }
+            assert!(read.len() <= real.len());
+        }
+    }
+    let end = Position(log.head().borrow().get() - 1);
+    let [one, other] = [0, 1].map(|_| shared.read(end, 9).expect("readable").pop().expect("one"));
+    assert!(Arc::ptr_eq(&one, &other), "it is read once");
 }
 
 #[tokio::test]
