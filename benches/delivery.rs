@@ -1,6 +1,9 @@
 //! How long an event takes from its decision to its subscribers, over real connections.
 
 use std::collections::HashMap;
+use std::io::BufRead;
+use std::pin::pin;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -8,9 +11,10 @@ use futures_util::future::join_all;
 use magnum::clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::report::{Report, percentile, rate};
-use crate::server::Server;
+use crate::server::{Server, processor};
 
 /// Those who follow: what the way itself takes, and what so many do.
 const SUBSCRIBERS: [usize; 2] = [1, 100];
@@ -40,8 +44,17 @@ pub fn measure(report: &mut Report) {
 
 fn deliver(report: &mut Report, subscribers: usize) {
     let server = Server::start();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let (made, arrived) = runtime.expect("threads").block_on(run(&server.url, subscribers));
+    let until = Instant::now() + LASTS + LINGER;
+    // Those who read and those who write wait for each other's processor as little as they can:
+    // one thread each.
+    let url = server.url.clone();
+    let reading = thread::spawn(move || runtime().block_on(read(&url, subscribers, until)));
+    thread::sleep(LINGER / 2);
+    let before = (server.processor(), processor("self"));
+    let made = runtime().block_on(write_all(&server.url));
+    let arrived = reading.join().expect("readers");
+    let each = |after: Duration, before: Duration| (after - before) / made as u32;
+    let costs = [each(server.processor(), before.0), each(processor("self"), before.1)];
     let decided: HashMap<u64, i64> =
         arrived.iter().flat_map(|reader| &reader.decided).copied().collect();
     let mut delays: Vec<Duration> = Vec::new();
@@ -50,28 +63,36 @@ fn deliver(report: &mut Report, subscribers: usize) {
         delays.push(Duration::from_micros(micros.max(0).unsigned_abs()));
     }
     assert_eq!(delays.len(), made * subscribers, "everybody got everything");
+    let reads: usize = arrived.iter().map(|reader| reader.reads).sum();
     let (p50, p99) = (percentile(&mut delays, 0.5), percentile(&mut delays, 0.99));
     let beside = format!(
-        "p50 {p50:.2?}; from the decision, so with the append itself; {:.0} events/s, readers on \
-         the same cores",
-        rate(made as u64, LASTS - LINGER)
+        "p50 {p50:.2?}; from the decision, so with the append itself; {:.0} events/s, {:.1} a read; \
+         processor an event: server {:.2?}, who reads and writes on the same cores {:.2?}",
+        rate(made as u64, LASTS - LINGER),
+        delays.len() as f64 / reads as f64,
+        costs[0],
+        costs[1],
     );
     let figure = format!("p99 {p99:.2?}");
     let what = format!("Append to delivery, {subscribers} subscribers");
     report.add(&what, &figure, "p99 5 ms", p99 <= P99, &beside);
 }
 
-async fn run(url: &str, subscribers: usize) -> (usize, Vec<Reader>) {
-    let until = Instant::now() + LASTS + LINGER;
-    let address = url.strip_prefix("http://").expect("an address").to_owned();
-    let readers: Vec<_> = (0..subscribers)
-        .map(|number| tokio::spawn(Reader::run(address.clone(), number == 0, until)))
-        .collect();
-    tokio::time::sleep(LINGER / 2).await;
-    let writers = (0..WRITERS).map(|number| tokio::spawn(write(url.to_owned(), number)));
-    let made = join_all(writers).await.into_iter().map(|made| made.expect("a writer")).sum();
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+async fn read(url: &str, subscribers: usize, until: Instant) -> Vec<Reader> {
+    let address = url.strip_prefix("http://").expect("an address");
+    let readers = (0..subscribers)
+        .map(|number| tokio::spawn(Reader::run(address.to_owned(), number == 0, until)));
     let read = join_all(readers).await;
-    (made, read.into_iter().map(|reader| reader.expect("a reader")).collect())
+    read.into_iter().map(|reader| reader.expect("a reader")).collect()
+}
+
+async fn write_all(url: &str) -> usize {
+    let writers = (0..WRITERS).map(|number| tokio::spawn(write(url.to_owned(), number)));
+    join_all(writers).await.into_iter().map(|made| made.expect("a writer")).sum()
 }
 
 /// Makes its share of the events, each when it is time; how many.
@@ -98,10 +119,13 @@ async fn write(url: String, number: u64) -> usize {
 }
 
 /// A subscriber.
+#[derive(Default)]
 struct Reader {
     /// When events were decided; only one reader looks, so that reading costs little.
     decided: Times,
     arrived: Times,
+    /// How often it was given something.
+    reads: usize,
 }
 
 impl Reader {
@@ -110,20 +134,32 @@ impl Reader {
         // HTTP/1.0: no chunks between the lines. The node may come up meanwhile.
         let request = "GET /v1/events/stream?kind=baymodel HTTP/1.0\r\nHost: bench\r\n\r\n";
         stream.write_all(request.as_bytes()).await.expect("a request");
-        let mut reader = Self { decided: Vec::new(), arrived: Vec::new() };
+        let mut reader = Self::default();
         let (mut buffer, mut position) = (Vec::with_capacity(1 << 16), None);
-        while let Ok(read) =
-            tokio::time::timeout_at(until.into(), stream.read_buf(&mut buffer)).await
-        {
-            assert!(read.expect("a stream") > 0, "the stream ended");
+        let mut end = pin!(tokio::time::sleep_until(until.into()));
+        loop {
+            let read = tokio::select! {
+                read = stream.read_buf(&mut buffer) => read.expect("a stream"),
+                () = &mut end => return reader,
+            };
+            assert!(read > 0, "the stream ended");
             let now = clock::now().0;
-            let end = buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            let lines: Vec<u8> = buffer.drain(..end).collect();
-            for line in lines.split(|byte| *byte == b'\n') {
+            let mut rest = buffer.as_slice();
+            // Up to the last line that is there as a whole.
+            loop {
+                let mut after = rest;
+                let length = after.skip_until(b'\n').expect("memory");
+                let Some(line) = rest.get(..length).and_then(|line| line.strip_suffix(b"\n"))
+                else {
+                    break;
+                };
                 reader.see(line, &mut position, looks, now);
+                rest = after;
             }
+            let taken = buffer.len() - rest.len();
+            buffer.drain(..taken);
+            reader.reads += usize::from(taken > 0);
         }
-        reader
     }
 
     /// Takes in a line. Messages with a name are no events.

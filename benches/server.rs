@@ -67,6 +67,11 @@ impl Server {
         kib.and_then(|kib| kib.trim().parse::<u64>().ok()).expect("its memory") << 10
     }
 
+    /// Processor time that it has taken so far.
+    pub fn processor(&self) -> Duration {
+        processor(&self.child.id().to_string())
+    }
+
     /// Makes an object.
     pub fn post(&self, path: &str, body: &str) {
         let address = self.url.strip_prefix("http://").expect("an address");
@@ -105,6 +110,16 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Processor time that a process has taken so far, by its id or `self`.
+pub fn processor(process: &str) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).expect("a process that runs");
+    // After the name, which may hold anything: user and system time are the 12th and 13th field,
+    // in ticks of 10 ms.
+    let (_, fields) = stat.rsplit_once(") ").expect("its name");
+    let ticks = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>());
+    Duration::from_millis(ticks.map(|ticks| ticks.expect("a number") * 10).sum())
 }
 
 /// What a load came to.
