@@ -54,6 +54,11 @@ impl Places {
     pub fn take(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         one(&self.streams)
     }
+
+    /// How many are taken.
+    pub fn taken(&self) -> u32 {
+        (MAX_STREAMS - self.streams.available_permits().min(MAX_STREAMS)) as u32
+    }
 }
 
 fn one(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {

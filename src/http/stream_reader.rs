@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use uuid::Uuid;
 
 use super::AppState;
 use super::error::ApiError;
 use super::event_filter::Filter;
+use super::stream::Places;
 use super::stream_form::Item;
 use super::stream_snapshot::Snapshot;
 use crate::events::cloudevent::CloudEvent;
@@ -24,6 +25,20 @@ use crate::ids::Position;
 
 /// Events that are looked at in one go: few enough that a reader gets its first ones at once.
 const PAGE: usize = 256;
+
+/// What a page costs both of its ends, whatever is in it: waking up, a write, a read.
+const PAGE_COST: Duration = Duration::from_micros(20);
+
+/// What timers can tell apart.
+const TICK: Duration = Duration::from_millis(1);
+
+/// How long a reader that has caught up leaves what comes in the log, as one of so many who
+/// follow: then they take no more than one processor for their pages, however many they are, and
+/// an event more in a page costs little. As few as are done within a tick need no rest.
+fn rest(followers: u32) -> Duration {
+    let rest = PAGE_COST * followers;
+    if rest < TICK { Duration::ZERO } else { rest }
+}
 
 /// What a reader asked for.
 pub struct Wanted {
@@ -48,7 +63,10 @@ pub struct Reader {
     stopping: watch::Receiver<bool>,
     every: Duration,
     beat: Instant,
+    /// Nothing more is read before then.
+    rests_until: Instant,
     ended: bool,
+    places: Places,
     _place: OwnedSemaphorePermit,
 }
 
@@ -75,7 +93,9 @@ impl Reader {
             every: state.config.heartbeat,
             // One at once, so that the reader sees that it is connected, and from where.
             beat: Instant::now(),
+            rests_until: Instant::now(),
             ended: false,
+            places: state.own().places.clone(),
             _place: place,
         }
     }
@@ -92,7 +112,9 @@ impl Reader {
                 biased;
                 // Without a sender there is nobody left who could stop it.
                 _ = self.stopping.wait_for(|stopping| *stopping) => Next::Stop,
-                next = present_or_new(&mut self.snapshot, &mut self.events, self.beat) => next,
+                next = present_or_new(
+                    &mut self.snapshot, &mut self.events, self.rests_until, self.beat,
+                ) => next,
             };
             let position = self.events.cursor();
             match next {
@@ -116,6 +138,9 @@ impl Reader {
                     }
                 }
                 Next::Page(Ok(Some(page))) => {
+                    if page.cursor == page.head {
+                        self.rests_until = Instant::now() + rest(self.places.taken());
+                    }
                     if !page.events.is_empty() {
                         return Some(page.events.iter().map(|event| self.shown(event)).collect());
                     }
@@ -155,13 +180,30 @@ impl Reader {
 async fn present_or_new(
     snapshot: &mut Option<Snapshot>,
     events: &mut Subscription,
+    rests_until: Instant,
     beat: Instant,
 ) -> Next {
     match snapshot {
         Some(snapshot) => Next::Objects(snapshot.next().await),
         None => {
+            if Instant::now() < rests_until {
+                sleep_until(rests_until).await;
+            }
             let page = timeout_at(beat, events.next_page(PAGE)).await;
             page.map_or(Next::Beat, Next::Page)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_followers_need_no_rest_and_many_take_turns() {
+        assert_eq!(rest(1), Duration::ZERO);
+        assert_eq!(rest(49), Duration::ZERO);
+        assert_eq!(rest(100), Duration::from_millis(2));
+        assert_eq!(rest(8192), Duration::from_micros(163_840));
     }
 }
