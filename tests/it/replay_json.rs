@@ -9,14 +9,23 @@ use crate::replay::{both, document, golden, magnum, on_files, with_a_story};
 fn answers_are_the_documents_on_record() {
     let server = with_a_story();
     let asked = document(&both(&server, &["replay", "state", "container/web", "-o", "json"]));
-    let request = asked["last"]["request_id"].as_str().unwrap();
+    let last = |field: &str| asked["last"][field].as_str().unwrap();
+    let commands = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(commands.path(), r#"["start", "start"]"#).unwrap();
+    let apply = commands.path().to_str().unwrap();
     for (name, args) in [
         ("state", &["replay", "state", "container/web", "--at", "v:2"][..]),
         ("diff-all", &["replay", "diff", "--all", "--from", "5"]),
         ("blame", &["replay", "blame", "container/web", "status"]),
         ("find", &["replay", "find", "status == \"Stopped\"", "--first"]),
         ("why", &["why", "container/web", "--at", "v:2"]),
-        ("trace", &["trace", request]),
+        ("trace", &["trace", last("request_id")]),
+        ("timeline", &["replay", "timeline", "container/web"]),
+        ("diff", &["replay", "diff", "container/web", "--from", "v:2", "--to", "v:4"]),
+        (
+            "what-if",
+            &["replay", "what-if", "container/web", "--drop", last("id"), "--apply", apply],
+        ),
     ] {
         let done = both(&server, &[args, &["-o", "json"]].concat());
         assert_eq!(done.code, 0, "{name}: {done:?}");
