@@ -126,7 +126,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         audit: Audit::start(parts.log.clone(), installation, config.http.audit),
         bus: parts.bus.clone(),
         reads: parts.reads.clone(),
-        secrets: secrets.clone(),
+        secrets,
         snapshots,
         log: parts.log.clone(),
         config: config.http.clone(),

@@ -17,6 +17,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
+use form_urlencoded::byte_serialize;
 
 use crate::clock;
 use crate::ids::ProjectId;
@@ -100,9 +101,6 @@ impl Secrets {
         project: &ProjectId,
         variables: &mut BTreeMap<String, String>,
     ) -> Result<(), SecretsError> {
-        if variables.is_empty() {
-            return Ok(());
-        }
         let path = self.path(project);
         let key = self.key_or_new(&path).map_err(|source| failed(&path, source))?;
         for (name, value) in variables {
@@ -207,10 +205,7 @@ impl Secrets {
 
     /// The file of a project's key; any name is a project's.
     fn path(&self, project: &ProjectId) -> PathBuf {
-        let name: String = project.0.bytes().fold(String::new(), |name, byte| match byte {
-            b'a'..=b'z' | b'0'..=b'9' | b'-' => name + &char::from(byte).to_string(),
-            other => name + &format!("%{other:02x}"),
-        });
+        let name: String = byte_serialize(project.0.as_bytes()).collect();
         self.folder.join(format!("{name}.key"))
     }
 }

@@ -10,6 +10,7 @@ use super::{
     Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, ObservedNetwork,
     OutputFrame, Reporter, Work,
 };
+use crate::events::container::ContainerSpec;
 use crate::ids::StreamId;
 use crate::secrets::{Secrets, SecretsError};
 
@@ -25,21 +26,21 @@ impl Unsealing {
         Self { backend, secrets }
     }
 
-    /// The same work with its values; none where it has none.
-    async fn opened(&self, work: &Work) -> Result<Option<Work>, BackendError> {
-        let mut work = work.clone();
-        let Action::CreateContainer { spec, .. } = &mut work.action else { return Ok(None) };
-        match self.secrets.open(&work.project, &mut spec.environment) {
-            Ok(()) => Ok(Some(work)),
+    /// Opens the values of a container that is to be made.
+    async fn open(&self, work: &Work, spec: &mut ContainerSpec) -> Result<(), BackendError> {
+        let Err(error) = self.secrets.open(&work.project, &mut spec.environment) else {
+            return Ok(());
+        };
+        let words = error.to_string();
+        match error {
             // An attempt before the key was erased may have made it; then it is only taken up.
-            Err(error @ SecretsError::Erased { .. }) => {
-                match self.backend.inspect(work.stream).await? {
-                    Some(_) => Ok(None),
-                    None => Err(BackendError::Refused(error.to_string())),
-                }
+            SecretsError::Erased { .. } if self.backend.inspect(work.stream).await?.is_some() => {
+                Ok(())
             }
-            Err(error @ SecretsError::Damaged(_)) => Err(BackendError::Refused(error.to_string())),
-            Err(error @ SecretsError::Io { .. }) => Err(BackendError::Failed(error.to_string())),
+            SecretsError::Erased { .. } | SecretsError::Damaged(_) => {
+                Err(BackendError::Refused(words))
+            }
+            SecretsError::Io { .. } => Err(BackendError::Failed(words)),
         }
     }
 }
@@ -47,8 +48,11 @@ impl Unsealing {
 #[async_trait]
 impl Backend for Unsealing {
     async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
-        let opened = self.opened(work).await?;
-        self.backend.perform(opened.as_ref().unwrap_or(work), reporter).await
+        let mut opened = work.clone();
+        if let Action::CreateContainer { spec, .. } = &mut opened.action {
+            self.open(work, spec).await?;
+        }
+        self.backend.perform(&opened, reporter).await
     }
 
     async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError> {

@@ -13,7 +13,8 @@ use super::command::blocking;
 use super::error::ApiError;
 use super::request::{Call, Ident};
 use super::respond;
-use crate::secrets::SecretsError;
+use crate::ids::ProjectId;
+use crate::secrets::{Secrets, SecretsError};
 
 /// The keys of a project.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,15 +36,18 @@ pub async fn sealed(
     call: &Call,
     mut values: BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, String>, ApiError> {
-    let (secrets, project) = (state.secrets.clone(), call.ctx.project.clone());
-    blocking(move || secrets.seal(&project, &mut values).map(|()| values)).await?.map_err(internal)
+    // Most have none, and need no other thread.
+    if values.is_empty() {
+        return Ok(values);
+    }
+    asked(state, call, move |secrets, project| secrets.seal(project, &mut values).map(|()| values))
+        .await
 }
 
 /// `GET /v1/keys`
 pub async fn list(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
     call.only(&[])?;
-    let (secrets, project) = (state.secrets.clone(), call.ctx.project.clone());
-    let id = blocking(move || secrets.key_id(&project)).await?.map_err(internal)?;
+    let id = asked(&state, &call, |secrets, project| secrets.key_id(project)).await?;
     let keys = Keys { keys: id.into_iter().map(|id| SealingKey { id }).collect() };
     Ok(respond::json(StatusCode::OK, &keys))
 }
@@ -57,8 +61,8 @@ pub async fn erase(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(&[])?;
-    let (secrets, project, id) = (state.secrets.clone(), call.ctx.project.clone(), ident.clone());
-    if !blocking(move || secrets.erase(&project, &id)).await?.map_err(internal)? {
+    let id = ident.clone();
+    if !asked(&state, &call, move |secrets, project| secrets.erase(project, &id)).await? {
         return Err(ApiError::NotFound("Key", ident));
     }
     state.audit.key_erased(&call.ctx, ident).await?;
@@ -66,6 +70,13 @@ pub async fn erase(
     Ok(respond::at(StatusCode::NO_CONTENT.into_response(), position))
 }
 
-fn internal(error: SecretsError) -> ApiError {
-    ApiError::Internal(error.to_string())
+/// Asks something of the keys, which are files, for the project of a request.
+async fn asked<T: Send + 'static>(
+    state: &AppState,
+    call: &Call,
+    ask: impl FnOnce(&Secrets, &ProjectId) -> Result<T, SecretsError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let (secrets, project) = (state.secrets.clone(), call.ctx.project.clone());
+    let answer = blocking(move || ask(&secrets, &project)).await?;
+    answer.map_err(|error| ApiError::Internal(error.to_string()))
 }

@@ -4,6 +4,7 @@
 //! Not here: what is sent (`stream_reader`).
 
 use std::convert::Infallible;
+use std::io::Write;
 
 use axum::body::{Body, Bytes};
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
@@ -29,7 +30,7 @@ pub enum Item {
 }
 
 impl Item {
-    /// Bytes that it takes, or a few more.
+    /// Bytes that an event takes, or a few more; all else comes seldom.
     const fn room(&self) -> usize {
         match self {
             Self::Event(_, document) => document.len() + FRAME_BYTES,
@@ -78,9 +79,7 @@ impl Form {
                 piece.push(b'\n');
             }
             (Self::Sse, Item::Event(position, document)) => {
-                piece.extend_from_slice(b"id: ");
-                piece.extend_from_slice(position.to_string().as_bytes());
-                piece.extend_from_slice(b"\ndata: ");
+                let _infallible = write!(piece, "id: {position}\ndata: ");
                 piece.extend_from_slice(document);
                 piece.extend_from_slice(b"\n\n");
             }

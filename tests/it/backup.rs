@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use magnum::events::log::export::to_hex;
 use magnum::events::log::{EventLog, Expected};
 use magnum::ids::{Position, Timestamp};
 use serde_json::Value;
@@ -272,10 +273,7 @@ async fn a_position_or_a_time_ends_a_restore_at_a_whole_append() {
     let log = try_open(data, &index).unwrap();
     let events = read_all(&log, 100);
     log.close().await;
-    let hash = |position: u64| {
-        let hash = events[position as usize - 1].hash;
-        hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>()
-    };
+    let hash = |position: u64| to_hex(&events[position as usize - 1].hash);
     let cases = [
         ("--to-position", "1".to_owned(), None),
         ("--to-position", "2".to_owned(), Some(2)),

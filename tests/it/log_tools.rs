@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use magnum::clock;
 use magnum::events::Recorded;
+use magnum::events::log::export::to_hex;
 use magnum::events::log::segment::{SEGMENT_HEADER_BYTES, SegmentLog, SegmentOptions};
 use magnum::events::log::{EventLog, Expected, OpenError};
 use magnum::ids::{CommandId, Position};
@@ -240,7 +241,7 @@ async fn nothing_wrong_is_nothing_cut() {
 
     let info = magnum(data, &["log", "info", "-o", "json"]).json();
     assert_eq!(info["position"], 200);
-    let hash: String = events[199].hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = to_hex(&events[199].hash);
     assert_eq!(info["hash"], hash);
     let known = info["segments"].as_array().unwrap();
     assert_eq!(known.len(), before.len());

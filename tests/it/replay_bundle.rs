@@ -1,5 +1,6 @@
 //! A bundle holds what happened, opens in the debugger, and shows when it was tampered with.
 
+use magnum::events::log::export::to_hex;
 use serde_json::{Value, json};
 
 use crate::replay::{Done, NOBODY, document, magnum, on_files, with_a_story};
@@ -44,10 +45,10 @@ fn a_bundle_tells_what_the_server_told() {
         done.out
     };
     // Values stand in the payload's bytes, in hex, sealed.
-    let hex = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
-    assert!(offline(&[]).contains(&hex("sealed:v1:")));
-    assert!(!offline(&["--redact"]).contains(&hex("sealed:v1:")));
-    assert!(!offline(&[]).contains(&hex("hunter2")));
+    let (sealed, secret) = (to_hex(b"sealed:v1:"), to_hex(b"hunter2"));
+    assert!(offline(&[]).contains(&sealed));
+    assert!(!offline(&["--redact"]).contains(&sealed));
+    assert!(!offline(&[]).contains(&secret));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use magnum::backends::unsealing::Unsealing;
 use magnum::backends::{Action, Backend, BackendError, Done};
 use magnum::clock;
 use magnum::events::container::ContainerSpec;
+use magnum::events::log::export::to_hex;
 use magnum::ids::ProjectId;
 use magnum::secrets::Secrets;
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ const SECRET: &str = "tr0ub4dor-and-3";
 
 /// The files below a folder that have a text in them, as it is or in hex.
 pub fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
-    let hex: String = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = to_hex(text.as_bytes());
     let holds = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap() {

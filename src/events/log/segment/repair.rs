@@ -16,6 +16,7 @@ use super::disk::{Disk, Folder};
 use super::fault::{Damage, Fault};
 use super::file::{self, Segment};
 use super::lock::FolderLock;
+use super::manifest::sync_names;
 use super::record::{self, ALIGNMENT, Record};
 use super::verify::{Examined, examine};
 use super::{recover, tail};
@@ -138,11 +139,11 @@ pub fn truncate(lock: &FolderLock, cut: &Cut) -> Result<PathBuf, OpenError> {
             return Err(io(source));
         }
     }
-    sync(folder).map_err(io)?;
+    sync_names(folder).map_err(io)?;
     for name in cut.files.iter().rev() {
         fs::rename(folder.join(name), kept.join(name)).map_err(io)?;
     }
-    sync(&kept).and_then(|()| sync(folder)).map_err(io)?;
+    sync_names(&kept).and_then(|()| sync_names(folder)).map_err(io)?;
     if let Some((segment, from, to)) = &cut.shortened {
         let zeroed = tail::zero(segment, *from, *to);
         zeroed
@@ -171,10 +172,5 @@ fn new_folder(folder: &Path) -> Result<PathBuf, OpenError> {
 fn copy(from: &Path, to: &Path, name: &str) -> io::Result<()> {
     fs::copy(from.join(name), to.join(name))?;
     File::open(to.join(name))?.sync_all()?;
-    sync(to)
-}
-
-/// Makes the names in a folder durable.
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    sync_names(to)
 }
