@@ -27,10 +27,11 @@ run: ## install what is missing, build, serve on 127.0.0.1:9511 with data in ./d
 	@scripts/welcome.sh
 	@exec target/release/magnum serve --listen 127.0.0.1:9511 --data data
 
+# Without backtraces one reads what a failed test says.
 test: ## install what the tests need and run all of them
 	@scripts/install.sh test
 	@$(MAKE) --no-print-directory lint deny
-	$(CARGO) test --locked
+	RUST_BACKTRACE=0 $(CARGO) test --locked
 	@$(MAKE) --no-print-directory seeds
 
 lint: ## formatting and lints, warnings are errors

@@ -2,6 +2,7 @@
 //!
 //! Not here: flags (`cli`), what each part does.
 
+mod archive;
 mod backup;
 mod import;
 pub mod parts;
@@ -33,6 +34,7 @@ use crate::ids::{ObjectId, Position};
 use crate::projections::store::{Store, open_cache};
 use crate::secrets::Secrets;
 
+pub use archive::{Archiving, UpTo};
 pub use backup::backup_log;
 pub use import::import_log;
 

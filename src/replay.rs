@@ -39,7 +39,7 @@ pub use source::Source;
 pub use when::When;
 
 use crate::events::DecodeError;
-use crate::events::log::{OpenError, ReadError};
+use crate::events::log::{Archived, OpenError, ReadError};
 
 /// Why something cannot be told.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +59,9 @@ pub enum ReplayError {
     /// There is, and was, no such thing.
     #[error("{0}")]
     NotFound(String),
+    /// An archive has taken some of the events that it takes.
+    #[error(transparent)]
+    Archived(#[from] Archived),
     /// A fault of ours.
     #[error("{0}")]
     Internal(String),

@@ -51,7 +51,11 @@ pub struct Restore {
     yes: bool,
 }
 
-fn time(text: &str) -> Result<Timestamp, String> {
+/// A time as it is written in RFC 3339.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn time(text: &str) -> Result<Timestamp, String> {
     serde_json::from_value(text.into())
         .map_err(|error| format!("{error}; it must be like 2026-11-24T20:00:00Z"))
 }

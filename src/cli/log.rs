@@ -4,6 +4,7 @@
 //! (`events`), the formats (`events/log`).
 
 mod anchor;
+mod archive;
 mod repair;
 mod verify;
 
@@ -35,6 +36,8 @@ pub enum LogCommand {
     Anchor(anchor::Sign),
     /// Show what the log consists of; beside a running server too
     Info(Data),
+    /// Take old events from the log that no object needs and a backup has
+    Archive(archive::Archive),
     /// Cut a damaged log at its first damage, and keep a copy of what goes
     Repair(repair::Repair),
     /// Print all events as lines of JSON; beside a running server too
@@ -83,6 +86,7 @@ pub fn run(format: Format, command: LogCommand) -> Result<(), CliError> {
         LogCommand::Verify(args) => verify::run(format, &args),
         LogCommand::Anchor(args) => anchor::run(format, &args),
         LogCommand::Info(data) => show_info(format, &data),
+        LogCommand::Archive(args) => archive::run(format, &args),
         LogCommand::Repair(args) => repair::run(format, &args),
         LogCommand::Export(args) => export_log(&args.data, Position(args.after)),
         LogCommand::Import(args) => import_log(format, &args.data.data, &args.file),
@@ -156,13 +160,13 @@ fn show_info(format: Format, data: &Data) -> Result<(), CliError> {
             json!({
                 "file": segment.name, "first": segment.first.get(), "last": segment.last.get(),
                 "used_bytes": segment.used, "bytes": segment.size, "epoch": segment.epoch,
-                "chain_before": to_hex(&segment.chain),
+                "chain_before": to_hex(&segment.chain), "events_left": segment.left,
             })
         })
         .collect();
     let mut object = json!({
         "log": log, "folder": found.folder, "copied": found.copied, "epoch": found.epoch,
-        "position": found.head.get(), "hash": to_hex(&found.hash),
+        "archived": found.archived, "position": found.head.get(), "hash": to_hex(&found.hash),
         "used_bytes": found.segments.iter().map(|segment| segment.used).sum::<u64>(),
         "bytes": found.segments.iter().map(|segment| segment.size).sum::<u64>(),
     });
@@ -188,6 +192,13 @@ pub fn told(format: Format, words: &str, object: &Value) -> Result<(), CliError>
 /// Prints events as lines of JSON.
 fn export_log(data: &Data, after: Position) -> Result<(), CliError> {
     let log = data.log()?;
+    let archived = info(&log)?.archived;
+    if after < archived {
+        return Err(CliError::Failed(format!(
+            "The events up to position {archived} were archived. Say --after {archived} for those \
+             after them; the backup that has the others can be restored and exported.",
+        )));
+    }
     let mut out = BufWriter::new(io::stdout().lock());
     let exported = export(&log, after, |line| {
         serde_json::to_writer(&mut out, &line).map_err(io::Error::from)?;

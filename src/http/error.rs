@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use crate::backends::BackendError;
 use crate::bus::{CommandError, Refusal};
 use crate::events::DecodeError;
-use crate::events::log::ReadError;
+use crate::events::log::{Archived, ReadError};
 use crate::ids::Kind;
 use crate::projections::past::PastError;
 use crate::projections::query::QueryError;
@@ -45,6 +45,9 @@ pub enum ApiError {
     /// Nothing is at this path.
     #[error("Nothing is at {0}; GET /v1 lists what there is, /v1/openapi.json describes it.")]
     NoSuchPath(String),
+    /// An archive has taken events that were asked for.
+    #[error(transparent)]
+    Archived(#[from] Archived),
     /// A page in a browser that came from elsewhere wants to change something.
     #[error("Pages from another origin, such as {0}, neither change nor follow anything here.")]
     ForeignOrigin(String),
@@ -135,6 +138,7 @@ impl ApiError {
         match self {
             Self::BadRequest(_) | Self::BadField { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound(..) | Self::Missing(_) | Self::NoSuchPath(_) => StatusCode::NOT_FOUND,
+            Self::Archived(_) => StatusCode::GONE,
             Self::ForeignOrigin(_) => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Ambiguous(..) | Self::Conflict(_) | Self::WorkFailed(_) => StatusCode::CONFLICT,
@@ -156,6 +160,7 @@ impl ApiError {
             Self::BadField { .. } => "bad-field",
             Self::NotFound(..) | Self::Missing(_) => "not-found",
             Self::NoSuchPath(_) => "no-such-path",
+            Self::Archived(_) => "archived",
             Self::ForeignOrigin(_) => "foreign-origin",
             Self::MethodNotAllowed(_) => "method-not-allowed",
             Self::Ambiguous(..) => "ambiguous-name",
@@ -296,6 +301,12 @@ pub struct ErrorItem {
     pub detail: String,
     /// The field that is wrong, where it is one.
     pub field: Option<String>,
+    /// The oldest position that can be asked for, where older ones were archived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<u64>,
+    /// The latest position, where older ones than the oldest were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest: Option<u64>,
     /// Always empty.
     pub links: Vec<String>,
 }
@@ -311,6 +322,7 @@ impl From<ReplayError> for ApiError {
         match error {
             ReplayError::Invalid(words) => Self::BadRequest(words),
             ReplayError::NotFound(words) => Self::Missing(words),
+            ReplayError::Archived(archived) => archived.into(),
             ReplayError::Decode(error) => error.into(),
             error => Self::Internal(error.to_string()),
         }
@@ -340,6 +352,10 @@ impl IntoResponse for ApiError {
         }
         let faultcode = if status.is_client_error() { "Client" } else { "Server" };
         let detail = self.detail();
+        let archived = match self {
+            Self::Archived(archived) => Some(archived),
+            _ => None,
+        };
         let fault = json!({ "debuginfo": null, "faultcode": faultcode, "faultstring": detail });
         let item = ErrorItem {
             status: status.as_u16(),
@@ -347,6 +363,8 @@ impl IntoResponse for ApiError {
             title: status.canonical_reason().unwrap_or("Error").to_owned(),
             field: self.at_field().map(str::to_owned),
             detail,
+            oldest: archived.map(|it| it.oldest.get()),
+            latest: archived.map(|it| it.latest.get()),
             links: Vec::new(),
         };
         let body = ErrorBody { error_message: fault.to_string(), errors: vec![item] };

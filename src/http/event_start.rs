@@ -28,7 +28,7 @@ pub async fn after(
                 "after= and since= both say where to start; use one of them.".to_owned(),
             ));
         }
-        (None, None, None) => usual,
+        (None, None, None) => usual.max(state.log.archived()),
         (None, Some("latest"), None) => head,
         (None, Some(after), None) => Position(number("after", after)?),
         (None, None, Some(text)) => {
@@ -40,6 +40,7 @@ pub async fn after(
         let words = format!("The log ends at position {head}; {after} is not written yet.");
         return Err(ApiError::BadRequest(words));
     }
+    state.log.has_all_after(after)?;
     Ok(after)
 }
 

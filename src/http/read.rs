@@ -69,7 +69,14 @@ pub async fn stream<V: View>(
     let first = blocking(move || log.read_stream(stream, Revision(0), 1)).await??.pop();
     match first {
         Some(event) if event.meta.project == call.ctx.project => Ok(stream),
-        _ => Err(missing),
+        _ => {
+            let archived = source(state, call).archived();
+            Err(if archived.is_empty() {
+                missing
+            } else {
+                ApiError::Missing(format!("{missing}{archived}"))
+            })
+        }
     }
 }
 

@@ -12,7 +12,6 @@ use super::request::{Call, Ident, shown};
 use super::{AppState, read, respond};
 use serde::Serialize;
 
-use crate::ids::Position;
 use crate::projections::View;
 use crate::replay::among::Among;
 use crate::replay::find::{How, find as find_moments};
@@ -60,9 +59,9 @@ pub async fn find(State(state): State<AppState>, call: Call) -> Result<Response,
 pub async fn diff(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
     call.only(&["from", "to"])?;
     let when = |name| call.argument(name).map(|text| read::when(name, text)).transpose();
-    let from = when("from")?.unwrap_or(When::Position(Position(0)));
-    let to = when("to")?.unwrap_or(When::Latest);
     let source = read::source(&state, &call);
+    let from = when("from")?.unwrap_or(When::Position(source.log().archived()));
+    let to = when("to")?.unwrap_or(When::Latest);
     told(move || system::diff(&source, from, to)).await
 }
 

@@ -6,7 +6,7 @@
 //! is the thread that follows the log, `views` what it does with a page of it, `fold` how events
 //! change views. `saver` is the thread that keeps them in sled (`saved`, `store`) for the next
 //! start, `stored` looks at what it kept. `query` answers (`shared`, `list`), `past` folds one
-//! object or the whole log as of any position.
+//! object or the whole log as of any position, `living` is what of it an archive leaves.
 //! Not here: decisions; no effect ever comes from a view.
 
 pub mod bay;
@@ -18,6 +18,7 @@ mod fold;
 mod groups;
 pub mod halves;
 mod list;
+pub mod living;
 pub mod node;
 pub mod past;
 pub mod query;

@@ -66,7 +66,7 @@ pub fn diff(source: &Source, stream: StreamId, from: When, to: When) -> Result<D
     // Of a revision only the object knows; everything else may be before its time.
     let from = match from {
         When::Revision(_) | When::Time(_) => from.of(source, stream)?,
-        other => other.anywhere(source)?,
+        other => other.place(source)?,
     };
     let to = to.of(source, stream)?;
     if from > to {

@@ -55,6 +55,9 @@ pub struct Found {
     pub moments: Vec<Moment>,
     /// How many more there are.
     pub omitted: u64,
+    /// Objects that were deleted up to this position are archived, and were not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archived: Option<u64>,
 }
 
 /// A moment at which a condition became true.
@@ -104,6 +107,7 @@ pub fn find(source: &Source, text: &str, among: Among, how: How) -> Result<Found
         by: if how.monotone { "bisection" } else { "scan" }.to_owned(),
         moments: search.moments,
         omitted: omitted as u64,
+        archived: Some(source.log().archived().get()).filter(|archived| *archived > 0),
     })
 }
 

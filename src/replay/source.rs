@@ -14,6 +14,7 @@ use super::bundle::Bundle;
 use crate::events::Recorded;
 use crate::events::log::excerpt::ExcerptLog;
 use crate::events::log::segment::OfflineLog;
+use crate::events::log::segment::manifest::{BackupDisk, Manifest};
 use crate::events::log::{EventLog, OpenError, export, memory::MemoryLog, moment};
 use crate::ids::{EventId, Position, ProjectId, Revision, StreamId, Timestamp};
 
@@ -50,8 +51,12 @@ impl Source {
     /// When it is none, is damaged, or a newer program wrote it.
     pub fn folder(path: &Path) -> Result<Self, ReplayError> {
         let log = path.join("log");
-        let folder = if log.is_dir() { log } else { path.to_owned() };
-        let log = OfflineLog::open(&folder)?;
+        let log = match Manifest::read(path) {
+            Ok(Some(manifest)) => OfflineLog::open_on(&BackupDisk::new(path, &manifest))?,
+            Ok(None) if log.is_dir() => OfflineLog::open(&log)?,
+            Ok(None) => OfflineLog::open(path)?,
+            Err(error) => return Err(ReplayError::Invalid(error.to_string())),
+        };
         if *log.head().borrow() == Position(0) {
             return Err(ReplayError::Invalid(format!(
                 "{} holds no events. Name a data folder of `magnum serve`, or a backup of one.",
@@ -128,7 +133,20 @@ impl Source {
     /// When the log cannot be read.
     pub fn at(&self, position: Position) -> Result<Option<Recorded>, ReplayError> {
         let Some(before) = position.get().checked_sub(1) else { return Ok(None) };
-        Ok(self.log.read(Position(before), 1)?.pop())
+        let next = self.log.read(Position(before), 1)?.pop();
+        Ok(next.filter(|event| event.position == position))
+    }
+
+    /// What an archive may have to do with something that is not found, in words; nothing where
+    /// there is none.
+    pub fn archived(&self) -> String {
+        match self.log.archived() {
+            Position(0) => String::new(),
+            archived => format!(
+                " What was deleted up to position {archived} is archived: the backup that has it \
+                 can be asked, with --data TARGET."
+            ),
+        }
     }
 
     /// When the first and the last event were decided; none in an empty log.

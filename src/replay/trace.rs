@@ -55,7 +55,8 @@ pub fn trace(source: &Source, request_id: &str) -> Result<Trace, ReplayError> {
         return Err(ReplayError::NotFound(format!(
             "No event has the request id {request_id}. It is what the answer's header \
              X-Openstack-Request-Id says, and stands in every event of a timeline. Requests that \
-             only read, or were refused, change nothing and leave no trace here."
+             only read, or were refused, change nothing and leave no trace here.{}",
+            source.archived()
         )));
     };
     let mut trace = Trace {

@@ -81,7 +81,9 @@ impl When {
     /// # Errors
     /// When there is no such moment, in words that say which there are.
     pub fn of(self, source: &Source, stream: StreamId) -> Result<Position, ReplayError> {
-        let Some(first) = source.first_of(stream)? else { return Err(unknown_object(stream)) };
+        let Some(first) = source.first_of(stream)? else {
+            return Err(unknown_object(source, stream));
+        };
         let position = match self {
             Self::Revision(revision) => {
                 let found = source.log().read_stream(stream, revision, 1)?.pop();
@@ -90,7 +92,7 @@ impl When {
                     .ok_or_else(|| too_high(source, stream, revision))?
             }
             Self::Time(time) => last_by(source, stream, time)?.unwrap_or_default(),
-            other => other.anywhere(source)?,
+            other => other.place(source)?,
         };
         if position < first.position {
             return Err(ReplayError::NotFound(format!(
@@ -101,11 +103,23 @@ impl When {
         Ok(position)
     }
 
-    /// The position that it means for the whole log; 0 is before everything.
+    /// The position that it means for the whole log, which can tell how everything was then; 0 is
+    /// before everything.
     ///
     /// # Errors
-    /// When there is no such moment, in words that say which there are.
+    /// When there is no such moment, or an archive has taken it, in words that say which there are.
     pub fn anywhere(self, source: &Source) -> Result<Position, ReplayError> {
+        let position = self.place(source)?;
+        source.log().has_all_after(position)?;
+        Ok(position)
+    }
+
+    /// The position that it means where that is about one object, which is there as a whole if it
+    /// is there at all.
+    ///
+    /// # Errors
+    /// As [`When::of`].
+    pub fn place(self, source: &Source) -> Result<Position, ReplayError> {
         let head = source.head();
         match self {
             Self::Latest => Ok(head),
@@ -129,8 +143,9 @@ impl When {
 }
 
 /// Nobody ever heard of an object.
-fn unknown_object(stream: StreamId) -> ReplayError {
-    ReplayError::NotFound(format!("The log has no event of {stream}. Is the uuid right?"))
+fn unknown_object(source: &Source, stream: StreamId) -> ReplayError {
+    let archived = source.archived();
+    ReplayError::NotFound(format!("The log has no event of {stream}. Is the uuid right?{archived}"))
 }
 
 fn too_high(source: &Source, stream: StreamId, revision: Revision) -> ReplayError {

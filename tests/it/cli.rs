@@ -913,7 +913,7 @@ fn help_is_as_recorded() {
         let done = Done::of(magnum(&["keys", name, "--help"]).output().unwrap());
         golden(&format!("help/keys-{name}.txt"), &done.out);
     }
-    for name in ["verify", "anchor", "info", "repair", "export", "import"] {
+    for name in ["verify", "anchor", "info", "archive", "repair", "export", "import"] {
         let done = Done::of(magnum(&["log", name, "--help"]).output().unwrap());
         golden(&format!("help/log-{name}.txt"), &done.out);
     }

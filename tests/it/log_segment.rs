@@ -287,10 +287,10 @@ async fn a_newer_format_is_refused() {
     let (disk, index) = (SimulatedDisk::new(), index());
     written(&disk, &index, &[1]).await;
     let mut newer = disk.content(FIRST).expect("a segment");
-    newer[8] = 2;
+    newer[8] = 3;
     disk.put(FIRST, newer);
     match try_open(&disk, &index) {
-        Err(OpenError::Newer { found: 2, known: 1, path }) => assert!(path.contains(FIRST)),
+        Err(OpenError::Newer { found: 3, known: 2, path }) => assert!(path.contains(FIRST)),
         other => panic!("{other:?}"),
     }
 }

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod archive;
 mod audit;
 mod backend;
 mod backup;
@@ -27,6 +28,7 @@ mod faults;
 mod harness;
 mod incident;
 mod log;
+mod log_archive;
 mod log_around;
 mod log_events;
 mod log_held;

@@ -12,7 +12,9 @@ use super::super::table;
 use super::{Data, damage_value, repair_command, reported};
 use crate::events::log::anchor::{Anchor, PublicKey};
 use crate::events::log::export::to_hex;
+use crate::events::log::segment::archive;
 use crate::events::log::segment::{Verified, hash_at, info, verify};
+use crate::ids::Position;
 
 /// What to verify.
 #[derive(Args)]
@@ -25,6 +27,9 @@ pub struct Verify {
     /// Whose signature the anchor must have: 64 hex digits, or the file that has them
     #[arg(long, value_name = "KEY", requires = "from")]
     public_key: Option<String>,
+    /// Compare what archiving has left of the log with the backup that has all of it
+    #[arg(long, value_name = "TARGET")]
+    archive: Option<PathBuf>,
 }
 
 /// Reads all of the log and says up to where it is sound.
@@ -35,6 +40,8 @@ pub fn run(format: Format, args: &Verify) -> Result<(), CliError> {
     let found = verify(&log)?;
     let problem = anchor.as_ref().map(|anchor| compare(&log, &found, anchor)).transpose()?;
     let problem = problem.flatten();
+    let changed = args.archive.as_ref().map(|backup| archive::compare(&log, backup)).transpose()?;
+    let changed = changed.unwrap_or_default();
     if format == Format::Table {
         let mut text = sound(&args.data, &log, &found);
         if let (Some(Anchor { position, time, public_key, .. }), None) = (&anchor, &problem) {
@@ -48,7 +55,8 @@ pub fn run(format: Format, args: &Verify) -> Result<(), CliError> {
         let damage: Vec<Value> = found.damage.iter().map(damage_value).collect();
         let mut object = json!({
             "log": log, "sound": found.damage.is_empty(), "position": found.head.get(),
-            "hash": to_hex(&found.hash), "unfinished_bytes": found.unfinished, "damage": damage,
+            "hash": to_hex(&found.hash), "archived": found.archived,
+            "unfinished_bytes": found.unfinished, "damage": damage,
         });
         if let (Some(anchor), Some(fields)) = (&anchor, object.as_object_mut()) {
             let checked = json!({
@@ -62,6 +70,14 @@ pub fn run(format: Format, args: &Verify) -> Result<(), CliError> {
     if let Some(problem) = &problem {
         say(problem);
     }
+    changed.iter().for_each(|changed| say(changed));
+    if anchor.is_some() && found.archived > Position(0) && args.archive.is_none() {
+        eprintln!(
+            "Of the events up to position {} only what archiving has left is here, and no hash \
+             vouches for that: --archive TARGET compares it with the backup that has all of them.",
+            found.archived
+        );
+    }
     if anchor.is_some() && args.public_key.is_none() {
         eprintln!(
             "The key is the anchor's own, and anyone can make one: name the one that you know, \
@@ -69,7 +85,7 @@ pub fn run(format: Format, args: &Verify) -> Result<(), CliError> {
         );
     }
     reported(&args.data, found.damage.iter())?;
-    problem.map_or(Ok(()), |_| Err(CliError::Reported(None)))
+    if problem.is_none() && changed.is_empty() { Ok(()) } else { Err(CliError::Reported(None)) }
 }
 
 /// Up to where the log is sound, in words.
@@ -79,6 +95,12 @@ fn sound(data: &Data, log: &Path, found: &Verified) -> String {
     let (log, head, hash) = (log.display(), found.head, to_hex(&found.hash));
     let mut text =
         format!("The log in {log} is sound {up_to}up to position {head}, chain {hash}.\n");
+    if found.archived > Position(0) {
+        text += &format!(
+            "Up to position {} it was archived; what was left of that is there.\n",
+            found.archived
+        );
+    }
     if is_sound && found.unfinished > 0 {
         text += &format!(
             "Behind it are {} bytes of a write that is under way or was cut off. The next \
@@ -141,7 +163,15 @@ fn compare(log: &Path, found: &Verified, anchor: &Anchor) -> Result<Option<Strin
              {time}."
         )));
     }
-    let present = hash_at(log, *position)?.map_or_else(|| "none".to_owned(), |hash| to_hex(&hash));
+    let present = hash_at(log, *position)?.map(|hash| to_hex(&hash));
+    if present.is_none() && *position < found.archived {
+        return Ok(Some(format!(
+            "Event {position} was archived, and up to {} nothing here can show what was before it. \
+             Restore the backup that has it, and compare that with the anchor.",
+            found.archived
+        )));
+    }
+    let present = present.unwrap_or_else(|| "none".to_owned());
     if present == *hash {
         return Ok(None);
     }

@@ -185,6 +185,7 @@ impl From<ReplayError> for CliError {
     fn from(error: ReplayError) -> Self {
         match error {
             ReplayError::Invalid(words) | ReplayError::NotFound(words) => Self::Usage(words),
+            ReplayError::Archived(archived) => Self::Usage(archived.to_string()),
             error => Self::Failed(error.to_string()),
         }
     }

@@ -35,12 +35,6 @@ pub fn found(format: Format, answer: &Value) -> Result<(), CliError> {
         return table::show(format, answer);
     }
     let moments = items(answer, "moments");
-    if moments.is_empty() {
-        return line(&format!(
-            "It never became true up to position {}.",
-            number(answer, "/position")
-        ));
-    }
     let row = |moment: &Value| {
         let event = moment.get("event").unwrap_or(&Value::Null);
         json!({
@@ -48,11 +42,23 @@ pub fn found(format: Format, answer: &Value) -> Result<(), CliError> {
             "object": title(moment), "event": event.get("type"), "by": by(event),
         })
     };
-    let rows: Vec<Value> = moments.iter().map(row).collect();
-    table::list(Format::Table, &["position", "time", "object", "event", "by"], &rows)?;
+    if moments.is_empty() {
+        let position = number(answer, "/position");
+        line(&format!("It never became true up to position {position}."))?;
+    } else {
+        let rows: Vec<Value> = moments.iter().map(row).collect();
+        table::list(Format::Table, &["position", "time", "object", "event", "by"], &rows)?;
+    }
     match number(answer, "/omitted") {
+        0 => {}
+        more => line(&format!("{more} more are left out."))?,
+    }
+    match number(answer, "/archived") {
         0 => Ok(()),
-        more => line(&format!("{more} more are left out.")),
+        archived => line(&format!(
+            "Objects that were deleted up to position {archived} are archived, and were not \
+             looked at."
+        )),
     }
 }
 

@@ -168,6 +168,20 @@ pub enum OpenError {
     },
 }
 
+/// Events that are asked for were archived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "The events before position {oldest} were archived; here are those from {oldest} to {latest}. \
+     Start after position {}, or ask the backup that has the archive.",
+    oldest.get().saturating_sub(1)
+)]
+pub struct Archived {
+    /// The oldest position from which on all are there.
+    pub oldest: Position,
+    /// The latest one.
+    pub latest: Position,
+}
+
 /// How the log is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogHealth {
@@ -273,6 +287,24 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// What is known of a command id.
     fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError>;
+
+    /// The last position that an archive has taken; 0 where there is none. Of the events up to
+    /// there only those of objects that were there then are left; all after it are there.
+    fn archived(&self) -> Position {
+        Position(0)
+    }
+
+    /// Whether all events after a position are there.
+    ///
+    /// # Errors
+    /// Which ones are, where they are not all.
+    fn has_all_after(&self, position: Position) -> Result<(), Archived> {
+        let archived = self.archived();
+        if position >= archived {
+            return Ok(());
+        }
+        Err(Archived { oldest: archived.next(), latest: *self.head().borrow() })
+    }
 
     /// The position of the last durable event, now and whenever it moves (rule S1).
     fn head(&self) -> watch::Receiver<Position>;

@@ -22,7 +22,7 @@ use super::manifest::{
     self, BackupDisk, BackupError, BackupFile, CHUNK_BYTES, Manifest, hash_of, io_at, sync_names,
 };
 use super::recover::{self, End, Survey};
-use super::scan::Scanner;
+use super::scan::{self, Scanner};
 use super::verify::{self, Verified};
 use crate::ids::{Position, Timestamp};
 
@@ -65,22 +65,26 @@ pub fn backup(log: &Path, target: &Path, now: Timestamp) -> Result<Done, BackupE
     let (mut copied, mut copied_bytes, mut kept) = (0, 0, 0);
     for (segment, bytes) in seen.parts() {
         let name = file::name(segment.header.number);
-        let known = before.iter().flat_map(|it| &it.files);
-        let mut known = known.filter(|known| known.file == name && known.bytes == bytes);
+        let stored = segment.stored_bytes(bytes).map_err(io_at(&log.join(&name)))?;
+        let known = before.iter().flat_map(|it| &it.files).filter(|known| known.file == name);
+        // What an archive has taken from the log since stays in a backup that has it.
+        let mut known = known.filter(|known| [bytes, stored].contains(&known.bytes));
         files.push(if let Some(known) = known.find(|known| is_same(&folder, known)) {
             kept += 1;
             known.clone()
         } else {
             copied += 1;
-            copied_bytes += bytes;
-            copy(log, segment, bytes, &folder)?
+            copied_bytes += stored;
+            copy(log, segment, stored, &folder)?
         });
     }
-    let manifest = seen.manifest(files, now)?;
+    let mut manifest = seen.manifest(files, now)?;
     let disk = BackupDisk::new(target, &manifest);
-    if let Some(damage) = recover::survey(&disk)?.broken {
+    let Survey { segments, broken } = recover::survey(&disk)?;
+    if let Some(damage) = broken {
         return Err(damaged_log(log, &damage));
     }
+    manifest.first = scan::archived(&segments).next();
     manifest.write(target)?;
     remove_others(&folder, &manifest)?;
     Ok(Done { manifest, copied, copied_bytes, kept })
@@ -127,11 +131,18 @@ impl Seen {
         }
         let after = self.segments.partition_point(|it| it.header.first <= position);
         let Some(segment) = self.segments.get(after.saturating_sub(1)) else { return Ok(None) };
-        let record = Scanner::new(segment, segment.seek(position)?).next_record()?.map(|record| {
-            let hash = to_hex(&record.frame.hash);
-            (hash, record.content.time)
-        });
-        Ok(record)
+        let mut scanner = Scanner::new(segment, segment.seek(position)?);
+        let record = scanner.next_record()?.filter(|record| record.frame.position == position);
+        Ok(record.map(|record| (to_hex(&record.frame.hash), record.content.time)))
+    }
+
+    /// The chain up to and including a position in hex; none where nobody can tell.
+    fn chain(&self, position: Position) -> Result<Option<String>, Fault> {
+        let mut archived = self.segments.iter().filter_map(|segment| segment.header.remains);
+        match archived.find(|remains| remains.last_position == position) {
+            Some(remains) => Ok(Some(to_hex(&remains.chain))),
+            None => Ok(self.event(position)?.map(|(hash, _)| hash)),
+        }
     }
 
     fn manifest(&self, files: Vec<BackupFile>, now: Timestamp) -> Result<Manifest, BackupError> {
@@ -181,11 +192,14 @@ fn lock(target: &Path) -> Result<FolderLock, BackupError> {
 /// Refuses an earlier backup that this log does not continue: it would be lost.
 fn check_continues(seen: &Seen, before: &Manifest, target: &Path) -> Result<(), BackupError> {
     let folder = seen.segments.first().map(|it| it.header.folder).unwrap_or_default();
-    let found = seen.event(before.last).map_err(|fault| fault.into_open_error(String::new()))?;
+    let found = seen.chain(before.last).map_err(|fault| fault.into_open_error(String::new()))?;
+    let archived = scan::archived(&seen.segments);
     let why = if folder != before.folder {
         format!("it is of data folder {}, this one is {folder}", before.folder)
-    } else if found.is_some_and(|(hash, _)| hash == before.hash) {
+    } else if found.is_some_and(|hash| hash == before.hash) {
         return Ok(());
+    } else if before.last < archived {
+        format!("it ends at position {}, and this log is archived up to {archived}", before.last)
     } else {
         format!(
             "it holds events up to position {} that this log does not have; was the log restored \
@@ -206,7 +220,7 @@ fn is_same(folder: &Path, known: &BackupFile) -> bool {
     hash.is_ok_and(|hash| hash.as_ref() == Some(&known.blake3))
 }
 
-/// Copies the first bytes of a segment; it has its name once it is verified and durable.
+/// Copies a segment; it has its name once it is verified and durable.
 fn copy(
     log: &Path,
     segment: &Segment,
@@ -242,17 +256,20 @@ fn copy_unfinished(
     let copy = File::options().read(true).write(true).create(true).truncate(true).open(path);
     let copy = copy.map_err(&io)?;
     let blake3 = copy_bytes(segment, bytes, &copy, &io)?;
-    // Zero behind it, without taking room.
-    copy.set_len(u64::from(segment.header.size)).map_err(&io)?;
+    if segment.header.remains.is_none() {
+        // Zero behind it, without taking room.
+        copy.set_len(u64::from(segment.header.size)).map_err(&io)?;
+    }
     copy.sync_all().map_err(&io)?;
-    let copied = Segment::new(segment.header, Box::new(copy));
-    let end = u32::try_from(bytes).ok();
+    let end = segment.end().map_or_else(|| u32::try_from(bytes).ok(), |end| Some(end.offset));
+    let copied = Segment::open(segment.header, Box::new(copy)).map_err(&io)?;
+    let copied = copied.ok_or_else(|| io(io::ErrorKind::UnexpectedEof.into()))?;
     let found = verify::check(&copied, end);
     let found = found.map_err(|fault| fault.into_open_error(path.display().to_string()))?;
     found.damage.map_or(Ok(blake3), |damage| Err(damaged_log(log, &damage)))
 }
 
-/// Copies the first bytes of a segment; BLAKE3 of them in hex.
+/// Copies the first bytes of a segment's file; BLAKE3 of them in hex.
 ///
 /// # Errors
 /// As `io` makes them of what the system says.
@@ -266,7 +283,7 @@ pub fn copy_bytes(
     while offset < bytes {
         let want = usize::try_from(bytes - offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
         let into = chunk.get_mut(..want).unwrap_or_default();
-        let read = segment.file.read_at(into, offset).map_err(io)?;
+        let read = segment.stored.read_at(into, offset).map_err(io)?;
         if read == 0 {
             return Err(io(io::ErrorKind::UnexpectedEof.into()));
         }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use uuid::Uuid;
 
@@ -13,14 +13,21 @@ use super::SEGMENT_HEADER_BYTES;
 use super::disk::{Disk, DiskFile, read_full, write_all};
 use super::fault::{Damage, Fault};
 use super::record::Location;
+use super::remains::{Extents, Remains, Sparse};
 use super::scan::Scanner;
 use crate::ids::Position;
 
 /// The first bytes of every segment.
 const MAGIC: [u8; 8] = *b"MAGNUMLG";
 
-/// The format that this build writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+/// The format of a whole segment.
+const WHOLE: u32 = 1;
+
+/// The format of what remains of one, and the newest that this build reads.
+pub const FORMAT: u32 = 2;
+
+/// Bytes of the header that every segment has.
+const HEADER_BYTES: usize = 96;
 
 /// The file of a segment that is being made by an opening of the log: two processes that write to
 /// one folder against all rules must not write to one file.
@@ -65,8 +72,10 @@ pub struct Header {
     pub last_before: Location,
     /// The end of the segment before it.
     pub end_before: u32,
-    /// Bytes of its file.
+    /// Bytes of its file, or of what was one.
     pub size: u32,
+    /// What an archive has left of it; none of a whole one.
+    pub remains: Option<Remains>,
 }
 
 /// What the header of a segment is not.
@@ -83,10 +92,12 @@ impl Header {
     pub fn to_bytes(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(SEGMENT_HEADER_BYTES);
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&FORMAT.to_le_bytes());
+        let format = self.remains.map_or(WHOLE, |_| FORMAT);
+        bytes.extend_from_slice(&format.to_le_bytes());
         let body = self.body();
         bytes.extend_from_slice(&crc32c::crc32c(&body).to_le_bytes());
         bytes.extend_from_slice(&body);
+        bytes.extend(self.remains.into_iter().flat_map(Remains::to_bytes));
         bytes.resize(SEGMENT_HEADER_BYTES, 0);
         bytes
     }
@@ -121,8 +132,14 @@ impl Header {
         if format > FORMAT {
             return Err(HeaderError::Newer(format));
         }
-        Self::from_body(rest)
-            .filter(|header| crc32c::crc32c(&header.body()) == sum && format == FORMAT)
+        let header = Self::from_body(rest)
+            .filter(|header| crc32c::crc32c(&header.body()) == sum && format >= WHOLE);
+        let remains = || Remains::from_bytes(bytes.get(HEADER_BYTES..)?);
+        header
+            .and_then(|header| match format {
+                WHOLE => Some(header),
+                _ => Some(Self { remains: Some(remains()?), ..header }),
+            })
             .ok_or(HeaderError::Damaged("the checksum of the segment's header is wrong"))
     }
 
@@ -144,6 +161,7 @@ impl Header {
             last_before: Location::from_u64(u64::from_le_bytes(*last_before)),
             end_before: u32::from_le_bytes(*end_before),
             size: u32::from_le_bytes(*size),
+            remains: None,
         })
     }
 
@@ -195,8 +213,12 @@ pub struct Segment {
     pub header: Header,
     /// See [`Header::salt`].
     pub salt: u32,
-    /// Its file; reads are whole, and one that fails says where.
-    pub file: Box<dyn DiskFile>,
+    /// Its bytes; reads are whole, and one that fails says where.
+    pub file: Arc<dyn DiskFile>,
+    /// Its file as it lies on the disk, which is something else where an archive has taken events.
+    pub stored: Arc<dyn DiskFile>,
+    /// Where records are left of it; nowhere in a whole one.
+    pub extents: Extents,
     /// Known places, in order: position and offset of records some [`PLACE_BYTES`] apart.
     places: Mutex<Vec<(u64, u32)>>,
 }
@@ -208,11 +230,44 @@ impl fmt::Debug for Segment {
 }
 
 impl Segment {
-    /// A segment of an open file whose header was read.
-    pub fn new(header: Header, file: Box<dyn DiskFile>) -> Self {
+    /// A whole segment of an open file whose header was read.
+    fn new(header: Header, file: Box<dyn DiskFile>) -> Self {
+        let stored: Arc<dyn DiskFile> = Arc::new(Placed { number: header.number, file });
+        Self::with(header, Arc::clone(&stored), stored, Extents::default())
+    }
+
+    fn with(
+        header: Header,
+        file: Arc<dyn DiskFile>,
+        stored: Arc<dyn DiskFile>,
+        extents: Extents,
+    ) -> Self {
         let places = Mutex::new(vec![(header.first.get(), SEGMENT_HEADER_BYTES as u32)]);
-        let file = Box::new(Placed { number: header.number, file });
-        Self { header, salt: header.salt(), file, places }
+        Self { header, salt: header.salt(), file, stored, extents, places }
+    }
+
+    /// The segment in an open file whose header was read; none where the file is not all there.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn open(header: Header, file: Box<dyn DiskFile>) -> io::Result<Option<Self>> {
+        let Some(remains) = &header.remains else {
+            let is_whole = file.bytes()? >= u64::from(header.size);
+            return Ok(is_whole.then(|| Self::new(header, file)));
+        };
+        let stored: Arc<dyn DiskFile> = Arc::new(Placed { number: header.number, file });
+        Ok(Extents::read(remains, stored.as_ref())?.map(|extents| {
+            let file = Sparse::new(Arc::clone(&stored), extents.clone(), remains, header.size);
+            Self::with(header, Arc::new(file), stored, extents)
+        }))
+    }
+
+    /// Bytes of its file, of which so many were used while it was whole.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn stored_bytes(&self, used: u64) -> io::Result<u64> {
+        if self.header.remains.is_some() { self.stored.bytes() } else { Ok(used) }
     }
 
     /// Makes a segment of a prepared file ([`unfinished`], zeros), durable with its name.
@@ -232,6 +287,9 @@ impl Segment {
     /// # Errors
     /// When the way there is not readable.
     pub fn seek(&self, position: Position) -> Result<u32, Fault> {
+        if self.header.remains.is_some() {
+            return self.seek_left(position);
+        }
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let known = places.partition_point(|(known, _)| *known <= position.get());
         let is_last = known == places.len();
@@ -253,6 +311,32 @@ impl Segment {
             at += 1;
         }
         Ok(scanner.offset())
+    }
+
+    /// Where the first record that is left from a position on lies, or the segment ended.
+    fn seek_left(&self, position: Position) -> Result<u32, Fault> {
+        let mut scanner = Scanner::new(self, SEGMENT_HEADER_BYTES as u32);
+        loop {
+            let at = scanner.offset();
+            match scanner.next_record()? {
+                Some(record) if record.frame.position < position => {}
+                _ => return Ok(at),
+            }
+        }
+    }
+
+    /// The first offset from one on where a record can be, though an archive has taken others.
+    pub fn next_offset(&self, offset: u32) -> u32 {
+        match &self.header.remains {
+            None => offset,
+            Some(remains) => self.extents.from(offset).unwrap_or(remains.end.max(offset)),
+        }
+    }
+
+    /// The place behind its last record; none where only the next segment or the records tell.
+    pub fn end(&self) -> Option<Location> {
+        let Remains { end, .. } = self.header.remains?;
+        Some(Location { segment: self.header.number, offset: end })
     }
 
     /// Damage in this segment.

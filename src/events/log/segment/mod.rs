@@ -12,7 +12,7 @@
 //!
 //! ```text
 //!  0   8  "MAGNUMLG"
-//!  8   4  format version: 1
+//!  8   4  format version: 1, or 2 where an archive has taken events (`remains.rs`)
 //! 12   4  CRC-32C of bytes 16 to 96
 //! 16  16  id of the data folder (uuid)
 //! 32   4  number of the segment, from 1
@@ -49,9 +49,11 @@
 //! `record` and `file` are the format, `scan` and `read` read it, `stage` gathers what `writer`
 //! writes into what `prepare` made ready, `index` knows heads and commands, `recover`, `walk` and
 //! `tail` open a log, `verify` looks at one, `repair` cuts one, `export` hands out its events,
-//! `offline` reads one in place, `backup`, `manifest` and `restore` copy one, `disk` is all it asks
-//! of a disk. Not here: what sled is given (`index`).
+//! `offline` reads one in place, `backup`, `manifest` and `restore` copy one, `archive` takes what
+//! is old from one and `remains` is what it leaves, `disk` is all it asks of a disk. Not here: what
+//! sled is given (`index`).
 
+pub mod archive;
 pub mod backup;
 mod chance;
 mod claim;
@@ -67,6 +69,7 @@ mod prepare;
 mod read;
 mod record;
 mod recover;
+mod remains;
 pub mod repair;
 pub mod restore;
 mod scan;
@@ -366,6 +369,10 @@ impl EventLog for SegmentLog {
 
     fn head(&self) -> watch::Receiver<Position> {
         self.head.clone()
+    }
+
+    fn archived(&self) -> Position {
+        self.shared.segments.archived()
     }
 
     fn health(&self) -> LogHealth {

@@ -121,7 +121,8 @@ fn scan(segment: &Segment, until: Option<Position>, heads: &mut Heads) -> Result
     while until.is_none_or(|until| at < until) {
         let offset = scanner.offset();
         let Some(record) = scanner.next_record()? else { break };
-        if record.frame.position != at.next() {
+        let is_next = record.frame.position == at.next();
+        if !is_next && segment.header.remains.is_none() {
             break;
         }
         at = record.frame.position;
@@ -136,7 +137,9 @@ fn scan(segment: &Segment, until: Option<Position>, heads: &mut Heads) -> Result
             heads.insert(content.stream, Head { revision: content.revision, at: place, skip });
         }
     }
-    Ok(whole)
+    let end = Location { segment: segment.header.number, offset: scanner.offset() };
+    let archived = segment.header.remains.filter(|_| segment.end() == Some(end));
+    Ok(archived.map_or(whole, |remains| remains.last_position))
 }
 
 /// The position before a position.
@@ -201,6 +204,10 @@ impl EventLog for OfflineLog {
 
     fn head(&self) -> watch::Receiver<Position> {
         self.head.subscribe()
+    }
+
+    fn archived(&self) -> Position {
+        self.segments.archived()
     }
 
     fn health(&self) -> LogHealth {

@@ -61,20 +61,29 @@ fn scan(
     let behind = head.get().saturating_sub(after.get());
     let most = usize::try_from(behind).unwrap_or(usize::MAX).min(limit);
     let mut left = most;
-    while left > 0 {
+    while left > 0 && next <= head {
         let Some(segment) = segments.holding(next) else { break };
         let following = segments.get(segment.header.number.saturating_add(1));
         let end = following.map_or(u64::MAX, |following| following.header.first.get());
+        let end = end.min(head.next().get());
         let mut scanner = Scanner::new(&segment, segment.seek(next)?);
         while left > 0 && next.get() < end {
-            let offset = u64::from(scanner.offset());
+            let at = Location { segment: segment.header.number, offset: scanner.offset() };
+            if segment.end() == Some(at) {
+                // An archive has taken the rest of it.
+                next = Position(end);
+                break;
+            }
             let record = scanner.next_record().map_err(|error| ReadError::Io(error.to_string()))?;
-            let Some(record) = record.filter(|record| record.frame.position == next) else {
-                let what = "there is no valid record of this position";
-                return Err(segment.damaged(offset, next.get(), what).into());
+            let is_next = |it: &Record<'_>| {
+                it.frame.position == next || it.frame.position > next && segment.end().is_some()
             };
+            let Some(record) = record.filter(is_next) else {
+                let what = "there is no valid record of this position";
+                return Err(segment.damaged(u64::from(at.offset), next.get(), what).into());
+            };
+            next = record.frame.position.next();
             each(&record)?;
-            next = next.next();
             left -= 1;
         }
     }
@@ -93,12 +102,27 @@ pub fn stream(
     limit: usize,
 ) -> Result<Vec<Recorded>, ReadError> {
     let mut events = Vec::new();
-    back(segments, head, stream, from, limit, |record, _| {
-        events.push(record.recorded()?);
-        Ok(())
+    from_first(from, |from| {
+        let first = back(segments, head, stream, from, limit, |record, _| {
+            events.push(record.recorded()?);
+            Ok(())
+        })?;
+        Ok(first.filter(|_| events.is_empty()))
     })?;
     events.reverse();
     Ok(events)
+}
+
+/// Reads from a revision on, or, where it is said that an archive has taken that one and all that
+/// were asked for, from the first that is left.
+fn from_first(
+    from: Revision,
+    mut read: impl FnMut(Revision) -> Result<Option<Revision>, ReadError>,
+) -> Result<(), ReadError> {
+    match read(from)? {
+        Some(first) if first > from => read(first).map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// Hands over up to `limit` events of a stream from a revision on; how many.
@@ -113,17 +137,20 @@ pub fn scan_stream(
     limit: usize,
     each: &mut Each<'_>,
 ) -> Result<usize, ReadError> {
-    let mut scanned = 0;
+    let (mut scanned, mut next) = (0, from);
     loop {
-        let next = Revision(from.get() + scanned as u64);
-        match scan_held(segments, head, stream, next, limit - scanned, each)? {
-            0 => return Ok(scanned),
-            some => scanned += some,
+        let most = limit - scanned;
+        match scan_held(segments, head, stream, next, most, each)? {
+            None => return Ok(scanned),
+            Some((some, last)) => {
+                scanned += some;
+                next = last.next();
+            }
         }
     }
 }
 
-/// The same for as many as may be held at once.
+/// The same for as many as may be held at once; how many, and the last one of them.
 fn scan_held(
     segments: &Segments,
     head: Head,
@@ -131,28 +158,35 @@ fn scan_held(
     from: Revision,
     limit: usize,
     each: &mut Each<'_>,
-) -> Result<usize, ReadError> {
+) -> Result<Option<(usize, Revision)>, ReadError> {
     // Newest first: those are let go of again where all are too much.
     let (mut held, mut bytes) = (VecDeque::new(), 0);
-    back(segments, head, stream, from, limit, |_, record: &[u8]| {
-        bytes += record.len();
-        held.push_back(Box::<[u8]>::from(record));
-        while bytes > HELD_BYTES && held.len() > 1 {
-            bytes -= held.pop_front().map_or(0, |record| record.len());
-        }
-        Ok(())
+    from_first(from, |from| {
+        let first = back(segments, head, stream, from, limit, |_, record: &[u8]| {
+            bytes += record.len();
+            held.push_back(Box::<[u8]>::from(record));
+            while bytes > HELD_BYTES && held.len() > 1 {
+                bytes -= held.pop_front().map_or(0, |record| record.len());
+            }
+            Ok(())
+        })?;
+        Ok(first.filter(|_| held.is_empty()))
     })?;
+    let mut last = None;
     for bytes in held.iter().rev() {
         // They were found to be records just now.
         if let Some(record) = Record::parse_unchecked(bytes) {
-            each(&record.borrowed()?)?;
+            let event = record.borrowed()?;
+            each(&event)?;
+            last = Some((held.len(), event.revision));
         }
     }
-    Ok(held.len())
+    Ok(last)
 }
 
 /// Goes back from the end of a stream and hands over the records of up to `limit` of its events
-/// from a revision on, the last one first.
+/// from a revision on, the last one first. Answers with the first one that is left where an archive
+/// has taken those before it.
 fn back(
     segments: &Segments,
     head: Head,
@@ -160,15 +194,25 @@ fn back(
     from: Revision,
     limit: usize,
     mut each: impl FnMut(&Record<'_>, &[u8]) -> Result<(), ReadError>,
-) -> Result<(), ReadError> {
+) -> Result<Option<Revision>, ReadError> {
     let from = from.get();
     let last = from.saturating_add(limit as u64).min(head.revision.get().saturating_add(1));
     if last <= from {
-        return Ok(());
+        return Ok(None);
     }
     let mut fetcher = Fetcher::new(segments);
     let (mut at, mut revision) = (head.at, head.revision.get());
+    // The last record, and up to where the way back goes by far links.
+    let (mut newer, mut far) = (None::<(Frame, u64)>, last);
     loop {
+        if segments.has_archived(at) {
+            match newer.filter(|(frame, _)| frame.back != at) {
+                // The far link leads beyond the first one that is left: one by one then.
+                Some((frame, before)) => (at, revision, far) = (frame.back, before, u64::MAX),
+                None => return Ok(Some(Revision(revision + 1))),
+            }
+            continue;
+        }
         let (record, bytes) = fetcher.record(at)?;
         let content = &record.content;
         if content.stream != stream || content.revision.get() != revision {
@@ -182,9 +226,10 @@ fn back(
             each(&record, bytes)?;
         }
         let Some(before) = revision.checked_sub(1).filter(|before| *before >= from) else {
-            return Ok(());
+            return Ok(None);
         };
-        (at, revision) = step_back(&record.frame, before, last);
+        newer = Some((record.frame, before));
+        (at, revision) = step_back(&record.frame, before, far);
     }
 }
 

@@ -186,6 +186,13 @@ impl<'a> Record<'a> {
         Some(Self { frame, content, content_bytes, command })
     }
 
+    /// Bytes of it on disk, with padding.
+    pub fn bytes(&self) -> u32 {
+        let command = self.command.map_or(0, |(id, digest)| id.len() + digest.len());
+        let length = FRAME_BYTES + self.content_bytes.len() + command;
+        length.next_multiple_of(ALIGNMENT as usize) as u32
+    }
+
     /// The event as readers get it.
     ///
     /// # Errors

@@ -151,10 +151,11 @@ pub fn open_segment(disk: &dyn Disk, number: u32) -> Result<Result<Segment, Dama
     if header.number != number {
         return damaged("the file has the name of another segment");
     }
-    if file.bytes().map_err(io)? < u64::from(header.size) {
-        return damaged("the file is shorter than its header says");
+    match Segment::open(header, file).map_err(io)? {
+        Some(segment) => Ok(Ok(segment)),
+        None if header.remains.is_some() => damaged("the table of what is left in it is damaged"),
+        None => damaged("the file is shorter than its header says"),
     }
-    Ok(Ok(Segment::new(header, file)))
 }
 
 /// Reads what the index does not know yet, or all of it, and finds the end.
@@ -187,6 +188,9 @@ fn catch_up(segments: &[Arc<Segment>], index: &Index, folder: uuid::Uuid) -> Res
         }
         let found = read_segment(segment, end, index, folder)?;
         end = found.whole;
+        if segment.end() == Some(found.bad) {
+            end.walk = end.walk.over(&segment.header);
+        }
         match next {
             None => tail::settle(segment, &found, known)?,
             Some(next) if found.bad.offset == next.header.end_before => {}
@@ -246,7 +250,7 @@ fn read_segment(
             return Ok(Tail { whole, bad: at, why: "there is no valid record", walk, held });
         };
         let group = walk.group;
-        if let Err(why) = walk.step(&record, at) {
+        if let Err(why) = walk.step(segment, &record, at) {
             return Ok(Tail { whole, bad: at, why, walk, held });
         }
         if walk.group != group && index.add(&std::mem::take(&mut held)) {

@@ -18,6 +18,7 @@ use super::file::{self, Segment};
 use super::lock::FolderLock;
 use super::manifest::sync_names;
 use super::record::{self, ALIGNMENT, Record};
+use super::scan;
 use super::verify::{Examined, examine};
 use super::{recover, tail};
 use crate::ids::{Position, StreamId};
@@ -92,9 +93,19 @@ pub fn plan(lock: &FolderLock) -> Result<Option<Cut>, OpenError> {
     let disk = Folder::new(lock.folder());
     let fault = |fault: Fault| fault.into_open_error(disk.path());
     let Examined { verified, end, segments } = examine(&disk)?;
-    let damage = verified.damage.into_iter().next();
+    let damage = verified.damage.first().cloned();
     if damage.is_none() && verified.unfinished == 0 {
         return Ok(None);
+    }
+    let archived = scan::archived(&segments);
+    if let Some(damage) = damage.as_ref().filter(|_| verified.head < archived) {
+        let name = file::name(damage.segment);
+        return Err(OpenError::Damaged(format!(
+            "{}. The events up to position {archived} are archived: put segments/{name} of the \
+             backup that has them in the place of {}/{name}; nothing else is lost then",
+            damage.place(),
+            disk.path()
+        )));
     }
     let mut lost = Lost::default();
     let stays = segments.iter().find(|segment| segment.header.number == end.next.segment);

@@ -20,7 +20,7 @@ use super::file::{self, Segment};
 use super::manifest::{BackupDisk, BackupError, BackupFile, Manifest, io_at, sync_names};
 use super::record::Location;
 use super::recover::{self, End, Survey};
-use super::scan::Scanner;
+use super::scan::{self, Scanner};
 use super::verify::{self, NOTHING};
 use crate::ids::{Position, Timestamp};
 
@@ -112,6 +112,10 @@ pub fn plan(target: &Path, until: Until) -> Result<Plan, BackupError> {
     if let Some(broken) = broken.filter(|_| !stopped) {
         return Err(damaged(target, Fault::Damaged(broken), &found));
     }
+    let archived = scan::archived(&segments);
+    if archived > Position(0) && stopped {
+        check_archived(target, until, archived, found.end.walk.position)?;
+    }
     let (position, hash) = (found.end.walk.position, to_hex(&found.end.walk.hash));
     let Found { end, time } = found;
     let plan = Plan { manifest, position, hash, time, end, segments };
@@ -136,6 +140,29 @@ pub fn plan(target: &Path, until: Until) -> Result<Plan, BackupError> {
     Ok(plan)
 }
 
+/// Refuses to end among events that were archived before the backup was made.
+fn check_archived(
+    target: &Path,
+    until: Until,
+    archived: Position,
+    found: Position,
+) -> Result<(), BackupError> {
+    let is_lost = match until {
+        Until::End => false,
+        Until::Position(position) => position < archived,
+        // Nobody can tell which of the events that were archived are later.
+        Until::Time(_) => found <= archived,
+    };
+    if !is_lost {
+        return Ok(());
+    }
+    Err(BackupError::Refused(format!(
+        "the events up to position {archived} were archived before {} was made: it can be restored \
+         up to that one or a later one. The backup that was named then has them.",
+        target.display()
+    )))
+}
+
 /// Reads a segment of a backup on; whether what is asked for ends in it.
 fn walk(segment: &Segment, bytes: u64, until: Until, found: &mut Found) -> Result<bool, Fault> {
     let mut scanner = Scanner::new(segment, SEGMENT_HEADER_BYTES as u32);
@@ -147,7 +174,12 @@ fn walk(segment: &Segment, bytes: u64, until: Until, found: &mut Found) -> Resul
             return Ok(true);
         }
         let at = Location { segment: segment_number, offset: scanner.offset() };
-        if u64::from(at.offset) >= bytes {
+        if segment.end() == Some(at) {
+            found.end.walk = walk.over(&segment.header);
+            found.end.next = at;
+            return Ok(false);
+        }
+        if segment.end().is_none() && u64::from(at.offset) >= bytes {
             return Ok(false);
         }
         let position = walk.position.next().get();
@@ -157,7 +189,7 @@ fn walk(segment: &Segment, bytes: u64, until: Until, found: &mut Found) -> Resul
         if matches!(until, Until::Time(last) if time > last) {
             return Ok(true);
         }
-        walk.step(&record, at).map_err(damaged)?;
+        walk.step(segment, &record, at).map_err(damaged)?;
         if walk.is_whole() {
             found.end.walk = walk;
             found.end.next.offset = scanner.offset();
@@ -213,7 +245,8 @@ pub fn restore(plan: &Plan, data: &Path) -> Result<(), BackupError> {
         }
         let bytes = if number < last.segment { known.bytes } else { u64::from(last.offset) };
         let copy = disk.create(&file::name(number)).map_err(&io)?;
-        copy.allocate(u64::from(segment.header.size)).map_err(&io)?;
+        let size = segment.stored_bytes(u64::from(segment.header.size)).map_err(&io)?;
+        copy.allocate(size).map_err(&io)?;
         copy_bytes(segment, bytes, copy.as_ref(), &io)?;
         copy.sync().map_err(&io)?;
     }

@@ -38,9 +38,9 @@ pub struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    /// Starts at the record at an offset.
-    pub const fn new(segment: &'a Segment, offset: u32) -> Self {
-        let offset = offset as u64;
+    /// Starts at the record at an offset, or at the first one that an archive has left behind it.
+    pub fn new(segment: &'a Segment, offset: u32) -> Self {
+        let offset = u64::from(segment.next_offset(offset));
         let read_bytes = FIRST_READ_BYTES;
         Self { segment, offset, base: offset, buffer: Vec::new(), filled: 0, read_bytes }
     }
@@ -61,7 +61,8 @@ impl<'a> Scanner<'a> {
             return Ok(None);
         }
         let start = (self.offset - self.base) as usize;
-        self.offset += (length as u64).next_multiple_of(record::ALIGNMENT);
+        let end = self.offset + (length as u64).next_multiple_of(record::ALIGNMENT);
+        self.offset = u64::from(self.segment.next_offset(end as u32));
         Ok(self.buffer.get(start..start + length))
     }
 
@@ -123,6 +124,16 @@ impl Segments {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);
         let after = list.partition_point(|segment| segment.header.first <= position);
         list.get(after.checked_sub(1)?).cloned()
+    }
+
+    /// Whether an archive has taken the record at a location.
+    pub fn has_archived(&self, at: Location) -> bool {
+        self.get(at.segment).is_some_and(|segment| segment.next_offset(at.offset) != at.offset)
+    }
+
+    /// The last position that an archive has taken; 0 where there is none. All after it are there.
+    pub fn archived(&self) -> Position {
+        archived(&self.list.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Adds the next segment.
@@ -198,6 +209,12 @@ impl<'a> Fetcher<'a> {
         self.segment = Some(Arc::clone(segment));
         Ok(())
     }
+}
+
+/// The last position that an archive has taken from segments; 0 where there is none.
+pub fn archived(segments: &[Arc<Segment>]) -> Position {
+    let last = segments.iter().rev().find_map(|segment| segment.header.remains);
+    last.map_or(Position(0), |remains| remains.last_position)
 }
 
 fn no_segment(at: Location) -> Fault {

@@ -21,7 +21,7 @@ use super::fault::{Damage, Fault};
 use super::file::{self, Segment};
 use super::record::{Frame, Location};
 use super::recover::{self, End, Survey};
-use super::scan::Scanner;
+use super::scan::{self, Scanner};
 use super::tail;
 use super::walk::Walk;
 use crate::ids::Position;
@@ -37,6 +37,8 @@ pub struct Info {
     pub copied: bool,
     /// Its segments, in order.
     pub segments: Vec<SegmentInfo>,
+    /// The last position that an archive has taken; 0 where there is none.
+    pub archived: Position,
     /// Its last event, as far as headers and the last segment say.
     pub head: Position,
     /// The chain up to and including it.
@@ -62,6 +64,8 @@ pub struct SegmentInfo {
     pub epoch: u32,
     /// The chain before its first event.
     pub chain: Hash,
+    /// How many events an archive has left in it; none where it is whole.
+    pub left: Option<u32>,
 }
 
 /// What reading all of a log found.
@@ -71,6 +75,9 @@ pub struct Verified {
     pub head: Position,
     /// The chain up to and including it.
     pub hash: Hash,
+    /// The last position that an archive has taken; 0 where there is none. Of the events up to
+    /// there only those that were left are there.
+    pub archived: Position,
     /// Bytes behind the last whole append: a write that is under way, or was cut off. Opening the
     /// log takes them away.
     pub unfinished: u64,
@@ -99,12 +106,23 @@ pub fn verify(folder: &Path) -> Result<Verified, OpenError> {
 /// # Errors
 /// When files cannot be read, or a newer program wrote them.
 pub fn hash_at(folder: &Path, position: Position) -> Result<Option<Hash>, OpenError> {
-    let disk = Folder::read_only(folder);
-    let Survey { segments, .. } = recover::survey(&disk)?;
+    hash_at_on(&Folder::read_only(folder), position)
+}
+
+/// As [`hash_at`], on any disk.
+///
+/// # Errors
+/// As [`hash_at`].
+pub fn hash_at_on(disk: &dyn Disk, position: Position) -> Result<Option<Hash>, OpenError> {
+    let Survey { segments, .. } = recover::survey(disk)?;
     let begun = segments.partition_point(|segment| segment.header.first <= position);
     let Some(segment) = begun.checked_sub(1).and_then(|at| segments.get(at)) else {
         return Ok((position == Position(0)).then_some(GENESIS));
     };
+    let remains = segment.header.remains.filter(|remains| remains.last_position == position);
+    if let Some(remains) = remains {
+        return Ok(Some(remains.chain));
+    }
     let mut scanner = Scanner::new(segment, SEGMENT_HEADER_BYTES as u32);
     let io = |source| Fault::Io(source).into_open_error(disk.path());
     while let Some(record) = scanner.next_record().map_err(io)? {
@@ -131,6 +149,7 @@ pub fn info_on(disk: &dyn Disk) -> Result<Info, OpenError> {
     let last = segments.last().map(|last| check(last, None)).transpose();
     let last = last.map_err(|fault| fault.into_open_error(disk.path()))?;
     let end = last.as_ref().map_or(NOTHING, |last| last.whole);
+    let archived = scan::archived(&segments);
     let following = segments.iter().skip(1).map(Some).chain([None]);
     let segments = segments.iter().zip(following).map(|(segment, next)| SegmentInfo {
         name: file::name(segment.header.number),
@@ -140,11 +159,12 @@ pub fn info_on(disk: &dyn Disk) -> Result<Info, OpenError> {
         size: u64::from(segment.header.size),
         epoch: segment.header.epoch,
         chain: segment.header.chain,
+        left: segment.header.remains.map(|remains| remains.records),
     });
     let segments = segments.collect();
     let damage = last.and_then(|last| last.damage).or(broken);
     let (head, hash) = (end.walk.position, end.walk.hash);
-    Ok(Info { folder, epoch, copied, segments, head, hash, damage })
+    Ok(Info { folder, epoch, copied, segments, archived, head, hash, damage })
 }
 
 /// As [`verify`], on any disk.
@@ -185,7 +205,8 @@ pub fn examine(disk: &dyn Disk) -> Result<Examined, OpenError> {
     let known = damage.last().map(|damage| damage.segment);
     damage.extend(broken.filter(|broken| known.is_none_or(|known| broken.segment > known)));
     let (head, hash) = (end.walk.position, end.walk.hash);
-    let verified = Verified { head, hash, unfinished, damage };
+    let archived = scan::archived(&segments);
+    let verified = Verified { head, hash, archived, unfinished, damage };
     Ok(Examined { verified, end, segments })
 }
 
@@ -261,7 +282,11 @@ pub fn check(segment: &Segment, end: Option<u32>) -> Result<Checked, Fault> {
         };
         let done = |unfinished, damage| Ok(Checked { whole, unfinished, damage });
         match end {
-            Some(end) if offset == end && walk.is_whole() => return done(0, None),
+            Some(end) if offset == end && walk.is_whole() => {
+                whole = End { walk: walk.over(header), next: Location { offset, ..next } };
+                let damage = check_remains(segment)?;
+                return Ok(Checked { whole, unfinished: 0, damage });
+            }
             Some(_) => return done(0, damaged("valid segments follow")),
             None => {}
         }
@@ -278,6 +303,25 @@ pub fn check(segment: &Segment, end: Option<u32>) -> Result<Checked, Fault> {
     }
 }
 
+/// Whether what an archive has left of a segment is all still there.
+fn check_remains(segment: &Segment) -> Result<Option<Damage>, Fault> {
+    let Some(remains) = segment.header.remains else { return Ok(None) };
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&segment.extents.to_bytes());
+    segment.extents.each(segment.file.as_ref(), |bytes| {
+        hasher.update(bytes);
+        Ok(())
+    })?;
+    let is_same = *hasher.finalize().as_bytes() == remains.digest;
+    let damage = Damage {
+        segment: segment.header.number,
+        offset: SEGMENT_HEADER_BYTES as u64,
+        position: segment.header.first.get(),
+        what: "it is not what an archive has left of it".to_owned(),
+    };
+    Ok((!is_same).then_some(damage))
+}
+
 /// Why reading ends where the log does.
 const NO_RECORD: &str = "there is no valid record";
 
@@ -290,7 +334,7 @@ fn read(segment: &Segment, from: End) -> Result<(End, Walk, u32, &'static str), 
         let Some(record) = scanner.next_record()? else {
             return Ok((whole, walk, at.offset, NO_RECORD));
         };
-        if let Err(why) = walk.step(&record, at) {
+        if let Err(why) = walk.step(segment, &record, at) {
             return Ok((whole, walk, at.offset, why));
         }
         if walk.is_whole() {

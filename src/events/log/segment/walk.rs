@@ -4,8 +4,9 @@
 
 use super::super::chain::{self, Hash};
 use super::fault::Fault;
-use super::file::Segment;
+use super::file::{Header, Segment};
 use super::record::{Frame, Location, Record};
+use super::remains::Remains;
 use super::scan::Scanner;
 use crate::ids::{Position, StreamId};
 
@@ -48,18 +49,31 @@ impl Walk {
         self.open.is_none()
     }
 
-    /// Goes on to the next record.
+    /// After all that a segment held, though an archive has taken some of it.
+    pub fn over(self, header: &Header) -> Self {
+        let Some(remains) = header.remains else { return self };
+        let Remains { last, last_position: position, chain: hash, .. } = remains;
+        Self { last, position, hash, ..self }
+    }
+
+    /// Goes on to the next record of a segment, from which an archive may have taken others.
     ///
     /// # Errors
     /// Why it does not follow. The walk stays where it was.
-    pub fn step(&mut self, record: &Record<'_>, at: Location) -> Result<(), &'static str> {
+    pub fn step(
+        &mut self,
+        segment: &Segment,
+        record: &Record<'_>,
+        at: Location,
+    ) -> Result<(), &'static str> {
         let frame = &record.frame;
         let position = self.position.next();
-        if frame.position != position {
+        let is_next = frame.position == position;
+        if !is_next && (segment.header.remains.is_none() || frame.position < position) {
             return Err("the record has another position than the one before it leads to");
         }
         let hash = chain::extend(&self.hash, position, &chain::digest(record.content_bytes));
-        if frame.hash != hash {
+        if is_next && frame.hash != hash {
             return Err("the record's hash does not continue the chain");
         }
         if frame.epoch < self.epoch {
@@ -69,10 +83,10 @@ impl Walk {
         if self.open.is_some_and(|open| open != (frame.left.saturating_add(1), stream)) {
             return Err("the append before it is not whole");
         }
+        self.position = frame.position;
+        self.hash = frame.hash;
         self.open = (frame.left > 0).then_some((frame.left, stream));
         self.last = at;
-        self.position = position;
-        self.hash = hash;
         self.epoch = frame.epoch;
         self.group = frame.group;
         Ok(())
@@ -103,6 +117,11 @@ pub fn check_link(before: Option<&Segment>, segment: &Segment) -> Result<(), Fau
         // Nothing was written to the one before: it was too small for what came next.
         let same = header.chain == before.header.chain && last == before.header.last_before;
         return if same { Ok(()) } else { broken("the chain before the segment is another one") };
+    }
+    if let Some(Remains { last, last_position, chain, end, .. }) = before.header.remains {
+        let next = (last_position.next(), chain, last, end);
+        let same = next == (header.first, header.chain, header.last_before, header.end_before);
+        return if same { Ok(()) } else { broken("it does not continue what was archived") };
     }
     let mut scanner = Scanner::new(before, last.offset);
     let follows = last.segment == before.header.number

@@ -170,6 +170,7 @@ impl Writer {
             last_before: walk.last,
             end_before: next.offset,
             size,
+            remains: None,
         };
         // From here on it may be there after a restart, so a disk that is full now is no longer
         // something that can be tried again.
