@@ -109,7 +109,12 @@ impl Tables {
 
     /// Whether there is no view.
     pub fn is_empty(&self) -> bool {
-        Kind::ALL.into_iter().all(|kind| self.table(kind).len() == 0)
+        self.len() == 0
+    }
+
+    /// How many views there are.
+    pub fn len(&self) -> usize {
+        Kind::ALL.into_iter().map(|kind| self.table(kind).len() as usize).sum()
     }
 
     pub fn parked(&self) -> &BTreeMap<StreamId, Parked> {

@@ -22,17 +22,31 @@ const EVENTS_BESIDE: usize = 4096;
 /// The same while nobody reads, between two looks at the orders: a tenth of a second.
 const EVENTS_ALONE: usize = 65_536;
 
-/// Views that are unpacked at once while they are built, at about 1 KB each: 130 MB for as long as
-/// that takes. Where more objects take turns, each of their events packs and unpacks a view, and
-/// most of that time goes into the allocator.
-const UNPACKED: usize = 131_072;
+/// Views that are unpacked at once while they are built, at about 1 KB each, as long as few of them
+/// come again after they were packed. The allocator keeps what they took.
+const FEWEST_UNPACKED: usize = 8192;
+
+/// One in so many views that come again, after few were unpacked, and many will.
+const AGAIN: usize = 32;
+
+/// The same where objects take turns, so that each of their events would pack and unpack a view and
+/// most of the time went into the allocator: 130 MB for as long as that takes.
+const MOST_UNPACKED: usize = 131_072;
 
 /// Views that are built, and events that are not in them yet.
-#[derive(Default)]
 struct Building {
     tables: Tables,
     fold: Fold,
     position: Position,
+    /// Views that are unpacked at once.
+    unpacked: usize,
+}
+
+impl Default for Building {
+    fn default() -> Self {
+        let (tables, fold) = Default::default();
+        Self { tables, fold, position: Position(0), unpacked: FEWEST_UNPACKED }
+    }
 }
 
 /// What follows the log.
@@ -144,14 +158,24 @@ impl Building {
     fn follow(&mut self, log: &dyn EventLog, goal: Position, most: usize) -> Result<(), ReadError> {
         let mut events = 0;
         while self.position < goal && events < most {
-            let Self { tables, fold, position } = self;
+            let Self { tables, fold, position, .. } = self;
             events += scan(log, *position, goal, PAGE, &mut |event| {
                 fold.apply(tables, log, event)?;
                 *position = event.position;
                 Ok(())
             })?;
-            if self.fold.len() >= UNPACKED {
-                std::mem::take(&mut self.fold).put(&mut self.tables);
+            if self.fold.len() >= self.unpacked {
+                let fold = std::mem::take(&mut self.fold);
+                let (before, folded) = (self.tables.len(), fold.len());
+                fold.put(&mut self.tables);
+                let come_again = self.tables.len() < before + folded - folded / AGAIN;
+                if come_again && self.unpacked < MOST_UNPACKED {
+                    if self.position.get() < EVENTS_ALONE as u64 {
+                        // Little is lost, and all views at once are packed on two threads.
+                        *self = Self::default();
+                    }
+                    self.unpacked = MOST_UNPACKED;
+                }
             }
         }
         Ok(())
