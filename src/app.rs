@@ -29,6 +29,8 @@ use crate::events::log::segment::disk::free_bytes;
 use crate::events::log::segment::{FolderLock, SegmentLog, SegmentOptions};
 use crate::events::log::{EventLog, OpenError};
 use crate::http::audit::Audit;
+use crate::http::auth::Auth;
+use crate::http::keystone::Keystone;
 use crate::http::{self, AppState};
 use crate::ids::{ObjectId, Position};
 use crate::projections::store::{Store, open_cache};
@@ -70,6 +72,9 @@ pub enum AppError {
     /// Events could not be imported.
     #[error("{0}")]
     Import(String),
+    /// There can be no client for Keystone.
+    #[error("Keystone: {0}")]
+    Keystone(String),
     /// The node of this machine could not be registered.
     #[error("this machine's node cannot be registered: {0}")]
     Node(String),
@@ -85,8 +90,9 @@ fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> AppError {
 /// # Errors
 /// When it cannot start.
 pub fn serve(config: Config) -> Result<(), AppError> {
-    let listen = config.http.listen;
-    if !listen.ip().is_loopback() && !config.http.allow_remote_without_authentication {
+    let (http, listen) = (&config.http, config.http.listen);
+    let is_told = http.keystone.is_some() || http.allow_remote_without_authentication;
+    if !listen.ip().is_loopback() && !is_told {
         return Err(AppError::Exposed(listen));
     }
     allow_files();
@@ -124,7 +130,10 @@ async fn run(config: Config) -> Result<(), AppError> {
         .map_err(io(format!("cannot listen on {}", config.http.listen)))?;
     let address = listener.local_addr().map_err(io("the address"))?;
     let installation = installation(parts.log.as_ref())?;
+    let keystone = config.http.keystone.clone().map(Keystone::new).transpose();
+    let keystone = keystone.map_err(|error| AppError::Keystone(error.to_string()))?;
     let state = AppState::new(http::Parts {
+        auth: Auth::new(keystone),
         audit: Audit::start(parts.log.clone(), installation, config.http.audit),
         bus: parts.bus.clone(),
         reads: parts.reads.clone(),

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::credentials::Credentials;
+
 /// Everything that `magnum serve` can be told.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -36,12 +38,23 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Whether it may listen beyond loopback though it asks nobody who they are (rule T2).
     pub allow_remote_without_authentication: bool,
+    /// Who says who asks; none where nobody is asked.
+    pub keystone: Option<KeystoneConfig>,
     /// How long a request waits for the outcome of the work it asked for.
     pub request_wait: Duration,
     /// Time between two heartbeats of an event stream.
     pub heartbeat: Duration,
     /// What is recorded besides changes.
     pub audit: AuditConfig,
+}
+
+/// Where Keystone is, and who the service is to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeystoneConfig {
+    /// Its address, without a version: `http://127.0.0.1:5000`.
+    pub url: String,
+    /// The service's own.
+    pub credentials: Credentials,
 }
 
 /// What a project's audit stream holds.
@@ -87,6 +100,7 @@ impl Default for Config {
             http: HttpConfig {
                 listen: SocketAddr::from(([127, 0, 0, 1], 9511)),
                 allow_remote_without_authentication: false,
+                keystone: None,
                 request_wait: Duration::from_secs(30),
                 heartbeat: Duration::from_secs(15),
                 audit: AuditConfig { refusals: true, executes: true, logs: false },

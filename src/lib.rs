@@ -1,15 +1,18 @@
 //! Magnum: container infrastructure management as an event-sourced actor system.
 //!
-//! In reading order: `ids` and `clock`; `secrets` (what can be erased); `events` (facts and the log
-//! that keeps them); `backends` (work and what comes of it); `bus` (what travels between the
-//! parts); `actors` (decisions, and who carries them out); `projections` (read models); `replay`
-//! (what was, and why); `http` and `cli` (the way in); `config` and `app` (how it is put together).
+//! In reading order: `ids` and `clock`; `secrets` (what can be erased); `credentials` (who one is
+//! to Keystone); `events` (facts and the log that keeps them); `backends` (work and what comes of
+//! it); `bus` (what travels between the parts); `actors` (decisions, and who carries them out);
+//! `projections` (read models); `replay` (what was, and why); `http` and `cli` (the way in);
+//! `config` and `app` (how it is put together).
 
 pub mod ids;
 
 pub mod clock;
 
 pub mod secrets;
+
+pub mod credentials;
 
 pub mod events;
 

@@ -23,7 +23,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("clock", &["ids"]),
     ("secrets", &["clock", "ids"]),
-    ("config", &[]),
+    ("credentials", &[]),
+    ("config", &["credentials"]),
     ("events", &["ids"]),
     ("backends", &["events", "ids", "secrets"]),
     ("bus", &["events", "backends", "ids"]),
@@ -43,6 +44,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "ids",
             "clock",
             "config",
+            "credentials",
             "secrets",
         ],
     ),
@@ -62,7 +64,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     // `events` for `cli/{log,backup}.rs` alone: offline tools work on the log's files themselves.
-    ("cli", &["ids", "clock", "config", "events", "replay", "app"]),
+    ("cli", &["ids", "clock", "config", "credentials", "events", "replay", "app"]),
 ];
 
 /// The layers of the grid: each has one file for each noun.

@@ -4,11 +4,13 @@
 
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::failure::{CliError, fault_words};
+use super::login::{HOW, Openstack};
 use super::options::Options;
 use super::serve::MAX_REQUEST_WAIT_S;
 use super::terminal;
@@ -21,6 +23,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(MAX_REQUEST_WAIT_S + 30);
 /// Streams may be silent for long; this finds out that the other machine is gone.
 const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// What says who asks.
+const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// One request.
 #[derive(Clone, Debug)]
@@ -136,6 +141,9 @@ pub struct Client {
     http: reqwest::Client,
     base: Url,
     options: Options,
+    openstack: Openstack,
+    /// Who the user is, once it is known.
+    token: OnceCell<Option<HeaderValue>>,
 }
 
 impl Client {
@@ -143,7 +151,7 @@ impl Client {
     ///
     /// # Errors
     /// When the address is none.
-    pub fn new(options: Options) -> Result<Self, CliError> {
+    pub fn new(options: Options, openstack: Openstack) -> Result<Self, CliError> {
         let base = options.url()?;
         let http = reqwest::Client::builder()
             .user_agent(concat!("magnum/", env!("CARGO_PKG_VERSION")))
@@ -153,7 +161,7 @@ impl Client {
             .tcp_keepalive(KEEPALIVE)
             .build()
             .map_err(|error| CliError::Failed(error.to_string()))?;
-        Ok(Self { http, base, options })
+        Ok(Self { http, base, options, openstack, token: OnceCell::new() })
     }
 
     /// Sends a request and reads the whole answer.
@@ -188,7 +196,9 @@ impl Client {
     /// When the server refuses or is not there.
     pub async fn open(&self, call: Call<'_>) -> Result<Response, CliError> {
         let url = call.url(&self.base);
-        let headers = self.headers(&call)?;
+        let mut headers = self.headers(&call)?;
+        let token = self.token.get_or_try_init(|| self.openstack.token()).await?;
+        headers.extend(token.iter().map(|token| (TOKEN, token.clone())));
         self.debug(|| format!("> {} {url}\n{}", call.method, shown(&headers, "> ")));
         let mut request = self.http.request(call.method.clone(), url).headers(headers);
         if let Some(body) = &call.body {
@@ -204,7 +214,13 @@ impl Client {
         let text = response.bytes().await.unwrap_or_default();
         self.debug(|| format!("< {}", String::from_utf8_lossy(&text)));
         let body = serde_json::from_slice(&text).unwrap_or(Value::Null);
-        let words = fault_words(status, &body);
+        let words = match (status, token) {
+            (StatusCode::UNAUTHORIZED, None) => format!("this server asks who you are: {HOW}"),
+            (StatusCode::UNAUTHORIZED, Some(_)) => {
+                format!("the server does not accept the token: get a new one, or {HOW}")
+            }
+            _ => fault_words(status, &body),
+        };
         Err(CliError::Refused { status, words, next: call.next(status, &body) })
     }
 
@@ -313,7 +329,8 @@ fn shown(headers: &HeaderMap, prefix: &str) -> String {
     headers
         .iter()
         .map(|(name, value)| {
-            format!("{prefix}{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))
+            let value = if value.is_sensitive() { b"***".as_slice() } else { value.as_bytes() };
+            format!("{prefix}{name}: {}\n", String::from_utf8_lossy(value))
         })
         .collect()
 }

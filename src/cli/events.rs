@@ -209,6 +209,12 @@ async fn tail(
         let why = match read(printer, response, &mut cursor).await? {
             End::Enough => return Ok(()),
             End::Broken(why) => why,
+            End::ShutOut(why) => {
+                let after = cursor.after;
+                return Err(CliError::Failed(format!(
+                    "{why} after position {after}. With another token go on there: --after {after}"
+                )));
+            }
         };
         eprintln!("{} after position {}; connecting again.", printable(&why), cursor.after);
         response = reopen(session, choice, &cursor).await?;
@@ -249,6 +255,8 @@ enum End {
     Enough,
     /// The connection ended.
     Broken(String),
+    /// The server does not let us follow any longer.
+    ShutOut(String),
 }
 
 /// Prints events until the connection ends.
@@ -278,7 +286,10 @@ async fn read(
                 "heartbeat" => continue,
                 "end" | "error" => {
                     let why = data.get("reason").and_then(Value::as_str).unwrap_or("no reason");
-                    return Ok(End::Broken(format!("The server ended the stream ({why})")));
+                    let why = format!("The server ended the stream ({why})");
+                    let code = data.get("code").and_then(Value::as_str);
+                    let is_shut_out = code == Some("unauthenticated");
+                    return Ok(if is_shut_out { End::ShutOut(why) } else { End::Broken(why) });
                 }
                 _ => {}
             }

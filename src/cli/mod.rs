@@ -18,11 +18,13 @@ mod events;
 mod failure;
 mod keys;
 mod log;
+mod login;
 mod node;
 mod noun;
 mod options;
 mod replay;
 mod serve;
+mod serve_auth;
 mod sse;
 mod table;
 mod target;
@@ -41,8 +43,10 @@ use options::Format;
 const ABOUT: &str = "Manages bays, nodes and containers through the Magnum API";
 
 const AFTER_HELP: &str = "\
-The options of python-magnumclient for OpenStack (--os-username, --os-auth-url, ...) and their
-environment variables are accepted, so that old scripts run; this version asks nobody who they are.
+A server that asks who you are gets a token from what OpenStack clients take: OS_AUTH_URL,
+OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME (OS_USER_DOMAIN_NAME, OS_PROJECT_DOMAIN_NAME), or
+OS_APPLICATION_CREDENTIAL_ID and OS_APPLICATION_CREDENTIAL_SECRET, or OS_TOKEN. Their options of
+python-magnumclient (--os-username, ...) are accepted too, so that old scripts run.
 
 Start with: magnum serve
 Then:       magnum container-create --name hello --image busybox --command 'echo hello'";
@@ -55,7 +59,7 @@ pub(crate) struct Cli {
     #[command(flatten)]
     options: options::Options,
     #[command(flatten)]
-    openstack: options::Openstack,
+    openstack: login::Openstack,
     #[command(subcommand)]
     command: Command,
 }
@@ -128,7 +132,7 @@ fn run(mut cli: Cli) -> Result<(), CliError> {
         Command::BashCompletion => return completion::words(),
         _ => {}
     }
-    let session = Session::new(cli.options)?;
+    let session = Session::new(cli.options, cli.openstack)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.command {

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::client::{Answer, Call, Client};
 use super::failure::{CliError, say};
+use super::login::Openstack;
 use super::options::{Format, Options};
 use super::table;
 use super::target::{Target, Targets, Update, filter, ident};
@@ -25,9 +26,9 @@ impl Session {
     ///
     /// # Errors
     /// When its address is none.
-    pub fn new(options: Options) -> Result<Self, CliError> {
+    pub fn new(options: Options, openstack: Openstack) -> Result<Self, CliError> {
         let format = options.output;
-        Ok(Self { client: Client::new(options)?, format })
+        Ok(Self { client: Client::new(options, openstack)?, format })
     }
 }
 

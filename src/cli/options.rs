@@ -1,10 +1,10 @@
 //! Options that every command takes, before or after its name.
 //!
-//! Not here: what `magnum serve` can be told (`serve.rs`).
+//! Not here: who the user is (`login.rs`), what `magnum serve` can be told (`serve.rs`).
 
 use std::ffi::OsString;
 
-use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches, ValueEnum};
+use clap::{Args, ValueEnum};
 
 use super::failure::CliError;
 
@@ -82,61 +82,6 @@ fn parse_url(text: &str) -> Result<reqwest::Url, CliError> {
         "http" if url.has_host() => Ok(url),
         "https" => Err(refused("this client speaks http only; end TLS in front of it.")),
         _ => Err(refused("write it as http://HOST:PORT.")),
-    }
-}
-
-/// Options of python-magnumclient that take a value, and their environment variables.
-const OPENSTACK_VALUES: [&str; 18] = [
-    "os-username",
-    "os-password",
-    "os-tenant-id",
-    "os-tenant-name",
-    "os-project-id",
-    "os-project-name",
-    "os-user-domain-id",
-    "os-user-domain-name",
-    "os-project-domain-id",
-    "os-project-domain-name",
-    "os-auth-url",
-    "os-auth-system",
-    "os-token",
-    "os-region-name",
-    "os-cacert",
-    "service-type",
-    "endpoint-type",
-    "magnum-api-version",
-];
-
-/// Those that take none.
-const OPENSTACK_FLAGS: [&str; 2] = ["os-cache", "insecure"];
-
-/// The options of python-magnumclient that are accepted and change nothing, as nobody is asked
-/// who they are. No value of theirs is kept.
-#[derive(Debug)]
-pub struct Openstack;
-
-impl Args for Openstack {
-    fn augment_args(command: clap::Command) -> clap::Command {
-        let option = |name: &'static str, action| {
-            Arg::new(name).long(name).action(action).global(true).hide(true)
-        };
-        let values = OPENSTACK_VALUES.map(|name| option(name, ArgAction::Set));
-        let flags = OPENSTACK_FLAGS.map(|name| option(name, ArgAction::SetTrue));
-        command.args(values).args(flags)
-    }
-
-    fn augment_args_for_update(command: clap::Command) -> clap::Command {
-        Self::augment_args(command)
-    }
-}
-
-impl FromArgMatches for Openstack {
-    fn from_arg_matches(_: &ArgMatches) -> Result<Self, clap::Error> {
-        Ok(Self)
-    }
-
-    fn update_from_arg_matches(&mut self, _: &ArgMatches) -> Result<(), clap::Error> {
-        Ok(())
     }
 }
 

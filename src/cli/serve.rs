@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use super::failure::CliError;
+use super::serve_auth::{AuthArgs, PASSWORD};
 use crate::config::{AuditConfig, BackendConfig, Config, Engine, HttpConfig, LogConfig};
 
 /// Longest `--request-wait`: what proxies on the way keep a silent connection for.
@@ -35,6 +36,8 @@ pub struct ServeArgs {
     /// Name of this machine's node; its host name without it
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
+    #[command(flatten)]
+    auth: AuthArgs,
     /// Listen beyond this machine though nobody is asked who they are
     #[arg(long)]
     allow_remote_without_authentication: bool,
@@ -79,17 +82,24 @@ enum LogFormat {
 /// Runs the service until it is told to stop.
 pub fn run(args: ServeArgs) -> Result<(), CliError> {
     let log_format = args.log_format;
-    let config = config(args, std::env::var("DOCKER_HOST").ok())?;
+    let said = |name| std::env::var(name).ok();
+    let config = config(args, said("DOCKER_HOST"), said(PASSWORD))?;
     start_log(log_format)?;
     crate::app::serve(config).map_err(|error| CliError::Failed(error.to_string()))
 }
 
 /// The settings that the arguments mean.
-fn config(args: ServeArgs, docker_host: Option<String>) -> Result<Config, CliError> {
-    if !args.listen.ip().is_loopback() && !args.allow_remote_without_authentication {
+fn config(
+    args: ServeArgs,
+    docker_host: Option<String>,
+    password: Option<String>,
+) -> Result<Config, CliError> {
+    let keystone = args.auth.config(password)?;
+    let is_told = keystone.is_some() || args.allow_remote_without_authentication;
+    if !args.listen.ip().is_loopback() && !is_told {
         return Err(CliError::Failed(format!(
             "{} can be reached from other machines, and nobody is asked who they are: whoever \
-             reaches it is root on this machine. Listen on 127.0.0.1, or say \
+             reaches it is root on this machine. Listen on 127.0.0.1, say --auth keystone, or say \
              --allow-remote-without-authentication.",
             args.listen
         )));
@@ -108,6 +118,7 @@ fn config(args: ServeArgs, docker_host: Option<String>) -> Result<Config, CliErr
         http: HttpConfig {
             listen: args.listen,
             allow_remote_without_authentication: args.allow_remote_without_authentication,
+            keystone,
             request_wait: Duration::from_secs(args.request_wait),
             audit: args.audit,
             ..defaults.http
@@ -195,7 +206,7 @@ mod tests {
 
     fn parsed(args: &[&str], docker_host: Option<&str>) -> Result<Config, CliError> {
         let line = Line::try_parse_from([&["serve"], args].concat()).unwrap();
-        config(line.serve, docker_host.map(str::to_owned))
+        config(line.serve, docker_host.map(str::to_owned), Some("p".to_owned()))
     }
 
     #[test]
@@ -230,6 +241,8 @@ mod tests {
         assert!(parsed(&["--listen", "[::1]:0"], None).is_ok());
         let refused = parsed(&["--listen", "0.0.0.0:9511"], None).unwrap_err();
         assert!(refused.words().contains("--allow-remote-without-authentication"));
+        let keystone = ["--auth", "keystone", "--keystone-url", "http://k"];
+        assert!(parsed(&[&["--listen", "0.0.0.0:9511"], &keystone[..]].concat(), None).is_ok());
         let flag = "--allow-remote-without-authentication";
         assert!(parsed(&["--listen", "0.0.0.0:9511", flag], None).is_ok());
     }

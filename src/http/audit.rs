@@ -2,7 +2,8 @@
 //! of what may hold secrets. One stream a project; one task writes all of them, so that nothing
 //! conflicts.
 //!
-//! A command counts as refused once it reached an object, or named a key that was used before.
+//! A command counts as refused once it reached an object, named a key that was used before, or was
+//! nothing that its user may do.
 //! What is malformed reached none and is not recorded; `/metrics` counts it. Not here: commands
 //! that were accepted, which are events of their objects.
 
@@ -88,6 +89,18 @@ impl Audit {
         let command = Some(redacted(command.clone()).to_string()).filter(|_| !command.is_null());
         if let Err(error) = self.record(Meta { command, ..ctx.meta() }, event).await {
             tracing::error!(%error, %stream, "a refusal was not recorded");
+        }
+    }
+
+    /// Records that somebody asked for what they may not. The answer is the same either way.
+    pub async fn forbidden(&self, meta: Meta, object: String, command: String, words: String) {
+        if !self.wanted.refusals {
+            return;
+        }
+        let code = super::error::FORBIDDEN.to_owned();
+        let refused = CommandRefusedV1 { object, command, code, reason: shortened(words) };
+        if let Err(error) = self.record(meta, AuditEvent::CommandRefused(refused)).await {
+            tracing::error!(%error, "a refusal was not recorded");
         }
     }
 

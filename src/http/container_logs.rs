@@ -1,18 +1,20 @@
 //! A container's output so far, or as it comes.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures_util::{StreamExt, future};
+use futures_util::{Stream, StreamExt, future, stream};
 use serde::Serialize;
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use utoipa::ToSchema;
 
+use super::auth::Grant;
 use super::container_execute::MAX_OUTPUT_BYTES;
 use super::error::ApiError;
 use super::request::{Call, Ident, number};
 use super::{AppState, read, respond};
-use crate::backends::{LogQuery, OutputFrame, OutputStream};
+use crate::backends::{BackendError, LogQuery, OutputFrame, OutputStream};
 use crate::ids::{Kind, StreamId};
 use crate::projections::container::ContainerView;
 
@@ -44,19 +46,8 @@ pub async fn logs(
         future::ready(frame.as_ref().map_or(true, |frame: &OutputFrame| wanted.has(frame.stream)))
     });
     if follow {
-        let place = state.own().places.take()?;
-        let mut stopping = state.stopping.clone();
-        let stopped = async move {
-            // Without a sender there is nobody left who could stop it.
-            drop(stopping.wait_for(|stopping| *stopping).await);
-        };
-        let pieces = frames.map(move |frame| {
-            let _held = &place;
-            frame.map(|frame| frame.data)
-        });
-        let body = Body::from_stream(pieces.take_until(Box::pin(stopped)));
-        let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
-        return Ok((StatusCode::OK, plain, body).into_response());
+        let grant = state.auth.grant(&call.caller);
+        return Ok(followed(frames, state.own().places.take()?, state.stopping.clone(), grant));
     }
     let mut output = Vec::new();
     while let Some(frame) = frames.next().await {
@@ -71,6 +62,38 @@ pub async fn logs(
     }
     let output = String::from_utf8_lossy(&output).into_owned();
     Ok(respond::json(StatusCode::OK, &Logs { output }))
+}
+
+/// The output as it comes, until the container or the service ends it, or its reader may not
+/// follow any longer; then the last line says so.
+fn followed(
+    frames: impl Stream<Item = Result<OutputFrame, BackendError>> + Send + 'static,
+    place: OwnedSemaphorePermit,
+    mut stopping: watch::Receiver<bool>,
+    mut grant: Grant,
+) -> Response {
+    let (shut_out, mut words) = oneshot::channel();
+    let over = async move {
+        tokio::select! {
+            // Without a sender there is nobody left who could stop it.
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+            words = grant.lost() => drop(shut_out.send(words)),
+        }
+    };
+    let pieces = frames.map(move |frame| {
+        let _held = &place;
+        frame.map(|frame| frame.data)
+    });
+    let last = stream::once(async move {
+        let words = words.try_recv().map_or_else(
+            |_| String::new(),
+            |words| format!("\nmagnum: not followed any longer: {words}\n"),
+        );
+        Ok(Bytes::from(words))
+    });
+    let body = Body::from_stream(pieces.take_until(Box::pin(over)).chain(last));
+    let plain = [(header::CONTENT_TYPE, "text/plain; charset=utf-8")];
+    (StatusCode::OK, plain, body).into_response()
 }
 
 fn query(call: &Call) -> Result<LogQuery, ApiError> {

@@ -1,5 +1,5 @@
-//! What every request passes on its way in and out: one form of paths, request id, position,
-//! metrics, panics.
+//! What every request passes on its way in and out: one form of paths, request id, who asks,
+//! position, metrics, panics.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -15,6 +15,7 @@ use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
+use super::auth::{Asked, Caller};
 use super::error::ApiError;
 use super::request::{arguments, canonical_uuid, number, shown};
 use super::{AppState, respond, routes};
@@ -63,6 +64,7 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let id = request_id(request.headers());
+    let asked = Asked::of(&request, &id);
     request.extensions_mut().insert(RequestId(id.clone()));
     let span = tracing::info_span!("request", id, %method, path = request.uri().path());
     let query = request.uri().query().unwrap_or_default().to_owned();
@@ -70,10 +72,11 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
     let answer = async {
         let admitted = match foreign {
             Some(origin) => Err(ApiError::ForeignOrigin(origin)),
-            None => position(&state, &query).await,
+            None => admit(&state, asked, &query).await,
         };
         match admitted {
-            Ok(position) => {
+            Ok((caller, position)) => {
+                request.extensions_mut().insert(caller);
                 let response = next.run(request).await;
                 let told = response.headers().contains_key(respond::POSITION);
                 if told { response } else { respond::at(response, position) }
@@ -89,6 +92,16 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
     let metrics = &state.own().metrics;
     metrics.answered(known(&method), route, response.status().as_u16(), started.elapsed());
     response
+}
+
+/// Who asks, and up to where the answer will be at least.
+async fn admit(
+    state: &AppState,
+    asked: Asked,
+    query: &str,
+) -> Result<(Caller, Position), ApiError> {
+    let caller = state.auth.admit(&state.audit, asked).await?;
+    Ok((caller, position(state, query).await?))
 }
 
 /// The origin of a page in a browser that was not loaded from here and wants to change something,

@@ -20,9 +20,23 @@ use crate::projections::past::PastError;
 use crate::projections::query::QueryError;
 use crate::replay::ReplayError;
 
+/// What programs know a missing or invalid token by.
+pub const UNAUTHENTICATED: &str = "unauthenticated";
+/// What programs know a lack of rights by.
+pub const FORBIDDEN: &str = "forbidden";
+
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
+    /// No token that says who asks; where Keystone gives some.
+    #[error("Authentication required")]
+    Unauthenticated(String),
+    /// Whoever asks may not; the words say what is missing.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Keystone does not say who asks.
+    #[error("Keystone does not answer now, so nobody can be asked who they are; try again.")]
+    NoKeystone,
     /// Something about the request as a whole.
     #[error("{0}")]
     BadRequest(String),
@@ -139,7 +153,8 @@ impl ApiError {
             Self::BadRequest(_) | Self::BadField { .. } => StatusCode::BAD_REQUEST,
             Self::NotFound(..) | Self::Missing(_) | Self::NoSuchPath(_) => StatusCode::NOT_FOUND,
             Self::Archived(_) => StatusCode::GONE,
-            Self::ForeignOrigin(_) => StatusCode::FORBIDDEN,
+            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
+            Self::ForeignOrigin(_) | Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Ambiguous(..) | Self::Conflict(_) | Self::WorkFailed(_) => StatusCode::CONFLICT,
             Self::TooLarge(_) | Self::TooMuchOutput(_) => StatusCode::PAYLOAD_TOO_LARGE,
@@ -147,7 +162,9 @@ impl ApiError {
             Self::Command(error) => command_status(error),
             Self::Engine(error) => backend_status(error),
             Self::WorkUnknown(_) => StatusCode::BAD_GATEWAY,
-            Self::Behind { .. } | Self::Unreadable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Behind { .. } | Self::Unreadable(_) | Self::NoKeystone => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::LowSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -158,6 +175,9 @@ impl ApiError {
         match self {
             Self::BadRequest(_) => "bad-request",
             Self::BadField { .. } => "bad-field",
+            Self::Unauthenticated(_) => UNAUTHENTICATED,
+            Self::Forbidden(_) => FORBIDDEN,
+            Self::NoKeystone => "no-keystone",
             Self::NotFound(..) | Self::Missing(_) => "not-found",
             Self::NoSuchPath(_) => "no-such-path",
             Self::Archived(_) => "archived",
@@ -347,6 +367,12 @@ impl From<PastError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
+        if let Self::Unauthenticated(keystone) = &self {
+            // As Keystone's own middleware answers, which old clients expect.
+            let challenge = format!("Keystone uri='{keystone}'");
+            return (status, [(header::WWW_AUTHENTICATE, challenge)], self.to_string())
+                .into_response();
+        }
         if status == StatusCode::INTERNAL_SERVER_ERROR || matches!(self, Self::Unreadable(_)) {
             tracing::error!(error = %self, "a request failed");
         }

@@ -1,12 +1,14 @@
 //! The REST API: the way in for users, and the way out for what is recorded.
 //!
-//! In reading order: `routes` (every path), `edge` (what every request passes),
-//! `request` (what it says), one file a noun, `command` (asking and waiting), `audit`, `respond`,
+//! In reading order: `routes` (every path), `edge` (what every request passes), `auth` and
+//! `keystone` (who asks, and whether they may), `request` (what it says), one file a noun,
+//! `command` (asking and waiting), `audit`, `respond`,
 //! `error`, `keys` (sealing and erasing). Then `events`, `stream` (the log for readers), `schema`,
 //! `replay` (what was, and why), `health`, `metrics`, `openapi`.
 //! Not here: decisions (`actors`), views (`projections`).
 
 pub mod audit;
+pub mod auth;
 mod bay;
 mod baymodel;
 mod command;
@@ -25,6 +27,7 @@ mod events;
 mod health;
 mod input;
 mod keys;
+pub mod keystone;
 mod list;
 mod list_past;
 mod metrics;
@@ -82,6 +85,8 @@ pub struct Parts {
     pub log: Arc<dyn EventLog>,
     /// The API's settings.
     pub config: HttpConfig,
+    /// Who asks, and whether they may.
+    pub auth: auth::Auth,
     /// Takes down what no change of an object shows.
     pub audit: audit::Audit,
     /// Tells this installation from every other one; the same in all its processes, for ever.

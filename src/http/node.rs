@@ -276,14 +276,23 @@ pub async fn delete(
         uuid(&ident)?;
         read::find::<NodeView>(&state, &call, &ident)
     };
-    let reply = command::ask(&state, &call, find, |_: &NodeView| {
-        let bays = state.reads.count::<BayView>(&call.ctx.project, "node_uuid", &ident);
-        let bays = bays.map_err(|error| ApiError::query(Kind::Node, &ident, error))?;
-        Ok(NodeCommand::Delete { bays })
-    })
-    .await?;
+    let bays = bays_on(&state, ident.clone()).await?;
+    let delete = |_: &NodeView| Ok(NodeCommand::Delete { bays });
+    let reply = command::ask(&state, &call, find, delete).await?;
     command::is_seen(&state, &reply).await?;
     Ok(command::no_content(&reply))
+}
+
+/// How many bays a node holds, of all projects.
+async fn bays_on(state: &AppState, node: String) -> Result<u64, ApiError> {
+    let reads = state.reads.clone();
+    let counted = command::blocking(move || {
+        let mut bays = 0;
+        reads
+            .each(|bay: BayView| bays += u64::from(bay.node_uuid.to_string() == node))
+            .map(|()| bays)
+    });
+    counted.await?.map_err(|error| ApiError::query(Kind::Node, "", error))
 }
 
 /// Refuses what is no uuid.

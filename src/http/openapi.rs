@@ -10,11 +10,13 @@ use utoipa::openapi::path::{
 };
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, Content, HttpMethod, InfoBuilder, OpenApiBuilder, PathsBuilder, Ref, RefOr,
     Required, ResponseBuilder, Schema,
 };
 
+use super::auth;
 use super::error::ErrorBody;
 use super::routes::{self, Route};
 
@@ -99,9 +101,15 @@ pub fn document() -> String {
              happened to them. Every answer has X-Magnum-Position and X-Openstack-Request-Id.",
         ))
         .build();
-    let components = parameters().schemas_from_iter(schemas).build();
-    let document =
-        OpenApiBuilder::new().info(info).paths(paths).components(Some(components)).build();
+    let header = ApiKeyValue::with_description("X-Auth-Token", "Of Keystone, where it is asked");
+    let token = SecurityScheme::ApiKey(ApiKey::Header(header));
+    let components = parameters().schemas_from_iter(schemas).security_scheme("token", token);
+    let document = OpenApiBuilder::new()
+        .info(info)
+        .paths(paths)
+        .components(Some(components.build()))
+        .security(Some([SecurityRequirement::new::<_, _, String>("token", [])]))
+        .build();
     let text = document.to_pretty_json().unwrap_or_default();
     // The registry of formats has `uint32`, the generator writes `u-int32`.
     let mut text = text.replace("\"u-int", "\"uint");
@@ -123,6 +131,7 @@ fn operation(route: &Route, error: &str, schemas: &mut Vec<(String, RefOr<Schema
     let mut operation = OperationBuilder::new()
         .summary(Some(route.summary))
         .operation_id(Some(operation_id(route)))
+        .securities(auth::is_public(route.path).then(Vec::new))
         .response("default", {
             ResponseBuilder::new()
                 .description("What was wrong, and what to do")

@@ -13,11 +13,12 @@ use futures_util::StreamExt;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::auth::Caller;
 use super::error::ApiError;
 use super::{AppState, edge::RequestId};
 use crate::bus::Ctx;
 use crate::clock;
-use crate::ids::{CommandId, Kind, ObjectId, ProjectId, Revision, Timestamp};
+use crate::ids::{CommandId, Kind, ObjectId, Revision, Timestamp};
 
 /// Largest body: a thousand times what a container with a long environment needs.
 pub const MAX_BODY_BYTES: usize = 1 << 20;
@@ -46,6 +47,8 @@ const ALWAYS: [&str; 1] = ["min_position"];
 pub struct Call {
     /// Who asks and why.
     pub ctx: Ctx,
+    /// Who asks, for what goes on until they may not any more.
+    pub caller: Caller,
     /// `http://127.0.0.1:9511`, as the client names this server; what links start with.
     pub host: String,
     /// How long the client waits for the outcome of work.
@@ -84,7 +87,8 @@ impl FromRequest<AppState> for Call {
         let body = read.await.map_err(|_| ApiError::Slow)??;
         let query = arguments(parts.uri.query().unwrap_or_default())?;
         let headers = &parts.headers;
-        let project = ProjectId::default();
+        let caller = Caller::of(&parts.extensions)?;
+        let project = caller.project.clone();
         let command_id = idempotency_key(headers)?
             .filter(|_| parts.method != Method::GET)
             .map(|key| CommandId(format!("{project}/{key}")));
@@ -94,8 +98,8 @@ impl FromRequest<AppState> for Call {
         let ctx = Ctx {
             now: clock::now(),
             project,
-            user: "anonymous".to_owned(),
-            roles: Vec::new(),
+            user: caller.user.clone(),
+            roles: caller.roles.clone(),
             request_id,
             command_id,
             digest,
@@ -106,7 +110,7 @@ impl FromRequest<AppState> for Call {
         };
         let wait = wait(headers, state.config.request_wait)?;
         let installation = state.installation;
-        Ok(Self { ctx, host: host(&parts), wait, installation, query, body })
+        Ok(Self { ctx, caller, host: host(&parts), wait, installation, query, body })
     }
 }
 

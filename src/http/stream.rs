@@ -123,7 +123,8 @@ async fn wanted(
     } else {
         None
     };
-    Ok(Wanted { filter, after, host: call.host, snapshot, place: places.take()? })
+    let (place, grant) = (places.take()?, state.auth.grant(&call.caller));
+    Ok(Wanted { filter, after, host: call.host, snapshot, grant, place })
 }
 
 #[cfg(test)]

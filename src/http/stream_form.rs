@@ -147,7 +147,9 @@ pub async fn messages(mut socket: WebSocket, mut reader: Reader) {
         }
     }
     let reason = Utf8Bytes::from_static("the stream has ended; resume after its last position");
-    let close = CloseFrame { code: close_code::AWAY, reason };
+    // Clients come back by themselves after the one, and not after the other.
+    let code = if reader.is_shut_out() { close_code::POLICY } else { close_code::AWAY };
+    let close = CloseFrame { code, reason };
     // A reader that has gone meanwhile needs no goodbye.
     drop(socket.send(Message::Close(Some(close))).await);
 }

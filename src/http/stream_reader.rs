@@ -6,13 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use uuid::Uuid;
 
 use super::AppState;
-use super::error::ApiError;
+use super::auth::Grant;
+use super::error::{ApiError, UNAUTHENTICATED};
 use super::event_filter::Filter;
 use super::stream::Places;
 use super::stream_form::Item;
@@ -50,6 +51,8 @@ pub struct Wanted {
     pub host: String,
     /// The state that comes before the events, if any.
     pub snapshot: Option<Snapshot>,
+    /// How long it may follow.
+    pub grant: Grant,
     /// Its place among all readers.
     pub place: OwnedSemaphorePermit,
 }
@@ -61,6 +64,9 @@ pub struct Reader {
     events: Subscription,
     snapshot: Option<Snapshot>,
     stopping: watch::Receiver<bool>,
+    grant: Grant,
+    /// Whether it ended because its reader may not follow any longer.
+    is_shut_out: bool,
     every: Duration,
     beat: Instant,
     /// Nothing more is read before then.
@@ -76,12 +82,13 @@ enum Next {
     Objects(Result<Vec<Item>, ApiError>),
     Beat,
     Stop,
+    Lost(&'static str),
 }
 
 impl Reader {
     /// A reader at its start.
     pub fn new(state: &AppState, wanted: Wanted) -> Self {
-        let Wanted { filter, after, host, snapshot, place } = wanted;
+        let Wanted { filter, after, host, snapshot, grant, place } = wanted;
         let log = state.log.clone();
         Self {
             installation: state.installation,
@@ -90,6 +97,8 @@ impl Reader {
                 .filtered(Arc::new(move |event| filter.wants(log.as_ref(), event))),
             snapshot,
             stopping: state.stopping.clone(),
+            grant,
+            is_shut_out: false,
             every: state.config.heartbeat,
             // One at once, so that the reader sees that it is connected, and from where.
             beat: Instant::now(),
@@ -112,6 +121,7 @@ impl Reader {
                 biased;
                 // Without a sender there is nobody left who could stop it.
                 _ = self.stopping.wait_for(|stopping| *stopping) => Next::Stop,
+                words = self.grant.lost() => Next::Lost(words),
                 next = present_or_new(
                     &mut self.snapshot, &mut self.events, self.rests_until, self.beat,
                 ) => next,
@@ -119,15 +129,23 @@ impl Reader {
             let position = self.events.cursor();
             match next {
                 Next::Stop | Next::Page(Ok(None)) => {
-                    return Some(self.end("end", "the service stops"));
+                    return Some(self.end("end", json!({ "reason": "the service stops" })));
+                }
+                Next::Lost(words) => {
+                    self.is_shut_out = true;
+                    // To come back needs another token: not the end that is only an interruption.
+                    let fields = json!({ "reason": words, "code": UNAUTHENTICATED });
+                    return Some(self.end("end", fields));
                 }
                 Next::Page(Err(error)) => {
                     tracing::error!(%error, "an event stream ends");
-                    return Some(self.end("error", "the log cannot be read"));
+                    let fields = json!({ "reason": "the log cannot be read" });
+                    return Some(self.end("error", fields));
                 }
                 Next::Objects(Err(error)) => {
                     tracing::error!(%error, "an event stream ends");
-                    return Some(self.end("error", "the present state cannot be read"));
+                    let fields = json!({ "reason": "the present state cannot be read" });
+                    return Some(self.end("error", fields));
                 }
                 Next::Objects(Ok(items)) => {
                     if self.snapshot.as_ref().is_some_and(Snapshot::is_complete) {
@@ -153,6 +171,11 @@ impl Reader {
         }
     }
 
+    /// Whether it ended because its reader may not follow any longer.
+    pub const fn is_shut_out(&self) -> bool {
+        self.is_shut_out
+    }
+
     /// An event as the reader gets it.
     fn shown(&self, event: &Shared) -> Item {
         let document = event.text(&self.host, || {
@@ -169,10 +192,10 @@ impl Reader {
 
     /// The last that the reader gets. While the present state is not complete there is nothing
     /// to resume after.
-    fn end(&mut self, name: &'static str, reason: &str) -> Vec<Item> {
+    fn end(&mut self, name: &'static str, fields: Value) -> Vec<Item> {
         self.ended = true;
         let position = self.snapshot.is_none().then_some(self.events.cursor());
-        vec![Item::Control(name, position, json!({ "reason": reason }))]
+        vec![Item::Control(name, position, fields)]
     }
 }
 
