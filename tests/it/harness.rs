@@ -29,6 +29,7 @@ pub struct Options {
     args: Vec<String>,
     data: Option<PathBuf>,
     environment: Vec<(&'static str, PathBuf)>,
+    token: Option<String>,
 }
 
 impl Options {
@@ -43,7 +44,7 @@ impl Options {
     }
 
     fn on(engine: &'static str) -> Self {
-        Self { engine, args: Vec::new(), data: None, environment: Vec::new() }
+        Self { engine, args: Vec::new(), data: None, environment: Vec::new(), token: None }
     }
 
     /// With another argument of `magnum serve`.
@@ -55,6 +56,12 @@ impl Options {
     /// With a variable of the environment that names a file.
     pub fn variable(mut self, name: &'static str, file: &Path) -> Self {
         self.environment.push((name, file.to_owned()));
+        self
+    }
+
+    /// With what says who looks for its node, where it asks that.
+    pub fn token(mut self, token: &str) -> Self {
+        self.token = Some(token.to_owned());
         self
     }
 
@@ -78,7 +85,7 @@ impl Server {
     /// Starts it and waits until it serves and has a node.
     pub fn start(options: Options) -> Self {
         let home = tempfile::Builder::new().prefix("magnum-it-").tempdir().unwrap();
-        let http = Http::new();
+        let http = Http { token: options.token.clone(), ..Http::new() };
         let mut server = Self { options, home, child: None, http, nodes: Vec::new() };
         server.launch(0).unwrap_or_else(|problem| panic!("{problem}\n{}", server.stderr()));
         server.learn_nodes();
@@ -242,6 +249,8 @@ pub struct Http {
     base: String,
     client: reqwest::Client,
     runtime: Arc<Runtime>,
+    /// Who asks, where that is asked.
+    pub token: Option<String>,
 }
 
 /// What the server answered.
@@ -269,10 +278,20 @@ impl Answer {
 }
 
 impl Http {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
-        Self { base: String::new(), client, runtime: Arc::new(runtime) }
+        Self { base: String::new(), client, runtime: Arc::new(runtime), token: None }
+    }
+
+    /// The same as somebody else.
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
+    }
+
+    /// The same as somebody who does not say who it is.
+    pub fn as_nobody(&self) -> Self {
+        Self { token: None, ..self.clone() }
     }
 
     /// The same client on another way to the server.
@@ -296,6 +315,9 @@ impl Http {
         let mut request = self.client.request(method, format!("{}{path}", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Some(token) = &self.token {
+            request = request.header("x-auth-token", token);
         }
         if let Some(body) = body {
             request = request.json(body);

@@ -27,6 +27,7 @@ mod evolution;
 mod faults;
 mod harness;
 mod incident;
+mod keystone;
 mod log;
 mod log_archive;
 mod log_around;

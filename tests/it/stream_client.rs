@@ -69,6 +69,9 @@ impl Follower {
             if let Some(last) = last {
                 request.headers_mut().insert("last-event-id", last.parse().unwrap());
             }
+            if let Some(token) = &http.token {
+                request.headers_mut().insert("x-auth-token", token.parse().unwrap());
+            }
             return match tungstenite::client(request, stream) {
                 Ok((socket, _)) => Some(Self { connection: Connection::WebSocket(socket) }),
                 Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(refused))) => {
@@ -82,8 +85,10 @@ impl Follower {
             _ => "",
         };
         let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
+        let token = http.token.as_ref().map(|token| format!("X-Auth-Token: {token}\r\n"));
+        let more = format!("{accept}{last}{}", token.unwrap_or_default());
         // HTTP/1.0: no chunks, so that lines are lines.
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n{accept}{last}\r\n").ok()?;
+        write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n{more}\r\n").ok()?;
         let mut lines = BufReader::new(stream);
         let status = line(&mut lines)?;
         assert!(status.contains("200"), "{path}: {status}");

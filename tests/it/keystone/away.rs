@@ -1,0 +1,82 @@
+//! When Keystone is away: nobody is let in, nobody is sent away, and who follows goes on until
+//! their token ends. And how seldom it is asked while it is there.
+
+use std::thread;
+
+use super::as_user;
+use super::real::keystone;
+use crate::harness::{PATIENCE, Server, wait_for, wait_until};
+use crate::requests::{baymodel, refused};
+use crate::stream_client::{Follower, Transport};
+
+#[test]
+fn without_keystone_requests_wait_and_streams_go_on_until_their_token_expires() {
+    let own = keystone().another(0, "[token]\nexpiration = 20\n");
+    let server = Server::start(own.magnum());
+    let owner = keystone().user(&["member"]);
+    let open = |token: &str| {
+        let http = server.with_token(token);
+        let mut stream = Follower::open(&http, Transport::Sse, "after=0", None).unwrap();
+        assert_eq!(stream.next().unwrap().control, "heartbeat");
+        stream
+    };
+    let (short, user) = (own.token(&owner), as_user(&server, &owner));
+    let (mut ending, mut lasting) = (open(&short), open(user.token.as_deref().unwrap()));
+    let port = own.port();
+    own.stop();
+    let answer = wait_for("what was known to be forgotten", PATIENCE, || {
+        let answer = user.get("/v1/bays");
+        (answer.status != 200).then_some(answer)
+    });
+    let words = refused(&answer, 503);
+    assert!(words.contains("Keystone") && !words.contains("127.0.0.1"), "{words}");
+    assert_eq!(answer.header("retry-after"), "1");
+    refused(&user.post("/v1/baymodels", &baymodel("b")), 503);
+    assert_eq!(server.as_nobody().get("/v1/bays").status, 401);
+    let end = wait_for("the token to expire", PATIENCE, || {
+        let message = ending.next().expect("it says why it ends");
+        (message.control == "end").then_some(message)
+    });
+    assert_eq!(
+        (&*end.data["reason"].to_string(), end.position.is_some()),
+        ("\"the token has expired\"", true)
+    );
+    assert!(ending.next().is_none());
+    // Said once, however often it was asked.
+    assert_eq!(server.stderr().matches("nobody can be asked who they are").count(), 1);
+    let own = keystone().another(port, "");
+    wait_until("Keystone to be asked again", PATIENCE, || user.get("/v1/bays").status == 200);
+    assert!(server.stderr().contains("Keystone says again who people are"));
+    let expired = server.with_token(&short).get("/v1/bays");
+    assert_eq!((expired.status, &*expired.text), (401, "Authentication required"));
+    // The other stream knew nothing of all this.
+    user.post("/v1/baymodels", &baymodel("later")).expect(201);
+    assert_eq!(lasting.event().data["type"], "magnum.baymodel.created.v1");
+    own.stop();
+}
+
+#[test]
+fn keystone_is_asked_once_for_all_who_come_with_one_token() {
+    let own = keystone().another(0, "");
+    let server = Server::start(own.magnum());
+    let user = as_user(&server, &keystone().user(&["reader"]));
+    let asked = || own.asked("GET /v3/auth/tokens");
+    let before = asked();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..25).for_each(|_| drop(user.get("/v1/bays").expect(200))));
+        }
+    });
+    let for_requests = asked() - before;
+    assert!((1..20).contains(&for_requests), "200 requests asked {for_requests} times");
+    let before = asked();
+    let streams: Vec<Follower> = (0..40)
+        .map(|_| Follower::open(&user, Transport::Lines, "after=0", None).unwrap())
+        .collect();
+    wait_until("the token to be looked at twice more", PATIENCE, || asked() > before + 2);
+    // Forty looks each time would be eighty by now.
+    let for_streams = asked() - before;
+    assert!(for_streams < 20, "40 streams asked {for_streams} times");
+    drop(streams);
+    own.stop();
+}

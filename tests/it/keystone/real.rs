@@ -1,0 +1,277 @@
+//! A real Keystone for the tests, started once for all of them: its database and keys in a
+//! temporary folder, served by uWSGI on a free port. It ends with the process of the tests,
+//! however that ends.
+//!
+//! Not here: what is expected of Magnum with it (`keystone`, and the other files of this folder).
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::{Http, Options, PATIENCE, python, wait_for};
+
+/// The password of everybody.
+pub const PASSWORD: &str = "a secret of the tests";
+
+/// Makes the database and, in it, the user and project `admin` and the roles. One process for
+/// both: most of the time goes into the imports.
+const BOOTSTRAP: &str = "
+import sys
+from keystone.cmd import cli
+manage = ['keystone-manage', '--config-file', sys.argv[1]]
+cli.main([*manage, 'db_sync'])
+cli.CONF.reset()
+cli.main([*manage, 'bootstrap', '--bootstrap-password', sys.argv[2]])
+";
+
+/// Runs a program until stdin ends, which it does with the process that holds its other end; then
+/// removes a folder, if one is named.
+const UNTIL_STDIN_ENDS: &str = "
+trap '' INT TERM HUP
+folder=$1; shift
+\"$@\" &
+cat >/dev/null
+kill -KILL $!; wait
+[ -z \"$folder\" ] || rm -rf \"$folder\"
+";
+
+static SHARED: LazyLock<Keystone> = LazyLock::new(Keystone::start);
+
+/// The one that all tests share.
+pub fn keystone() -> &'static Keystone {
+    &SHARED
+}
+
+/// A Keystone, as its administrator.
+pub struct Keystone {
+    folder: PathBuf,
+    log: PathBuf,
+    process: Child,
+    admin: Http,
+    /// The id of the administrator's project.
+    pub admin_project: String,
+}
+
+/// Somebody with a project and roles in it.
+pub struct User {
+    pub id: String,
+    pub name: String,
+    pub project_id: String,
+    pub project: String,
+}
+
+impl Keystone {
+    /// A new one.
+    fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("magnum-keystone-").tempdir().unwrap().keep();
+        for keys in ["fernet", "credential"] {
+            let keys = folder.join(keys);
+            fs::create_dir(&keys).unwrap();
+            for name in ["0", "1"] {
+                fs::write(keys.join(name), URL_SAFE.encode(magnum::clock::secret().unwrap()))
+                    .unwrap();
+            }
+        }
+        let here = folder.display();
+        let config = format!(
+            "[DEFAULT]\nlog_file = {here}/keystone.log\n\
+             [database]\nconnection = sqlite:///{here}/keystone.db\n\
+             [fernet_tokens]\nkey_repository = {here}/fernet\n\
+             [credential]\nkey_repository = {here}/credential\n\
+             [cache]\nenabled = true\nbackend = dogpile.cache.memory\n\
+             [identity]\npassword_hash_rounds = 4\n"
+        );
+        let path = folder.join("keystone.conf");
+        fs::write(&path, config).unwrap();
+        let made = Command::new(python())
+            .args(["-W", "ignore", "-c", BOOTSTRAP])
+            .arg(&path)
+            .arg(PASSWORD)
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let keystone = Self::serve(&folder, &[&path], 0, true);
+        let role = keystone.role("service");
+        let service = json!({ "project": { "name": "service", "domain_id": "default" } });
+        let project = keystone.admin.post("/v3/projects", &service).expect(201);
+        keystone.user_in("magnum", project["project"]["id"].as_str().unwrap(), &[&role]);
+        keystone
+    }
+
+    /// Another one with the same users and tokens on a port of its own, which the test may end.
+    /// `more` is what is set besides.
+    pub fn another(&self, port: u16, more: &str) -> Self {
+        let file = tempfile::Builder::new().suffix(".conf").tempfile_in(&self.folder).unwrap();
+        let (_, file) = file.keep().unwrap();
+        fs::write(&file, more).unwrap();
+        Self::serve(&self.folder, &[&self.folder.join("keystone.conf"), &file], port, false)
+    }
+
+    fn serve(folder: &Path, config: &[&Path], port: u16, owns: bool) -> Self {
+        let log = tempfile::Builder::new().suffix(".log").tempfile_in(folder).unwrap();
+        let log = log.keep().unwrap().1;
+        let out = File::options().append(true).open(&log).unwrap();
+        let python = python();
+        let venv = python.parent().and_then(Path::parent).unwrap();
+        let config: Vec<_> = config.iter().map(|file| file.to_str().unwrap()).collect();
+        let process = Command::new("sh")
+            .args(["-c", UNTIL_STDIN_ENDS, "sh"])
+            .arg(if owns { folder } else { Path::new("") })
+            .arg(venv.join("bin/uwsgi"))
+            .args(["--http-socket", &format!("127.0.0.1:{port}")])
+            .arg("--virtualenv")
+            .arg(venv)
+            .args(["--module", "keystone.wsgi.api:application", "--need-app"])
+            .args(["--buffer-size", "65535"])
+            // It does, and does not say so by itself.
+            .args(["--add-header", "Connection: close"])
+            .env("OS_KEYSTONE_CONFIG_FILES", config.join(";"))
+            .stdin(Stdio::piped())
+            .stdout(out.try_clone().unwrap())
+            .stderr(out)
+            .spawn()
+            .unwrap();
+        let port = wait_for("Keystone", PATIENCE, || {
+            let said = fs::read_to_string(&log).unwrap();
+            said.contains("spawned uWSGI worker 1").then_some(())?;
+            let (_, rest) = said.split_once("TCP address 127.0.0.1:")?;
+            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u16>().ok()
+        });
+        let http = Http::new().by_way_of(&format!("http://127.0.0.1:{port}"));
+        let folder = folder.to_owned();
+        let mut keystone = Self { folder, log, process, admin: http, admin_project: String::new() };
+        let token = keystone.token_of("admin", Some("admin"));
+        keystone.admin.token = Some(token);
+        let projects = keystone.admin.get("/v3/projects?name=admin").expect(200);
+        keystone.admin_project = projects["projects"][0]["id"].as_str().unwrap().to_owned();
+        keystone
+    }
+
+    /// `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        self.admin.url()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.url().rsplit(':').next().unwrap().parse().unwrap()
+    }
+
+    /// The administrator's way to its API.
+    pub const fn admin(&self) -> &Http {
+        &self.admin
+    }
+
+    /// A token of the administrator.
+    pub fn admin_token(&self) -> &str {
+        self.admin.token.as_deref().unwrap()
+    }
+
+    /// How often it was asked for what begins so: `GET /v3/auth/tokens`.
+    pub fn asked(&self, line: &str) -> usize {
+        fs::read_to_string(&self.log).unwrap().matches(line).count()
+    }
+
+    /// A Magnum on the model engine that asks this Keystone.
+    pub fn magnum(&self) -> Options {
+        let file = self.folder.join("password");
+        fs::write(&file, format!("{PASSWORD}\n")).unwrap();
+        Options::fake()
+            .arg("--auth=keystone")
+            .arg(&format!("--keystone-url={}/v3", self.url()))
+            .arg(&format!("--keystone-password-file={}", file.display()))
+            .token(self.admin_token())
+    }
+
+    /// Somebody in a new project, with these roles in it.
+    pub fn user(&self, roles: &[&str]) -> User {
+        let name = new_name("project");
+        let body = json!({ "project": { "name": name, "domain_id": "default" } });
+        let made = self.admin.post("/v3/projects", &body).expect(201);
+        let project_id = made["project"]["id"].as_str().unwrap().to_owned();
+        self.member(&project_id, &name, roles)
+    }
+
+    /// Somebody else in the same project.
+    pub fn colleague(&self, user: &User, roles: &[&str]) -> User {
+        self.member(&user.project_id, &user.project, roles)
+    }
+
+    fn member(&self, project_id: &str, project: &str, roles: &[&str]) -> User {
+        let roles: Vec<String> = roles.iter().map(|role| self.role(role)).collect();
+        let roles: Vec<&str> = roles.iter().map(String::as_str).collect();
+        let name = new_name("user");
+        let id = self.user_in(&name, project_id, &roles);
+        User { id, name, project_id: project_id.to_owned(), project: project.to_owned() }
+    }
+
+    /// Makes a user with roles in a project; the id.
+    pub fn user_in(&self, name: &str, project_id: &str, roles: &[&str]) -> String {
+        let user = json!({ "name": name, "password": PASSWORD, "domain_id": "default" });
+        let made = self.admin.post("/v3/users", &json!({ "user": user })).expect(201);
+        let id = made["user"]["id"].as_str().unwrap();
+        for role in roles {
+            self.admin
+                .put(&format!("/v3/projects/{project_id}/users/{id}/roles/{role}"))
+                .expect(204);
+        }
+        id.to_owned()
+    }
+
+    /// The id of a role.
+    pub fn role(&self, name: &str) -> String {
+        let roles = self.admin.get(&format!("/v3/roles?name={name}")).expect(200);
+        roles["roles"][0]["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A new token of somebody for their project.
+    pub fn token(&self, user: &User) -> String {
+        self.token_of(&user.name, Some(&user.project))
+    }
+
+    /// A new token, for no project where none is named.
+    pub fn token_of(&self, user: &str, project: Option<&str>) -> String {
+        let domain = json!({ "id": "default" });
+        let user = json!({ "name": user, "domain": domain, "password": PASSWORD });
+        let identity = json!({ "methods": ["password"], "password": { "user": user } });
+        let mut auth = json!({ "identity": identity });
+        auth["scope"] = match project {
+            Some(project) => json!({ "project": { "name": project, "domain": domain } }),
+            None => Value::from("unscoped"),
+        };
+        let nobody = self.admin.as_nobody();
+        let answer = nobody.post("/v3/auth/tokens", &json!({ "auth": auth }));
+        assert_eq!(answer.status, 201, "{}", answer.text);
+        answer.header("x-subject-token").to_owned()
+    }
+
+    /// Revokes a token.
+    pub fn revoke(&self, token: &str) {
+        let headers = [("x-subject-token", token)];
+        self.admin.send(Method::DELETE, "/v3/auth/tokens", &headers, None).expect(204);
+    }
+
+    /// Sets whether a `user` or `project` is enabled.
+    pub fn enable(&self, kind: &str, id: &str, enabled: bool) {
+        let body = json!({ kind: { "enabled": enabled } });
+        self.admin.patch(&format!("/v3/{kind}s/{id}"), &body).expect(200);
+    }
+
+    /// Ends it.
+    pub fn stop(mut self) {
+        drop(self.process.stdin.take());
+        self.process.wait().unwrap();
+    }
+}
+
+/// A name that no other test has.
+fn new_name(what: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{what}-{}", COUNT.fetch_add(1, Ordering::Relaxed))
+}
