@@ -1,15 +1,10 @@
-//! Everything a request can be refused with, its HTTP status, and the body that every client
-//! understands: `error_message` for those of 2015, `errors` for those after.
+//! Everything a request can be refused with, and its HTTP status.
 //!
 //! All statuses of refusals are chosen in [`ApiError::status`]. A 4xx says what was wrong and
-//! what to do; a 5xx that is our fault says nothing internal and is logged here, once.
+//! what to do; a 5xx that is our fault says nothing internal. Not here: how that is sent
+//! (`error_body`).
 
-use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use serde::Serialize;
-use serde_json::json;
-use utoipa::ToSchema;
+use axum::http::StatusCode;
 
 use crate::backends::BackendError;
 use crate::bus::{CommandError, Refusal};
@@ -200,7 +195,7 @@ impl ApiError {
     }
 
     /// What the user is told.
-    fn detail(&self) -> String {
+    pub fn detail(&self) -> String {
         match self {
             Self::Internal(_) | Self::Command(CommandError::Internal(_)) => {
                 "An internal error; the service's log has it under the request's id.".to_owned()
@@ -219,7 +214,7 @@ impl ApiError {
     }
 
     /// The field that is wrong, where it is one.
-    fn at_field(&self) -> Option<&str> {
+    pub fn at_field(&self) -> Option<&str> {
         match self {
             Self::BadField { field, .. }
             | Self::Command(CommandError::Refused(Refusal::Invalid { field, .. })) => Some(field),
@@ -299,38 +294,6 @@ pub const fn title(kind: Kind) -> &'static str {
     }
 }
 
-/// The body of every refusal.
-#[derive(Serialize, ToSchema)]
-pub struct ErrorBody {
-    /// `{"debuginfo", "faultcode", "faultstring"}` as a JSON string: what clients of 2015 read.
-    pub error_message: String,
-    /// What later clients read; one item.
-    pub errors: Vec<ErrorItem>,
-}
-
-/// A refusal for programs.
-#[derive(Serialize, ToSchema)]
-pub struct ErrorItem {
-    /// The HTTP status again.
-    pub status: u16,
-    /// What tells errors of one status apart: `illegal-transition`.
-    pub code: String,
-    /// The status in words.
-    pub title: String,
-    /// What was wrong, and what to do.
-    pub detail: String,
-    /// The field that is wrong, where it is one.
-    pub field: Option<String>,
-    /// The oldest position that can be asked for, where older ones were archived.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub oldest: Option<u64>,
-    /// The latest position, where older ones than the oldest were asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub latest: Option<u64>,
-    /// Always empty.
-    pub links: Vec<String>,
-}
-
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         Self::Internal(error.to_string())
@@ -364,65 +327,9 @@ impl From<PastError> for ApiError {
     }
 }
 
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let status = self.status();
-        if let Self::Unauthenticated(keystone) = &self {
-            // As Keystone's own middleware answers, which old clients expect.
-            let challenge = format!("Keystone uri='{keystone}'");
-            return (status, [(header::WWW_AUTHENTICATE, challenge)], self.to_string())
-                .into_response();
-        }
-        if status == StatusCode::INTERNAL_SERVER_ERROR || matches!(self, Self::Unreadable(_)) {
-            tracing::error!(error = %self, "a request failed");
-        }
-        let faultcode = if status.is_client_error() { "Client" } else { "Server" };
-        let detail = self.detail();
-        let archived = match self {
-            Self::Archived(archived) => Some(archived),
-            _ => None,
-        };
-        let fault = json!({ "debuginfo": null, "faultcode": faultcode, "faultstring": detail });
-        let item = ErrorItem {
-            status: status.as_u16(),
-            code: self.code().to_owned(),
-            title: status.canonical_reason().unwrap_or("Error").to_owned(),
-            field: self.at_field().map(str::to_owned),
-            detail,
-            oldest: archived.map(|it| it.oldest.get()),
-            latest: archived.map(|it| it.latest.get()),
-            links: Vec::new(),
-        };
-        let body = ErrorBody { error_message: fault.to_string(), errors: vec![item] };
-        let mut response = (status, Json(body)).into_response();
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            // One second: queues and projections move on within it, or somebody has to look.
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn both_shapes_are_in_one_body() {
-        let response = ApiError::not_found(Kind::Bay, "x").into_response();
-        assert_eq!(response.status(), 404);
-        assert_eq!(response.headers()["content-type"], "application/json");
-        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
-        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        let fault: serde_json::Value =
-            serde_json::from_str(body["error_message"].as_str().unwrap()).unwrap();
-        assert_eq!(fault["faultstring"], "Bay x could not be found.");
-        assert_eq!(fault["faultcode"], "Client");
-        assert_eq!(fault["debuginfo"], serde_json::Value::Null);
-        assert_eq!(body["errors"][0]["status"], 404);
-        assert_eq!(body["errors"][0]["title"], "Not Found");
-        assert_eq!(body["errors"][0]["detail"], "Bay x could not be found.");
-    }
 
     #[test]
     fn what_is_internal_is_not_told() {

@@ -2,9 +2,9 @@
 //!
 //! In reading order: `routes` (every path), `edge` (what every request passes), `auth` and
 //! `keystone` (who asks, and whether they may), `request` (what it says), one file a noun,
-//! `command` (asking and waiting), `audit`, `respond`,
-//! `error`, `keys` (sealing and erasing). Then `events`, `stream` (the log for readers), `schema`,
-//! `replay` (what was, and why), `health`, `metrics`, `openapi`.
+//! `command` (asking and waiting), `audit`, `respond`, `error` and `error_body`, `keys` (sealing
+//! and erasing). Then `events`, `stream` (the log for readers), `schema`, `replay` (what was, and
+//! why), `health`, `metrics`, `openapi`.
 //! Not here: decisions (`actors`), views (`projections`).
 
 pub mod audit;
@@ -21,6 +21,7 @@ mod defaults;
 mod discovery;
 mod edge;
 mod error;
+mod error_body;
 mod event_filter;
 mod event_start;
 mod events;

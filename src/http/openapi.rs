@@ -17,7 +17,7 @@ use utoipa::openapi::{
 };
 
 use super::auth;
-use super::error::ErrorBody;
+use super::error_body::ErrorBody;
 use super::routes::{self, Route};
 
 /// What arguments mean.
