@@ -7,6 +7,7 @@
 //! (`projections`).
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -68,18 +69,16 @@ pub fn plan(lock: &FolderLock, until: Position, backup: &Path) -> Result<Plan, B
         return Err(too_little(verified.head, first_end));
     };
     let whole = whole_in(backup, &segments, position)?;
-    let is_open = |segment: &Segment| segment.header.remains.is_none();
-    if segments.iter().any(|(segment, _)| is_open(segment) && !whole.contains_key(&number(segment)))
-    {
+    // Those too that were archived before: of an object that went since, its end must not go and
+    // its beginning stay.
+    if segments.iter().any(|(segment, _)| !whole.contains_key(&number(segment))) {
         return Err(BackupError::Refused(format!(
             "{} does not hold all events up to position {position}: an archive has taken some of \
              them before it was made. Name the backup that has them.",
             backup.display()
         )));
     }
-    // What was archived before, into another backup, stays as it is.
-    let segments = segments.into_iter().filter(|(segment, _)| whole.contains_key(&number(segment)));
-    Ok(Plan { position, segments: segments.collect() })
+    Ok(Plan { position, segments })
 }
 
 const fn before(position: Position) -> Position {
@@ -163,7 +162,7 @@ pub fn archive(
         if goes == 0 {
             continue;
         }
-        leave(&disk, segment, next, &extents, records).map_err(&io)?;
+        leave(&disk, segment, next, (&extents, records), plan.position).map_err(&io)?;
         done.taken += goes;
         done.freed += before.saturating_sub(size()?);
     }
@@ -242,9 +241,9 @@ fn leave(
     disk: &dyn Disk,
     segment: &Segment,
     next: &Header,
-    extents: &Extents,
-    records: u32,
-) -> std::io::Result<()> {
+    (extents, records): (&Extents, u32),
+    archived: Position,
+) -> io::Result<()> {
     let file = disk.create(UNFINISHED)?;
     let table = extents.to_bytes();
     let mut hasher = blake3::Hasher::new();
@@ -266,6 +265,7 @@ fn leave(
         last: next.last_before,
         last_position: before(next.first),
         chain: next.chain,
+        archived,
     };
     let header = Header { remains: Some(remains), ..segment.header };
     write_all(file.as_ref(), &header.to_bytes(), 0)?;

@@ -6,7 +6,7 @@
 //! header is that of the segment, of format 2, and goes on:
 //!
 //! ```text
-//!  96   4  CRC-32C of bytes 100 to 196
+//!  96   4  CRC-32C of bytes 100 to 204
 //! 100   4  records
 //! 104   4  extents
 //! 108   4  CRC-32C of the table of extents
@@ -15,6 +15,7 @@
 //! 148   8  location of the last record that was there
 //! 156   8  its position
 //! 164  32  chain up to and including it
+//! 196   8  the position up to which events were archived, in this segment and others
 //! ```
 //!
 //! Behind the header lies a table of extents, each a row of records without a gap: the offset of
@@ -56,6 +57,9 @@ pub struct Remains {
     pub last_position: Position,
     /// The chain up to and including it.
     pub chain: Hash,
+    /// Up to where events were archived, in this segment and others: an archiving that was cut off
+    /// has not got there.
+    pub archived: Position,
 }
 
 impl Remains {
@@ -68,7 +72,7 @@ impl Remains {
     }
 
     fn body(self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(96);
+        let mut bytes = Vec::with_capacity(104);
         for number in [self.records, self.extents, self.table_sum, self.end] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
@@ -76,6 +80,7 @@ impl Remains {
         bytes.extend_from_slice(&self.last.to_u64().to_le_bytes());
         bytes.extend_from_slice(&self.last_position.get().to_le_bytes());
         bytes.extend_from_slice(&self.chain);
+        bytes.extend_from_slice(&self.archived.get().to_le_bytes());
         bytes
     }
 
@@ -89,7 +94,8 @@ impl Remains {
         let (digest, rest) = rest.split_first_chunk()?;
         let (last, rest) = rest.split_first_chunk()?;
         let (last_position, rest) = rest.split_first_chunk()?;
-        let (chain, _) = rest.split_first_chunk()?;
+        let (chain, rest) = rest.split_first_chunk()?;
+        let (archived, _) = rest.split_first_chunk()?;
         let remains = Self {
             records: u32::from_le_bytes(*records),
             extents: u32::from_le_bytes(*extents),
@@ -99,6 +105,7 @@ impl Remains {
             last: Location::from_u64(u64::from_le_bytes(*last)),
             last_position: Position(u64::from_le_bytes(*last_position)),
             chain: *chain,
+            archived: Position(u64::from_le_bytes(*archived)),
         };
         (crc32c::crc32c(&remains.body()) == u32::from_le_bytes(*sum)).then_some(remains)
     }

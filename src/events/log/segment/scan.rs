@@ -213,8 +213,8 @@ impl<'a> Fetcher<'a> {
 
 /// The last position that an archive has taken from segments; 0 where there is none.
 pub fn archived(segments: &[Arc<Segment>]) -> Position {
-    let last = segments.iter().rev().find_map(|segment| segment.header.remains);
-    last.map_or(Position(0), |remains| remains.last_position)
+    let remains = segments.iter().filter_map(|segment| segment.header.remains);
+    remains.map(|remains| remains.archived).max().unwrap_or_default()
 }
 
 fn no_segment(at: Location) -> Fault {
