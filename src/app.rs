@@ -26,6 +26,7 @@ use crate::backends::unsealing::Unsealing;
 use crate::clock;
 use crate::config::{Config, Engine};
 use crate::events::log::segment::disk::free_bytes;
+use crate::events::log::segment::manifest::BackupError;
 use crate::events::log::segment::{FolderLock, SegmentLog, SegmentOptions};
 use crate::events::log::{EventLog, OpenError};
 use crate::http::audit::Audit;
@@ -69,6 +70,9 @@ pub enum AppError {
     /// The read models are not there.
     #[error("the read models: {0}")]
     ReadModels(String),
+    /// Nothing was archived, or not all; the words say why.
+    #[error(transparent)]
+    Archive(#[from] BackupError),
     /// Events could not be imported.
     #[error("{0}")]
     Import(String),

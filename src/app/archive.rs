@@ -4,12 +4,19 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use tokio::runtime::Builder;
+
+use super::{AppError, cache_error, installation, io, open_log};
+use crate::config::Config;
+use crate::events::audit::{ArchivedV1, AuditEvent};
+use crate::events::log::moment;
 use crate::events::log::segment::archive::{self, Done, Plan};
 use crate::events::log::segment::manifest::BackupError;
 use crate::events::log::segment::{FolderLock, OfflineLog};
-use crate::events::log::{OpenError, moment};
+use crate::http::audit::record_offline;
 use crate::ids::{Position, Timestamp};
 use crate::projections::living::Living;
+use crate::projections::store::open_cache;
 
 /// Up to where to archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,27 +57,43 @@ impl Archiving {
         self.plan.position
     }
 
-    /// Archives it.
+    /// Archives it, and records that and why.
     ///
     /// # Errors
     /// What the system says; done again it goes on.
-    pub fn run(&self) -> Result<Done, BackupError> {
-        let log = self.lock.folder();
-        let read = OfflineLog::open(log)?;
+    pub fn run(self, reason: Option<String>) -> Result<Done, AppError> {
+        let log = self.lock.folder().to_owned();
+        let read = OfflineLog::open(&log)?;
         let living = Living::of(&read, self.plan.position).map_err(|error| refused(&error))?;
         // It knows where the objects' events are that go; without it, it is made anew.
         let index = log.with_file_name("cache").join("log");
         match fs::remove_dir_all(&index) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                let path = index.display().to_string();
-                return Err(OpenError::Io { path, source: error }.into());
+                return Err(io(index.display().to_string())(error));
             }
             _ => {}
         }
-        archive::archive(&self.lock, &self.plan, |stream, at| living.needs(stream, at))
+        let needs = |stream, at| living.needs(stream, at);
+        let done = archive::archive(&self.lock, &self.plan, needs)?;
+        if done.taken > 0 {
+            let cache = open_cache(&index).map_err(cache_error)?;
+            let log = open_log(&Config::default(), self.lock, &cache)?;
+            let installation = installation(log.as_ref())?;
+            let archived = ArchivedV1 { position: done.archived, events: done.taken };
+            let archived = AuditEvent::Archived(archived);
+            let runtime = Builder::new_current_thread().enable_all().build();
+            runtime.map_err(io("the threads of the archiving"))?.block_on(async {
+                let recorded = record_offline(log.as_ref(), installation, reason, &archived).await;
+                log.close().await;
+                recorded.map_err(|error| {
+                    refused(&format!("it is archived, but not on record: {error}"))
+                })
+            })?;
+        }
+        Ok(done)
     }
 }
 
-fn refused(error: &dyn std::error::Error) -> BackupError {
+fn refused(error: &dyn std::fmt::Display) -> BackupError {
     BackupError::Refused(error.to_string())
 }

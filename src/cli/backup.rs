@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::failure::{CliError, say};
-use super::log::{Data, confirm, log_of, told};
+use super::log::{Data, confirm, log_of, time, told};
 use super::options::Format;
 use super::table;
 use super::terminal::printable;
@@ -49,15 +49,6 @@ pub struct Restore {
     /// Do not ask
     #[arg(long)]
     yes: bool,
-}
-
-/// A time as it is written in RFC 3339.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn time(text: &str) -> Result<Timestamp, String> {
-    serde_json::from_value(text.into())
-        .map_err(|error| format!("{error}; it must be like 2026-11-24T20:00:00Z"))
 }
 
 impl From<BackupError> for CliError {

@@ -22,7 +22,7 @@ use super::terminal::printable;
 use crate::events::log::OpenError;
 use crate::events::log::export::to_hex;
 use crate::events::log::segment::{Damage, export, info};
-use crate::ids::Position;
+use crate::ids::{Position, Timestamp};
 
 /// Columns of the segments in `log info`.
 const SEGMENT_COLUMNS: [&str; 6] = ["file", "first", "last", "used_bytes", "bytes", "epoch"];
@@ -81,12 +81,12 @@ impl From<OpenError> for CliError {
 }
 
 /// Runs a command for the log.
-pub fn run(format: Format, command: LogCommand) -> Result<(), CliError> {
+pub fn run(format: Format, command: LogCommand, reason: Option<String>) -> Result<(), CliError> {
     match command {
         LogCommand::Verify(args) => verify::run(format, &args),
         LogCommand::Anchor(args) => anchor::run(format, &args),
         LogCommand::Info(data) => show_info(format, &data),
-        LogCommand::Archive(args) => archive::run(format, &args),
+        LogCommand::Archive(args) => archive::run(format, &args, reason),
         LogCommand::Repair(args) => repair::run(format, &args),
         LogCommand::Export(args) => export_log(&args.data, Position(args.after)),
         LogCommand::Import(args) => import_log(format, &args.data.data, &args.file),
@@ -179,6 +179,15 @@ fn show_info(format: Format, data: &Data) -> Result<(), CliError> {
         table::show(format, &object)?;
     }
     reported(data, found.damage.iter())
+}
+
+/// A time as it is written in RFC 3339.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn time(text: &str) -> Result<Timestamp, String> {
+    serde_json::from_value(text.into())
+        .map_err(|error| format!("{error}; it must be like 2026-11-24T20:00:00Z"))
 }
 
 /// Says to people in words, to programs in fields, what was done.

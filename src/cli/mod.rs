@@ -125,7 +125,7 @@ fn run(mut cli: Cli) -> Result<(), CliError> {
     }
     match cli.command {
         Command::Serve(args) => return serve::run(args),
-        Command::Log(command) => return log::run(cli.options.output, command),
+        Command::Log(command) => return log::run(cli.options.output, command, cli.options.reason),
         Command::Backup(args) => return backup::back_up(cli.options.output, &args),
         Command::Restore(args) => return backup::restore(cli.options.output, &args),
         Command::Completion(args) => return completion::script(&args),

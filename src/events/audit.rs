@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::ids::Timestamp;
+use crate::ids::{Position, Timestamp};
 use crate::noun_events;
 
 /// A command reached an object and was refused; nothing changed.
@@ -38,6 +38,16 @@ pub struct KeyErasedV1 {
     pub key: String,
 }
 
+/// Events were archived: those of objects that were deleted by then, and what was audited by then,
+/// are in a backup alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ArchivedV1 {
+    /// Up to this position.
+    pub position: Position,
+    /// How many went.
+    pub events: u64,
+}
+
 /// So much happened that it was counted instead of recorded one by one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CountedV1 {
@@ -60,6 +70,8 @@ noun_events! {
         Counted(CountedV1) = "audit.counted", 1;
         /// A key was erased.
         KeyErased(KeyErasedV1) = "audit.key_erased", 1;
+        /// Events were archived.
+        Archived(ArchivedV1) = "audit.archived", 1;
     }
 }
 
@@ -69,7 +81,7 @@ impl AuditEvent {
         match self {
             Self::CommandRefused(refused) => Some(&refused.object),
             Self::Read(read) => Some(&read.object),
-            Self::Counted(_) | Self::KeyErased(_) => None,
+            Self::Counted(_) | Self::KeyErased(_) | Self::Archived(_) => None,
         }
     }
 }

@@ -214,14 +214,8 @@ impl Writer {
     /// Records what fits into the span and counts the rest; answers all.
     async fn write(&mut self, project: ProjectId, entries: Vec<Entry>) {
         let installation = self.installation;
-        let book = self.books.entry(project.clone()).or_insert_with(|| Book {
-            stream: stream(installation, &project),
-            project,
-            head: None,
-            span: Instant::now(),
-            records: 0,
-            counted: None,
-        });
+        let book =
+            self.books.entry(project.clone()).or_insert_with(|| Book::new(installation, project));
         if book.span.elapsed() >= SPAN {
             (book.span, book.records) = (Instant::now(), 0);
         }
@@ -267,6 +261,11 @@ impl Writer {
 }
 
 impl Book {
+    fn new(installation: Uuid, project: ProjectId) -> Self {
+        let (stream, span) = (stream(installation, &project), Instant::now());
+        Self { project, stream, head: None, span, records: 0, counted: None }
+    }
+
     fn count(&mut self, event: &AuditEvent, now: Timestamp) {
         let none = CountedV1 { since: now, commands_refused: 0, reads: 0 };
         let counted = self.counted.get_or_insert(none);
@@ -274,9 +273,26 @@ impl Book {
             AuditEvent::CommandRefused(_) => counted.commands_refused += 1,
             AuditEvent::Read(_) => counted.reads += 1,
             // These are recorded one by one.
-            AuditEvent::Counted(_) | AuditEvent::KeyErased(_) => {}
+            AuditEvent::Counted(_) | AuditEvent::KeyErased(_) | AuditEvent::Archived(_) => {}
         }
     }
+}
+
+/// Records what was done to a log that no service writes to.
+///
+/// # Errors
+/// When it cannot be recorded.
+pub async fn record_offline(
+    log: &dyn EventLog,
+    installation: Uuid,
+    reason: Option<String>,
+    event: &AuditEvent,
+) -> Result<(), AppendError> {
+    let mut book = Book::new(installation, ProjectId::default());
+    let (project, user) = (book.project.clone(), "magnum:operator".to_owned());
+    let meta = Meta { project, user, reason, ..Meta::default() };
+    let new = NewEvent::new(clock::new_event_id(), clock::now(), meta, event);
+    append(log, &mut book, vec![new]).await
 }
 
 /// Appends to a project's stream.

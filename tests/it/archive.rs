@@ -15,6 +15,8 @@ use crate::log_tools::{Done, magnum};
 use crate::requests::{baymodel, head};
 use crate::stream_client::{Follower, TRANSPORTS, Transport};
 
+const REASON: &str = "a year is over";
+
 fn archive(data: &Path, backup: &Path, more: &[&str]) -> Done {
     let mut args = vec!["log", "archive", "--backup", backup.to_str().unwrap(), "-o", "json"];
     args.extend(more);
@@ -106,7 +108,6 @@ fn what_is_archived_is_gone_for_readers_and_what_lives_is_as_it_was() {
     let target = home.path().join("backup");
     let end = head(&server);
     let before = seen(&server, end);
-    let state = server.get(&format!("/v1/containers?at={}", end / 2)).expect(200);
 
     // A server that runs keeps its log.
     assert_eq!(magnum(&data, &["backup", target.to_str().unwrap()]).code, 0);
@@ -119,7 +120,8 @@ fn what_is_archived_is_gone_for_readers_and_what_lives_is_as_it_was() {
     let nobody = archive(&data, &target, &["--to-position", "100"]);
     assert!(nobody.err.contains("Nothing was archived: there is nobody to ask"), "{nobody:?}");
     let wanted = (end * 2 / 3).to_string();
-    let done = archive(&data, &target, &["--to-position", &wanted, "--yes"]);
+    let more = ["--to-position", &wanted, "--yes", "--reason", REASON];
+    let done = archive(&data, &target, &more);
     assert_eq!(done.code, 0, "{done:?}");
     let done = done.json();
     let archived = done["archived"].as_u64().unwrap();
@@ -133,35 +135,44 @@ fn what_is_archived_is_gone_for_readers_and_what_lives_is_as_it_was() {
     assert!(seen(&server, end) == before);
     let same = magnum(&data, &["--magnum-url", server.url(), "replay", "verify", "-o", "json"]);
     assert_eq!(same.code, 0, "{same:?}");
+    is_on_record(&server, &done);
     readers_are_told(&server, archived);
     debuggers_are_told(&server, archived, &gone[0]);
-    // What is told of times since then is what it was.
-    if end / 2 >= archived {
-        let now = server.get(&format!("/v1/containers?at={}", end / 2)).expect(200);
-        assert_eq!(now["containers"], state["containers"]);
-    }
+    goes_on(&mut server, &target, archived, &gone[0]);
+}
 
-    // The whole history is in the backup, for the same questions.
-    let old = format!("container/{}", gone[0]);
+/// Who looks for what is gone finds when it went, how much, and why.
+fn is_on_record(server: &Server, done: &Value) {
+    let on_record = server.get("/v1/events?type=audit.archived").expect(200)["events"].take();
+    assert_eq!(on_record.as_array().unwrap().len(), 1, "{on_record}");
+    let event = &on_record[0];
+    assert_eq!((&event["reason"], &event["user"]), (&json!(REASON), &json!("magnum:operator")));
+    let what = json!({ "position": done["archived"], "events": done["events_taken"] });
+    assert_eq!(event["data"], what);
+}
+
+/// The whole history is in the backup; work goes on, and is archived after the next one.
+fn goes_on(server: &mut Server, target: &Path, archived: u64, gone: &str) {
+    let data = server.data();
+    let old = format!("container/{gone}");
     let args = ["replay", "timeline", &old, "--data", target.to_str().unwrap()];
     let told = magnum(&data, &args);
     assert!(told.code == 0 && told.out.contains("deleted"), "{told:?}");
-    // Work goes on, and is archived after the next backup.
     server.post("/v1/baymodels", &baymodel("later")).expect(201);
     for turn in 0..12 {
         server.delete(&format!("/v1/containers/stays-{turn}")).expect(204);
     }
-    let end = head(&server);
+    let end = head(server);
     assert!(server.stop().success());
     assert_eq!(magnum(&data, &["backup", target.to_str().unwrap()]).code, 0);
-    let again = archive(&data, &target, &["--to-position", &end.to_string(), "--yes"]).json();
+    let again = archive(&data, target, &["--to-position", &end.to_string(), "--yes"]).json();
     assert!(again["archived"].as_u64().unwrap() > archived, "{again}");
     server.restart();
     server.get("/v1/baymodels/later").expect(200);
     assert_eq!(server.get("/v1/containers").expect(200)["containers"], json!([]));
     assert!(server.stop().success());
     // Restored, the backup is the log from its beginning.
-    let new = home.path().join("new");
+    let new = target.with_file_name("new");
     let args = ["restore", target.to_str().unwrap(), "--data", new.to_str().unwrap(), "--yes"];
     assert_eq!(magnum(&data, &args).code, 0);
     let exported = magnum(&new, &["log", "export"]);

@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::super::backup::time;
 use super::super::failure::CliError;
 use super::super::options::Format;
 use super::super::terminal::printable;
-use super::{Data, confirm, told};
+use super::{Data, confirm, time, told};
 use crate::app::{Archiving, UpTo};
 use crate::ids::{Position, Timestamp};
 
@@ -34,7 +33,7 @@ pub struct Archive {
 }
 
 /// Archives what is old.
-pub fn run(format: Format, args: &Archive) -> Result<(), CliError> {
+pub fn run(format: Format, args: &Archive, reason: Option<String>) -> Result<(), CliError> {
     let log = args.data.log()?;
     let up_to = match (args.to_position, args.to_time) {
         (_, Some(time)) => UpTo::Time(time),
@@ -55,7 +54,7 @@ pub fn run(format: Format, args: &Archive) -> Result<(), CliError> {
     if !args.yes {
         confirm("Archive them?", "Nothing was archived")?;
     }
-    let done = archiving.run()?;
+    let done = archiving.run(reason).map_err(|error| CliError::Failed(error.to_string()))?;
     let object = json!({
         "archived": done.archived, "oldest": done.archived.next(), "backup": args.backup,
         "events_taken": done.taken, "events_left": done.left, "bytes_freed": done.freed,

@@ -4,7 +4,9 @@
 //! type, version or variant of an enum gets a line here, in the order in which things happen.
 
 use magnum::events::EventPayload;
-use magnum::events::audit::{AuditEvent, CommandRefusedV1, CountedV1, KeyErasedV1, ReadV1};
+use magnum::events::audit::{
+    ArchivedV1, AuditEvent, CommandRefusedV1, CountedV1, KeyErasedV1, ReadV1,
+};
 use magnum::events::bay::{
     BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1, BayEvent,
     BayPlan,
@@ -25,7 +27,7 @@ use magnum::events::node::{
 use magnum::events::work::{
     FieldChange, NodeVerdict, Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkUnknownV1,
 };
-use magnum::ids::{EventId, Kind, ObjectId, Timestamp};
+use magnum::ids::{EventId, Kind, ObjectId, Position, Timestamp};
 use uuid::Uuid;
 
 /// An event, and what tells its sample from others of the same type: `oom`.
@@ -345,5 +347,6 @@ fn audited() -> Vec<(&'static str, AuditEvent)> {
             AuditEvent::Counted(CountedV1 { since: LATER, commands_refused: 41_233, reads: 7 }),
         ),
         ("full", AuditEvent::KeyErased(KeyErasedV1 { key: text("0d4bb5a3c1f0e6d7") })),
+        ("full", AuditEvent::Archived(ArchivedV1 { position: Position(1_234_567), events: 4_321 })),
     ]
 }
