@@ -148,21 +148,20 @@ pub fn archive(
     needs: impl Fn(StreamId, Position) -> bool,
 ) -> Result<Done, BackupError> {
     let disk = Folder::new(lock.folder());
-    let io = io_at(lock.folder());
     let mut done = Done::default();
     for (segment, next) in &plan.segments {
         let path = lock.folder().join(file::name(number(segment)));
         let size = || path.metadata().map(|found| found.len()).map_err(io_at(&path));
         let before = size()?;
-        let selected = select(segment, &needs);
-        let (extents, records) = selected.map_err(|fault| fault.into_open_error(disk.path()))?;
+        let failed = |fault: Fault| fault.into_open_error(disk.path());
+        let (extents, records) = select(segment, next, &needs).map_err(failed)?;
         let all = next.first.get() - segment.header.first.get();
         let had = segment.header.remains.map_or(all, |remains| u64::from(remains.records));
         let goes = had.saturating_sub(u64::from(records));
         if goes == 0 {
             continue;
         }
-        leave(&disk, segment, next, (&extents, records), plan.position).map_err(&io)?;
+        leave(&disk, segment, next, (&extents, records), plan.position).map_err(failed)?;
         done.taken += goes;
         done.freed += before.saturating_sub(size()?);
     }
@@ -205,15 +204,18 @@ pub fn compare(log: &Path, backup: &Path) -> Result<Vec<String>, BackupError> {
 /// The position of the first record of a segment that another copy of it has otherwise.
 fn differs(segment: &Segment, other: &Segment) -> Result<Option<Position>, Fault> {
     let mut scanner = Scanner::new(segment, SEGMENT_HEADER_BYTES as u32);
+    let mut beside = Scanner::new(other, SEGMENT_HEADER_BYTES as u32);
     loop {
-        let mut beside = Scanner::new(other, scanner.offset());
+        let at = scanner.offset();
         let Some(record) = scanner.next_record()? else { return Ok(None) };
-        let same = beside.next_record()?.is_some_and(|other| {
+        while beside.offset() < at && beside.next_bytes()?.is_some() {}
+        let other = if beside.offset() == at { beside.next_record()? } else { None };
+        let is_same = other.is_some_and(|other| {
             other.frame == record.frame
                 && other.content_bytes == record.content_bytes
                 && other.command == record.command
         });
-        if !same {
+        if !is_same {
             return Ok(Some(record.frame.position));
         }
     }
@@ -222,13 +224,23 @@ fn differs(segment: &Segment, other: &Segment) -> Result<Option<Position>, Fault
 /// Where the records are that are needed, and how many.
 fn select(
     segment: &Segment,
+    next: &Header,
     needs: &impl Fn(StreamId, Position) -> bool,
 ) -> Result<(Extents, u32), Fault> {
     let mut scanner = Scanner::new(segment, SEGMENT_HEADER_BYTES as u32);
     let (mut extents, mut records) = (Extents::default(), 0);
     loop {
         let at = scanner.offset();
-        let Some(record) = scanner.next_record()? else { return Ok((extents, records)) };
+        let Some(record) = scanner.next_record()? else {
+            // It was verified; whoever reads otherwise now must not take that for its end.
+            let what = "it can no longer be read";
+            let is_end = at == next.end_before;
+            return if is_end {
+                Ok((extents, records))
+            } else {
+                Err(segment.damaged(at.into(), 0, what))
+            };
+        };
         if needs(record.content.stream, record.frame.position) {
             extents.add(at, record.bytes());
             records += 1;
@@ -236,14 +248,14 @@ fn select(
     }
 }
 
-/// Puts what is needed of a segment in its place.
+/// Puts what is needed of a segment in its place, once it is verified and durable.
 fn leave(
     disk: &dyn Disk,
     segment: &Segment,
     next: &Header,
     (extents, records): (&Extents, u32),
     archived: Position,
-) -> io::Result<()> {
+) -> Result<(), Fault> {
     let file = disk.create(UNFINISHED)?;
     let table = extents.to_bytes();
     let mut hasher = blake3::Hasher::new();
@@ -252,7 +264,7 @@ fn leave(
         hasher.update(bytes);
         write_all(file.as_ref(), bytes, at)?;
         at += bytes.len() as u64;
-        Ok(())
+        Ok::<_, io::Error>(())
     };
     write(&table)?;
     extents.each(segment.file.as_ref(), write)?;
@@ -270,6 +282,11 @@ fn leave(
     let header = Header { remains: Some(remains), ..segment.header };
     write_all(file.as_ref(), &header.to_bytes(), 0)?;
     file.sync()?;
+    let unlike = || segment.damaged(0, 0, "what was written is not what was read");
+    let written = Segment::open(header, disk.open(UNFINISHED)?)?.ok_or_else(unlike)?;
+    if verify::check(&written, Some(next.end_before))?.damage.is_some() {
+        return Err(unlike());
+    }
     disk.rename(UNFINISHED, &file::name(number(segment)))?;
-    disk.sync_names()
+    Ok(disk.sync_names()?)
 }
