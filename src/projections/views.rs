@@ -170,7 +170,7 @@ impl Building {
                 fold.put(&mut self.tables);
                 let come_again = self.tables.len() < before + folded - folded / AGAIN;
                 if come_again && self.unpacked < MOST_UNPACKED {
-                    if self.position.get() < EVENTS_ALONE as u64 {
+                    if self.position.get() < MOST_UNPACKED as u64 {
                         // Little is lost, and all views at once are packed on two threads.
                         *self = Self::default();
                     }
