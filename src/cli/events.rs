@@ -153,8 +153,13 @@ async fn list(printer: &mut Printer<'_>, args: &List) -> Result<u64, CliError> {
         (None, Some(_)) => 0,
         (None, None) => {
             let probe = Call::at(Method::GET, "events").query("limit", Some(1));
-            let head = number(&client.send(probe).await?.body, "head").unwrap_or(0);
-            head.saturating_sub(args.limit)
+            let body = client.send(probe).await?.body;
+            let head = number(&body, "head").unwrap_or(0);
+            // Those before the first one may be archived; where there is none, none is shown.
+            let first = body.pointer("/events/0/position").and_then(Value::as_str);
+            let first: Option<u64> = first.and_then(|first| first.parse().ok());
+            let before = first.map_or(head, |first| first.saturating_sub(1));
+            head.saturating_sub(args.limit).max(before)
         }
     };
     let mut since = args.choice.since.as_ref();

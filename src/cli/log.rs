@@ -25,7 +25,8 @@ use crate::events::log::segment::{Damage, export, info};
 use crate::ids::{Position, Timestamp};
 
 /// Columns of the segments in `log info`.
-const SEGMENT_COLUMNS: [&str; 6] = ["file", "first", "last", "used_bytes", "bytes", "epoch"];
+const SEGMENT_COLUMNS: [&str; 7] =
+    ["file", "first", "last", "events_left", "used_bytes", "bytes", "epoch"];
 
 /// Commands for the log.
 #[derive(Subcommand)]
@@ -157,10 +158,14 @@ fn show_info(format: Format, data: &Data) -> Result<(), CliError> {
         .segments
         .iter()
         .map(|segment| {
+            let left = match segment.left {
+                None if format == Format::Table => "all".into(),
+                left => json!(left),
+            };
             json!({
                 "file": segment.name, "first": segment.first.get(), "last": segment.last.get(),
                 "used_bytes": segment.used, "bytes": segment.size, "epoch": segment.epoch,
-                "chain_before": to_hex(&segment.chain), "events_left": segment.left,
+                "chain_before": to_hex(&segment.chain), "events_left": left,
             })
         })
         .collect();

@@ -20,7 +20,7 @@ use super::failure::CliError;
 use super::noun::Session;
 use super::options::Format;
 use super::table;
-use crate::ids::EventId;
+use crate::ids::{EventId, Position};
 use crate::replay::find::How;
 use crate::replay::{Question, When, question};
 pub use place::{Files, Object};
@@ -91,8 +91,8 @@ pub struct Diff {
     #[arg(long, conflicts_with = "object")]
     all: bool,
     /// Since when; before everything without it
-    #[arg(long, value_name = "WHEN", default_value = "0")]
-    from: When,
+    #[arg(long, value_name = "WHEN")]
+    from: Option<When>,
     /// Until when
     #[arg(long, value_name = "WHEN", default_value = "latest")]
     to: When,
@@ -244,6 +244,7 @@ async fn diff(session: &Session, args: Diff) -> Result<(), CliError> {
     let place = args.files.place(session).await?;
     match object {
         Some(object) => {
+            let from = from.unwrap_or(When::Position(Position(0)));
             let question = Question::Diff { from, to };
             let answer = place.ask(&object, &question).await?;
             tell::answer(session.format, &question, &answer)

@@ -40,7 +40,7 @@ pub fn not_found(kind: Kind, ident: &str) -> String {
     let collection = kind.collection();
     format!(
         "There is no {kind} {ident}. Objects that are gone are known by their uuids; \
-         `magnum replay diff --all --from 0` lists all {collection} that were."
+         `magnum replay diff --all` lists all {collection} that were."
     )
 }
 

@@ -210,6 +210,17 @@ fn readers_are_told(server: &Server, archived: u64) {
     let tail = magnum(&server.data(), &[&url[..], &["events", "list", "--after", "3"]].concat());
     assert_eq!(tail.code, 1, "{tail:?}");
     assert!(tail.err.contains(&format!("before position {oldest} were archived")), "{tail:?}");
+    // The last ones are those that there are.
+    let list = magnum(
+        &server.data(),
+        &[&url[..], &["events", "list", "--limit", "999", "-o", "json"]].concat(),
+    );
+    assert_eq!(list.json()[0]["position"], oldest.to_string());
+    let diff = magnum(&server.data(), &[&url[..], &["replay", "diff", "--all"]].concat());
+    assert!(diff.out.contains(&format!("from position {archived} to")), "{diff:?}");
+    let info = magnum(&server.data(), &["log", "info", "-o", "json"]).json();
+    let first = &info["segments"][0];
+    assert!(first["events_left"].is_u64() && first["bytes"].as_u64() < Some(16 << 10), "{info}");
     let export = magnum(&server.data(), &["log", "export"]);
     assert_eq!((export.code, export.out.as_str()), (1, ""));
     assert!(export.err.contains(&format!("Say --after {archived}")), "{export:?}");

@@ -773,11 +773,19 @@ fn events_are_listed_from_a_position_or_the_last_ones() {
     let event = json!({"position": "35", "type": "magnum.bay.created.v1", "reason": null});
     let page = || json!({"events": [event], "position": 40, "head": 40, "next": null});
     let probe = ("GET /v1/events?limit=1", Value::Null);
-    requests(
-        vec![ok(probe.0, page()), ok("GET /v1/events?after=30&limit=10", page())],
-        &["events", "list", "--limit", "10"],
-        &[probe, ("GET /v1/events?after=30&limit=10", Value::Null)],
-    );
+    // Those before the first one were archived; or there is none.
+    for (first, list) in [
+        (json!([{"position": "1"}]), "GET /v1/events?after=30&limit=10"),
+        (json!([event]), "GET /v1/events?after=34&limit=10"),
+        (json!([]), "GET /v1/events?after=40&limit=10"),
+    ] {
+        let whole = json!({"events": first, "position": 40, "head": 40, "next": null});
+        requests(
+            vec![ok(probe.0, whole), ok(list, page())],
+            &["events", "list", "--limit", "10"],
+            &[probe.clone(), (list, Value::Null)],
+        );
+    }
     // The server looked far without finding all that is wanted.
     let (first, second) = (
         "GET /v1/events?kind=bay&after=5&limit=100",

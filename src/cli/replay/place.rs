@@ -137,14 +137,18 @@ impl Place<'_> {
 
 impl Place<'_> {
     /// What changed in the whole system.
-    pub async fn system(&self, from: When, to: When) -> Result<Value, CliError> {
+    pub async fn system(&self, from: Option<When>, to: When) -> Result<Value, CliError> {
         match self {
             Self::Server(session) => {
                 let call = Call::at(Method::GET, "replay").segment("diff");
-                let call = call.query("from", Some(from)).query("to", Some(to));
+                let call = call.query("from", from).query("to", Some(to));
                 Ok(session.client.send(call).await.map_err(asked_wrong)?.body)
             }
-            Self::Files(source) => Ok(document(&system::diff(source, from, to)?)?),
+            Self::Files(source) => {
+                let archived = || When::Position(source.log().archived());
+                let from = from.unwrap_or_else(archived);
+                Ok(document(&system::diff(source, from, to)?)?)
+            }
         }
     }
 

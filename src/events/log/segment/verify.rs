@@ -155,8 +155,8 @@ pub fn info_on(disk: &dyn Disk) -> Result<Info, OpenError> {
         name: file::name(segment.header.number),
         first: segment.header.first,
         last: next.map_or(end.walk.position, |next| before(next.header.first)),
-        used: u64::from(next.map_or(end.next.offset, |next| next.header.end_before)),
-        size: u64::from(segment.header.size),
+        used: used(segment, next.map_or(end.next.offset, |next| next.header.end_before)),
+        size: used(segment, segment.header.size),
         epoch: segment.header.epoch,
         chain: segment.header.chain,
         left: segment.header.remains.map(|remains| remains.records),
@@ -238,6 +238,12 @@ fn check_all(segments: &[Arc<Segment>]) -> Vec<Result<Checked, Fault>> {
 
 /// The end of a log without segments.
 pub const NOTHING: End = End { walk: Walk::START, next: Location { segment: 0, offset: 0 } };
+
+/// Bytes of a segment's file, of so many while it was whole.
+fn used(segment: &Segment, whole: u32) -> u64 {
+    // What an archive has left was looked at when it was opened.
+    segment.stored_bytes(u64::from(whole)).unwrap_or(u64::from(whole))
+}
 
 /// The position before a position.
 const fn before(position: Position) -> Position {
