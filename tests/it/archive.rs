@@ -10,8 +10,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Options, Server};
-use crate::log_tools::{Done, magnum};
+use crate::harness::{Done, Options, Server};
+use crate::log_tools::magnum;
 use crate::requests::{baymodel, head};
 use crate::stream_client::{Follower, TRANSPORTS, Transport};
 

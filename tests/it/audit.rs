@@ -4,31 +4,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use magnum::ids::Kind;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Options, Server, python};
-
-/// What a program did.
-#[derive(Debug)]
-struct Done {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn run(command: &mut Command) -> Done {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    Done {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
+use crate::harness::{Done, Options, Server, python, run};
 
 fn magnum(data: &Path, args: &[&str]) -> Done {
     run(Command::new(env!("CARGO_BIN_EXE_magnum")).args(args).env("MAGNUM_DATA", data))

@@ -17,9 +17,9 @@ use magnum::ids::{Position, Timestamp};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Options, Server, wait_until};
+use crate::harness::{Done, Options, Server, wait_until};
 use crate::log::{append, read_all, stream};
-use crate::log_tools::{Done, baymodel, flip, index, magnum, offsets, segments, try_open};
+use crate::log_tools::{baymodel, flip, index, magnum, offsets, segments, try_open};
 
 fn path(path: &Path) -> &str {
     path.to_str().unwrap()

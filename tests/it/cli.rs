@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -14,6 +14,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Response, StatusCode};
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
+
+use crate::harness::Done;
 
 const OTHER: &str = "7d1e2f30-1111-4222-8333-444455556666";
 const UUID: &str = "3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f";
@@ -140,23 +142,6 @@ fn magnum(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_magnum"));
     command.args(args).env_clear().env("COLUMNS", "100").stdin(Stdio::null());
     command
-}
-
-#[derive(Debug)]
-struct Done {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-impl Done {
-    fn of(output: Output) -> Self {
-        Self {
-            code: output.status.code().unwrap(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
 }
 
 /// Compares with a file that `MAGNUM_BLESS=1` writes.

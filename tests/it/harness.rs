@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -21,6 +21,33 @@ use tokio::runtime::{Builder, Runtime};
 
 /// Longer than anything takes on a machine that also compiles; only failing tests wait for it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a program did.
+#[derive(Debug)]
+pub struct Done {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Done {
+    pub fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Runs a program to its end, with nothing on stdin.
+pub fn run(command: &mut Command) -> Done {
+    Done::of(command.stdin(Stdio::null()).output().unwrap())
+}
 
 /// How the server is started.
 #[derive(Clone)]

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use magnum::clock;
 use magnum::events::Recorded;
@@ -15,33 +15,12 @@ use magnum::ids::{CommandId, Position};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Options, Server};
+use crate::harness::{Done, Options, Server, run};
 use crate::log::{append, key, read_all, stream};
-
-/// What a program did.
-#[derive(Debug)]
-pub struct Done {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
-}
-
-impl Done {
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:?}"))
-    }
-}
 
 /// Runs `magnum` on a data folder, without a terminal.
 pub fn magnum(data: &Path, args: &[&str]) -> Done {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_magnum"));
-    command.args(args).env("MAGNUM_DATA", data).stdin(Stdio::null());
-    let output = command.output().unwrap();
-    Done {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
+    run(Command::new(env!("CARGO_BIN_EXE_magnum")).args(args).env("MAGNUM_DATA", data))
 }
 
 pub fn try_open(data: &Path, index: &sled::Tree) -> Result<SegmentLog, OpenError> {

@@ -3,35 +3,16 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Options, PATIENCE, Server, wait_until};
-
-/// What the program said.
-#[derive(Debug)]
-pub struct Done {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
-}
+use crate::harness::{Done, Options, PATIENCE, Server, run, wait_until};
 
 /// Runs the program against a server, or with `--data` against files.
 pub fn magnum(url: &str, args: &[&str]) -> Done {
-    let output = Command::new(env!("CARGO_BIN_EXE_magnum"))
-        .args(args)
-        .env_clear()
-        .env("COLUMNS", "100")
-        .env("MAGNUM_URL", url)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    Done {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_magnum"));
+    run(command.args(args).env_clear().env("COLUMNS", "100").env("MAGNUM_URL", url))
 }
 
 /// Where nobody listens: whoever asks a server here is found out.

@@ -3,7 +3,8 @@
 use magnum::events::log::export::to_hex;
 use serde_json::{Value, json};
 
-use crate::replay::{Done, NOBODY, document, magnum, on_files, with_a_story};
+use crate::harness::Done;
+use crate::replay::{NOBODY, document, magnum, on_files, with_a_story};
 
 #[test]
 fn a_bundle_tells_what_the_server_told() {

@@ -6,25 +6,8 @@ use std::process::{Command, Stdio};
 
 use super::real::{PASSWORD, User, keystone};
 use super::{as_user, container};
-use crate::harness::{Server, python};
+use crate::harness::{Server, python, run};
 use crate::requests::baymodel;
-
-/// What a program did.
-#[derive(Debug)]
-struct Done {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn run(command: &mut Command) -> Done {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    Done {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
 
 /// The `magnum` of this repository against a server, with nothing said about who asks.
 fn magnum(server: &Server, args: &[&str]) -> Command {
