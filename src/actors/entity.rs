@@ -21,7 +21,7 @@ use crate::events::log::{
     Append, AppendError, Appended, CommandKey, CommandSeen, EventLog, Expected, ReadError,
 };
 use crate::events::{EventPayload, EventRef, Meta, NewEvent};
-use crate::ids::{EventId, Position, Revision, StreamId};
+use crate::ids::{EventId, Revision, StreamId};
 
 /// Decisions again after a conflict: two writers of one object are a fail-over, not a habit.
 const MAX_DECISIONS: usize = 5;
@@ -276,7 +276,7 @@ fn repeated(
     if seen.digest != key.digest {
         return Err(CommandError::CommandIdReused);
     }
-    let before = Position(seen.appended.first.get().saturating_sub(1));
+    let before = seen.appended.first.before();
     let first = log.read(before, 1).map_err(|error| unreadable(seen.stream, error))?;
     Ok(CommandReply {
         stream: seen.stream,

@@ -210,7 +210,7 @@ async fn ended<V: View>(
         let Some(words) = outcome.failure.clone() else {
             return Ok(Outcome::Done(outcome.exit_code));
         };
-        let before = Position(outcome.position.get().saturating_sub(1));
+        let before = outcome.position.before();
         let event = state.log.read(before, 1)?.pop();
         let unknown = event.is_some_and(|event| is_unknown(event.event_type.as_str()));
         return Ok(if unknown { Outcome::Unknown(words) } else { Outcome::Failed(words) });

@@ -150,7 +150,7 @@ pub(super) fn before<V: View>(
     log: &dyn EventLog,
     event: &EventRef<'_>,
 ) -> Result<Option<V>, ReadError> {
-    let at = Position(event.position.get().saturating_sub(1));
+    let at = event.position.before();
     match as_of(log, event.stream.id, at) {
         Ok(view) => Ok(view),
         Err(PastError::Decode(_)) => Ok(None),

@@ -33,7 +33,7 @@ impl Checkpoint {
         if position == Position(0) {
             return Ok(true);
         }
-        let last = log.read(Position(position.get().saturating_sub(1)), 1)?;
+        let last = log.read(position.before(), 1)?;
         Ok(last.first().is_some_and(|event| event.position == position && event.hash == hash))
     }
 }

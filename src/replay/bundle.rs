@@ -170,7 +170,7 @@ fn proof(source: &Source, first: Position, head: Position) -> Result<Option<Proo
         return Ok(None);
     }
     let whole = source.whole();
-    let before = Position(first.get().saturating_sub(1));
+    let before = first.before();
     let hash = whole.at(before)?.map_or(chain::GENESIS, |event| event.hash);
     let mut digests = Vec::new();
     whole.each(before, head, |event| {
@@ -286,7 +286,7 @@ impl Bundle {
         }
         let (Some(proof), Some(first)) = (&self.proof, events.first()) else { return Ok(()) };
         let mut hash: Hash = hash(&proof.before)?;
-        let mut position = Position(first.position.get().saturating_sub(1));
+        let mut position = first.position.before();
         let mut left = events.iter().peekable();
         for text in &proof.digests {
             position = position.next();

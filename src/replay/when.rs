@@ -132,7 +132,7 @@ impl When {
                 Position(0) => Err(too_early(source, time)?),
                 position => Ok(position),
             },
-            Self::Before(id) => Ok(Position(event(source, id)?.get().saturating_sub(1))),
+            Self::Before(id) => Ok(event(source, id)?.before()),
             Self::After(id) => event(source, id),
             Self::Revision(revision) => Err(ReplayError::Invalid(format!(
                 "v:{revision} is a revision of one object, and this is about many. Write a \

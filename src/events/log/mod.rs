@@ -173,7 +173,7 @@ pub enum OpenError {
 #[error(
     "The events before position {oldest} were archived; here are those from {oldest} to {latest}. \
      Start after position {}, or ask the backup that has the archive.",
-    oldest.get().saturating_sub(1)
+    oldest.before()
 )]
 pub struct Archived {
     /// The oldest position from which on all are there.

@@ -63,9 +63,9 @@ pub fn plan(lock: &FolderLock, until: Position, backup: &Path) -> Result<Plan, B
     let pairs = segments.iter().zip(segments.iter().skip(1).map(|next| next.header));
     let filled = pairs.filter(|(segment, next)| next.first > segment.header.first);
     let mut filled = filled.map(|(segment, next)| (Arc::clone(segment), next)).peekable();
-    let first_end = filled.peek().map(|(_, next)| before(next.first));
-    let segments: Vec<_> = filled.take_while(|(_, next)| before(next.first) <= until).collect();
-    let Some(position) = segments.last().map(|(_, next)| before(next.first)) else {
+    let first_end = filled.peek().map(|(_, next)| next.first.before());
+    let segments: Vec<_> = filled.take_while(|(_, next)| next.first.before() <= until).collect();
+    let Some(position) = segments.last().map(|(_, next)| next.first.before()) else {
         return Err(too_little(verified.head, first_end));
     };
     let whole = whole_in(backup, &segments, position)?;
@@ -79,10 +79,6 @@ pub fn plan(lock: &FolderLock, until: Position, backup: &Path) -> Result<Plan, B
         )));
     }
     Ok(Plan { position, segments })
-}
-
-const fn before(position: Position) -> Position {
-    Position(position.0.saturating_sub(1))
 }
 
 const fn number(segment: &Segment) -> u32 {
@@ -184,7 +180,7 @@ pub fn compare(log: &Path, backup: &Path) -> Result<Vec<String>, BackupError> {
     let archived = segments.into_iter().zip(headers);
     let archived: Vec<_> =
         archived.filter(|(segment, _)| segment.header.remains.is_some()).collect();
-    let last = archived.last().map_or(Position(0), |(_, next)| before(next.first));
+    let last = archived.last().map_or(Position(0), |(_, next)| next.first.before());
     let whole = whole_in(backup, &archived, last)?;
     let mut wrong = Vec::new();
     for (segment, _) in &archived {
@@ -275,7 +271,7 @@ fn leave(
         end: next.end_before,
         digest: *hasher.finalize().as_bytes(),
         last: next.last_before,
-        last_position: before(next.first),
+        last_position: next.first.before(),
         chain: next.chain,
         archived,
     };

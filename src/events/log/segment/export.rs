@@ -28,7 +28,7 @@ pub fn export<E: From<OpenError>>(
     let begins = segments.partition_point(|segment| segment.header.first <= after.next());
     for segment in segments.iter().skip(begins.saturating_sub(1)) {
         let mut scanner = Scanner::new(segment, SEGMENT_HEADER_BYTES as u32);
-        let mut position = Position(segment.header.first.get().saturating_sub(1));
+        let mut position = segment.header.first.before();
         while position < verified.head {
             let offset = u64::from(scanner.offset());
             let record = scanner.next_record().map_err(|error| open_error(error.into()))?;

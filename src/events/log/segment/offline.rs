@@ -80,7 +80,7 @@ impl OfflineLog {
 
 /// Where the streams of a log end, up to a position.
 fn index(segments: &[Arc<Segment>], end: Position) -> Result<Heads, ReadError> {
-    let ends = segments.iter().skip(1).map(|next| before(next.header.first)).chain([end]);
+    let ends = segments.iter().skip(1).map(|next| next.header.first.before()).chain([end]);
     let jobs: Vec<(&Arc<Segment>, Position)> = segments.iter().zip(ends).collect();
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let share = jobs.len().div_ceil(cores).max(1);
@@ -116,7 +116,7 @@ fn part(jobs: &[(&Arc<Segment>, Position)]) -> Result<Heads, ReadError> {
 /// position that it got to.
 fn scan(segment: &Segment, until: Option<Position>, heads: &mut Heads) -> Result<Position, Fault> {
     let mut scanner = Scanner::new(segment, SEGMENT_HEADER_BYTES as u32);
-    let mut whole = before(segment.header.first);
+    let mut whole = segment.header.first.before();
     let mut at = whole;
     while until.is_none_or(|until| at < until) {
         let offset = scanner.offset();
@@ -140,11 +140,6 @@ fn scan(segment: &Segment, until: Option<Position>, heads: &mut Heads) -> Result
     let end = Location { segment: segment.header.number, offset: scanner.offset() };
     let archived = segment.header.remains.filter(|_| segment.end() == Some(end));
     Ok(archived.map_or(whole, |remains| remains.last_position))
-}
-
-/// The position before a position.
-const fn before(position: Position) -> Position {
-    Position(position.0.saturating_sub(1))
 }
 
 #[async_trait]

@@ -154,7 +154,7 @@ pub fn info_on(disk: &dyn Disk) -> Result<Info, OpenError> {
     let segments = segments.iter().zip(following).map(|(segment, next)| SegmentInfo {
         name: file::name(segment.header.number),
         first: segment.header.first,
-        last: next.map_or(end.walk.position, |next| before(next.header.first)),
+        last: next.map_or(end.walk.position, |next| next.header.first.before()),
         used: used(segment, next.map_or(end.next.offset, |next| next.header.end_before)),
         size: used(segment, segment.header.size),
         epoch: segment.header.epoch,
@@ -245,11 +245,6 @@ fn used(segment: &Segment, whole: u32) -> u64 {
     segment.stored_bytes(u64::from(whole)).unwrap_or(u64::from(whole))
 }
 
-/// The position before a position.
-const fn before(position: Position) -> Position {
-    Position(position.0.saturating_sub(1))
-}
-
 /// What reading one segment found.
 pub struct Checked {
     /// After its last whole append before the damage.
@@ -272,7 +267,7 @@ pub fn check(segment: &Segment, end: Option<u32>) -> Result<Checked, Fault> {
         epoch: 0,
         back: Location::default(),
         skip: Location::default(),
-        position: before(header.first),
+        position: header.first.before(),
         hash: header.chain,
         left: 0,
     };
