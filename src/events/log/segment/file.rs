@@ -218,7 +218,7 @@ pub struct Segment {
     /// Its file as it lies on the disk, which is something else where an archive has taken events.
     pub stored: Arc<dyn DiskFile>,
     /// Where records are left of it; nowhere in a whole one.
-    pub extents: Extents,
+    pub extents: Arc<Extents>,
     /// Known places, in order: position and offset of records some [`PLACE_BYTES`] apart.
     places: Mutex<Vec<(u64, u32)>>,
 }
@@ -233,14 +233,14 @@ impl Segment {
     /// A whole segment of an open file whose header was read.
     fn new(header: Header, file: Box<dyn DiskFile>) -> Self {
         let stored: Arc<dyn DiskFile> = Arc::new(Placed { number: header.number, file });
-        Self::with(header, Arc::clone(&stored), stored, Extents::default())
+        Self::with(header, Arc::clone(&stored), stored, Arc::default())
     }
 
     fn with(
         header: Header,
         file: Arc<dyn DiskFile>,
         stored: Arc<dyn DiskFile>,
-        extents: Extents,
+        extents: Arc<Extents>,
     ) -> Self {
         let places = Mutex::new(vec![(header.first.get(), SEGMENT_HEADER_BYTES as u32)]);
         Self { header, salt: header.salt(), file, stored, extents, places }
@@ -257,7 +257,9 @@ impl Segment {
         };
         let stored: Arc<dyn DiskFile> = Arc::new(Placed { number: header.number, file });
         Ok(Extents::read(remains, stored.as_ref())?.map(|extents| {
-            let file = Sparse::new(Arc::clone(&stored), extents.clone(), remains, header.size);
+            let extents = Arc::new(extents);
+            let parts = (Arc::clone(&stored), Arc::clone(&extents));
+            let file = Sparse::new(parts, remains, header.size);
             Self::with(header, Arc::new(file), stored, extents)
         }))
     }

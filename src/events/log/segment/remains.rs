@@ -223,7 +223,7 @@ pub struct Sparse {
     /// The file as it is.
     file: Arc<dyn DiskFile>,
     /// What it holds of the segment.
-    extents: Extents,
+    extents: Arc<Extents>,
     /// Where in the file the records begin.
     records_at: u64,
     /// Bytes of the segment.
@@ -232,13 +232,12 @@ pub struct Sparse {
 
 impl Sparse {
     /// The segment in a file.
-    pub const fn new(
-        file: Arc<dyn DiskFile>,
-        extents: Extents,
+    pub fn new(
+        (file, extents): (Arc<dyn DiskFile>, Arc<Extents>),
         remains: &Remains,
         size: u32,
     ) -> Self {
-        Self { file, extents, records_at: remains.records_at(), size: size as u64 }
+        Self { file, extents, records_at: remains.records_at(), size: u64::from(size) }
     }
 }
 
