@@ -199,6 +199,22 @@ fn open_log(
     Ok(Arc::new(SegmentLog::open_locked(lock, options, index)?))
 }
 
+/// Opens a log that no service uses, with its index in a cache, for one piece of work.
+fn with_log<T>(
+    cache: &Path,
+    lock: FolderLock,
+    work: impl AsyncFnOnce(&dyn EventLog) -> Result<T, AppError>,
+) -> Result<T, AppError> {
+    let cache = open_cache(cache).map_err(cache_error)?;
+    let log = open_log(&Config::default(), lock, &cache)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(io("the threads of the work"))?.block_on(async {
+        let done = work(log.as_ref()).await;
+        log.close().await;
+        done
+    })
+}
+
 fn cache_error(error: impl std::fmt::Display) -> AppError {
     AppError::ReadModels(error.to_string())
 }

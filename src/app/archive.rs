@@ -4,10 +4,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
-use tokio::runtime::Builder;
-
-use super::{AppError, cache_error, installation, io, open_log};
-use crate::config::Config;
+use super::{AppError, installation, io, with_log};
 use crate::events::audit::{ArchivedV1, AuditEvent};
 use crate::events::log::moment;
 use crate::events::log::segment::archive::{self, Done, Plan};
@@ -16,7 +13,6 @@ use crate::events::log::segment::{FolderLock, OfflineLog};
 use crate::http::audit::record_offline;
 use crate::ids::{Position, Timestamp};
 use crate::projections::living::Living;
-use crate::projections::store::open_cache;
 
 /// Up to where to archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,17 +72,12 @@ impl Archiving {
         let needs = |stream, at| living.needs(stream, at);
         let done = archive::archive(&self.lock, &self.plan, needs)?;
         if done.taken > 0 {
-            let cache = open_cache(&index).map_err(cache_error)?;
-            let log = open_log(&Config::default(), self.lock, &cache)?;
-            let installation = installation(log.as_ref())?;
             let archived = ArchivedV1 { position: done.archived, events: done.taken };
             let archived = AuditEvent::Archived(archived);
-            let runtime = Builder::new_current_thread().enable_all().build();
-            runtime.map_err(io("the threads of the archiving"))?.block_on(async {
-                let recorded = record_offline(log.as_ref(), installation, reason, &archived).await;
-                log.close().await;
+            with_log(&index, self.lock, async |log| {
+                let recorded = record_offline(log, installation(log)?, reason, &archived).await;
                 recorded.map_err(|error| {
-                    refused(&format!("it is archived, but not on record: {error}"))
+                    refused(&format!("it is archived, but not on record: {error}")).into()
                 })
             })?;
         }
