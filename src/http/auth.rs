@@ -143,8 +143,11 @@ type Lost = Option<&'static str>;
 /// Tokens whose followers wait for their end, by hash.
 type Watched = Mutex<HashMap<[u8; 32], watch::Receiver<Lost>>>;
 
-/// What of a request says who asks for what. Taken out of it, for no body is shared.
-pub struct Asked {
+/// What decides about a request; nothing where nobody is asked who they are.
+pub struct Question(Option<(Arc<Keystone>, Asked)>);
+
+/// What of a request says who asks for what.
+struct Asked {
     method: Method,
     route: String,
     path: String,
@@ -154,7 +157,7 @@ pub struct Asked {
 
 impl Asked {
     /// What a request asks for.
-    pub fn of(request: &Request, request_id: &str) -> Self {
+    fn of(request: &Request, request_id: &str) -> Self {
         let route = request.extensions().get::<MatchedPath>();
         Self {
             method: request.method().clone(),
@@ -187,12 +190,19 @@ impl Auth {
         Self { keystone, watched: Arc::default() }
     }
 
+    /// What decides about a request, where anybody is asked who they are. Taken out of it, for no
+    /// body is shared.
+    pub fn question(&self, request: &Request, request_id: &str) -> Question {
+        let keystone = self.keystone.clone();
+        Question(keystone.map(|keystone| (keystone, Asked::of(request, request_id))))
+    }
+
     /// Who asks, if they may.
     ///
     /// # Errors
     /// 401 where nobody knows who it is, 403 where they may not, 503 where Keystone is away.
-    pub async fn admit(&self, audit: &Audit, asked: Asked) -> Result<Caller, ApiError> {
-        let Some(keystone) = &self.keystone else { return Ok(Caller::anonymous()) };
+    pub async fn admit(audit: &Audit, question: Question) -> Result<Caller, ApiError> {
+        let Some((keystone, asked)) = question.0 else { return Ok(Caller::anonymous()) };
         let need = need(&asked.method, &asked.route);
         if need == Need::Nothing {
             return Ok(Caller::anonymous());

@@ -15,7 +15,7 @@ use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
-use super::auth::{Asked, Caller};
+use super::auth::{Auth, Caller, Question};
 use super::error::ApiError;
 use super::request::{arguments, canonical_uuid, number, shown};
 use super::{AppState, respond, routes};
@@ -64,7 +64,7 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let id = request_id(request.headers());
-    let asked = Asked::of(&request, &id);
+    let question = state.auth.question(&request, &id);
     request.extensions_mut().insert(RequestId(id.clone()));
     let span = tracing::info_span!("request", id, %method, path = request.uri().path());
     let query = request.uri().query().unwrap_or_default().to_owned();
@@ -72,7 +72,7 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
     let answer = async {
         let admitted = match foreign {
             Some(origin) => Err(ApiError::ForeignOrigin(origin)),
-            None => admit(&state, asked, &query).await,
+            None => admit(&state, question, &query).await,
         };
         match admitted {
             Ok((caller, position)) => {
@@ -97,10 +97,10 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
 /// Who asks, and up to where the answer will be at least.
 async fn admit(
     state: &AppState,
-    asked: Asked,
+    question: Question,
     query: &str,
 ) -> Result<(Caller, Position), ApiError> {
-    let caller = state.auth.admit(&state.audit, asked).await?;
+    let caller = Auth::admit(&state.audit, question).await?;
     Ok((caller, position(state, query).await?))
 }
 
