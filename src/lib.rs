@@ -2,7 +2,8 @@
 //!
 //! In reading order: `ids` and `clock`; `secrets` (what can be erased); `credentials` (who one is
 //! to Keystone); `events` (facts and the log that keeps them); `backends` (work and what comes of
-//! it); `bus` (what travels between the parts); `actors` (decisions, and who carries them out);
+//! it); `bus` (what travels between the parts); `actors` (decisions, and who carries them out); `agent` (what runs
+//! beside an engine);
 //! `projections` (read models); `replay` (what was, and why); `http` and `cli` (the way in);
 //! `config` and `app` (how it is put together).
 
@@ -21,6 +22,8 @@ pub mod backends;
 pub mod bus;
 
 pub mod actors;
+
+pub mod agent;
 
 pub mod projections;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::report::report;
+use crate::agent::outbox::report;
 use crate::backends::{Done, Work, WorkResult};
 use crate::bus::{Bus, CommandMessage, Ctx};
 use crate::clock;

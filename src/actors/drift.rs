@@ -3,7 +3,7 @@
 //!
 //! Pure. Nothing is ever done about a difference: an engine that has more than the record may be
 //! right, when the log was restored from an older backup. Not here: who looks, and when
-//! (`watcher`); what a difference does (`container`).
+//! (`agent/reconciler`); what a difference does (`container`).
 
 use std::collections::BTreeSet;
 

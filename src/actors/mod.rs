@@ -15,11 +15,8 @@ pub mod entity;
 pub mod node;
 pub mod placement;
 pub mod reactor;
-pub mod report;
 pub mod snapshot;
 pub mod tasks;
-pub mod watcher;
-pub mod worker;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -15,7 +15,7 @@ use super::bay::Bay;
 use super::cascade::{Members, empty_bay};
 use super::container::Container;
 use super::entity::Aggregate;
-use super::report::report;
+use crate::agent::outbox::report;
 use crate::backends::{Action, Work, WorkResult};
 use crate::bus::Bus;
 use crate::clock;

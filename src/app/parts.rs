@@ -17,8 +17,8 @@ use crate::actors::directory::Directory;
 use crate::actors::node::NodeCommand;
 use crate::actors::reactor::Reactor;
 use crate::actors::snapshot::Snapshots;
-use crate::actors::watcher::{self, Inventory};
-use crate::actors::worker::{Node, WorkerHandle};
+use crate::agent::reconciler::{self, Inventory};
+use crate::agent::worker::{Node, WorkerHandle};
 use crate::backends::Backend;
 use crate::bus::local::LocalBus;
 use crate::bus::{Bus, CommandMessage, Ctx};
@@ -138,7 +138,7 @@ async fn follow(
     let reactor = Reactor::new(log.clone(), bus.clone(), views.clone());
     Ok(vec![
         tokio::spawn(reactor.run(outstanding, position, stopping.clone())),
-        tokio::spawn(watcher::watch(worker.clone(), views, stopping.clone())),
+        tokio::spawn(reconciler::watch(worker.clone(), views, stopping.clone())),
     ])
 }
 

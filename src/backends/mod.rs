@@ -2,7 +2,7 @@
 //!
 //! `docker` drives a real engine, `fake` is a model with fault knobs; one contract suite runs on
 //! both, behind `unsealing`, the door to each. Not here: when work is asked for (`actors`), or
-//! retried (`actors/worker.rs`).
+//! retried (`agent/worker.rs`).
 
 pub mod docker;
 pub mod fake;

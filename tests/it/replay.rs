@@ -489,7 +489,7 @@ fn w7_replay_executes_nothing() {
         for event in source.log().read(magnum::ids::Position(0), 1000).unwrap() {
             if event.stream.kind == magnum::ids::Kind::Node && event.revision.get() == 0 {
                 let id = event.stream.id;
-                let node = magnum::actors::worker::Node::new(
+                let node = magnum::agent::worker::Node::new(
                     id,
                     "n1".to_owned(),
                     backend.clone(),
@@ -497,7 +497,7 @@ fn w7_replay_executes_nothing() {
                     4,
                 );
                 let arbiter = actix::Arbiter::new();
-                let worker = magnum::actors::worker::WorkerHandle::start(node.into(), &arbiter);
+                let worker = magnum::agent::worker::WorkerHandle::start(node.into(), &arbiter);
                 bus.serve_node(id, std::sync::Arc::new(worker.clone()));
                 nodes.push(worker);
             }

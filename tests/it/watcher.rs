@@ -6,8 +6,8 @@ use std::sync::Arc;
 use actix::Arbiter;
 use async_trait::async_trait;
 use magnum::actors::node::NodeCommand;
-use magnum::actors::watcher::{self, Inventory};
-use magnum::actors::worker::{Node, WorkerHandle};
+use magnum::agent::reconciler::{self, Inventory};
+use magnum::agent::worker::{Node, WorkerHandle};
 use magnum::backends::Action;
 use magnum::bus::local::LocalBus;
 use magnum::bus::{CommandError, CommandMessage, CommandPort, CommandReply};
@@ -64,7 +64,7 @@ fn networks_that_are_made_or_removed_meanwhile_are_not_told() {
         let worker = WorkerHandle::start(Arc::new(node), &arbiter);
         let (_stop, stopping) = watch::channel(false);
         let inventory = Arc::new(Meanwhile { bench, comes, goes });
-        let watching = tokio::spawn(watcher::watch(worker, inventory, stopping));
+        let watching = tokio::spawn(reconciler::watch(worker, inventory, stopping));
         let said = async {
             loop {
                 if let NodeCommand::UnknownNetworks { networks, complete } =

@@ -3,7 +3,7 @@
 //! What is restored is read record by record, from the first one on: it is what was backed up, or
 //! nothing is restored. The log comes under its name once it is whole, verified and durable. It
 //! says that it is a copy, so that its first opening warns whoever still has the other one. Not
-//! here: what the engine has meanwhile (`actors/watcher.rs`).
+//! here: what the engine has meanwhile (`agent/reconciler.rs`).
 
 use std::fs;
 use std::io::ErrorKind;

@@ -1,7 +1,7 @@
 //! The backend worker: does a node's work, a bounded number of pieces at once, one at a time for
 //! each object, and reports what came of each.
 //!
-//! Not here: when work is due (`reactor`), what the engine does by itself (`watcher`).
+//! Not here: when work is due (`reactor`), what the engine does by itself (`agent/reconciler`).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
-use super::report::{record, report};
-use super::tasks;
+use super::outbox::{record, report};
+use crate::actors::tasks;
 use crate::backends::{
     Action, Backend, BackendError, LogQuery, OutputFrame, Progress, Reporter, Work, WorkResult,
 };

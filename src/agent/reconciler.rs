@@ -11,9 +11,9 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use super::drift::{MAX_UNKNOWN, UnknownContainer, Unrecorded};
-use super::node::NodeCommand;
-use super::report::record;
+use crate::actors::drift::{MAX_UNKNOWN, UnknownContainer, Unrecorded};
+use crate::actors::node::NodeCommand;
+use super::outbox::record;
 use super::worker::WorkerHandle;
 use crate::backends::{BackendError, Notice, Observed, RunState};
 use crate::bus::{CommandMessage, Ctx};
