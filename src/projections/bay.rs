@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::work::{WorkOf, block, number, progress, text};
-use super::{Head, OutcomeView, TaskView, View};
+use super::{OutcomeView, TaskView, View, ViewHead};
 use crate::events::bay::{BayCreateRequestedV1, BayEvent};
 use crate::events::work::UpdatedV1;
 use crate::events::{DecodeError, EventRef};
@@ -13,7 +13,7 @@ use crate::ids::{Kind, ObjectId, WorkId};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BayView {
     /// What every view has.
-    pub head: Head,
+    pub head: ViewHead,
     /// Its name.
     pub name: Option<String>,
     /// What it is made from.
@@ -48,7 +48,7 @@ impl View for BayView {
         &["uuid", "name", "status", "node_count", "baymodel_id", "node_uuid"];
     const NUMBERS: &'static [&'static str] = &["node_count"];
 
-    fn head(&self) -> &Head {
+    fn head(&self) -> &ViewHead {
         &self.head
     }
 
@@ -92,7 +92,7 @@ impl BayView {
         let chosen = asked.placement.verdicts.into_iter().find(|v| v.node_id == node_uuid);
         let plan = asked.plan;
         let mut view = Self {
-            head: Head::first(event),
+            head: ViewHead::first(event),
             name: plan.name,
             baymodel_id: plan.baymodel_id,
             node_count: plan.node_count,
@@ -179,7 +179,7 @@ impl BayView {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Story, blocked, failed, unknown, updated};
+    use super::super::testing::{Story, blocked, failed, unknown, updated};
     use super::*;
     use crate::events::bay::{
         BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1, BayPlan,
