@@ -10,7 +10,7 @@ use crate::events::log::moment;
 use crate::events::log::segment::archive::{self, Done, Plan};
 use crate::events::log::segment::manifest::BackupError;
 use crate::events::log::segment::{FolderLock, OfflineLog};
-use crate::http::audit::record_offline;
+use crate::http::edge::audit::record_offline;
 use crate::ids::{Position, Timestamp};
 use crate::projections::retained::Retained;
 

@@ -10,9 +10,9 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::AppState;
-use super::error::ApiError;
-use super::request::Call;
+use super::edge::request::Call;
+use super::edge::state::AppState;
+use super::error::{ApiError, title};
 use super::respond::{self, Shown};
 use crate::bus::{CommandError, CommandMessage, CommandReply, Ctx, Refusal};
 use crate::events::Mark;
@@ -130,6 +130,32 @@ pub async fn view_after<V: View>(
     let log = state.log.clone();
     let last = blocking(move || as_of::last_view(log.as_ref(), id, Position(u64::MAX))).await?;
     last.map_err(|error| ApiError::Internal(error.to_string()))
+}
+
+/// Where a command changed nothing because the same thing is under way, the work to wait for.
+pub fn joined<V: View>(
+    state: &AppState,
+    mut reply: CommandReply,
+    action: &str,
+) -> Result<CommandReply, ApiError> {
+    if reply.work.is_none() {
+        let view = get::<V>(state, reply.stream.id)?;
+        let same = |view: &V| view.tasks().iter().rfind(|t| t.action == action).map(|t| t.id);
+        reply.work = view.as_ref().and_then(same);
+    }
+    Ok(reply)
+}
+
+/// The refusal that an outcome is, where it is one.
+pub fn failure(reply: &CommandReply, outcome: Outcome) -> ApiError {
+    match outcome {
+        Outcome::Failed(words) => ApiError::WorkFailed(words),
+        Outcome::Unknown(words) => ApiError::WorkUnknown(words),
+        Outcome::Gone | Outcome::Done(_) | Outcome::Waiting => {
+            let id = reply.stream.id;
+            ApiError::Conflict(format!("{} {id} was deleted meanwhile.", title(reply.stream.kind)))
+        }
+    }
 }
 
 /// Waits until the work of a command has an outcome, at most as long as the client wants.

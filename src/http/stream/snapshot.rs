@@ -3,7 +3,7 @@
 //! Lists take a while, and meanwhile things change. What the list shows as it was at the position
 //! is sent as it is; what changed since, or is gone, is folded from the log as of the position. So
 //! the state at P and the events after P make the state at any later Q, without a seam.
-//! Not here: the events after it (`stream_reader`).
+//! Not here: the events after it (`reader`).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use std::sync::Arc;
 use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::AppState;
-use super::command::blocking;
-use super::error::ApiError;
-use super::event_filter::Filter;
-use super::respond::Shown;
-use super::stream_form::Item;
+use super::filter::Filter;
+use super::item::Item;
+use crate::http::command::blocking;
+use crate::http::edge::state::AppState;
+use crate::http::error::ApiError;
+use crate::http::respond::Shown;
 use crate::ids::{Kind, ObjectId, Position, StreamId};
 use crate::projections::as_of::{self, AsOfError};
 use crate::projections::bay::BayView;

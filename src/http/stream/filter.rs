@@ -1,20 +1,21 @@
 //! Which events a reader wants: the arguments that choose events, checked.
 //!
 //! Values of one argument are alternatives, different arguments must all hold. Nobody sees events
-//! of another project, whatever they ask for. Not here: from where on (`event_start`).
+//! of another project, whatever they ask for. Not here: from where on (`start`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::AppState;
-use super::error::ApiError;
-use super::read;
-use super::request::{Call, canonical_uuid, shown};
 use crate::events::audit::AuditEvent;
 use crate::events::cloudevent::{Outcome, inward_type};
 use crate::events::container::ContainerEvent;
 use crate::events::log::EventLog;
 use crate::events::{Recorded, codec};
+use crate::http::edge::request::Call;
+use crate::http::edge::state::AppState;
+use crate::http::error::ApiError;
+use crate::http::read;
+use crate::http::text::{canonical_uuid, shown};
 use crate::ids::{Kind, ObjectId, ProjectId, Revision, StreamId};
 use crate::projections::bay::BayView;
 

@@ -11,16 +11,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{Extensions, Method};
+use axum::http::Method;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::audit::Audit;
-use super::error::ApiError;
+use super::caller::Caller;
 use super::keystone::{Identity, Keystone, Nobody, Token};
-use super::request::shown;
 use crate::clock;
 use crate::events::Meta;
+use crate::http::error::ApiError;
+use crate::http::text::shown;
 use crate::ids::{Kind, ProjectId, Timestamp};
 
 /// Who may look.
@@ -97,36 +98,6 @@ impl Need {
             }
             _ => None,
         }
-    }
-}
-
-/// Who asks, as handlers get to know it.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// The user's id.
-    pub user: String,
-    /// Whose objects it is about.
-    pub project: ProjectId,
-    /// The user's roles there.
-    pub roles: Vec<String>,
-    /// The token, and when it expires.
-    token: Option<(Token, Timestamp)>,
-}
-
-impl Caller {
-    /// Everybody, where nobody is asked who they are.
-    fn anonymous() -> Self {
-        let (user, project) = ("anonymous".to_owned(), ProjectId::default());
-        Self { user, project, roles: Vec::new(), token: None }
-    }
-
-    /// Who asks, of a request that was admitted.
-    ///
-    /// # Errors
-    /// Where a request came by another way than the edge: nobody was asked who they are.
-    pub fn of(extensions: &Extensions) -> Result<Self, ApiError> {
-        let admitted = extensions.get::<Self>().cloned();
-        admitted.ok_or_else(|| ApiError::Internal("a request was not admitted".to_owned()))
     }
 }
 

@@ -4,10 +4,10 @@
 use json_patch::Patch;
 use serde_json::{Map, Value};
 
-use super::error::ApiError;
-use super::input::{Field, Rule};
-use super::request::shown;
+use super::field::{Field, Rule};
 use crate::events::work::FieldChange;
+use crate::http::error::ApiError;
+use crate::http::text::shown;
 
 /// What a PATCH of a noun may change.
 pub struct Patchable {

@@ -7,15 +7,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::Value;
 
-use super::command::{self, Outcome};
-use super::container::BAY;
-use super::error::{ApiError, title};
-use super::request::{Call, Ident, shown};
-use super::{AppState, read, respond};
 use crate::actors::container::ContainerCommand;
-use crate::bus::CommandReply;
-use crate::ids::Kind;
-use crate::projections::View;
+use crate::http::command::{self, Outcome};
+use crate::http::container::BAY;
+use crate::http::edge::request::{Call, Ident};
+use crate::http::edge::state::AppState;
+use crate::http::error::ApiError;
+use crate::http::text::shown;
+use crate::http::{read, respond};
 use crate::projections::container::ContainerView;
 
 /// Seconds between the stop signal and the kill, as in Docker.
@@ -103,7 +102,7 @@ async fn act(
 ) -> Result<Response, ApiError> {
     let find = || read::find::<ContainerView>(state, call, ident);
     let reply = command::ask(state, call, find, |_: &ContainerView| Ok(command)).await?;
-    let reply = joined(state, reply, action)?;
+    let reply = command::joined::<ContainerView>(state, reply, action)?;
     match command::settle::<ContainerView>(state, call, &reply).await? {
         Outcome::Done(_) => {
             let response = respond::json(StatusCode::OK, &Value::Null);
@@ -112,35 +111,7 @@ async fn act(
         Outcome::Waiting => {
             command::shown::<ContainerView>(state, call, &reply, StatusCode::ACCEPTED).await
         }
-        other => Err(failure(&reply, other)),
-    }
-}
-
-/// Where a command changed nothing because the same thing is under way, the work to wait for.
-pub fn joined(
-    state: &AppState,
-    mut reply: CommandReply,
-    action: &str,
-) -> Result<CommandReply, ApiError> {
-    if reply.work.is_none() {
-        let view = state.reads.get::<ContainerView>(reply.stream.id);
-        let view = view.map_err(|error| ApiError::query(Kind::Container, "", error))?;
-        let same =
-            |view: &ContainerView| view.tasks().iter().rfind(|t| t.action == action).map(|t| t.id);
-        reply.work = view.as_ref().and_then(same);
-    }
-    Ok(reply)
-}
-
-/// The refusal that an outcome is, where it is one.
-pub fn failure(reply: &CommandReply, outcome: Outcome) -> ApiError {
-    match outcome {
-        Outcome::Failed(words) => ApiError::WorkFailed(words),
-        Outcome::Unknown(words) => ApiError::WorkUnknown(words),
-        Outcome::Gone | Outcome::Done(_) | Outcome::Waiting => {
-            let id = reply.stream.id;
-            ApiError::Conflict(format!("{} {id} was deleted meanwhile.", title(reply.stream.kind)))
-        }
+        other => Err(command::failure(&reply, other)),
     }
 }
 

@@ -1,5 +1,5 @@
 //! What every request passes on its way in and out: one form of paths, request id, who asks,
-//! position, metrics, panics.
+//! position, metrics, panics. Not here: the parts that do it (`edge`).
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -15,10 +15,13 @@ use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
-use super::auth::{Auth, Caller, Question};
+use super::edge::auth::{Auth, Question};
+use super::edge::caller::Caller;
+use super::edge::request::RequestId;
+use super::edge::state::AppState;
 use super::error::ApiError;
-use super::request::{arguments, canonical_uuid, number, shown};
-use super::{AppState, respond, routes};
+use super::text::{arguments, canonical_uuid, number, shown};
+use super::{respond, routes};
 use crate::clock;
 use crate::ids::{Kind, Position};
 
@@ -27,10 +30,6 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id")
 
 /// Paths outside the versioned API.
 const UNVERSIONED: [&str; 4] = ["v1", "healthz", "readyz", "metrics"];
-
-/// `req-` and a uuid.
-#[derive(Clone, Debug)]
-pub struct RequestId(pub String);
 
 /// The whole REST API.
 pub fn service(
@@ -89,8 +88,8 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
         response.headers_mut().insert(REQUEST_ID, id);
     }
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
-    let metrics = &state.own().metrics;
-    metrics.answered(known(&method), route, response.status().as_u16(), started.elapsed());
+    let requests = &state.own().requests;
+    requests.answered(known(&method), route, response.status().as_u16(), started.elapsed());
     response
 }
 

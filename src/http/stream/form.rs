@@ -1,7 +1,7 @@
 //! How what a stream sends is written: as server-sent events, as lines of JSON, as WebSocket
 //! messages. The documents are the same in all three.
 //!
-//! Not here: what is sent (`stream_reader`).
+//! Not here: what is sent (`reader`).
 
 use std::convert::Infallible;
 use std::io::Write;
@@ -11,33 +11,10 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::stream_reader::Reader;
-use crate::ids::Position;
-
-/// Most bytes around an event's document: its position and the names of two fields.
-const FRAME_BYTES: usize = 40;
-
-/// Something that a stream sends.
-#[derive(Clone, Debug)]
-pub enum Item {
-    /// An event as JSON, with its position.
-    Event(Position, Bytes),
-    /// What is no event: `heartbeat`, `object`, `snapshot`, `end`, `error`. With the position to
-    /// resume after where there is one.
-    Control(&'static str, Option<Position>, Value),
-}
-
-impl Item {
-    /// Bytes that an event takes, or a few more; all else comes seldom.
-    const fn room(&self) -> usize {
-        match self {
-            Self::Event(_, document) => document.len() + FRAME_BYTES,
-            Self::Control(..) => 0,
-        }
-    }
-}
+use super::item::Item;
+use super::reader::Reader;
 
 /// How it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +134,7 @@ pub async fn messages(mut socket: WebSocket, mut reader: Reader) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ids::Position;
 
     fn written(form: Form, item: &Item) -> String {
         let mut piece = Vec::new();

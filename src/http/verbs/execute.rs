@@ -11,12 +11,15 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
 
-use super::command::{self, Outcome};
-use super::error::ApiError;
-use super::request::{Call, Ident, shown};
-use super::{AppState, container_action, container_spec, read, respond};
 use crate::actors::container::ContainerCommand;
 use crate::bus::{CommandReply, Frames};
+use crate::http::command::{self, Outcome};
+use crate::http::edge::request::{Call, Ident};
+use crate::http::edge::state::AppState;
+use crate::http::error::ApiError;
+use crate::http::input::container;
+use crate::http::text::shown;
+use crate::http::{read, respond};
 use crate::ids::{Kind, StreamId};
 use crate::projections::container::ContainerView;
 
@@ -66,7 +69,7 @@ pub async fn execute(
     let (status, exit_code) = match outcome {
         Outcome::Done(exit_code) => (StatusCode::OK, exit_code),
         Outcome::Waiting => (StatusCode::ACCEPTED, None),
-        other => return Err(container_action::failure(&reply, other)),
+        other => return Err(command::failure(&reply, other)),
     };
     if status == StatusCode::OK && !reply.repeated {
         let deadline = Instant::now() + DRAIN;
@@ -124,7 +127,7 @@ fn words(call: &Call) -> Result<Vec<String>, ApiError> {
     let Some(line) = call.argument("command") else {
         return Err(ApiError::BadRequest("Missing argument: \"command\"".to_owned()));
     };
-    let words = container_spec::words(&Value::from(line))
+    let words = container::words(&Value::from(line))
         .map_err(|reason| ApiError::field("command", shown(line), reason))?;
     if words.first().is_none_or(String::is_empty) {
         return Err(ApiError::field("command", shown(line), "The command is empty."));

@@ -2,11 +2,12 @@
 //!
 //! Not here: how a time is found (`events/log/moment.rs`).
 
-use super::AppState;
-use super::command::blocking;
-use super::error::ApiError;
-use super::request::{Call, number, shown};
 use crate::events::log::moment;
+use crate::http::command::blocking;
+use crate::http::edge::request::Call;
+use crate::http::edge::state::AppState;
+use crate::http::error::ApiError;
+use crate::http::text::{number, shown};
 use crate::ids::{Position, Timestamp};
 
 /// Arguments that say where to start.

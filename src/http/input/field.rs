@@ -9,8 +9,8 @@ use std::net::Ipv4Addr;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use super::error::ApiError;
-use super::request::{canonical_uuid, shown};
+use crate::http::error::ApiError;
+use crate::http::text::{canonical_uuid, shown};
 
 /// Longest text where the 2015 API names no length: a description, a public key, a folder.
 pub const MAX_TEXT_BYTES: usize = 4096;

@@ -7,10 +7,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::input::{Field, MAX_COUNT, MAX_TEXT_BYTES, Rule, integer, text, type_name};
+use super::field::{Field, MAX_COUNT, MAX_TEXT_BYTES, Rule, integer, text, type_name};
 use super::patch::Patchable;
-use super::request::{MAX_NAME_BYTES, shown};
 use crate::events::container::{ContainerSpec, PortMapping, RestartPolicy};
+use crate::http::text::{MAX_NAME_BYTES, shown};
 
 /// The smallest memory limit that Docker takes.
 const MIN_MEMORY_BYTES: u64 = 6 << 20;
@@ -357,13 +357,13 @@ fn restart_policy(value: &Value) -> Result<Value, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::field::parse;
     use super::*;
-    use crate::http::input;
 
     fn read(body: Value) -> Result<NewContainer, String> {
         let Value::Object(mut body) = body else { unreachable!() };
         body.entry("image_id").or_insert(json!("busybox"));
-        input::parse(&body, &FIELDS).map_err(|error| error.to_string())
+        parse(&body, &FIELDS).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -483,7 +483,7 @@ mod tests {
     fn both_names_of_the_image_serve() {
         let parse = |body: Value| {
             let Value::Object(body) = body else { unreachable!() };
-            input::parse::<NewContainer>(&body, &FIELDS).map(|new| new.image_id)
+            parse::<NewContainer>(&body, &FIELDS).map(|new| new.image_id)
         };
         assert_eq!(parse(json!({ "image": "a" })).unwrap(), "a");
         assert_eq!(parse(json!({ "image_id": null, "image": "a" })).unwrap(), "a");

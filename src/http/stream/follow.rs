@@ -2,69 +2,24 @@
 //! present state.
 //!
 //! Every message of an event or heartbeat says the position, so that a reader whose filter lets
-//! nothing through resumes where it was (rules S1 to S4). What is asked for: `event_filter`,
-//! `event_start`; what is sent: `stream_reader`, `stream_snapshot`, `stream_form`.
-
-use std::sync::Arc;
+//! nothing through resumes where it was (rules S1 to S4). What is asked for: `filter`,
+//! `start`; what is sent: `reader`, `snapshot`, `form`.
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
 use axum::http::header;
 use axum::response::Response;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::AppState;
-use super::error::ApiError;
-use super::event_filter::{self, FILTERS, Filter};
-use super::event_start::{self, STARTS};
-use super::request::Call;
-use super::stream_form::{self, Form};
-use super::stream_reader::{Reader, Wanted};
-use super::stream_snapshot::Snapshot;
-use crate::bus::CommandError;
-
-/// Most answers that go on until somebody ends them, event streams and followed logs together:
-/// each holds a connection, a few kilobytes and at most one page.
-const MAX_STREAMS: usize = 8192;
-
-/// Most readers that are being sent the present state at once: each holds 16 bytes an object.
-const MAX_SNAPSHOTS: usize = 64;
-
-/// Places for answers that go on until somebody ends them.
-#[derive(Clone)]
-pub struct Places {
-    streams: Arc<Semaphore>,
-    snapshots: Arc<Semaphore>,
-}
-
-impl Default for Places {
-    fn default() -> Self {
-        Self {
-            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
-            snapshots: Arc::new(Semaphore::new(MAX_SNAPSHOTS)),
-        }
-    }
-}
-
-impl Places {
-    /// A place, held as long as the value lives.
-    ///
-    /// # Errors
-    /// When all are taken.
-    pub fn take(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        one(&self.streams)
-    }
-
-    /// How many are taken.
-    pub fn taken(&self) -> u32 {
-        (MAX_STREAMS - self.streams.available_permits().min(MAX_STREAMS)) as u32
-    }
-}
-
-fn one(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
-    let place = Arc::clone(places).try_acquire_owned();
-    place.map_err(|_| ApiError::Command(CommandError::Overloaded))
-}
+use super::filter::{FILTERS, Filter};
+use super::form::Form;
+use super::reader::{Reader, Wanted};
+use super::snapshot::Snapshot;
+use super::start::STARTS;
+use super::{filter as event_filter, form as stream_form, start as event_start};
+use crate::http::edge::places::Places;
+use crate::http::edge::request::Call;
+use crate::http::edge::state::AppState;
+use crate::http::error::ApiError;
 
 /// `GET /v1/events/stream`
 pub async fn events(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
@@ -116,7 +71,7 @@ async fn wanted(
     let mut after = event_start::after(state, &call, last.as_deref(), head).await?;
     // Who has seen events already has the state.
     let snapshot = if asks_for_state && last.is_none() {
-        let place = one(&places.snapshots)?;
+        let place = places.take_snapshot()?;
         let snapshot = Snapshot::new(state, filter.clone(), call.host.clone(), place);
         after = snapshot.position();
         Some(snapshot)
@@ -125,18 +80,4 @@ async fn wanted(
     };
     let (place, grant) = (places.take()?, state.auth.grant(&call.caller));
     Ok(Wanted { filter, after, host: call.host, snapshot, grant, place })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_free_again_when_its_stream_ends() {
-        let places = Places { streams: Arc::new(Semaphore::new(1)), ..Places::default() };
-        let held = places.take().unwrap();
-        assert_eq!(places.take().unwrap_err().status(), 503);
-        drop(held);
-        assert!(places.take().is_ok());
-    }
 }

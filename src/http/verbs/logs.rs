@@ -9,12 +9,14 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use utoipa::ToSchema;
 
-use super::auth::Grant;
-use super::container_execute::MAX_OUTPUT_BYTES;
-use super::error::ApiError;
-use super::request::{Call, Ident, number};
-use super::{AppState, read, respond};
+use super::execute::MAX_OUTPUT_BYTES;
 use crate::backends::{BackendError, LogQuery, OutputFrame, OutputStream};
+use crate::http::edge::auth::Grant;
+use crate::http::edge::request::{Call, Ident};
+use crate::http::edge::state::AppState;
+use crate::http::error::ApiError;
+use crate::http::text::number;
+use crate::http::{read, respond};
 use crate::ids::{Kind, StreamId};
 use crate::projections::container::ContainerView;
 

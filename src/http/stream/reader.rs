@@ -1,7 +1,7 @@
 //! One reader of the stream: its place, what it wants, and what it gets next.
 //!
 //! What it has not taken yet is in the log, not in memory: the next page is read when the last one
-//! was taken. Not here: how that is written (`stream_form`).
+//! was taken. Not here: how that is written (`form`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use uuid::Uuid;
 
-use super::AppState;
-use super::auth::Grant;
-use super::error::{ApiError, UNAUTHENTICATED};
-use super::event_filter::Filter;
-use super::stream::Places;
-use super::stream_form::Item;
-use super::stream_snapshot::Snapshot;
+use super::filter::Filter;
+use super::item::Item;
+use super::snapshot::Snapshot;
 use crate::events::cloudevent::CloudEvent;
 use crate::events::log::ReadError;
 use crate::events::newest::Shared;
 use crate::events::subscription::{Page, Subscription};
+use crate::http::edge::auth::Grant;
+use crate::http::edge::places::Places;
+use crate::http::edge::state::AppState;
+use crate::http::error::{ApiError, UNAUTHENTICATED};
 use crate::ids::Position;
 
 /// Events that are looked at in one go: few enough that a reader gets its first ones at once.

@@ -16,7 +16,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::request::derived_uuid;
 use crate::bus::{CommandError, Ctx};
 use crate::clock;
 use crate::config::AuditConfig;
@@ -24,6 +23,8 @@ use crate::events::audit::{AuditEvent, CommandRefusedV1, CountedV1, KeyErasedV1,
 use crate::events::cloudevent::redacted;
 use crate::events::log::{Append, AppendError, EventLog, Expected};
 use crate::events::{Meta, NewEvent};
+use crate::http::error::{FORBIDDEN, command_code};
+use crate::http::text::derived_uuid;
 use crate::ids::{Kind, ObjectId, ProjectId, Revision, StreamId, Timestamp};
 
 /// Records that wait for the writer: those who wait for them hold a request each.
@@ -83,7 +84,7 @@ impl Audit {
         let event = AuditEvent::CommandRefused(CommandRefusedV1 {
             object: stream.to_string(),
             command: name_of(command),
-            code: super::error::command_code(error).to_owned(),
+            code: command_code(error).to_owned(),
             reason: shortened(error.to_string()),
         });
         let command = Some(redacted(command.clone()).to_string()).filter(|_| !command.is_null());
@@ -97,7 +98,7 @@ impl Audit {
         if !self.wanted.refusals {
             return;
         }
-        let code = super::error::FORBIDDEN.to_owned();
+        let code = FORBIDDEN.to_owned();
         let refused = CommandRefusedV1 { object, command, code, reason: shortened(words) };
         if let Err(error) = self.record(meta, AuditEvent::CommandRefused(refused)).await {
             tracing::error!(%error, "a refusal was not recorded");

@@ -1,6 +1,6 @@
 //! The log as JSON pages: all events of a project, or those of one object.
 //!
-//! Not here: following it (`stream`).
+//! Not here: following it (`follow`).
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -8,15 +8,17 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::command::blocking;
-use super::error::ApiError;
-use super::event_filter::{FILTERS, Filter};
-use super::event_start::{self, STARTS};
-use super::request::{Call, Ident};
-use super::{AppState, list, read, respond};
+use super::filter::{FILTERS, Filter};
+use super::start as event_start;
+use super::start::STARTS;
 use crate::events::Recorded;
 use crate::events::cloudevent::CloudEvent;
 use crate::events::log::{EventLog, ReadError};
+use crate::http::command::blocking;
+use crate::http::edge::request::{Call, Ident};
+use crate::http::edge::state::AppState;
+use crate::http::error::ApiError;
+use crate::http::{list, read, respond};
 use crate::ids::{Position, Revision, StreamId};
 use crate::projections::View;
 
