@@ -2,10 +2,9 @@
 //!
 //! In reading order: `ids` and `clock`; `secrets` (what can be erased); `credentials` (who one is
 //! to Keystone); `events` (facts and the log that keeps them); `backends` (work and what comes of
-//! it); `bus` (what travels between the parts); `actors` (decisions, and who carries them out); `agent` (what runs
-//! beside an engine);
-//! `projections` (read models); `replay` (what was, and why); `http` and `cli` (the way in);
-//! `config` and `app` (how it is put together).
+//! it); `bus` (what travels between the parts); `actors` (decisions, and who carries them out);
+//! `agent` (what runs beside an engine); `projections` (read models); `replay` (what was, and why);
+//! `http` and `cli` (the way in); `config` and `app` (how it is put together).
 
 pub mod ids;
 
