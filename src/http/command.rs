@@ -117,7 +117,7 @@ pub async fn is_seen(state: &AppState, reply: &CommandReply) -> Result<bool, Api
 }
 
 /// The view of an object once it shows what a command did; its last one where it is gone.
-pub async fn view_after<V: View>(
+async fn view_after<V: View>(
     state: &AppState,
     reply: &CommandReply,
 ) -> Result<Option<V>, ApiError> {
