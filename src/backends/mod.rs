@@ -330,6 +330,10 @@ pub enum BackendError {
     /// The object is not there.
     #[error("{0}")]
     Missing(String),
+    /// [`Reporter::cancelled`] ended the attempt. What could not be undone is done; whatever was
+    /// left behind is for the delete that follows (rule W5).
+    #[error("cancelled")]
+    Cancelled,
 }
 
 /// Where a backend says what happens while it works.
@@ -339,6 +343,11 @@ pub trait Reporter: Send + Sync {
     async fn progress(&self, progress: Progress);
     /// Output of an executed command; waits while the reader is slow.
     async fn output(&self, frame: OutputFrame);
+    /// Resolves when this attempt is to end early; stays resolved from then on. Whatever can be
+    /// given up (a pull, a grace period, a running command) is, and what cannot be is waited for.
+    async fn cancelled(&self) {
+        std::future::pending().await
+    }
 }
 
 /// Something that runs containers on one node.
