@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 use super::outbox::{record, report};
-use crate::actors::tasks;
+use crate::actors::lifecycle;
 use crate::backends::{
     Action, Backend, BackendError, LogQuery, OutputFrame, Progress, Reporter, Work, WorkResult,
 };
@@ -92,7 +92,7 @@ impl Node {
         let Ok(_permit) = permits.acquire().await else { return };
         let reporter = Reports { node: self, work, last: Mutex::new(None) };
         let attempt = self.backend.perform(work, &reporter);
-        let done = match tasks::limit(&work.action) {
+        let done = match lifecycle::limit(&work.action) {
             None => attempt.await,
             Some(limit) => tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
                 Err(BackendError::TimedOut(format!("nothing in {} s", limit.as_secs())))

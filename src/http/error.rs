@@ -233,7 +233,9 @@ const fn command_status(error: &CommandError) -> StatusCode {
             | Refusal::AlreadyExists { .. }
             | Refusal::Conflict { .. } => StatusCode::CONFLICT,
             Refusal::RevisionMismatch { .. } => StatusCode::PRECONDITION_FAILED,
-            Refusal::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::TooManyExecutions { .. } | Refusal::QueueFull { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
         },
         CommandError::CommandIdReused => StatusCode::UNPROCESSABLE_ENTITY,
         CommandError::Contended(_) => StatusCode::CONFLICT,
@@ -273,6 +275,7 @@ pub const fn command_code(error: &CommandError) -> &'static str {
             Refusal::Conflict { .. } => "conflict",
             Refusal::RevisionMismatch { .. } => "revision-mismatch",
             Refusal::QueueFull { .. } => "queue-full",
+            Refusal::TooManyExecutions { .. } => "too-many-executions",
         },
         CommandError::CommandIdReused => "idempotency-key-reused",
         CommandError::Contended(_) => "contended",

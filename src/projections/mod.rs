@@ -37,7 +37,7 @@ mod work;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::events::{DecodeError, EventRef};
+use crate::events::{DecodeError, EventRef, Mark};
 use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, Timestamp, WorkId};
 
 /// Names the view of a kind as a type; what is audited has none.
@@ -99,7 +99,13 @@ impl Head {
         }
     }
 
-    /// Moves on to an event that says how far work is, which is no change of the object.
+    /// Moves on to an event of the object.
+    fn note(&mut self, event: &EventRef<'_>, mark: Mark) {
+        let is_first = self.position == event.position;
+        if is_first || mark.is_progress() { self.advance(event) } else { self.change(event) }
+    }
+
+    /// Moves on to an event that says how far work is, which does not change the object.
     fn advance(&mut self, event: &EventRef<'_>) {
         self.position = event.position;
         self.revision = event.revision;

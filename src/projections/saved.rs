@@ -26,7 +26,7 @@ use crate::events::log::EventLog;
 use crate::ids::{Kind, StreamId};
 
 /// The version of the views' encoding and of keys: raised with every change of them.
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
 
 /// Where it says which generation is read.
 const ROOT: [u8; 1] = [0];

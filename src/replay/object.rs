@@ -11,9 +11,9 @@ use crate::actors::bay::Bay;
 use crate::actors::baymodel::Baymodel;
 use crate::actors::container::Container;
 use crate::actors::entity::Aggregate;
+use crate::actors::lifecycle;
 use crate::actors::node::Node;
 use crate::actors::snapshot::{Place, Snapshots};
-use crate::actors::tasks;
 use crate::bus::{Ctx, Refusal};
 use crate::events::cloudevent::redacted;
 use crate::events::{EventPayload, Recorded};
@@ -159,7 +159,7 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
 
     fn deadline(&self, work: WorkId) -> Option<Timestamp> {
         let due = E::react(&self.actor.state);
-        due.iter().find(|due| due.id == work).and_then(tasks::deadline)
+        due.iter().find(|due| due.id == work).and_then(lifecycle::deadline)
     }
 
     fn fork(&self) -> Box<dyn Object> {

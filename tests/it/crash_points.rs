@@ -457,7 +457,7 @@ fn check(life: &Life) {
     let mut networks = vec![];
     life.parts
         .reads
-        .each(|one: ContainerView| drop(owned.insert(one.head.uuid, one.status)))
+        .each(|one: ContainerView| drop(owned.insert(one.head.uuid, one.status.name().to_owned())))
         .unwrap();
     life.parts.reads.each(|bay: BayView| networks.push((life.node_id, bay.head.uuid))).unwrap();
     assert_eq!(life.engine.networks(), networks, "{}", context());

@@ -2,8 +2,8 @@
 
 use magnum::actors::bay::{Bay, BayCommand, BayState};
 use magnum::actors::container::{Container, ContainerCommand as Command, ContainerState};
+use magnum::actors::lifecycle::MAX_QUEUED;
 use magnum::actors::placement::{NodeFacts, place};
-use magnum::actors::tasks::MAX_TASKS;
 use magnum::actors::{Entity, Fact};
 use magnum::backends::{Action, Done, End, Observed, Outcome, RunState, WorkResult};
 use magnum::bus::{Ctx, Refusal};
@@ -185,15 +185,15 @@ fn commands_queue_behind_the_work_under_way_and_start_in_order() {
 #[test]
 fn the_queue_is_bounded_but_a_delete_always_fits() {
     let mut model = Model::running();
-    for turn in 0..MAX_TASKS {
+    for turn in 0..MAX_QUEUED {
         let command = if turn % 2 == 0 { Command::Pause } else { Command::Unpause };
         model.command(command).unwrap();
     }
     let refused = model.command(Command::Pause).unwrap_err();
-    assert!(matches!(refused, Refusal::QueueFull { limit: MAX_TASKS, .. }), "{refused}");
+    assert!(matches!(refused, Refusal::QueueFull { limit: MAX_QUEUED, .. }), "{refused}");
     let events = model.command(Command::Delete).unwrap();
     let Event::DeleteRequested(asked) = &events[0] else { panic!("{events:?}") };
-    assert_eq!(asked.cancelled.len(), MAX_TASKS - 1, "all but the one under way");
+    assert_eq!(asked.cancelled.len(), MAX_QUEUED - 1, "all but the one under way");
 }
 
 /// F6: the create that is under way ends first, what waits behind it never starts.
