@@ -445,9 +445,9 @@ mod tests {
         let mut story = made();
         let running = story.tell(&E::StartRequested(asks()));
         let queued = story.tell(&E::PauseRequested(asks()));
-        let delete = DeleteRequestedV1 { cancelled: vec![queued] };
+        let delete = DeleteRequestedV1 { cancelled: vec![running, queued] };
         let work = story.tell(&E::DeleteRequested(delete));
-        assert_eq!(story.waits_for(), ["start", "delete"]);
+        assert_eq!(story.waits_for(), ["delete"]);
         assert_eq!(story.now_view().outcomes.last().unwrap().work_id, queued);
         story.tell(&E::Started(done(running)));
         assert_eq!(story.now_view().status.name(), "Deleting");

@@ -112,7 +112,7 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
     }
 
     fn state(&self) -> Value {
-        redacted(json(&self.actor.state))
+        state_document(&self.actor.state)
     }
 
     fn view(&self) -> Option<Value> {
@@ -150,7 +150,7 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
 
     fn kept(&self, stream: StreamId, snapshots: &Snapshots) -> Option<(Value, Place)> {
         let (state, place) = snapshots.load::<E>(stream)?;
-        Some((redacted(json(&state)), place))
+        Some((state_document(&state), place))
     }
 
     fn due(&self) -> Vec<Value> {
@@ -221,6 +221,18 @@ impl Object for Audited {
 }
 
 /// Plain data as JSON; it fails for nothing that states and views are made of.
-pub(super) fn json<T: Serialize>(value: &T) -> Value {
+pub(super) /// An actor's state as a document without values of environment variables. What nouns with work
+/// share stands beside what is their own: `state.status`, `state.tasks`.
+fn state_document(state: &impl Serialize) -> Value {
+    let mut document = redacted(json(state));
+    if let Some(fields) = document.as_object_mut()
+        && let Some(Value::Object(lifecycle)) = fields.remove("lifecycle")
+    {
+        fields.extend(lifecycle);
+    }
+    document
+}
+
+fn json<T: Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }

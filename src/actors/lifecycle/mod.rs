@@ -27,7 +27,7 @@ const ATTEMPT: Duration = Duration::from_secs(40 * 60);
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Lifecycle<S> {
     status: S,
-    work: WorkQueue,
+    tasks: WorkQueue,
 }
 
 impl<S: Status> Lifecycle<S> {
@@ -38,7 +38,7 @@ impl<S: Status> Lifecycle<S> {
 
     /// What it waits for.
     pub const fn work(&self) -> &WorkQueue {
-        &self.work
+        &self.tasks
     }
 
     /// Takes in an event. `action` is what the event asks a backend for, or the next step of work
@@ -46,26 +46,26 @@ impl<S: Status> Lifecycle<S> {
     pub fn apply(&mut self, event: &S::Event, action: Option<Action>, fact: Fact<'_>) {
         let was_deleting = self.status.is_deleting();
         self.status = self.status.after(event);
-        self.work.drop_all(event.cancelled());
+        self.tasks.drop_all(event.cancelled());
         match (event.mark(), action, event.work_id()) {
             (Mark::Asks(verb), Some(action), _) => {
                 if verb == Verb::Delete {
-                    self.work.overtake();
+                    self.tasks.overtake();
                 }
-                self.work.push(action, fact);
+                self.tasks.push(action, fact);
             }
-            (Mark::Done(Verb::Delete), ..) => self.work.clear(),
-            (Mark::Step, Some(action), Some(id)) => self.work.continue_as(id, &action),
-            (Mark::Progress, _, Some(id)) => self.work.resume(id),
+            (Mark::Done(Verb::Delete), ..) => self.tasks.clear(),
+            (Mark::Step, Some(action), Some(id)) => self.tasks.continue_as(id, &action),
+            (Mark::Progress, _, Some(id)) => self.tasks.resume(id),
             (Mark::Done(_) | Mark::Failed | Mark::Unknown, _, Some(id)) => {
-                self.work.drop_all(&[id]);
+                self.tasks.drop_all(&[id]);
             }
             _ => {}
         }
         if let Some(blocked) = event.blocked() {
-            self.work.block(blocked);
+            self.tasks.block(blocked);
         }
-        self.work.note_turn(fact.time);
+        self.tasks.note_turn(fact.time);
         debug_assert!(
             !was_deleting || self.status.is_deleting() || event.mark().ends_work(),
             "only the outcome of a deletion ends it"
@@ -75,9 +75,9 @@ impl<S: Status> Lifecycle<S> {
     /// What is recorded of an outcome that says that work failed, is unknown or waits; `None` if
     /// the outcome is about no open work, or says something else.
     pub fn setback(&self, outcome: &Outcome) -> Option<Setback> {
-        let task = self.work.current(outcome)?;
+        let task = self.tasks.current(outcome)?;
         let (work_id, action) = (task.id, task.action.name().to_owned());
-        let cancelled = || self.work.behind(work_id);
+        let cancelled = || self.tasks.behind(work_id);
         Some(match &outcome.result {
             WorkResult::Failed { reason } => Setback::Failed(WorkFailedV2 {
                 work_id,
