@@ -31,7 +31,8 @@ use crate::projections::bay::BayView;
 use crate::projections::conductor::Conductor;
 use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
-use crate::projections::query::{ListQuery, ReadModels};
+use crate::projections::query::ListQuery;
+use crate::projections::read_models::ReadModels;
 use crate::projections::store::Store;
 
 /// Work under way may take so long to end after SIGTERM; the rest stays requested. With the

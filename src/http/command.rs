@@ -19,7 +19,7 @@ use crate::events::Mark;
 use crate::events::codec::{self, payload_json};
 use crate::ids::{EventId, ObjectId, Position, Revision, StreamId, WorkId};
 use crate::projections::query::QueryError;
-use crate::projections::{View, past};
+use crate::projections::{View, as_of};
 
 /// How long an answer waits for the views to show what was just recorded; they are milliseconds
 /// behind unless they are being rebuilt, and then the log itself is read.
@@ -128,7 +128,7 @@ pub async fn view_after<V: View>(
         return Ok(Some(view));
     }
     let log = state.log.clone();
-    let last = blocking(move || past::last_of(log.as_ref(), id, Position(u64::MAX))).await?;
+    let last = blocking(move || as_of::last_view(log.as_ref(), id, Position(u64::MAX))).await?;
     last.map_err(|error| ApiError::Internal(error.to_string()))
 }
 

@@ -11,7 +11,7 @@ use crate::bus::{CommandError, Refusal};
 use crate::events::DecodeError;
 use crate::events::log::{Archived, ReadError};
 use crate::ids::Kind;
-use crate::projections::past::PastError;
+use crate::projections::as_of::AsOfError;
 use crate::projections::query::QueryError;
 use crate::replay::ReplayError;
 
@@ -323,11 +323,11 @@ impl From<DecodeError> for ApiError {
     }
 }
 
-impl From<PastError> for ApiError {
-    fn from(error: PastError) -> Self {
+impl From<AsOfError> for ApiError {
+    fn from(error: AsOfError) -> Self {
         match error {
-            PastError::Read(error) => error.into(),
-            PastError::Decode(error) => error.into(),
+            AsOfError::Read(error) => error.into(),
+            AsOfError::Decode(error) => error.into(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::work::{Failure, WorkOf, number, progress, text};
-use super::{Head, OutcomeView, TaskView, View};
+use super::{OutcomeView, TaskView, View, ViewHead};
 use crate::events::bay::{BayCreateRequestedV1, BayEvent, Status};
 use crate::events::mark::Status as _;
 use crate::events::work::UpdatedV1;
@@ -14,7 +14,7 @@ use crate::ids::{Kind, ObjectId};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BayView {
     /// What every view has.
-    pub head: Head,
+    pub head: ViewHead,
     /// Its name.
     pub name: Option<String>,
     /// What it is made from.
@@ -49,7 +49,7 @@ impl View for BayView {
         &["uuid", "name", "status", "node_count", "baymodel_id", "node_uuid"];
     const NUMBERS: &'static [&'static str] = &["node_count"];
 
-    fn head(&self) -> &Head {
+    fn head(&self) -> &ViewHead {
         &self.head
     }
 
@@ -95,7 +95,7 @@ impl BayView {
         let chosen = asked.placement.verdicts.into_iter().find(|v| v.node_id == node_uuid);
         let plan = asked.plan;
         Self {
-            head: Head::first(event),
+            head: ViewHead::first(event),
             name: plan.name,
             baymodel_id: plan.baymodel_id,
             node_count: plan.node_count,
@@ -155,7 +155,7 @@ impl BayView {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Story, blocked, failed, unknown, updated};
+    use super::super::testing::{Story, blocked, failed, unknown, updated};
     use super::*;
     use crate::events::bay::{
         BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1, BayPlan,

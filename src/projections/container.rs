@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::work::{Failure, WorkOf, progress, text};
-use super::{Head, OutcomeView, TaskView, View};
+use super::{OutcomeView, TaskView, View, ViewHead};
 use crate::events::container::{
     ContainerEvent, CreateRequestedV1, Drift, DriftedV1, ExitedV2, PortMapping, PullProgressedV1,
     RestartPolicy, Status,
@@ -19,7 +19,7 @@ use crate::ids::{Kind, ObjectId};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerView {
     /// What every view has.
-    pub head: Head,
+    pub head: ViewHead,
     /// Its name.
     pub name: Option<String>,
     /// A description.
@@ -71,7 +71,7 @@ impl View for ContainerView {
     const FIELDS: &'static [&'static str] =
         &["uuid", "name", "status", "image_id", "bay_uuid", "node_uuid", "command"];
 
-    fn head(&self) -> &Head {
+    fn head(&self) -> &ViewHead {
         &self.head
     }
 
@@ -120,7 +120,7 @@ impl ContainerView {
     fn asked(asked: CreateRequestedV1, event: &EventRef<'_>) -> Self {
         let spec = asked.spec;
         Self {
-            head: Head::first(event),
+            head: ViewHead::first(event),
             name: asked.name,
             desc: asked.desc,
             image_id: Some(spec.image),
@@ -268,7 +268,7 @@ fn pulled(pull: &PullProgressedV1) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::OUTCOMES;
-    use super::super::story::{Story, blocked, failed, unknown, updated};
+    use super::super::testing::{Story, blocked, failed, unknown, updated};
     use super::*;
     use crate::events::container::{
         ActionDoneV1, ActionRequestedV1, ContainerSpec, CreatedV1, DeleteRequestedV1, DriftedV1,

@@ -22,7 +22,7 @@ use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
 use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
-use crate::projections::{Head, OutcomeView, TaskView, View};
+use crate::projections::{OutcomeView, TaskView, View, ViewHead};
 
 /// An event that a decision would make.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +58,7 @@ pub trait Object: Send {
     /// What is shown of it; none where it is not there.
     fn view(&self) -> Option<Value>;
     /// What every view has; none where it is not there.
-    fn head(&self) -> Option<&Head>;
+    fn head(&self) -> Option<&ViewHead>;
     /// A field of its lists as text; none where it is not set or the object is not there.
     fn field(&self, name: &str) -> Option<String>;
     /// Work that it waits for.
@@ -120,7 +120,7 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
         self.view.as_ref().map(json)
     }
 
-    fn head(&self) -> Option<&Head> {
+    fn head(&self) -> Option<&ViewHead> {
         self.view.as_ref().map(View::head)
     }
 
@@ -183,7 +183,7 @@ impl Object for Audited {
         None
     }
 
-    fn head(&self) -> Option<&Head> {
+    fn head(&self) -> Option<&ViewHead> {
         None
     }
 
@@ -220,8 +220,7 @@ impl Object for Audited {
     }
 }
 
-/// Plain data as JSON; it fails for nothing that states and views are made of.
-pub(super) /// An actor's state as a document without values of environment variables. What nouns with work
+/// An actor's state as a document without values of environment variables. What nouns with work
 /// share stands beside what is their own: `state.status`, `state.tasks`.
 fn state_document(state: &impl Serialize) -> Value {
     let mut document = redacted(json(state));
@@ -233,6 +232,7 @@ fn state_document(state: &impl Serialize) -> Value {
     document
 }
 
-fn json<T: Serialize>(value: &T) -> Value {
+/// Plain data as JSON; it fails for nothing that states and views are made of.
+pub(super) fn json<T: Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or_default()
 }

@@ -23,12 +23,13 @@ use magnum::events::work::{FieldChange, Placement, UpdatedV1};
 use magnum::events::{EventPayload, EventType, Meta, Recorded};
 use magnum::ids::*;
 use magnum::projections::View;
+use magnum::projections::as_of::{self, SystemState};
 use magnum::projections::bay::BayView;
 use magnum::projections::conductor::Conductor;
 use magnum::projections::container::ContainerView;
 use magnum::projections::node::NodeView;
-use magnum::projections::past::{World, as_of, last_of};
-use magnum::projections::query::{ListQuery, QueryError, ReadModels};
+use magnum::projections::query::{ListQuery, QueryError};
+use magnum::projections::read_models::ReadModels;
 use magnum::projections::store::Store;
 use proptest::prelude::*;
 use tokio::sync::watch;
@@ -608,13 +609,13 @@ fn work_is_waited_for_and_taken_up_again() {
     let last = log.put(Kind::Container, id, "a", &deleted);
     assert_eq!(wait(delete.id, last.position, WAIT), Ok(None));
 
-    let before = as_of::<ContainerView>(&*log, id, delete.position).unwrap().unwrap();
+    let before = as_of::view::<ContainerView>(&*log, id, delete.position).unwrap().unwrap();
     assert_eq!(before.status, Status::Deleting);
-    assert_eq!(as_of::<ContainerView>(&*log, id, last.position).unwrap(), None);
-    assert_eq!(as_of::<ContainerView>(&*log, id, Position(0)).unwrap(), None);
-    let at_creation = as_of::<ContainerView>(&*log, id, create.position).unwrap().unwrap();
+    assert_eq!(as_of::view::<ContainerView>(&*log, id, last.position).unwrap(), None);
+    assert_eq!(as_of::view::<ContainerView>(&*log, id, Position(0)).unwrap(), None);
+    let at_creation = as_of::view::<ContainerView>(&*log, id, create.position).unwrap().unwrap();
     assert_eq!(at_creation, pending);
-    assert_eq!(last_of::<ContainerView>(&*log, id, last.position).unwrap(), Some(before));
+    assert_eq!(as_of::last_view::<ContainerView>(&*log, id, last.position).unwrap(), Some(before));
     conductor.stop();
 }
 
@@ -630,7 +631,7 @@ fn all_objects_as_of_a_position_are_what_each_one_was() {
     }
     let events = log.events();
     for at in [0, 1, 2, 100, 333, events.len(), 9999] {
-        let world = World::as_of(&*log, Position(at as u64)).unwrap();
+        let world = SystemState::as_of(&*log, Position(at as u64)).unwrap();
         let told = &events[..at.min(events.len())];
         assert_eq!(world.position, Position(told.len() as u64));
         assert_eq!(world.parked.len(), usize::from(at > 1));
