@@ -113,7 +113,9 @@ impl Node {
         let reason = error.to_string();
         let once = !work.action.is_repeatable();
         match error {
-            BackendError::Refused(_) | BackendError::Missing(_) => WorkResult::Failed { reason },
+            BackendError::Refused(_) | BackendError::Missing(_) | BackendError::Cancelled => {
+                WorkResult::Failed { reason }
+            }
             // It was not done. Where it may have been nobody can say, and it is not done twice.
             BackendError::Failed(_) | BackendError::Unavailable(_) if once => {
                 WorkResult::Failed { reason }
