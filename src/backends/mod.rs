@@ -8,6 +8,8 @@ pub mod docker;
 pub mod fake;
 pub mod unsealing;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -347,6 +349,10 @@ pub enum BackendError {
     #[error("cancelled")]
     Cancelled,
 }
+
+/// How long a command that is to end has from `SIGTERM` to `SIGKILL`: what an engine gives a
+/// container.
+const END_GRACE: Duration = Duration::from_secs(10);
 
 /// Attempts at a container before a network that does not exist counts as gone. The bay's own
 /// creation is recorded first, but may be a moment behind, or be retried once itself.
