@@ -40,6 +40,7 @@ mod log_writer;
 mod lossy;
 mod node;
 mod openapi;
+mod overtake;
 mod pasted;
 mod projections;
 mod replay;
