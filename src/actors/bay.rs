@@ -9,7 +9,7 @@ use super::placement::{self, NodeFacts};
 use super::tasks::{self, Tasks};
 use super::{Entity, Fact};
 use crate::backends::{Action, Outcome, Work, WorkResult};
-use crate::bus::{Ctx, Refusal};
+use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::bay::{
     BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1,
     BayEvent as Event, BayPlan,
@@ -37,6 +37,10 @@ pub enum BayCommand {
     Delete,
     /// What came of work.
     Outcome(Outcome),
+}
+
+impl NounCommand for BayCommand {
+    const KIND: Kind = Kind::Bay;
 }
 
 /// How far a bay's life is; the words are those of Heat, as the 2015 API has them.
@@ -234,8 +238,8 @@ fn settle(state: &BayState, outcome: &Outcome, now: Timestamp) -> Vec<Event> {
             let reason = format!("not done within bay_create_timeout; at last: {reason}");
             Event::WorkFailed(WorkFailedV1 { work_id, action, reason })
         }
-        (WorkResult::Blocked { .. }, _) => {
-            return tasks::blocked(outcome).map(Event::WorkBlocked).into_iter().collect();
+        (WorkResult::Blocked { .. } | WorkResult::Waiting { .. }, _) => {
+            return tasks::blocked(outcome, now).map(Event::WorkBlocked).into_iter().collect();
         }
         (WorkResult::Progress(_), _) => return vec![],
     };

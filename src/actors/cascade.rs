@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::agent::outbox::report;
 use crate::backends::{Done, Work, WorkResult};
-use crate::bus::{Bus, CommandMessage, Ctx};
+use crate::bus::delivery::report;
+use crate::bus::{Bus, CommandMessage, Origin, ServiceCommand};
 use crate::clock;
 use crate::ids::{Kind, ObjectId, StreamId};
 
@@ -64,12 +64,14 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work) -> Wo
 
 /// Asks a container to go; one that is going already, or cannot, shows in the next look.
 async fn delete(bus: &dyn Bus, id: ObjectId, work: &Work) {
-    let mut ctx = Ctx::service(clock::now(), "conductor", &work.request_id);
-    ctx.causation = Some(work.id);
-    ctx.reason = Some(format!("its bay {} is deleted", work.stream.id));
+    let origin = Origin {
+        causation: Some(work.id),
+        reason: Some(format!("its bay {} is deleted", work.stream.id)),
+        ..Origin::service("conductor", &work.request_id)
+    };
     let stream = StreamId::new(Kind::Container, id);
-    let command = serde_json::json!("delete");
-    if let Err(error) = bus.command(CommandMessage { stream, command, ctx }).await {
+    let message = CommandMessage::service(stream, ServiceCommand::Delete, origin);
+    if let Err(error) = bus.command(message).await {
         tracing::debug!(%stream, %error, "a container of a deleted bay stays for now");
     }
 }

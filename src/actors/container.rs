@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::tasks::{MAX_TASKS, Tasks};
 use super::{Entity, Fact, container_work, drift, placement};
 use crate::backends::{Action, Observed, Outcome, Work};
-use crate::bus::{Ctx, Refusal};
+use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::container::{
     ActionDoneV1, ActionRequestedV1, ContainerEvent as Event, ContainerSpec, CreateRequestedV1,
     DeleteRequestedV1, ExecuteRequestedV1, ExecutedV1, KillRequestedV1, RestartPolicy,
@@ -74,6 +74,10 @@ pub enum ContainerCommand {
     /// What the engine has; none where it has nothing for this object. Sent by the worker
     /// between pieces of work, never while one is under way.
     Observe(Option<Observed>),
+}
+
+impl NounCommand for ContainerCommand {
+    const KIND: Kind = Kind::Container;
 }
 
 /// How far a container's life is.
@@ -182,7 +186,7 @@ impl Entity for Container {
     fn decide(
         state: &ContainerState,
         command: ContainerCommand,
-        _ctx: &Ctx,
+        ctx: &Ctx,
     ) -> Result<Vec<Event>, Refusal> {
         match command {
             ContainerCommand::Create { .. } if state.status != Status::Absent => {
@@ -194,7 +198,7 @@ impl Entity for Container {
                 Ok(vec![Event::CreateRequested(asked)])
             }
             ContainerCommand::Outcome(outcome) => {
-                Ok(container_work::settle(&state.tasks, &outcome))
+                Ok(container_work::settle(&state.tasks, &outcome, ctx.now))
             }
             ContainerCommand::Observe(observed) => Ok(drift::observe(state, observed.as_ref())),
             _ if matches!(state.status, Status::Absent | Status::Deleted) => {

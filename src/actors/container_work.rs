@@ -8,6 +8,7 @@ use crate::events::container::{
     ActionDoneV1, ContainerEvent as Event, CreatedV1, ExecutedV1, PullProgressedV1,
 };
 use crate::events::work::{WorkFailedV1, WorkUnknownV1};
+use crate::ids::Timestamp;
 
 /// What an event asks a backend to do.
 pub fn asked_for(event: &Event) -> Option<Action> {
@@ -32,7 +33,7 @@ pub fn asked_for(event: &Event) -> Option<Action> {
 }
 
 /// What came of open work; late and repeated outcomes change nothing (rule W4).
-pub fn settle(tasks: &Tasks, outcome: &Outcome) -> Vec<Event> {
+pub fn settle(tasks: &Tasks, outcome: &Outcome, now: Timestamp) -> Vec<Event> {
     let Some(task) = tasks.current(outcome) else { return vec![] };
     let (work_id, action) = (task.id, task.action.name().to_owned());
     let event = match &outcome.result {
@@ -49,8 +50,8 @@ pub fn settle(tasks: &Tasks, outcome: &Outcome) -> Vec<Event> {
             current_bytes: progress.current_bytes,
             total_bytes: progress.total_bytes,
         }),
-        WorkResult::Blocked { .. } => {
-            return blocked(outcome).map(Event::WorkBlocked).into_iter().collect();
+        WorkResult::Blocked { .. } | WorkResult::Waiting { .. } => {
+            return blocked(outcome, now).map(Event::WorkBlocked).into_iter().collect();
         }
     };
     vec![event]

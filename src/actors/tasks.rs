@@ -4,7 +4,6 @@
 //! Not here: what each piece does, and who does it.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,10 +16,6 @@ use crate::ids::{EventId, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 /// Most pieces of work that wait for one object: a person's impatience, with room to spare; more
 /// is a client in a loop.
 pub const MAX_TASKS: usize = 16;
-
-/// What an attempt may take beyond the backend's own limits (a pull has half an hour), so that
-/// a backend that forgets a limit blocks nothing for ever.
-const ATTEMPT: Duration = Duration::from_secs(40 * 60);
 
 /// One piece of work that was asked for and has no outcome yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -103,7 +98,8 @@ impl Tasks {
     pub fn current<'a>(&'a self, outcome: &Outcome) -> Option<&'a Task> {
         let task = self.open(outcome.work_id)?;
         let past = outcome.attempt <= task.attempts;
-        let repeats = matches!(outcome.result, WorkResult::Blocked { .. });
+        let repeats =
+            matches!(outcome.result, WorkResult::Blocked { .. } | WorkResult::Waiting { .. });
         (!(past && repeats)).then_some(task)
     }
 
@@ -162,25 +158,24 @@ impl Tasks {
     }
 }
 
-/// What an attempt may take; none where it may take for ever: a command runs as long as it likes,
-/// and a bay is empty when its containers are gone, each by work of its own.
-pub const fn limit(action: &Action) -> Option<Duration> {
-    match action {
-        Action::ExecuteInContainer { .. } | Action::EmptyBay => None,
-        _ => Some(ATTEMPT),
-    }
-}
-
 /// When an attempt is given up that began as soon as it was due.
 pub fn deadline(work: &Work) -> Option<Timestamp> {
-    let limit = limit(&work.action)?;
+    let limit = work.action.limit()?;
     let begins = work.not_before.max(work.due_at)?;
     Some(begins.plus_ms(limit.as_secs().saturating_mul(1000)))
 }
 
 /// The event payload of an outcome that says "not now".
-pub fn blocked(outcome: &Outcome) -> Option<WorkBlockedV1> {
+pub fn blocked(outcome: &Outcome, now: Timestamp) -> Option<WorkBlockedV1> {
     match &outcome.result {
+        // The attempt has not begun, so it does not count.
+        WorkResult::Waiting { blocked_on, reason } => Some(WorkBlockedV1 {
+            work_id: outcome.work_id,
+            attempt: outcome.attempt.saturating_sub(1),
+            blocked_on: blocked_on.clone(),
+            reason: reason.clone(),
+            retry_at: now,
+        }),
         WorkResult::Blocked { blocked_on, reason, retry_at } => Some(WorkBlockedV1 {
             work_id: outcome.work_id,
             attempt: outcome.attempt,

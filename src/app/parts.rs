@@ -8,20 +8,25 @@ use std::time::Duration;
 
 use actix::Arbiter;
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::{AppError, cache_error};
+use super::{AppError, cache_error, installation};
+use crate::actors::audit::AuditWriter;
 use crate::actors::cascade::Members;
+use crate::actors::comparison::Records;
 use crate::actors::directory::Directory;
 use crate::actors::node::NodeCommand;
+use crate::actors::perform::Objects;
 use crate::actors::reactor::Reactor;
+use crate::actors::reception::{HELLOS, Reception};
 use crate::actors::snapshot::Snapshots;
-use crate::agent::reconciler::{self, Inventory};
-use crate::agent::worker::{Node, WorkerHandle};
+use crate::agent::node::Node;
+use crate::agent::worker::WorkerHandle;
+use crate::agent::{presence, reconciler};
 use crate::backends::Backend;
 use crate::bus::local::LocalBus;
-use crate::bus::{Bus, CommandMessage, Ctx};
+use crate::bus::{Authority, Bus, CommandMessage, Origin};
 use crate::clock;
 use crate::config::BackendConfig;
 use crate::events::log::EventLog;
@@ -55,7 +60,7 @@ pub struct Base {
 pub struct Parts {
     /// The log.
     pub log: Arc<dyn EventLog>,
-    /// Where commands go.
+    /// The way of the edge.
     pub bus: Arc<dyn Bus>,
     /// What answers queries.
     pub reads: ReadModels,
@@ -80,18 +85,37 @@ impl Parts {
         let (reads, conductor) =
             Conductor::start(log.clone(), Arc::new(views)).map_err(cache_error)?;
         let mut arbiters: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
+        let objects = Objects::new(log.clone(), snapshots);
         let local = Arc::new(LocalBus::default());
-        local.serve_commands(Arc::new(Directory::start(&log, &snapshots, &arbiters)));
-        let bus: Arc<dyn Bus> = local.clone();
+        let handles = arbiters.iter().map(Arbiter::handle).collect();
+        local.serve_commands(Arc::new(Directory::start(objects.clone(), handles)));
+        let own = local.port(Authority::Conductor);
         catch_up(&log, &reads).await?;
-        let node_id = register_node(&config.host, bus.as_ref(), &reads).await?;
-        let (host, backend) = (config.host.clone(), backend(node_id));
-        let node = Arc::new(Node::new(node_id, host, backend, bus.clone(), config.concurrency));
-        let own = Arbiter::new();
-        let worker = WorkerHandle::start(node, &own);
-        arbiters.push(own);
+        let node_id = register_node(&config.host, own.as_ref(), &reads).await?;
+        let views = Arc::new(Views { log: log.clone(), reads: reads.clone() });
+        let (hellos, heard) = mpsc::channel(HELLOS);
+        local.serve_conductor(Arc::new(Reception {
+            bus: own.clone(),
+            records: views.clone(),
+            hellos,
+            audit: AuditWriter::start(log.clone(), installation(log.as_ref())?),
+        }));
+        let arbiter = Arbiter::new();
+        let agent = local.port(Authority::Agent(node_id));
+        let host = config.host.clone();
+        let node = Node::new(node_id, host, backend(node_id), agent, config.concurrency);
+        let worker = WorkerHandle::start(Arc::new(node), &arbiter.handle());
+        arbiters.push(arbiter);
         local.serve_node(node_id, Arc::new(worker.clone()));
-        let followers = follow(&log, &bus, &reads, &worker, stopping).await?;
+        let position = catch_up(&log, &reads).await?;
+        let outstanding = reads.outstanding().map_err(cache_error)?;
+        let reactor = Reactor::new(objects, own, views, heard);
+        let followers = vec![
+            tokio::spawn(reactor.run(outstanding, position, stopping.clone())),
+            tokio::spawn(presence::announce(worker.clone(), stopping.clone())),
+            tokio::spawn(reconciler::watch(worker.clone(), stopping.clone())),
+        ];
+        let bus = local.port(Authority::Edge);
         Ok(Self { log, bus, reads, conductor, worker, followers, arbiters })
     }
 
@@ -124,24 +148,6 @@ async fn catch_up(log: &Arc<dyn EventLog>, reads: &ReadModels) -> Result<Positio
     reads.wait_for(head, CATCH_UP).await.map_err(|error| AppError::ReadModels(error.to_string()))
 }
 
-/// Starts what follows the log and the engine.
-async fn follow(
-    log: &Arc<dyn EventLog>,
-    bus: &Arc<dyn Bus>,
-    reads: &ReadModels,
-    worker: &WorkerHandle,
-    stopping: &watch::Receiver<bool>,
-) -> Result<Vec<JoinHandle<()>>, AppError> {
-    let position = catch_up(log, reads).await?;
-    let outstanding = reads.outstanding().map_err(cache_error)?;
-    let views = Arc::new(Views { log: log.clone(), reads: reads.clone() });
-    let reactor = Reactor::new(log.clone(), bus.clone(), views.clone());
-    Ok(vec![
-        tokio::spawn(reactor.run(outstanding, position, stopping.clone())),
-        tokio::spawn(reconciler::watch(worker.clone(), views, stopping.clone())),
-    ])
-}
-
 /// The node of this machine: the one that was registered under this host name, or a new one.
 async fn register_node(
     host: &str,
@@ -164,13 +170,9 @@ async fn register_node(
         ironic_node_id: None,
         host: Some(host.to_owned()),
     };
-    let command =
-        serde_json::to_value(&command).map_err(|error| AppError::Node(error.to_string()))?;
-    let ctx = Ctx::service(clock::now(), "serve", "");
-    let stream = StreamId::new(Kind::Node, id);
-    bus.command(CommandMessage { stream, command, ctx })
-        .await
-        .map_err(|error| AppError::Node(error.to_string()))?;
+    let message = CommandMessage::new(id, &command, Origin::service("serve", ""));
+    let made = async { bus.command(message?).await };
+    made.await.map_err(|error| AppError::Node(error.to_string()))?;
     Ok(id)
 }
 
@@ -223,7 +225,7 @@ impl Members for Views {
 }
 
 #[async_trait]
-impl Inventory for Views {
+impl Records for Views {
     async fn on_node(&self, node_id: ObjectId) -> Result<Vec<(StreamId, String)>, String> {
         let on_node = move |container: ContainerView| {
             let stream = StreamId::new(Kind::Container, container.head.uuid);

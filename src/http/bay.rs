@@ -16,7 +16,7 @@ use super::request::{Call, Ident, MAX_NAME_BYTES, canonical_uuid};
 use super::respond::{Link, Shown, Task};
 use super::{AppState, defaults, read};
 use crate::actors::bay::BayCommand;
-use crate::bus::{CommandReply, Ctx};
+use crate::bus::{CommandReply, Origin};
 use crate::events::bay::BayPlan;
 use crate::ids::{Kind, ObjectId, StreamId, Timestamp};
 use crate::projections::bay::BayView;
@@ -195,7 +195,7 @@ async fn create_new(state: &AppState, call: &Call) -> Result<CommandReply, ApiEr
 /// Makes a bay with nothing but a name.
 pub async fn make_plain(
     state: &AppState,
-    ctx: &Ctx,
+    ctx: &Origin,
     id: ObjectId,
     baymodel_id: ObjectId,
     name: &str,
@@ -215,7 +215,7 @@ pub async fn make_plain(
 
 async fn make(
     state: &AppState,
-    ctx: &Ctx,
+    ctx: &Origin,
     id: ObjectId,
     baymodel_id: ObjectId,
     new: NewBay,

@@ -16,7 +16,8 @@ use super::error::ApiError;
 use super::request::{Call, Ident, shown};
 use super::{AppState, container_action, container_spec, read, respond};
 use crate::actors::container::ContainerCommand;
-use crate::bus::{CommandReply, Frames};
+use crate::bus::{CommandReply, Frames, ReplyTo, output};
+use crate::clock;
 use crate::ids::{Kind, StreamId};
 use crate::projections::container::ContainerView;
 
@@ -91,18 +92,19 @@ async fn start(
     command: Vec<String>,
 ) -> Result<(CommandReply, Frames), ApiError> {
     let view = read::find::<ContainerView>(state, call, ident)?;
-    let stream = StreamId::new(Kind::Container, view.head.uuid);
-    // Asked for before the command is, so that nothing is missed.
-    let key = call.ctx.request_id.clone();
-    let frames = state.bus.output(key.clone());
+    let container = StreamId::new(Kind::Container, view.head.uuid);
     let command = ContainerCommand::Execute { command };
-    match command::send(state, &call.ctx, stream, &command).await {
-        Ok(reply) => Ok((reply, frames)),
-        Err(error) => {
-            state.bus.finish(&key);
-            Err(error)
-        }
+    if call.wait.is_zero() {
+        // Nobody waits for it, and it is executed all the same.
+        let reply = command::send(state, &call.ctx, container, &command).await?;
+        return Ok((reply, stream::empty().boxed()));
     }
+    // Before the command is sent, so that nothing is missed.
+    let reply_to = ReplyTo(clock::new_uuid());
+    let frames = output::frames(&state.bus, reply_to);
+    let frames = frames.map_err(|error| ApiError::Internal(error.to_string()))?;
+    let reply = command::send_for(state, &call.ctx, container, &command, Some(reply_to)).await?;
+    Ok((reply, frames))
 }
 
 /// Adds the next piece of output; whether there was one.

@@ -15,6 +15,8 @@ use super::error::ApiError;
 use super::request::{Call, Ident, number};
 use super::{AppState, read, respond};
 use crate::backends::{BackendError, LogQuery, OutputFrame, OutputStream};
+use crate::bus::{LogRequest, ReplyTo, output};
+use crate::clock;
 use crate::ids::{Kind, StreamId};
 use crate::projections::container::ContainerView;
 
@@ -41,7 +43,9 @@ pub async fn logs(
     let stream = StreamId::new(Kind::Container, view.head.uuid);
     state.audit.logs(&call.ctx, stream).await?;
     let follow = query.follow;
-    let frames = state.bus.logs(view.node_uuid, stream, query).await?;
+    let reply_to = ReplyTo(clock::new_uuid());
+    let request = LogRequest { node_id: view.node_uuid, stream, query, reply_to };
+    let frames = output::logs(&state.bus, request).await?;
     let mut frames = frames.filter(move |frame| {
         future::ready(frame.as_ref().map_or(true, |frame: &OutputFrame| wanted.has(frame.stream)))
     });

@@ -1,5 +1,5 @@
 //! What a request says: who asks, why, with which arguments and body. The one place that makes a
-//! [`Ctx`] from HTTP.
+//! [`Origin`] from HTTP.
 //!
 //! Not here: what a noun's fields mean (`input`, one file a noun), how it answers (`respond`).
 
@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::{AppState, edge::RequestId};
-use crate::bus::Ctx;
+use crate::bus::Origin;
 use crate::clock;
 use crate::ids::{CommandId, Kind, ObjectId, Revision, Timestamp};
 
@@ -46,13 +46,15 @@ const ALWAYS: [&str; 1] = ["min_position"];
 #[derive(Debug)]
 pub struct Call {
     /// Who asks and why.
-    pub ctx: Ctx,
+    pub ctx: Origin,
     /// Who asks, for what goes on until they may not any more.
     pub caller: Caller,
     /// `http://127.0.0.1:9511`, as the client names this server; what links start with.
     pub host: String,
     /// How long the client waits for the outcome of work.
     pub wait: Duration,
+    /// Whether the client named the command, by an `Idempotency-Key`.
+    pub is_keyed: bool,
     installation: Uuid,
     query: Vec<(String, String)>,
     body: Bytes,
@@ -89,14 +91,15 @@ impl FromRequest<AppState> for Call {
         let headers = &parts.headers;
         let caller = Caller::of(&parts.extensions)?;
         let project = caller.project.clone();
-        let command_id = idempotency_key(headers)?
-            .filter(|_| parts.method != Method::GET)
-            .map(|key| CommandId(format!("{project}/{key}")));
-        let digest = command_id.as_ref().map(|_| digest(&parts, &body));
+        let changes = parts.method != Method::GET;
+        let key = idempotency_key(headers)?.filter(|_| changes);
+        let is_keyed = key.is_some();
+        let digest = key.as_ref().map(|_| digest(&parts, &body));
+        let named = key.map(|key| CommandId(format!("{project}/{key}")));
+        let command_id = named.or_else(|| changes.then(new_command_id));
         let request_id =
             parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
-        let ctx = Ctx {
-            now: clock::now(),
+        let ctx = Origin {
             project,
             user: caller.user.clone(),
             roles: caller.roles.clone(),
@@ -105,12 +108,11 @@ impl FromRequest<AppState> for Call {
             digest,
             reason: text_header(headers, "x-magnum-reason", MAX_REASON_BYTES)?,
             causation: None,
-            service: false,
             if_match: if_match(headers)?,
         };
         let wait = wait(headers, state.config.request_wait)?;
         let installation = state.installation;
-        Ok(Self { ctx, caller, host: host(&parts), wait, installation, query, body })
+        Ok(Self { ctx, caller, host: host(&parts), wait, is_keyed, installation, query, body })
     }
 }
 
@@ -201,17 +203,24 @@ impl Call {
     /// `Idempotency-Key`, or a new one.
     pub fn new_id(&self, kind: Kind, wanted: Option<ObjectId>) -> ObjectId {
         let keyed = || {
-            let key = self.ctx.command_id.as_ref()?;
+            let key = self.ctx.command_id.as_ref().filter(|_| self.is_keyed)?;
             Some(ObjectId(derived_uuid(self.installation, &format!("{}/{kind}", key.0))))
         };
         wanted.or_else(keyed).unwrap_or_else(clock::new_object_id)
     }
 
-    /// The same request as the one who makes what is missing on the way: without what applies to
-    /// its own object only.
-    pub fn on_the_way(&self) -> Ctx {
-        Ctx { command_id: None, digest: None, if_match: None, ..self.ctx.clone() }
+    /// The same request for an object that is created implicitly on its way: without what applies
+    /// to its own object only.
+    pub fn on_the_way(&self) -> Origin {
+        let command_id = Some(new_command_id());
+        Origin { command_id, digest: None, if_match: None, ..self.ctx.clone() }
     }
+}
+
+/// The id of a command whose client gave it none (rule B4): a repeat of the request is another
+/// command, a repeat of the message is not.
+fn new_command_id() -> CommandId {
+    CommandId(clock::new_uuid().simple().to_string())
 }
 
 /// A uuid that follows from a text (version 5), another one in every installation: two of them
