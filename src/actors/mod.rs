@@ -16,6 +16,7 @@ pub mod container_work;
 pub mod directory;
 pub mod drift;
 pub mod entity;
+pub mod lifecycle;
 pub mod node;
 pub mod perform;
 pub mod placement;
@@ -23,7 +24,6 @@ pub mod reactor;
 pub mod reception;
 mod sessions;
 pub mod snapshot;
-pub mod tasks;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -24,6 +24,17 @@ pub enum Job {
     Inspect,
 }
 
+/// How much a job is still wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wanted {
+    /// It is.
+    Yes,
+    /// Not if it has not begun: what ends it when it has is work of its own.
+    IfBegun,
+    /// Not at all: it ends early (rule W5).
+    No,
+}
+
 /// A job whose turn it is.
 #[derive(Debug)]
 pub struct Turn {
@@ -31,8 +42,8 @@ pub struct Turn {
     pub stream: StreamId,
     /// What to do.
     pub job: Job,
-    /// Turns true once it is not wanted any more.
-    pub cancelled: watch::Receiver<bool>,
+    /// How much it is still wanted.
+    pub wanted: watch::Receiver<Wanted>,
 }
 
 /// What is under way.
@@ -40,7 +51,7 @@ pub struct Turn {
 struct Running {
     work: Option<WorkId>,
     is_delete: bool,
-    cancel: watch::Sender<bool>,
+    wanted: watch::Sender<Wanted>,
 }
 
 #[derive(Debug, Default)]
@@ -100,7 +111,7 @@ impl Begun {
 
 /// Whether work runs beside the lane of its object.
 const fn is_beside(action: &Action) -> bool {
-    matches!(action, Action::ExecuteInContainer { .. })
+    matches!(action, Action::ExecuteInContainer { .. } | Action::EndExecution { .. })
 }
 
 const fn is_delete(action: &Action) -> bool {
@@ -117,6 +128,9 @@ impl Lanes {
         self.begun.trim(|| lanes.values().flat_map(Lane::works).collect());
         let stream = offer.work.stream;
         let lane = self.lanes.entry(stream).or_default();
+        if let Action::EndExecution { execution_id } = &offer.work.action {
+            lane.hold_back(*execution_id);
+        }
         if is_beside(&offer.work.action) {
             let (running, turn) = begin(stream, Job::Work(Box::new(offer)));
             lane.beside.push(running);
@@ -183,7 +197,17 @@ impl Lane {
         self.queue.clear();
         let under_way = self.running.iter().filter(|running| !running.is_delete);
         for running in under_way.chain(&self.beside) {
-            running.cancel.send_replace(true);
+            running.wanted.send_replace(Wanted::No);
+        }
+    }
+
+    /// A command beside does not begin any more.
+    fn hold_back(&self, work: WorkId) {
+        for running in self.beside.iter().filter(|running| running.work == Some(work)) {
+            running.wanted.send_if_modified(|wanted| {
+                *wanted = Wanted::IfBegun.max(*wanted);
+                true
+            });
         }
     }
 
@@ -202,14 +226,14 @@ impl Lane {
 }
 
 fn begin(stream: StreamId, job: Job) -> (Running, Turn) {
-    let (cancel, cancelled) = watch::channel(false);
+    let (sender, wanted) = watch::channel(Wanted::Yes);
     let work = match &job {
         Job::Work(offer) => Some(&offer.work),
         Job::Inspect => None,
     };
     let is_delete = work.is_some_and(|work| is_delete(&work.action));
-    let running = Running { work: work.map(|work| work.id), is_delete, cancel };
-    (running, Turn { stream, job, cancelled })
+    let running = Running { work: work.map(|work| work.id), is_delete, wanted: sender };
+    (running, Turn { stream, job, wanted })
 }
 
 #[cfg(test)]
@@ -263,12 +287,12 @@ mod tests {
         let command = Action::ExecuteInContainer { command: vec![] };
         let beside = lanes.offer(offer(3, 1, command)).unwrap();
         assert!(lanes.offer(offer(4, 1, Action::DeleteContainer)).is_none(), "it waits");
-        assert!(*first.cancelled.borrow() && *beside.cancelled.borrow());
+        assert_eq!((*first.wanted.borrow(), *beside.wanted.borrow()), (Wanted::No, Wanted::No));
         assert!(lanes.ended(stream(), id(&beside), true).is_none());
         let next = lanes.ended(stream(), id(&first), true).unwrap();
         assert_eq!(id(&next), Some(EventId(uuid::Uuid::from_u128(4))));
         assert!(lanes.offer(offer(4, 2, Action::DeleteContainer)).is_none());
-        assert!(!*next.cancelled.borrow(), "a delete is not cancelled by its next attempt");
+        assert_eq!(*next.wanted.borrow(), Wanted::Yes, "by its own next attempt");
         assert!(lanes.ended(stream(), id(&next), true).is_none(), "nor is it done twice");
         assert!(lanes.lanes.is_empty());
     }
@@ -283,6 +307,18 @@ mod tests {
         let stop = lanes.offer(offer(200, 1, Action::StopContainer { grace_s: 10 }));
         assert!(stop.is_some());
         assert_eq!(lanes.held().len(), 100);
+    }
+
+    #[test]
+    fn one_command_is_ended_and_no_other() {
+        let mut lanes = Lanes::default();
+        let command = || Action::ExecuteInContainer { command: vec![] };
+        let first = lanes.offer(offer(1, 1, command())).unwrap();
+        let second = lanes.offer(offer(2, 1, command())).unwrap();
+        let execution_id = EventId(uuid::Uuid::from_u128(2));
+        assert!(lanes.offer(offer(3, 1, Action::EndExecution { execution_id })).is_some());
+        let wanted = (*first.wanted.borrow(), *second.wanted.borrow());
+        assert_eq!(wanted, (Wanted::Yes, Wanted::IfBegun));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
+use super::lanes::Wanted;
 use super::slots::{Slot, Slots};
 use crate::backends::{
     Action, Backend, BackendError, OutputFrame, Progress, Reporter, Work, WorkResult,
@@ -101,9 +102,8 @@ impl Node {
         }
     }
 
-    /// Does one piece of work and reports; whether it is over. `cancelled` turns true once it is not
-    /// wanted any more.
-    pub async fn perform(&self, offer: &Offer, cancelled: watch::Receiver<bool>) -> bool {
+    /// Does one piece of work and reports; whether it is over. `wanted` says how long it is.
+    pub async fn perform(&self, offer: &Offer, wanted: watch::Receiver<Wanted>) -> bool {
         let work = &offer.work;
         let outlet = offer.reply_to.map(|reply_to| Outlet::new(self.bus.clone(), reply_to));
         let Ok(outlet) = outlet.transpose() else {
@@ -114,7 +114,7 @@ impl Node {
             work,
             last: Mutex::new(None),
             outlet: Mutex::new(outlet),
-            cancelled,
+            wanted,
         };
         let result = tokio::select! {
             slot = self.slot(work) => match slot {
@@ -123,7 +123,7 @@ impl Node {
                 None => return false,
             },
             () = reporter.given_up() => not_awaited(),
-            () = reporter.cancelled() => cancelled_result(),
+            () = reporter.unwanted(Wanted::IfBegun) => cancelled_result(),
         };
         let is_over = self.conclude(work, result).await;
         // What an earlier attempt did may have come to an end since, unseen.
@@ -154,8 +154,12 @@ impl Node {
             blocked_on: format!("node {}", self.host),
             reason: format!("it waits for one of {} places for {what}", slots.all()),
         };
-        // While that is recorded its turn may come.
-        let (slot, ()) = tokio::join!(taken, report(self.bus.as_ref(), work, waiting));
+        report(self.bus.as_ref(), work, waiting).await;
+        let slot = taken.await;
+        if slot.is_some() {
+            let progress = Progress { message: "it has a place".to_owned(), ..Progress::default() };
+            report(self.bus.as_ref(), work, WorkResult::Progress(progress)).await;
+        }
         slot
     }
 
@@ -163,6 +167,9 @@ impl Node {
     async fn attempt(&self, work: &Work, reporter: &Reports<'_>, slot: Slot) -> WorkResult {
         if reporter.is_given_up().await {
             return not_awaited();
+        }
+        if *reporter.wanted.borrow() > Wanted::Yes {
+            return cancelled_result();
         }
         // It takes the place of an end that came before it and was not seen yet.
         if matches!(work.action, Action::StopContainer { .. } | Action::RebootContainer { .. }) {
@@ -239,7 +246,7 @@ fn not_awaited() -> WorkResult {
 }
 
 fn cancelled_result() -> WorkResult {
-    WorkResult::Failed { reason: "cancelled, because it is being deleted".to_owned() }
+    WorkResult::Failed { reason: "cancelled".to_owned() }
 }
 
 /// Where the backend reports to while it works.
@@ -249,13 +256,22 @@ struct Reports<'a> {
     last: Mutex<Option<Instant>>,
     /// Where output goes, while somebody reads it.
     outlet: Mutex<Option<Outlet>>,
-    cancelled: watch::Receiver<bool>,
+    wanted: watch::Receiver<Wanted>,
 }
 
 impl Reports<'_> {
     /// Whether somebody waited for the output and does not any more.
     async fn is_given_up(&self) -> bool {
         self.outlet.lock().await.as_ref().is_some_and(Outlet::is_unread)
+    }
+
+    /// Returns once it is not wanted any more than this.
+    async fn unwanted(&self, least: Wanted) {
+        let mut wanted = self.wanted.clone();
+        // The lane is gone with the service; then everything ends by itself.
+        if wanted.wait_for(|wanted| *wanted >= least).await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// Returns once nobody waits for the output any more; never if nobody ever did.
@@ -294,10 +310,6 @@ impl Reporter for Reports<'_> {
     }
 
     async fn cancelled(&self) {
-        let mut cancelled = self.cancelled.clone();
-        // The lane is gone with the service; then everything ends by itself.
-        if cancelled.wait_for(|cancelled| *cancelled).await.is_err() {
-            std::future::pending().await
-        }
+        self.unwanted(Wanted::No).await;
     }
 }

@@ -55,12 +55,12 @@ fn locked(lanes: &Mutex<Lanes>) -> MutexGuard<'_, Lanes> {
 
 impl Worker {
     fn run(&self, turn: Option<Turn>, worker: Addr<Self>) {
-        let Some(Turn { stream, job, cancelled }) = turn else { return };
+        let Some(Turn { stream, job, wanted }) = turn else { return };
         let node = self.node.clone();
         self.runtime.spawn(async move {
             let ended = match job {
                 Job::Work(offer) => {
-                    let is_over = node.perform(&offer, cancelled).await;
+                    let is_over = node.perform(&offer, wanted).await;
                     Ended(stream, Some(offer.work.id), is_over)
                 }
                 Job::Inspect => {

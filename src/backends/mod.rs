@@ -16,6 +16,7 @@ use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::events::Verb;
 use crate::events::container::ContainerSpec;
 use crate::ids::{ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 
@@ -62,6 +63,11 @@ pub enum Action {
         /// The command and its arguments.
         command: Vec<String>,
     },
+    /// End a command that runs in it; fine if it has ended.
+    EndExecution {
+        /// The work that runs the command.
+        execution_id: WorkId,
+    },
     /// Remove it by force; fine if it is gone.
     DeleteContainer,
     /// Make a bay's network; fine if ours is there.
@@ -73,20 +79,26 @@ pub enum Action {
 }
 
 impl Action {
-    /// The verb in events and messages: `start`.
-    pub const fn name(&self) -> &'static str {
+    /// What it does to the object.
+    pub const fn verb(&self) -> Verb {
         match self {
-            Self::CreateContainer { .. } | Self::CreateNetwork => "create",
-            Self::StartContainer => "start",
-            Self::StopContainer { .. } => "stop",
-            Self::RebootContainer { .. } => "reboot",
-            Self::PauseContainer => "pause",
-            Self::UnpauseContainer => "unpause",
-            Self::KillContainer { .. } => "kill",
-            Self::ExecuteInContainer { .. } => "execute",
-            Self::DeleteContainer | Self::DeleteNetwork => "delete",
-            Self::EmptyBay => "empty",
+            Self::CreateContainer { .. } | Self::CreateNetwork => Verb::Create,
+            Self::StartContainer => Verb::Start,
+            Self::StopContainer { .. } => Verb::Stop,
+            Self::RebootContainer { .. } => Verb::Reboot,
+            Self::PauseContainer => Verb::Pause,
+            Self::UnpauseContainer => Verb::Unpause,
+            Self::KillContainer { .. } => Verb::Kill,
+            Self::ExecuteInContainer { .. } => Verb::Execute,
+            Self::EndExecution { .. } => Verb::EndExecution,
+            Self::DeleteContainer | Self::DeleteNetwork => Verb::Delete,
+            Self::EmptyBay => Verb::Empty,
         }
+    }
+
+    /// Its verb in events and messages: `start`.
+    pub const fn name(&self) -> &'static str {
+        self.verb().name()
     }
 
     /// What an attempt may take; `None` if it may take for ever: a command runs as long as it likes,

@@ -124,7 +124,7 @@ impl Shown for BayView {
             name: self.name.clone(),
             baymodel_id: self.baymodel_id.to_string(),
             node_count: self.node_count,
-            status: self.status.clone(),
+            status: self.status.name().to_owned(),
             status_reason: self.status_reason.clone(),
             discovery_url: self.discovery_url.clone(),
             api_address: None,
@@ -146,7 +146,7 @@ impl Shown for BayView {
             name: self.name.clone(),
             baymodel_id: self.baymodel_id.to_string(),
             node_count: self.node_count,
-            status: self.status.clone(),
+            status: self.status.name().to_owned(),
             links: Link::of(host, Kind::Bay, self.head.uuid),
         }
     }
@@ -269,7 +269,7 @@ fn attributes(view: &BayView) -> Map<String, Value> {
         ("discovery_url", Value::from(view.discovery_url.clone())),
         ("type", Value::from(view.bay_type.clone())),
         ("image_id", Value::from(view.image_id.clone())),
-        ("status", Value::from(view.status.clone())),
+        ("status", Value::from(view.status.name())),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))

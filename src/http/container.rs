@@ -133,7 +133,7 @@ impl Shown for ContainerView {
             command: self.command.clone(),
             bay_uuid: self.bay_uuid.map(|id| id.to_string()),
             node_uuid: self.node_uuid.to_string(),
-            status: self.status.clone(),
+            status: self.status.name().to_owned(),
             status_reason: self.status_reason.clone(),
             environment: self.environment.iter().map(hidden).collect(),
             ports: self.ports.iter().map(Port::from).collect(),
@@ -161,7 +161,7 @@ impl Shown for ContainerView {
             image_id: self.image_id.clone(),
             command: self.command.clone(),
             bay_uuid: self.bay_uuid.map(|id| id.to_string()),
-            status: self.status.clone(),
+            status: self.status.name().to_owned(),
             links: Link::of(host, Kind::Container, self.head.uuid),
         }
     }
@@ -213,7 +213,7 @@ async fn create_new(state: &AppState, call: &Call) -> Result<CommandReply, ApiEr
         Some(uuid) => bay(state, call, uuid)?,
         None => defaults::bay(state, &call.on_the_way()).await?,
     };
-    if bay.status.starts_with("DELETE") {
+    if !bay.status.takes_members() {
         let words = format!("Bay {} is being deleted; use another one.", bay.head.uuid);
         let stream = StreamId::new(Kind::Bay, bay.head.uuid);
         return Err(command::refuse(state, call, stream, "take a container", words).await);
@@ -266,7 +266,7 @@ fn attributes(view: &ContainerView) -> Map<String, Value> {
         ("image_id", Value::from(view.image_id.clone())),
         ("command", Value::from(view.command.clone())),
         ("bay_uuid", Value::from(view.bay_uuid.map(|id| id.to_string()))),
-        ("status", Value::from(view.status.clone())),
+        ("status", Value::from(view.status.name())),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))

@@ -58,7 +58,7 @@ use crate::bus::Bus;
 use crate::config::HttpConfig;
 use crate::events::log::EventLog;
 use crate::events::newest::Newest;
-use crate::projections::query::ReadModels;
+use crate::projections::read_models::ReadModels;
 use crate::secrets::Secrets;
 
 pub use server::serve;

@@ -73,6 +73,9 @@ impl Backend for DockerBackend {
                 self.create(work, name.as_deref(), *bay_id, spec, reporter).await
             }
             Action::ExecuteInContainer { command } => self.execute(work, command, reporter).await,
+            Action::EndExecution { .. } => {
+                Err(BackendError::Refused("a running command cannot be ended".to_owned()))
+            }
             Action::DeleteContainer => self.delete(work.stream).await,
             Action::CreateNetwork => self.ensure_network(work.stream.id, &work.project).await,
             Action::DeleteNetwork => self.delete_network(work.stream.id).await,

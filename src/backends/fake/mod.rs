@@ -61,6 +61,9 @@ impl FakeBackend {
             Action::CreateNetwork => self.engine.create_network(self.node_id, work, work.stream.id),
             Action::DeleteNetwork => self.engine.delete_network(self.node_id, work),
             Action::DeleteContainer => Ok(self.engine.delete(self.node_id, work)),
+            Action::EndExecution { .. } => {
+                Err(BackendError::Refused("a running command cannot be ended".to_owned()))
+            }
             Action::EmptyBay => {
                 Err(BackendError::Refused("a bay is not emptied by a backend".to_owned()))
             }
