@@ -51,7 +51,11 @@ fn commands(report: &mut Report) {
     let runtime = runtime.expect("threads");
     let system = actix::System::with_tokio_rt(move || runtime);
     let arbiters = [Arbiter::new(), Arbiter::new()];
-    let directory = Arc::new(Directory::start(&events, &Snapshots::default(), &arbiters));
+    let directory = Arc::new(Directory::start(
+        &events,
+        &Snapshots::default(),
+        arbiters.iter().map(Arbiter::handle).collect(),
+    ));
     let [mut appends, mut changes, mut makes] = [Sum::default(), Sum::default(), Sum::default()];
     // From 1 on, so that no two of these begin with the same object.
     for turn in 1..=u128::from(TURNS) {

@@ -1,6 +1,6 @@
 //! Magnum: container infrastructure management as an event-sourced actor system.
 //!
-//! In reading order: `ids` and `clock`; `secrets` (what can be erased); `credentials` (who one is
+//! In reading order: `ids` and `clock`; `blocking` (what may take long); `secrets` (what can be erased); `credentials` (who one is
 //! to Keystone); `events` (facts and the log that keeps them); `backends` (work and what comes of
 //! it); `bus` (what travels between the parts); `actors` (decisions, and who carries them out); `agent` (what runs
 //! beside an engine);
@@ -10,6 +10,8 @@
 pub mod ids;
 
 pub mod clock;
+
+pub mod blocking;
 
 pub mod secrets;
 

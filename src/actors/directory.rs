@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use actix::{Actor, Arbiter, ArbiterHandle, MailboxError, Recipient};
+use actix::{Actor, ArbiterHandle, MailboxError, Recipient};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
@@ -20,6 +20,7 @@ use super::container::Container;
 use super::entity::{Aggregate, EntityActor, Perform, unreadable};
 use super::node::Node;
 use super::snapshot::Snapshots;
+use crate::blocking;
 use crate::bus::{CommandError, CommandMessage, CommandPort, CommandReply};
 use crate::events::log::{EventLog, ReadError};
 use crate::ids::{Kind, Revision, StreamId};
@@ -109,7 +110,11 @@ async fn keep_swept(awake: Weak<Awake>) {
 
 impl Directory {
     /// Has actors run on these arbiters.
-    pub fn start(log: &Arc<dyn EventLog>, snapshots: &Snapshots, arbiters: &[Arbiter]) -> Self {
+    pub fn start(
+        log: &Arc<dyn EventLog>,
+        snapshots: &Snapshots,
+        arbiters: Vec<ArbiterHandle>,
+    ) -> Self {
         let awake = Arc::new(Awake::default());
         if let Some(first) = arbiters.first() {
             // An arbiter that takes nothing any more has no actors either.
@@ -117,7 +122,7 @@ impl Directory {
         }
         Self {
             objects: Objects { log: log.clone(), snapshots: snapshots.clone() },
-            arbiters: arbiters.iter().map(Arbiter::handle).collect(),
+            arbiters,
             awake,
             loads: Semaphore::new(MAX_LOADS),
         }
@@ -164,11 +169,9 @@ impl Directory {
             }
             Some(_) => {
                 let _permit = self.loads.acquire().await;
-                tokio::task::spawn_blocking(move || {
-                    Aggregate::load(stream, log.as_ref(), &snapshots)
-                })
-                .await
-                .map_err(|error| ReadError::Io(error.to_string()))?
+                blocking::run(move || Aggregate::load(stream, log.as_ref(), &snapshots))
+                    .await
+                    .map_err(ReadError::Io)?
             }
         }
     }

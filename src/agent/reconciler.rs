@@ -11,10 +11,10 @@ use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::actors::drift::{MAX_UNKNOWN, UnknownContainer, Unrecorded};
-use crate::actors::node::NodeCommand;
 use super::outbox::record;
 use super::worker::WorkerHandle;
+use crate::actors::drift::{MAX_UNKNOWN, UnknownContainer, Unrecorded};
+use crate::actors::node::NodeCommand;
 use crate::backends::{BackendError, Notice, Observed, RunState};
 use crate::bus::{CommandMessage, Ctx};
 use crate::clock;

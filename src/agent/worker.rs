@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, Message};
+use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message};
 use async_trait::async_trait;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
@@ -280,12 +280,10 @@ pub struct WorkerHandle {
 
 impl WorkerHandle {
     /// Starts a worker on an arbiter. Must be called inside an actix system.
-    pub fn start(node: Arc<Node>, arbiter: &Arbiter) -> Self {
+    pub fn start(node: Arc<Node>, arbiter: &ArbiterHandle) -> Self {
         let own = node.clone();
-        let worker = Worker::start_in_arbiter(&arbiter.handle(), move |_| Worker {
-            node: own,
-            lanes: HashMap::new(),
-        });
+        let worker =
+            Worker::start_in_arbiter(arbiter, move |_| Worker { node: own, lanes: HashMap::new() });
         Self { node, worker }
     }
 

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Arbiter;
+use actix::{Arbiter, ArbiterHandle};
 use async_trait::async_trait;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -20,6 +20,7 @@ use crate::actors::snapshot::Snapshots;
 use crate::agent::reconciler::{self, Inventory};
 use crate::agent::worker::{Node, WorkerHandle};
 use crate::backends::Backend;
+use crate::blocking;
 use crate::bus::local::LocalBus;
 use crate::bus::{Bus, CommandMessage, Ctx};
 use crate::clock;
@@ -65,6 +66,18 @@ pub struct Parts {
     arbiters: Vec<Arbiter>,
 }
 
+/// What runs them.
+struct Threads {
+    reads: ReadModels,
+    conductor: Conductor,
+    /// Where the actors of objects live.
+    entities: Vec<ArbiterHandle>,
+    /// Where the worker does.
+    worker: ArbiterHandle,
+    /// Those that end with the parts.
+    owned: Vec<Arbiter>,
+}
+
 impl Parts {
     /// Starts them in an actix system, with a backend for the node of this machine.
     ///
@@ -79,20 +92,56 @@ impl Parts {
         let Base { log, snapshots, views } = base;
         let (reads, conductor) =
             Conductor::start(log.clone(), Arc::new(views)).map_err(cache_error)?;
-        let mut arbiters: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
+        let own = Arbiter::new();
+        let worker = own.handle();
+        let mut owned: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
+        let entities = owned.iter().map(Arbiter::handle).collect();
+        owned.push(own);
+        let threads = Threads { reads, conductor, entities, worker, owned };
+        let direct = |bus| bus;
+        Self::join((log, snapshots), threads, direct, config, backend, stopping).await
+    }
+
+    /// Starts them on the one thread of a simulation, which keeps no read models; `carry` may put
+    /// something round the bus.
+    ///
+    /// # Errors
+    /// As [`Parts::start`].
+    pub async fn start_simulated(
+        (log, snapshots): (Arc<dyn EventLog>, Snapshots),
+        carry: impl FnOnce(Arc<dyn Bus>) -> Arc<dyn Bus>,
+        config: &BackendConfig,
+        backend: impl FnOnce(ObjectId) -> Arc<dyn Backend>,
+        stopping: &watch::Receiver<bool>,
+    ) -> Result<Self, AppError> {
+        let (reads, conductor, following) = Conductor::unthreaded(log.clone());
+        tokio::spawn(following);
+        let here = Arbiter::current();
+        let entities = vec![here.clone()];
+        let threads = Threads { reads, conductor, entities, worker: here, owned: vec![] };
+        Self::join((log, snapshots), threads, carry, config, backend, stopping).await
+    }
+
+    async fn join(
+        (log, snapshots): (Arc<dyn EventLog>, Snapshots),
+        threads: Threads,
+        carry: impl FnOnce(Arc<dyn Bus>) -> Arc<dyn Bus>,
+        config: &BackendConfig,
+        backend: impl FnOnce(ObjectId) -> Arc<dyn Backend>,
+        stopping: &watch::Receiver<bool>,
+    ) -> Result<Self, AppError> {
+        let Threads { reads, conductor, entities, worker, owned } = threads;
         let local = Arc::new(LocalBus::default());
-        local.serve_commands(Arc::new(Directory::start(&log, &snapshots, &arbiters)));
-        let bus: Arc<dyn Bus> = local.clone();
+        local.serve_commands(Arc::new(Directory::start(&log, &snapshots, entities)));
+        let bus = carry(local.clone());
         catch_up(&log, &reads).await?;
         let node_id = register_node(&config.host, bus.as_ref(), &reads).await?;
         let (host, backend) = (config.host.clone(), backend(node_id));
         let node = Arc::new(Node::new(node_id, host, backend, bus.clone(), config.concurrency));
-        let own = Arbiter::new();
-        let worker = WorkerHandle::start(node, &own);
-        arbiters.push(own);
+        let worker = WorkerHandle::start(node, &worker);
         local.serve_node(node_id, Arc::new(worker.clone()));
         let followers = follow(&log, &bus, &reads, &worker, stopping).await?;
-        Ok(Self { log, bus, reads, conductor, worker, followers, arbiters })
+        Ok(Self { log, bus, reads, conductor, worker, followers, arbiters: owned })
     }
 
     /// Stops what starts work, lets work end, then closes the stores.
@@ -194,12 +243,11 @@ impl Views {
     ) -> Result<Vec<T>, String> {
         self.fresh().await?;
         let reads = self.reads.clone();
-        let scanned = tokio::task::spawn_blocking(move || {
+        let scan = move || {
             let mut found = vec![];
             reads.each(|view: V| found.extend(pick(view))).map(|()| found)
-        });
-        let found = scanned.await.map_err(|error| error.to_string())?;
-        found.map_err(|error| error.to_string())
+        };
+        blocking::run(scan).await?.map_err(|error| error.to_string())
     }
 }
 

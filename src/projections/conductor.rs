@@ -10,8 +10,6 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
-
 use super::query::ReadModels;
 use super::saved;
 use super::saver::Saver;
@@ -41,9 +39,9 @@ impl Conductor {
         let (following, ended) = mpsc::channel();
         let saver = Saver::new(Arc::clone(&shared), Arc::clone(&store), ended);
         let saver = std::thread::Builder::new().name("saver".to_owned()).spawn(|| saver.run())?;
-        let follower = Follower { shared: Arc::clone(&shared), store, runtime };
+        let follower = Follower { shared: Arc::clone(&shared), store: Some(store) };
         let thread = std::thread::Builder::new().name("conductor".to_owned()).spawn(move || {
-            follower.run();
+            runtime.block_on(follower.run());
             // The saver ends with this, after it has saved the rest.
             drop(following);
             // It catches its panics.
@@ -52,6 +50,19 @@ impl Conductor {
         })?;
         let reads = ReadModels { shared: Arc::clone(&shared) };
         Ok((reads, Self { shared, thread: Some(thread) }))
+    }
+
+    /// As [`Conductor::start`] without threads: what is returned last follows the log while it is
+    /// polled. Nothing is saved.
+    pub fn unthreaded(log: Arc<dyn EventLog>) -> (ReadModels, Self, impl Future<Output = ()>) {
+        let shared = Arc::new(Shared::new(log));
+        let follower = Follower { shared: Arc::clone(&shared), store: None };
+        let reads = ReadModels { shared: Arc::clone(&shared) };
+        let following = async move {
+            follower.run().await;
+            drop(follower.shared.replace(None));
+        };
+        (reads, Self { shared, thread: None }, following)
     }
 
     /// Builds all views anew beside those that are read, and swaps them when they have caught up
@@ -81,41 +92,48 @@ impl Drop for Conductor {
     }
 }
 
-/// What the thread owns.
+/// Why a session ended.
+enum Trouble {
+    Log(ReadError),
+    /// A panic, in its words.
+    Bug(String),
+}
+
+/// What follows the log.
 struct Follower {
     shared: Arc<Shared>,
-    store: Arc<Store>,
-    runtime: Runtime,
+    /// Where views are saved, if they are.
+    store: Option<Arc<Store>>,
 }
 
 impl Follower {
-    fn run(&self) {
-        if self.load() {
+    async fn run(&self) {
+        if let Some(store) = &self.store
+            && self.load(store).await
+        {
             return;
         }
         let mut views = Views::new(&self.shared);
-        loop {
-            let session = catch_unwind(AssertUnwindSafe(|| self.session(&mut views)));
-            match session {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => self.say(error.to_string()),
+        while let Err(trouble) = self.session(&mut views).await {
+            match trouble {
+                Trouble::Log(error) => self.say(error.to_string()),
                 // Whatever it was, views in memory may be half of something.
-                Err(panic) => {
-                    self.say(format!("a bug in the read models: {}", words(&*panic)));
+                Trouble::Bug(panic) => {
+                    self.say(format!("a bug in the read models: {panic}"));
                     drop(self.shared.replace(None));
                     views.start_building();
                 }
             }
-            if self.rest() {
+            if self.rest().await {
                 return;
             }
         }
     }
 
     /// Takes up what was saved, if it can be read; whether it is time to stop instead.
-    fn load(&self) -> bool {
+    async fn load(&self, store: &Store) -> bool {
         loop {
-            let load = AssertUnwindSafe(|| match self.store.views() {
+            let load = AssertUnwindSafe(|| match store.views() {
                 Some(tree) => saved::load(&tree, &*self.shared.log),
                 None => Ok(None),
             });
@@ -131,7 +149,7 @@ impl Follower {
                 }
                 Err(Fault::Log(error)) => self.say(error.to_string()),
                 Err(Fault::Damaged(reason)) => {
-                    if let Err(error) = self.store.reopen(Some(&reason)) {
+                    if let Err(error) = store.reopen(Some(&reason)) {
                         tracing::error!(%error, "views are not saved");
                     }
                     return false;
@@ -141,14 +159,14 @@ impl Follower {
                     return false;
                 }
             }
-            if self.rest() {
+            if self.rest().await {
                 return true;
             }
         }
     }
 
     /// Follows the log until told to stop.
-    fn session(&self, views: &mut Views<'_>) -> Result<(), ReadError> {
+    async fn session(&self, views: &mut Views<'_>) -> Result<(), Trouble> {
         let mut head = self.shared.log.head();
         let mut orders = self.shared.orders.subscribe();
         loop {
@@ -161,14 +179,14 @@ impl Follower {
                 views.start_building();
             }
             let end = *head.borrow_and_update();
-            if !views.step(end)? {
-                self.runtime.block_on(async {
-                    tokio::select! {
-                        // A log that is closed has nothing more to say, only orders have.
-                        Ok(()) = head.changed() => {}
-                        _ = orders.changed() => {}
-                    }
-                });
+            let step = catch_unwind(AssertUnwindSafe(|| views.step(end)));
+            let more = step.map_err(|panic| Trouble::Bug(words(&*panic)))?;
+            if !more.map_err(Trouble::Log)? {
+                tokio::select! {
+                    // A log that is closed has nothing more to say, only orders have.
+                    Ok(()) = head.changed() => {}
+                    _ = orders.changed() => {}
+                }
             }
         }
     }
@@ -184,9 +202,9 @@ impl Follower {
     }
 
     /// Waits until it is time for the next attempt; whether it is time to stop.
-    fn rest(&self) -> bool {
+    async fn rest(&self) -> bool {
         let mut orders = self.shared.orders.subscribe();
         let stop = orders.wait_for(|orders| orders.stop);
-        self.runtime.block_on(async { tokio::time::timeout(RETRY, stop).await.is_ok() })
+        tokio::time::timeout(RETRY, stop).await.is_ok()
     }
 }

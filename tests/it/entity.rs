@@ -30,7 +30,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 fn directory(log: &Arc<dyn EventLog>, snapshots: &Snapshots) -> Directory {
-    Directory::start(log, snapshots, &[Arbiter::new(), Arbiter::new()])
+    Directory::start(log, snapshots, vec![Arbiter::new().handle(), Arbiter::new().handle()])
 }
 
 fn memory() -> Arc<dyn EventLog> {

@@ -497,7 +497,8 @@ fn w7_replay_executes_nothing() {
                     4,
                 );
                 let arbiter = actix::Arbiter::new();
-                let worker = magnum::agent::worker::WorkerHandle::start(node.into(), &arbiter);
+                let worker =
+                    magnum::agent::worker::WorkerHandle::start(node.into(), &arbiter.handle());
                 bus.serve_node(id, std::sync::Arc::new(worker.clone()));
                 nodes.push(worker);
             }

@@ -61,7 +61,7 @@ fn networks_that_are_made_or_removed_meanwhile_are_not_told() {
         bus.serve_commands(Arc::new(Told(sender)));
         let node = Node::new(bench.node, "n1".to_owned(), bench.backend().into(), bus, 1);
         let arbiter = Arbiter::new();
-        let worker = WorkerHandle::start(Arc::new(node), &arbiter);
+        let worker = WorkerHandle::start(Arc::new(node), &arbiter.handle());
         let (_stop, stopping) = watch::channel(false);
         let inventory = Arc::new(Meanwhile { bench, comes, goes });
         let watching = tokio::spawn(reconciler::watch(worker, inventory, stopping));
