@@ -12,6 +12,7 @@ use super::aggregate::Aggregate;
 use super::snapshot::{Place, Snapshots};
 use super::{Entity, Fact};
 use crate::backends::WorkResult;
+use crate::blocking;
 use crate::bus::{
     Asked, Authority, CommandError, CommandMessage, CommandReply, Ctx, Origin, Refusal, ReplyTo,
     ServiceCommand,
@@ -38,15 +39,12 @@ pub struct Objects {
     pub snapshots: Snapshots,
     /// Where output of work goes.
     pub replies: Arc<Replies>,
-    /// Whether the log is read where it is asked for, and not on a thread that may block: for tests
-    /// in which nothing but the test decides what comes first.
-    pub reads_inline: bool,
 }
 
 impl Objects {
     /// Objects of a log.
     pub fn new(log: Arc<dyn EventLog>, snapshots: Snapshots) -> Self {
-        Self { log, snapshots, replies: Arc::default(), reads_inline: false }
+        Self { log, snapshots, replies: Arc::default() }
     }
 
     /// Reads the log where it may take its time.
@@ -54,12 +52,8 @@ impl Objects {
         &self,
         read: impl FnOnce(&Self) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        if self.reads_inline {
-            return read(self);
-        }
         let objects = self.clone();
-        let done = tokio::task::spawn_blocking(move || read(&objects)).await;
-        done.map_err(|error| ReadError::Io(error.to_string()))?
+        blocking::run(move || read(&objects)).await.map_err(ReadError::Io)?
     }
 }
 

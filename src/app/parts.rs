@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Arbiter;
+use actix::{Arbiter, ArbiterHandle};
 use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -25,6 +25,7 @@ use crate::agent::node::Node;
 use crate::agent::worker::WorkerHandle;
 use crate::agent::{presence, reconciler};
 use crate::backends::Backend;
+use crate::blocking;
 use crate::bus::local::LocalBus;
 use crate::bus::{Authority, Bus, CommandMessage, Origin};
 use crate::clock;
@@ -71,6 +72,18 @@ pub struct Parts {
     arbiters: Vec<Arbiter>,
 }
 
+/// What runs them.
+struct Threads {
+    reads: ReadModels,
+    conductor: Conductor,
+    /// Where the actors of objects live.
+    entities: Vec<ArbiterHandle>,
+    /// Where the worker does.
+    worker: ArbiterHandle,
+    /// Those that end with the parts.
+    owned: Vec<Arbiter>,
+}
+
 impl Parts {
     /// Starts them in an actix system, with a backend for the node of this machine.
     ///
@@ -85,12 +98,49 @@ impl Parts {
         let Base { log, snapshots, views } = base;
         let (reads, conductor) =
             Conductor::start(log.clone(), Arc::new(views)).map_err(cache_error)?;
-        let mut arbiters: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
-        let objects = Objects::new(log.clone(), snapshots);
+        let own = Arbiter::new();
+        let worker = own.handle();
+        let mut owned: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
+        let entities = owned.iter().map(Arbiter::handle).collect();
+        owned.push(own);
+        let threads = Threads { reads, conductor, entities, worker, owned };
+        let direct = |bus| bus;
+        Self::join(Objects::new(log, snapshots), threads, direct, config, backend, stopping).await
+    }
+
+    /// Starts them on the one thread of a simulation, which keeps no read models; `carry` may put
+    /// something round each way to the bus.
+    ///
+    /// # Errors
+    /// As [`Parts::start`].
+    pub async fn start_simulated(
+        (log, snapshots): (Arc<dyn EventLog>, Snapshots),
+        carry: impl Fn(Arc<dyn Bus>) -> Arc<dyn Bus>,
+        config: &BackendConfig,
+        backend: impl FnOnce(ObjectId) -> Arc<dyn Backend>,
+        stopping: &watch::Receiver<bool>,
+    ) -> Result<Self, AppError> {
+        let (reads, conductor, following) = Conductor::unthreaded(log.clone());
+        tokio::spawn(following);
+        let here = Arbiter::current();
+        let entities = vec![here.clone()];
+        let threads = Threads { reads, conductor, entities, worker: here, owned: vec![] };
+        Self::join(Objects::new(log, snapshots), threads, carry, config, backend, stopping).await
+    }
+
+    async fn join(
+        objects: Objects,
+        threads: Threads,
+        carry: impl Fn(Arc<dyn Bus>) -> Arc<dyn Bus>,
+        config: &BackendConfig,
+        backend: impl FnOnce(ObjectId) -> Arc<dyn Backend>,
+        stopping: &watch::Receiver<bool>,
+    ) -> Result<Self, AppError> {
+        let Threads { reads, conductor, entities, worker, owned } = threads;
+        let log = objects.log.clone();
         let local = Arc::new(LocalBus::default());
-        let handles = arbiters.iter().map(Arbiter::handle).collect();
-        local.serve_commands(Arc::new(Directory::start(objects.clone(), handles)));
-        let own = local.port(Authority::Conductor);
+        local.serve_commands(Arc::new(Directory::start(objects.clone(), entities)));
+        let own = carry(local.port(Authority::Conductor));
         catch_up(&log, &reads).await?;
         let node_id = register_node(&config.host, own.as_ref(), &reads).await?;
         let views = Arc::new(Views { log: log.clone(), reads: reads.clone() });
@@ -101,12 +151,10 @@ impl Parts {
             hellos,
             audit: AuditWriter::start(log.clone(), installation(log.as_ref())?),
         }));
-        let arbiter = Arbiter::new();
-        let agent = local.port(Authority::Agent(node_id));
+        let agent = carry(local.port(Authority::Agent(node_id)));
         let host = config.host.clone();
         let node = Node::new(node_id, host, backend(node_id), agent, config.concurrency);
-        let worker = WorkerHandle::start(Arc::new(node), &arbiter.handle());
-        arbiters.push(arbiter);
+        let worker = WorkerHandle::start(Arc::new(node), &worker);
         local.serve_node(node_id, Arc::new(worker.clone()));
         let position = catch_up(&log, &reads).await?;
         let outstanding = reads.outstanding().map_err(cache_error)?;
@@ -116,8 +164,8 @@ impl Parts {
             tokio::spawn(presence::announce(worker.clone(), stopping.clone())),
             tokio::spawn(reconciler::watch(worker.clone(), stopping.clone())),
         ];
-        let bus = local.port(Authority::Edge);
-        Ok(Self { log, bus, reads, conductor, worker, followers, arbiters })
+        let bus = carry(local.port(Authority::Edge));
+        Ok(Self { log, bus, reads, conductor, worker, followers, arbiters: owned })
     }
 
     /// Stops what starts work, lets work end, then closes the stores.
@@ -197,12 +245,11 @@ impl Views {
     ) -> Result<Vec<T>, String> {
         self.fresh().await?;
         let reads = self.reads.clone();
-        let scanned = tokio::task::spawn_blocking(move || {
+        let scan = move || {
             let mut found = vec![];
             reads.each(|view: V| found.extend(pick(view))).map(|()| found)
-        });
-        let found = scanned.await.map_err(|error| error.to_string())?;
-        found.map_err(|error| error.to_string())
+        };
+        blocking::run(scan).await?.map_err(|error| error.to_string())
     }
 }
 

@@ -206,7 +206,7 @@ pub fn no_content(reply: &CommandReply) -> Response {
 pub async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(read).await.map_err(|error| ApiError::Internal(error.to_string()))
+    crate::blocking::run(read).await.map_err(ApiError::Internal)
 }
 
 fn get<V: View>(state: &AppState, id: ObjectId) -> Result<Option<V>, ApiError> {

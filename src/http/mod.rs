@@ -61,6 +61,7 @@ use crate::events::newest::Newest;
 use crate::projections::read_models::ReadModels;
 use crate::secrets::Secrets;
 
+pub use edge::service;
 pub use server::serve;
 
 /// What every handler can reach. Cheap to clone: each request does so several times.
