@@ -32,7 +32,7 @@ pub enum Action {
     CreateContainer {
         /// Its name, for people and as its host name in the bay's network.
         name: Option<String>,
-        /// The bay whose network it joins; the network is made if it is not there.
+        /// The bay whose network it joins; refused if the network does not exist.
         bay_id: ObjectId,
         /// What it is made from.
         spec: ContainerSpec,
@@ -372,6 +372,21 @@ pub enum BackendError {
     Cancelled,
 }
 
+/// Attempts at a container before a network that does not exist counts as gone. The bay's own
+/// creation is recorded first, but may be a moment behind, or be retried once itself.
+const ATTEMPTS_WITHOUT_NETWORK: u32 = 3;
+
+/// Why a container is not created in a bay whose network the engine does not have.
+fn no_network(work: &Work, bay_id: ObjectId) -> BackendError {
+    if work.attempt < ATTEMPTS_WITHOUT_NETWORK {
+        return BackendError::Failed(format!("the network of bay {bay_id} does not exist yet"));
+    }
+    BackendError::Refused(format!(
+        "the network of bay {bay_id} is gone: the bay was deleted, or its network was removed \
+         outside Magnum; create the container in another bay"
+    ))
+}
+
 /// Where a backend says what happens while it works.
 #[async_trait]
 pub trait Reporter: Send + Sync {
@@ -383,6 +398,18 @@ pub trait Reporter: Send + Sync {
     /// given up (a pull, a grace period, a running command) is, and what cannot be is waited for.
     async fn cancelled(&self) {
         std::future::pending().await
+    }
+}
+
+/// The answer of a call, which is given up when the attempt is cancelled.
+async fn unless_cancelled<T>(
+    reporter: &dyn Reporter,
+    call: impl Future<Output = Result<T, BackendError>>,
+) -> Result<T, BackendError> {
+    tokio::select! {
+        biased;
+        () = reporter.cancelled() => Err(BackendError::Cancelled),
+        answer = call => answer,
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the audit stream of a project says: what no change of an object shows.
 //!
 //! Payloads only, frozen once released. Who asked, when, in which request and for which reason
-//! stands in the envelope, as with every event. Not here: what is recorded (`http/audit.rs`).
+//! stands in the envelope, as with every event. Not here: what is recorded (`http/edge/audit.rs`).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

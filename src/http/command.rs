@@ -9,16 +9,17 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::Value;
 
-use super::AppState;
-use super::error::ApiError;
-use super::request::Call;
+use super::edge::request::Call;
+use super::edge::state::AppState;
+use super::error::{ApiError, title};
 use super::respond::{self, Shown};
 use crate::bus::{
     CommandError, CommandMessage, CommandReply, NounCommand, Origin, Refusal, ReplyTo, delivery,
 };
+use crate::clock;
 use crate::events::Mark;
 use crate::events::codec::{self, payload_json};
-use crate::ids::{EventId, ObjectId, Position, Revision, StreamId, WorkId};
+use crate::ids::{CommandId, EventId, ObjectId, Position, Revision, StreamId, WorkId};
 use crate::projections::query::QueryError;
 use crate::projections::{View, as_of};
 
@@ -66,7 +67,9 @@ pub async fn send_for<C: NounCommand>(
     if let Some(reason) = state.low_space.borrow().clone() {
         return Err(ApiError::LowSpace(reason));
     }
-    let mut message = CommandMessage::new(stream.id, command, ctx.clone())?;
+    let mut origin = ctx.clone();
+    origin.command_id.get_or_insert_with(new_command_id);
+    let mut message = CommandMessage::new(stream.id, command, origin)?;
     message.reply_to = reply_to;
     let answer = delivery::ask(state.bus.as_ref(), message).await;
     if let Err(error) = &answer {
@@ -75,6 +78,12 @@ pub async fn send_for<C: NounCommand>(
         state.audit.refused(ctx, stream, &command, error).await;
     }
     Ok(answer?)
+}
+
+/// The id of a command whose client gave it none (rule B4): a repeat of the request is another
+/// command, a repeat of the message is not.
+fn new_command_id() -> CommandId {
+    CommandId(clock::new_uuid().simple().to_string())
 }
 
 /// A refusal that is found before the object is asked: recorded as its own would be.
@@ -93,9 +102,7 @@ pub async fn refuse(
 /// The answer to the same request with the same `Idempotency-Key` before, if there was one. To be
 /// asked before anything that depends on how things are now (rule L6).
 pub async fn earlier(state: &AppState, call: &Call) -> Result<Option<CommandReply>, ApiError> {
-    let Some(id) = call.ctx.command_id.as_ref().filter(|_| call.is_keyed) else {
-        return Ok(None);
-    };
+    let Some(id) = &call.ctx.command_id else { return Ok(None) };
     let Some(seen) = state.log.command(id)? else { return Ok(None) };
     let message = CommandMessage::again(seen.stream, call.ctx.clone());
     let answer = delivery::ask(state.bus.as_ref(), message).await;
@@ -131,7 +138,7 @@ pub async fn is_seen(state: &AppState, reply: &CommandReply) -> Result<bool, Api
 }
 
 /// The view of an object once it shows what a command did; its last one where it is gone.
-pub async fn view_after<V: View>(
+async fn view_after<V: View>(
     state: &AppState,
     reply: &CommandReply,
 ) -> Result<Option<V>, ApiError> {
@@ -144,6 +151,32 @@ pub async fn view_after<V: View>(
     let log = state.log.clone();
     let last = blocking(move || as_of::last_view(log.as_ref(), id, Position(u64::MAX))).await?;
     last.map_err(|error| ApiError::Internal(error.to_string()))
+}
+
+/// Where a command changed nothing because the same thing is under way, the work to wait for.
+pub fn joined<V: View>(
+    state: &AppState,
+    mut reply: CommandReply,
+    action: &str,
+) -> Result<CommandReply, ApiError> {
+    if reply.work.is_none() {
+        let view = get::<V>(state, reply.stream.id)?;
+        let same = |view: &V| view.tasks().iter().rfind(|t| t.action == action).map(|t| t.id);
+        reply.work = view.as_ref().and_then(same);
+    }
+    Ok(reply)
+}
+
+/// The refusal that an outcome is, where it is one.
+pub fn failure(reply: &CommandReply, outcome: Outcome) -> ApiError {
+    match outcome {
+        Outcome::Failed(words) => ApiError::WorkFailed(words),
+        Outcome::Unknown(words) => ApiError::WorkUnknown(words),
+        Outcome::Gone | Outcome::Done(_) | Outcome::Waiting => {
+            let id = reply.stream.id;
+            ApiError::Conflict(format!("{} {id} was deleted meanwhile.", title(reply.stream.kind)))
+        }
+    }
 }
 
 /// Waits until the work of a command has an outcome, at most as long as the client wants.

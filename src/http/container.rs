@@ -1,5 +1,5 @@
-//! Containers in the REST API: their record. What is done with them: `container_action`,
-//! `container_execute`, `container_logs`; how a body is read: `container_spec`.
+//! Containers in the REST API: their record. What is done with them: `verbs`; how a body is
+//! read: `input/container`.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,15 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::command::{self, Outcome};
-use super::container_spec::{self, NewContainer, PATCH};
+use super::edge::request::{Call, Ident};
+use super::edge::state::AppState;
 use super::error::ApiError;
+use super::input::container::{self as spec, NewContainer, PATCH};
+use super::input::{field as input, patch};
 use super::list::{self, Rows};
-use super::request::{Call, Ident, canonical_uuid};
 use super::respond::{Link, Shown, Task};
-use super::{AppState, container_action, defaults, input, keys, patch, read};
+use super::text::canonical_uuid;
+use super::{defaults, keys, read};
 use crate::actors::container::ContainerCommand;
 use crate::bus::CommandReply;
 use crate::events::cloudevent::REDACTED;
@@ -208,7 +211,7 @@ pub async fn create(State(state): State<AppState>, call: Call) -> Result<Respons
 }
 
 async fn create_new(state: &AppState, call: &Call) -> Result<CommandReply, ApiError> {
-    let new: NewContainer = input::parse(&call.object()?, &container_spec::FIELDS)?;
+    let new: NewContainer = input::parse(&call.object()?, &spec::FIELDS)?;
     let bay = match new.bay_uuid.as_deref() {
         Some(uuid) => bay(state, call, uuid)?,
         None => defaults::bay(state, &call.on_the_way()).await?,
@@ -283,12 +286,12 @@ pub async fn delete(
     let find = || read::find::<ContainerView>(&state, &call, &ident);
     let reply =
         command::ask(&state, &call, find, |_: &ContainerView| Ok(ContainerCommand::Delete)).await?;
-    let reply = container_action::joined(&state, reply, "delete")?;
+    let reply = command::joined::<ContainerView>(&state, reply, "delete")?;
     match command::settle::<ContainerView>(&state, &call, &reply).await? {
         Outcome::Done(_) | Outcome::Gone => Ok(command::no_content(&reply)),
         Outcome::Waiting => {
             command::shown::<ContainerView>(&state, &call, &reply, StatusCode::ACCEPTED).await
         }
-        other => Err(container_action::failure(&reply, other)),
+        other => Err(command::failure(&reply, other)),
     }
 }

@@ -3,11 +3,12 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::AppState;
 use super::command::blocking;
+use super::edge::request::Call;
+use super::edge::state::AppState;
 use super::error::ApiError;
-use super::request::{Call, canonical_uuid, shown};
 use super::respond::{self, Shown};
+use super::text::{canonical_uuid, shown};
 use crate::bus::CommandError;
 use crate::ids::{Revision, StreamId};
 use crate::projections::query::Parked;

@@ -25,7 +25,7 @@ const MAX_TEXT_BYTES: usize = 128;
 impl ListField {
     /// In which all objects have the same value, so that they are in the order of creation.
     pub const CREATED: Self = Self(0);
-    pub const UPDATED: Self = Self(1);
+    const UPDATED: Self = Self(1);
     /// Every noun's first own field.
     const UUID: Self = Self(2);
 

@@ -19,7 +19,7 @@ use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
 
 /// Most objects of an answer: 20 MB.
-pub const MAX_OBJECTS: usize = 10_000;
+const MAX_OBJECTS: usize = 10_000;
 
 /// What changed in the whole system.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
