@@ -197,14 +197,15 @@ impl ApiError {
     /// What the user is told.
     pub fn detail(&self) -> String {
         match self {
-            Self::Internal(_) | Self::Command(CommandError::Internal(_)) => {
+            Self::Internal(_)
+            | Self::Command(CommandError::Internal(_) | CommandError::Forbidden(_)) => {
                 "An internal error; the service's log has it under the request's id.".to_owned()
             }
             Self::Unreadable(_) => {
                 "The read model cannot be read now; try again. GET /readyz says how it is."
                     .to_owned()
             }
-            Self::Command(CommandError::OutcomeUnknown(_)) => {
+            Self::Command(CommandError::OutcomeUnknown(_) | CommandError::NoAnswer(_)) => {
                 "Nobody knows whether this was recorded; repeat it with the same Idempotency-Key \
                  once the service is back."
                     .to_owned()
@@ -245,7 +246,10 @@ const fn command_status(error: &CommandError) -> StatusCode {
         }
         // Not 503: proxies and clients repeat that by themselves, without the key that makes it
         // harmless.
-        CommandError::OutcomeUnknown(_) | CommandError::Internal(_) => {
+        CommandError::OutcomeUnknown(_)
+        | CommandError::NoAnswer(_)
+        | CommandError::Forbidden(_)
+        | CommandError::Internal(_) => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
     }
@@ -281,10 +285,10 @@ pub const fn command_code(error: &CommandError) -> &'static str {
         CommandError::Contended(_) => "contended",
         CommandError::NoSpace(_) => "no-space",
         CommandError::Overloaded => "overloaded",
-        CommandError::OutcomeUnknown(_) => "outcome-unknown",
+        CommandError::OutcomeUnknown(_) | CommandError::NoAnswer(_) => "outcome-unknown",
         CommandError::Unavailable(_) => "unavailable",
         CommandError::Unreadable(_) => "unreadable-event",
-        CommandError::Internal(_) => "internal",
+        CommandError::Internal(_) | CommandError::Forbidden(_) => "internal",
     }
 }
 

@@ -25,8 +25,9 @@ use super::schema::{self, EventSchemas};
 use super::stream::pages::EventPage;
 use super::stream::{follow, pages};
 use super::verbs::execute::Executed;
+use super::verbs::executions::Executions;
 use super::verbs::logs::Logs;
-use super::verbs::{action, execute, logs};
+use super::verbs::{action, execute, executions, logs};
 use super::{metrics, openapi, replay};
 use crate::projections::View;
 use crate::projections::bay::BayView;
@@ -172,6 +173,10 @@ fn actions() -> Vec<Route> {
             .query("signal").waits::<Container>(),
         put("/v1/containers/{ident}/execute", execute::execute, "Run a command in it")
             .query("command").answers::<Executed>().waits::<Executed>(),
+        get("/v1/containers/{ident}/executions", executions::list, "List the running commands")
+            .answers::<Executions>(),
+        delete("/v1/containers/{ident}/executions/{id}", executions::end, "End a running command")
+            .waits::<Container>(),
         get("/v1/containers/{ident}/logs", logs::logs, "What it wrote")
             .query(LOGS).answers::<Logs>(),
     ]
