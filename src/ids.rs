@@ -179,7 +179,7 @@ impl Kind {
     }
 
     /// The noun of a byte on disk.
-    pub const fn from_byte(byte: u8) -> Option<Self> {
+    const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             1 => Some(Self::Bay),
             2 => Some(Self::Baymodel),

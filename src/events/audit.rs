@@ -63,15 +63,15 @@ noun_events! {
     /// Everything that an audit stream says.
     AuditEvent {
         /// A command was refused.
-        CommandRefused(CommandRefusedV1) = "audit.command_refused", 1;
+        CommandRefused(CommandRefusedV1) = "audit.command_refused", 1, Refused;
         /// Something sensitive was read.
-        Read(ReadV1) = "audit.read", 1;
+        Read(ReadV1) = "audit.read", 1, Changed;
         /// More than can be recorded one by one.
-        Counted(CountedV1) = "audit.counted", 1;
+        Counted(CountedV1) = "audit.counted", 1, Observed;
         /// A key was erased.
-        KeyErased(KeyErasedV1) = "audit.key_erased", 1;
+        KeyErased(KeyErasedV1) = "audit.key_erased", 1, Changed;
         /// Events were archived.
-        Archived(ArchivedV1) = "audit.archived", 1;
+        Archived(ArchivedV1) = "audit.archived", 1, Changed;
     }
 }
 

@@ -106,7 +106,7 @@ impl Shown for BayView {
             name: self.name.clone(),
             baymodel_id: self.baymodel_id.to_string(),
             node_count: self.node_count,
-            status: self.status.clone(),
+            status: self.status.name().to_owned(),
             status_reason: self.status_reason.clone(),
             discovery_url: self.discovery_url.clone(),
             api_address: None,
@@ -128,7 +128,7 @@ impl Shown for BayView {
             name: self.name.clone(),
             baymodel_id: self.baymodel_id.to_string(),
             node_count: self.node_count,
-            status: self.status.clone(),
+            status: self.status.name().to_owned(),
             links: Link::of(host, Kind::Bay, self.head.uuid),
         }
     }
@@ -185,7 +185,7 @@ impl Resource for BayView {
             ("discovery_url", Value::from(self.discovery_url.clone())),
             ("type", Value::from(self.bay_type.clone())),
             ("image_id", Value::from(self.image_id.clone())),
-            ("status", Value::from(self.status.clone())),
+            ("status", Value::from(self.status.name())),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))

@@ -117,7 +117,7 @@ impl Shown for ContainerView {
             command: self.command.clone(),
             bay_uuid: self.bay_uuid.map(|id| id.to_string()),
             node_uuid: self.node_uuid.to_string(),
-            status: self.status.clone(),
+            status: self.status.name().to_owned(),
             status_reason: self.status_reason.clone(),
             environment: self.environment.iter().map(hidden).collect(),
             ports: self.ports.iter().map(Port::from).collect(),
@@ -145,7 +145,7 @@ impl Shown for ContainerView {
             image_id: self.image_id.clone(),
             command: self.command.clone(),
             bay_uuid: self.bay_uuid.map(|id| id.to_string()),
-            status: self.status.clone(),
+            status: self.status.name().to_owned(),
             links: Link::of(host, Kind::Container, self.head.uuid),
         }
     }
@@ -186,7 +186,7 @@ impl Resource for ContainerView {
             Some(uuid) => bay(state, call, uuid)?,
             None => defaults::bay(state, &call.on_the_way()).await?,
         };
-        if bay.status.starts_with("DELETE") {
+        if !bay.status.takes_members() {
             let words = format!("Bay {} is being deleted; use another one.", bay.head.uuid);
             let stream = StreamId::new(Kind::Bay, bay.head.uuid);
             return Err(command::refuse(state, call, stream, "take a container", words).await);
@@ -218,7 +218,7 @@ impl Resource for ContainerView {
             ("image_id", Value::from(self.image_id.clone())),
             ("command", Value::from(self.command.clone())),
             ("bay_uuid", Value::from(self.bay_uuid.map(|id| id.to_string()))),
-            ("status", Value::from(self.status.clone())),
+            ("status", Value::from(self.status.name())),
         ]
         .into_iter()
         .map(|(name, value)| (name.to_owned(), value))

@@ -11,7 +11,7 @@ use crate::bus::{CommandError, Refusal};
 use crate::events::DecodeError;
 use crate::events::log::{Archived, ReadError};
 use crate::ids::Kind;
-use crate::projections::past::PastError;
+use crate::projections::as_of::AsOfError;
 use crate::projections::query::QueryError;
 use crate::replay::ReplayError;
 
@@ -239,6 +239,7 @@ const fn refusal_answer(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::AlreadyExists { .. } => (StatusCode::CONFLICT, "already-exists"),
         Refusal::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
         Refusal::RevisionMismatch { .. } => (StatusCode::PRECONDITION_FAILED, "revision-mismatch"),
+        Refusal::TooManyExecutions { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-executions"),
         Refusal::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue-full"),
     }
 }
@@ -249,7 +250,9 @@ const fn backend_status(error: &BackendError) -> StatusCode {
         BackendError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         BackendError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
         BackendError::Failed(_) => StatusCode::BAD_GATEWAY,
-        BackendError::Refused(_) | BackendError::Missing(_) => StatusCode::CONFLICT,
+        BackendError::Refused(_) | BackendError::Missing(_) | BackendError::Cancelled => {
+            StatusCode::CONFLICT
+        }
     }
 }
 
@@ -293,11 +296,11 @@ impl From<DecodeError> for ApiError {
     }
 }
 
-impl From<PastError> for ApiError {
-    fn from(error: PastError) -> Self {
+impl From<AsOfError> for ApiError {
+    fn from(error: AsOfError) -> Self {
         match error {
-            PastError::Read(error) => error.into(),
-            PastError::Decode(error) => error.into(),
+            AsOfError::Read(error) => error.into(),
+            AsOfError::Decode(error) => error.into(),
         }
     }
 }

@@ -28,6 +28,7 @@ mod faults;
 mod harness;
 mod incident;
 mod keystone;
+mod lifecycle;
 mod log;
 mod log_archive;
 mod log_around;

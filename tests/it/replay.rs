@@ -2,7 +2,7 @@
 //! Golden files have ids, times and durations replaced. Not here: damaged logs (`log_*`).
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -20,14 +20,7 @@ pub const NOBODY: &str = "http://127.0.0.1:1";
 
 /// Compares with a file that `MAGNUM_BLESS=1` writes.
 pub fn golden(name: &str, actual: &str) {
-    let actual = &lasting(actual);
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/replay").join(name);
-    if std::env::var_os("MAGNUM_BLESS").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, actual).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(actual, &expected, "{name} differs; MAGNUM_BLESS=1 accepts it");
+    crate::harness::golden(&format!("replay/{name}"), &lasting(actual));
 }
 
 /// A text without what differs from run to run: ids and times become others of the same length,

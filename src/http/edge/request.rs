@@ -22,7 +22,7 @@ use crate::http::text::{MAX_NAME_BYTES, arguments, derived_uuid, number, shown};
 use crate::ids::{CommandId, Kind, ObjectId, Revision, Timestamp};
 
 /// Largest body: a thousand times what a container with a long environment needs.
-pub const MAX_BODY_BYTES: usize = 1 << 20;
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// How much of a body that is too large is read and dropped, so that the client, which is still
 /// sending, gets to read the refusal.

@@ -15,7 +15,7 @@ use crate::bus::Bus;
 use crate::config::HttpConfig;
 use crate::events::log::EventLog;
 use crate::events::newest::Newest;
-use crate::projections::query::ReadModels;
+use crate::projections::read_models::ReadModels;
 use crate::secrets::Secrets;
 
 /// What every handler can reach. Cheap to clone: each request does so several times.

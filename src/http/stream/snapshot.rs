@@ -18,11 +18,11 @@ use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
 use crate::http::respond::Shown;
 use crate::ids::{Kind, ObjectId, Position, StreamId};
+use crate::projections::as_of::{self, AsOfError};
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
 use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
-use crate::projections::past::{self, PastError};
 use crate::projections::query::ListQuery;
 
 /// Objects that are sent in one go: what a reader that takes nothing makes the service hold.
@@ -189,10 +189,10 @@ fn as_of<V: Shown>(
     id: ObjectId,
     position: Position,
 ) -> Result<Option<V>, ApiError> {
-    match past::as_of::<V>(state.log.as_ref(), id, position) {
+    match as_of::view::<V>(state.log.as_ref(), id, position) {
         Ok(view) => Ok(view),
-        Err(PastError::Read(error)) => Err(error.into()),
-        Err(PastError::Decode(error)) => Err(ApiError::Internal(error.to_string())),
+        Err(AsOfError::Read(error)) => Err(error.into()),
+        Err(AsOfError::Decode(error)) => Err(ApiError::Internal(error.to_string())),
     }
 }
 

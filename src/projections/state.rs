@@ -1,6 +1,6 @@
-//! What queries and the conductor share.
+//! The state that queries and the conductor share: the live views and how the conductor is doing.
 //!
-//! Not here: what is asked (`query`, `list`), what is done (`views`).
+//! Not here: queries (`read_models`, `list`), updates (`update`).
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,9 +19,9 @@ pub(super) struct Orders {
     pub rebuild: bool,
 }
 
-/// What the conductor says of itself.
+/// What the conductor reports about itself.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Condition {
+pub(super) struct ConductorHealth {
     pub rebuilding: Option<Position>,
     /// Why the log is not followed.
     pub unhealthy: Option<String>,
@@ -29,24 +29,24 @@ pub(super) struct Condition {
     pub unsaved: Option<String>,
 }
 
-/// What queries and the conductor share.
-pub(super) struct Shared {
+/// The live views, their position and the conductor's health.
+pub(super) struct ReadModelState {
     pub log: Arc<dyn EventLog>,
-    /// What is read; none before there is anything, and at the end. Nobody holds the lock longer
-    /// than a page takes.
+    /// The live views; `None` before there are any, and at the end. The lock is never held longer
+    /// than one page takes.
     pub tables: RwLock<Option<Tables>>,
     pub position: watch::Sender<Position>,
     /// Up to where views are saved.
     pub saved: AtomicU64,
     /// The log's head when the service started.
     pub start_head: Position,
-    pub condition: RwLock<Condition>,
+    pub health: RwLock<ConductorHealth>,
     pub orders: watch::Sender<Orders>,
     pub broken_rows: AtomicU64,
     pub keys_read: AtomicU64,
 }
 
-impl Shared {
+impl ReadModelState {
     pub fn new(log: Arc<dyn EventLog>) -> Self {
         let start_head = *log.head().borrow();
         Self {
@@ -55,24 +55,24 @@ impl Shared {
             position: watch::Sender::new(Position(0)),
             saved: AtomicU64::new(0),
             start_head,
-            condition: RwLock::new(Condition::default()),
+            health: RwLock::new(ConductorHealth::default()),
             orders: watch::Sender::new(Orders::default()),
             broken_rows: AtomicU64::new(0),
             keys_read: AtomicU64::new(0),
         }
     }
 
-    /// Whether there is something to read.
+    /// Whether there are live views.
     pub fn is_open(&self) -> bool {
         self.tables.read().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Whether the views at a position have everything that the log had at the start.
+    /// Whether views at a position contain everything that the log had at the start.
     pub fn is_caught_up(&self, position: Position) -> bool {
         self.is_open() && position >= self.start_head
     }
 
-    /// Reads for a short while.
+    /// Reads the live views; must be short.
     pub fn read<T>(&self, read: impl FnOnce(&Tables) -> T) -> Result<T, QueryError> {
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
         tables.as_ref().map(read).ok_or_else(|| {
@@ -81,13 +81,13 @@ impl Shared {
         })
     }
 
-    /// Changes for a short while what is read, if anything is.
+    /// Changes the live views, if there are any; must be short.
     pub fn change<T>(&self, change: impl FnOnce(&mut Tables) -> T) -> Option<T> {
         let mut tables = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         tables.as_mut().map(change)
     }
 
-    /// Puts other views in the place of those that are read, or none; gives back what was read.
+    /// Replaces the live views; returns the former ones.
     pub fn replace(&self, tables: Option<Tables>) -> Option<Tables> {
         let at = tables.as_ref().map(|tables| tables.at.position);
         let former = {
@@ -98,16 +98,16 @@ impl Shared {
         former
     }
 
-    /// Tells how far the views are. Never while they are locked: those who wait for a position look
-    /// at the views while they look at the position.
+    /// Publishes the position of the views. Never while they are locked: waiters read the views
+    /// while they hold the position.
     pub fn publish(&self, at: Option<Position>) {
         if let Some(at) = at {
             self.position.send_replace(at);
         }
     }
 
-    /// Says how the conductor is.
-    pub fn say(&self, change: impl FnOnce(&mut Condition)) {
-        change(&mut self.condition.write().unwrap_or_else(PoisonError::into_inner));
+    /// Updates the conductor's health.
+    pub fn say(&self, change: impl FnOnce(&mut ConductorHealth)) {
+        change(&mut self.health.write().unwrap_or_else(PoisonError::into_inner));
     }
 }

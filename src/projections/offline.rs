@@ -7,22 +7,22 @@ use std::path::Path;
 use sled::Tree;
 
 use super::View;
+use super::layout::{self, Keys};
 use super::query::Parked;
-use super::saved::{self, Keys};
 use super::store::{self, OpenError};
 use crate::events::codec::decode;
 use crate::ids::Position;
 
 /// The generation that queries were answered from last.
-pub struct Stored {
+pub struct OfflineViews {
     tree: Tree,
     keys: Keys,
     position: Position,
     parked: Vec<Parked>,
 }
 
-impl Stored {
-    /// Opens the read models in a folder; none where there are none yet.
+impl OfflineViews {
+    /// Opens the read models in a folder; `None` if there are none yet.
     ///
     /// # Errors
     /// When a server has them, or they cannot be read.
@@ -30,7 +30,7 @@ impl Stored {
         let read = |error: String| OpenError { path: path.display().to_string(), reason: error };
         let db = store::open_existing(path)?;
         let tree = db.open_tree("views").map_err(|error| read(error.to_string()))?;
-        let found = saved::live(&tree);
+        let found = layout::live(&tree);
         let found = found.map_err(|_| read("the checkpoint cannot be read".to_owned()))?;
         let Some((keys, at)) = found else { return Ok(None) };
         let parked = tree.scan_prefix(keys.parked()).map(|record| {

@@ -1,4 +1,4 @@
-//! How views lie in their sled tree, so that a start need not fold the whole log.
+//! How views are laid out in their sled tree, so that a start need not fold the whole log.
 //!
 //! ```text
 //! 00                          which generation is read
@@ -8,9 +8,9 @@
 //! ```
 //!
 //! The checkpoint is written after what it stands for, so views may be ahead of it, never behind;
-//! an event that a view has taken in already is not applied to it again. Not in one batch: while
-//! sled applies one, or waits to, nobody in the process can read any tree, the log's index above
-//! all. What finds views is not saved: it is made from them. Not here: when (`saver`).
+//! an event that a view already contains is not applied again. The two are not one batch: while
+//! sled applies a batch, no thread can read any tree, including the log's index. Indexes are not
+//! saved but built from the views. Not here: when views are saved (`saver`).
 
 use std::sync::Arc;
 
@@ -19,16 +19,16 @@ use sled::Tree;
 
 use super::of_kind;
 use super::query::Parked;
-use super::store::Fault;
+use super::store::StoreFault;
 use super::tables::{Checkpoint, Part, Tables};
 use crate::events::codec::{decode, encode};
 use crate::events::log::EventLog;
 use crate::ids::{Kind, StreamId};
 
 /// The version of the views' encoding and of keys: raised with every change of them.
-const SCHEMA: u32 = 3;
+const SCHEMA: u32 = 4;
 
-/// Where it says which generation is read.
+/// The key of [`Root`].
 const ROOT: [u8; 1] = [0];
 
 /// Which generation is read, and in which encoding.
@@ -57,14 +57,14 @@ impl Keys {
         self.tag(b'c')
     }
 
-    /// What every view of a noun begins with.
+    /// The prefix of every view of a noun.
     pub fn views(self, kind: Kind) -> Vec<u8> {
         let mut key = self.tag(Part::View as u8);
         key.push(kind as u8);
         key
     }
 
-    /// What every parked stream begins with.
+    /// The prefix of every parked stream.
     pub fn parked(self) -> Vec<u8> {
         self.tag(Part::Parked as u8)
     }
@@ -83,37 +83,36 @@ fn generation_of(key: &[u8]) -> Option<u32> {
     rest.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
-/// A number that no generation in the tree has.
+/// A generation number that is not in use.
 pub(super) fn unused(tree: &Tree) -> sled::Result<u32> {
     let last = tree.last()?.and_then(|(key, _)| generation_of(&key));
     Ok(last.map_or(1, |last| last.wrapping_add(1)))
 }
 
-/// Makes a generation the one that is read, as of a checkpoint.
+/// Makes a generation the live one, as of a checkpoint.
 pub(super) fn seal(tree: &Tree, generation: u32, at: &Checkpoint) -> sled::Result<()> {
     tree.insert(Keys(generation).checkpoint(), encode(at))?;
     tree.insert(ROOT, encode(&Root { schema: SCHEMA, live: generation }))?;
     Ok(())
 }
 
-/// The generation that is read, and up to where it is; none where nothing was saved in this
-/// encoding.
-pub(super) fn live(tree: &Tree) -> Result<Option<(Keys, Checkpoint)>, Fault> {
+/// The live generation and its checkpoint; `None` if nothing was saved in this encoding.
+pub(super) fn live(tree: &Tree) -> Result<Option<(Keys, Checkpoint)>, StoreFault> {
     let root = tree.get(ROOT)?.and_then(|bytes| decode::<Root>(&bytes).ok());
     let Some(Root { live, .. }) = root.filter(|root| root.schema == SCHEMA) else {
         return Ok(None);
     };
     let keys = Keys(live);
     let at = tree.get(keys.checkpoint())?.ok_or_else(|| damaged("there is no checkpoint"))?;
-    Ok(Some((keys, decode(&at).map_err(Fault::Damaged)?)))
+    Ok(Some((keys, decode(&at).map_err(StoreFault::Damaged)?)))
 }
 
-/// What was saved, and how many views of it had to be made again; none where nothing was saved of
+/// The saved views, and how many of them had to be folded again; `None` if nothing was saved of
 /// this log in this encoding.
-pub(super) fn load(tree: &Tree, log: &dyn EventLog) -> Result<Option<(Tables, u64)>, Fault> {
+pub(super) fn load(tree: &Tree, log: &dyn EventLog) -> Result<Option<(Tables, u64)>, StoreFault> {
     let Some((keys, at)) = live(tree)? else { return Ok(None) };
     if !at.is_of(log)? {
-        tracing::error!("the read models are of another log; they are built anew");
+        tracing::error!("the read models are of another log; they are rebuilt");
         return Ok(None);
     }
     let mut tables = Tables::empty(at, keys.0);
@@ -123,20 +122,20 @@ pub(super) fn load(tree: &Tree, log: &dyn EventLog) -> Result<Option<(Tables, u6
             let (key, bytes) = record?;
             let stream = key.last_chunk().and_then(StreamId::from_bytes);
             let StreamId { id, .. } = stream.ok_or_else(|| damaged("a key names no stream"))?;
-            Ok::<_, Fault>((id, Arc::from(&*bytes)))
+            Ok::<_, StoreFault>((id, Arc::from(&*bytes)))
         });
         let saved: Vec<_> = records.collect::<Result<_, _>>()?;
         broken_rows += of_kind!(kind, V => tables.take_up::<V>(log, saved), else Ok(0))?;
     }
     for record in tree.scan_prefix(keys.tag(Part::Parked as u8)) {
-        let parked: Parked = decode(&record?.1).map_err(Fault::Damaged)?;
+        let parked: Parked = decode(&record?.1).map_err(StoreFault::Damaged)?;
         tables.unpark(log, parked)?;
     }
     Ok(Some((tables, broken_rows)))
 }
 
-fn damaged(words: &str) -> Fault {
-    Fault::Damaged(words.to_owned())
+fn damaged(words: &str) -> StoreFault {
+    StoreFault::Damaged(words.to_owned())
 }
 
 /// Removes up to `limit` keys of generations that are not `live`; whether there were any.

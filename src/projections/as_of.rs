@@ -1,6 +1,6 @@
 //! Views as of any position: the same fold as the read models, straight from the log.
 //!
-//! One object, also what remains of a deleted one, in bounded memory: its stream is folded page by
+//! Either one object, including a deleted one, in bounded memory: its stream is folded page by
 //! page. Or all objects at once, in as much memory as their views take.
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,12 +16,12 @@ use crate::events::log::{EventLog, ReadError};
 use crate::events::{DecodeError, EventRef};
 use crate::ids::{Kind, ObjectId, Position, Revision, StreamId};
 
-/// Events that are in memory at once: a payload has 1 KB as a rule, 4 MiB at most.
+/// Events in memory at once: a payload is typically 1 KB, and 4 MiB at most.
 const PAGE: usize = 256;
 
-/// Why a view as of a position could not be told.
+/// Why a view as of a position could not be computed.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum PastError {
+pub enum AsOfError {
     /// The log could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -30,29 +30,29 @@ pub enum PastError {
     Decode(#[from] DecodeError),
 }
 
-/// A view as it was right after the event at a position; none where there was no object then.
+/// A view as it was right after the event at a position; `None` if the object did not exist then.
 ///
 /// # Errors
 /// When the log or an event cannot be read.
-pub fn as_of<V: View>(
+pub fn view<V: View>(
     log: &dyn EventLog,
     id: ObjectId,
     at: Position,
-) -> Result<Option<V>, PastError> {
+) -> Result<Option<V>, AsOfError> {
     let mut view = None;
     each(log, StreamId::new(V::KIND, id), at, |event| V::apply(&mut view, event))?;
     Ok(view)
 }
 
-/// The last view that there was of an object up to a position, though it was deleted since.
+/// The last view of an object up to a position, even if the object has been deleted since.
 ///
 /// # Errors
 /// When the log or an event cannot be read.
-pub fn last_of<V: View>(
+pub fn last_view<V: View>(
     log: &dyn EventLog,
     id: ObjectId,
     at: Position,
-) -> Result<Option<V>, PastError> {
+) -> Result<Option<V>, AsOfError> {
     let (mut view, mut last): (Option<V>, Option<V>) = (None, None);
     each(log, StreamId::new(V::KIND, id), at, |event| {
         last = view.clone().or(last.take());
@@ -63,8 +63,8 @@ pub fn last_of<V: View>(
 
 /// All objects as of a position: their views, about 1 KB each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct World {
-    /// The event that was applied last.
+pub struct SystemState {
+    /// Position of the last applied event.
     pub position: Position,
     /// Bays.
     pub bays: HashMap<ObjectId, BayView>,
@@ -78,22 +78,22 @@ pub struct World {
     pub parked: BTreeMap<StreamId, Parked>,
 }
 
-impl World {
+impl SystemState {
     /// Everything as it was right after the event at a position, or at the log's end before that.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub fn as_of(log: &dyn EventLog, at: Position) -> Result<Self, ReadError> {
-        let mut world = Self::default();
+        let mut system = Self::default();
         let most = usize::try_from(at.get()).unwrap_or(usize::MAX);
         log.scan(Position(0), most, &mut |event| {
             // Some logs have gaps, and fewer events up to there.
-            if event.position <= at { world.apply(log, event) } else { Ok(()) }
+            if event.position <= at { system.apply(log, event) } else { Ok(()) }
         })?;
-        Ok(world)
+        Ok(system)
     }
 
-    /// Moves on to the next event. The log is read again only where the event cannot be applied.
+    /// Applies the next event. The log is read again only if the event cannot be applied.
     ///
     /// # Errors
     /// When the log cannot be read.
@@ -119,7 +119,7 @@ impl World {
     }
 }
 
-/// Applies an event to its object among all of a noun; the inner error says why it cannot be.
+/// Applies an event to its object's view; the inner error says why that is not possible.
 fn step<V: View>(
     views: &mut HashMap<ObjectId, V>,
     log: &dyn EventLog,
@@ -135,8 +135,8 @@ fn step<V: View>(
     Ok(applied)
 }
 
-/// Applies an event, or says why that cannot be: then the view may be anything. A panic in a fold
-/// is as much the event's own trouble as bytes that cannot be read.
+/// Applies an event, or says why that is not possible; the view is unusable then. A panic in a
+/// fold is treated like a payload that cannot be decoded.
 pub(super) fn applied<V: View>(view: &mut Option<V>, event: &EventRef<'_>) -> Result<(), String> {
     match catch_unwind(AssertUnwindSafe(|| V::apply(view, event))) {
         Ok(Ok(())) => Ok(()),
@@ -151,10 +151,10 @@ pub(super) fn before<V: View>(
     event: &EventRef<'_>,
 ) -> Result<Option<V>, ReadError> {
     let at = event.position.before();
-    match as_of(log, event.stream.id, at) {
+    match view(log, event.stream.id, at) {
         Ok(view) => Ok(view),
-        Err(PastError::Decode(_)) => Ok(None),
-        Err(PastError::Read(error)) => Err(error),
+        Err(AsOfError::Decode(_)) => Ok(None),
+        Err(AsOfError::Read(error)) => Err(error),
     }
 }
 
@@ -163,7 +163,7 @@ fn each(
     stream: StreamId,
     at: Position,
     mut apply: impl FnMut(&EventRef<'_>) -> Result<(), DecodeError>,
-) -> Result<(), PastError> {
+) -> Result<(), AsOfError> {
     let mut from = Revision(0);
     loop {
         let page = log.read_stream(stream, from, PAGE)?;

@@ -1,7 +1,7 @@
 //! For unit tests: one object's events, told one after another, and the view after each.
 
 use super::View;
-use crate::events::work::{FieldChange, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkUnknownV1};
+use crate::events::work::{FieldChange, UpdatedV1, WorkBlockedV1, WorkFailedV2, WorkUnknownV2};
 use crate::events::{EventPayload, EventType, Meta, NewEvent, Recorded};
 use crate::ids::{EventId, ObjectId, Position, Revision, StreamId, Timestamp};
 
@@ -76,10 +76,12 @@ pub(super) fn blocked(work_id: EventId, attempt: u32) -> WorkBlockedV1 {
     WorkBlockedV1 { work_id, attempt, blocked_on, reason, retry_at: Timestamp(99) }
 }
 
-pub(super) fn failed(work_id: EventId, action: &str) -> WorkFailedV1 {
-    WorkFailedV1 { work_id, action: action.to_owned(), reason: "no such image".to_owned() }
+pub(super) fn failed(work_id: EventId, action: &str) -> WorkFailedV2 {
+    let (action, reason) = (action.to_owned(), "no such image".to_owned());
+    WorkFailedV2 { work_id, action, reason, cancelled: vec![] }
 }
 
-pub(super) fn unknown(work_id: EventId, action: &str) -> WorkUnknownV1 {
-    WorkUnknownV1 { work_id, action: action.to_owned(), reason: "answer lost".to_owned() }
+pub(super) fn unknown(work_id: EventId, action: &str) -> WorkUnknownV2 {
+    let (action, reason) = (action.to_owned(), "answer lost".to_owned());
+    WorkUnknownV2 { work_id, action, reason, cancelled: vec![] }
 }

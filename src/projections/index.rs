@@ -1,25 +1,25 @@
-//! Members in groups, groups in order: an index in memory. Most groups of a unique value have one
-//! member, and cost no set of their own.
+//! An ordered index in memory: key to a group of members. Groups of unique values have a single
+//! member and need no set.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::ops::Bound::{Excluded, Unbounded};
 
 /// Groups by key, the members of each in order.
-pub(super) struct Groups<K, M>(BTreeMap<K, Group<M>>);
+pub(super) struct GroupIndex<K, M>(BTreeMap<K, Group<M>>);
 
 enum Group<M> {
     One(M),
     Many(BTreeSet<M>),
 }
 
-impl<K, M> Default for Groups<K, M> {
+impl<K, M> Default for GroupIndex<K, M> {
     fn default() -> Self {
         Self::EMPTY
     }
 }
 
-impl<K, M> Groups<K, M> {
+impl<K, M> GroupIndex<K, M> {
     pub const EMPTY: Self = Self(BTreeMap::new());
 
     pub fn is_empty(&self) -> bool {
@@ -28,7 +28,7 @@ impl<K, M> Groups<K, M> {
 }
 
 impl<M: Copy + Ord> Group<M> {
-    /// Members after and before others.
+    /// Members between two bounds, both exclusive.
     fn between<'a>(
         &'a self,
         after: Option<&M>,
@@ -46,7 +46,7 @@ impl<M: Copy + Ord> Group<M> {
     }
 }
 
-impl<K: Ord + Clone, M: Copy + Ord> Groups<K, M> {
+impl<K: Ord + Clone, M: Copy + Ord> GroupIndex<K, M> {
     pub fn insert(&mut self, key: K, member: M) {
         match self.0.get_mut(&key) {
             None => drop(self.0.insert(key, Group::One(member))),
@@ -72,7 +72,7 @@ impl<K: Ord + Clone, M: Copy + Ord> Groups<K, M> {
         }
     }
 
-    /// How many members a group has.
+    /// The size of a group.
     pub fn count(&self, key: &K) -> u64 {
         match self.0.get(key) {
             None => 0,
@@ -89,7 +89,7 @@ impl<K: Ord + Clone, M: Copy + Ord> Groups<K, M> {
         }
     }
 
-    /// Members of one group after one of them.
+    /// Members of one group after a given member.
     pub fn of<'a>(
         &'a self,
         key: &K,
@@ -99,8 +99,8 @@ impl<K: Ord + Clone, M: Copy + Ord> Groups<K, M> {
         group.flat_map(move |group| group.between(after, None)).copied()
     }
 
-    /// All members of all groups in one direction, from a place on: a key and a member, neither of
-    /// which needs to be there.
+    /// All members of all groups in one direction, after a key and a member, neither of which needs
+    /// to exist.
     pub fn walk<'a>(
         &'a self,
         place: Option<&'a (K, M)>,
@@ -127,9 +127,9 @@ impl<K: Ord + Clone, M: Copy + Ord> Groups<K, M> {
     }
 }
 
-impl<K: Ord + Hash, M: Copy + Ord> FromIterator<(K, M)> for Groups<K, M> {
-    /// Several times as fast as one pair after the other: most fields have few values, and what
-    /// is in order is made a tree without a search.
+impl<K: Ord + Hash, M: Copy + Ord> FromIterator<(K, M)> for GroupIndex<K, M> {
+    /// Several times as fast as inserting one pair at a time: most fields have few values, and
+    /// sorted input becomes a tree without searching.
     fn from_iter<I: IntoIterator<Item = (K, M)>>(pairs: I) -> Self {
         let mut groups: HashMap<K, Vec<M>> = HashMap::new();
         for (key, member) in pairs {
@@ -155,7 +155,7 @@ mod tests {
             steps in prop::collection::vec((0..6_u8, 0..6_u64, any::<bool>()), 0..60),
             place in prop::option::of((0..7_u8, 0..7_u64)),
         ) {
-            let (mut groups, mut pairs) = (Groups::default(), BTreeSet::new());
+            let (mut groups, mut pairs) = (GroupIndex::default(), BTreeSet::new());
             for (key, member, is_added) in steps {
                 if is_added {
                     groups.insert(key, member);
@@ -166,7 +166,7 @@ mod tests {
                 }
             }
             prop_assert_eq!(groups.is_empty(), pairs.is_empty());
-            let same: Groups<_, _> = pairs.iter().rev().copied().collect();
+            let same: GroupIndex<_, _> = pairs.iter().rev().copied().collect();
             prop_assert!(same.walk(None, false).eq(groups.walk(None, false)));
             for key in 0..7 {
                 let of_key = pairs.iter().filter(|pair| pair.0 == key).map(|pair| pair.1);

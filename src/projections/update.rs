@@ -1,44 +1,42 @@
-//! The views that are read and those that are built beside them, while both follow the log.
+//! Applies the log to the live views, and to a rebuild beside them.
 //!
-//! Pages are read and folded, and what they come to is put in the place of what was there, at once
-//! for all who read (rules P1, P2 and P4). From nothing is the same, but that there is none to be
-//! read yet.
-//! Not here: when, and what happens after a failure (`conductor`).
+//! A page of events is read and folded, and the result becomes visible to all queries at once
+//! (rules P1, P2 and P4). A first build is a rebuild without live views.
+//! Not here: when to run, and what happens after a failure (`conductor`).
 
 use super::fold::Fold;
-use super::shared::Shared;
+use super::state::ReadModelState;
 use super::tables::Tables;
 use crate::events::log::{Each, EventLog, ReadError};
 use crate::ids::Position;
 
-/// Events that are read at once, at most. To put what they come to in its place takes a
-/// millisecond, during which nobody reads.
+/// Events read at once, at most. Applying the result takes a millisecond, during which queries
+/// are locked out.
 const PAGE: usize = 512;
 
-/// Events that are folded for the views that are built, between two looks at what is new for those
-/// that are read: 5 ms.
+/// Events folded into a rebuild between two updates of the live views: 5 ms.
 const EVENTS_BESIDE: usize = 4096;
 
-/// The same while nobody reads, between two looks at the orders: a tenth of a second.
+/// The same without live views, between two checks of the orders: a tenth of a second.
 const EVENTS_ALONE: usize = 65_536;
 
-/// Views that are unpacked at once while they are built, at about 1 KB each, as long as few of them
-/// come again after they were packed. The allocator keeps what they took.
+/// Decoded views that a rebuild holds, at about 1 KB each, as long as few views are decoded again
+/// after they were encoded.
 const FEWEST_UNPACKED: usize = 8192;
 
-/// One in so many views that come again, after few were unpacked, and many will.
+/// If more than one view in this many was encoded before, [`MOST_UNPACKED`] applies from then on.
 const AGAIN: usize = 32;
 
-/// The same where objects take turns, so that each of their events would pack and unpack a view and
-/// most of the time went into the allocator: 130 MB for as long as that takes.
+/// The same where events of many objects alternate, so that almost every event would decode and
+/// encode a view: 130 MB during the rebuild.
 const MOST_UNPACKED: usize = 131_072;
 
-/// Views that are built, and events that are not in them yet.
+/// A rebuild: encoded views, and decoded ones that are newer.
 struct Building {
     tables: Tables,
     fold: Fold,
     position: Position,
-    /// Views that are unpacked at once.
+    /// The number of decoded views at which they are encoded.
     unpacked: usize,
 }
 
@@ -49,16 +47,16 @@ impl Default for Building {
     }
 }
 
-/// What follows the log.
-pub(super) struct Views<'a> {
-    shared: &'a Shared,
-    /// What takes the place of the views that are read when it has caught up with them.
+/// Updates the live views and builds new ones.
+pub(super) struct ViewUpdater<'a> {
+    shared: &'a ReadModelState,
+    /// Replaces the live views once it has caught up with them.
     building: Option<Building>,
 }
 
-impl<'a> Views<'a> {
-    /// Over what is read already, or over nothing.
-    pub fn new(shared: &'a Shared) -> Self {
+impl<'a> ViewUpdater<'a> {
+    /// Continues with the live views; without any, starts to build them.
+    pub fn new(shared: &'a ReadModelState) -> Self {
         let mut views = Self { shared, building: None };
         if !shared.is_open() {
             views.start_building();
@@ -66,13 +64,13 @@ impl<'a> Views<'a> {
         views
     }
 
-    /// Begins to build all views anew.
+    /// Starts to rebuild all views.
     pub fn start_building(&mut self) {
-        tracing::info!("all views are built anew");
+        tracing::info!("all views are rebuilt");
         self.building = Some(Building::default());
     }
 
-    /// Does a piece of what there is to do; false when there is nothing.
+    /// Does one piece of work; false if there is none.
     pub fn step(&mut self, end: Position) -> Result<bool, ReadError> {
         let is_behind = self.shared.is_open() && *self.shared.position.borrow() < end;
         if is_behind {
@@ -88,7 +86,7 @@ impl<'a> Views<'a> {
         Ok(is_behind || is_building)
     }
 
-    /// Applies a page to the views that are read.
+    /// Applies a page to the live views.
     fn follow(&self, end: Position) -> Result<(), ReadError> {
         let shared = self.shared;
         let log = &*shared.log;
@@ -109,7 +107,7 @@ impl<'a> Views<'a> {
         Ok(())
     }
 
-    /// Gets on with the new views; puts them in the place of the old ones when they are as far.
+    /// Continues the rebuild; swaps it with the live views when it has caught up.
     fn build(&mut self, end: Position) -> Result<(), ReadError> {
         let shared = self.shared;
         let Some(building) = &mut self.building else { return Ok(()) };
@@ -125,7 +123,7 @@ impl<'a> Views<'a> {
         }
         let at = building.position;
         self.reads();
-        shared.say(|condition| condition.rebuilding = Some(at));
+        shared.say(|health| health.rebuilding = Some(at));
         if at < goal {
             return Ok(());
         }
@@ -137,16 +135,16 @@ impl<'a> Views<'a> {
             tables.index();
         }
         let former = shared.replace(Some(tables));
-        shared.say(|condition| condition.rebuilding = None);
-        // It takes long enough that nobody should wait for it.
+        shared.say(|health| health.rebuilding = None);
+        // Dropping it takes long; no query may wait for that.
         drop(former);
         Ok(())
     }
 
-    /// Says that the log can be read, before anybody is told how far.
+    /// Clears the error of the log before the new position is published.
     fn reads(&self) {
-        self.shared.say(|condition| {
-            if condition.unhealthy.take().is_some() {
+        self.shared.say(|health| {
+            if health.unhealthy.take().is_some() {
                 tracing::info!("the read models follow the log again");
             }
         });
@@ -171,7 +169,7 @@ impl Building {
                 let come_again = self.tables.len() < before + folded - folded / AGAIN;
                 if come_again && self.unpacked < MOST_UNPACKED {
                     if self.position.get() < MOST_UNPACKED as u64 {
-                        // Little is lost, and all views at once are packed on two threads.
+                        // Little is lost, and encoding all views at once uses two threads.
                         *self = Self::default();
                     }
                     self.unpacked = MOST_UNPACKED;
@@ -182,7 +180,7 @@ impl Building {
     }
 }
 
-/// Hands over events after a position up to another one, at most so many; there is one at least.
+/// Visits the events after a position up to `end`, at most `most`; there is at least one.
 fn scan(
     log: &dyn EventLog,
     after: Position,

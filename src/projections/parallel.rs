@@ -1,12 +1,12 @@
-//! Work on many objects on two threads, where somebody waits for it.
+//! Work on many objects on two threads, where a caller waits for it.
 
 use std::panic::resume_unwind;
 use std::thread;
 
-/// Objects from which on threads of their own are worth their while: some milliseconds of work.
+/// The number of objects from which a second thread pays off: some milliseconds of work.
 pub(super) const LONG: usize = 8192;
 
-/// Does work on all of them, where they are many on half of them each.
+/// Works on all of them; if there are many, on two halves in parallel.
 pub fn in_halves<T: Send, R: Send + Default>(
     mut all: Vec<T>,
     work: impl Fn(Vec<T>) -> R + Sync,
