@@ -14,9 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::worker::WorkerHandle;
 use crate::backends::{BackendError, Notice, Observed, RunState};
 use crate::bus::delivery::record;
-use crate::bus::{
-    CommandMessage, Comparison, Inventory, Listed, Origin, ServiceCommand, Strays,
-};
+use crate::bus::{CommandMessage, Comparison, Inventory, Listed, Origin, ServiceCommand, Strays};
 use crate::ids::{Kind, StreamId, Timestamp};
 
 /// Between two tries to reach an engine that does not answer.
@@ -102,8 +100,7 @@ async fn take_stock(
         ends.extend(last.map(|last| (stream, last)));
         Listed { stream, observed, ended: last != before.get(&stream).copied() }
     });
-    let inventory =
-        Inventory { node_id: node.node_id, containers: listed.collect(), networks };
+    let inventory = Inventory { node_id: node.node_id, containers: listed.collect(), networks };
     let compared = match node.bus.inventory(inventory).await {
         Ok(compared) => compared,
         Err(error) => {
@@ -123,10 +120,7 @@ async fn take_stock(
 
 /// Says what has no record and is still there: what was deleted meanwhile has no record either, and
 /// is gone by now.
-async fn tell_strays(
-    worker: &WorkerHandle,
-    compared: Comparison,
-) -> Result<(), BackendError> {
+async fn tell_strays(worker: &WorkerHandle, compared: Comparison) -> Result<(), BackendError> {
     let node = worker.node();
     let Comparison { unrecorded, unrecorded_networks, .. } = compared;
     let (mut containers, mut networks) = (vec![], vec![]);

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{
-    AuditRecord, Bus, CommandError, CommandMessage, CommandReply, Origin, ServiceCommand,
-};
+use super::{AuditRecord, Bus, CommandError, CommandMessage, CommandReply, Origin, ServiceCommand};
 use crate::backends::{Outcome, Work, WorkResult};
 
 /// Between two tries to record an outcome: at first, and at most.
@@ -24,8 +22,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// backend when it is offered again.
 pub async fn report(bus: &dyn Bus, work: &Work, result: WorkResult) {
     let outcome = Outcome { work_id: work.id, attempt: work.attempt, result };
-    let origin =
-        Origin { causation: Some(work.id), ..Origin::service("worker", &work.request_id) };
+    let origin = Origin { causation: Some(work.id), ..Origin::service("worker", &work.request_id) };
     let command = ServiceCommand::Outcome(outcome);
     record(bus, CommandMessage::service(work.stream, command, origin)).await;
 }
@@ -57,10 +54,7 @@ pub async fn record(bus: &dyn Bus, message: CommandMessage) {
 ///
 /// # Errors
 /// What the object says, or that there is no answer in time.
-pub async fn ask(
-    bus: &dyn Bus,
-    mut message: CommandMessage,
-) -> Result<CommandReply, CommandError> {
+pub async fn ask(bus: &dyn Bus, mut message: CommandMessage) -> Result<CommandReply, CommandError> {
     let (mut delay, longest) = RETRY;
     let end = Instant::now() + ANSWER;
     loop {

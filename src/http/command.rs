@@ -167,6 +167,19 @@ pub fn joined<V: View>(
     Ok(reply)
 }
 
+/// The answer where work is not done: 202 with the object while it goes on, otherwise a refusal.
+pub async fn not_done<V: Shown>(
+    state: &AppState,
+    call: &Call,
+    reply: &CommandReply,
+    outcome: Outcome,
+) -> Result<Response, ApiError> {
+    match outcome {
+        Outcome::Waiting => shown::<V>(state, call, reply, StatusCode::ACCEPTED).await,
+        outcome => Err(failure(reply, outcome)),
+    }
+}
+
 /// The refusal that an outcome is, where it is one.
 pub fn failure(reply: &CommandReply, outcome: Outcome) -> ApiError {
     match outcome {
