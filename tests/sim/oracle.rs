@@ -1,0 +1,319 @@
+//! What must hold once everything has settled.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use magnum::backends::RunState;
+use magnum::events::log::EventLog;
+use magnum::events::{Recorded, codec};
+use magnum::ids::{EventId, Kind, ObjectId, Position, StreamId};
+use magnum::projections::bay::BayView;
+use magnum::projections::container::ContainerView;
+use magnum::replay::{self, Source};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::client::{Clients, Told};
+use crate::server::Life;
+use crate::world::{World, locked};
+
+/// Longest time that anything may take to be done once all is well: pulls take eleven minutes.
+const SETTLED: Duration = Duration::from_secs(20 * 60);
+
+/// Longest time that a delete may take then.
+const DELETED: Duration = Duration::from_secs(90);
+
+/// The payload of an event.
+pub fn data(event: &Recorded) -> Value {
+    let name = event.event_type.as_str();
+    let json = codec::payload_json(event.stream.kind, name, event.version, &event.payload);
+    json.unwrap_or(Value::Null)
+}
+
+/// The server, with its views at the head.
+async fn fresh(world: &World) -> Arc<Life> {
+    loop {
+        let life = world.server().await;
+        let head = *life.log.head().borrow();
+        let wait = life.parts.reads.wait_for(head, Duration::from_secs(10));
+        tokio::select! {
+            at = wait => match at {
+                Ok(_) => return life,
+                Err(error) => {
+                    world.broken(format!("the views do not catch up: {error}"));
+                    return life;
+                }
+            },
+            () = life.fence.died() => {}
+        }
+    }
+}
+
+/// A view as JSON.
+struct Row {
+    id: ObjectId,
+    json: Value,
+}
+
+impl Row {
+    fn status(&self) -> &str {
+        self.json["status"].as_str().unwrap_or_default()
+    }
+
+    fn bay(&self) -> Option<ObjectId> {
+        self.json["bay_uuid"].as_str()?.parse().ok()
+    }
+}
+
+fn containers(life: &Life) -> Vec<Row> {
+    let mut rows = vec![];
+    let each = |view: ContainerView| {
+        let json = serde_json::to_value(&view).expect("JSON");
+        rows.push(Row { id: view.head.uuid, json });
+    };
+    life.parts.reads.each(each).expect("views");
+    rows
+}
+
+fn bays(life: &Life) -> Vec<Row> {
+    let mut rows = vec![];
+    let each = |view: BayView| {
+        let json = serde_json::to_value(&view).expect("JSON");
+        rows.push(Row { id: view.head.uuid, json });
+    };
+    life.parts.reads.each(each).expect("views");
+    rows
+}
+
+/// Whether somebody asked for an object to go.
+fn is_going(row: &Row) -> bool {
+    matches!(row.status(), "Deleting" | "DELETE_IN_PROGRESS")
+}
+
+/// Waits until nothing waits for work any more.
+pub async fn settle(world: &World) {
+    let start = Instant::now();
+    loop {
+        let life = fresh(world).await;
+        let open = life.parts.reads.outstanding().expect("views");
+        if open.is_empty() {
+            return;
+        }
+        if start.elapsed() > DELETED {
+            let rows = containers(&life).into_iter().chain(bays(&life));
+            let going: Vec<_> = rows.filter(is_going).map(|row| row.json.to_string()).collect();
+            if let Some(first) = going.first() {
+                return world.broken(format!("a delete does not come to an end: {first}"));
+            }
+        }
+        if start.elapsed() > SETTLED {
+            let rows = containers(&life).into_iter().chain(bays(&life));
+            let rows: Vec<_> = rows.filter(|row| open.iter().any(|it| it.id == row.id)).collect();
+            let first = rows.first().map(|row| row.json.to_string());
+            return world.broken(format!("unfinished: {first:?} {open:?}"));
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Whether a status and the engine's state of a container belong together.
+fn agrees(status: &str, found: Option<RunState>) -> bool {
+    match status {
+        "Running" => found == Some(RunState::Running),
+        "Restarting" => found == Some(RunState::Restarting),
+        "Stopped" => {
+            matches!(found, Some(RunState::Created | RunState::Exited | RunState::Restarting))
+        }
+        "Paused" => found == Some(RunState::Paused),
+        "Error" => true,
+        _ => false,
+    }
+}
+
+/// The engine has what the record says, and nothing else.
+pub async fn engine(world: &World) {
+    let life = fresh(world).await;
+    let (containers, bays) = (containers(&life), bays(&life));
+    let meddled = locked(&world.meddled).clone();
+    let mut found: BTreeMap<ObjectId, Vec<RunState>> = BTreeMap::new();
+    for one in world.engine.containers() {
+        if let Some(stream) = one.stream {
+            found.entry(stream.id).or_default().push(one.state);
+        }
+    }
+    for row in &containers {
+        let (id, status) = (row.id, row.status());
+        let there = found.remove(&id).unwrap_or_default();
+        if there.len() > 1 {
+            world.broken(format!("container {id} is at the engine {} times", there.len()));
+        }
+        let there = there.first().copied();
+        // What restarts by itself changes while one looks.
+        let restarts = row.json["restart_policy"] != "no";
+        if !(agrees(status, there) || (restarts && there.is_some())) {
+            world.broken(format!("container {id} is {status}, the engine says {there:?}"));
+        }
+        if row.bay().is_none_or(|bay| bays.iter().all(|row| row.id != bay)) {
+            world.broken(format!("container {id} is {status} in a bay that is gone"));
+        }
+    }
+    if let Some((id, states)) = found.first_key_value() {
+        world.broken(format!("the engine has {states:?} of container {id}, which is gone"));
+    }
+    let networks: BTreeSet<ObjectId> =
+        world.engine.networks().into_iter().map(|(_, bay)| bay).collect();
+    for row in &bays {
+        let complete = matches!(row.status(), "CREATE_COMPLETE" | "UPDATE_COMPLETE");
+        if complete && !networks.contains(&row.id) && !meddled.contains(&row.id) {
+            world.broken(format!("bay {} has no network at the engine", row.id));
+        }
+    }
+    if let Some(id) = networks.iter().find(|id| bays.iter().all(|row| row.id != **id)) {
+        world.broken(format!("the engine has the network of bay {id}, which is gone"));
+    }
+}
+
+/// All events.
+fn events(life: &Life) -> Vec<Recorded> {
+    life.log.read(Position(0), usize::MAX).expect("the log")
+}
+
+/// What was promised is in the log, once.
+pub async fn promises(world: &World, clients: &Clients) {
+    let life = fresh(world).await;
+    let mut seen: BTreeMap<String, Vec<Position>> = BTreeMap::new();
+    let mut asked: BTreeMap<StreamId, Vec<String>> = BTreeMap::new();
+    for event in events(&life) {
+        if event.stream.kind == Kind::Audit {
+            continue;
+        }
+        asked.entry(event.stream).or_default().push(event.event_type.as_str().to_owned());
+        if let Some(id) = &event.meta.command_id {
+            seen.entry(id.0.clone()).or_default().push(event.position);
+        }
+    }
+    for told in locked(&clients.told).iter() {
+        let positions = seen.get(&format!("default/{}", told.ask.key));
+        if let Some(positions) = positions
+            && positions.windows(2).any(|pair| pair[0].next() != pair[1])
+        {
+            world.broken(format!("{:?} was recorded more than once: {positions:?}", told.ask));
+        }
+        if told.is_acknowledged() && !is_kept(told, &asked) {
+            world.broken(format!("{:?} was acknowledged and is lost", told.ask));
+        }
+    }
+}
+
+/// Whether the log has what an acknowledged request asked for.
+fn is_kept(told: &Told, asked: &BTreeMap<StreamId, Vec<String>>) -> bool {
+    let path = told.ask.path.split('?').next().unwrap_or_default();
+    let words: Vec<&str> = path.split('/').skip(2).collect();
+    let body = told.ask.body.as_ref();
+    let named = words.get(1).copied().or_else(|| body.and_then(|body| body["uuid"].as_str()));
+    let Some(id) = named.and_then(|id| id.parse::<ObjectId>().ok()) else { return true };
+    let (kind, noun) = if words.first() == Some(&"bays") {
+        (Kind::Bay, "bay")
+    } else {
+        (Kind::Container, "container")
+    };
+    let names = asked.get(&StreamId::new(kind, id));
+    let has = |name: &str| names.is_some_and(|names| names.iter().any(|it| it == name));
+    match (told.ask.method, words.get(2).copied()) {
+        ("POST", _) => has(&format!("{noun}.create_requested")),
+        ("DELETE", _) => has(&format!("{noun}.delete_requested")),
+        // One that changes nothing is not recorded; it was all the same once asked for.
+        (_, Some("start")) => has("container.start_requested") || has("container.reboot_requested"),
+        (_, Some(verb)) => verb == "stop" || has(&format!("container.{verb}_requested")),
+        _ => true,
+    }
+}
+
+/// What must not be done twice was not, and what failed took what waited behind it along.
+pub async fn work(world: &World) {
+    let life = fresh(world).await;
+    let mut once: BTreeSet<EventId> = BTreeSet::new();
+    let mut open: BTreeMap<StreamId, Vec<EventId>> = BTreeMap::new();
+    let mut never: BTreeMap<EventId, Position> = BTreeMap::new();
+    for event in events(&life) {
+        let (name, data) = (event.event_type.as_str(), data(&event));
+        let signal = data["signal"].as_str().unwrap_or("SIGKILL");
+        if name == "container.execute_requested"
+            || (name == "container.kill_requested" && signal != "SIGKILL")
+        {
+            once.insert(event.id);
+        }
+        let queue = open.entry(event.stream).or_default();
+        if name.ends_with("_requested") && name != "container.execute_requested" {
+            queue.push(event.id);
+        }
+        let work = data["work_id"].as_str().and_then(|id| id.parse().ok()).map(EventId);
+        let Some(work) = work
+            .filter(|_| !name.ends_with(".work_blocked") && !name.ends_with(".pull_progressed"))
+        else {
+            continue;
+        };
+        if let Some(at) = never.get(&work) {
+            world
+                .broken(format!("{name} at {} of work behind what failed at {at}", event.position));
+        }
+        let was_queued = queue.contains(&work);
+        queue.retain(|id| *id != work);
+        let failed = name.ends_with(".work_failed") && data["action"] == "create";
+        if failed && was_queued && event.stream.kind == Kind::Container {
+            let deletes = |id: &EventId| {
+                let all = events(&life);
+                let asked = all.iter().find(|event| event.id == *id);
+                asked.is_some_and(|it| it.event_type.as_str().ends_with("delete_requested"))
+            };
+            let (kept, gone): (Vec<_>, Vec<_>) = queue.iter().partition(|id| deletes(id));
+            never.extend(gone.into_iter().map(|id: EventId| (id, event.position)));
+            *queue = kept;
+        }
+    }
+    let mut times: BTreeMap<EventId, u32> = BTreeMap::new();
+    for (work, name) in world.engine.effects() {
+        let count = times.entry(work).or_default();
+        *count += 1;
+        if *count == 2 && once.contains(&work) {
+            world.broken(format!("{name} of {work} was done twice"));
+        }
+        if let Some(at) = never.get(&work) {
+            world.broken(format!("{name} of {work} was done though the create failed at {at}"));
+        }
+    }
+}
+
+/// What is kept beside the log is what it says, and every decision would be the same again.
+pub async fn replays(world: &World) {
+    let life = fresh(world).await;
+    let source = Source::new(life.log.clone());
+    let kept = replay::verify::Kept::live(life.parts.reads.clone(), life.snapshots.clone());
+    match replay::verify::verify(&source, &kept) {
+        Ok(verified) => {
+            if let Some(difference) = verified.difference {
+                world.broken(format!("not what the log says: {difference:?}"));
+            }
+            if let Some(parked) = verified.parked.first() {
+                world.broken(format!("{parked} is parked"));
+            }
+        }
+        Err(error) => world.broken(format!("verify: {error}")),
+    }
+    match replay::check::check(&source) {
+        Ok(checked) => {
+            if let Some(first) = checked.differences.first() {
+                world.broken(format!("decided otherwise: {first:?}"));
+            }
+        }
+        Err(error) => world.broken(format!("check: {error}")),
+    }
+}
+
+/// What identifies a run: the chain over all that was recorded.
+pub async fn hash(world: &World) -> String {
+    let life = fresh(world).await;
+    let last = events(&life).pop();
+    last.map(|event| format!("{} {:x?}", event.position, event.hash)).unwrap_or_default()
+}
