@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use magnum::events::log::EventLog;
 use magnum::ids::Position;
+use magnum::projections::as_of::SystemState;
 use magnum::projections::conductor::Conductor;
-use magnum::projections::past::World;
 use magnum::projections::store::Store;
 use tempfile::TempDir;
 
@@ -67,7 +67,7 @@ fn rebuild(report: &mut Report, containers: u64, shape: Shape, words: &str) -> T
     );
     let (taken_up, _) = follow(&log, &data.path().join("cache").join("views"));
     let begin = Instant::now();
-    let world = World::as_of(&*log, Position(u64::MAX)).expect("a world");
+    let world = SystemState::as_of(&*log, Position(u64::MAX)).expect("a world");
     let folded = begin.elapsed();
     report.add(
         &format!("The read models of {} objects taken up at a start", world.containers.len()),

@@ -126,6 +126,7 @@ bench)
     has wrk || packages wrk
     ;;
 power-cut)
+    has python3 || packages python3
     has qemu-system-x86_64 || packages qemu-system-x86
     [ -x /sbin/mkfs.ext4 ] || packages e2fsprogs
     has busybox || packages busybox-static

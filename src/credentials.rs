@@ -1,8 +1,8 @@
 //! With what somebody proves to Keystone who they are, and the token they get for it: the service
-//! for itself (`http/keystone.rs`), the CLI for whoever uses it.
+//! for itself (`http/edge/keystone.rs`), the CLI for whoever uses it.
 //!
-//! Not here: what a token of somebody else is worth (`http/keystone.rs`), where the settings come
-//! from (`cli`).
+//! Not here: what a token of somebody else is worth (`http/edge/keystone.rs`), where the settings
+//! come from (`cli`).
 
 use std::fmt;
 use std::time::Duration;

@@ -143,7 +143,8 @@ pub enum Kind {
     /// One container.
     Container = 4,
     /// No noun: what a project's audit stream says of all nouns. No actor has it and no view
-    /// shows it; it is written by `http/audit.rs` alone. Far from the nouns, which will be more.
+    /// shows it; it is written by `http/edge/audit.rs` alone. Far from the nouns, which will be
+    /// more.
     Audit = 128,
 }
 
@@ -178,7 +179,7 @@ impl Kind {
     }
 
     /// The noun of a byte on disk.
-    pub const fn from_byte(byte: u8) -> Option<Self> {
+    const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             1 => Some(Self::Bay),
             2 => Some(Self::Baymodel),

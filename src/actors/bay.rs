@@ -5,16 +5,16 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::lifecycle::{Lifecycle, Setback};
 use super::placement::{self, NodeFacts};
-use super::tasks::{self, Tasks};
 use super::{Entity, Fact};
 use crate::backends::{Action, Outcome, Work, WorkResult};
 use crate::bus::{Ctx, Refusal};
 use crate::events::bay::{
     BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1,
-    BayEvent as Event, BayPlan,
+    BayEvent as Event, BayPlan, Status,
 };
-use crate::events::work::{FieldChange, UpdatedV1, WorkFailedV1, WorkUnknownV1};
+use crate::events::work::{FieldChange, UpdatedV1, WorkFailedV2, WorkResumedV1};
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 
 /// What can be asked of a bay.
@@ -39,54 +39,15 @@ pub enum BayCommand {
     Outcome(Outcome),
 }
 
-/// How far a bay's life is; the words are those of Heat, as the 2015 API has them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub enum Status {
-    /// Never asked for.
-    #[default]
-    Absent,
-    /// Asked for.
-    CreateInProgress,
-    /// There.
-    CreateComplete,
-    /// The engine refused it.
-    CreateFailed,
-    /// There, and changed since.
-    UpdateComplete,
-    /// Asked to go.
-    DeleteInProgress,
-    /// Could not go.
-    DeleteFailed,
-    /// Gone.
-    Deleted,
-}
-
-impl Status {
-    /// `CREATE_IN_PROGRESS`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Absent => "ABSENT",
-            Self::CreateInProgress => "CREATE_IN_PROGRESS",
-            Self::CreateComplete => "CREATE_COMPLETE",
-            Self::CreateFailed => "CREATE_FAILED",
-            Self::UpdateComplete => "UPDATE_COMPLETE",
-            Self::DeleteInProgress => "DELETE_IN_PROGRESS",
-            Self::DeleteFailed => "DELETE_FAILED",
-            Self::Deleted => "DELETED",
-        }
-    }
-}
-
 /// What a bay's events fold to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct BayState {
-    status: Status,
+    lifecycle: Lifecycle<Status>,
     project: Option<ProjectId>,
     id: ObjectId,
     node_id: ObjectId,
     /// When creation counts as failed, if ever (`bay_create_timeout`).
     create_deadline: Option<Timestamp>,
-    tasks: Tasks,
 }
 
 /// The bay noun.
@@ -101,14 +62,16 @@ impl Entity for Bay {
         include_str!("bay.rs"),
         include_str!("../events/bay.rs"),
         include_str!("../events/work.rs"),
-        include_str!("tasks.rs"),
+        include_str!("lifecycle/mod.rs"),
+        include_str!("lifecycle/queue.rs"),
+        include_str!("../events/mark.rs"),
         include_str!("../backends/mod.rs"),
     ];
 
     /// The one table (rule E4).
     fn decide(state: &BayState, command: BayCommand, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
         use Status::{Absent, CreateComplete, DeleteInProgress, Deleted, UpdateComplete};
-        Ok(match (state.status, command) {
+        Ok(match (state.lifecycle.status(), command) {
             (status, BayCommand::Create { .. }) if !matches!(status, Absent | Deleted) => {
                 return Err(Refusal::AlreadyExists { kind: "bay".to_owned(), id: state.id });
             }
@@ -135,58 +98,40 @@ impl Entity for Bay {
     }
 
     fn evolve(state: &mut BayState, event: &Event, fact: Fact<'_>) {
-        match event {
-            Event::CreateRequested(asked) => {
-                *state = BayState {
-                    status: Status::CreateInProgress,
-                    project: Some(ProjectId(fact.project.to_owned())),
-                    id: fact.object,
-                    node_id: asked.placement.node_id,
-                    create_deadline: deadline(&asked.plan, fact.time),
-                    tasks: Tasks::default(),
-                };
-                state.tasks.push(Action::CreateNetwork, fact);
-            }
-            Event::Created(done) => {
-                state.tasks.end(done.work_id);
-                state.status = Status::CreateComplete;
-            }
-            Event::Updated(_) => state.status = Status::UpdateComplete,
-            Event::DeleteRequested(_) => {
-                state.tasks.drop_all(&state.tasks.cancellable());
-                state.tasks.push(Action::EmptyBay, fact);
-                state.status = Status::DeleteInProgress;
-            }
-            Event::Emptied(done) => state.tasks.turn_into(done.work_id, Action::DeleteNetwork),
-            Event::Deleted(_) => {
-                state.tasks = Tasks::default();
-                state.status = Status::Deleted;
-            }
-            Event::WorkBlocked(blocked) => state.tasks.block(blocked),
-            Event::WorkFailed(WorkFailedV1 { work_id, action, .. })
-            | Event::WorkUnknown(WorkUnknownV1 { work_id, action, .. }) => {
-                state.tasks.end(*work_id);
-                match (action.as_str(), state.status) {
-                    ("create", Status::DeleteInProgress) => {}
-                    ("create", _) => state.status = Status::CreateFailed,
-                    _ => state.status = Status::DeleteFailed,
-                }
-            }
+        if let Event::CreateRequested(asked) = event {
+            *state = BayState {
+                project: Some(ProjectId(fact.project.to_owned())),
+                id: fact.object,
+                node_id: asked.placement.node_id,
+                create_deadline: deadline(&asked.plan, fact.time),
+                lifecycle: Lifecycle::default(),
+            };
         }
-        state.tasks.note_turn(fact.time);
+        state.lifecycle.apply(event, asked_for(event), fact);
     }
 
     fn react(state: &BayState) -> Vec<Work> {
         let Some(project) = &state.project else { return vec![] };
-        state.tasks.due(StreamId::new(Kind::Bay, state.id), project, state.node_id)
+        let stream = StreamId::new(Kind::Bay, state.id);
+        state.lifecycle.work().due(stream, project, state.node_id)
     }
 
     fn awaits(state: &BayState, id: WorkId) -> bool {
-        state.tasks.contains(id)
+        state.lifecycle.work().contains(id)
     }
 
     fn project(state: &BayState) -> Option<&ProjectId> {
         state.project.as_ref()
+    }
+}
+
+/// What an event asks a backend or the conductor for, and the step that follows one that is done.
+const fn asked_for(event: &Event) -> Option<Action> {
+    match event {
+        Event::CreateRequested(_) => Some(Action::CreateNetwork),
+        Event::DeleteRequested(_) => Some(Action::EmptyBay),
+        Event::Emptied(_) => Some(Action::DeleteNetwork),
+        _ => None,
     }
 }
 
@@ -211,10 +156,11 @@ fn update(changes: Vec<FieldChange>) -> Result<Vec<Event>, Refusal> {
     Ok(if changes.is_empty() { vec![] } else { vec![Event::Updated(UpdatedV1 { changes })] })
 }
 
-/// What came of open work; late and repeated outcomes change nothing (rule W4).
+/// What an outcome of open work leads to; late and repeated outcomes change nothing (rule W4).
 fn settle(state: &BayState, outcome: &Outcome, now: Timestamp) -> Vec<Event> {
-    let Some(task) = state.tasks.current(outcome) else { return vec![] };
-    let (work_id, action) = (task.id, task.action.name().to_owned());
+    let work = state.lifecycle.work();
+    let Some(task) = work.current(outcome) else { return vec![] };
+    let work_id = task.id;
     let event = match (&outcome.result, &task.action) {
         (WorkResult::Done(done), Action::CreateNetwork) => Event::Created(BayCreatedV1 {
             work_id,
@@ -222,22 +168,22 @@ fn settle(state: &BayState, outcome: &Outcome, now: Timestamp) -> Vec<Event> {
         }),
         (WorkResult::Done(_), Action::EmptyBay) => Event::Emptied(BayEmptiedV1 { work_id }),
         (WorkResult::Done(_), _) => Event::Deleted(BayDeletedV1 { work_id }),
-        (WorkResult::Failed { reason }, _) => {
-            Event::WorkFailed(WorkFailedV1 { work_id, action, reason: reason.clone() })
-        }
-        (WorkResult::Unknown { reason }, _) => {
-            Event::WorkUnknown(WorkUnknownV1 { work_id, action, reason: reason.clone() })
+        (WorkResult::Progress(_), _) if task.retry_at.is_some() => {
+            Event::WorkResumed(WorkResumedV1 { work_id })
         }
         (WorkResult::Blocked { reason, .. }, Action::CreateNetwork)
             if state.create_deadline.is_some_and(|deadline| deadline <= now) =>
         {
-            let reason = format!("not done within bay_create_timeout; at last: {reason}");
-            Event::WorkFailed(WorkFailedV1 { work_id, action, reason })
+            let reason = format!("not done within bay_create_timeout; last reason: {reason}");
+            let (action, cancelled) = (task.action.name().to_owned(), work.behind(work_id));
+            Event::WorkFailed(WorkFailedV2 { work_id, action, reason, cancelled })
         }
-        (WorkResult::Blocked { .. }, _) => {
-            return tasks::blocked(outcome).map(Event::WorkBlocked).into_iter().collect();
-        }
-        (WorkResult::Progress(_), _) => return vec![],
+        _ => match state.lifecycle.setback(outcome) {
+            Some(Setback::Failed(failed)) => Event::WorkFailed(failed),
+            Some(Setback::Unknown(unknown)) => Event::WorkUnknown(unknown),
+            Some(Setback::Blocked(blocked)) => Event::WorkBlocked(blocked),
+            None => return vec![],
+        },
     };
     vec![event]
 }

@@ -1,4 +1,5 @@
-//! Empties a bay before its network goes: deletes its containers and waits until they are gone.
+//! What the deletion of a bay means for its containers: they are deleted before its network goes,
+//! and one that was accepted while the bay was going is deleted after it.
 //!
 //! Runs in the conductor. Safe to run again at any time, as after a restart.
 
@@ -30,6 +31,40 @@ const RETRY_MS: u64 = 10_000;
 pub trait Members: Send + Sync + 'static {
     /// The containers of a bay that are not gone; an error in words where nobody can say.
     async fn of(&self, bay_id: ObjectId) -> Result<Vec<ObjectId>, String>;
+
+    /// Whether a bay is there and not being deleted; an error in words if that is unknown.
+    async fn has_bay(&self, bay_id: ObjectId) -> Result<bool, String>;
+
+    /// Containers whose bay is gone; an error in words if that is unknown.
+    async fn orphans(&self) -> Result<Vec<(ObjectId, ObjectId)>, String>;
+}
+
+/// Deletes a container that was just asked for if its bay is going or gone. The log decides which
+/// came first: a container that was recorded before the deletion of its bay is deleted with it, and
+/// one that was recorded after it is deleted here.
+pub async fn admit(bus: Arc<dyn Bus>, members: Arc<dyn Members>, id: ObjectId, bay_id: ObjectId) {
+    loop {
+        match members.has_bay(bay_id).await {
+            Ok(true) => return,
+            Ok(false) => return delete(bus.as_ref(), id, bay_id, None).await,
+            Err(error) => {
+                tracing::warn!(%bay_id, %error, "unknown whether the bay takes containers");
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+}
+
+/// Deletes the containers whose bay is gone, as after a crash between the two.
+pub async fn delete_orphans(bus: Arc<dyn Bus>, members: Arc<dyn Members>) {
+    match members.orphans().await {
+        Ok(orphans) => {
+            for (id, bay_id) in orphans {
+                delete(bus.as_ref(), id, bay_id, None).await;
+            }
+        }
+        Err(error) => tracing::warn!(%error, "containers of deleted bays are not looked for"),
+    }
 }
 
 /// Does the work of emptying a bay, and reports what came of it.
@@ -56,17 +91,18 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work) -> Wo
             return blocked(format!("container {first}"), words);
         }
         for id in left.into_iter().take(BATCH) {
-            delete(bus, id, work).await;
+            delete(bus, id, work.stream.id, Some(work)).await;
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
 /// Asks a container to go; one that is going already, or cannot, shows in the next look.
-async fn delete(bus: &dyn Bus, id: ObjectId, work: &Work) {
-    let mut ctx = Ctx::service(clock::now(), "conductor", &work.request_id);
-    ctx.causation = Some(work.id);
-    ctx.reason = Some(format!("its bay {} is deleted", work.stream.id));
+async fn delete(bus: &dyn Bus, id: ObjectId, bay_id: ObjectId, work: Option<&Work>) {
+    let request_id = work.map(|work| work.request_id.as_str()).unwrap_or_default();
+    let mut ctx = Ctx::service(clock::now(), "conductor", request_id);
+    ctx.causation = work.map(|work| work.id);
+    ctx.reason = Some(format!("its bay {bay_id} is deleted"));
     let stream = StreamId::new(Kind::Container, id);
     let command = serde_json::json!("delete");
     if let Err(error) = bus.command(CommandMessage { stream, command, ctx }).await {

@@ -5,17 +5,19 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::tasks::{MAX_TASKS, Tasks};
+use super::lifecycle::{Lifecycle, MAX_EXECUTIONS, MAX_QUEUED, Task};
 use super::{Entity, Fact, container_work, drift, placement};
 use crate::backends::{Action, Observed, Outcome, Work};
 use crate::bus::{Ctx, Refusal};
+use crate::events::Verb;
 use crate::events::container::{
-    ActionDoneV1, ActionRequestedV1, ContainerEvent as Event, ContainerSpec, CreateRequestedV1,
-    DeleteRequestedV1, ExecuteRequestedV1, ExecutedV1, KillRequestedV1, RestartPolicy,
-    StopRequestedV1,
+    ActionRequestedV1, ContainerEvent as Event, ContainerSpec, CreateRequestedV1,
+    DeleteRequestedV1, ExecuteRequestedV1, ExecutionEndRequestedV1, KillRequestedV1, RestartPolicy,
+    Status, StopRequestedV1,
 };
-use crate::events::work::{FieldChange, UpdatedV1, WorkFailedV1, WorkUnknownV1};
-use crate::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
+use crate::events::mark::Status as _;
+use crate::events::work::{FieldChange, UpdatedV1};
+use crate::ids::{EventId, Kind, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 
 /// What can be asked of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +64,11 @@ pub enum ContainerCommand {
         /// The command and its arguments.
         command: Vec<String>,
     },
+    /// End a command that runs in it.
+    EndExecution {
+        /// The command: the id of the work that runs it.
+        execution_id: EventId,
+    },
     /// Remove it, running or not.
     Delete,
     /// Set fields: `name`, `desc`, `image_id`, `command`. Edits the record, not what runs.
@@ -76,32 +83,10 @@ pub enum ContainerCommand {
     Observe(Option<Observed>),
 }
 
-/// How far a container's life is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub enum Status {
-    /// Never asked for.
-    #[default]
-    Absent,
-    /// Asked for, not made yet.
-    Creating,
-    /// Made, or ended.
-    Stopped,
-    /// Running.
-    Running,
-    /// Frozen.
-    Paused,
-    /// The engine refused something, or lost it.
-    Error,
-    /// Asked to go, not gone yet.
-    Deleting,
-    /// Gone.
-    Deleted,
-}
-
 /// What a container's events fold to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct ContainerState {
-    pub(super) status: Status,
+    pub(super) lifecycle: Lifecycle<Status>,
     project: Option<ProjectId>,
     id: ObjectId,
     node_id: ObjectId,
@@ -117,26 +102,25 @@ pub struct ContainerState {
     pub(super) ends_known_to: Option<Timestamp>,
     /// Until when the first end after that is the reboot's that somebody here asked for.
     pub(super) rebooted_by: Option<Timestamp>,
-    pub(super) tasks: Tasks,
 }
 
 impl ContainerState {
-    /// The status once everything that waits has been done.
+    /// The status once everything that is queued has been done.
     fn anticipated(&self) -> Status {
-        self.tasks.queued().fold(self.status, |status, action| match action {
-            Action::StartContainer | Action::RebootContainer { .. } | Action::UnpauseContainer => {
-                Status::Running
+        self.lifecycle.work().queued().fold(self.lifecycle.status(), |status, task| {
+            match task.action.verb() {
+                Verb::Start | Verb::Reboot | Verb::Unpause => Status::Running,
+                Verb::Create | Verb::Stop => Status::Stopped,
+                Verb::Pause => Status::Paused,
+                Verb::Delete => Status::Deleting,
+                Verb::Kill | Verb::Execute | Verb::EndExecution | Verb::Empty => status,
             }
-            Action::CreateContainer { .. } | Action::StopContainer { .. } => Status::Stopped,
-            Action::PauseContainer => Status::Paused,
-            Action::DeleteContainer => Status::Deleting,
-            _ => status,
         })
     }
 
     /// Whether it has a process.
-    pub(super) const fn is_alive(&self) -> bool {
-        matches!(self.status, Status::Running | Status::Paused)
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self.lifecycle.status(), Status::Running | Status::Paused)
     }
 
     /// How messages call it.
@@ -144,19 +128,20 @@ impl ContainerState {
         format!("Container {}", self.name.clone().unwrap_or_else(|| self.id.to_string()))
     }
 
-    fn illegal(&self, status: Status, command: &str) -> Refusal {
-        let legal: &[&str] = match status {
-            Status::Stopped => &["start", "reboot", "delete"],
-            Status::Running => &["stop", "reboot", "pause", "kill", "execute", "delete"],
-            Status::Paused => &["unpause", "stop", "kill", "delete"],
-            Status::Error if self.engine_id.is_some() => &["start", "stop", "reboot", "delete"],
-            _ => &["delete"],
-        };
-        Refusal::IllegalTransition {
-            object: self.label(),
-            status: format!("{status:?}"),
-            command: command.to_owned(),
-            legal: legal.iter().map(|name| (*name).to_owned()).collect(),
+    /// What can be asked for in a status, a deletion aside, which always can. What was never made,
+    /// or is lost, can only be deleted.
+    const fn legal(status: Status, is_made: bool) -> &'static [Verb] {
+        match status {
+            Status::Stopped => &[Verb::Start, Verb::Reboot],
+            Status::Running => &[Verb::Stop, Verb::Reboot, Verb::Pause, Verb::Kill, Verb::Execute],
+            Status::Restarting => &[Verb::Stop, Verb::Reboot, Verb::Kill],
+            Status::Paused => &[Verb::Unpause, Verb::Stop, Verb::Kill],
+            Status::Error if is_made => &[Verb::Start, Verb::Stop, Verb::Reboot],
+            Status::Error
+            | Status::Absent
+            | Status::Creating
+            | Status::Deleting
+            | Status::Deleted => &[],
         }
     }
 }
@@ -173,7 +158,9 @@ impl Entity for Container {
         include_str!("container.rs"),
         include_str!("../events/container.rs"),
         include_str!("../events/work.rs"),
-        include_str!("tasks.rs"),
+        include_str!("lifecycle/mod.rs"),
+        include_str!("lifecycle/queue.rs"),
+        include_str!("../events/mark.rs"),
         include_str!("drift.rs"),
         include_str!("container_work.rs"),
         include_str!("../backends/mod.rs"),
@@ -184,8 +171,9 @@ impl Entity for Container {
         command: ContainerCommand,
         _ctx: &Ctx,
     ) -> Result<Vec<Event>, Refusal> {
+        let status = state.lifecycle.status();
         match command {
-            ContainerCommand::Create { .. } if state.status != Status::Absent => {
+            ContainerCommand::Create { .. } if status != Status::Absent => {
                 Err(Refusal::AlreadyExists { kind: "container".to_owned(), id: state.id })
             }
             ContainerCommand::Create { name, desc, spec, bay_id, node_id, host } => {
@@ -194,18 +182,16 @@ impl Entity for Container {
                 Ok(vec![Event::CreateRequested(asked)])
             }
             ContainerCommand::Outcome(outcome) => {
-                Ok(container_work::settle(&state.tasks, &outcome))
+                Ok(container_work::settle(&state.lifecycle, &outcome))
             }
             ContainerCommand::Observe(observed) => Ok(drift::observe(state, observed.as_ref())),
-            _ if matches!(state.status, Status::Absent | Status::Deleted) => {
+            _ if matches!(status, Status::Absent | Status::Deleted) => {
                 Err(Refusal::NotFound { kind: "Container".to_owned(), id: state.id })
             }
             ContainerCommand::Update { changes } if changes.is_empty() => Ok(vec![]),
             ContainerCommand::Update { changes } => Ok(vec![Event::Updated(UpdatedV1 { changes })]),
             ContainerCommand::Delete => Ok(delete(state)),
-            _ if state.tasks.is_full() => {
-                Err(Refusal::QueueFull { object: state.label(), limit: MAX_TASKS })
-            }
+            ContainerCommand::EndExecution { execution_id } => end_execution(state, execution_id),
             _ => act(state, command),
         }
     }
@@ -213,7 +199,6 @@ impl Entity for Container {
     fn evolve(state: &mut ContainerState, event: &Event, fact: Fact<'_>) {
         if let Event::CreateRequested(asked) = event {
             *state = ContainerState {
-                status: Status::Creating,
                 project: Some(ProjectId(fact.project.to_owned())),
                 id: fact.object,
                 node_id: asked.placement.node_id,
@@ -222,70 +207,31 @@ impl Entity for Container {
                 ..ContainerState::default()
             };
         }
-        if let Some(action) = container_work::asked_for(event) {
-            state.tasks.push(action, fact);
-        }
         drift::note_ends(state, event, fact.time);
+        state.lifecycle.apply(event, container_work::asked_for(event), fact);
         match event {
-            Event::Created(done) => {
-                state.tasks.end(done.work_id);
-                state.engine_id = Some(done.engine_id.clone());
-                state.status = Status::Stopped;
-            }
-            Event::Started(done) | Event::Rebooted(done) | Event::Unpaused(done) => {
-                state.tasks.end(done.work_id);
-                state.exited = false;
-                state.status = Status::Running;
-            }
-            Event::Stopped(done) => {
-                state.tasks.end(done.work_id);
-                state.status = Status::Stopped;
-            }
-            Event::Paused(done) => {
-                state.tasks.end(done.work_id);
-                state.status = Status::Paused;
-            }
-            Event::Killed(ActionDoneV1 { work_id })
-            | Event::Executed(ExecutedV1 { work_id, .. }) => {
-                state.tasks.end(*work_id);
-            }
-            Event::DeleteRequested(asked) => {
-                state.tasks.drop_all(&asked.cancelled);
-                state.status = Status::Deleting;
-            }
-            Event::Deleted(_) => {
-                state.tasks = Tasks::default();
-                state.engine_id = None;
-                state.status = Status::Deleted;
-            }
+            Event::Created(done) => state.engine_id = Some(done.engine_id.clone()),
+            Event::Started(_) | Event::Rebooted(_) | Event::Unpaused(_) => state.exited = false,
+            Event::Deleted(_) => state.engine_id = None,
             Event::Updated(updated) => {
                 if let Some(name) = updated.text("name") {
                     state.name = name;
                 }
             }
-            Event::WorkBlocked(blocked) => state.tasks.block(blocked),
-            Event::WorkFailed(WorkFailedV1 { work_id, action, .. })
-            | Event::WorkUnknown(WorkUnknownV1 { work_id, action, .. }) => {
-                came_to_nothing(state, *work_id, action);
-            }
-            Event::Exited(exit) => {
-                state.exited = !exit.oom_killed;
-                state.status = Status::Stopped;
-            }
-            Event::Restarted(_) => state.status = Status::Running,
+            Event::Exited(exit) => state.exited = !exit.oom_killed,
             Event::Drifted(drifted) => drift::take(state, &drifted.drift),
             _ => {}
         }
-        state.tasks.note_turn(fact.time);
     }
 
     fn react(state: &ContainerState) -> Vec<Work> {
         let Some(project) = &state.project else { return vec![] };
-        state.tasks.due(StreamId::new(Kind::Container, state.id), project, state.node_id)
+        let stream = StreamId::new(Kind::Container, state.id);
+        state.lifecycle.work().due(stream, project, state.node_id)
     }
 
     fn awaits(state: &ContainerState, id: WorkId) -> bool {
-        state.tasks.contains(id)
+        state.lifecycle.work().contains(id)
     }
 
     fn project(state: &ContainerState) -> Option<&ProjectId> {
@@ -293,64 +239,97 @@ impl Entity for Container {
     }
 }
 
-/// Work failed, or nobody knows. A command or a signal that came to nothing says nothing of the
-/// container, and one that is being deleted has other things to say.
-fn came_to_nothing(state: &mut ContainerState, work_id: WorkId, action: &str) {
-    state.tasks.end(work_id);
-    let deleting = state.status == Status::Deleting && action != "delete";
-    if !deleting && !matches!(action, "execute" | "kill") {
-        state.status = Status::Error;
-    }
-}
-
 /// The one table of actions (rule E4): by the status that will be when it is their turn.
 fn act(state: &ContainerState, command: ContainerCommand) -> Result<Vec<Event>, Refusal> {
-    use ContainerCommand as Command;
-    use Status::{Error, Paused, Running, Stopped};
     let status = state.anticipated();
-    // What was never made, or is lost, can only be deleted.
-    let startable =
-        status != Error || state.engine_id.is_some() || state.status == Status::Creating;
+    let Some((verb, event)) = asked(command) else { return Ok(vec![]) };
+    match (status, verb) {
+        // The engine would change nothing either.
+        (Status::Running | Status::Restarting, Verb::Start) | (Status::Stopped, Verb::Stop) => {
+            return Ok(vec![]);
+        }
+        // A command runs at once, so what is queued does not count.
+        (_, Verb::Execute) if state.lifecycle.status() != Status::Running => {
+            return Err(illegal(state, state.lifecycle.status(), verb));
+        }
+        _ => {}
+    }
+    // What is still being made will be there when it is the turn of what is asked for now.
+    let is_made = state.engine_id.is_some() || state.lifecycle.status() == Status::Creating;
+    if !ContainerState::legal(status, is_made).contains(&verb) {
+        return Err(illegal(state, status, verb));
+    }
+    let work = state.lifecycle.work();
+    let (full, limit) = match verb {
+        Verb::Execute => (work.is_full_of_executions(), MAX_EXECUTIONS),
+        _ => (work.is_full(), MAX_QUEUED),
+    };
+    if full && verb == Verb::Execute {
+        return Err(Refusal::TooManyExecutions { object: state.label(), limit });
+    }
+    if full {
+        return Err(Refusal::QueueFull { object: state.label(), limit });
+    }
+    Ok(vec![event])
+}
+
+/// The verb of an action, and the event that asks for it.
+fn asked(command: ContainerCommand) -> Option<(Verb, Event)> {
+    use ContainerCommand as Command;
     let asked = ActionRequestedV1 {};
-    Ok(match (status, command) {
-        (Running, Command::Start) | (Stopped, Command::Stop { .. }) => vec![],
-        (Stopped | Error, Command::Start) if startable => vec![Event::StartRequested(asked)],
-        (Running | Paused | Error, Command::Stop { grace_s }) if startable => {
-            vec![Event::StopRequested(StopRequestedV1 { grace_s })]
+    Some(match command {
+        Command::Start => (Verb::Start, Event::StartRequested(asked)),
+        Command::Stop { grace_s } => {
+            (Verb::Stop, Event::StopRequested(StopRequestedV1 { grace_s }))
         }
-        (Running | Stopped | Error, Command::Reboot { grace_s }) if startable => {
-            vec![Event::RebootRequested(StopRequestedV1 { grace_s })]
+        Command::Reboot { grace_s } => {
+            (Verb::Reboot, Event::RebootRequested(StopRequestedV1 { grace_s }))
         }
-        (Running, Command::Pause) => vec![Event::PauseRequested(asked)],
-        (Paused, Command::Unpause) => vec![Event::UnpauseRequested(asked)],
-        (Running | Paused, Command::Kill { signal }) => {
-            vec![Event::KillRequested(KillRequestedV1 { signal })]
+        Command::Pause => (Verb::Pause, Event::PauseRequested(asked)),
+        Command::Unpause => (Verb::Unpause, Event::UnpauseRequested(asked)),
+        Command::Kill { signal } => (Verb::Kill, Event::KillRequested(KillRequestedV1 { signal })),
+        Command::Execute { command } => {
+            (Verb::Execute, Event::ExecuteRequested(ExecuteRequestedV1 { command }))
         }
-        (Running, Command::Execute { command }) if state.status == Running => {
-            vec![Event::ExecuteRequested(ExecuteRequestedV1 { command })]
-        }
-        (_, command) => return Err(state.illegal(status, verb(&command))),
+        Command::Create { .. }
+        | Command::EndExecution { .. }
+        | Command::Delete
+        | Command::Update { .. }
+        | Command::Outcome(_)
+        | Command::Observe(_) => return None,
     })
 }
 
-/// A delete is always possible: it overtakes what waits. Asked for again it changes nothing.
-fn delete(state: &ContainerState) -> Vec<Event> {
-    if state.anticipated() == Status::Deleting {
-        return vec![];
+fn illegal(state: &ContainerState, status: Status, verb: Verb) -> Refusal {
+    let legal = ContainerState::legal(status, state.engine_id.is_some());
+    Refusal::IllegalTransition {
+        object: state.label(),
+        status: status.name().to_owned(),
+        command: verb.name().to_owned(),
+        legal: legal.iter().chain(&[Verb::Delete]).map(|verb| verb.name().to_owned()).collect(),
     }
-    vec![Event::DeleteRequested(DeleteRequestedV1 { cancelled: state.tasks.cancellable() })]
 }
 
-/// The verb of an action, for messages.
-const fn verb(command: &ContainerCommand) -> &'static str {
-    match command {
-        ContainerCommand::Start => "start",
-        ContainerCommand::Stop { .. } => "stop",
-        ContainerCommand::Reboot { .. } => "reboot",
-        ContainerCommand::Pause => "pause",
-        ContainerCommand::Unpause => "unpause",
-        ContainerCommand::Kill { .. } => "kill",
-        ContainerCommand::Execute { .. } => "execute",
-        _ => "change",
+/// Ends a command that runs. One that has ended since is not found.
+fn end_execution(state: &ContainerState, execution_id: EventId) -> Result<Vec<Event>, Refusal> {
+    let executions = || state.lifecycle.work().executions();
+    if !executions().any(|task| task.id == execution_id && task.action.verb() == Verb::Execute) {
+        let id = ObjectId(execution_id.0);
+        return Err(Refusal::NotFound { kind: "Execution".to_owned(), id });
     }
+    let ends = |task: &Task| matches!(task.action, Action::EndExecution { execution_id: id } if id == execution_id);
+    if executions().any(ends) {
+        return Ok(vec![]);
+    }
+    Ok(vec![Event::ExecutionEndRequested(ExecutionEndRequestedV1 { execution_id })])
+}
+
+/// A delete is always possible: it overtakes what is queued, and what is under way is aborted or
+/// waited for (rule W5). Asked for again it changes nothing.
+fn delete(state: &ContainerState) -> Vec<Event> {
+    if state.lifecycle.status().is_deleting() {
+        return vec![];
+    }
+    let cancelled = state.lifecycle.work().queued().map(|task| task.id).collect();
+    vec![Event::DeleteRequested(DeleteRequestedV1 { cancelled })]
 }

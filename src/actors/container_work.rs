@@ -1,13 +1,13 @@
 //! A container's work: what its events ask a backend to do, and what comes of it as events.
 //!
-//! Pure. Not here: what is allowed when (`container`), the queue (`tasks`).
+//! Pure. Not here: what is allowed when (`container`), the queue (`lifecycle`).
 
-use super::tasks::{Task, Tasks, blocked};
-use crate::backends::{Action, Done, Outcome, WorkResult};
+use super::lifecycle::{Lifecycle, Setback, Task};
+use crate::backends::{Action, Done, Outcome, Progress, WorkResult};
 use crate::events::container::{
-    ActionDoneV1, ContainerEvent as Event, CreatedV1, ExecutedV1, PullProgressedV1,
+    ActionDoneV1, ContainerEvent as Event, CreatedV1, ExecutedV1, PullProgressedV1, Status,
 };
-use crate::events::work::{WorkFailedV1, WorkUnknownV1};
+use crate::events::work::WorkResumedV1;
 
 /// What an event asks a backend to do.
 pub fn asked_for(event: &Event) -> Option<Action> {
@@ -26,34 +26,41 @@ pub fn asked_for(event: &Event) -> Option<Action> {
         Event::ExecuteRequested(asked) => {
             Action::ExecuteInContainer { command: asked.command.clone() }
         }
+        Event::ExecutionEndRequested(asked) => {
+            Action::EndExecution { execution_id: asked.execution_id }
+        }
         Event::DeleteRequested(_) => Action::DeleteContainer,
         _ => return None,
     })
 }
 
-/// What came of open work; late and repeated outcomes change nothing (rule W4).
-pub fn settle(tasks: &Tasks, outcome: &Outcome) -> Vec<Event> {
-    let Some(task) = tasks.current(outcome) else { return vec![] };
-    let (work_id, action) = (task.id, task.action.name().to_owned());
+/// What an outcome of open work leads to; late and repeated outcomes change nothing (rule W4).
+pub fn settle(lifecycle: &Lifecycle<Status>, outcome: &Outcome) -> Vec<Event> {
+    let Some(task) = lifecycle.work().current(outcome) else { return vec![] };
     let event = match &outcome.result {
-        WorkResult::Done(done) => return done_event(task, done).into_iter().collect(),
-        WorkResult::Failed { reason } => {
-            Event::WorkFailed(WorkFailedV1 { work_id, action, reason: reason.clone() })
-        }
-        WorkResult::Unknown { reason } => {
-            Event::WorkUnknown(WorkUnknownV1 { work_id, action, reason: reason.clone() })
-        }
-        WorkResult::Progress(progress) => Event::PullProgressed(PullProgressedV1 {
+        WorkResult::Done(done) => done_event(task, done),
+        WorkResult::Progress(progress) => progress_event(task, progress),
+        _ => lifecycle.setback(outcome).map(|setback| match setback {
+            Setback::Failed(failed) => Event::WorkFailed(failed),
+            Setback::Unknown(unknown) => Event::WorkUnknown(unknown),
+            Setback::Blocked(blocked) => Event::WorkBlocked(blocked),
+        }),
+    };
+    event.into_iter().collect()
+}
+
+/// A pull says how far it is; other work only that it proceeds after it was blocked.
+fn progress_event(task: &Task, progress: &Progress) -> Option<Event> {
+    let work_id = task.id;
+    match task.action {
+        Action::CreateContainer { .. } => Some(Event::PullProgressed(PullProgressedV1 {
             work_id,
             message: progress.message.clone(),
             current_bytes: progress.current_bytes,
             total_bytes: progress.total_bytes,
-        }),
-        WorkResult::Blocked { .. } => {
-            return blocked(outcome).map(Event::WorkBlocked).into_iter().collect();
-        }
-    };
-    vec![event]
+        })),
+        _ => task.retry_at.map(|_| Event::WorkResumed(WorkResumedV1 { work_id })),
+    }
 }
 
 fn done_event(task: &Task, done: &Done) -> Option<Event> {
@@ -74,6 +81,7 @@ fn done_event(task: &Task, done: &Done) -> Option<Event> {
             let exit_code = done.exit_code.unwrap_or_default();
             Event::Executed(ExecutedV1 { work_id, exit_code })
         }
+        Action::EndExecution { .. } => Event::ExecutionEnded(plain),
         Action::DeleteContainer => Event::Deleted(plain),
         Action::CreateNetwork | Action::DeleteNetwork | Action::EmptyBay => return None,
     })

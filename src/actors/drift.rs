@@ -9,9 +9,11 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::container::{ContainerState, Status};
+use super::container::ContainerState;
 use crate::backends::{End, Observed, ObservedNetwork, RunState};
-use crate::events::container::{ContainerEvent as Event, Drift, DriftedV1, ExitedV1, RestartedV1};
+use crate::events::container::{
+    ContainerEvent as Event, Drift, DriftedV1, ExitedV2, RestartedV1, Status,
+};
 use crate::events::node::{
     NodeEvent, NodeUnknownContainerFoundV1, NodeUnknownContainerGoneV1, NodeUnknownNetworkFoundV1,
     NodeUnknownNetworkGoneV1,
@@ -102,13 +104,13 @@ pub fn unknown<T: Unrecorded>(
 /// without an answer, only what was before its turn: so every difference is not our doing.
 pub fn observe(state: &ContainerState, observed: Option<&Observed>) -> Vec<Event> {
     if matches!(
-        state.status,
+        state.lifecycle.status(),
         Status::Absent | Status::Creating | Status::Deleting | Status::Deleted
     ) {
         return vec![];
     }
     let Some(engine_id) = &state.engine_id else { return vec![] };
-    let waits = state.tasks.queued().next().is_some();
+    let waits = state.lifecycle.work().queued().next().is_some();
     let Some(observed) = observed else {
         return if waits { vec![] } else { drifted(Drift::Removed) };
     };
@@ -117,16 +119,21 @@ pub fn observe(state: &ContainerState, observed: Option<&Observed>) -> Vec<Event
         return if waits { vec![] } else { drifted(Drift::Replaced { found }) };
     }
     let ends: Vec<&End> = unrecorded(state, &observed.ends)
-        .filter(|end| !waits || Some(end.finished_at) < state.tasks.turn())
+        .filter(|end| !waits || Some(end.finished_at) < state.lifecycle.work().turn())
         .collect();
     if waits && ends.is_empty() {
         return vec![];
     }
     let mut events = vec![];
-    let alive =
-        ends.iter().fold(state.is_alive(), |alive, end| tell(state, alive, end, &mut events));
+    let runs = matches!(observed.state, RunState::Running | RunState::Paused);
+    let mut alive = state.is_alive();
+    for (index, end) in ends.iter().enumerate() {
+        let is_last = index + 1 == ends.len();
+        let restarting =
+            if is_last && !runs { observed.state == RunState::Restarting } else { state.restarts };
+        alive = tell(state, alive, end, restarting, &mut events);
+    }
     if waits {
-        let runs = matches!(observed.state, RunState::Running | RunState::Paused);
         events.extend((runs && !alive).then(|| begun(state)));
         return events;
     }
@@ -138,8 +145,8 @@ pub fn observe(state: &ContainerState, observed: Option<&Observed>) -> Vec<Event
     events
 }
 
-/// The ends that nobody here asked for and that are not recorded, or not that they were for want
-/// of memory. None of what is in error: nobody can say which of its ends were asked for.
+/// Ends that were not requested and are not recorded, or are recorded without the OOM flag. None for
+/// a container in error: which of its ends were requested is unknown.
 fn unrecorded<'a>(state: &ContainerState, ends: &'a [End]) -> impl Iterator<Item = &'a End> {
     let known_to = state.ends_known_to;
     let late = move |end: &&End| Some(end.finished_at) == known_to && end.oom_killed;
@@ -148,20 +155,28 @@ fn unrecorded<'a>(state: &ContainerState, ends: &'a [End]) -> impl Iterator<Item
         .iter()
         .find(|end| Some(end.finished_at) > known_to)
         .filter(|end| Some(end.finished_at) <= state.rebooted_by);
-    let ends = if state.status == Status::Error { &[] } else { ends };
+    let ends = if state.lifecycle.status() == Status::Error { &[] } else { ends };
     ends.iter()
         .filter(move |end| Some(end.finished_at) > known_to || (exited && late(end)))
         .filter(move |end| ours.is_none_or(|ours| ours.finished_at != end.finished_at))
 }
 
-/// One end of a container that was alive or not, and whether it is alive after that. Of an end
-/// that the engine has forgotten all that is known is that it was started again.
-fn tell(state: &ContainerState, alive: bool, end: &End, events: &mut Vec<Event>) -> bool {
+/// One end of a container that was alive or not, and whether it is alive after that. All that is
+/// known of an end that the engine has forgotten is that the container was started again.
+fn tell(
+    state: &ContainerState,
+    alive: bool,
+    end: &End,
+    restarting: bool,
+    events: &mut Vec<Event>,
+) -> bool {
     let late = Some(end.finished_at) == state.ends_known_to;
     events.extend((!(alive || late)).then(|| begun(state)));
     let (oom_killed, finished_at) = (end.oom_killed, Some(end.finished_at));
     events.push(match end.exit_code {
-        Some(exit_code) => Event::Exited(ExitedV1 { exit_code, oom_killed, finished_at }),
+        Some(exit_code) => {
+            Event::Exited(ExitedV2 { exit_code, oom_killed, finished_at, restarting })
+        }
         None => begun(state),
     });
     end.exit_code.is_none()
@@ -183,17 +198,23 @@ fn status_change(
     alive: bool,
     is_first: bool,
 ) -> Vec<Event> {
-    let late = is_first && !alive && state.exited && observed.oom_killed;
-    let frozen = is_first && state.status == Status::Paused;
+    let status = state.lifecycle.status();
+    let restarting = observed.state == RunState::Restarting;
+    let oom = status == Status::Stopped && state.exited && observed.oom_killed;
+    // The engine may learn only after the end what it was for, and may give up restarting.
+    let late = match status {
+        Status::Stopped => oom || restarting,
+        Status::Restarting => !restarting,
+        _ => false,
+    };
+    let frozen = is_first && status == Status::Paused;
     match observed.state {
-        // The engine may learn only after the end what it was for.
-        RunState::Exited | RunState::Dead | RunState::Restarting
-            if alive || (late && state.status == Status::Stopped) =>
-        {
-            vec![Event::Exited(ExitedV1 {
+        RunState::Exited | RunState::Dead | RunState::Restarting if alive || (is_first && late) => {
+            vec![Event::Exited(ExitedV2 {
                 exit_code: observed.exit_code.unwrap_or_default(),
                 oom_killed: observed.oom_killed,
                 finished_at: observed.finished_at,
+                restarting,
             })]
         }
         RunState::Paused if !frozen => drifted(Drift::Paused),
@@ -210,35 +231,34 @@ fn drifted(drift: Drift) -> Vec<Event> {
 /// What an event says of the container's ends, before it changes anything else.
 pub fn note_ends(state: &mut ContainerState, event: &Event, now: Timestamp) {
     let known_to = match event {
-        Event::Started(_) | Event::Rebooted(_) => state.tasks.turn(),
+        Event::Started(_) | Event::Rebooted(_) => state.lifecycle.work().turn(),
         Event::Stopped(_) => Some(now),
         Event::Exited(exit) => exit.finished_at.or(Some(now)),
         // It has ended before, and nobody can say how.
         Event::Restarted(_) | Event::Drifted(DriftedV1 { drift: Drift::Started })
-            if state.status != Status::Stopped =>
+            if !is_at_rest(state) =>
         {
             Some(now)
         }
         _ => return,
     };
-    let ended = matches!(event, Event::Rebooted(_)) && state.status != Status::Stopped;
+    let ended = matches!(event, Event::Rebooted(_)) && !is_at_rest(state);
     state.rebooted_by = ended.then_some(now);
     state.ends_known_to = state.ends_known_to.max(known_to);
+}
+
+/// Whether its last end is recorded and it has not been started since.
+fn is_at_rest(state: &ContainerState) -> bool {
+    matches!(state.lifecycle.status(), Status::Stopped | Status::Restarting)
 }
 
 /// The state once a difference is recorded.
 pub fn take(state: &mut ContainerState, drift: &Drift) {
     match drift {
-        Drift::Removed => {
-            state.engine_id = None;
-            if state.status != Status::Deleting {
-                state.status = Status::Error;
-            }
-        }
-        Drift::Started | Drift::Unpaused => state.status = Status::Running,
-        Drift::Paused => state.status = Status::Paused,
+        Drift::Removed => state.engine_id = None,
         Drift::Renamed { found } => state.renamed_to = Some(found.clone()),
         Drift::Replaced { found } => state.engine_id = Some(found.clone()),
+        Drift::Started | Drift::Paused | Drift::Unpaused => {}
     }
 }
 

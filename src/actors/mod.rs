@@ -12,11 +12,11 @@ pub mod container_work;
 pub mod directory;
 pub mod drift;
 pub mod entity;
+pub mod lifecycle;
 pub mod node;
 pub mod placement;
 pub mod reactor;
 pub mod snapshot;
-pub mod tasks;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

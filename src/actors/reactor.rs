@@ -12,16 +12,17 @@ use tokio::time::Instant;
 
 use super::Entity;
 use super::bay::Bay;
-use super::cascade::{Members, empty_bay};
+use super::cascade::{self, Members, empty_bay};
 use super::container::Container;
 use super::entity::Aggregate;
 use crate::agent::outbox::report;
 use crate::backends::{Action, Work, WorkResult};
 use crate::bus::Bus;
 use crate::clock;
+use crate::events::container::ContainerEvent;
 use crate::events::log::{EventLog, ReadError};
 use crate::events::subscription::Subscription;
-use crate::events::{EventType, Recorded};
+use crate::events::{EventType, Mark, Recorded, codec};
 use crate::ids::{Kind, Position, StreamId, WorkId};
 
 /// Events taken at once.
@@ -36,15 +37,6 @@ const MAX_DELAY_MS: u64 = 60_000;
 
 /// Between two tries to read a log that could not be read.
 const READ_RETRY: Duration = Duration::from_secs(1);
-
-/// Types that change nothing about what is due.
-const QUIET: [&str; 5] = [
-    "container.pull_progressed",
-    "container.exited",
-    "container.restarted",
-    "container.drifted",
-    "container.updated",
-];
 
 /// Follows the log and hands out work.
 pub struct Reactor {
@@ -123,6 +115,7 @@ impl Reactor {
         for stream in outstanding {
             self.resume(stream);
         }
+        tokio::spawn(cascade::delete_orphans(self.bus.clone(), self.members.clone()));
         let mut subscription = Subscription::new(self.log.clone(), position);
         while !*stopping.borrow() {
             let next = self.next_delayed();
@@ -160,10 +153,24 @@ impl Reactor {
         if event.event_type == EventType::known("node.came_up") {
             let node_id = event.stream.id;
             self.release(|work| work.node_id == node_id);
-        } else if !QUIET.contains(&event.event_type.as_str()) {
+        }
+        self.admit(event);
+        // An object that waits for nothing begins to wait with an event that asks for work.
+        let asks = matches!(codec::mark(event.event_type.as_str()), Some(Mark::Asks(_)));
+        if asks || self.open.contains_key(&event.stream) {
             for work in self.look(event.stream, Some(event)) {
                 self.hand_out(work);
             }
+        }
+    }
+
+    /// Has a new container deleted if its bay no longer takes any.
+    fn admit(&self, event: &Recorded) {
+        if event.event_type == EventType::known("container.create_requested")
+            && let Ok(ContainerEvent::CreateRequested(asked)) = event.borrowed().decode()
+        {
+            let (bus, members) = (self.bus.clone(), self.members.clone());
+            tokio::spawn(cascade::admit(bus, members, event.stream.id, asked.bay_id));
         }
     }
 

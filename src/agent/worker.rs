@@ -13,7 +13,7 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::time::Instant;
 
 use super::outbox::{record, report};
-use crate::actors::tasks;
+use crate::actors::lifecycle;
 use crate::backends::{
     Action, Backend, BackendError, LogQuery, OutputFrame, Progress, Reporter, Work, WorkResult,
 };
@@ -22,7 +22,7 @@ use crate::clock;
 use crate::ids::{Kind, ObjectId, StreamId};
 
 /// Attempts at work that the engine fails: with the waits below, half a minute of trouble.
-pub const MAX_ATTEMPTS: u32 = 6;
+const MAX_ATTEMPTS: u32 = 6;
 
 /// Milliseconds before the second attempt; doubled for each further one.
 const BACKOFF_MS: u64 = 1_000;
@@ -92,7 +92,7 @@ impl Node {
         let Ok(_permit) = permits.acquire().await else { return };
         let reporter = Reports { node: self, work, last: Mutex::new(None) };
         let attempt = self.backend.perform(work, &reporter);
-        let done = match tasks::limit(&work.action) {
+        let done = match lifecycle::limit(&work.action) {
             None => attempt.await,
             Some(limit) => tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
                 Err(BackendError::TimedOut(format!("nothing in {} s", limit.as_secs())))
@@ -113,7 +113,9 @@ impl Node {
         let reason = error.to_string();
         let once = !work.action.is_repeatable();
         match error {
-            BackendError::Refused(_) | BackendError::Missing(_) => WorkResult::Failed { reason },
+            BackendError::Refused(_) | BackendError::Missing(_) | BackendError::Cancelled => {
+                WorkResult::Failed { reason }
+            }
             // It was not done. Where it may have been nobody can say, and it is not done twice.
             BackendError::Failed(_) | BackendError::Unavailable(_) if once => {
                 WorkResult::Failed { reason }

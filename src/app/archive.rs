@@ -10,9 +10,9 @@ use crate::events::log::moment;
 use crate::events::log::segment::archive::{self, Done, Plan};
 use crate::events::log::segment::manifest::BackupError;
 use crate::events::log::segment::{FolderLock, OfflineLog};
-use crate::http::audit::record_offline;
+use crate::http::edge::audit::record_offline;
 use crate::ids::{Position, Timestamp};
-use crate::projections::living::Living;
+use crate::projections::retained::Retained;
 
 /// Up to where to archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Archiving {
     pub fn run(self, reason: Option<String>) -> Result<Done, AppError> {
         let log = self.lock.folder().to_owned();
         let read = OfflineLog::open(&log)?;
-        let living = Living::of(&read, self.plan.position).map_err(|error| refused(&error))?;
+        let retained = Retained::of(&read, self.plan.position).map_err(|error| refused(&error))?;
         // It knows where the objects' events are that go; without it, it is made anew.
         let index = log.with_file_name("cache").join("log");
         match fs::remove_dir_all(&index) {
@@ -69,7 +69,7 @@ impl Archiving {
             }
             _ => {}
         }
-        let needs = |stream, at| living.needs(stream, at);
+        let needs = |stream, at| retained.needs(stream, at);
         let done = archive::archive(&self.lock, &self.plan, needs)?;
         if done.taken > 0 {
             let archived = ArchivedV1 { position: done.archived, events: done.taken };

@@ -32,7 +32,8 @@ use crate::projections::bay::BayView;
 use crate::projections::conductor::Conductor;
 use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
-use crate::projections::query::{ListQuery, ReadModels};
+use crate::projections::query::ListQuery;
+use crate::projections::read_models::ReadModels;
 use crate::projections::store::Store;
 
 /// Work under way may take so long to end after SIGTERM; the rest stays requested. With the
@@ -268,6 +269,22 @@ impl Members for Views {
             }
         }
     }
+
+    async fn has_bay(&self, bay_id: ObjectId) -> Result<bool, String> {
+        self.fresh().await?;
+        let bay = self.reads.get::<BayView>(bay_id).map_err(|error| error.to_string())?;
+        Ok(bay.is_some_and(|bay| bay.status.takes_members()))
+    }
+
+    async fn orphans(&self) -> Result<Vec<(ObjectId, ObjectId)>, String> {
+        // The containers before the bays: a bay is recorded before what is in it.
+        let in_bay = |it: ContainerView| it.bay_uuid.map(|bay_id| (it.head.uuid, bay_id));
+        let mut orphans = self.picked(in_bay).await?;
+        let bay = |bay: BayView| Some(bay.head.uuid);
+        let bays: HashSet<ObjectId> = self.picked(bay).await?.into_iter().collect();
+        orphans.retain(|(_, bay_id)| !bays.contains(bay_id));
+        Ok(orphans)
+    }
 }
 
 #[async_trait]
@@ -275,7 +292,7 @@ impl Inventory for Views {
     async fn on_node(&self, node_id: ObjectId) -> Result<Vec<(StreamId, String)>, String> {
         let on_node = move |container: ContainerView| {
             let stream = StreamId::new(Kind::Container, container.head.uuid);
-            (container.node_uuid == node_id).then_some((stream, container.status))
+            (container.node_uuid == node_id).then_some((stream, container.status.name().to_owned()))
         };
         self.picked(on_node).await
     }

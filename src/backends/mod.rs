@@ -14,6 +14,7 @@ use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::events::Verb;
 use crate::events::container::ContainerSpec;
 use crate::ids::{ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 
@@ -25,7 +26,7 @@ pub enum Action {
     CreateContainer {
         /// Its name, for people and as its host name in the bay's network.
         name: Option<String>,
-        /// The bay whose network it joins; the network is made if it is not there.
+        /// The bay whose network it joins; refused if the network does not exist.
         bay_id: ObjectId,
         /// What it is made from.
         spec: ContainerSpec,
@@ -56,6 +57,11 @@ pub enum Action {
         /// The command and its arguments.
         command: Vec<String>,
     },
+    /// End a command that runs in it; fine if it has ended.
+    EndExecution {
+        /// The work that runs the command.
+        execution_id: WorkId,
+    },
     /// Remove it by force; fine if it is gone.
     DeleteContainer,
     /// Make a bay's network; fine if ours is there.
@@ -67,20 +73,26 @@ pub enum Action {
 }
 
 impl Action {
-    /// The verb in events and messages: `start`.
-    pub const fn name(&self) -> &'static str {
+    /// What it does to the object.
+    pub const fn verb(&self) -> Verb {
         match self {
-            Self::CreateContainer { .. } | Self::CreateNetwork => "create",
-            Self::StartContainer => "start",
-            Self::StopContainer { .. } => "stop",
-            Self::RebootContainer { .. } => "reboot",
-            Self::PauseContainer => "pause",
-            Self::UnpauseContainer => "unpause",
-            Self::KillContainer { .. } => "kill",
-            Self::ExecuteInContainer { .. } => "execute",
-            Self::DeleteContainer | Self::DeleteNetwork => "delete",
-            Self::EmptyBay => "empty",
+            Self::CreateContainer { .. } | Self::CreateNetwork => Verb::Create,
+            Self::StartContainer => Verb::Start,
+            Self::StopContainer { .. } => Verb::Stop,
+            Self::RebootContainer { .. } => Verb::Reboot,
+            Self::PauseContainer => Verb::Pause,
+            Self::UnpauseContainer => Verb::Unpause,
+            Self::KillContainer { .. } => Verb::Kill,
+            Self::ExecuteInContainer { .. } => Verb::Execute,
+            Self::EndExecution { .. } => Verb::EndExecution,
+            Self::DeleteContainer | Self::DeleteNetwork => Verb::Delete,
+            Self::EmptyBay => Verb::Empty,
         }
+    }
+
+    /// Its verb in events and messages: `start`.
+    pub const fn name(&self) -> &'static str {
+        self.verb().name()
     }
 
     /// Whether it is done again where nobody knows if it was done. Not a command, and not a signal
@@ -330,6 +342,25 @@ pub enum BackendError {
     /// The object is not there.
     #[error("{0}")]
     Missing(String),
+    /// [`Reporter::cancelled`] ended the attempt. What could not be undone is done; whatever was
+    /// left behind is for the delete that follows (rule W5).
+    #[error("cancelled")]
+    Cancelled,
+}
+
+/// Attempts at a container before a network that does not exist counts as gone. The bay's own
+/// creation is recorded first, but may be a moment behind, or be retried once itself.
+const ATTEMPTS_WITHOUT_NETWORK: u32 = 3;
+
+/// Why a container is not created in a bay whose network the engine does not have.
+fn no_network(work: &Work, bay_id: ObjectId) -> BackendError {
+    if work.attempt < ATTEMPTS_WITHOUT_NETWORK {
+        return BackendError::Failed(format!("the network of bay {bay_id} does not exist yet"));
+    }
+    BackendError::Refused(format!(
+        "the network of bay {bay_id} is gone: the bay was deleted, or its network was removed \
+         outside Magnum; create the container in another bay"
+    ))
 }
 
 /// Where a backend says what happens while it works.
@@ -339,6 +370,23 @@ pub trait Reporter: Send + Sync {
     async fn progress(&self, progress: Progress);
     /// Output of an executed command; waits while the reader is slow.
     async fn output(&self, frame: OutputFrame);
+    /// Resolves when this attempt is to end early; stays resolved from then on. Whatever can be
+    /// given up (a pull, a grace period, a running command) is, and what cannot be is waited for.
+    async fn cancelled(&self) {
+        std::future::pending().await
+    }
+}
+
+/// The answer of a call, which is given up when the attempt is cancelled.
+async fn unless_cancelled<T>(
+    reporter: &dyn Reporter,
+    call: impl Future<Output = Result<T, BackendError>>,
+) -> Result<T, BackendError> {
+    tokio::select! {
+        biased;
+        () = reporter.cancelled() => Err(BackendError::Cancelled),
+        answer = call => answer,
+    }
 }
 
 /// Something that runs containers on one node.

@@ -163,6 +163,14 @@ pub enum Refusal {
         /// As it is.
         actual: Revision,
     },
+    /// Too many commands run in this container already.
+    #[error("{object} runs {limit} commands already; end one of them, or try again later")]
+    TooManyExecutions {
+        /// `Container web1`.
+        object: String,
+        /// The bound.
+        limit: usize,
+    },
     /// Too much waits for this object already.
     #[error("{object} has {limit} requests waiting; try again when some are done")]
     QueueFull {

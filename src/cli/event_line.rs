@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::client::{Call, Client};
 use super::terminal::{GREEN, RED, YELLOW, paint, printable};
+use crate::events::{Mark, codec};
 use crate::ids::Kind;
 
 /// Objects whose names are remembered: some megabytes.
@@ -98,7 +99,7 @@ impl Lines {
     /// The names of an object as of an event.
     async fn named(&mut self, client: &Client, subject: &str, event: &Value) -> Named {
         // A change may be one of its name.
-        let may_be_new = short_type(event).ends_with(".updated");
+        let may_be_new = codec::mark(short_type(event)) == Some(Mark::Changed);
         if let Some(named) = self.names.get(subject).filter(|_| !may_be_new) {
             return named.clone();
         }
@@ -168,14 +169,14 @@ fn details(event: &Value, all: bool) -> String {
     details
 }
 
-/// What happened: red what failed, yellow what waits or ended, green what was done.
+/// What happened, coloured by what it means: red for failures, yellow for what waits or happened
+/// by itself, green for what was done.
 fn painted(colour: bool, event_type: &str, words: &str) -> String {
-    let (_, fact) = event_type.split_once('.').unwrap_or(("", event_type));
-    let shade = match fact {
-        "work_failed" | "work_unknown" | "drifted" | "went_down" | "command_refused" => RED,
-        "work_blocked" | "exited" | "counted" => YELLOW,
-        _ if fact.ends_with("_requested") || fact == "pull_progressed" => return words.to_owned(),
-        _ => GREEN,
+    let shade = match codec::mark(event_type) {
+        Some(Mark::Failed | Mark::Unknown | Mark::Refused) => RED,
+        Some(Mark::Blocked | Mark::Observed) => YELLOW,
+        Some(Mark::Done(_) | Mark::Step | Mark::Changed) => GREEN,
+        Some(Mark::Asks(_) | Mark::Progress) | None => return words.to_owned(),
     };
     paint(colour, shade, words)
 }

@@ -1,7 +1,7 @@
 //! What the audit stream of a project says: what no change of an object shows.
 //!
 //! Payloads only, frozen once released. Who asked, when, in which request and for which reason
-//! stands in the envelope, as with every event. Not here: what is recorded (`http/audit.rs`).
+//! stands in the envelope, as with every event. Not here: what is recorded (`http/edge/audit.rs`).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -63,15 +63,15 @@ noun_events! {
     /// Everything that an audit stream says.
     AuditEvent {
         /// A command was refused.
-        CommandRefused(CommandRefusedV1) = "audit.command_refused", 1;
+        CommandRefused(CommandRefusedV1) = "audit.command_refused", 1, Refused;
         /// Something sensitive was read.
-        Read(ReadV1) = "audit.read", 1;
+        Read(ReadV1) = "audit.read", 1, Changed;
         /// More than can be recorded one by one.
-        Counted(CountedV1) = "audit.counted", 1;
+        Counted(CountedV1) = "audit.counted", 1, Observed;
         /// A key was erased.
-        KeyErased(KeyErasedV1) = "audit.key_erased", 1;
+        KeyErased(KeyErasedV1) = "audit.key_erased", 1, Changed;
         /// Events were archived.
-        Archived(ArchivedV1) = "audit.archived", 1;
+        Archived(ArchivedV1) = "audit.archived", 1, Changed;
     }
 }
 

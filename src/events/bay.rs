@@ -1,13 +1,17 @@
-//! What can happen to a bay: payloads only, frozen once released.
+//! What can happen to a bay: payloads, frozen once released, and the status that they lead to.
 //!
 //! Not here: what is allowed when (`actors/bay.rs`).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::work::{Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkUnknownV1};
+use super::mark::{self, Verb};
+use super::work::{
+    Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkFailedV2, WorkResumedV1, WorkUnknownV1,
+    WorkUnknownV2,
+};
 use crate::ids::{EventId, ObjectId};
-use crate::noun_events;
+use crate::{noun_events, statuses};
 
 /// What a bay is to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -68,22 +72,90 @@ noun_events! {
     /// Everything that can happen to a bay.
     BayEvent {
         /// Asked for.
-        CreateRequested(BayCreateRequestedV1) = "bay.create_requested", 1;
+        CreateRequested(BayCreateRequestedV1) = "bay.create_requested", 1, Asks(Create);
         /// There.
-        Created(BayCreatedV1) = "bay.created", 1;
+        Created(BayCreatedV1) = "bay.created", 1, Done(Create) { work_id };
         /// Fields set by a PATCH.
-        Updated(UpdatedV1) = "bay.updated", 1;
+        Updated(UpdatedV1) = "bay.updated", 1, Changed;
         /// To go.
-        DeleteRequested(BayDeleteRequestedV1) = "bay.delete_requested", 1;
+        DeleteRequested(BayDeleteRequestedV1) = "bay.delete_requested", 1, Asks(Delete);
         /// Empty.
-        Emptied(BayEmptiedV1) = "bay.emptied", 1;
+        Emptied(BayEmptiedV1) = "bay.emptied", 1, Step { work_id };
         /// Gone.
-        Deleted(BayDeletedV1) = "bay.deleted", 1;
+        Deleted(BayDeletedV1) = "bay.deleted", 1, Done(Delete) { work_id };
+        /// Work that waited proceeds.
+        WorkResumed(WorkResumedV1) = "bay.work_resumed", 1, Progress { work_id };
         /// Work waits.
-        WorkBlocked(WorkBlockedV1) = "bay.work_blocked", 1;
+        WorkBlocked(WorkBlockedV1) = "bay.work_blocked", 1, Blocked { work_id, blocked };
         /// Work failed.
-        WorkFailed(WorkFailedV1) = "bay.work_failed", 1;
+        WorkFailed(WorkFailedV2, WorkFailedV1) = "bay.work_failed", 2, Failed { work_id, cancelled };
         /// What came of work is unknown.
-        WorkUnknown(WorkUnknownV1) = "bay.work_unknown", 1;
+        WorkUnknown(WorkUnknownV2, WorkUnknownV1) = "bay.work_unknown", 2, Unknown { work_id, cancelled };
+    }
+}
+
+statuses! {
+    /// How far a bay's life is; the words are those of Heat, as the 2015 API has them.
+    Status {
+        /// Never asked for.
+        Absent = "ABSENT";
+        /// Asked for.
+        CreateInProgress = "CREATE_IN_PROGRESS";
+        /// There.
+        CreateComplete = "CREATE_COMPLETE";
+        /// The engine refused it.
+        CreateFailed = "CREATE_FAILED";
+        /// There, and changed since.
+        UpdateComplete = "UPDATE_COMPLETE";
+        /// Asked to go.
+        DeleteInProgress = "DELETE_IN_PROGRESS";
+        /// Could not go.
+        DeleteFailed = "DELETE_FAILED";
+        /// Gone.
+        Deleted = "DELETED";
+    }
+}
+
+impl Status {
+    /// Whether containers can be created in the bay, now or once it is there.
+    pub const fn takes_members(self) -> bool {
+        matches!(
+            self,
+            Self::CreateInProgress
+                | Self::CreateComplete
+                | Self::CreateFailed
+                | Self::UpdateComplete
+        )
+    }
+
+    const fn after_failed(self, verb: Option<Verb>) -> Self {
+        match (self, verb) {
+            (_, Some(Verb::Empty | Verb::Delete)) => Self::DeleteFailed,
+            (Self::DeleteInProgress, _) => self,
+            _ => Self::CreateFailed,
+        }
+    }
+}
+
+impl mark::Status for Status {
+    type Event = BayEvent;
+
+    fn after(self, event: &BayEvent) -> Self {
+        match (self, event) {
+            (_, BayEvent::CreateRequested(_)) => Self::CreateInProgress,
+            (Self::Absent | Self::Deleted, _) => self,
+            (_, BayEvent::Deleted(_)) => Self::Deleted,
+            (_, BayEvent::WorkFailed(failed)) => self.after_failed(Verb::named(&failed.action)),
+            (_, BayEvent::WorkUnknown(lost)) => self.after_failed(Verb::named(&lost.action)),
+            (Self::DeleteInProgress, _) => self,
+            (_, BayEvent::DeleteRequested(_)) => Self::DeleteInProgress,
+            (_, BayEvent::Created(_)) => Self::CreateComplete,
+            (_, BayEvent::Updated(_)) => Self::UpdateComplete,
+            (_, BayEvent::Emptied(_) | BayEvent::WorkBlocked(_) | BayEvent::WorkResumed(_)) => self,
+        }
+    }
+
+    fn is_deleting(self) -> bool {
+        self == Self::DeleteInProgress
     }
 }

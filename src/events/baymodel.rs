@@ -54,10 +54,10 @@ noun_events! {
     /// Everything that can happen to a baymodel.
     BaymodelEvent {
         /// Made.
-        Created(BaymodelCreatedV1) = "baymodel.created", 1;
+        Created(BaymodelCreatedV1) = "baymodel.created", 1, Changed;
         /// Fields set by a PATCH.
-        Updated(UpdatedV1) = "baymodel.updated", 1;
+        Updated(UpdatedV1) = "baymodel.updated", 1, Changed;
         /// Gone.
-        Deleted(BaymodelDeletedV1) = "baymodel.deleted", 1;
+        Deleted(BaymodelDeletedV1) = "baymodel.deleted", 1, Changed;
     }
 }

@@ -10,9 +10,9 @@ use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::Recorded;
-use super::codec::payload_json;
+use super::codec::{self, payload_json};
 use super::log::export::to_hex;
+use super::{Mark, Recorded};
 
 /// What stands instead of a secret.
 pub const REDACTED: &str = "***";
@@ -58,15 +58,14 @@ impl Outcome {
 
     /// The outcome that a type of event tells: `container.work_failed`.
     pub fn of(event_type: &str) -> Self {
-        match event_type.split_once('.').map_or(event_type, |(_, fact)| fact) {
-            "work_failed" => Self::Failed,
-            "work_unknown" => Self::Unknown,
-            "work_blocked" => Self::Blocked,
-            "command_refused" => Self::Refused,
-            "exited" | "restarted" | "drifted" | "came_up" | "went_down" | "pull_progressed"
-            | "counted" => Self::Observed,
-            fact if fact.ends_with("_requested") => Self::Requested,
-            _ => Self::Done,
+        match codec::mark(event_type) {
+            Some(Mark::Asks(_)) => Self::Requested,
+            Some(Mark::Failed) => Self::Failed,
+            Some(Mark::Unknown) => Self::Unknown,
+            Some(Mark::Blocked) => Self::Blocked,
+            Some(Mark::Refused) => Self::Refused,
+            Some(Mark::Observed | Mark::Progress) => Self::Observed,
+            Some(Mark::Done(_) | Mark::Step | Mark::Changed) | None => Self::Done,
         }
     }
 }

@@ -11,9 +11,11 @@ use super::audit::AuditEvent;
 use super::bay::BayEvent;
 use super::baymodel::BaymodelEvent;
 use super::container::ContainerEvent;
+use super::mark::Mark;
 use super::node::NodeEvent;
 use super::schema::EventSchema;
-use crate::ids::Kind;
+use super::work::WorkBlockedV1;
+use crate::ids::{Kind, WorkId};
 
 /// Why a payload could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,8 +45,19 @@ pub trait EventPayload: Sized + Clone + Serialize + Send + 'static {
     /// Types and present versions, for the registry and the schemas.
     const TYPES: &'static [(&'static str, u16)];
 
+    /// What each type means, in the order of [`EventPayload::TYPES`].
+    const MARKS: &'static [Mark];
+
     /// `container.started`.
     fn event_type(&self) -> &'static str;
+    /// What it means.
+    fn mark(&self) -> Mark;
+    /// The work that it reports on.
+    fn work_id(&self) -> Option<WorkId>;
+    /// Work that it cancels.
+    fn cancelled(&self) -> &[WorkId];
+    /// That work waits, on what, and until when.
+    fn blocked(&self) -> Option<&WorkBlockedV1>;
     /// The version of this payload's struct.
     fn version(&self) -> u16;
     /// The payload in bincode.
@@ -139,6 +152,24 @@ pub fn known_type(name: &str) -> Option<&'static str> {
         .find_map(|(known, _)| (*known == name).then_some(*known))
 }
 
+/// What an event of a type means; `None` for a type that this build does not know.
+pub fn mark(event_type: &str) -> Option<Mark> {
+    let of = |kind: &Kind| types(*kind).iter().zip(marks(*kind));
+    let mut all = Kind::STREAMS.iter().flat_map(of);
+    all.find_map(|((name, _), mark)| (*name == event_type).then_some(*mark))
+}
+
+/// What the types of one noun mean, in the order of [`types`].
+const fn marks(kind: Kind) -> &'static [Mark] {
+    match kind {
+        Kind::Bay => BayEvent::MARKS,
+        Kind::Baymodel => BaymodelEvent::MARKS,
+        Kind::Node => NodeEvent::MARKS,
+        Kind::Container => ContainerEvent::MARKS,
+        Kind::Audit => AuditEvent::MARKS,
+    }
+}
+
 /// The payload of an event as JSON, whatever its noun, in the version in which it was recorded.
 ///
 /// # Errors
@@ -170,16 +201,35 @@ pub fn schemas() -> Vec<EventSchema> {
     Kind::STREAMS.iter().flat_map(of).collect()
 }
 
-/// Declares the events of a noun: an enum over one struct a type, with its name and version.
+/// Declares the events of a noun: an enum over one struct a type, with its name, its version and
+/// its mark.
 ///
-/// `Moved(MovedV3, MovedV2, MovedV1) = "robot.moved", 3;`: the present payload comes first, then
-/// each one before it, which is read from old logs and becomes the next by its `From`. In JSON an
-/// event is its payload alone; the type stands in the envelope.
+/// `Moved(MovedV3, MovedV2, MovedV1) = "robot.moved", 3, Done(Move) { work_id };`: the present
+/// payload comes first, then each one before it, which is read from old logs and becomes the next
+/// by its `From`. The mark says what the event means ([`crate::events::Mark`]); in braces, which
+/// of `work_id` and `cancelled` the payload has, and `blocked` if it is a `WorkBlockedV1`. In JSON an event is its payload alone; the type
+/// stands in the envelope.
 #[macro_export]
 macro_rules! noun_events {
+    (@work_id $payload:ident work_id $($rest:ident)?) => { Some($payload.work_id) };
+    (@work_id $payload:ident $($other:ident)?) => {{
+        let _ = $payload;
+        None
+    }};
+    (@blocked $payload:ident work_id blocked) => { Some($payload) };
+    (@blocked $payload:ident $($other:ident)*) => {{
+        let _ = $payload;
+        None
+    }};
+    (@cancelled $payload:ident $(work_id)? cancelled) => { &$payload.cancelled };
+    (@cancelled $payload:ident $($other:ident)*) => {{
+        let _ = $payload;
+        &[]
+    }};
     ($(#[$doc:meta])* $name:ident {
         $($(#[$vdoc:meta])* $variant:ident($payload:ty $(, $older:ty)*)
-            = $type:literal, $version:literal;)*
+            = $type:literal, $version:literal, $mark:ident $(($verb:ident))?
+            $({ $($about:ident),+ })?;)*
     }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -190,9 +240,39 @@ macro_rules! noun_events {
 
         impl $crate::events::EventPayload for $name {
             const TYPES: &'static [(&'static str, u16)] = &[$(($type, $version),)*];
+            const MARKS: &'static [$crate::events::Mark] =
+                &[$($crate::events::Mark::$mark $(($crate::events::Verb::$verb))?,)*];
 
             fn event_type(&self) -> &'static str {
                 match self { $(Self::$variant(_) => $type,)* }
+            }
+
+            fn mark(&self) -> $crate::events::Mark {
+                match self {
+                    $(Self::$variant(_) =>
+                        $crate::events::Mark::$mark $(($crate::events::Verb::$verb))?,)*
+                }
+            }
+
+            fn work_id(&self) -> Option<$crate::ids::WorkId> {
+                match self {
+                    $(Self::$variant(payload) =>
+                        $crate::noun_events!(@work_id payload $($($about)+)?),)*
+                }
+            }
+
+            fn cancelled(&self) -> &[$crate::ids::WorkId] {
+                match self {
+                    $(Self::$variant(payload) =>
+                        $crate::noun_events!(@cancelled payload $($($about)+)?),)*
+                }
+            }
+
+            fn blocked(&self) -> Option<&$crate::events::work::WorkBlockedV1> {
+                match self {
+                    $(Self::$variant(payload) =>
+                        $crate::noun_events!(@blocked payload $($($about)+)?),)*
+                }
             }
 
             fn version(&self) -> u16 {

@@ -1,4 +1,5 @@
-//! What can happen to a container: payloads only, frozen once released.
+//! What can happen to a container: payloads, frozen once released, and the status that they lead
+//! to.
 //!
 //! Not here: what is allowed when (`actors/container.rs`).
 
@@ -7,9 +8,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::work::{Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkUnknownV1};
+use super::mark::{self, Verb};
+use super::work::{
+    Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkFailedV2, WorkResumedV1, WorkUnknownV1,
+    WorkUnknownV2,
+};
 use crate::ids::{EventId, ObjectId, Timestamp};
-use crate::noun_events;
+use crate::{noun_events, statuses};
 
 /// One published port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -159,6 +164,32 @@ pub struct ExitedV1 {
     pub finished_at: Option<Timestamp>,
 }
 
+/// The container's process ended and nobody asked Magnum for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExitedV2 {
+    /// The exit code of the process.
+    pub exit_code: i64,
+    /// Whether the kernel ended it because it was out of memory.
+    pub oom_killed: bool,
+    /// When, by the engine's clock, if it says so.
+    pub finished_at: Option<Timestamp>,
+    /// Whether the engine's restart policy is about to start it again.
+    pub restarting: bool,
+}
+
+impl From<ExitedV1> for ExitedV2 {
+    fn from(ExitedV1 { exit_code, oom_killed, finished_at }: ExitedV1) -> Self {
+        Self { exit_code, oom_killed, finished_at, restarting: false }
+    }
+}
+
+/// A command that runs in the container is to end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ExecutionEndRequestedV1 {
+    /// The command: the id of the work that runs it.
+    pub execution_id: EventId,
+}
+
 /// The engine started the container again by itself, as its restart policy says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RestartedV1 {}
@@ -197,56 +228,155 @@ noun_events! {
     /// Everything that can happen to a container.
     ContainerEvent {
         /// Asked for.
-        CreateRequested(CreateRequestedV1) = "container.create_requested", 1;
+        CreateRequested(CreateRequestedV1) = "container.create_requested", 1, Asks(Create);
         /// Being pulled.
-        PullProgressed(PullProgressedV1) = "container.pull_progressed", 1;
+        PullProgressed(PullProgressedV1) = "container.pull_progressed", 1, Progress { work_id };
         /// There, not running.
-        Created(CreatedV1) = "container.created", 1;
+        Created(CreatedV1) = "container.created", 1, Done(Create) { work_id };
         /// To be started.
-        StartRequested(ActionRequestedV1) = "container.start_requested", 1;
+        StartRequested(ActionRequestedV1) = "container.start_requested", 1, Asks(Start);
         /// Running.
-        Started(ActionDoneV1) = "container.started", 1;
+        Started(ActionDoneV1) = "container.started", 1, Done(Start) { work_id };
         /// To be stopped.
-        StopRequested(StopRequestedV1) = "container.stop_requested", 1;
+        StopRequested(StopRequestedV1) = "container.stop_requested", 1, Asks(Stop);
         /// Stopped by us.
-        Stopped(ActionDoneV1) = "container.stopped", 1;
+        Stopped(ActionDoneV1) = "container.stopped", 1, Done(Stop) { work_id };
         /// To be restarted.
-        RebootRequested(StopRequestedV1) = "container.reboot_requested", 1;
+        RebootRequested(StopRequestedV1) = "container.reboot_requested", 1, Asks(Reboot);
         /// Running again.
-        Rebooted(ActionDoneV1) = "container.rebooted", 1;
+        Rebooted(ActionDoneV1) = "container.rebooted", 1, Done(Reboot) { work_id };
         /// To be paused.
-        PauseRequested(ActionRequestedV1) = "container.pause_requested", 1;
+        PauseRequested(ActionRequestedV1) = "container.pause_requested", 1, Asks(Pause);
         /// Paused.
-        Paused(ActionDoneV1) = "container.paused", 1;
+        Paused(ActionDoneV1) = "container.paused", 1, Done(Pause) { work_id };
         /// To go on.
-        UnpauseRequested(ActionRequestedV1) = "container.unpause_requested", 1;
+        UnpauseRequested(ActionRequestedV1) = "container.unpause_requested", 1, Asks(Unpause);
         /// Going on.
-        Unpaused(ActionDoneV1) = "container.unpaused", 1;
+        Unpaused(ActionDoneV1) = "container.unpaused", 1, Done(Unpause) { work_id };
         /// To get a signal.
-        KillRequested(KillRequestedV1) = "container.kill_requested", 1;
+        KillRequested(KillRequestedV1) = "container.kill_requested", 1, Asks(Kill);
         /// The signal was sent; whether it ended shows in `container.exited`.
-        Killed(ActionDoneV1) = "container.killed", 1;
+        Killed(ActionDoneV1) = "container.killed", 1, Done(Kill) { work_id };
         /// To run a command.
-        ExecuteRequested(ExecuteRequestedV1) = "container.execute_requested", 1;
+        ExecuteRequested(ExecuteRequestedV1) = "container.execute_requested", 1, Asks(Execute);
         /// The command ended.
-        Executed(ExecutedV1) = "container.executed", 1;
+        Executed(ExecutedV1) = "container.executed", 1, Done(Execute) { work_id };
         /// To go.
-        DeleteRequested(DeleteRequestedV1) = "container.delete_requested", 1;
+        DeleteRequested(DeleteRequestedV1) = "container.delete_requested", 1, Asks(Delete) { cancelled };
         /// Gone.
-        Deleted(ActionDoneV1) = "container.deleted", 1;
+        Deleted(ActionDoneV1) = "container.deleted", 1, Done(Delete) { work_id };
         /// Fields set by a PATCH.
-        Updated(UpdatedV1) = "container.updated", 1;
+        Updated(UpdatedV1) = "container.updated", 1, Changed;
+        /// A running command is to end.
+        ExecutionEndRequested(ExecutionEndRequestedV1)
+            = "container.execution_end_requested", 1, Asks(EndExecution);
+        /// It was ended; its exit code is in `container.executed`.
+        ExecutionEnded(ActionDoneV1) = "container.execution_ended", 1, Done(EndExecution) { work_id };
+        /// Work that waited proceeds.
+        WorkResumed(WorkResumedV1) = "container.work_resumed", 1, Progress { work_id };
         /// Work waits.
-        WorkBlocked(WorkBlockedV1) = "container.work_blocked", 1;
+        WorkBlocked(WorkBlockedV1) = "container.work_blocked", 1, Blocked { work_id, blocked };
         /// Work failed.
-        WorkFailed(WorkFailedV1) = "container.work_failed", 1;
+        WorkFailed(WorkFailedV2, WorkFailedV1) = "container.work_failed", 2, Failed { work_id, cancelled };
         /// What came of work is unknown.
-        WorkUnknown(WorkUnknownV1) = "container.work_unknown", 1;
+        WorkUnknown(WorkUnknownV2, WorkUnknownV1) = "container.work_unknown", 2, Unknown { work_id, cancelled };
         /// The process ended.
-        Exited(ExitedV1) = "container.exited", 1;
+        Exited(ExitedV2, ExitedV1) = "container.exited", 2, Observed;
         /// The engine's restart policy started it again.
-        Restarted(RestartedV1) = "container.restarted", 1;
+        Restarted(RestartedV1) = "container.restarted", 1, Observed;
         /// Reality differs.
-        Drifted(DriftedV1) = "container.drifted", 1;
+        Drifted(DriftedV1) = "container.drifted", 1, Observed;
+    }
+}
+
+statuses! {
+    /// How far a container's life is.
+    Status {
+        /// Never asked for.
+        Absent = "Absent";
+        /// Asked for, not made yet.
+        Creating = "Creating";
+        /// Made, or ended.
+        Stopped = "Stopped";
+        /// Running.
+        Running = "Running";
+        /// Ended, and about to be started again by the engine's restart policy.
+        Restarting = "Restarting";
+        /// Frozen.
+        Paused = "Paused";
+        /// The engine refused something, or lost it.
+        Error = "Error";
+        /// Asked to go, not gone yet.
+        Deleting = "Deleting";
+        /// Gone.
+        Deleted = "Deleted";
+    }
+}
+
+impl Status {
+    const fn after_failed(self, verb: Option<Verb>) -> Self {
+        match (self, verb) {
+            (Self::Deleting, Some(Verb::Delete)) => Self::Error,
+            // A command or a signal that fails says nothing about the container.
+            (Self::Deleting, _) | (_, Some(Verb::Execute | Verb::Kill | Verb::EndExecution)) => {
+                self
+            }
+            _ => Self::Error,
+        }
+    }
+
+    const fn after_drift(self, drift: &Drift) -> Self {
+        match drift {
+            Drift::Removed => Self::Error,
+            Drift::Started | Drift::Unpaused => Self::Running,
+            Drift::Paused => Self::Paused,
+            Drift::Renamed { .. } | Drift::Replaced { .. } => self,
+        }
+    }
+}
+
+impl mark::Status for Status {
+    type Event = ContainerEvent;
+
+    fn after(self, event: &ContainerEvent) -> Self {
+        use ContainerEvent as E;
+        match (self, event) {
+            (_, E::CreateRequested(_)) => Self::Creating,
+            (Self::Absent | Self::Deleted, _) => self,
+            (_, E::Deleted(_)) => Self::Deleted,
+            (_, E::WorkFailed(failed)) => self.after_failed(Verb::named(&failed.action)),
+            (_, E::WorkUnknown(lost)) => self.after_failed(Verb::named(&lost.action)),
+            (Self::Deleting, _) => self,
+            (_, E::DeleteRequested(_)) => Self::Deleting,
+            (_, E::Created(_) | E::Stopped(_)) => Self::Stopped,
+            (_, E::Started(_) | E::Rebooted(_) | E::Unpaused(_) | E::Restarted(_)) => Self::Running,
+            (_, E::Paused(_)) => Self::Paused,
+            (_, E::Exited(exit)) if exit.restarting => Self::Restarting,
+            (_, E::Exited(_)) => Self::Stopped,
+            (_, E::Drifted(drifted)) => self.after_drift(&drifted.drift),
+            // Listed one by one, so that a new event is decided about.
+            (
+                _,
+                E::PullProgressed(_)
+                | E::StartRequested(_)
+                | E::StopRequested(_)
+                | E::RebootRequested(_)
+                | E::PauseRequested(_)
+                | E::UnpauseRequested(_)
+                | E::KillRequested(_)
+                | E::Killed(_)
+                | E::ExecuteRequested(_)
+                | E::Executed(_)
+                | E::ExecutionEndRequested(_)
+                | E::ExecutionEnded(_)
+                | E::Updated(_)
+                | E::WorkBlocked(_)
+                | E::WorkResumed(_),
+            ) => self,
+        }
+    }
+
+    fn is_deleting(self) -> bool {
+        self == Self::Deleting
     }
 }

@@ -1,7 +1,7 @@
 //! Facts: what an event is, how it is written as bytes and as JSON, and the log that keeps it.
 //!
 //! `envelope` is what surrounds every event, `codec` how payloads become bytes, one file a noun
-//! its payloads, `upcast` how old ones become present ones, `schema` what they look like in JSON,
+//! its payloads and its status, `mark` what they mean, `upcast` how old ones become present ones, `schema` what they look like in JSON,
 //! `log` the engines, `subscription` how readers follow the log, `newest` what they share,
 //! `cloudevent` what they get.
 //! Not here: how facts are decided (`actors`) or shown (`projections`, `http`).
@@ -14,6 +14,7 @@ pub mod codec;
 pub mod container;
 pub mod envelope;
 pub mod log;
+pub mod mark;
 pub mod newest;
 pub mod node;
 pub mod schema;
@@ -23,3 +24,4 @@ pub mod work;
 
 pub use codec::{DecodeError, EventPayload};
 pub use envelope::{EventRef, EventType, Meta, MetaStart, NewEvent, Recorded};
+pub use mark::{Mark, Verb};

@@ -88,22 +88,22 @@ noun_events! {
     /// Everything that can happen to a node.
     NodeEvent {
         /// Made known.
-        Created(NodeCreatedV1) = "node.created", 1;
+        Created(NodeCreatedV1) = "node.created", 1, Changed;
         /// Answering.
-        CameUp(NodeCameUpV1) = "node.came_up", 1;
+        CameUp(NodeCameUpV1) = "node.came_up", 1, Observed;
         /// Not answering.
-        WentDown(NodeWentDownV1) = "node.went_down", 1;
+        WentDown(NodeWentDownV1) = "node.went_down", 1, Observed;
         /// Fields set by a PATCH.
-        Updated(UpdatedV1) = "node.updated", 1;
+        Updated(UpdatedV1) = "node.updated", 1, Changed;
         /// Having a container that no record knows.
-        UnknownContainerFound(NodeUnknownContainerFoundV1) = "node.unknown_container_found", 1;
+        UnknownContainerFound(NodeUnknownContainerFoundV1) = "node.unknown_container_found", 1, Changed;
         /// No longer having it.
-        UnknownContainerGone(NodeUnknownContainerGoneV1) = "node.unknown_container_gone", 1;
+        UnknownContainerGone(NodeUnknownContainerGoneV1) = "node.unknown_container_gone", 1, Changed;
         /// Having a network that no record knows.
-        UnknownNetworkFound(NodeUnknownNetworkFoundV1) = "node.unknown_network_found", 1;
+        UnknownNetworkFound(NodeUnknownNetworkFoundV1) = "node.unknown_network_found", 1, Changed;
         /// No longer having it.
-        UnknownNetworkGone(NodeUnknownNetworkGoneV1) = "node.unknown_network_gone", 1;
+        UnknownNetworkGone(NodeUnknownNetworkGoneV1) = "node.unknown_network_gone", 1, Changed;
         /// Gone.
-        Deleted(NodeDeletedV1) = "node.deleted", 1;
+        Deleted(NodeDeletedV1) = "node.deleted", 1, Changed;
     }
 }

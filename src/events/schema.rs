@@ -2,7 +2,7 @@
 //!
 //! They are made from the payloads' structs; the files in `schemas/events` are what this makes,
 //! and a test compares them. A version is frozen, so its schema is strict: all fields are there,
-//! and no others. Not here: the envelope around a payload (`http/event.rs`).
+//! and no others. Not here: the envelope around a payload (`cloudevent`).
 
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;

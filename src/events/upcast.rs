@@ -128,9 +128,9 @@ mod tests {
         /// What happens to a robot.
         RobotEvent {
             /// It moved.
-            Moved(MovedV3, MovedV2, MovedV1) = "robot.moved", 3;
+            Moved(MovedV3, MovedV2, MovedV1) = "robot.moved", 3, Changed;
             /// It stopped.
-            Stopped(StoppedV1) = "robot.stopped", 1;
+            Stopped(StoppedV1) = "robot.stopped", 1, Changed;
         }
     }
 

@@ -44,6 +44,52 @@ pub struct WorkUnknownV1 {
     pub reason: String,
 }
 
+/// Work was refused by the backend, or every attempt failed; what was queued behind it is
+/// cancelled (rule W9).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WorkFailedV2 {
+    /// The work.
+    pub work_id: EventId,
+    /// What was asked for: `start`.
+    pub action: String,
+    /// The backend's message.
+    pub reason: String,
+    /// Work that was queued behind it and never starts.
+    pub cancelled: Vec<EventId>,
+}
+
+impl From<WorkFailedV1> for WorkFailedV2 {
+    fn from(WorkFailedV1 { work_id, action, reason }: WorkFailedV1) -> Self {
+        Self { work_id, action, reason, cancelled: vec![] }
+    }
+}
+
+/// The outcome of work is unknown; what was queued behind it is cancelled (rule W9).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WorkUnknownV2 {
+    /// The work.
+    pub work_id: EventId,
+    /// What was asked for: `execute`.
+    pub action: String,
+    /// Why nothing is known.
+    pub reason: String,
+    /// Work that was queued behind it and never starts.
+    pub cancelled: Vec<EventId>,
+}
+
+impl From<WorkUnknownV1> for WorkUnknownV2 {
+    fn from(WorkUnknownV1 { work_id, action, reason }: WorkUnknownV1) -> Self {
+        Self { work_id, action, reason, cancelled: vec![] }
+    }
+}
+
+/// Work that was blocked proceeds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WorkResumedV1 {
+    /// The work.
+    pub work_id: EventId,
+}
+
 /// One field set by a PATCH.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldChange {

@@ -8,15 +8,18 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::command::{self, Outcome};
+use super::edge::request::{Call, Ident};
+use super::edge::state::AppState;
 use super::error::ApiError;
-use super::input::{self, Field, MAX_COUNT, MAX_TEXT_BYTES, Rule};
+use super::input::field as input;
+use super::input::field::{Field, MAX_COUNT, MAX_TEXT_BYTES, Rule};
+use super::input::patch::{self, Patchable};
 use super::list::{self, Rows};
-use super::patch::{self, Patchable};
-use super::request::{Call, Ident, MAX_NAME_BYTES, canonical_uuid};
 use super::respond::{Link, Shown, Task};
-use super::{AppState, defaults, read};
+use super::text::{MAX_NAME_BYTES, canonical_uuid};
+use super::{defaults, node, read};
 use crate::actors::bay::BayCommand;
-use crate::bus::{CommandReply, Ctx};
+use crate::bus::CommandReply;
 use crate::events::bay::BayPlan;
 use crate::ids::{Kind, ObjectId, StreamId, Timestamp};
 use crate::projections::bay::BayView;
@@ -124,7 +127,7 @@ impl Shown for BayView {
             name: self.name.clone(),
             baymodel_id: self.baymodel_id.to_string(),
             node_count: self.node_count,
-            status: self.status.clone(),
+            status: self.status.name().to_owned(),
             status_reason: self.status_reason.clone(),
             discovery_url: self.discovery_url.clone(),
             api_address: None,
@@ -146,7 +149,7 @@ impl Shown for BayView {
             name: self.name.clone(),
             baymodel_id: self.baymodel_id.to_string(),
             node_count: self.node_count,
-            status: self.status.clone(),
+            status: self.status.name().to_owned(),
             links: Link::of(host, Kind::Bay, self.head.uuid),
         }
     }
@@ -189,37 +192,6 @@ async fn create_new(state: &AppState, call: &Call) -> Result<CommandReply, ApiEr
         None => defaults::baymodel(state, &call.on_the_way()).await?,
     };
     let id = call.new_id(Kind::Bay, new.uuid.as_deref().and_then(canonical_uuid));
-    make(state, &call.ctx, id, baymodel_id, new).await
-}
-
-/// Makes a bay with nothing but a name.
-pub async fn make_plain(
-    state: &AppState,
-    ctx: &Ctx,
-    id: ObjectId,
-    baymodel_id: ObjectId,
-    name: &str,
-) -> Result<CommandReply, ApiError> {
-    let new = NewBay {
-        uuid: None,
-        name: Some(name.to_owned()),
-        baymodel_id: None,
-        node_count: None,
-        bay_create_timeout: None,
-        discovery_url: None,
-        r#type: None,
-        image_id: None,
-    };
-    make(state, ctx, id, baymodel_id, new).await
-}
-
-async fn make(
-    state: &AppState,
-    ctx: &Ctx,
-    id: ObjectId,
-    baymodel_id: ObjectId,
-    new: NewBay,
-) -> Result<CommandReply, ApiError> {
     let plan = BayPlan {
         name: new.name,
         baymodel_id,
@@ -229,8 +201,8 @@ async fn make(
         bay_type: new.r#type,
         image_id: new.image_id,
     };
-    let command = BayCommand::Create { plan, nodes: super::node::facts(state, &ctx.project)? };
-    command::send(state, ctx, StreamId::new(Kind::Bay, id), &command).await
+    let command = BayCommand::Create { plan, nodes: node::facts(state, &call.ctx.project)? };
+    command::send(state, &call.ctx, StreamId::new(Kind::Bay, id), &command).await
 }
 
 /// The baymodel that a body names; an unknown one is the body's fault.
@@ -269,7 +241,7 @@ fn attributes(view: &BayView) -> Map<String, Value> {
         ("discovery_url", Value::from(view.discovery_url.clone())),
         ("type", Value::from(view.bay_type.clone())),
         ("image_id", Value::from(view.image_id.clone())),
-        ("status", Value::from(view.status.clone())),
+        ("status", Value::from(view.status.name())),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))

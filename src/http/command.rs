@@ -10,15 +10,16 @@ use axum::response::Response;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::AppState;
-use super::error::ApiError;
-use super::request::Call;
+use super::edge::request::Call;
+use super::edge::state::AppState;
+use super::error::{ApiError, title};
 use super::respond::{self, Shown};
 use crate::bus::{CommandError, CommandMessage, CommandReply, Ctx, Refusal};
-use crate::events::codec::payload_json;
+use crate::events::Mark;
+use crate::events::codec::{self, payload_json};
 use crate::ids::{EventId, ObjectId, Position, Revision, StreamId, WorkId};
 use crate::projections::query::QueryError;
-use crate::projections::{View, past};
+use crate::projections::{View, as_of};
 
 /// How long an answer waits for the views to show what was just recorded; they are milliseconds
 /// behind unless they are being rebuilt, and then the log itself is read.
@@ -116,7 +117,7 @@ pub async fn is_seen(state: &AppState, reply: &CommandReply) -> Result<bool, Api
 }
 
 /// The view of an object once it shows what a command did; its last one where it is gone.
-pub async fn view_after<V: View>(
+async fn view_after<V: View>(
     state: &AppState,
     reply: &CommandReply,
 ) -> Result<Option<V>, ApiError> {
@@ -127,8 +128,34 @@ pub async fn view_after<V: View>(
         return Ok(Some(view));
     }
     let log = state.log.clone();
-    let last = blocking(move || past::last_of(log.as_ref(), id, Position(u64::MAX))).await?;
+    let last = blocking(move || as_of::last_view(log.as_ref(), id, Position(u64::MAX))).await?;
     last.map_err(|error| ApiError::Internal(error.to_string()))
+}
+
+/// Where a command changed nothing because the same thing is under way, the work to wait for.
+pub fn joined<V: View>(
+    state: &AppState,
+    mut reply: CommandReply,
+    action: &str,
+) -> Result<CommandReply, ApiError> {
+    if reply.work.is_none() {
+        let view = get::<V>(state, reply.stream.id)?;
+        let same = |view: &V| view.tasks().iter().rfind(|t| t.action == action).map(|t| t.id);
+        reply.work = view.as_ref().and_then(same);
+    }
+    Ok(reply)
+}
+
+/// The refusal that an outcome is, where it is one.
+pub fn failure(reply: &CommandReply, outcome: Outcome) -> ApiError {
+    match outcome {
+        Outcome::Failed(words) => ApiError::WorkFailed(words),
+        Outcome::Unknown(words) => ApiError::WorkUnknown(words),
+        Outcome::Gone | Outcome::Done(_) | Outcome::Waiting => {
+            let id = reply.stream.id;
+            ApiError::Conflict(format!("{} {id} was deleted meanwhile.", title(reply.stream.kind)))
+        }
+    }
 }
 
 /// Waits until the work of a command has an outcome, at most as long as the client wants.
@@ -212,7 +239,8 @@ async fn ended<V: View>(
         };
         let before = outcome.position.before();
         let event = state.log.read(before, 1)?.pop();
-        let unknown = event.is_some_and(|event| is_unknown(event.event_type.as_str()));
+        let mark = event.and_then(|event| codec::mark(event.event_type.as_str()));
+        let unknown = mark == Some(Mark::Unknown);
         return Ok(if unknown { Outcome::Unknown(words) } else { Outcome::Failed(words) });
     }
     let (log, stream, from) = (state.log.clone(), reply.stream, reply.revision);
@@ -223,10 +251,6 @@ async fn ended<V: View>(
         (None, Some(_)) => Outcome::Done(None),
         (None, None) => Outcome::Gone,
     })
-}
-
-fn is_unknown(event_type: &str) -> bool {
-    event_type.ends_with(".work_unknown")
 }
 
 /// The outcome of work in the log, for those the view no longer remembers.
@@ -240,15 +264,19 @@ fn search(
         let page = log.read_stream(stream, from, PAGE)?;
         for event in &page {
             let name = event.event_type.as_str();
+            let Some(mark) = codec::mark(name) else { continue };
             let data = payload_json(stream.kind, name, event.version, &event.payload)?;
-            let ends = !name.ends_with(".work_blocked") && !name.ends_with(".pull_progressed");
-            if ends && data.get("work_id").and_then(Value::as_str) == Some(&work.to_string()) {
-                let words = data.get("reason").and_then(Value::as_str).unwrap_or_default();
-                return Ok(Some(match name.rsplit('.').next() {
-                    Some("work_failed") => Outcome::Failed(words.to_owned()),
-                    Some("work_unknown") => Outcome::Unknown(words.to_owned()),
+            let reason = data.get("reason").and_then(Value::as_str).unwrap_or_default();
+            if mark.ends_work() && names(data.get("work_id"), work) {
+                return Ok(Some(match mark {
+                    Mark::Failed => Outcome::Failed(reason.to_owned()),
+                    Mark::Unknown => Outcome::Unknown(reason.to_owned()),
                     _ => Outcome::Done(data.get("exit_code").and_then(Value::as_i64)),
                 }));
+            }
+            let cancelled = data.get("cancelled").and_then(Value::as_array);
+            if cancelled.is_some_and(|ids| ids.iter().any(|id| names(Some(id), work))) {
+                return Ok(Some(Outcome::Failed(format!("cancelled by {name}: {reason}"))));
             }
         }
         match page.last() {
@@ -256,4 +284,9 @@ fn search(
             _ => return Ok(None),
         }
     }
+}
+
+/// Whether a field of an event names this work.
+fn names(field: Option<&Value>, work: EventId) -> bool {
+    field.and_then(Value::as_str) == Some(&work.to_string())
 }

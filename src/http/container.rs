@@ -1,5 +1,5 @@
-//! Containers in the REST API: their record. What is done with them: `container_action`,
-//! `container_execute`, `container_logs`; how a body is read: `container_spec`.
+//! Containers in the REST API: their record. What is done with them: `verbs`; how a body is
+//! read: `input/container`.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,15 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::command::{self, Outcome};
-use super::container_spec::{self, NewContainer, PATCH};
+use super::edge::request::{Call, Ident};
+use super::edge::state::AppState;
 use super::error::ApiError;
+use super::input::container::{self as spec, NewContainer, PATCH};
+use super::input::{field as input, patch};
 use super::list::{self, Rows};
-use super::request::{Call, Ident, canonical_uuid};
 use super::respond::{Link, Shown, Task};
-use super::{AppState, container_action, defaults, input, keys, patch, read};
+use super::text::canonical_uuid;
+use super::{defaults, keys, read};
 use crate::actors::container::ContainerCommand;
 use crate::bus::CommandReply;
 use crate::events::cloudevent::REDACTED;
@@ -133,7 +136,7 @@ impl Shown for ContainerView {
             command: self.command.clone(),
             bay_uuid: self.bay_uuid.map(|id| id.to_string()),
             node_uuid: self.node_uuid.to_string(),
-            status: self.status.clone(),
+            status: self.status.name().to_owned(),
             status_reason: self.status_reason.clone(),
             environment: self.environment.iter().map(hidden).collect(),
             ports: self.ports.iter().map(Port::from).collect(),
@@ -161,7 +164,7 @@ impl Shown for ContainerView {
             image_id: self.image_id.clone(),
             command: self.command.clone(),
             bay_uuid: self.bay_uuid.map(|id| id.to_string()),
-            status: self.status.clone(),
+            status: self.status.name().to_owned(),
             links: Link::of(host, Kind::Container, self.head.uuid),
         }
     }
@@ -208,12 +211,12 @@ pub async fn create(State(state): State<AppState>, call: Call) -> Result<Respons
 }
 
 async fn create_new(state: &AppState, call: &Call) -> Result<CommandReply, ApiError> {
-    let new: NewContainer = input::parse(&call.object()?, &container_spec::FIELDS)?;
+    let new: NewContainer = input::parse(&call.object()?, &spec::FIELDS)?;
     let bay = match new.bay_uuid.as_deref() {
         Some(uuid) => bay(state, call, uuid)?,
         None => defaults::bay(state, &call.on_the_way()).await?,
     };
-    if bay.status.starts_with("DELETE") {
+    if !bay.status.takes_members() {
         let words = format!("Bay {} is being deleted; use another one.", bay.head.uuid);
         let stream = StreamId::new(Kind::Bay, bay.head.uuid);
         return Err(command::refuse(state, call, stream, "take a container", words).await);
@@ -266,7 +269,7 @@ fn attributes(view: &ContainerView) -> Map<String, Value> {
         ("image_id", Value::from(view.image_id.clone())),
         ("command", Value::from(view.command.clone())),
         ("bay_uuid", Value::from(view.bay_uuid.map(|id| id.to_string()))),
-        ("status", Value::from(view.status.clone())),
+        ("status", Value::from(view.status.name())),
     ]
     .into_iter()
     .map(|(name, value)| (name.to_owned(), value))
@@ -283,12 +286,12 @@ pub async fn delete(
     let find = || read::find::<ContainerView>(&state, &call, &ident);
     let reply =
         command::ask(&state, &call, find, |_: &ContainerView| Ok(ContainerCommand::Delete)).await?;
-    let reply = container_action::joined(&state, reply, "delete")?;
+    let reply = command::joined::<ContainerView>(&state, reply, "delete")?;
     match command::settle::<ContainerView>(&state, &call, &reply).await? {
         Outcome::Done(_) | Outcome::Gone => Ok(command::no_content(&reply)),
         Outcome::Waiting => {
             command::shown::<ContainerView>(&state, &call, &reply, StatusCode::ACCEPTED).await
         }
-        other => Err(container_action::failure(&reply, other)),
+        other => Err(command::failure(&reply, other)),
     }
 }

@@ -1,11 +1,14 @@
 //! The built-in `default` baymodel and bay of a project: made when they are first needed, by
 //! ordinary commands, and made again when they were deleted.
 
+use super::edge::state::AppState;
 use super::error::ApiError;
-use super::request::derived_uuid;
-use super::{AppState, bay, command};
+use super::text::derived_uuid;
+use super::{command, node};
+use crate::actors::bay::BayCommand;
 use crate::actors::baymodel::BaymodelCommand;
 use crate::bus::{CommandError, CommandReply, Ctx, Refusal};
+use crate::events::bay::BayPlan;
 use crate::events::baymodel::BaymodelFields;
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 use crate::projections::View;
@@ -44,7 +47,17 @@ pub async fn bay(state: &AppState, ctx: &Ctx) -> Result<BayView, ApiError> {
         return Ok(view);
     }
     let baymodel_id = baymodel(state, ctx).await?;
-    let made = bay::make_plain(state, ctx, id, baymodel_id, NAME).await;
+    let plan = BayPlan {
+        name: Some(NAME.to_owned()),
+        baymodel_id,
+        node_count: 1,
+        discovery_url: None,
+        create_timeout_min: 0,
+        bay_type: None,
+        image_id: None,
+    };
+    let command = BayCommand::Create { plan, nodes: node::facts(state, &ctx.project)? };
+    let made = command::send(state, ctx, StreamId::new(Kind::Bay, id), &command).await;
     settle::<BayView>(state, made).await?;
     get::<BayView>(state, id)?.ok_or_else(|| {
         ApiError::Conflict("The default bay is being deleted; try again.".to_owned())

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use super::edge::request::Call;
 use super::error::ApiError;
-use super::request::Call;
 use super::respond::{self, Link};
 use crate::ids::Kind;
 

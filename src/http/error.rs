@@ -11,7 +11,7 @@ use crate::bus::{CommandError, Refusal};
 use crate::events::DecodeError;
 use crate::events::log::{Archived, ReadError};
 use crate::ids::Kind;
-use crate::projections::past::PastError;
+use crate::projections::as_of::AsOfError;
 use crate::projections::query::QueryError;
 use crate::replay::ReplayError;
 
@@ -233,7 +233,9 @@ const fn command_status(error: &CommandError) -> StatusCode {
             | Refusal::AlreadyExists { .. }
             | Refusal::Conflict { .. } => StatusCode::CONFLICT,
             Refusal::RevisionMismatch { .. } => StatusCode::PRECONDITION_FAILED,
-            Refusal::QueueFull { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::TooManyExecutions { .. } | Refusal::QueueFull { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
         },
         CommandError::CommandIdReused => StatusCode::UNPROCESSABLE_ENTITY,
         CommandError::Contended(_) => StatusCode::CONFLICT,
@@ -255,7 +257,9 @@ const fn backend_status(error: &BackendError) -> StatusCode {
         BackendError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         BackendError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
         BackendError::Failed(_) => StatusCode::BAD_GATEWAY,
-        BackendError::Refused(_) | BackendError::Missing(_) => StatusCode::CONFLICT,
+        BackendError::Refused(_) | BackendError::Missing(_) | BackendError::Cancelled => {
+            StatusCode::CONFLICT
+        }
     }
 }
 
@@ -271,6 +275,7 @@ pub const fn command_code(error: &CommandError) -> &'static str {
             Refusal::Conflict { .. } => "conflict",
             Refusal::RevisionMismatch { .. } => "revision-mismatch",
             Refusal::QueueFull { .. } => "queue-full",
+            Refusal::TooManyExecutions { .. } => "too-many-executions",
         },
         CommandError::CommandIdReused => "idempotency-key-reused",
         CommandError::Contended(_) => "contended",
@@ -318,11 +323,11 @@ impl From<DecodeError> for ApiError {
     }
 }
 
-impl From<PastError> for ApiError {
-    fn from(error: PastError) -> Self {
+impl From<AsOfError> for ApiError {
+    fn from(error: AsOfError) -> Self {
         match error {
-            PastError::Read(error) => error.into(),
-            PastError::Decode(error) => error.into(),
+            AsOfError::Read(error) => error.into(),
+            AsOfError::Decode(error) => error.into(),
         }
     }
 }

@@ -6,8 +6,9 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::edge::state::AppState;
 use super::list::MAX_LIMIT;
-use super::{AppState, respond};
+use super::respond;
 use crate::ids::ProjectId;
 use crate::projections::node::NodeView;
 use crate::projections::query::ListQuery;

@@ -8,10 +8,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::AppState;
 use super::command::blocking;
+use super::edge::request::{Call, Ident};
+use super::edge::state::AppState;
 use super::error::ApiError;
-use super::request::{Call, Ident};
 use super::respond;
 use crate::ids::ProjectId;
 use crate::secrets::{Secrets, SecretsError};

@@ -5,11 +5,12 @@ use axum::response::Response;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::AppState;
 use super::command::blocking;
+use super::edge::request::Call;
+use super::edge::state::AppState;
 use super::error::ApiError;
-use super::request::{Call, canonical_uuid, shown};
 use super::respond::{self, Shown};
+use super::text::{canonical_uuid, shown};
 use super::{list_past, read};
 use crate::ids::Position;
 use crate::projections::query::ListQuery;

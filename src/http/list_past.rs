@@ -6,7 +6,7 @@ use std::cmp::Ordering;
 
 use crate::events::log::EventLog;
 use crate::ids::{Position, ProjectId};
-use crate::projections::past::World;
+use crate::projections::as_of::SystemState;
 use crate::projections::query::{ListQuery, QueryError};
 use crate::replay::system::InWorld;
 
@@ -27,12 +27,13 @@ pub fn page<V: InWorld>(
     if let Some((name, _)) = query.filters.iter().find(|(name, _)| !V::FIELDS.contains(&&**name)) {
         return Err(QueryError::UnknownFilter(name.clone()));
     }
-    let world = World::as_of(log, at).map_err(|error| QueryError::Unreadable(error.to_string()))?;
+    let system =
+        SystemState::as_of(log, at).map_err(|error| QueryError::Unreadable(error.to_string()))?;
     let is_wanted = |view: &&V| {
         let holds = |(name, value): &(String, String)| view.field(name).as_ref() == Some(value);
         view.head().project == *project && query.filters.iter().all(holds)
     };
-    let mut views: Vec<&V> = V::all(&world).values().filter(is_wanted).collect();
+    let mut views: Vec<&V> = V::all(&system).values().filter(is_wanted).collect();
     views.sort_by(|one, other| compare(*one, *other, key));
     if query.descending {
         views.reverse();

@@ -1,10 +1,5 @@
 //! `schemas/openapi.json` (OpenAPI 3.1), generated from the route table and the types of bodies.
 
-use std::sync::LazyLock;
-
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
-use utoipa::ToSchema;
 use utoipa::openapi::path::{
     Operation, OperationBuilder, Parameter, ParameterBuilder, ParameterIn,
 };
@@ -16,9 +11,9 @@ use utoipa::openapi::{
     Required, ResponseBuilder, Schema,
 };
 
-use super::auth;
+use super::edge::auth;
 use super::error_body::ErrorBody;
-use super::routes::{self, Route};
+use super::route::{Route, register};
 
 /// What arguments mean.
 const ARGUMENTS: &[(&str, &str)] = &[
@@ -77,21 +72,14 @@ const HEADERS: [(&str, &str); 4] = [
     ("X-Magnum-Reason", "Why; recorded with the events"),
 ];
 
-static DOCUMENT: LazyLock<String> = LazyLock::new(document);
-
-/// `GET /v1/openapi.json`
-pub async fn show() -> Response {
-    ([(header::CONTENT_TYPE, "application/json; charset=UTF-8")], DOCUMENT.as_str()).into_response()
-}
-
-/// The document as it is in `schemas/openapi.json`.
-pub fn document() -> String {
+/// The document of these routes, as it is in `schemas/openapi.json`.
+pub fn document(routes: &[Route]) -> String {
     let mut schemas = Vec::new();
     let error = register::<ErrorBody>(&mut schemas);
     let mut paths = PathsBuilder::new().build();
-    for route in routes::table() {
-        let operation = operation(&route, &error, &mut schemas);
-        paths.add_path_operation(route.path, vec![route.method], operation);
+    for route in routes {
+        let operation = operation(route, &error, &mut schemas);
+        paths.add_path_operation(route.path, vec![route.method.clone()], operation);
     }
     let info = InfoBuilder::new()
         .title("Magnum")
@@ -115,14 +103,6 @@ pub fn document() -> String {
     let mut text = text.replace("\"u-int", "\"uint");
     text.push('\n');
     text
-}
-
-/// Adds a type's schema with those it needs; its name.
-pub fn register<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> String {
-    T::schemas(schemas);
-    let name = T::name().into_owned();
-    schemas.push((name.clone(), T::schema()));
-    name
 }
 
 fn operation(route: &Route, error: &str, schemas: &mut Vec<(String, RefOr<Schema>)>) -> Operation {
@@ -231,18 +211,4 @@ fn json_patch() -> Schema {
         .required("op")
         .required("path");
     Schema::Array(utoipa::openapi::schema::ArrayBuilder::new().items(item).build())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_argument_says_what_it_means() {
-        for route in routes::table() {
-            for name in route.query.split_whitespace() {
-                assert!(ARGUMENTS.iter().any(|(known, _)| *known == name), "{name}");
-            }
-        }
-    }
 }

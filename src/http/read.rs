@@ -3,15 +3,16 @@
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::AppState;
 use super::command::blocking;
+use super::edge::request::Call;
+use super::edge::state::AppState;
 use super::error::ApiError;
-use super::request::{Call, canonical_uuid, shown};
 use super::respond::{self, Shown};
+use super::text::{canonical_uuid, shown};
 use crate::bus::CommandError;
 use crate::ids::{Revision, StreamId};
 use crate::projections::query::Parked;
-use crate::projections::{View, past};
+use crate::projections::{View, as_of};
 use crate::replay::{Source, When};
 
 /// An object of the caller's project by uuid or name.
@@ -90,7 +91,7 @@ async fn as_of<V: View>(
     let source = source(state, call);
     let fold = move || {
         let position = at.of(&source, stream)?;
-        Ok::<_, ApiError>(past::as_of::<V>(source.log(), stream.id, position)?)
+        Ok::<_, ApiError>(as_of::view::<V>(source.log(), stream.id, position)?)
     };
     blocking(fold).await??.ok_or_else(|| {
         ApiError::NotFound(super::error::title(V::KIND), format!("{ident} as of {at}"))

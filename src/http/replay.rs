@@ -7,9 +7,11 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::command::blocking;
+use super::edge::request::{Call, Ident};
+use super::edge::state::AppState;
 use super::error::ApiError;
-use super::request::{Call, Ident, shown};
-use super::{AppState, read, respond};
+use super::text::shown;
+use super::{read, respond};
 use serde::Serialize;
 
 use crate::projections::View;

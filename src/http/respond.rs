@@ -5,8 +5,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::edge::request::Call;
 use super::error::ApiError;
-use super::request::Call;
 use crate::ids::{Kind, ObjectId, Position, Timestamp};
 use crate::projections::TaskView;
 use crate::replay::system::InWorld;

@@ -1,32 +1,33 @@
 //! Every path of the REST API, a block for each noun.
 //!
 //! The router and `schemas/openapi.json` are made of this table. Paths also work without `/v1`
-//! and with a slash at the end (`edge`).
+//! and with a slash at the end (`service`).
+
+use std::sync::LazyLock;
 
 use axum::extract::State;
-use axum::handler::Handler;
-use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use utoipa::ToSchema;
-use utoipa::openapi::{HttpMethod, RefOr, Schema};
 
-use super::bay::{Bay, BayDetails, BayPage, NewBay};
-use super::baymodel::{Baymodel, BaymodelDetails, BaymodelPage, NewBaymodel};
-use super::container::{Container, ContainerDetails, ContainerPage};
-use super::container_execute::Executed;
-use super::container_logs::Logs;
-use super::container_spec::NewContainer;
-use super::discovery::Root;
-use super::events::EventPage;
-use super::health::{Health, Readiness};
-use super::keys::Keys;
-use super::node::{NewNode, Node, NodeDetails, NodePage};
-use super::request::{Call, Ident};
-use super::schema::EventSchemas;
-use super::{
-    AppState, bay, baymodel, container, container_action as action, container_execute,
-    container_logs, discovery, events, health, keys, metrics, node, openapi, replay, schema,
-    stream,
-};
+use super::bay::{self, Bay, BayDetails, BayPage, NewBay};
+use super::baymodel::{self, Baymodel, BaymodelDetails, BaymodelPage, NewBaymodel};
+use super::container::{self, Container, ContainerDetails, ContainerPage};
+use super::discovery::{self, Root};
+use super::edge::request::{Call, Ident};
+use super::edge::state::AppState;
+use super::health::{self, Health, Readiness};
+use super::input::container::NewContainer;
+use super::keys::{self, Keys};
+use super::node::{self, NewNode, Node, NodeDetails, NodePage};
+use super::route::{Route, delete, get, patch, post, put};
+use super::schema::{self, EventSchemas};
+use super::stream::pages::EventPage;
+use super::stream::{follow, pages};
+use super::verbs::execute::Executed;
+use super::verbs::logs::Logs;
+use super::verbs::{action, execute, logs};
+use super::{metrics, openapi, replay};
 use crate::projections::View;
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
@@ -60,7 +61,7 @@ fn service() -> Vec<Route> {
     vec![
         get("/", discovery::root, "What serves here").answers::<Root>(),
         get("/v1", discovery::v1, "What is in this version"),
-        get("/v1/openapi.json", openapi::show, "This document"),
+        get("/v1/openapi.json", document, "This document"),
         get("/healthz", health::alive, "Whether the process answers").answers::<Health>(),
         get("/readyz", health::ready, "Whether it is ready").answers::<Readiness>(),
         get("/metrics", metrics::show, "Numbers for Prometheus").text(),
@@ -169,9 +170,9 @@ fn actions() -> Vec<Route> {
         put("/v1/containers/{ident}/unpause", action::unpause, "Let go on").waits::<Container>(),
         put("/v1/containers/{ident}/kill", action::kill, "Send a signal")
             .query("signal").waits::<Container>(),
-        put("/v1/containers/{ident}/execute", container_execute::execute, "Run a command in it")
+        put("/v1/containers/{ident}/execute", execute::execute, "Run a command in it")
             .query("command").answers::<Executed>().waits::<Executed>(),
-        get("/v1/containers/{ident}/logs", container_logs::logs, "What it wrote")
+        get("/v1/containers/{ident}/logs", logs::logs, "What it wrote")
             .query(LOGS).answers::<Logs>(),
     ]
 }
@@ -181,8 +182,8 @@ fn log() -> Vec<Route> {
     vec![
         get("/v1/replay/find", replay::find, "When a condition over objects became true")
             .query("condition among first monotone").answers::<Found>(),
-        get("/v1/events", events::page, "The log in pages").query(EVENTS).answers::<EventPage>(),
-        get("/v1/events/stream", stream::events, "The log as a stream")
+        get("/v1/events", pages::page, "The log in pages").query(EVENTS).answers::<EventPage>(),
+        get("/v1/events/stream", follow::events, "The log as a stream")
             .query(STREAM).text(),
         get("/v1/keys", keys::list, "The key that environments are sealed with").answers::<Keys>(),
         delete("/v1/keys/{ident}", keys::erase, "Erase it, and so every value sealed with it"),
@@ -203,9 +204,21 @@ fn whole() -> Vec<Route> {
     ]
 }
 
+/// What `schemas/openapi.json` holds.
+pub fn openapi_document() -> String {
+    openapi::document(&table())
+}
+
+/// `GET /v1/openapi.json`
+async fn document() -> Response {
+    static DOCUMENT: LazyLock<String> = LazyLock::new(openapi_document);
+    let json = [(header::CONTENT_TYPE, "application/json; charset=UTF-8")];
+    (json, DOCUMENT.as_str()).into_response()
+}
+
 fn history<V: View>(path: &'static str) -> Route {
     let summary = "What happened to it, also after it was deleted";
-    get(path, events::history::<V>, summary).query("after limit").answers::<EventPage>()
+    get(path, pages::history::<V>, summary).query("after limit").answers::<EventPage>()
 }
 
 /// A question about an object; its verb is the last part of the path.
@@ -226,102 +239,3 @@ fn about<V: View, T: ToSchema>(path: &'static str) -> Route {
     };
     get(path, handler, summary).query(arguments).answers::<T>()
 }
-
-/// Pushes a type's schema with those it needs; its name.
-pub type Register = fn(&mut Vec<(String, RefOr<Schema>)>) -> String;
-
-/// One method of one path.
-#[derive(Clone)]
-pub struct Route {
-    /// With `{ident}` for a name or uuid.
-    pub path: &'static str,
-    /// For the document.
-    pub method: HttpMethod,
-    /// For the router.
-    pub handler: MethodRouter<AppState>,
-    /// What it does, in a few words.
-    pub summary: &'static str,
-    /// The names of its arguments.
-    pub query: &'static str,
-    /// The schema of its body.
-    pub body: Option<Register>,
-    /// The status of success.
-    pub status: u16,
-    /// The schema of its answer.
-    pub answer: Option<Register>,
-    /// The schema of its answer where it does not wait for the outcome (202).
-    pub waits: Option<Register>,
-    /// Whether it answers with text that is no JSON.
-    pub is_text: bool,
-}
-
-impl Route {
-    fn query(mut self, names: &'static str) -> Self {
-        self.query = names;
-        self
-    }
-
-    fn takes<T: ToSchema>(mut self) -> Self {
-        self.body = Some(openapi::register::<T>);
-        self
-    }
-
-    fn answers<T: ToSchema>(mut self) -> Self {
-        self.answer = Some(openapi::register::<T>);
-        self
-    }
-
-    fn waits<T: ToSchema>(mut self) -> Self {
-        self.waits = Some(openapi::register::<T>);
-        self
-    }
-
-    fn text(mut self) -> Self {
-        self.is_text = true;
-        self
-    }
-}
-
-fn route<H, T>(
-    method: HttpMethod,
-    filter: MethodFilter,
-    path: &'static str,
-    handler: H,
-    summary: &'static str,
-) -> Route
-where
-    H: Handler<T, AppState>,
-    T: 'static,
-{
-    Route {
-        path,
-        status: match method {
-            HttpMethod::Post => 201,
-            HttpMethod::Delete => 204,
-            _ => 200,
-        },
-        method,
-        handler: on(filter, handler),
-        summary,
-        query: "",
-        body: None,
-        answer: None,
-        waits: None,
-        is_text: false,
-    }
-}
-
-/// Declares a function that makes a route of one method.
-macro_rules! methods {
-    ($($name:ident $method:ident $filter:ident),*) => {
-        $(fn $name<H, T>(path: &'static str, handler: H, summary: &'static str) -> Route
-        where
-            H: Handler<T, AppState>,
-            T: 'static,
-        {
-            route(HttpMethod::$method, MethodFilter::$filter, path, handler, summary)
-        })*
-    };
-}
-
-methods!(get Get GET, post Post POST, put Put PUT, patch Patch PATCH, delete Delete DELETE);

@@ -5,9 +5,10 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::edge::request::{Call, Ident};
 use super::error::ApiError;
-use super::request::{Call, Ident, shown};
 use super::respond;
+use super::text::shown;
 use crate::events::cloudevent::outward_type;
 use crate::events::codec;
 use crate::events::schema::{EventSchema, PATH, named};

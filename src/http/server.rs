@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 
 use tower::make::Shared;
 
-use super::AppState;
-use super::edge::service;
+use super::edge::state::AppState;
+use super::service::service;
 
 /// How long requests under way may take once the service stops: what waits for an outcome answers
 /// at once, streams end; what is left is a reader that does not read.

@@ -2,18 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::work::{WorkOf, block, number, progress, text};
-use super::{Head, OutcomeView, TaskView, View};
-use crate::events::bay::{BayCreateRequestedV1, BayEvent};
+use super::work::{Failure, WorkOf, number, progress, text};
+use super::{OutcomeView, TaskView, View, ViewHead};
+use crate::events::bay::{BayCreateRequestedV1, BayEvent, Status};
+use crate::events::mark::Status as _;
 use crate::events::work::UpdatedV1;
-use crate::events::{DecodeError, EventRef};
-use crate::ids::{Kind, ObjectId, WorkId};
+use crate::events::{DecodeError, EventPayload, EventRef};
+use crate::ids::{Kind, ObjectId};
 
 /// A bay as it is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BayView {
     /// What every view has.
-    pub head: Head,
+    pub head: ViewHead,
     /// Its name.
     pub name: Option<String>,
     /// What it is made from.
@@ -21,7 +22,7 @@ pub struct BayView {
     /// How many nodes were asked for.
     pub node_count: u32,
     /// `CREATE_IN_PROGRESS`, `CREATE_COMPLETE`, ... as Heat has them.
-    pub status: String,
+    pub status: Status,
     /// Why, where it is no matter of course.
     pub status_reason: Option<String>,
     /// Where a swarm finds itself.
@@ -48,7 +49,7 @@ impl View for BayView {
         &["uuid", "name", "status", "node_count", "baymodel_id", "node_uuid"];
     const NUMBERS: &'static [&'static str] = &["node_count"];
 
-    fn head(&self) -> &Head {
+    fn head(&self) -> &ViewHead {
         &self.head
     }
 
@@ -56,7 +57,7 @@ impl View for BayView {
         match name {
             "uuid" => Some(self.head.uuid.to_string()),
             "name" => self.name.clone(),
-            "status" => Some(self.status.clone()),
+            "status" => Some(self.status.name().to_owned()),
             "node_count" => Some(self.node_count.to_string()),
             "baymodel_id" => Some(self.baymodel_id.to_string()),
             "node_uuid" => Some(self.node_uuid.to_string()),
@@ -74,11 +75,13 @@ impl View for BayView {
 
     fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError> {
         match event.decode()? {
-            BayEvent::CreateRequested(asked) => *view = Some(Self::asked(asked, event)),
             BayEvent::Deleted(_) => *view = None,
             payload => {
+                if let BayEvent::CreateRequested(asked) = &payload {
+                    *view = Some(Self::asked(asked.clone(), event));
+                }
                 if let Some(view) = view {
-                    view.change(payload, event);
+                    view.change(&payload, event);
                 }
             }
         }
@@ -91,76 +94,50 @@ impl BayView {
         let node_uuid = asked.placement.node_id;
         let chosen = asked.placement.verdicts.into_iter().find(|v| v.node_id == node_uuid);
         let plan = asked.plan;
-        let mut view = Self {
-            head: Head::first(event),
+        Self {
+            head: ViewHead::first(event),
             name: plan.name,
             baymodel_id: plan.baymodel_id,
             node_count: plan.node_count,
-            status: "CREATE_IN_PROGRESS".to_owned(),
             discovery_url: plan.discovery_url,
             bay_type: plan.bay_type,
             image_id: plan.image_id,
             node_uuid,
             node_host: chosen.map(|verdict| verdict.host).unwrap_or_default(),
             ..Self::default()
+        }
+    }
+
+    fn change(&mut self, payload: &BayEvent, event: &EventRef<'_>) {
+        let before = self.status;
+        self.status = before.after(payload);
+        if self.status != before {
+            self.status_reason = None;
+        }
+        let failure = match payload {
+            BayEvent::WorkFailed(it) => Some(Failure { action: &it.action, reason: &it.reason }),
+            BayEvent::WorkUnknown(it) => Some(Failure { action: &it.action, reason: &it.reason }),
+            _ => None,
         };
-        view.work(event).ask("create");
-        view
-    }
-
-    fn work<'a>(&'a mut self, event: &'a EventRef<'a>) -> WorkOf<'a> {
-        WorkOf { tasks: &mut self.tasks, outcomes: &mut self.outcomes, event }
-    }
-
-    fn change(&mut self, payload: BayEvent, event: &EventRef<'_>) {
+        let Self { tasks, outcomes, .. } = self;
+        WorkOf { tasks, outcomes, event }.follow(payload, failure, None);
         match payload {
-            BayEvent::WorkBlocked(blocked) => {
-                self.head.advance(event);
-                return block(&mut self.tasks, event, blocked);
-            }
-            BayEvent::Created(created) => {
-                self.work(event).done(created.work_id, "create", None);
-                self.network_id = Some(created.network_id);
-                self.settle("CREATE_COMPLETE", None);
-            }
-            BayEvent::Updated(updated) => self.update(&updated),
-            BayEvent::DeleteRequested(_) => {
-                // What stood before it ends with the bay, whatever came of it.
-                let overtaken: Vec<WorkId> = self.tasks.iter().map(|task| task.id).collect();
-                self.work(event).cancel(&overtaken);
-                self.work(event).ask("delete");
-                self.settle("DELETE_IN_PROGRESS", None);
-            }
+            BayEvent::Created(created) => self.network_id = Some(created.network_id.clone()),
+            BayEvent::Updated(updated) => self.update(updated),
             BayEvent::Emptied(emptied) => {
-                let words = "empty; removing the network".to_owned();
-                progress(&mut self.tasks, emptied.work_id, words);
+                let message = "empty; removing the network".to_owned();
+                progress(&mut self.tasks, emptied.work_id, Some(message));
             }
-            BayEvent::WorkFailed(failed) => {
-                let why = format!("{} failed: {}", failed.action, failed.reason);
-                self.fail(event, failed.work_id, &failed.action, &failed.reason, why);
+            BayEvent::WorkFailed(failed) if self.status != before => {
+                self.status_reason = Some(format!("{} failed: {}", failed.action, failed.reason));
             }
-            BayEvent::WorkUnknown(lost) => {
-                let why = format!("what came of {} is unknown: {}", lost.action, lost.reason);
-                self.fail(event, lost.work_id, &lost.action, &lost.reason, why);
+            BayEvent::WorkUnknown(lost) if self.status != before => {
+                self.status_reason =
+                    Some(format!("outcome of {} is unknown: {}", lost.action, lost.reason));
             }
-            BayEvent::CreateRequested(_) | BayEvent::Deleted(_) => {}
+            _ => {}
         }
-        self.head.change(event);
-    }
-
-    fn fail(&mut self, event: &EventRef<'_>, work: WorkId, action: &str, words: &str, why: String) {
-        self.work(event).failed(work, action, words);
-        // A late word of an overtaken create changes nothing about a delete under way.
-        match action {
-            "delete" | "empty" => self.settle("DELETE_FAILED", Some(why)),
-            _ if self.status == "DELETE_IN_PROGRESS" => {}
-            _ => self.settle("CREATE_FAILED", Some(why)),
-        }
-    }
-
-    fn settle(&mut self, status: &str, reason: Option<String>) {
-        status.clone_into(&mut self.status);
-        self.status_reason = reason;
+        self.head.note(event, payload.mark());
     }
 
     fn update(&mut self, updated: &UpdatedV1) {
@@ -169,7 +146,6 @@ impl BayView {
                 "name" => self.name = text(&change.value),
                 "node_count" => {
                     self.node_count = number(&change.value).unwrap_or(self.node_count);
-                    self.settle("UPDATE_COMPLETE", None);
                 }
                 _ => {}
             }
@@ -179,7 +155,7 @@ impl BayView {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Story, blocked, failed, unknown, updated};
+    use super::super::testing::{Story, blocked, failed, unknown, updated};
     use super::*;
     use crate::events::bay::{
         BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1, BayPlan,
@@ -205,7 +181,7 @@ mod tests {
     }
 
     fn status(story: &Story<BayView>) -> &str {
-        &story.now_view().status
+        story.now_view().status.name()
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::work::{number, text};
-use super::{Head, View};
+use super::{View, ViewHead};
 use crate::events::baymodel::{BaymodelEvent, BaymodelFields};
 use crate::events::work::FieldChange;
 use crate::events::{DecodeError, EventRef};
@@ -13,7 +13,7 @@ use crate::ids::Kind;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaymodelView {
     /// What every view has.
-    pub head: Head,
+    pub head: ViewHead,
     /// All that it holds.
     pub fields: BaymodelFields,
 }
@@ -23,7 +23,7 @@ impl View for BaymodelView {
     const FIELDS: &'static [&'static str] = &["uuid", "name", "coe", "image_id", "apiserver_port"];
     const NUMBERS: &'static [&'static str] = &["apiserver_port"];
 
-    fn head(&self) -> &Head {
+    fn head(&self) -> &ViewHead {
         &self.head
     }
 
@@ -41,7 +41,7 @@ impl View for BaymodelView {
     fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError> {
         match event.decode()? {
             BaymodelEvent::Created(created) => {
-                *view = Some(Self { head: Head::first(event), fields: created.fields });
+                *view = Some(Self { head: ViewHead::first(event), fields: created.fields });
             }
             BaymodelEvent::Deleted(_) => *view = None,
             BaymodelEvent::Updated(updated) => {
@@ -79,7 +79,7 @@ fn set(fields: &mut BaymodelFields, change: &FieldChange) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Story, updated};
+    use super::super::testing::{Story, updated};
     use super::*;
     use crate::events::baymodel::{BaymodelCreatedV1, BaymodelDeletedV1};
 

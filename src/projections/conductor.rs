@@ -1,7 +1,7 @@
 //! The conductor: one thread that follows the log and keeps the read models up to date.
 //!
-//! It begins with what was saved, and tries again when the log cannot be read. It never skips an
-//! event. Not here: what is done with a page of the log (`views`), saving (`saver`).
+//! It starts from the saved views and retries when the log cannot be read. It never skips an
+//! event. Not here: what is done with a page of the log (`update`), saving (`saver`).
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,12 +10,12 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::query::ReadModels;
-use super::saved;
+use super::layout;
+use super::read_models::ReadModels;
 use super::saver::Saver;
-use super::shared::Shared;
-use super::store::{Fault, Store, words};
-use super::views::Views;
+use super::state::ReadModelState;
+use super::store::{Store, StoreFault, words};
+use super::update::ViewUpdater;
 use crate::events::log::{EventLog, ReadError};
 
 /// Time between two attempts after a failure.
@@ -23,7 +23,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// The running conductor. It stops when this is dropped; [`Conductor::stop`] waits for it.
 pub struct Conductor {
-    shared: Arc<Shared>,
+    shared: Arc<ReadModelState>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -32,9 +32,9 @@ impl Conductor {
     /// [`ReadModels::caught_up`] on.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system cannot start a thread.
     pub fn start(log: Arc<dyn EventLog>, store: Arc<Store>) -> io::Result<(ReadModels, Self)> {
-        let shared = Arc::new(Shared::new(log));
+        let shared = Arc::new(ReadModelState::new(log));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (following, ended) = mpsc::channel();
         let saver = Saver::new(Arc::clone(&shared), Arc::clone(&store), ended);
@@ -52,10 +52,10 @@ impl Conductor {
         Ok((reads, Self { shared, thread: Some(thread) }))
     }
 
-    /// As [`Conductor::start`] without threads: what is returned last follows the log while it is
-    /// polled. Nothing is saved.
+    /// As [`Conductor::start`] without threads: the future follows the log while it is polled.
+    /// Nothing is saved.
     pub fn unthreaded(log: Arc<dyn EventLog>) -> (ReadModels, Self, impl Future<Output = ()>) {
-        let shared = Arc::new(Shared::new(log));
+        let shared = Arc::new(ReadModelState::new(log));
         let follower = Follower { shared: Arc::clone(&shared), store: None };
         let reads = ReadModels { shared: Arc::clone(&shared) };
         let following = async move {
@@ -65,8 +65,8 @@ impl Conductor {
         (reads, Self { shared, thread: None }, following)
     }
 
-    /// Builds all views anew beside those that are read, and swaps them when they have caught up
-    /// (rule P4). Goes on in the background; a rebuild under way starts over.
+    /// Rebuilds all views beside the live ones and swaps them when they have caught up (rule P4).
+    /// Runs in the background; a rebuild in progress starts over.
     pub fn rebuild(&self) {
         self.shared.orders.send_modify(|orders| orders.rebuild = true);
     }
@@ -76,7 +76,7 @@ impl Conductor {
     pub fn stop(mut self) {
         self.order_stop();
         if let Some(thread) = self.thread.take() {
-            // It catches its panics, and there is nobody left to tell.
+            // It catches its panics, and nothing is left to report to.
             let _ = thread.join();
         }
     }
@@ -93,7 +93,7 @@ impl Drop for Conductor {
 }
 
 /// Why a session ended.
-enum Trouble {
+enum SessionError {
     Log(ReadError),
     /// A panic, in its words.
     Bug(String),
@@ -101,7 +101,7 @@ enum Trouble {
 
 /// What follows the log.
 struct Follower {
-    shared: Arc<Shared>,
+    shared: Arc<ReadModelState>,
     /// Where views are saved, if they are.
     store: Option<Arc<Store>>,
 }
@@ -113,12 +113,12 @@ impl Follower {
         {
             return;
         }
-        let mut views = Views::new(&self.shared);
-        while let Err(trouble) = self.session(&mut views).await {
-            match trouble {
-                Trouble::Log(error) => self.say(error.to_string()),
-                // Whatever it was, views in memory may be half of something.
-                Trouble::Bug(panic) => {
+        let mut views = ViewUpdater::new(&self.shared);
+        while let Err(error) = self.session(&mut views).await {
+            match error {
+                SessionError::Log(error) => self.say(error.to_string()),
+                // The views in memory may be half updated.
+                SessionError::Bug(panic) => {
                     self.say(format!("a bug in the read models: {panic}"));
                     drop(self.shared.replace(None));
                     views.start_building();
@@ -130,16 +130,16 @@ impl Follower {
         }
     }
 
-    /// Takes up what was saved, if it can be read; whether it is time to stop instead.
+    /// Loads the saved views, if they can be read; true if it is time to stop instead.
     async fn load(&self, store: &Store) -> bool {
         loop {
             let load = AssertUnwindSafe(|| match store.views() {
-                Some(tree) => saved::load(&tree, &*self.shared.log),
+                Some(tree) => layout::load(&tree, &*self.shared.log),
                 None => Ok(None),
             });
-            // Sled asserts where it reads what it cannot have written.
+            // Sled panics on data that it cannot have written.
             let loaded =
-                catch_unwind(load).unwrap_or_else(|panic| Err(Fault::Damaged(words(&*panic))));
+                catch_unwind(load).unwrap_or_else(|panic| Err(StoreFault::Damaged(words(&*panic))));
             match loaded {
                 Ok(None) => return false,
                 Ok(Some((tables, broken_rows))) => {
@@ -147,15 +147,15 @@ impl Follower {
                     self.shared.replace(Some(tables));
                     return false;
                 }
-                Err(Fault::Log(error)) => self.say(error.to_string()),
-                Err(Fault::Damaged(reason)) => {
+                Err(StoreFault::Log(error)) => self.say(error.to_string()),
+                Err(StoreFault::Damaged(reason)) => {
                     if let Err(error) = store.reopen(Some(&reason)) {
                         tracing::error!(%error, "views are not saved");
                     }
                     return false;
                 }
-                Err(Fault::Store(reason) | Fault::Full(reason)) => {
-                    tracing::error!(reason, "what was saved cannot be read; all is built anew");
+                Err(StoreFault::Store(reason) | StoreFault::Full(reason)) => {
+                    tracing::error!(reason, "the saved views cannot be read; all are rebuilt");
                     return false;
                 }
             }
@@ -166,7 +166,7 @@ impl Follower {
     }
 
     /// Follows the log until told to stop.
-    async fn session(&self, views: &mut Views<'_>) -> Result<(), Trouble> {
+    async fn session(&self, views: &mut ViewUpdater<'_>) -> Result<(), SessionError> {
         let mut head = self.shared.log.head();
         let mut orders = self.shared.orders.subscribe();
         loop {
@@ -180,10 +180,10 @@ impl Follower {
             }
             let end = *head.borrow_and_update();
             let step = catch_unwind(AssertUnwindSafe(|| views.step(end)));
-            let more = step.map_err(|panic| Trouble::Bug(words(&*panic)))?;
-            if !more.map_err(Trouble::Log)? {
+            let more = step.map_err(|panic| SessionError::Bug(words(&*panic)))?;
+            if !more.map_err(SessionError::Log)? {
                 tokio::select! {
-                    // A log that is closed has nothing more to say, only orders have.
+                    // A closed log has nothing more to report; only orders have.
                     Ok(()) = head.changed() => {}
                     _ = orders.changed() => {}
                 }
@@ -191,17 +191,17 @@ impl Follower {
         }
     }
 
-    /// Says what is wrong: to the health at once, to the log when it is new.
+    /// Reports what is wrong: in the health at once, in the log only when it is new.
     fn say(&self, words: String) {
-        self.shared.say(|condition| {
-            if condition.unhealthy.is_none() {
+        self.shared.say(|health| {
+            if health.unhealthy.is_none() {
                 tracing::error!(reason = words, "the read models stand still; trying again");
             }
-            condition.unhealthy = Some(words);
+            health.unhealthy = Some(words);
         });
     }
 
-    /// Waits until it is time for the next attempt; whether it is time to stop.
+    /// Waits until the next attempt; true if it is time to stop.
     async fn rest(&self) -> bool {
         let mut orders = self.shared.orders.subscribe();
         let stop = orders.wait_for(|orders| orders.stop);

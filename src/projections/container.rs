@@ -4,21 +4,22 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::work::{WorkOf, block, progress, text};
-use super::{Head, OutcomeView, TaskView, View};
+use super::work::{Failure, WorkOf, progress, text};
+use super::{OutcomeView, TaskView, View, ViewHead};
 use crate::events::container::{
-    ContainerEvent, CreateRequestedV1, Drift, ExitedV1, PortMapping, PullProgressedV1,
-    RestartPolicy,
+    ContainerEvent, CreateRequestedV1, Drift, DriftedV1, ExitedV2, PortMapping, PullProgressedV1,
+    RestartPolicy, Status,
 };
+use crate::events::mark::Status as _;
 use crate::events::work::UpdatedV1;
-use crate::events::{DecodeError, EventRef};
-use crate::ids::{Kind, ObjectId, WorkId};
+use crate::events::{DecodeError, EventPayload, EventRef, Verb};
+use crate::ids::{Kind, ObjectId};
 
 /// A container as it is shown. Environment values are not in it; only their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerView {
     /// What every view has.
-    pub head: Head,
+    pub head: ViewHead,
     /// Its name.
     pub name: Option<String>,
     /// A description.
@@ -31,8 +32,8 @@ pub struct ContainerView {
     pub bay_uuid: Option<ObjectId>,
     /// The node.
     pub node_uuid: ObjectId,
-    /// `Creating`, `Stopped`, `Running`, `Paused`, `Error` or `Deleting`.
-    pub status: String,
+    /// `Creating`, `Stopped`, `Running`, `Restarting`, `Paused`, `Error` or `Deleting`.
+    pub status: Status,
     /// Why, where it is no matter of course.
     pub status_reason: Option<String>,
     /// Names of environment variables.
@@ -70,7 +71,7 @@ impl View for ContainerView {
     const FIELDS: &'static [&'static str] =
         &["uuid", "name", "status", "image_id", "bay_uuid", "node_uuid", "command"];
 
-    fn head(&self) -> &Head {
+    fn head(&self) -> &ViewHead {
         &self.head
     }
 
@@ -78,7 +79,7 @@ impl View for ContainerView {
         match name {
             "uuid" => Some(self.head.uuid.to_string()),
             "name" => self.name.clone(),
-            "status" => Some(self.status.clone()),
+            "status" => Some(self.status.name().to_owned()),
             "image_id" => self.image_id.clone(),
             "bay_uuid" => self.bay_uuid.map(|bay| bay.to_string()),
             "node_uuid" => Some(self.node_uuid.to_string()),
@@ -101,11 +102,13 @@ impl View for ContainerView {
 
     fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError> {
         match event.decode()? {
-            ContainerEvent::CreateRequested(asked) => *view = Some(Self::asked(asked, event)),
             ContainerEvent::Deleted(_) => *view = None,
             payload => {
+                if let ContainerEvent::CreateRequested(asked) = &payload {
+                    *view = Some(Self::asked(asked.clone(), event));
+                }
                 if let Some(view) = view {
-                    view.change(payload, event);
+                    view.change(&payload, event);
                 }
             }
         }
@@ -116,15 +119,14 @@ impl View for ContainerView {
 impl ContainerView {
     fn asked(asked: CreateRequestedV1, event: &EventRef<'_>) -> Self {
         let spec = asked.spec;
-        let mut view = Self {
-            head: Head::first(event),
+        Self {
+            head: ViewHead::first(event),
             name: asked.name,
             desc: asked.desc,
             image_id: Some(spec.image),
             command: (!spec.command.is_empty()).then(|| shell_words::join(&spec.command)),
             bay_uuid: Some(asked.bay_id),
             node_uuid: asked.placement.node_id,
-            status: "Creating".to_owned(),
             environment: spec.environment.into_keys().collect(),
             ports: spec.ports,
             labels: spec.labels,
@@ -134,123 +136,72 @@ impl ContainerView {
             user: spec.user,
             restart_policy: policy(&spec.restart_policy),
             ..Self::default()
-        };
-        view.work(event).ask("create");
-        view
-    }
-
-    fn work<'a>(&'a mut self, event: &'a EventRef<'a>) -> WorkOf<'a> {
-        WorkOf { tasks: &mut self.tasks, outcomes: &mut self.outcomes, event }
-    }
-
-    fn change(&mut self, payload: ContainerEvent, event: &EventRef<'_>) {
-        use ContainerEvent as E;
-        match payload {
-            E::PullProgressed(pull) => {
-                self.head.advance(event);
-                return progress(&mut self.tasks, pull.work_id, pulled(&pull));
-            }
-            E::WorkBlocked(blocked) => {
-                self.head.advance(event);
-                return block(&mut self.tasks, event, blocked);
-            }
-            E::Created(created) => {
-                self.engine_id = Some(created.engine_id);
-                self.done(event, created.work_id, "create", Some("Stopped"));
-            }
-            E::StartRequested(_) => self.work(event).ask("start"),
-            E::Started(done) => self.done(event, done.work_id, "start", Some("Running")),
-            E::StopRequested(_) => self.work(event).ask("stop"),
-            E::Stopped(done) => self.done(event, done.work_id, "stop", Some("Stopped")),
-            E::RebootRequested(_) => self.work(event).ask("reboot"),
-            E::Rebooted(done) => self.done(event, done.work_id, "reboot", Some("Running")),
-            E::PauseRequested(_) => self.work(event).ask("pause"),
-            E::Paused(done) => self.done(event, done.work_id, "pause", Some("Paused")),
-            E::UnpauseRequested(_) => self.work(event).ask("unpause"),
-            E::Unpaused(done) => self.done(event, done.work_id, "unpause", Some("Running")),
-            E::KillRequested(_) => self.work(event).ask("kill"),
-            E::Killed(done) => self.done(event, done.work_id, "kill", None),
-            E::ExecuteRequested(_) => self.work(event).ask("execute"),
-            E::Executed(done) => {
-                self.work(event).done(done.work_id, "execute", Some(done.exit_code));
-            }
-            E::DeleteRequested(delete) => {
-                self.work(event).cancel(&delete.cancelled);
-                self.work(event).ask("delete");
-                "Deleting".clone_into(&mut self.status);
-                self.status_reason = None;
-            }
-            E::Updated(updated) => self.update(&updated),
-            E::WorkFailed(failed) => {
-                let why = format!("{} failed: {}", failed.action, failed.reason);
-                self.fail(event, failed.work_id, &failed.action, &failed.reason, why);
-            }
-            E::WorkUnknown(lost) => {
-                let why = format!("what came of {} is unknown: {}", lost.action, lost.reason);
-                self.fail(event, lost.work_id, &lost.action, &lost.reason, why);
-            }
-            E::Exited(exited) => self.exited(&exited),
-            E::Restarted(_) => self.settle("Running", None),
-            E::Drifted(drifted) => self.drifted(&drifted.drift),
-            E::CreateRequested(_) | E::Deleted(_) => {}
         }
-        self.head.change(event);
     }
 
-    /// Sets the status, except while the container is being deleted: then nothing else counts.
-    fn settle(&mut self, status: &str, reason: Option<String>) {
-        if self.status != "Deleting" {
-            status.clone_into(&mut self.status);
-            self.status_reason = reason;
+    fn change(&mut self, payload: &ContainerEvent, event: &EventRef<'_>) {
+        use ContainerEvent as E;
+        let before = self.status;
+        self.status = before.after(payload);
+        let (failure, exit_code) = match payload {
+            E::WorkFailed(it) => (Some(Failure { action: &it.action, reason: &it.reason }), None),
+            E::WorkUnknown(it) => (Some(Failure { action: &it.action, reason: &it.reason }), None),
+            E::Executed(done) => (None, Some(done.exit_code)),
+            _ => (None, None),
+        };
+        let Self { tasks, outcomes, .. } = self;
+        WorkOf { tasks, outcomes, event }.follow(payload, failure, exit_code);
+        match payload {
+            E::PullProgressed(pull) => progress(&mut self.tasks, pull.work_id, Some(pulled(pull))),
+            E::Created(created) => self.engine_id = Some(created.engine_id.clone()),
+            E::Updated(updated) => self.update(updated),
+            E::Exited(exited) => {
+                self.exit_code = Some(exited.exit_code);
+                self.oom_killed = exited.oom_killed;
+            }
+            _ => {}
+        }
+        self.explain(before, payload);
+        self.head.note(event, payload.mark());
+    }
+
+    /// Says why the status is what it is. While the container is being deleted nothing but the
+    /// outcome of that counts.
+    fn explain(&mut self, before: Status, payload: &ContainerEvent) {
+        use ContainerEvent as E;
+        if let E::Drifted(drifted) = payload {
+            self.drift = Some(difference(&drifted.drift));
+        }
+        if before.is_deleting() && self.status.is_deleting() {
+            return;
+        }
+        let reason = match payload {
+            E::Exited(exited) => Some(ended(exited)),
+            E::Drifted(DriftedV1 { drift: Drift::Renamed { .. } | Drift::Replaced { .. } }) => {
+                return;
+            }
+            E::Drifted(DriftedV1 { drift: Drift::Removed }) => self.drift.clone(),
+            E::Drifted(_) => None,
+            E::WorkFailed(it) if says_error(&it.action) => {
+                Some(format!("{} failed: {}", it.action, it.reason))
+            }
+            E::WorkUnknown(it) if says_error(&it.action) => {
+                Some(format!("outcome of {} is unknown: {}", it.action, it.reason))
+            }
+            E::Created(_)
+            | E::Started(_)
+            | E::Stopped(_)
+            | E::Rebooted(_)
+            | E::Paused(_)
+            | E::Unpaused(_)
+            | E::Restarted(_)
+            | E::DeleteRequested(_) => None,
+            _ => return,
+        };
+        self.status_reason = reason;
+        if !matches!(payload, E::Drifted(_) | E::DeleteRequested(_)) {
             self.drift = None;
         }
-    }
-
-    fn done(&mut self, event: &EventRef<'_>, work: WorkId, action: &str, status: Option<&str>) {
-        self.work(event).done(work, action, None);
-        if let Some(status) = status {
-            self.settle(status, None);
-        }
-    }
-
-    fn fail(&mut self, event: &EventRef<'_>, work: WorkId, action: &str, words: &str, why: String) {
-        self.work(event).failed(work, action, words);
-        if action == "delete" {
-            "Error".clone_into(&mut self.status);
-            self.status_reason = Some(why);
-        } else if !matches!(action, "execute" | "kill") {
-            self.settle("Error", Some(why));
-        }
-    }
-
-    fn exited(&mut self, exited: &ExitedV1) {
-        self.exit_code = Some(exited.exit_code);
-        self.oom_killed = exited.oom_killed;
-        let code = exited.exit_code;
-        let reason = if exited.oom_killed {
-            format!("killed: out of memory (exit code {code})")
-        } else {
-            format!("exited with code {code}")
-        };
-        self.settle("Stopped", Some(reason));
-    }
-
-    fn drifted(&mut self, drift: &Drift) {
-        let words = match drift {
-            Drift::Removed => "removed behind our back".to_owned(),
-            Drift::Started => "started behind our back".to_owned(),
-            Drift::Paused => "paused behind our back".to_owned(),
-            Drift::Unpaused => "unpaused behind our back".to_owned(),
-            Drift::Renamed { found } => format!("renamed to {found} behind our back"),
-            Drift::Replaced { found } => format!("replaced by {found} behind our back"),
-        };
-        match drift {
-            Drift::Removed => self.settle("Error", Some(words.clone())),
-            Drift::Started | Drift::Unpaused => self.settle("Running", None),
-            Drift::Paused => self.settle("Paused", None),
-            Drift::Renamed { .. } | Drift::Replaced { .. } => {}
-        }
-        self.drift = Some(words);
     }
 
     fn update(&mut self, updated: &UpdatedV1) {
@@ -265,6 +216,34 @@ impl ContainerView {
             }
         }
     }
+}
+
+/// How a process ended.
+fn ended(exited: &ExitedV2) -> String {
+    let code = exited.exit_code;
+    let ended = if exited.oom_killed {
+        format!("killed: out of memory (exit code {code})")
+    } else {
+        format!("exited with code {code}")
+    };
+    if exited.restarting { format!("{ended}; the engine restarts it") } else { ended }
+}
+
+/// What differs from the record.
+fn difference(drift: &Drift) -> String {
+    match drift {
+        Drift::Removed => "removed outside Magnum".to_owned(),
+        Drift::Started => "started outside Magnum".to_owned(),
+        Drift::Paused => "paused outside Magnum".to_owned(),
+        Drift::Unpaused => "unpaused outside Magnum".to_owned(),
+        Drift::Renamed { found } => format!("renamed to {found} outside Magnum"),
+        Drift::Replaced { found } => format!("replaced by {found} outside Magnum"),
+    }
+}
+
+/// Whether a failure of this action is one of the container.
+fn says_error(action: &str) -> bool {
+    !matches!(Verb::named(action), Some(Verb::Execute | Verb::Kill | Verb::EndExecution))
 }
 
 fn policy(policy: &RestartPolicy) -> String {
@@ -289,13 +268,14 @@ fn pulled(pull: &PullProgressedV1) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::OUTCOMES;
-    use super::super::story::{Story, blocked, failed, unknown, updated};
+    use super::super::testing::{Story, blocked, failed, unknown, updated};
     use super::*;
     use crate::events::container::{
         ActionDoneV1, ActionRequestedV1, ContainerSpec, CreatedV1, DeleteRequestedV1, DriftedV1,
         ExecuteRequestedV1, ExecutedV1, KillRequestedV1, RestartedV1, StopRequestedV1,
     };
     use crate::events::work::Placement;
+    use crate::ids::WorkId;
 
     type E = ContainerEvent;
 
@@ -340,7 +320,7 @@ mod tests {
         let mut story = Story::<ContainerView>::new();
         let work_id = story.tell(&asked());
         let view = story.now_view();
-        assert_eq!((view.status.as_str(), view.head.updated_at), ("Creating", None));
+        assert_eq!((view.status.name(), view.head.updated_at), ("Creating", None));
         assert_eq!(view.command.as_deref(), Some("sh -c 'sleep 9'"));
         assert_eq!(view.environment, ["TOKEN"]);
         assert_eq!(view.restart_policy, "on-failure:3");
@@ -363,7 +343,7 @@ mod tests {
 
         story.tell(&E::Created(CreatedV1 { work_id, engine_id: "e1".to_owned() }));
         let view = story.now_view();
-        assert_eq!((view.status.as_str(), view.tasks.len()), ("Stopped", 0));
+        assert_eq!((view.status.name(), view.tasks.len()), ("Stopped", 0));
         assert_eq!(view.head.updated_at, Some(story.now()));
         assert_eq!(
             (view.head.revision, view.outcomes[0].work_id),
@@ -392,7 +372,7 @@ mod tests {
             story.tell(&outcome(done(work)));
             assert_eq!(story.waits_for(), [""; 0]);
             let view = story.now_view();
-            assert_eq!(view.status, status, "after {action}");
+            assert_eq!(view.status.name(), status, "after {action}");
             let last = view.outcomes.last().unwrap();
             assert_eq!((last.work_id, last.action.as_str(), &last.failure), (work, action, &None));
         }
@@ -400,7 +380,7 @@ mod tests {
         let work_id = story.tell(&E::ExecuteRequested(run));
         story.tell(&E::Executed(ExecutedV1 { work_id, exit_code: 3 }));
         assert_eq!(story.now_view().outcomes.last().unwrap().exit_code, Some(3));
-        assert_eq!(story.now_view().status, "Stopped");
+        assert_eq!(story.now_view().status.name(), "Stopped");
     }
 
     #[test]
@@ -408,11 +388,11 @@ mod tests {
         let mut story = made();
         let work = story.tell(&E::ExecuteRequested(ExecuteRequestedV1 { command: Vec::new() }));
         story.tell(&E::WorkUnknown(unknown(work, "execute")));
-        assert_eq!(story.now_view().status, "Stopped");
+        assert_eq!(story.now_view().status.name(), "Stopped");
         let work = story.tell(&E::StartRequested(asks()));
         story.tell(&E::WorkFailed(failed(work, "start")));
         let view = story.now_view();
-        assert_eq!(view.status, "Error");
+        assert_eq!(view.status.name(), "Error");
         assert_eq!(view.status_reason.as_deref(), Some("start failed: no such image"));
         assert_eq!(view.outcomes.last().unwrap().failure.as_deref(), Some("no such image"));
         let work = story.tell(&E::StartRequested(asks()));
@@ -420,7 +400,7 @@ mod tests {
         assert_eq!(story.now_view().status_reason, None);
         let work = story.tell(&E::PauseRequested(asks()));
         story.tell(&E::WorkUnknown(unknown(work, "pause")));
-        assert_eq!(story.now_view().status, "Error");
+        assert_eq!(story.now_view().status.name(), "Error");
         for _ in 0..100 {
             let work = story.tell(&E::StartRequested(asks()));
             story.tell(&E::Started(done(work)));
@@ -432,13 +412,13 @@ mod tests {
     fn what_happens_by_itself_shows() {
         let mut story = made();
         let exited = |exit_code, oom_killed| {
-            E::Exited(ExitedV1 { exit_code, oom_killed, finished_at: None })
+            E::Exited(ExitedV2 { exit_code, oom_killed, finished_at: None, restarting: false })
         };
         story.tell(&exited(1, false));
         assert_eq!(story.now_view().status_reason.as_deref(), Some("exited with code 1"));
         story.tell(&E::Restarted(RestartedV1 {}));
         assert_eq!(
-            (story.now_view().status.as_str(), story.now_view().exit_code),
+            (story.now_view().status.name(), story.now_view().exit_code),
             ("Running", Some(1))
         );
         story.tell(&exited(137, true));
@@ -453,11 +433,11 @@ mod tests {
             (Drift::Removed, "Error"),
         ] {
             story.tell(&drift(what.clone()));
-            assert_eq!(story.now_view().status, status, "{what:?}");
+            assert_eq!(story.now_view().status.name(), status, "{what:?}");
             assert!(story.now_view().drift.is_some());
         }
         let reason = story.now_view().status_reason.clone();
-        assert_eq!(reason.as_deref(), Some("removed behind our back"));
+        assert_eq!(reason.as_deref(), Some("removed outside Magnum"));
     }
 
     #[test]
@@ -465,14 +445,14 @@ mod tests {
         let mut story = made();
         let running = story.tell(&E::StartRequested(asks()));
         let queued = story.tell(&E::PauseRequested(asks()));
-        let delete = DeleteRequestedV1 { cancelled: vec![queued] };
+        let delete = DeleteRequestedV1 { cancelled: vec![running, queued] };
         let work = story.tell(&E::DeleteRequested(delete));
-        assert_eq!(story.waits_for(), ["start", "delete"]);
+        assert_eq!(story.waits_for(), ["delete"]);
         assert_eq!(story.now_view().outcomes.last().unwrap().work_id, queued);
         story.tell(&E::Started(done(running)));
-        assert_eq!(story.now_view().status, "Deleting");
+        assert_eq!(story.now_view().status.name(), "Deleting");
         story.tell(&E::WorkFailed(failed(work, "delete")));
-        assert_eq!(story.now_view().status, "Error");
+        assert_eq!(story.now_view().status.name(), "Error");
         let delete = DeleteRequestedV1 { cancelled: Vec::new() };
         let work = story.tell(&E::DeleteRequested(delete));
         story.tell(&E::Deleted(done(work)));

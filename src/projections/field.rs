@@ -7,7 +7,7 @@ use crate::ids::{ObjectId, Timestamp};
 
 /// A field of a list. The order of creation and the last change come before the noun's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Field(u8);
+pub(super) struct ListField(u8);
 
 /// A value of a field. In this order: nothing comes before something.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -22,10 +22,10 @@ pub(super) enum Value {
 /// Texts longer than this sort by so many bytes, and their hash: values stay small in memory.
 const MAX_TEXT_BYTES: usize = 128;
 
-impl Field {
+impl ListField {
     /// In which all objects have the same value, so that they are in the order of creation.
     pub const CREATED: Self = Self(0);
-    pub const UPDATED: Self = Self(1);
+    const UPDATED: Self = Self(1);
     /// Every noun's first own field.
     const UUID: Self = Self(2);
 
@@ -72,7 +72,7 @@ impl Field {
         }
     }
 
-    /// A value that is asked for; none where no object can have it.
+    /// The value of a filter; `None` if no object can have it.
     pub fn value<V: View>(self, text: &str) -> Option<Value> {
         if self == Self::UUID {
             // Only the canonical form is a uuid.

@@ -1,20 +1,20 @@
-//! Events that are applied together: each object's view is read once, folded, and written once.
+//! A batch of events: each object's view is decoded once, folded, and encoded once.
 //!
-//! Not here: where events come from (`views`).
+//! Not here: where events come from (`update`).
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry::{Occupied, Vacant};
 use std::sync::Arc;
 
 use super::View;
+use super::as_of;
 use super::bay::BayView;
 use super::baymodel::BaymodelView;
 use super::container::ContainerView;
-use super::halves::in_halves;
 use super::node::NodeView;
-use super::past;
+use super::parallel::in_halves;
 use super::query::Parked;
-use super::table::{Entry, Packed};
+use super::table::{IndexEntry, Packed};
 use super::tables::{Change, Checkpoint, Tables};
 use crate::events::EventRef;
 use crate::events::codec::{decode, encode};
@@ -23,15 +23,15 @@ use crate::ids::{Kind, ObjectId, Position, StreamId};
 
 /// A view while it is folded.
 struct Row<V> {
-    /// What it was found by; none where nobody looks yet.
-    before: Option<Entry>,
+    /// Its index keys before the fold; `None` while the table is unindexed.
+    before: Option<IndexEntry>,
     view: Option<V>,
 }
 
-/// In boxes: views are large, and a map that grows moves what is in it.
+/// Boxed: views are large, and a growing map moves its values.
 type Rows<V> = HashMap<ObjectId, Box<Row<V>>>;
 
-/// Events over the tables that they change.
+/// Folded views that are not in the tables yet.
 #[derive(Default)]
 pub(super) struct Fold {
     at: Option<Checkpoint>,
@@ -40,17 +40,17 @@ pub(super) struct Fold {
     nodes: Rows<NodeView>,
     containers: Rows<ContainerView>,
     parked: HashMap<StreamId, Parked>,
-    /// Whether the tables are indexed, so that it matters what views were found by.
+    /// Whether the tables are indexed, so that old index keys have to be known.
     is_indexed: bool,
 }
 
 impl Fold {
-    /// Over tables that queries read.
+    /// For tables that queries read.
     pub fn indexed() -> Self {
         Self { is_indexed: true, ..Self::default() }
     }
 
-    /// Views that changed.
+    /// How many views changed.
     pub fn len(&self) -> usize {
         self.bays.len() + self.baymodels.len() + self.nodes.len() + self.containers.len()
     }
@@ -82,7 +82,7 @@ impl Fold {
         Ok(())
     }
 
-    /// What all of it comes to. The tables that it is for are as they were for [`Fold::apply`].
+    /// The resulting changes. The tables must be unchanged since [`Fold::apply`].
     pub fn finish(self) -> Folded {
         let mut changes = Vec::with_capacity(self.len());
         finish(self.bays, &mut changes);
@@ -92,7 +92,7 @@ impl Fold {
         Folded { at: self.at, changes, parked: self.parked.into_values().collect() }
     }
 
-    /// The same for tables with nothing in them, which are indexed then.
+    /// Puts the result into empty tables and indexes them.
     pub fn fill(self, tables: &mut Tables) {
         fill(self.bays, tables);
         fill(self.baymodels, tables);
@@ -101,7 +101,7 @@ impl Fold {
         tables.reach(self.at, self.parked.into_values());
     }
 
-    /// The same for tables that are not indexed.
+    /// Puts the result into tables that are not indexed.
     pub fn put(self, tables: &mut Tables) {
         put(self.bays, tables);
         put(self.baymodels, tables);
@@ -111,7 +111,7 @@ impl Fold {
     }
 }
 
-/// What events come to.
+/// What a batch of events changes.
 pub(super) struct Folded {
     at: Option<Checkpoint>,
     changes: Vec<Change>,
@@ -119,7 +119,7 @@ pub(super) struct Folded {
 }
 
 impl Folded {
-    /// Changes the tables. As short as it can be: nobody reads meanwhile.
+    /// Changes the tables. Kept short: readers are locked out meanwhile.
     pub fn put(self, tables: &mut Tables) {
         self.changes.into_iter().for_each(|change| tables.change(change));
         tables.reach(self.at, self.parked);
@@ -140,17 +140,17 @@ fn apply<V: View>(
             let bytes = tables.table(V::KIND).get(id);
             // What is in memory was encoded or decoded before.
             let view = bytes.and_then(|bytes| decode::<V>(bytes).ok());
-            let before = view.as_ref().filter(|_| is_indexed).map(Entry::of);
+            let before = view.as_ref().filter(|_| is_indexed).map(IndexEntry::of);
             row.insert(Box::new(Row { before, view }))
         }
     };
-    // As it was saved a view may be ahead of the checkpoint.
+    // A saved view may be ahead of the checkpoint.
     if row.view.as_ref().is_some_and(|view| view.head().position >= event.position) {
         return Ok(Ok(()));
     }
-    let applied = past::applied(&mut row.view, event);
+    let applied = as_of::applied(&mut row.view, event);
     if applied.is_err() {
-        row.view = past::before(log, event)?;
+        row.view = as_of::before(log, event)?;
     }
     Ok(applied)
 }

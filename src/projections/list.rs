@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::View;
-use super::field::{Field, Value};
-use super::past;
+use super::as_of;
+use super::field::{ListField, Value};
 use super::query::{ListQuery, QueryError};
-use super::shared::Shared;
-use super::table::{Place, Table};
+use super::state::ReadModelState;
+use super::table::{OrderKey, Table};
 use crate::events::codec::decode;
 use crate::ids::{ObjectId, Position, ProjectId};
 
@@ -25,17 +25,17 @@ const PIECE: usize = 512;
 
 /// One page of a list.
 pub(super) fn page<V: View>(
-    shared: &Shared,
+    shared: &ReadModelState,
     project: &ProjectId,
     query: &ListQuery,
 ) -> Result<Vec<V>, QueryError> {
     let sort_key = query.sort_key.as_deref().unwrap_or("id");
-    let sort = Field::sort::<V>(sort_key)
+    let sort = ListField::sort::<V>(sort_key)
         .ok_or_else(|| QueryError::UnknownSortKey(sort_key.to_owned()))?;
     let mut filters = Vec::new();
     for (name, value) in &query.filters {
         let field =
-            Field::named::<V>(name).ok_or_else(|| QueryError::UnknownFilter(name.clone()))?;
+            ListField::named::<V>(name).ok_or_else(|| QueryError::UnknownFilter(name.clone()))?;
         filters.push((field, field.value::<V>(value)));
     }
     let after = query.marker.map(|id| marker::<V>(shared, project, sort, id)).transpose()?;
@@ -45,27 +45,27 @@ pub(super) fn page<V: View>(
         let Some(value) = value else { return Ok(Vec::new()) };
         let count =
             shared.read(|tables| tables.table(V::KIND).order(project, field).count(&value))?;
-        conditions.push(Condition { field, value, count });
+        conditions.push(ListFilter { field, value, count });
     }
     conditions.sort_by_key(|condition| condition.count);
     let total = shared.read(|tables| {
-        tables.table(V::KIND).order(project, Field::CREATED).count(&Value::Nothing)
+        tables.table(V::KIND).order(project, ListField::CREATED).count(&Value::Nothing)
     })?;
     let listing = Listing { shared, project, sort, conditions, total, after, query };
     listing.page()
 }
 
-/// The marker may have been deleted since: whoever deletes page by page still gets on.
+/// The place of the marker, which may have been deleted since: deleting page by page works.
 fn marker<V: View>(
-    shared: &Shared,
+    shared: &ReadModelState,
     project: &ProjectId,
-    sort: Field,
+    sort: ListField,
     id: ObjectId,
-) -> Result<Place, QueryError> {
+) -> Result<OrderKey, QueryError> {
     let bytes = shared.read(|tables| tables.table(V::KIND).get(id).cloned())?;
     let view = match bytes {
         Some(bytes) => decode(&bytes).ok(),
-        None => past::last_of::<V>(&*shared.log, id, Position(u64::MAX))
+        None => as_of::last_view::<V>(&*shared.log, id, Position(u64::MAX))
             .map_err(|error| QueryError::Unreadable(error.to_string()))?,
     };
     let view = view.filter(|view| view.head().project == *project);
@@ -74,23 +74,23 @@ fn marker<V: View>(
 }
 
 /// A filter.
-struct Condition {
-    field: Field,
+struct ListFilter {
+    field: ListField,
     value: Value,
     /// How many objects it holds.
     count: u64,
 }
 
 struct Listing<'a> {
-    shared: &'a Shared,
+    shared: &'a ReadModelState,
     project: &'a ProjectId,
-    sort: Field,
+    sort: ListField,
     /// The rarest first.
-    conditions: Vec<Condition>,
+    conditions: Vec<ListFilter>,
     /// How many objects there are.
     total: u64,
     /// Where the page before ended.
-    after: Option<Place>,
+    after: Option<OrderKey>,
     query: &'a ListQuery,
 }
 
@@ -103,8 +103,8 @@ impl Listing<'_> {
             return Ok(Vec::new());
         }
         // Objects that all have the same value in the field are in the order of creation.
-        let has_one_value = |condition: &Condition| condition.field == self.sort;
-        if self.sort == Field::CREATED || self.conditions.iter().any(has_one_value) {
+        let has_one_value = |condition: &ListFilter| condition.field == self.sort;
+        if self.sort == ListField::CREATED || self.conditions.iter().any(has_one_value) {
             return Ok(self.walk(Some(rarest), u64::MAX)?.unwrap_or_default());
         }
         let limit = self.query.limit as u64;
@@ -122,7 +122,7 @@ impl Listing<'_> {
     /// than `most` keys were seen before the page was full.
     fn walk<V: View>(
         &self,
-        driver: Option<&Condition>,
+        driver: Option<&ListFilter>,
         most: u64,
     ) -> Result<Option<Vec<V>>, QueryError> {
         let mut walk = Walk::new(self, driver);
@@ -143,7 +143,7 @@ impl Listing<'_> {
     }
 
     /// Sorts what the rarest filter holds, with no more rows in memory than the page has.
-    fn collect<V: View>(&self, rarest: &Condition) -> Result<Vec<V>, QueryError> {
+    fn collect<V: View>(&self, rarest: &ListFilter) -> Result<Vec<V>, QueryError> {
         let descending = self.query.descending;
         let mut page = BTreeMap::new();
         let mut walk = Walk::new(self, Some(rarest));
@@ -151,7 +151,7 @@ impl Listing<'_> {
             for view in rows.iter().filter_map(|bytes| decode::<V>(bytes).ok()) {
                 let place = (self.sort.of(&view), view.head().created_position);
                 let is_after =
-                    |after: &Place| if descending { place < *after } else { place > *after };
+                    |after: &OrderKey| if descending { place < *after } else { place > *after };
                 if !self.after.as_ref().is_none_or(is_after) {
                     continue;
                 }
@@ -173,14 +173,14 @@ impl Listing<'_> {
     }
 
     /// Whether an object meets all filters, and how many keys were looked at for that.
-    fn meets(&self, table: &Table, driver: Option<&Condition>, created: Position) -> (bool, u64) {
+    fn meets(&self, table: &Table, driver: Option<&ListFilter>, created: Position) -> (bool, u64) {
         let others = self.conditions.iter().filter(|condition| {
             driver.is_none_or(|driver| {
                 driver.field != condition.field || driver.value != condition.value
             })
         });
         let mut keys = 0;
-        for Condition { field, value, .. } in others {
+        for ListFilter { field, value, .. } in others {
             keys += 1;
             if !table.order(self.project, *field).contains(value, created) {
                 return (false, keys);
@@ -194,14 +194,14 @@ impl Listing<'_> {
 struct Walk<'a> {
     listing: &'a Listing<'a>,
     /// The filter that holds what is walked.
-    driver: Option<&'a Condition>,
+    driver: Option<&'a ListFilter>,
     /// Where the piece before ended.
-    place: Option<Place>,
+    place: Option<OrderKey>,
     seen: u64,
 }
 
 impl<'a> Walk<'a> {
-    fn new(listing: &'a Listing<'a>, driver: Option<&'a Condition>) -> Self {
+    fn new(listing: &'a Listing<'a>, driver: Option<&'a ListFilter>) -> Self {
         // Before and after all that a filter holds.
         let descending = listing.query.descending;
         let end = if descending { Position(u64::MAX) } else { Position(0) };

@@ -1,43 +1,53 @@
-//! Read models: what queries answer from, fed by the log alone (rules P1 to P5).
+//! Read models: what queries are answered from, fed by the log alone (rules P1 to P5).
 //!
-//! One file a noun says what its view holds and how an event changes it (`work` what they share
-//! of tasks and outcomes). `table` holds one noun's views in memory with what finds them (`field`,
-//! `groups`), `tables` all of them with their checkpoint (`halves` for many at once). `conductor`
-//! is the thread that follows the log, `views` what it does with a page of it, `fold` how events
-//! change views. `saver` is the thread that keeps them in sled (`saved`, `store`) for the next
-//! start, `stored` looks at what it kept. `query` answers (`shared`, `list`), `past` folds one
-//! object or the whole log as of any position, `living` is what of it an archive leaves.
-//! Not here: decisions; no effect ever comes from a view.
+//! One file per noun says what its view holds and how an event changes it (`work`: what they share
+//! about tasks and outcomes).
+//!
+//! In memory: `table` holds the views of one noun as bytes, with the indexes that find them
+//! (`field`, `index`); `tables` holds all of them with their checkpoint (`parallel`: work on many
+//! views at once).
+//!
+//! Updating: `conductor` is the thread that follows the log, `update` applies a page of it, `fold`
+//! changes views by events.
+//!
+//! On disk: `saver` is the thread that writes views to sled for the next start (`layout`: keys and
+//! generations, `store`: the folder); `offline` reads them while no server runs.
+//!
+//! Answering: `read_models` (`query`: the questions, `list`: pages of a list; `state`: what
+//! queries and the conductor share); `as_of` folds one object or the whole system up to any
+//! position; `retained` says which events an archive must leave.
+//! Not here: decisions. A view never causes an effect.
 
+pub mod as_of;
 pub mod bay;
 pub mod baymodel;
 pub mod conductor;
 pub mod container;
 mod field;
 mod fold;
-mod groups;
-pub mod halves;
+mod index;
+mod layout;
 mod list;
-pub mod living;
 pub mod node;
-pub mod past;
+pub mod offline;
+pub mod parallel;
 pub mod query;
-mod saved;
+pub mod read_models;
+pub mod retained;
 mod saver;
-mod shared;
+mod state;
 pub mod store;
-pub mod stored;
-#[cfg(test)]
-mod story;
 mod table;
 mod tables;
-mod views;
+#[cfg(test)]
+mod testing;
+mod update;
 mod work;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::events::{DecodeError, EventRef};
+use crate::events::{DecodeError, EventRef, Mark};
 use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, Timestamp, WorkId};
 
 /// Names the view of a kind as a type; what is audited has none.
@@ -68,7 +78,7 @@ use of_kind;
 
 /// What every view has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Head {
+pub struct ViewHead {
     /// The object.
     pub uuid: ObjectId,
     /// Its tenant.
@@ -81,12 +91,12 @@ pub struct Head {
     pub revision: Revision,
     /// Time of its first event.
     pub created_at: Timestamp,
-    /// Time of its last change by a user or a backend; none until the first.
+    /// Time of its last change by a user or a backend; `None` until the first.
     pub updated_at: Option<Timestamp>,
 }
 
-impl Head {
-    /// The head after an object's first event.
+impl ViewHead {
+    /// The head after the first event of an object.
     fn first(event: &EventRef<'_>) -> Self {
         Self {
             uuid: event.stream.id,
@@ -99,13 +109,19 @@ impl Head {
         }
     }
 
-    /// Moves on to an event that says how far work is, which is no change of the object.
+    /// Moves on to an event of the object.
+    fn note(&mut self, event: &EventRef<'_>, mark: Mark) {
+        let is_first = self.position == event.position;
+        if is_first || mark.is_progress() { self.advance(event) } else { self.change(event) }
+    }
+
+    /// Advances to an event that reports progress of work, which does not change the object.
     fn advance(&mut self, event: &EventRef<'_>) {
         self.position = event.position;
         self.revision = event.revision;
     }
 
-    /// Moves on to an event that changed the object.
+    /// Advances to an event that changed the object.
     fn change(&mut self, event: &EventRef<'_>) {
         self.advance(event);
         self.updated_at = Some(event.time);
@@ -125,7 +141,7 @@ pub struct TaskView {
     pub attempts: u32,
     /// What it is blocked on, if it is.
     pub blocked_on: Option<String>,
-    /// The backend's words.
+    /// The backend's message.
     pub reason: Option<String>,
     /// Since when it is blocked.
     pub blocked_since: Option<Timestamp>,
@@ -135,14 +151,14 @@ pub struct TaskView {
     pub progress: Option<String>,
 }
 
-/// What came of work that a caller may wait for.
+/// The outcome of work that a caller may wait for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OutcomeView {
     /// The work.
     pub work_id: WorkId,
     /// `start`.
     pub action: String,
-    /// Why it failed or is unknown; none where it is done.
+    /// Why it failed or is unknown; `None` if it is done.
     pub failure: Option<String>,
     /// The exit code of an executed command.
     pub exit_code: Option<i64>,
@@ -150,10 +166,10 @@ pub struct OutcomeView {
     pub position: Position,
 }
 
-/// How many outcomes a view remembers for those who wait: more than an object's queue holds.
+/// Outcomes a view keeps for callers that wait: more than an object's queue holds.
 pub const OUTCOMES: usize = 24;
 
-/// One noun's read model: a pure fold of an object's events, and the fields that lists know.
+/// One noun's read model: a pure fold of an object's events, and the fields of its lists.
 pub trait View: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The noun.
     const KIND: Kind;
@@ -163,14 +179,14 @@ pub trait View: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     const NUMBERS: &'static [&'static str] = &[];
 
     /// What every view has.
-    fn head(&self) -> &Head;
-    /// A field of [`View::FIELDS`] as text; none where it is not set.
+    fn head(&self) -> &ViewHead;
+    /// A field of [`View::FIELDS`] as text; `None` if it is not set.
     fn field(&self, name: &str) -> Option<String>;
     /// Work that the object waits for, the running one first.
     fn tasks(&self) -> &[TaskView] {
         &[]
     }
-    /// What came of work lately, oldest first, at most [`OUTCOMES`].
+    /// The latest outcomes, oldest first, at most [`OUTCOMES`].
     fn outcomes(&self) -> &[OutcomeView] {
         &[]
     }
@@ -178,7 +194,7 @@ pub trait View: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     fn bay(&self) -> Option<ObjectId> {
         None
     }
-    /// Makes of a view the one after an event; none once the object is gone.
+    /// Applies an event; the view becomes `None` once the object is gone.
     ///
     /// # Errors
     /// When the event cannot be read: its stream is parked (rule P3).

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::work::text;
-use super::{Head, View};
+use super::{View, ViewHead};
 use crate::events::node::NodeEvent;
 use crate::events::{DecodeError, EventRef};
 use crate::ids::{Kind, ObjectId, Timestamp};
@@ -12,7 +12,7 @@ use crate::ids::{Kind, ObjectId, Timestamp};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeView {
     /// What every view has.
-    pub head: Head,
+    pub head: ViewHead,
     /// `docker` for a machine with an engine that a backend registered.
     pub node_type: Option<String>,
     /// Image of the machine.
@@ -72,7 +72,7 @@ impl View for NodeView {
     const FIELDS: &'static [&'static str] =
         &["uuid", "type", "image_id", "ironic_node_id", "status", "host"];
 
-    fn head(&self) -> &Head {
+    fn head(&self) -> &ViewHead {
         &self.head
     }
 
@@ -92,7 +92,7 @@ impl View for NodeView {
         match event.decode()? {
             NodeEvent::Created(created) => {
                 *view = Some(Self {
-                    head: Head::first(event),
+                    head: ViewHead::first(event),
                     node_type: created.node_type,
                     image_id: created.image_id,
                     ironic_node_id: created.ironic_node_id,
@@ -169,7 +169,7 @@ impl NodeView {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Story, updated};
+    use super::super::testing::{Story, updated};
     use super::*;
     use crate::events::node::{
         NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeUnknownContainerFoundV1,

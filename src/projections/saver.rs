@@ -1,8 +1,8 @@
 //! The saver: one thread that writes views to sled, a while after they changed.
 //!
-//! Views that change often are written once, and nobody who reads or follows the log waits for
-//! sled. When the store fails the saver says so and opens it again; queries go on meanwhile.
-//! Not here: where what lies (`saved`).
+//! Views that change often are written once, and neither queries nor the conductor wait for sled.
+//! When the store fails, the saver reports it and opens it again; queries continue meanwhile.
+//! Not here: keys and generations (`layout`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use sled::Tree;
 
-use super::saved::{self, Keys};
-use super::shared::Shared;
-use super::store::{Fault, Store, words};
+use super::layout::{self, Keys};
+use super::state::ReadModelState;
+use super::store::{Store, StoreFault, words};
 use super::tables::{Changes, Checkpoint, Part};
 use crate::ids::{Kind, StreamId};
 
@@ -30,11 +30,11 @@ const PIECE: usize = 2048;
 
 /// Writes what changes.
 pub(super) struct Saver {
-    shared: Arc<Shared>,
+    shared: Arc<ReadModelState>,
     store: Arc<Store>,
-    /// Closed when nothing changes any more.
+    /// Closed when the conductor has stopped.
     ended: Receiver<()>,
-    /// What is saved, as far as this thread saved it.
+    /// The last checkpoint that this thread saved.
     saved: Option<Checkpoint>,
     /// Whether other generations may be in the folder.
     is_littered: bool,
@@ -49,18 +49,18 @@ enum Due {
 }
 
 impl Saver {
-    pub fn new(shared: Arc<Shared>, store: Arc<Store>, ended: Receiver<()>) -> Self {
+    pub fn new(shared: Arc<ReadModelState>, store: Arc<Store>, ended: Receiver<()>) -> Self {
         Self { shared, store, ended, saved: None, is_littered: true }
     }
 
-    /// Saves now and then until nothing changes any more, and then the rest.
+    /// Saves periodically until the conductor has stopped, and then the rest.
     pub fn run(mut self) {
         let mut wait = SAVE;
         loop {
             let is_over = self.ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected);
             // Sled asserts where it reads what it cannot have written.
             let saved = catch_unwind(AssertUnwindSafe(|| self.save()))
-                .unwrap_or_else(|panic| Err(Fault::Damaged(words(&*panic))));
+                .unwrap_or_else(|panic| Err(StoreFault::Damaged(words(&*panic))));
             wait = if saved.is_ok() { SAVE } else { RETRY };
             match saved {
                 Ok(()) => self.say(None),
@@ -75,15 +75,16 @@ impl Saver {
         }
     }
 
-    fn save(&mut self) -> Result<(), Fault> {
-        let tree = self.store.views().ok_or_else(|| Fault::Store("it is closed".to_owned()))?;
+    fn save(&mut self) -> Result<(), StoreFault> {
+        let tree =
+            self.store.views().ok_or_else(|| StoreFault::Store("it is closed".to_owned()))?;
         loop {
             self.store.check_room(0)?;
-            match self.due(saved::unused(&tree)?) {
+            match self.due(layout::unused(&tree)?) {
                 Due::Nothing => break,
                 Due::Everything(generation) => {
                     let written = self.write_all(&tree, Keys(generation));
-                    written.inspect_err(|_| self.begin_anew())?;
+                    written.inspect_err(|_| self.start_over())?;
                 }
                 Due::Changes(generation, at, changes) => {
                     self.write(&tree, generation, at, changes)?;
@@ -106,14 +107,14 @@ impl Saver {
         due.unwrap_or(Due::Nothing)
     }
 
-    /// What is in the folder is not relied on any more.
-    fn begin_anew(&self) {
+    /// Abandons the present generation: everything is written again.
+    fn start_over(&self) {
         self.shared.change(|tables| tables.saved_in = None);
     }
 
     /// Writes all views in the order of their keys. They count only once what changed meanwhile and
     /// the checkpoint were written after them.
-    fn write_all(&mut self, tree: &Tree, keys: Keys) -> Result<(), Fault> {
+    fn write_all(&mut self, tree: &Tree, keys: Keys) -> Result<(), StoreFault> {
         self.is_littered = true;
         self.saved = None;
         for kind in Kind::ALL {
@@ -136,15 +137,15 @@ impl Saver {
         Ok(())
     }
 
-    /// Writes what changed and then the checkpoint. Where that is cut off between the two, views
-    /// are ahead of it, and each of them says by how much.
+    /// Writes what changed and then the checkpoint. After a crash between the two, views are ahead
+    /// of it, and each view says by how much.
     fn write(
         &mut self,
         tree: &Tree,
         generation: u32,
         at: Checkpoint,
         changes: Changes,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), StoreFault> {
         let bytes = changes.values().flatten().map(|bytes| bytes.len());
         if let Err(full) = self.store.check_room(bytes.sum()) {
             self.shared.change(|tables| tables.give_back(changes));
@@ -157,49 +158,49 @@ impl Saver {
                 None => tree.remove(key)?,
             };
         }
-        saved::seal(tree, generation, &at)?;
+        layout::seal(tree, generation, &at)?;
         self.saved = Some(at);
         self.shared.saved.store(at.position.get(), Ordering::Relaxed);
         Ok(())
     }
 
-    /// Removes former generations, as long as nobody waits for this thread.
-    fn sweep(&mut self, tree: &Tree) -> Result<(), Fault> {
+    /// Removes former generations, unless the service is stopping.
+    fn sweep(&mut self, tree: &Tree) -> Result<(), StoreFault> {
         let live = self.shared.read(|tables| tables.saved_in);
         let Ok(Some(live)) = live else { return Ok(()) };
         while self.is_littered && self.ended.try_recv() != Err(TryRecvError::Disconnected) {
             self.store.check_room(0)?;
-            self.is_littered = saved::sweep(tree, live, PIECE)?;
+            self.is_littered = layout::sweep(tree, live, PIECE)?;
         }
         Ok(())
     }
 
     /// Makes the store usable again.
-    fn recover(&mut self, fault: Fault) {
+    fn recover(&mut self, fault: StoreFault) {
         let (reason, damage) = match fault {
-            Fault::Full(reason) => return self.say(Some(reason)),
-            Fault::Damaged(reason) => (reason.clone(), Some(reason)),
-            Fault::Store(reason) => (reason, None),
-            Fault::Log(error) => (error.to_string(), None),
+            StoreFault::Full(reason) => return self.say(Some(reason)),
+            StoreFault::Damaged(reason) => (reason.clone(), Some(reason)),
+            StoreFault::Store(reason) => (reason, None),
+            StoreFault::Log(error) => (error.to_string(), None),
         };
         self.say(Some(reason));
-        self.begin_anew();
+        self.start_over();
         if let Err(error) = self.store.reopen(damage.as_deref()) {
             self.say(Some(error.to_string()));
         }
     }
 
-    /// Says what is wrong, if anything is: to the log when it is new.
+    /// Reports what is wrong, if anything; to the log only when it is new.
     fn say(&self, words: Option<String>) {
-        self.shared.say(|condition| {
-            match (&condition.unsaved, &words) {
+        self.shared.say(|health| {
+            match (&health.unsaved, &words) {
                 (None, Some(reason)) => {
                     tracing::error!(reason, "views are not saved; trying again")
                 }
                 (Some(_), None) => tracing::info!("views are saved again"),
                 _ => {}
             }
-            condition.unsaved = words;
+            health.unsaved = words;
         });
     }
 }

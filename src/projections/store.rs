@@ -1,7 +1,7 @@
 //! The sled folder: opening it, moving a damaged one aside, and opening it again after a failure.
 //!
-//! Nothing in it is the only copy of anything, so damage costs a rebuild and no data.
-//! Not here: what is in it (`saved`).
+//! It never holds the only copy of anything, so damage costs a rebuild and no data.
+//! Not here: what is in it (`layout`).
 
 use std::any::Any;
 use std::fs;
@@ -22,7 +22,7 @@ const CACHE_BYTES: u64 = 64 << 20;
 /// Time between two flushes. What a crash loses is read from the log again.
 const FLUSH_MS: u64 = 1000;
 
-/// Damaged folders that are kept for whoever wants to know what happened.
+/// Damaged folders that are kept for an investigation.
 const KEEP_DAMAGED: usize = 3;
 
 /// Free bytes below which nothing is written, besides twice what is to be written: what sled holds
@@ -39,7 +39,7 @@ const LOCK_WAIT: Duration = Duration::from_millis(20);
 
 /// Why views cannot be saved, or what was saved cannot be read.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum StoreFault {
     /// The log cannot be read.
     Log(ReadError),
     /// The disk has no room to write; nothing was tried.
@@ -50,13 +50,13 @@ pub(super) enum Fault {
     Damaged(String),
 }
 
-impl From<ReadError> for Fault {
+impl From<ReadError> for StoreFault {
     fn from(error: ReadError) -> Self {
         Self::Log(error)
     }
 }
 
-impl From<sled::Error> for Fault {
+impl From<sled::Error> for StoreFault {
     fn from(error: sled::Error) -> Self {
         if is_damage(&error) {
             Self::Damaged(error.to_string())
@@ -76,7 +76,8 @@ pub struct OpenError {
     pub reason: String,
 }
 
-/// Opens a sled folder. A damaged one is moved aside as `<name>.damaged-<n>` and made anew.
+/// Opens a sled folder. A damaged one is moved aside as `<name>.damaged-<n>` and replaced by an
+/// empty one.
 ///
 /// # Errors
 /// When it is in use, or the system does not let us.
@@ -93,9 +94,9 @@ pub fn open_existing(path: &Path) -> Result<Db, OpenError> {
         return Err(denied(path, "there is no such folder".to_owned()));
     }
     try_open(path, |_| Ok(())).map(|(db, ())| db).map_err(|trouble| match trouble {
-        Trouble::Locked(_) => denied(path, "a server is using it".to_owned()),
-        Trouble::Damaged(reason) => denied(path, format!("it is damaged: {reason}")),
-        Trouble::Denied(reason) => denied(path, reason),
+        OpenFailure::Locked(_) => denied(path, "a server is using it".to_owned()),
+        OpenFailure::Damaged(reason) => denied(path, format!("it is damaged: {reason}")),
+        OpenFailure::Denied(reason) => denied(path, reason),
     })
 }
 
@@ -109,18 +110,18 @@ fn open_with<T>(path: &Path, then: fn(&Db) -> sled::Result<T>) -> Result<(Db, T)
     loop {
         match try_open(path, then) {
             Ok(opened) => return Ok(opened),
-            Err(Trouble::Locked(reason)) if tries >= LOCK_TRIES => {
+            Err(OpenFailure::Locked(reason)) if tries >= LOCK_TRIES => {
                 return Err(denied(path, reason));
             }
-            Err(Trouble::Locked(_)) => {
+            Err(OpenFailure::Locked(_)) => {
                 tries += 1;
                 std::thread::sleep(LOCK_WAIT);
             }
-            Err(Trouble::Damaged(reason)) if !is_new => {
+            Err(OpenFailure::Damaged(reason)) if !is_new => {
                 set_aside(path, &reason).map_err(|error| denied(path, error.to_string()))?;
                 is_new = true;
             }
-            Err(Trouble::Denied(reason) | Trouble::Damaged(reason)) => {
+            Err(OpenFailure::Denied(reason) | OpenFailure::Damaged(reason)) => {
                 return Err(denied(path, reason));
             }
         }
@@ -131,13 +132,13 @@ fn denied(path: &Path, reason: String) -> OpenError {
     OpenError { path: path.display().to_string(), reason }
 }
 
-enum Trouble {
+enum OpenFailure {
     Locked(String),
     Denied(String),
     Damaged(String),
 }
 
-fn try_open<T>(path: &Path, then: fn(&Db) -> sled::Result<T>) -> Result<(Db, T), Trouble> {
+fn try_open<T>(path: &Path, then: fn(&Db) -> sled::Result<T>) -> Result<(Db, T), OpenFailure> {
     let config =
         sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_MS));
     // Sled asserts where it reads what it cannot have written.
@@ -149,11 +150,11 @@ fn try_open<T>(path: &Path, then: fn(&Db) -> sled::Result<T>) -> Result<(Db, T),
     match catch_unwind(open) {
         Ok(Ok(opened)) => Ok(opened),
         Ok(Err(error)) if error.to_string().contains(LOCKED) => {
-            Err(Trouble::Locked(error.to_string()))
+            Err(OpenFailure::Locked(error.to_string()))
         }
-        Ok(Err(error)) if is_damage(&error) => Err(Trouble::Damaged(error.to_string())),
-        Ok(Err(error)) => Err(Trouble::Denied(error.to_string())),
-        Err(panic) => Err(Trouble::Damaged(words(&*panic))),
+        Ok(Err(error)) if is_damage(&error) => Err(OpenFailure::Damaged(error.to_string())),
+        Ok(Err(error)) => Err(OpenFailure::Denied(error.to_string())),
+        Err(panic) => Err(OpenFailure::Damaged(words(&*panic))),
     }
 }
 
@@ -238,13 +239,13 @@ impl Store {
 
     /// Whether there is room for what is about to be written. Sled must not find out by itself:
     /// after a write that failed it cannot be read in places, and writes nothing any more.
-    pub(super) fn check_room(&self, bytes: usize) -> Result<(), Fault> {
+    pub(super) fn check_room(&self, bytes: usize) -> Result<(), StoreFault> {
         let free = free_bytes(parent_of(&self.path));
-        let free = free.map_err(|error| Fault::Store(error.to_string()))?;
+        let free = free.map_err(|error| StoreFault::Store(error.to_string()))?;
         let needed = ROOM_BYTES.saturating_add(2 * bytes as u64);
         if free < needed {
             let path = self.path.display();
-            return Err(Fault::Full(format!(
+            return Err(StoreFault::Full(format!(
                 "{free} bytes are free for {path}, {needed} are needed"
             )));
         }

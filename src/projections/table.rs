@@ -1,6 +1,6 @@
-//! One noun's views in memory, as bytes, and what finds them: by id, by any field of a list, as
-//! members of a bay, as waiting for work. A container takes about 300 bytes for its view and as
-//! many to be found.
+//! One noun's views in memory, as bytes, with their indexes: by id, by every list field, by bay,
+//! and those that wait for work. A container takes about 300 bytes for its view and as many in
+//! the indexes.
 //!
 //! Not here: what is in the bytes, and when they change (`fold`).
 
@@ -10,32 +10,32 @@ use std::sync::Arc;
 use std::thread;
 
 use super::View;
-use super::field::{Field, Value};
-use super::groups::Groups;
-use super::halves::LONG;
+use super::field::{ListField, Value};
+use super::index::GroupIndex;
+use super::parallel::LONG;
 use crate::events::codec::decode;
 use crate::ids::{ObjectId, Position, ProjectId};
 
-/// What an object is found by.
+/// The index keys of one object.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct IndexEntry {
     id: ObjectId,
     project: ProjectId,
     created: Position,
-    /// One a field, in the order of [`Field::all`].
+    /// One per field, in the order of [`ListField::all`].
     values: Vec<Value>,
     bay: Option<ObjectId>,
     waits: bool,
 }
 
-impl Entry {
+impl IndexEntry {
     pub fn of<V: View>(view: &V) -> Self {
         let head = view.head();
         Self {
             id: head.uuid,
             project: head.project.clone(),
             created: head.created_position,
-            values: Field::all::<V>().map(|field| field.of(view)).collect(),
+            values: ListField::all::<V>().map(|field| field.of(view)).collect(),
             bay: view.bay(),
             waits: !view.tasks().is_empty(),
         }
@@ -46,12 +46,12 @@ impl Entry {
     }
 }
 
-/// What many objects are found by, until [`Table::index_all`] makes indexes of it all at once:
-/// several times as fast as one object after the other.
+/// The index keys of many objects, until [`Table::index_all`] builds indexes from all of them at
+/// once: several times as fast as one object at a time.
 #[derive(Default)]
 pub(super) struct Columns {
-    /// One column a field, in the order of [`Field::all`].
-    lists: BTreeMap<ProjectId, Vec<Vec<Place>>>,
+    /// One column per field, in the order of [`ListField::all`].
+    lists: BTreeMap<ProjectId, Vec<Vec<OrderKey>>>,
     members: Vec<(ObjectId, ObjectId)>,
     waiting: Vec<ObjectId>,
 }
@@ -67,7 +67,7 @@ impl Columns {
         self.waiting.extend(other.waiting);
     }
 
-    fn add(&mut self, entry: Entry) {
+    fn add(&mut self, entry: IndexEntry) {
         let columns = self.lists.entry(entry.project).or_default();
         columns.resize_with(entry.values.len(), Vec::new);
         for (column, value) in columns.iter_mut().zip(entry.values) {
@@ -78,7 +78,7 @@ impl Columns {
     }
 }
 
-/// All views of a noun as they are in its table, and what they are found by.
+/// Encoded views of a noun with their index keys.
 #[derive(Default)]
 pub(super) struct Packed {
     views: Vec<(ObjectId, Position, Arc<[u8]>)>,
@@ -87,7 +87,7 @@ pub(super) struct Packed {
 
 impl Packed {
     pub fn add<V: View>(&mut self, view: &V, bytes: Arc<[u8]>) {
-        let entry = Entry::of(view);
+        let entry = IndexEntry::of(view);
         self.views.push((entry.id, entry.created, bytes));
         self.columns.add(entry);
     }
@@ -98,17 +98,17 @@ impl Packed {
     }
 }
 
-/// A place in the order of a field: a value, and among those who have it, when one was created.
-pub(super) type Place = (Value, Position);
+/// A place in the order of a field: a value, and for equal values the order of creation.
+pub(super) type OrderKey = (Value, Position);
 
-/// Who has which value of a field, in the order of creation.
-pub(super) type Order = Groups<Value, Position>;
+/// The index of a field: value to objects, in the order of creation.
+pub(super) type Order = GroupIndex<Value, Position>;
 
-/// For projects without any object.
+/// For projects without objects.
 static EMPTY: Order = Order::EMPTY;
 
-/// Makes an order of each column, at once where they are long.
-fn orders(columns: Vec<Vec<Place>>) -> Vec<Order> {
+/// Builds the index of each column, in parallel if they are long.
+fn orders(columns: Vec<Vec<OrderKey>>) -> Vec<Order> {
     if columns.first().is_none_or(|column| column.len() < LONG) {
         return columns.into_iter().map(Order::from_iter).collect();
     }
@@ -124,11 +124,11 @@ fn orders(columns: Vec<Vec<Place>>) -> Vec<Order> {
 #[derive(Default)]
 pub(super) struct Table {
     ids: BTreeMap<ObjectId, Position>,
-    /// By when they were created, which is what indexes name them by.
+    /// By position of creation, which is what the indexes refer to.
     rows: BTreeMap<Position, Arc<[u8]>>,
-    /// One order a field, in the order of [`Field::all`].
+    /// One index per field, in the order of [`ListField::all`].
     lists: BTreeMap<ProjectId, Vec<Order>>,
-    members: Groups<ObjectId, ObjectId>,
+    members: GroupIndex<ObjectId, ObjectId>,
     waiting: BTreeSet<ObjectId>,
 }
 
@@ -137,12 +137,12 @@ impl Table {
         self.rows.len() as u64
     }
 
-    /// A view by its object.
+    /// A view by id.
     pub fn get(&self, id: ObjectId) -> Option<&Arc<[u8]>> {
         self.row(*self.ids.get(&id)?)
     }
 
-    /// A view by what indexes name it by.
+    /// A view by its position of creation.
     pub fn row(&self, created: Position) -> Option<&Arc<[u8]>> {
         self.rows.get(&created)
     }
@@ -154,8 +154,8 @@ impl Table {
         range.filter_map(|(id, created)| Some((*id, self.row(*created)?)))
     }
 
-    /// A project's objects by a field.
-    pub fn order(&self, project: &ProjectId, field: Field) -> &Order {
+    /// The index of a project's objects by a field.
+    pub fn order(&self, project: &ProjectId, field: ListField) -> &Order {
         self.lists.get(project).and_then(|orders| orders.get(field.index())).unwrap_or(&EMPTY)
     }
 
@@ -173,7 +173,7 @@ impl Table {
         self.waiting.iter().copied()
     }
 
-    /// Puts all views there at once, where none are, and lets them be found.
+    /// Fills an empty table and indexes it.
     pub fn fill(&mut self, packed: Packed) {
         let Packed { views, columns } = packed;
         self.ids = views.iter().map(|(id, created, _)| (*id, *created)).collect();
@@ -181,7 +181,7 @@ impl Table {
         self.index_all(columns);
     }
 
-    /// Puts a view there, or takes it away. What finds it follows with [`Table::index`].
+    /// Sets or removes a view, without its index entries: see [`Table::index`].
     pub fn put(&mut self, id: ObjectId, row: Option<(Position, Arc<[u8]>)>) {
         let before = match &row {
             Some((created, _)) => self.ids.insert(id, *created),
@@ -193,12 +193,13 @@ impl Table {
         self.rows.extend(row);
     }
 
-    /// Lets an object be found by what it has become, and no longer by what it was.
-    pub fn index(&mut self, before: Option<Entry>, after: Option<Entry>) {
+    /// Replaces the index entries of an object.
+    pub fn index(&mut self, before: Option<IndexEntry>, after: Option<IndexEntry>) {
         if before == after {
             return;
         }
-        let is_same = |a: &Entry, b: &Entry| (a.created, &a.project) == (b.created, &b.project);
+        let is_same =
+            |a: &IndexEntry, b: &IndexEntry| (a.created, &a.project) == (b.created, &b.project);
         match (before, after) {
             (Some(before), Some(after)) if is_same(&before, &after) => self.change(before, after),
             (before, after) => {
@@ -212,15 +213,15 @@ impl Table {
         }
     }
 
-    /// What all views are to be found by.
+    /// The index keys of all views.
     pub fn columns<V: View>(&self) -> Columns {
         let mut columns = Columns::default();
         let views = self.rows.values().filter_map(|bytes| decode::<V>(bytes).ok());
-        views.for_each(|view| columns.add(Entry::of(&view)));
+        views.for_each(|view| columns.add(IndexEntry::of(&view)));
         columns
     }
 
-    /// Lets all views be found, none of which could be before.
+    /// Indexes all views, none of which were indexed before.
     pub fn index_all(&mut self, columns: Columns) {
         let Columns { lists, members, waiting } = columns;
         let lists = lists.into_iter().map(|(project, columns)| (project, orders(columns)));
@@ -229,7 +230,7 @@ impl Table {
         self.waiting = waiting.into_iter().collect();
     }
 
-    fn insert(&mut self, entry: Entry) {
+    fn insert(&mut self, entry: IndexEntry) {
         let orders = self.lists.entry(entry.project).or_default();
         orders.resize_with(entry.values.len(), Order::default);
         for (order, value) in orders.iter_mut().zip(entry.values) {
@@ -243,7 +244,7 @@ impl Table {
         }
     }
 
-    fn remove(&mut self, entry: &Entry) {
+    fn remove(&mut self, entry: &IndexEntry) {
         if let Some(orders) = self.lists.get_mut(&entry.project) {
             for (order, value) in orders.iter_mut().zip(&entry.values) {
                 order.remove(value, entry.created);
@@ -258,8 +259,8 @@ impl Table {
         self.waiting.remove(&entry.id);
     }
 
-    /// Most of an object's values stay when it changes.
-    fn change(&mut self, before: Entry, after: Entry) {
+    /// Changes only the keys that differ; most do not.
+    fn change(&mut self, before: IndexEntry, after: IndexEntry) {
         if let Some(orders) = self.lists.get_mut(&after.project) {
             let values = before.values.into_iter().zip(after.values);
             for (order, (old, new)) in orders.iter_mut().zip(values) {

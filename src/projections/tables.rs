@@ -1,7 +1,6 @@
-//! All views in memory with the checkpoint that says up to which event they are (rule P2), and
-//! which of them changed since they were saved.
+//! All views in memory with their checkpoint (rule P2), and the changes that are not saved yet.
 //!
-//! Not here: events (`fold`), sled (`saved`).
+//! Not here: events (`fold`), sled (`layout`).
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,16 +9,16 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::View;
-use super::halves::in_halves;
+use super::as_of::{self, AsOfError};
 use super::of_kind;
-use super::past::{self, PastError};
+use super::parallel::in_halves;
 use super::query::Parked;
-use super::table::{Columns, Entry, Packed, Table};
+use super::table::{Columns, IndexEntry, Packed, Table};
 use crate::events::codec::{decode, encode};
 use crate::events::log::{EventLog, ReadError};
 use crate::ids::{Kind, ObjectId, Position, StreamId};
 
-/// Up to where views are, and the chain of the log there: another log has another one.
+/// The last event in the views, with the hash of the log's chain there, which identifies the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Checkpoint {
     pub position: Position,
@@ -27,7 +26,7 @@ pub(super) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Whether the log still has the event that this names (failure 54).
+    /// Whether the log contains this event (failure 54).
     pub fn is_of(self, log: &dyn EventLog) -> Result<bool, ReadError> {
         let Self { position, hash } = self;
         if position == Position(0) {
@@ -38,7 +37,7 @@ impl Checkpoint {
     }
 }
 
-/// What is saved of a stream.
+/// The kinds of records that are saved for a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(super) enum Part {
@@ -46,20 +45,20 @@ pub(super) enum Part {
     View = b'v',
 }
 
-/// What is to be saved of streams, none where it goes. In the order of the keys in sled.
+/// Unsaved changes; `None` removes the record. In the order of the keys in sled.
 pub(super) type Changes = BTreeMap<(Part, StreamId), Option<Arc<[u8]>>>;
 
-/// What became of a view.
+/// A changed view.
 pub(super) struct Change {
     pub stream: StreamId,
-    pub before: Option<Entry>,
-    /// None where the object is gone.
-    pub after: Option<(Entry, Arc<[u8]>)>,
+    pub before: Option<IndexEntry>,
+    /// `None` if the object is gone.
+    pub after: Option<(IndexEntry, Arc<[u8]>)>,
 }
 
 impl Change {
-    pub fn of<V: View>(id: ObjectId, before: Option<Entry>, view: Option<&V>) -> Self {
-        let after = view.map(|view| (Entry::of(view), encode(view).into()));
+    pub fn of<V: View>(id: ObjectId, before: Option<IndexEntry>, view: Option<&V>) -> Self {
+        let after = view.map(|view| (IndexEntry::of(view), encode(view).into()));
         Self { stream: StreamId::new(V::KIND, id), before, after }
     }
 }
@@ -75,14 +74,14 @@ pub(super) struct Tables {
     /// What is audited has no views.
     none: Table,
     parked: BTreeMap<StreamId, Parked>,
-    /// The generation of the folder that they are saved in; none while they are in none.
+    /// The generation that they are saved in, if any.
     pub saved_in: Option<u32>,
-    /// What changed since it was saved there.
+    /// What is not saved there yet.
     changes: Changes,
 }
 
 impl Tables {
-    /// Tables as of a checkpoint, to be filled with what was saved.
+    /// Empty tables as of a checkpoint, to be filled from a saved generation.
     pub fn empty(at: Checkpoint, generation: u32) -> Self {
         Self { at, saved_in: Some(generation), ..Self::default() }
     }
@@ -107,7 +106,7 @@ impl Tables {
         }
     }
 
-    /// Whether there is no view.
+    /// Whether there are no views.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -121,7 +120,7 @@ impl Tables {
         &self.parked
     }
 
-    /// Changes a view and what finds it.
+    /// Changes a view and its index entries.
     pub fn change(&mut self, change: Change) {
         let Change { stream, before, after } = change;
         let (entry, row) = after.map_or((None, None), |(entry, bytes)| {
@@ -135,7 +134,7 @@ impl Tables {
         table.index(before, entry);
     }
 
-    /// Moves on to a checkpoint, if there is one; parks streams on the way (rule P3).
+    /// Advances to a checkpoint, if there is one, and parks streams (rule P3).
     pub fn reach(&mut self, at: Option<Checkpoint>, parked: impl IntoIterator<Item = Parked>) {
         for parked in parked {
             self.changes.insert((Part::Parked, parked.stream), Some(encode(&parked).into()));
@@ -144,17 +143,17 @@ impl Tables {
         self.at = at.unwrap_or(self.at);
     }
 
-    /// Puts a view there without anything that finds it, until [`Tables::index`].
+    /// Sets a view without index entries; [`Tables::index`] must follow.
     pub fn put(&mut self, stream: StreamId, row: Option<(Position, Arc<[u8]>)>) {
         self.table_mut(stream.kind).put(stream.id, row);
     }
 
-    /// Puts all views of a noun there, where none are, and lets them be found.
+    /// Fills the empty table of a noun and indexes it.
     pub fn fill(&mut self, kind: Kind, packed: Packed) {
         self.table_mut(kind).fill(packed);
     }
 
-    /// Lets all views be found that were put there.
+    /// Indexes all views.
     pub fn index(&mut self) {
         for kind in Kind::ALL {
             let columns =
@@ -163,19 +162,19 @@ impl Tables {
         }
     }
 
-    /// What changed since the last time, and no longer does.
+    /// Drains the unsaved changes.
     pub fn take_changes(&mut self) -> Changes {
         std::mem::take(&mut self.changes)
     }
 
-    /// Changes that could not be saved after all.
+    /// Returns changes that could not be saved.
     pub fn give_back(&mut self, changes: Changes) {
         for (of, bytes) in changes {
             self.changes.entry(of).or_insert(bytes);
         }
     }
 
-    /// Begins anew with saving: all views are written, and what is not a view is a change.
+    /// Starts a new generation: all views will be written, and everything else becomes a change.
     pub fn save_in(&mut self, generation: u32) {
         self.saved_in = Some(generation);
         let parked = self.parked.values();
@@ -183,8 +182,8 @@ impl Tables {
         self.changes = parked.collect();
     }
 
-    /// Takes up a noun's views as they were saved. One that cannot be read is folded from the log
-    /// (failure 56); how many were.
+    /// Loads the saved views of a noun. Those that cannot be decoded are folded from the log
+    /// (failure 56); returns how many.
     pub fn take_up<V: View>(
         &mut self,
         log: &dyn EventLog,
@@ -195,11 +194,11 @@ impl Tables {
         broken.extend(also_broken);
         for (id, reason) in &broken {
             let stream = StreamId::new(V::KIND, *id);
-            tracing::error!(%stream, reason, "a view cannot be read; it is made again");
-            let view = match past::as_of::<V>(log, *id, self.at.position) {
+            tracing::error!(%stream, reason, "a view cannot be read; it is folded from the log");
+            let view = match as_of::view::<V>(log, *id, self.at.position) {
                 Ok(view) => view,
-                Err(PastError::Decode(_)) => None,
-                Err(PastError::Read(error)) => return Err(error),
+                Err(AsOfError::Decode(_)) => None,
+                Err(AsOfError::Read(error)) => return Err(error),
             };
             let bytes: Option<Arc<[u8]>> = view.as_ref().map(|view| encode(view).into());
             self.changes.insert((Part::View, stream), bytes.clone());
@@ -209,39 +208,39 @@ impl Tables {
         Ok(broken.len() as u64)
     }
 
-    /// Takes up a parked stream as it was saved. It is tried again: a newer build may be able to
-    /// read what an older one could not.
+    /// Loads a parked stream and tries it again: this build may be able to apply what the previous
+    /// one could not.
     pub fn unpark(&mut self, log: &dyn EventLog, parked: Parked) -> Result<(), ReadError> {
         let (stream, at) = (parked.stream, self.at.position);
         self.parked.insert(stream, parked);
         let change = of_kind!(stream.kind, V => {
-            match catch_unwind(AssertUnwindSafe(|| past::as_of::<V>(log, stream.id, at))) {
+            match catch_unwind(AssertUnwindSafe(|| as_of::view::<V>(log, stream.id, at))) {
                 Ok(Ok(view)) => {
                     let before = self.entry::<V>(stream.id);
                     Some(Change::of(stream.id, before, view.as_ref()))
                 }
-                Ok(Err(PastError::Read(error))) => return Err(error),
-                Ok(Err(PastError::Decode(_))) | Err(_) => None,
+                Ok(Err(AsOfError::Read(error))) => return Err(error),
+                Ok(Err(AsOfError::Decode(_))) | Err(_) => None,
             }
         }, else None);
         let Some(change) = change else {
             tracing::warn!(%stream, "a stream is still parked");
             return Ok(());
         };
-        tracing::info!(%stream, "a stream is parked no longer");
+        tracing::info!(%stream, "a stream is no longer parked");
         self.parked.remove(&stream);
         self.changes.insert((Part::Parked, stream), None);
         self.change(change);
         Ok(())
     }
 
-    fn entry<V: View>(&self, id: ObjectId) -> Option<Entry> {
+    fn entry<V: View>(&self, id: ObjectId) -> Option<IndexEntry> {
         let view = decode::<V>(self.table(V::KIND).get(id)?).ok()?;
-        Some(Entry::of(&view))
+        Some(IndexEntry::of(&view))
     }
 }
 
-/// Views that were saved, and of those that cannot be read why.
+/// Saved views, and why each of the others cannot be decoded.
 fn read<V: View>(saved: Vec<(ObjectId, Arc<[u8]>)>) -> (Packed, Vec<(ObjectId, String)>) {
     let (mut packed, mut broken) = (Packed::default(), Vec::new());
     for (id, bytes) in saved {

@@ -1,10 +1,10 @@
-//! How tasks and outcomes of a view follow the events of work, whatever the noun.
+//! How the tasks and outcomes of a view follow the events of work, whatever the noun.
 //!
 //! Not here: what an outcome means for the object (one file a noun).
 
 use super::{OUTCOMES, OutcomeView, TaskView};
-use crate::events::EventRef;
 use crate::events::work::WorkBlockedV1;
+use crate::events::{EventPayload, EventRef, Mark, Verb};
 use crate::ids::WorkId;
 
 /// The tasks and outcomes of one view, while an event is applied to it.
@@ -15,8 +15,39 @@ pub(super) struct WorkOf<'a> {
 }
 
 impl WorkOf<'_> {
-    /// The event asks for work.
-    pub fn ask(self, action: &str) {
+    /// Takes in what an event means for work. `failure` is why, if it says that work failed;
+    /// `exit_code` that of a command.
+    pub fn follow<E: EventPayload>(
+        &mut self,
+        payload: &E,
+        failure: Option<Failure<'_>>,
+        exit_code: Option<i64>,
+    ) {
+        match (payload.mark(), payload.work_id()) {
+            (Mark::Asks(verb), _) => {
+                if verb == Verb::Delete {
+                    let queued = self.tasks.iter().filter(|task| !runs_beside(&task.action));
+                    let overtaken: Vec<WorkId> = queued.map(|task| task.id).collect();
+                    self.cancel(&overtaken, "cancelled by a delete");
+                }
+                self.ask(verb.name());
+            }
+            (Mark::Done(verb), Some(work)) => self.end(work, verb.name(), None, exit_code),
+            (Mark::Failed | Mark::Unknown, Some(work)) => {
+                let Some(Failure { action, reason }) = failure else { return };
+                self.end(work, action, Some(reason.to_owned()), None);
+                let why = format!("cancelled, because {action} failed: {reason}");
+                self.cancel(payload.cancelled(), &why);
+            }
+            (Mark::Progress, Some(work)) => progress(self.tasks, work, None),
+            _ => {}
+        }
+        if let Some(blocked) = payload.blocked() {
+            block(self.tasks, self.event, blocked);
+        }
+    }
+
+    fn ask(&mut self, action: &str) {
         self.tasks.push(TaskView {
             id: self.event.id,
             action: action.to_owned(),
@@ -28,16 +59,6 @@ impl WorkOf<'_> {
             retry_at: None,
             progress: None,
         });
-    }
-
-    /// The event says that work is done.
-    pub fn done(&mut self, work: WorkId, action: &str, exit_code: Option<i64>) {
-        self.end(work, action, None, exit_code);
-    }
-
-    /// The event says that work failed, never starts, or what came of it is unknown.
-    pub fn failed(&mut self, work: WorkId, action: &str, why: &str) {
-        self.end(work, action, Some(why.to_owned()), None);
     }
 
     fn end(&mut self, work: WorkId, action: &str, failure: Option<String>, exit: Option<i64>) {
@@ -54,35 +75,47 @@ impl WorkOf<'_> {
         });
     }
 
-    /// The event cancels work that has not started.
-    pub fn cancel(&mut self, works: &[WorkId]) {
+    fn cancel(&mut self, works: &[WorkId], why: &str) {
         for work in works {
             let Some(task) = self.tasks.iter().find(|task| task.id == *work) else { continue };
             let action = task.action.clone();
-            self.failed(*work, &action, "cancelled by a delete");
+            self.end(*work, &action, Some(why.to_owned()), None);
         }
     }
 }
 
-/// Work waits for something.
-pub(super) fn block(tasks: &mut [TaskView], event: &EventRef<'_>, blocked: WorkBlockedV1) {
+/// Why work failed, as the event says.
+#[derive(Clone, Copy)]
+pub(super) struct Failure<'a> {
+    /// What was asked for: `start`.
+    pub action: &'a str,
+    /// The backend's message.
+    pub reason: &'a str,
+}
+
+/// Whether work of this name is not in the queue, so that a delete does not overtake it.
+fn runs_beside(action: &str) -> bool {
+    matches!(Verb::named(action), Some(Verb::Execute | Verb::EndExecution))
+}
+
+fn block(tasks: &mut [TaskView], event: &EventRef<'_>, blocked: &WorkBlockedV1) {
     let Some(task) = tasks.iter_mut().find(|task| task.id == blocked.work_id) else { return };
     task.attempts = blocked.attempt;
-    task.blocked_on = Some(blocked.blocked_on);
-    task.reason = Some(blocked.reason);
+    task.blocked_on = Some(blocked.blocked_on.clone());
+    task.reason = Some(blocked.reason.clone());
     task.blocked_since.get_or_insert(event.time);
     task.retry_at = Some(blocked.retry_at);
     task.progress = None;
 }
 
-/// Work gets on, so it is blocked no longer.
-pub(super) fn progress(tasks: &mut [TaskView], work: WorkId, words: String) {
+/// Work proceeds, so it is blocked no longer.
+pub(super) fn progress(tasks: &mut [TaskView], work: WorkId, message: Option<String>) {
     let Some(task) = tasks.iter_mut().find(|task| task.id == work) else { return };
     task.blocked_on = None;
     task.reason = None;
     task.blocked_since = None;
     task.retry_at = None;
-    task.progress = Some(words);
+    task.progress = message;
 }
 
 /// A field's new value as text; none where it was cleared.

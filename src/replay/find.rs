@@ -19,8 +19,8 @@ use super::{ReplayError, Source, state};
 use crate::events::Recorded;
 use crate::ids::{ObjectId, Position, StreamId};
 use crate::projections::View;
-use crate::projections::halves::in_halves;
-use crate::projections::past::World;
+use crate::projections::as_of::SystemState;
+use crate::projections::parallel::in_halves;
 
 /// Most moments in an answer: what a person looks through. Those after them are counted.
 const MAX_MOMENTS: usize = 1_000;
@@ -232,12 +232,12 @@ impl Search<'_> {
         let mut found = if self.condition.names_state() {
             self.folded_true_at(at, among)?
         } else {
-            let world = World::as_of(self.source.log(), at)?;
-            if world.parked.keys().any(|stream| among(*stream)) {
+            let system = SystemState::as_of(self.source.log(), at)?;
+            if system.parked.keys().any(|stream| among(*stream)) {
                 // One event after the other, up to that which cannot be read.
                 self.folded_true_at(at, among)?
             } else {
-                self.shown_true_at(world, among)?
+                self.shown_true_at(system, among)?
             }
         };
         found.sort_unstable();
@@ -248,10 +248,10 @@ impl Search<'_> {
     /// time: with when each was made.
     fn shown_true_at(
         &mut self,
-        world: World,
+        system: SystemState,
         among: impl Fn(StreamId) -> bool,
     ) -> Result<Vec<(Position, StreamId)>, ReplayError> {
-        let World { bays, baymodels, nodes, containers, .. } = world;
+        let SystemState { bays, baymodels, nodes, containers, .. } = system;
         let mut found = Vec::new();
         self.add_true(bays, &among, &mut found)?;
         self.add_true(baymodels, &among, &mut found)?;
@@ -448,7 +448,7 @@ mod tests {
         };
         source.each(Position(0), Position(first.get() - 1), see).unwrap();
         assert_eq!(seen, OBJECTS as u64 - 1);
-        let before = World::as_of(source.log(), Position(first.get() - 1)).unwrap();
+        let before = SystemState::as_of(source.log(), Position(first.get() - 1)).unwrap();
         assert_eq!(before.position, Position(first.get() - 2));
         assert!(before.baymodels.values().all(|view| view.fields.name.as_deref() == Some("a")));
     }

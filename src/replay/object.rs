@@ -11,9 +11,9 @@ use crate::actors::bay::Bay;
 use crate::actors::baymodel::Baymodel;
 use crate::actors::container::Container;
 use crate::actors::entity::Aggregate;
+use crate::actors::lifecycle;
 use crate::actors::node::Node;
 use crate::actors::snapshot::{Place, Snapshots};
-use crate::actors::tasks;
 use crate::bus::{Ctx, Refusal};
 use crate::events::cloudevent::redacted;
 use crate::events::{EventPayload, Recorded};
@@ -22,7 +22,7 @@ use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
 use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
-use crate::projections::{Head, OutcomeView, TaskView, View};
+use crate::projections::{OutcomeView, TaskView, View, ViewHead};
 
 /// An event that a decision would make.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,7 +58,7 @@ pub trait Object: Send {
     /// What is shown of it; none where it is not there.
     fn view(&self) -> Option<Value>;
     /// What every view has; none where it is not there.
-    fn head(&self) -> Option<&Head>;
+    fn head(&self) -> Option<&ViewHead>;
     /// A field of its lists as text; none where it is not set or the object is not there.
     fn field(&self, name: &str) -> Option<String>;
     /// Work that it waits for.
@@ -112,7 +112,7 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
     }
 
     fn state(&self) -> Value {
-        redacted(json(&self.actor.state))
+        state_document(&self.actor.state)
     }
 
     fn view(&self) -> Option<Value> {
@@ -120,7 +120,7 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
         self.view.as_ref().map(json)
     }
 
-    fn head(&self) -> Option<&Head> {
+    fn head(&self) -> Option<&ViewHead> {
         self.view.as_ref().map(View::head)
     }
 
@@ -150,7 +150,7 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
 
     fn kept(&self, stream: StreamId, snapshots: &Snapshots) -> Option<(Value, Place)> {
         let (state, place) = snapshots.load::<E>(stream)?;
-        Some((redacted(json(&state)), place))
+        Some((state_document(&state), place))
     }
 
     fn due(&self) -> Vec<Value> {
@@ -159,7 +159,7 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
 
     fn deadline(&self, work: WorkId) -> Option<Timestamp> {
         let due = E::react(&self.actor.state);
-        due.iter().find(|due| due.id == work).and_then(tasks::deadline)
+        due.iter().find(|due| due.id == work).and_then(lifecycle::deadline)
     }
 
     fn fork(&self) -> Box<dyn Object> {
@@ -183,7 +183,7 @@ impl Object for Audited {
         None
     }
 
-    fn head(&self) -> Option<&Head> {
+    fn head(&self) -> Option<&ViewHead> {
         None
     }
 
@@ -218,6 +218,18 @@ impl Object for Audited {
     fn fork(&self) -> Box<dyn Object> {
         Box::new(Self)
     }
+}
+
+/// An actor's state as a document without values of environment variables. What nouns with work
+/// share stands beside what is their own: `state.status`, `state.tasks`.
+fn state_document(state: &impl Serialize) -> Value {
+    let mut document = redacted(json(state));
+    if let Some(fields) = document.as_object_mut()
+        && let Some(Value::Object(lifecycle)) = fields.remove("lifecycle")
+    {
+        fields.extend(lifecycle);
+    }
+    document
 }
 
 /// Plain data as JSON; it fails for nothing that states and views are made of.

@@ -12,14 +12,14 @@ use super::fields::{self, FieldChange};
 use super::{ReplayError, Source, When};
 use crate::ids::{Kind, ObjectId, Position, StreamId};
 use crate::projections::View;
+use crate::projections::as_of::SystemState;
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
 use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
-use crate::projections::past::World;
 
 /// Most objects of an answer: 20 MB.
-pub const MAX_OBJECTS: usize = 10_000;
+const MAX_OBJECTS: usize = 10_000;
 
 /// What changed in the whole system.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -82,14 +82,14 @@ pub fn diff(source: &Source, from: When, to: When) -> Result<SystemDiff, ReplayE
             "position {from} is after position {to}; swap --from and --to."
         )));
     }
-    let mut world = World::as_of(source.log(), from)?;
+    let mut system = SystemState::as_of(source.log(), from)?;
     let mut touched: HashMap<StreamId, Touched> = HashMap::new();
-    // Only what is touched can differ: the rest of the world need not be kept twice.
+    // Only what is touched can differ: the rest of the system need not be kept twice.
     let mut before: HashMap<StreamId, Option<(String, Value)>> = HashMap::new();
     source.each(from, to, |event| {
         let stream = event.stream;
-        before.entry(stream).or_insert_with(|| shown(&world, stream));
-        world.apply(source.log(), &event.borrowed())?;
+        before.entry(stream).or_insert_with(|| shown(&system, stream));
+        system.apply(source.log(), &event.borrowed())?;
         let events = touched.get(&stream).map_or(1, |touched| touched.events + 1);
         let last = Touched {
             events,
@@ -106,7 +106,7 @@ pub fn diff(source: &Source, from: When, to: When) -> Result<SystemDiff, ReplayE
         .into_iter()
         .filter_map(|(stream, touched)| {
             let before = before.remove(&stream).flatten();
-            object(stream, before, shown(&world, stream), touched)
+            object(stream, before, shown(&system, stream), touched)
         })
         .collect();
     objects.sort_by_key(|object| object.last);
@@ -156,17 +156,17 @@ fn object(
 }
 
 /// The name of an object and what is shown of it.
-fn shown(world: &World, stream: StreamId) -> Option<(String, Value)> {
-    fn of<V: InWorld>(world: &World, id: ObjectId) -> Option<(String, Value)> {
-        let view = V::all(world).get(&id)?;
+fn shown(system: &SystemState, stream: StreamId) -> Option<(String, Value)> {
+    fn of<V: InWorld>(system: &SystemState, id: ObjectId) -> Option<(String, Value)> {
+        let view = V::all(system).get(&id)?;
         let name = view.field("name").or_else(|| view.field("host")).unwrap_or_default();
         Some((name, serde_json::to_value(view).unwrap_or_default()))
     }
     match stream.kind {
-        Kind::Bay => of::<BayView>(world, stream.id),
-        Kind::Baymodel => of::<BaymodelView>(world, stream.id),
-        Kind::Node => of::<NodeView>(world, stream.id),
-        Kind::Container => of::<ContainerView>(world, stream.id),
+        Kind::Bay => of::<BayView>(system, stream.id),
+        Kind::Baymodel => of::<BaymodelView>(system, stream.id),
+        Kind::Node => of::<NodeView>(system, stream.id),
+        Kind::Container => of::<ContainerView>(system, stream.id),
         Kind::Audit => None,
     }
 }
@@ -174,29 +174,29 @@ fn shown(world: &World, stream: StreamId) -> Option<(String, Value)> {
 /// A noun's part of the whole.
 pub trait InWorld: View + PartialEq {
     /// All objects of the noun.
-    fn all(world: &World) -> &HashMap<ObjectId, Self>;
+    fn all(system: &SystemState) -> &HashMap<ObjectId, Self>;
 }
 
 impl InWorld for BayView {
-    fn all(world: &World) -> &HashMap<ObjectId, Self> {
-        &world.bays
+    fn all(system: &SystemState) -> &HashMap<ObjectId, Self> {
+        &system.bays
     }
 }
 
 impl InWorld for BaymodelView {
-    fn all(world: &World) -> &HashMap<ObjectId, Self> {
-        &world.baymodels
+    fn all(system: &SystemState) -> &HashMap<ObjectId, Self> {
+        &system.baymodels
     }
 }
 
 impl InWorld for NodeView {
-    fn all(world: &World) -> &HashMap<ObjectId, Self> {
-        &world.nodes
+    fn all(system: &SystemState) -> &HashMap<ObjectId, Self> {
+        &system.nodes
     }
 }
 
 impl InWorld for ContainerView {
-    fn all(world: &World) -> &HashMap<ObjectId, Self> {
-        &world.containers
+    fn all(system: &SystemState) -> &HashMap<ObjectId, Self> {
+        &system.containers
     }
 }

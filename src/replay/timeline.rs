@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use super::entry::Entry;
 use super::object::{self, Object};
 use super::{ReplayError, Source, state};
-use crate::events::Recorded;
+use crate::events::{Mark, Recorded, codec};
 use crate::ids::{EventId, Kind, Position, Revision, StreamId, Timestamp};
 
 /// Most events of a timeline, the last ones: what a person looks through, and 20 MB at most.
@@ -232,15 +232,13 @@ struct Open {
     place: usize,
 }
 
-/// How an event ends a piece of work.
+/// How an event ends work.
 fn ending(event: &Recorded, work: EventId) -> &'static str {
-    let fact = event.event_type.as_str().split_once('.').map_or("", |(_, fact)| fact);
-    match fact {
-        "work_failed" => "failed",
-        "work_unknown" => "unknown",
-        _ if event.meta.causation == Some(work) => "done",
-        // A delete takes away what waits.
-        _ => "cancelled",
+    match codec::mark(event.event_type.as_str()) {
+        _ if event.meta.causation != Some(work) => "cancelled",
+        Some(Mark::Failed) => "failed",
+        Some(Mark::Unknown) => "unknown",
+        _ => "done",
     }
 }
 

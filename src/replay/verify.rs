@@ -15,14 +15,14 @@ use super::system::InWorld;
 use super::{ReplayError, Source, object, state};
 use crate::actors::snapshot::Snapshots;
 use crate::ids::{ObjectId, Position, StreamId};
+use crate::projections::as_of::{self, SystemState};
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
 use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
-use crate::projections::past::{self, World};
-use crate::projections::query::ReadModels;
+use crate::projections::offline::OfflineViews;
+use crate::projections::read_models::ReadModels;
 use crate::projections::store;
-use crate::projections::stored::Stored;
 
 /// What a comparison found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
@@ -54,19 +54,19 @@ pub struct Difference {
 
 /// What is kept beside a log.
 pub struct Kept {
-    views: Views,
+    views: KeptViews,
     snapshots: Snapshots,
 }
 
-enum Views {
+enum KeptViews {
     Live(ReadModels),
-    Files(Stored),
+    Files(OfflineViews),
 }
 
 impl Kept {
     /// What a server has open.
     pub const fn live(reads: ReadModels, snapshots: Snapshots) -> Self {
-        Self { views: Views::Live(reads), snapshots }
+        Self { views: KeptViews::Live(reads), snapshots }
     }
 
     /// What is in a data folder that no server uses.
@@ -81,7 +81,7 @@ impl Kept {
                  itself."
             ))
         };
-        let Some(views) = Stored::open(&cache.join("views")).map_err(unusable)? else {
+        let Some(views) = OfflineViews::open(&cache.join("views")).map_err(unusable)? else {
             return Err(ReplayError::Invalid(format!(
                 "{} holds no read models yet; a server makes them when it starts.",
                 cache.display()
@@ -90,13 +90,13 @@ impl Kept {
         let snapshots = store::open_existing(&cache.join("log")).map_err(unusable)?;
         let snapshots = snapshots.open_tree("snapshots");
         let snapshots = snapshots.map_err(|error| ReplayError::Internal(error.to_string()))?;
-        Ok(Self { views: Views::Files(views), snapshots: Snapshots::new(snapshots) })
+        Ok(Self { views: KeptViews::Files(views), snapshots: Snapshots::new(snapshots) })
     }
 
     fn position(&self) -> Position {
         match &self.views {
-            Views::Live(reads) => reads.stats().position,
-            Views::Files(stored) => stored.position(),
+            KeptViews::Live(reads) => reads.stats().position,
+            KeptViews::Files(stored) => stored.position(),
         }
     }
 
@@ -107,8 +107,8 @@ impl Kept {
             rows.insert(view.head().uuid, view);
         };
         match &self.views {
-            Views::Live(reads) => reads.each(see).map_err(|error| error.to_string()),
-            Views::Files(stored) => stored.each(see),
+            KeptViews::Live(reads) => reads.each(see).map_err(|error| error.to_string()),
+            KeptViews::Files(stored) => stored.each(see),
         }
         .map_err(ReplayError::Internal)?;
         Ok(rows)
@@ -128,13 +128,13 @@ pub fn verify(source: &Source, kept: &Kept) -> Result<Verified, ReplayError> {
             source.head()
         )));
     }
-    let world = World::as_of(source.log(), position)?;
+    let system = SystemState::as_of(source.log(), position)?;
     let mut found = Verified { position: position.get(), ..Verified::default() };
-    found.parked = world.parked.keys().map(ToString::to_string).collect();
-    found.difference = match views::<BayView>(source, kept, &world, &mut found.objects)? {
-        None => match views::<BaymodelView>(source, kept, &world, &mut found.objects)? {
-            None => match views::<NodeView>(source, kept, &world, &mut found.objects)? {
-                None => views::<ContainerView>(source, kept, &world, &mut found.objects)?,
+    found.parked = system.parked.keys().map(ToString::to_string).collect();
+    found.difference = match views::<BayView>(source, kept, &system, &mut found.objects)? {
+        None => match views::<BaymodelView>(source, kept, &system, &mut found.objects)? {
+            None => match views::<NodeView>(source, kept, &system, &mut found.objects)? {
+                None => views::<ContainerView>(source, kept, &system, &mut found.objects)?,
                 some => some,
             },
             some => some,
@@ -151,25 +151,25 @@ pub fn verify(source: &Source, kept: &Kept) -> Result<Verified, ReplayError> {
 fn views<V: InWorld>(
     source: &Source,
     kept: &Kept,
-    world: &World,
+    system: &SystemState,
     compared: &mut u64,
 ) -> Result<Option<Difference>, ReplayError> {
     let rows = kept.all::<V>()?;
-    let folded = V::all(world);
+    let folded = V::all(system);
     *compared += rows.len() as u64;
     let mut ids: Vec<&ObjectId> = rows.keys().chain(folded.keys()).collect();
     ids.sort_unstable();
     ids.dedup();
     for id in ids {
         let (row, view) = (rows.get(id), folded.get(id));
-        if row == view || moved_on::<V>(source, kept, world.position, *id, row)? {
+        if row == view || moved_on::<V>(source, kept, system.position, *id, row)? {
             continue;
         }
         let json = |view: Option<&V>| serde_json::to_value(view).unwrap_or_default();
         return Ok(Some(Difference {
             kept: "read model".to_owned(),
             object: StreamId::new(V::KIND, *id).to_string(),
-            position: world.position.get(),
+            position: system.position.get(),
             fields: fields::compare(&json(row), &json(view)),
         }));
     }
@@ -188,7 +188,7 @@ fn moved_on<V: InWorld>(
     if now <= at {
         return Ok(false);
     }
-    let told = past::as_of::<V>(source.log(), id, now);
+    let told = as_of::view::<V>(source.log(), id, now);
     Ok(told.is_ok_and(|told| told.as_ref() == row))
 }
 

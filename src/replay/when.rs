@@ -11,7 +11,7 @@ use crate::events::log::moment;
 use crate::ids::{EventId, Position, Revision, StreamId, Timestamp};
 
 /// How a moment can be written.
-pub const FORMS: &str = "Write a position of the log as 17, a revision of the object as v:3, a \
+const FORMS: &str = "Write a position of the log as 17, a revision of the object as v:3, a \
                          time as 2015-05-21T20:46:13Z, before: or after: and an event's id, or \
                          latest.";
 

@@ -236,6 +236,14 @@ impl Members for Nobody {
     async fn of(&self, _: ObjectId) -> Result<Vec<ObjectId>, String> {
         Ok(vec![])
     }
+
+    async fn has_bay(&self, _: ObjectId) -> Result<bool, String> {
+        Ok(true)
+    }
+
+    async fn orphans(&self) -> Result<Vec<(ObjectId, ObjectId)>, String> {
+        Ok(vec![])
+    }
 }
 
 /// Records events of a container.

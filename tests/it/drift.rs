@@ -1,8 +1,7 @@
 //! What the engine, or somebody at it, does behind our back: each becomes one event and a status
 //! that is true, on the real engine (F20, F24). Also what a restored log does not know (F54).
 
-use std::process::Command;
-
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -126,9 +125,9 @@ fn an_end_by_itself_has_its_exit_code_and_a_restart_policy_is_followed() {
     wait_until("the last end", PATIENCE, || show(&server, &again)["status"] == "Stopped");
 }
 
-fn signal(server: &Server, name: &str) {
-    let done = Command::new("kill").args(["-s", name, &server.pid().to_string()]).status();
-    assert!(done.unwrap().success());
+fn signal(server: &Server, signal: Signal) {
+    let process = Pid::from_raw(server.pid().cast_signed()).unwrap();
+    kill_process(process, signal).unwrap();
 }
 
 /// What the engine does while nobody looks is recorded all the same: as long as the server hears
@@ -162,9 +161,9 @@ fn f20_no_end_is_lost_to_the_restart_that_followed() {
         assert_eq!(show(server, id)["status"], "Running");
     };
     let (halted, name) = running(&server, body.clone());
-    signal(&server, "STOP");
+    signal(&server, Signal::STOP);
     restarted(&name);
-    signal(&server, "CONT");
+    signal(&server, Signal::CONT);
     recorded(&server, &halted);
 
     let (away, name) = running(&server, body);

@@ -22,7 +22,7 @@ use magnum::events::{Meta, NewEvent};
 use magnum::ids::{Kind, Position, Revision, StreamId};
 use magnum::projections::conductor::Conductor;
 use magnum::projections::node::NodeView;
-use magnum::projections::query::ReadModels;
+use magnum::projections::read_models::ReadModels;
 use magnum::projections::store::Store;
 
 use crate::log::{append, key, read_all, stream};

@@ -5,7 +5,7 @@ use std::env;
 use std::fs;
 use std::path::Path;
 
-use magnum::http::openapi::document;
+use magnum::http::openapi_document as document;
 use serde_json::Value;
 
 #[test]

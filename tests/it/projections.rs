@@ -23,12 +23,13 @@ use magnum::events::work::{FieldChange, Placement, UpdatedV1};
 use magnum::events::{EventPayload, EventType, Meta, Recorded};
 use magnum::ids::*;
 use magnum::projections::View;
+use magnum::projections::as_of::{self, SystemState};
 use magnum::projections::bay::BayView;
 use magnum::projections::conductor::Conductor;
 use magnum::projections::container::ContainerView;
 use magnum::projections::node::NodeView;
-use magnum::projections::past::{World, as_of, last_of};
-use magnum::projections::query::{ListQuery, QueryError, ReadModels};
+use magnum::projections::query::{ListQuery, QueryError};
+use magnum::projections::read_models::ReadModels;
 use magnum::projections::store::Store;
 use proptest::prelude::*;
 use tokio::sync::watch;
@@ -608,13 +609,13 @@ fn work_is_waited_for_and_taken_up_again() {
     let last = log.put(Kind::Container, id, "a", &deleted);
     assert_eq!(wait(delete.id, last.position, WAIT), Ok(None));
 
-    let before = as_of::<ContainerView>(&*log, id, delete.position).unwrap().unwrap();
-    assert_eq!(before.status, "Deleting");
-    assert_eq!(as_of::<ContainerView>(&*log, id, last.position).unwrap(), None);
-    assert_eq!(as_of::<ContainerView>(&*log, id, Position(0)).unwrap(), None);
-    let at_creation = as_of::<ContainerView>(&*log, id, create.position).unwrap().unwrap();
+    let before = as_of::view::<ContainerView>(&*log, id, delete.position).unwrap().unwrap();
+    assert_eq!(before.status, Status::Deleting);
+    assert_eq!(as_of::view::<ContainerView>(&*log, id, last.position).unwrap(), None);
+    assert_eq!(as_of::view::<ContainerView>(&*log, id, Position(0)).unwrap(), None);
+    let at_creation = as_of::view::<ContainerView>(&*log, id, create.position).unwrap().unwrap();
     assert_eq!(at_creation, pending);
-    assert_eq!(last_of::<ContainerView>(&*log, id, last.position).unwrap(), Some(before));
+    assert_eq!(as_of::last_view::<ContainerView>(&*log, id, last.position).unwrap(), Some(before));
     conductor.stop();
 }
 
@@ -630,7 +631,7 @@ fn all_objects_as_of_a_position_are_what_each_one_was() {
     }
     let events = log.events();
     for at in [0, 1, 2, 100, 333, events.len(), 9999] {
-        let world = World::as_of(&*log, Position(at as u64)).unwrap();
+        let world = SystemState::as_of(&*log, Position(at as u64)).unwrap();
         let told = &events[..at.min(events.len())];
         assert_eq!(world.position, Position(told.len() as u64));
         assert_eq!(world.parked.len(), usize::from(at > 1));
@@ -639,7 +640,7 @@ fn all_objects_as_of_a_position_are_what_each_one_was() {
         let mut containers: Vec<ContainerView> = world.containers.into_values().collect();
         containers.sort_by_key(|view| view.head.uuid);
         let poisoned = containers.pop_if(|view| view.head.uuid == object(100));
-        assert_eq!(poisoned.map(|view| view.status), (at > 0).then(|| "Creating".to_owned()));
+        assert_eq!(poisoned.map(|view| view.status), (at > 0).then_some(Status::Creating));
         assert_eq!(containers, naive(&others));
         let mut bays: Vec<BayView> = world.bays.into_values().collect();
         bays.sort_by_key(|view| view.head.uuid);
@@ -675,8 +676,8 @@ fn a_poisonous_event_parks_its_stream_and_nothing_else() {
     assert!(parked[0].reason.contains("container.teleported"), "{}", parked[0].reason);
     assert_eq!(reads.stats().parked, 1);
     let status = |reads: &ReadModels, id| reads.get::<ContainerView>(id).unwrap().unwrap().status;
-    assert_eq!(status(&reads, bad), "Creating");
-    assert_eq!(status(&reads, object(2)), "Stopped");
+    assert_eq!(status(&reads, bad), Status::Creating);
+    assert_eq!(status(&reads, object(2)), Status::Stopped);
     conductor.stop();
 
     let (reads, conductor) = started(&log, &cache);
@@ -688,7 +689,7 @@ fn a_poisonous_event_parks_its_stream_and_nothing_else() {
     let log = VecLog::of(events);
     let (reads, conductor) = started(&log, &cache);
     assert_eq!(reads.parked(), Ok(Vec::new()));
-    assert_eq!(status(&reads, bad), "Running");
+    assert_eq!(status(&reads, bad), Status::Running);
     assert_same_as_log(&log, &reads);
     conductor.stop();
 }

@@ -46,11 +46,11 @@ fn snapshots_are_compared_with_what_the_log_says() {
     let verify = |more: &[&str]| on_files(&data, &[&["replay", "verify"], more].concat());
     let sound = document(&verify(&["-o", "json"]));
     assert_eq!((&sound["snapshots"], &sound["difference"]), (&json!(2), &json!(null)));
-    change(&data, |state| state["status"] = json!("Paused"));
+    change(&data, |state| state["lifecycle"]["status"] = json!("Paused"));
     let found = verify(&[]);
     assert_eq!((found.code, found.err.as_str()), (1, ""), "{found:?}");
     golden("verify-snapshot-difference.txt", &found.out);
     // Put right it is sound again.
-    change(&data, |state| state["status"] = json!("Stopped"));
+    change(&data, |state| state["lifecycle"]["status"] = json!("Stopped"));
     assert_eq!(document(&verify(&["-o", "json"])), sound);
 }

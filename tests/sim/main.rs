@@ -23,8 +23,8 @@ mod world;
 use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::panic;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 

@@ -86,6 +86,11 @@ fn bays(life: &Life) -> Vec<Row> {
     rows
 }
 
+/// Whether there is no such container.
+pub fn is_gone(life: &Life, id: ObjectId) -> bool {
+    life.parts.reads.get::<ContainerView>(id).is_ok_and(|view| view.is_none())
+}
+
 /// Whether somebody asked for an object to go.
 fn is_going(row: &Row) -> bool {
     matches!(row.status(), "Deleting" | "DELETE_IN_PROGRESS")

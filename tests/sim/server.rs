@@ -16,8 +16,9 @@ use magnum::config::{BackendConfig, Config, Engine};
 use magnum::events::log::segment::simulated::Faults;
 use magnum::events::log::segment::{SegmentOptions, stepped};
 use magnum::events::log::{EventLog, OpenError};
-use magnum::http::audit::Audit;
-use magnum::http::auth::Auth;
+
+use magnum::http::edge::audit::Audit;
+use magnum::http::edge::auth::Auth;
 use magnum::http::{self, AppState};
 use magnum::ids::Position;
 use magnum::secrets::Secrets;

@@ -1,6 +1,8 @@
-//! Making a container: adopt the one that an earlier attempt made, else image, network, container.
+//! Creating a container: adopt the one that an earlier attempt made, or pull the image, find the
+//! bay's network and create it.
 //!
-//! Not here: pulling (`pull.rs`), networks (`network.rs`).
+//! A container never creates its bay's network: that of a bay that is being deleted would come
+//! back. Not here: pulling (`pull.rs`), networks (`network.rs`).
 
 use std::collections::HashMap;
 
@@ -10,7 +12,7 @@ use bollard::models::{
 };
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
-use super::super::{BackendError, Done, Reporter, RunState, Work};
+use super::super::{BackendError, Done, Reporter, RunState, Work, no_network, unless_cancelled};
 use super::{DockerBackend, labels};
 use crate::events::container::{ContainerSpec, PortMapping, RestartPolicy};
 use crate::ids::ObjectId;
@@ -32,11 +34,11 @@ impl DockerBackend {
         reporter: &dyn Reporter,
     ) -> Result<Done, BackendError> {
         let body = body(work, name, bay_id, spec)?;
-        if let Some(done) = self.adopt(work).await? {
+        let prepared = self.prepare(work, bay_id, &spec.image, reporter);
+        if let Some(done) = unless_cancelled(reporter, prepared).await? {
             return Ok(done);
         }
-        self.ensure_image(&spec.image, reporter).await?;
-        self.ensure_network(bay_id, &work.project).await?;
+        // From here on there is something to undo, so it is no longer given up.
         let docker = self.connection.client()?;
         let options = CreateContainerOptionsBuilder::new()
             .name(&labels::container_name(work.stream.id))
@@ -54,6 +56,22 @@ impl DockerBackend {
             Err(BackendError::Missing(words)) => Err(BackendError::Failed(words)),
             Err(other) => Err(other),
         }
+    }
+
+    /// What an earlier attempt of this work made, or everything that a container needs.
+    async fn prepare(
+        &self,
+        work: &Work,
+        bay_id: ObjectId,
+        image: &str,
+        reporter: &dyn Reporter,
+    ) -> Result<Option<Done>, BackendError> {
+        if let Some(done) = self.adopt(work).await? {
+            return Ok(Some(done));
+        }
+        self.ensure_image(image, reporter).await?;
+        let there = self.has_network(bay_id).await?;
+        if there { Ok(None) } else { Err(no_network(work, bay_id)) }
     }
 
     /// The container that an earlier attempt of this work made, if any.

@@ -35,6 +35,24 @@ enum Word {
 /// there are containers.
 type Words = HashMap<String, BTreeMap<i64, Word>>;
 
+/// What an inspection says of a container's last run.
+#[derive(Clone, Copy)]
+pub(super) struct LastRun {
+    /// When its process last started.
+    pub(super) started_at: Option<Timestamp>,
+    /// When it last ended, even if it runs again.
+    pub(super) ended_at: Option<Timestamp>,
+}
+
+impl LastRun {
+    /// From when on a notice of an end is about its last end. The engine moves the time of an end
+    /// when a restart back-off is cancelled, without a notice; the start stays where it was.
+    fn end_told_from(self) -> Option<Timestamp> {
+        let ended_at = self.ended_at?;
+        Some(self.started_at.filter(|started_at| *started_at <= ended_at).unwrap_or(ended_at))
+    }
+}
+
 /// What the notices told so far.
 #[derive(Clone, Default)]
 pub(super) struct Ends(Arc<Mutex<Words>>);
@@ -55,18 +73,18 @@ impl Ends {
     }
 
     /// Whether a container's last end, by an inspection, is known from the notices.
-    pub(super) fn knows(&self, id: &str, last: Option<Timestamp>) -> bool {
+    pub(super) fn knows(&self, id: &str, run: LastRun) -> bool {
         let words = self.lock();
         let ended = |word: &Word| matches!(word, Word::Ended(_));
-        last.is_none_or(|last| {
-            words.get(id).is_some_and(|words| words.range(nanos(last)..).any(|(_, it)| ended(it)))
+        run.end_told_from().is_none_or(|from| {
+            words.get(id).is_some_and(|words| words.range(nanos(from)..).any(|(_, it)| ended(it)))
         })
     }
 
     /// Takes in what the engine has no notice of any more: what an inspection says has to do.
-    pub(super) fn suppose(&self, seen: &Observed, last: Option<Timestamp>) {
-        if let Some(last) = last.filter(|_| !self.knows(&seen.engine_id, last)) {
-            self.note(&seen.engine_id, nanos(last), Word::Ended(seen.exit_code));
+    pub(super) fn suppose(&self, seen: &Observed, run: LastRun) {
+        if let Some(ended_at) = run.ended_at.filter(|_| !self.knows(&seen.engine_id, run)) {
+            self.note(&seen.engine_id, nanos(ended_at), Word::Ended(seen.exit_code));
         }
     }
 
@@ -134,6 +152,14 @@ mod tests {
 
     /// What the engine tells at these microseconds, and what an inspection finds then.
     fn ends(told: &[(i64, &str)], last: i64) -> Vec<(Option<i64>, bool, i64)> {
+        ends_of(told, None, last)
+    }
+
+    fn ends_of(
+        told: &[(i64, &str)],
+        started_at: Option<i64>,
+        last: i64,
+    ) -> Vec<(Option<i64>, bool, i64)> {
         let ends = Ends::default();
         for (micros, word) in told {
             let code = word.strip_prefix("die ");
@@ -159,9 +185,9 @@ mod tests {
             ends: vec![],
             restarts: 1,
         };
-        let last = Some(Timestamp(last));
-        ends.suppose(&seen, last);
-        ends.complete(&mut seen, last);
+        let ended_at = Some(Timestamp(last));
+        ends.suppose(&seen, LastRun { started_at: started_at.map(Timestamp), ended_at });
+        ends.complete(&mut seen, ended_at);
         seen.ends.iter().map(|end| (end.exit_code, end.oom_killed, end.finished_at.0)).collect()
     }
 
@@ -186,6 +212,14 @@ mod tests {
             "one is lost"
         );
         assert_eq!(ends(&[(3, "die 3"), (4, "destroy")], 3), [(None, false, 3)]);
+    }
+
+    #[test]
+    fn the_end_of_a_restart_back_off_is_not_an_end() {
+        let told = [(1, "start"), (2, "die 7")];
+        assert_eq!(ends_of(&told, Some(1), 9), [(Some(7), false, 2)]);
+        let missed = [(Some(7), false, 2), (None, false, 9)];
+        assert_eq!(ends_of(&told, Some(5), 9), missed, "it was started again, and ended");
     }
 
     #[test]

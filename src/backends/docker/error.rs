@@ -34,7 +34,7 @@ const PERMANENT: &[&str] = &[
 ];
 
 /// Words of errors that pass by themselves, though the status code says otherwise.
-const PASSING: &[&str] = &["is restarting, wait", "has active endpoints", "toomanyrequests"];
+const PASSING: &[&str] = &["has active endpoints", "toomanyrequests"];
 
 /// Every subnet that the engine chooses from has a network. Passes when a network goes.
 const NO_SUBNET_LEFT: &[&str] =
@@ -141,7 +141,6 @@ mod tests {
         }
         for words in [
             "toomanyrequests: You have reached your pull rate limit.",
-            "Container 1 is restarting, wait until the container is running",
             "error while removing network: network n id 1 has active endpoints",
         ] {
             assert_eq!(classified(403, words), BackendError::Failed(words.to_owned()));

@@ -5,12 +5,11 @@
 use std::time::Duration;
 
 use bollard::query_parameters::{
-    KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, RestartContainerOptionsBuilder,
-    StopContainerOptionsBuilder,
+    KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
 use tokio::time::{Instant, sleep};
 
-use super::super::{Action, BackendError, Done, RunState, Work};
+use super::super::{Action, BackendError, Done, Reporter, RunState, Work, unless_cancelled};
 use super::DockerBackend;
 use super::connection::within;
 use crate::ids::{StreamId, Timestamp};
@@ -20,16 +19,24 @@ const REMOVAL_POLL: Duration = Duration::from_millis(250);
 
 impl DockerBackend {
     /// Brings a container into the state that the work asks for.
-    pub(super) async fn change(&self, work: &Work) -> Result<Done, BackendError> {
+    pub(super) async fn change(
+        &self,
+        work: &Work,
+        reporter: &dyn Reporter,
+    ) -> Result<Done, BackendError> {
         let found = self.find(work.stream).await?.ok_or_else(|| missing(work.stream))?;
-        if is_settled(work, found.observed.state, found.started_at) {
+        let state = found.observed.state;
+        if is_settled(work, state, found.started_at) {
             return Ok(Done::default());
         }
-        let error = match self.ask(&found.observed.engine_id, &work.action).await {
+        let asked = self.ask(&found.observed.engine_id, state, &work.action, reporter).await;
+        let error = match asked {
             Ok(()) => return Ok(Done::default()),
-            Err(error @ (BackendError::Unavailable(_) | BackendError::TimedOut(_))) => {
-                return Err(error);
-            }
+            Err(
+                error @ (BackendError::Unavailable(_)
+                | BackendError::TimedOut(_)
+                | BackendError::Cancelled),
+            ) => return Err(error),
             Err(error) => error,
         };
         match (self.find(work.stream).await?, error) {
@@ -44,20 +51,25 @@ impl DockerBackend {
     }
 
     /// Asks the engine for it.
-    async fn ask(&self, id: &str, action: &Action) -> Result<(), BackendError> {
+    async fn ask(
+        &self,
+        id: &str,
+        state: RunState,
+        action: &Action,
+        reporter: &dyn Reporter,
+    ) -> Result<(), BackendError> {
         let docker = self.connection.client()?;
         let quick = self.connection.limits.quick;
-        let grace = |grace_s: u32| quick + Duration::from_secs(u64::from(grace_s));
-        let seconds = |grace_s: u32| i32::try_from(grace_s).unwrap_or(i32::MAX);
         match action {
             Action::StartContainer => within(quick, docker.start_container(id, None)).await,
-            Action::StopContainer { grace_s } => {
-                let options = StopContainerOptionsBuilder::new().t(seconds(*grace_s)).build();
-                within(grace(*grace_s), docker.stop_container(id, Some(options))).await
-            }
+            Action::StopContainer { grace_s } => self.stop(id, *grace_s, reporter).await,
+            // Not the engine's own restart: it hides why a start is refused behind a 500, and
+            // goes on by itself after it was cancelled.
             Action::RebootContainer { grace_s } => {
-                let options = RestartContainerOptionsBuilder::new().t(seconds(*grace_s)).build();
-                within(grace(*grace_s), docker.restart_container(id, Some(options))).await
+                if !has_ended(state) {
+                    self.stop(id, *grace_s, reporter).await?;
+                }
+                within(quick, docker.start_container(id, None)).await
             }
             Action::PauseContainer => within(quick, docker.pause_container(id)).await,
             Action::UnpauseContainer => within(quick, docker.unpause_container(id)).await,
@@ -67,6 +79,25 @@ impl DockerBackend {
             }
             other => Err(BackendError::Refused(format!("a container cannot {}", other.name()))),
         }
+    }
+
+    /// Has the engine send the stop signal and, after the grace period, `SIGKILL`.
+    ///
+    /// The engine keeps the time, so the stop completes even if this process does not, and the
+    /// call returns as soon as the container has ended in any way. Waiting for it takes one idle
+    /// connection, and ends when the attempt is cancelled.
+    async fn stop(
+        &self,
+        id: &str,
+        grace_s: u32,
+        reporter: &dyn Reporter,
+    ) -> Result<(), BackendError> {
+        let docker = self.connection.client()?;
+        let limit = self.connection.limits.quick + Duration::from_secs(u64::from(grace_s));
+        let seconds = i32::try_from(grace_s).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::new().t(seconds).build();
+        let call = within(limit, docker.stop_container(id, Some(options)));
+        unless_cancelled(reporter, call).await
     }
 
     /// Removes every container of ours for this object, and waits until none is left.
@@ -98,23 +129,27 @@ impl DockerBackend {
 ///
 /// Engine and service share this machine's clock, so a process that started after it was the
 /// work's turn was started by an attempt whose answer was lost, even if it has ended since.
+/// A container in its restart back-off counts as started to the engine, but not as ended.
 pub(in crate::backends) fn is_settled(
     work: &Work,
     state: RunState,
     started_at: Option<Timestamp>,
 ) -> bool {
-    use RunState::{Created, Dead, Exited, Paused, Running};
+    use RunState::{Paused, Restarting, Running};
     let begun = work.attempt > 1 && work.due_at.is_some() && started_at > work.due_at;
     match work.action {
-        Action::StartContainer => begun || state == Running,
-        Action::StopContainer { .. } | Action::KillContainer { .. } => {
-            matches!(state, Created | Exited | Dead)
-        }
+        Action::StartContainer => begun || matches!(state, Running | Restarting),
+        Action::StopContainer { .. } | Action::KillContainer { .. } => has_ended(state),
         Action::PauseContainer => state == Paused,
         Action::UnpauseContainer => state != Paused,
         Action::RebootContainer { .. } => begun,
         _ => false,
     }
+}
+
+/// Whether it has no process, and gets none by itself.
+const fn has_ended(state: RunState) -> bool {
+    matches!(state, RunState::Created | RunState::Exited | RunState::Dead)
 }
 
 /// The engine has nothing for this object.

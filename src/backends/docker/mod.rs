@@ -24,7 +24,7 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use tokio::sync::Mutex;
+use tokio::sync::RwLock;
 
 use self::connection::Connection;
 pub use self::connection::Limits;
@@ -42,8 +42,9 @@ pub struct DockerBackend {
     connection: Connection,
     /// The node that it is; marks what is ours.
     node_id: ObjectId,
-    /// Held while a network is made: the engine would make two of the same name.
-    making_network: Mutex<()>,
+    /// Written while a network is created: the engine would create two of the same name. Read
+    /// where one is looked for.
+    networks: RwLock<()>,
     /// What only its notices tell.
     ends: Ends,
 }
@@ -59,7 +60,7 @@ impl DockerBackend {
         Self {
             connection: Connection::new(socket, limits),
             node_id,
-            making_network: Mutex::new(()),
+            networks: RwLock::new(()),
             ends: Ends::default(),
         }
     }
@@ -73,6 +74,9 @@ impl Backend for DockerBackend {
                 self.create(work, name.as_deref(), *bay_id, spec, reporter).await
             }
             Action::ExecuteInContainer { command } => self.execute(work, command, reporter).await,
+            Action::EndExecution { .. } => {
+                Err(BackendError::Refused("a running command cannot be ended".to_owned()))
+            }
             Action::DeleteContainer => self.delete(work.stream).await,
             Action::CreateNetwork => self.ensure_network(work.stream.id, &work.project).await,
             Action::DeleteNetwork => self.delete_network(work.stream.id).await,
@@ -84,7 +88,7 @@ impl Backend for DockerBackend {
             | Action::RebootContainer { .. }
             | Action::PauseContainer
             | Action::UnpauseContainer
-            | Action::KillContainer { .. } => self.change(work).await,
+            | Action::KillContainer { .. } => self.change(work, reporter).await,
         }
     }
 

@@ -21,7 +21,7 @@ impl DockerBackend {
         bay_id: ObjectId,
         project: &ProjectId,
     ) -> Result<Done, BackendError> {
-        let _alone = self.making_network.lock().await;
+        let _alone = self.networks.write().await;
         if let Some(id) = self.only_network(bay_id).await? {
             return Ok(Done { engine_id: Some(id), exit_code: None });
         }
@@ -34,6 +34,12 @@ impl DockerBackend {
                 labels::network_name(bay_id)
             ))),
         }
+    }
+
+    /// Whether a bay has a network; one that is being created is waited for.
+    pub(super) async fn has_network(&self, bay_id: ObjectId) -> Result<bool, BackendError> {
+        let _shared = self.networks.read().await;
+        Ok(!self.networks_of(bay_id).await?.is_empty())
     }
 
     /// Removes a bay's network.

@@ -12,6 +12,7 @@ use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBu
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::super::{BackendError, Observed, RunState};
+use super::ends::LastRun;
 use super::{DockerBackend, labels};
 use crate::ids::{EventId, ObjectId, StreamId, Timestamp};
 
@@ -32,7 +33,14 @@ pub(super) struct Found {
     /// When its process last started.
     pub(super) started_at: Option<Timestamp>,
     /// When it last ended, even if it runs again.
-    last_end: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+}
+
+impl Found {
+    /// The same two times together.
+    const fn last_run(&self) -> LastRun {
+        LastRun { started_at: self.started_at, ended_at: self.ended_at }
+    }
 }
 
 impl DockerBackend {
@@ -45,12 +53,12 @@ impl DockerBackend {
     /// Adds how these ended. The engine is asked for notices that have not come, or not to us: what
     /// it has no notice of then is lost.
     async fn with_ends(&self, mut found: Vec<Found>) -> Result<Vec<Found>, BackendError> {
-        if !found.iter().all(|one| self.ends.knows(&one.observed.engine_id, one.last_end)) {
+        if !found.iter().all(|one| self.ends.knows(&one.observed.engine_id, one.last_run())) {
             self.hear_past().await?;
         }
         for one in &mut found {
-            self.ends.suppose(&one.observed, one.last_end);
-            self.ends.complete(&mut one.observed, one.last_end);
+            self.ends.suppose(&one.observed, one.last_run());
+            self.ends.complete(&mut one.observed, one.ended_at);
         }
         Ok(found)
     }
@@ -136,8 +144,8 @@ fn found(container: ContainerInspectResponse) -> Found {
     let state = container.state.unwrap_or_default();
     let run_state = run_state(&state);
     let ended = matches!(run_state, RunState::Exited | RunState::Dead | RunState::Restarting);
-    let last_end = time(state.finished_at.as_deref());
-    let finished_at = last_end.filter(|_| ended);
+    let ended_at = time(state.finished_at.as_deref());
+    let finished_at = ended_at.filter(|_| ended);
     Found {
         observed: Observed {
             engine_id: container.id.unwrap_or_default(),
@@ -154,7 +162,7 @@ fn found(container: ContainerInspectResponse) -> Found {
         stream,
         work_id: labels.get(labels::WORK).and_then(|id| id.parse().ok()).map(EventId),
         started_at: time(state.started_at.as_deref()),
-        last_end,
+        ended_at,
     }
 }
 

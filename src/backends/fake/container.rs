@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::super::docker::labels;
-use super::super::{End, Observed, OutputFrame, OutputStream, RunState, Work};
+use super::super::{BackendError, End, Observed, OutputFrame, OutputStream, RunState, Work};
+use super::process::Program;
 use crate::events::container::{ContainerSpec, RestartPolicy};
 use crate::ids::{ObjectId, StreamId, Timestamp, WorkId};
 
@@ -98,9 +99,34 @@ impl FakeContainer {
         }
     }
 
+    /// Whether it has a process.
+    pub(super) const fn has_process(&self) -> bool {
+        matches!(self.state, RunState::Running | RunState::Paused)
+    }
+
     /// Whether it has a process, or will have one by itself.
     pub(super) const fn is_alive(&self) -> bool {
-        matches!(self.state, RunState::Running | RunState::Paused | RunState::Restarting)
+        self.has_process() || matches!(self.state, RunState::Restarting)
+    }
+
+    /// Whether its process lets the stop signal pass, and so takes all of a grace period.
+    pub(super) fn ignores_term(&self) -> bool {
+        let program = Program::of(&self.spec.command, &self.spec.environment);
+        self.has_process() && program.is_some_and(|program| program.ignores_term)
+    }
+
+    /// Refuses, in an engine's words, what needs a process that is not frozen.
+    pub(super) fn require_running(&self) -> Result<(), BackendError> {
+        let id = &self.engine_id;
+        let words = match self.state {
+            RunState::Running => return Ok(()),
+            RunState::Restarting => {
+                format!("Container {id} is restarting, wait until the container is running")
+            }
+            RunState::Paused => format!("Container {id} is paused, unpause the container first"),
+            _ => format!("Container {id} is not running"),
+        };
+        Err(BackendError::Refused(words))
     }
 
     pub(super) const fn started(&mut self, now: Timestamp) {
@@ -110,11 +136,14 @@ impl FakeContainer {
         self.restarts = 0;
     }
 
+    /// Ended for good. In its restart back-off it has no process that could end once more.
     pub(super) fn ended(&mut self, code: i64, oom_killed: bool, now: Timestamp) {
-        if self.is_alive() {
-            self.state = RunState::Exited;
+        if self.has_process() {
             let (exit_code, finished_at) = (Some(code), now);
             self.ends.push(End { exit_code, oom_killed, finished_at });
+        }
+        if self.is_alive() {
+            self.state = RunState::Exited;
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
 use super::super::docker::{labels, lifecycle};
-use super::super::{Action, BackendError, Done, ObservedNetwork, RunState, Work};
+use super::super::{Action, BackendError, Done, ObservedNetwork, RunState, Work, no_network};
 use super::container::FakeContainer;
 use super::knobs::Fault;
 use crate::events::container::ContainerSpec;
@@ -182,19 +182,15 @@ impl FakeEngine {
         self.lock().images.insert(image.to_owned());
     }
 
-    pub(super) fn create_network(
-        &self,
-        node_id: ObjectId,
-        work: &Work,
-        bay_id: ObjectId,
-    ) -> Result<Done, BackendError> {
+    pub(super) fn create_network(&self, node_id: ObjectId, work: &Work) -> Done {
         let mut state = self.lock();
         let new = state.new_id();
-        let id = state.networks.entry((node_id, bay_id)).or_insert_with(|| new.clone()).clone();
-        if id == new && work.action == Action::CreateNetwork {
+        let whose = (node_id, work.stream.id);
+        let id = state.networks.entry(whose).or_insert_with(|| new.clone()).clone();
+        if id == new {
             state.effects.push((work.id, work.action.name()));
         }
-        Ok(Done { engine_id: Some(id), exit_code: None })
+        Done { engine_id: Some(id), exit_code: None }
     }
 
     pub(super) fn delete_network(
@@ -216,6 +212,19 @@ impl FakeEngine {
         Ok(Done::default())
     }
 
+    /// Refuses what an engine refuses to start: a container whose network is gone.
+    pub(super) fn require_network(&self, id: &str) -> Result<(), BackendError> {
+        let state = self.lock();
+        let whose = state.containers.get(id).and_then(|one| one.node_id.zip(one.bay_id));
+        match whose.filter(|whose| !state.networks.contains_key(whose)) {
+            Some((_, bay_id)) => {
+                let name = labels::network_name(bay_id);
+                Err(BackendError::Refused(format!("network {name} not found")))
+            }
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn create(
         &self,
         work: &Work,
@@ -225,6 +234,9 @@ impl FakeEngine {
     ) -> Result<Done, BackendError> {
         let labels = labels::of_container(work, name, bay_id, &spec.labels)?;
         let mut state = self.lock();
+        if !state.networks.contains_key(&(work.node_id, bay_id)) {
+            return Err(no_network(work, bay_id));
+        }
         let id = state.new_id();
         let container = FakeContainer::new(id.clone(), work, bay_id, labels, spec.clone());
         state.containers.insert(id.clone(), container);
@@ -258,8 +270,9 @@ impl FakeEngine {
             Action::StartContainer if found.state == RunState::Paused => {
                 return refused("cannot start a paused container, try unpause instead".to_owned());
             }
-            Action::PauseContainer if found.state != RunState::Running => {
-                return refused(format!("Container {id} is not running"));
+            Action::PauseContainer => {
+                found.require_running()?;
+                self.alter(id, |one| one.state = RunState::Paused);
             }
             Action::StartContainer => self.start(id)?,
             Action::StopContainer { .. } => self.end(id, KILLED, false),
@@ -267,12 +280,15 @@ impl FakeEngine {
                 self.end(id, KILLED, false);
                 self.start(id)?;
             }
-            Action::PauseContainer => self.alter(id, |one| one.state = RunState::Paused),
             Action::UnpauseContainer => self.alter(id, |one| one.state = RunState::Running),
             Action::KillContainer { signal } => match signal.trim_start_matches("SIG") {
                 "KILL" | "9" => self.end(id, KILLED, false),
-                // Nobody handles them.
-                "TERM" | "INT" | "HUP" | "QUIT" | "USR1" | "USR2" => {}
+                // Nobody handles them, but any signal ends a restart back-off.
+                "TERM" | "INT" | "HUP" | "QUIT" | "USR1" | "USR2" => {
+                    if found.state == RunState::Restarting {
+                        self.end(id, KILLED, false);
+                    }
+                }
                 _ => return refused(format!("Invalid signal: {signal}")),
             },
             other => return refused(format!("a container cannot {}", other.name())),
@@ -288,10 +304,7 @@ impl FakeEngine {
         work: &Work,
     ) -> Result<BTreeMap<String, String>, BackendError> {
         let found = self.find(node_id, work.stream).ok_or_else(|| missing(work.stream))?;
-        if found.state != RunState::Running {
-            let id = found.engine_id;
-            return Err(BackendError::Refused(format!("Container {id} is not running")));
-        }
+        found.require_running()?;
         self.lock().effects.push((work.id, work.action.name()));
         Ok(found.spec.environment)
     }

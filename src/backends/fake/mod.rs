@@ -12,6 +12,7 @@ mod process;
 mod run;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -26,13 +27,16 @@ pub use self::picture::Picture;
 use self::process::{Program, Step};
 use super::{
     Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, ObservedNetwork,
-    OutputFrame, Progress, Reporter, Work,
+    OutputFrame, Progress, Reporter, Work, unless_cancelled,
 };
 use crate::ids::{ObjectId, StreamId};
 
 /// Size of every image, and of the pieces in which it is pulled.
 const IMAGE_BYTES: u64 = 4 << 20;
 const PULL_STEP_BYTES: usize = 1 << 20;
+
+/// Images under this are in a registry that never answers.
+const SILENT_IMAGES: &str = "silent/";
 
 /// A [`FakeEngine`] as one node. The engine outlives it, as a real one outlives a process of ours.
 pub struct FakeBackend {
@@ -53,20 +57,29 @@ impl FakeBackend {
                 if let Some(done) = self.engine.adopt(self.node_id, work)? {
                     return Ok(done);
                 }
-                self.pull(&spec.image, reporter).await?;
-                self.engine.create_network(self.node_id, work, *bay_id)?;
+                unless_cancelled(reporter, self.pull(&spec.image, reporter)).await?;
                 self.engine.create(work, name.as_deref(), *bay_id, spec)
             }
             Action::ExecuteInContainer { command } => self.execute(work, command, reporter).await,
-            Action::CreateNetwork => self.engine.create_network(self.node_id, work, work.stream.id),
+            Action::CreateNetwork => Ok(self.engine.create_network(self.node_id, work)),
             Action::DeleteNetwork => self.engine.delete_network(self.node_id, work),
             Action::DeleteContainer => Ok(self.engine.delete(self.node_id, work)),
+            Action::EndExecution { .. } => {
+                Err(BackendError::Refused("a running command cannot be ended".to_owned()))
+            }
             Action::EmptyBay => {
                 Err(BackendError::Refused("a bay is not emptied by a backend".to_owned()))
             }
+            Action::StopContainer { grace_s } | Action::RebootContainer { grace_s } => {
+                let grace = Duration::from_secs(u64::from(*grace_s));
+                let ended = async {
+                    self.engine.grace(self.node_id, work.stream, grace).await;
+                    Ok(())
+                };
+                unless_cancelled(reporter, ended).await?;
+                self.engine.change(self.node_id, work)
+            }
             Action::StartContainer
-            | Action::StopContainer { .. }
-            | Action::RebootContainer { .. }
             | Action::PauseContainer
             | Action::UnpauseContainer
             | Action::KillContainer { .. } => self.engine.change(self.node_id, work),
@@ -77,6 +90,9 @@ impl FakeBackend {
     async fn pull(&self, image: &str, reporter: &dyn Reporter) -> Result<(), BackendError> {
         if self.engine.has_image(image)? {
             return Ok(());
+        }
+        if image.starts_with(SILENT_IMAGES) {
+            std::future::pending::<()>().await;
         }
         for current_bytes in (0..=IMAGE_BYTES).step_by(PULL_STEP_BYTES) {
             let message = "layer: Downloading".to_owned();
@@ -127,7 +143,11 @@ impl Backend for FakeBackend {
                 self.act(work, reporter).await
             }
             Some(Fault::Hang) => {
-                self.engine.released().await;
+                let released = async {
+                    self.engine.released().await;
+                    Ok(())
+                };
+                unless_cancelled(reporter, released).await?;
                 self.engine.answers()?;
                 self.act(work, reporter).await
             }

@@ -34,8 +34,14 @@ impl Picture {
         let mut state = self.state.clone();
         state.notices = new_notices();
         let engine = FakeEngine::with(state, self.began);
-        let lives = |state| matches!(state, RunState::Running | RunState::Paused);
-        for container in engine.containers().into_iter().filter(|one| lives(one.state)) {
+        for container in engine.containers() {
+            if container.state == RunState::Restarting {
+                engine.restart_later(container);
+                continue;
+            }
+            if !container.has_process() {
+                continue;
+            }
             let spec = &container.spec;
             let Some(mut program) = Program::of(&spec.command, &spec.environment) else { continue };
             program.steps.retain(|step| matches!(step, Step::Wait(_)));

@@ -15,6 +15,8 @@ pub(super) struct Program {
     pub(super) steps: Vec<Step>,
     /// Its exit code; none where it goes on for ever.
     pub(super) exit_code: Option<i64>,
+    /// Whether it ignores `SIGTERM`.
+    pub(super) ignores_term: bool,
 }
 
 /// One thing that a command does.
@@ -41,9 +43,10 @@ impl Program {
                 program.then(Self::write(OutputStream::Stdout, format!("{key}={value}")))
             }),
             ("sleep", Some(time)) => match time.parse().map(Duration::from_secs_f64) {
-                Ok(time) => Self { steps: vec![Step::Wait(time)], exit_code: Some(0) },
+                Ok(time) => Self { steps: vec![Step::Wait(time)], ..Self::ends(0) },
                 Err(_) => Self::default(),
             },
+            ("trap", Some("")) => Self { ignores_term: true, ..Self::ends(0) },
             ("sh", Some("-c")) => Self::script(arguments.get(1)?, environment),
             _ => Self::ends(0),
         };
@@ -80,15 +83,16 @@ impl Program {
     }
 
     const fn ends(code: i64) -> Self {
-        Self { steps: Vec::new(), exit_code: Some(code) }
+        Self { steps: Vec::new(), exit_code: Some(code), ignores_term: false }
     }
 
     fn write(stream: OutputStream, line: String) -> Self {
-        Self { steps: vec![Step::Write(stream, line + "\n")], exit_code: Some(0) }
+        Self { steps: vec![Step::Write(stream, line + "\n")], ..Self::ends(0) }
     }
 
     fn then(mut self, next: Self) -> Self {
         self.steps.extend(next.steps);
-        Self { exit_code: next.exit_code, ..self }
+        let ignores_term = self.ignores_term || next.ignores_term;
+        Self { exit_code: next.exit_code, ignores_term, ..self }
     }
 }

@@ -7,15 +7,17 @@ use super::super::{BackendError, RunState};
 use super::container::{FakeContainer, FakeLine};
 use super::engine::FakeEngine;
 use super::process::{Program, Step};
+use crate::ids::{ObjectId, StreamId};
 
 /// Delay before the engine starts an ended container again, doubled each time up to a minute.
 const RESTART_DELAY: Duration = Duration::from_millis(100);
 const RESTART_DOUBLINGS_MAX: u32 = 9;
 
 impl FakeEngine {
-    /// Starts a container's process, as somebody asked for.
+    /// Starts a container's process, as somebody asked for. It needs its bay's network.
     pub(super) fn start(self: &Arc<Self>, id: &str) -> Result<(), BackendError> {
         let now = self.now();
+        self.require_network(id)?;
         self.begin(id, |one| one.started(now))
     }
 
@@ -73,14 +75,18 @@ impl FakeEngine {
     pub(super) fn end_by_itself(self: &Arc<Self>, id: &str, exit_code: i64, oom_killed: bool) {
         self.end(id, exit_code, oom_killed);
         let Some(container) = self.lock().containers.get(id).cloned() else { return };
-        if !container.restarts_after(exit_code) {
-            return;
+        if container.restarts_after(exit_code) {
+            self.alter(id, |one| one.state = RunState::Restarting);
+            self.restart_later(container);
         }
-        self.alter(id, |one| one.state = RunState::Restarting);
-        let doublings = container.restarts.min(RESTART_DOUBLINGS_MAX);
-        let (engine, id) = (Arc::clone(self), id.to_owned());
+    }
+
+    /// Starts a container again after its back-off, unless something else happens to it.
+    pub(super) fn restart_later(self: &Arc<Self>, container: FakeContainer) {
+        let delay = RESTART_DELAY * 2_u32.pow(container.restarts.min(RESTART_DOUBLINGS_MAX));
+        let (engine, id) = (Arc::clone(self), container.engine_id);
         tokio::spawn(async move {
-            tokio::time::sleep(RESTART_DELAY * 2_u32.pow(doublings)).await;
+            tokio::time::sleep(delay).await;
             let waiting = engine.lock().containers.get(&id).cloned();
             if waiting
                 .is_some_and(|one| one.runs == container.runs && one.state == RunState::Restarting)
@@ -89,6 +95,17 @@ impl FakeEngine {
                 drop(engine.begin(&id, |one| one.restarted(now)));
             }
         });
+    }
+
+    /// Waits as long as a stop does: until the grace period is over or the process has ended.
+    pub(super) async fn grace(&self, node_id: ObjectId, stream: StreamId, grace: Duration) {
+        let mut changes = self.changes.subscribe();
+        let ended = async {
+            while self.find(node_id, stream).is_some_and(|one| one.ignores_term()) {
+                drop(changes.changed().await);
+            }
+        };
+        drop(tokio::time::timeout(grace, ended).await);
     }
 
     /// A line of a container's output; waits for it where it is followed. None at the end.

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use super::{
     Bench, Docker, IMAGE, NOTICES_OF_THE_ENGINE, Notes, PATIENCE, SOCKET, act, bay, by_output,
-    container, create, created, docker, observed, spec, started, words, work,
+    container, create, created, docker, observed, open_bay, spec, started, words, work,
 };
 
 /// A container with a name in a bay, running.
@@ -83,7 +83,7 @@ fn address(of: StreamId) -> String {
 #[tokio::test]
 async fn containers_reach_their_bay_by_name_and_no_other() {
     let bench = Docker::new();
-    let (one, other) = (bay(), bay());
+    let (one, other) = (open_bay(&bench).await, open_bay(&bench).await);
     let web = named(&bench, one, "web").await;
     let db = named(&bench, one, "db").await;
     let web_elsewhere = named(&bench, other, "web").await;
@@ -264,7 +264,7 @@ async fn what_was_asked_for_is_what_the_engine_has() {
         ..spec("sleep 100")
     };
     let stream = container();
-    let bay = bay();
+    let bay = open_bay(&bench).await;
     let create = Action::CreateContainer { name: Some("web".to_owned()), bay_id: bay.id, spec };
     let work = work(bench.node(), stream, create);
     bench.backend().perform(&work, &Notes::default()).await.unwrap();
@@ -327,7 +327,7 @@ async fn what_a_user_names_never_reaches_another_call() {
 #[tokio::test]
 async fn a_name_that_is_no_host_name_is_no_obstacle() {
     let bench = Docker::new();
-    let stream = named(&bench, bay(), "My web server, größer!").await;
+    let stream = named(&bench, open_bay(&bench).await, "My web server, größer!").await;
     assert_eq!(observed(&bench, stream).await.state, RunState::Running);
 }
 
@@ -555,9 +555,9 @@ impl Drop for Registry {
     }
 }
 
-fn pull(bench: &Docker, image: &str) -> Work {
+async fn pull(bench: &Docker, image: &str) -> Work {
     let spec = ContainerSpec { image: image.to_owned(), ..spec("true") };
-    work(bench.node(), container(), create(bay(), spec))
+    work(bench.node(), container(), create(open_bay(bench).await, spec))
 }
 
 #[tokio::test]
@@ -566,12 +566,12 @@ async fn an_image_is_pulled_with_progress_where_it_is_not_there() {
     registry.fill();
     let bench = Docker::new();
     let notes = Notes::default();
-    bench.backend().perform(&pull(&bench, &registry.image), &notes).await.unwrap();
+    bench.backend().perform(&pull(&bench, &registry.image).await, &notes).await.unwrap();
     let progress = notes.progress.into_inner().unwrap();
     assert!(progress.iter().any(|news| news.message.contains("Pulling")), "{progress:?}");
     assert!(progress.windows(2).all(|two| two[0].current_bytes <= two[1].current_bytes));
     let notes = Notes::default();
-    bench.backend().perform(&pull(&bench, &registry.image), &notes).await.unwrap();
+    bench.backend().perform(&pull(&bench, &registry.image).await, &notes).await.unwrap();
     assert_eq!(notes.progress.into_inner().unwrap(), []);
 }
 
@@ -587,7 +587,7 @@ async fn a_pull_that_fails_says_why_and_whether_to_try_again() {
         (format!("{}/busybox:1", secret.address), true, "no basic auth credentials"),
         ("127.0.0.1:1/busybox:1".to_owned(), false, "connection refused"),
     ] {
-        let answer = bench.backend().perform(&pull(&bench, &image), &Notes::default()).await;
+        let answer = bench.backend().perform(&pull(&bench, &image).await, &Notes::default()).await;
         match answer {
             Err(BackendError::Refused(words)) if refused => {
                 assert!(words.contains(phrase), "{image}: {words}");

@@ -13,9 +13,10 @@ mod docker_engine;
 mod fake_engine;
 
 use std::collections::BTreeMap;
+use std::net::TcpListener;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
@@ -32,6 +33,7 @@ use magnum::clock;
 use magnum::events::container::{ContainerSpec, RestartPolicy};
 use magnum::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp};
 use magnum::secrets::Secrets;
+use tokio_util::sync::CancellationToken;
 
 pub const SOCKET: &str = "/var/run/docker.sock";
 pub const IMAGE: &str = "busybox:local";
@@ -75,6 +77,8 @@ pub trait Bench: Send + Sync {
     fn stumble(&self, object: ObjectId);
     /// The engine forgets what it gave notice of.
     fn forget_notices(&self, object: ObjectId);
+    /// An image in a registry that never answers.
+    fn silent_image(&self) -> String;
 }
 
 pub struct Fake {
@@ -138,15 +142,22 @@ impl Bench for Fake {
     fn forget_notices(&self, object: ObjectId) {
         self.engine.forget_notices(object);
     }
+
+    fn silent_image(&self) -> String {
+        "silent/x:1".to_owned()
+    }
 }
 
 pub struct Docker {
     node: ObjectId,
+    /// The kernel takes the connections, and nothing ever answers.
+    silence: TcpListener,
 }
 
 impl Docker {
     pub fn new() -> Self {
-        Self { node: clock::new_object_id() }
+        let silence = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self { node: clock::new_object_id(), silence }
     }
 }
 
@@ -212,6 +223,10 @@ impl Bench for Docker {
         let all = std::iter::repeat_n(name.as_str(), 257);
         docker(&["kill", "--signal", "CONT"].into_iter().chain(all).collect::<Vec<_>>());
     }
+
+    fn silent_image(&self) -> String {
+        format!("{}/x:1", self.silence.local_addr().unwrap())
+    }
 }
 
 impl Drop for Docker {
@@ -254,6 +269,7 @@ pub fn docker(arguments: &[&str]) -> String {
 pub struct Notes {
     pub progress: Mutex<Vec<Progress>>,
     pub output: Mutex<Vec<OutputFrame>>,
+    pub cancel: CancellationToken,
 }
 
 #[async_trait]
@@ -264,6 +280,10 @@ impl Reporter for Notes {
 
     async fn output(&self, frame: OutputFrame) {
         self.output.lock().unwrap().push(frame);
+    }
+
+    async fn cancelled(&self) {
+        self.cancel.cancelled().await;
     }
 }
 
@@ -311,10 +331,18 @@ pub async fn act(
     bench.backend().perform(&work, &Notes::default()).await
 }
 
+/// A new bay that has its network.
+pub async fn open_bay(bench: &dyn Bench) -> StreamId {
+    let bay = bay();
+    act(bench, bay, Action::CreateNetwork).await.unwrap();
+    bay
+}
+
 /// A new container in a bay of its own, not running.
 pub async fn created(bench: &dyn Bench, spec: ContainerSpec) -> StreamId {
     let stream = container();
-    act(bench, stream, create(bay(), spec)).await.unwrap();
+    let bay = open_bay(bench).await;
+    act(bench, stream, create(bay, spec)).await.unwrap();
     stream
 }
 
@@ -418,6 +446,9 @@ contracts!(
     a_lost_reboot_is_not_done_twice,
     an_end_is_told_with_its_exit_code,
     the_engine_restarts_what_its_policy_says,
+    a_restart_back_off_is_told_and_ends_when_asked,
+    cancelled_work_ends_at_once,
+    a_stop_ends_with_its_container,
     an_end_is_told_after_the_restart_that_followed,
     logs_are_told_by_tail_since_and_time,
     followed_logs_end_with_the_container,
@@ -426,6 +457,7 @@ contracts!(
     running_out_of_memory_is_told,
     only_what_is_ours_is_listed,
     a_bay_has_one_network,
+    a_container_never_brings_a_network_back,
     networks_are_listed_with_their_bays,
     the_engine_is_probed,
 );
@@ -510,7 +542,8 @@ async fn what_is_not_there_is_missing_or_fine(bench: &dyn Bench) {
 
 async fn what_an_earlier_attempt_made_is_adopted(bench: &dyn Bench) {
     let stream = container();
-    let mut work = work(bench.node(), stream, create(bay(), spec("sleep 100")));
+    let bay = open_bay(bench).await;
+    let mut work = work(bench.node(), stream, create(bay, spec("sleep 100")));
     let first = bench.backend().perform(&work, &Notes::default()).await.unwrap();
     work.attempt = 2;
     bench.behind(Behind::Rename("elsewhere"), stream.id);
@@ -529,7 +562,8 @@ async fn what_an_earlier_attempt_made_is_adopted(bench: &dyn Bench) {
 async fn what_is_anothers_is_refused_and_left_alone(bench: &dyn Bench) {
     let stream = container();
     bench.behind(Behind::OccupyName, stream.id);
-    let answer = act(bench, stream, create(bay(), spec("sleep 100"))).await;
+    let bay = open_bay(bench).await;
+    let answer = act(bench, stream, create(bay, spec("sleep 100"))).await;
     assert!(matches!(&answer, Err(BackendError::Refused(w)) if w.contains("taken")), "{answer:?}");
     let answer = act(bench, stream, Action::StartContainer).await;
     assert!(matches!(answer, Err(BackendError::Missing(_))), "{answer:?}");
@@ -538,7 +572,7 @@ async fn what_is_anothers_is_refused_and_left_alone(bench: &dyn Bench) {
     assert_eq!(bench.backend().list().await.unwrap(), []);
     // Ours, but of other work.
     let stream = created(bench, spec("sleep 100")).await;
-    let answer = act(bench, stream, create(bay(), spec("sleep 100"))).await;
+    let answer = act(bench, stream, create(bay, spec("sleep 100"))).await;
     assert!(matches!(&answer, Err(BackendError::Refused(w)) if w.contains("taken")), "{answer:?}");
 }
 
@@ -606,6 +640,112 @@ async fn the_engine_restarts_what_its_policy_says(bench: &dyn Bench) {
     };
     tokio::time::timeout(PATIENCE, wait).await.unwrap();
     assert_eq!(ended(bench, stream).await.exit_code, Some(3));
+}
+
+/// A container whose command fails again and again, with seconds to go before its next start.
+async fn backing_off(bench: &dyn Bench) -> StreamId {
+    let restart_policy = RestartPolicy::Always;
+    let command = r#"sh -c "exit 7""#;
+    let stream = created(bench, ContainerSpec { restart_policy, ..spec(command) }).await;
+    act(bench, stream, Action::StartContainer).await.unwrap();
+    let wait = async {
+        loop {
+            let seen = observed(bench, stream).await;
+            // By then the delay has been doubled five times, from 100 ms.
+            if seen.state == RunState::Restarting && seen.restarts >= 5 {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.unwrap();
+    stream
+}
+
+async fn a_restart_back_off_is_told_and_ends_when_asked(bench: &dyn Bench) {
+    let kill = Action::KillContainer { signal: "SIGKILL".to_owned() };
+    let term = Action::KillContainer { signal: "SIGTERM".to_owned() };
+    let (stop, reboot) =
+        (Action::StopContainer { grace_s: 30 }, Action::RebootContainer { grace_s: 30 });
+    let execute = Action::ExecuteInContainer { command: words("true") };
+    join_all([stop, kill, term, reboot, Action::DeleteContainer].map(async |action| {
+        let stream = backing_off(bench).await;
+        let before = observed(bench, stream).await;
+        assert_eq!((before.exit_code, before.finished_at.is_some()), (Some(7), true));
+        assert_eq!(before.ends.last().and_then(|end| end.exit_code), Some(7));
+        for refused in [Action::PauseContainer, execute.clone()] {
+            let answer = act(bench, stream, refused).await;
+            let told = matches!(&answer, Err(BackendError::Refused(w)) if w.contains("restarting"));
+            assert!(told, "{answer:?}");
+        }
+        for settled in [Action::StartContainer, Action::UnpauseContainer] {
+            act(bench, stream, settled).await.unwrap();
+        }
+        assert_eq!(observed(bench, stream).await, before);
+        let name = action.name();
+        act(bench, stream, action).await.unwrap();
+        let now = bench.backend().inspect(stream).await.unwrap();
+        match (name, now) {
+            ("delete", now) => assert_eq!(now, None),
+            ("reboot", now) => assert!(now.unwrap().restarts < before.restarts),
+            (_, now) => {
+                let now = now.unwrap();
+                assert_eq!((now.state, now.exit_code), (RunState::Exited, Some(7)), "{name}");
+                assert_eq!(now.ends, before.ends, "{name}: a back-off's end is not another");
+                tokio::time::sleep(Duration::from_secs(4)).await;
+                assert_eq!(state(bench, stream).await, RunState::Exited, "{name}");
+            }
+        }
+    }))
+    .await;
+}
+
+/// Does work until it is told, in the midst of it, that it is cancelled.
+async fn cancel(bench: &dyn Bench, stream: StreamId, action: Action) -> Result<Done, BackendError> {
+    let (work, notes) = (work(bench.node(), stream, action), Notes::default());
+    let backend = bench.backend();
+    let cancelled = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        notes.cancel.cancel();
+        Instant::now()
+    };
+    let (answer, cancelled) = tokio::join!(backend.perform(&work, &notes), cancelled);
+    assert!(cancelled.elapsed() < Duration::from_secs(5), "{:?}", cancelled.elapsed());
+    // And when it has not begun yet.
+    assert_eq!(backend.perform(&work, &notes).await, answer);
+    answer
+}
+
+async fn cancelled_work_ends_at_once(bench: &dyn Bench) {
+    let (bay, pulling) = (open_bay(bench).await, container());
+    let silent = ContainerSpec { image: bench.silent_image(), ..spec("true") };
+    let answer = cancel(bench, pulling, create(bay, silent)).await;
+    assert_eq!(answer, Err(BackendError::Cancelled));
+    act(bench, pulling, Action::DeleteContainer).await.unwrap();
+    let grace_s = 600;
+    for action in [Action::StopContainer { grace_s }, Action::RebootContainer { grace_s }] {
+        let stream = started(bench, r#"sh -c "trap '' TERM; sleep 100""#).await;
+        let answer = cancel(bench, stream, action).await;
+        assert_eq!(answer, Err(BackendError::Cancelled));
+        assert_eq!(state(bench, stream).await, RunState::Running);
+        act(bench, stream, Action::DeleteContainer).await.unwrap();
+        assert_eq!(bench.backend().inspect(stream).await, Ok(None));
+    }
+    assert_eq!(bench.backend().list().await.unwrap(), []);
+}
+
+async fn a_stop_ends_with_its_container(bench: &dyn Bench) {
+    for end in [Action::KillContainer { signal: "SIGKILL".to_owned() }, Action::DeleteContainer] {
+        let stream = started(bench, r#"sh -c "trap '' TERM; sleep 100""#).await;
+        let stop = act(bench, stream, Action::StopContainer { grace_s: 600 });
+        let ended = async {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            act(bench, stream, end).await.unwrap();
+        };
+        let both = async { tokio::join!(stop, ended).0 };
+        let answer = tokio::time::timeout(PATIENCE / 4, both).await.unwrap();
+        assert!(matches!(answer, Ok(_) | Err(BackendError::Missing(_))), "{answer:?}");
+    }
 }
 
 async fn an_end_is_told_after_the_restart_that_followed(bench: &dyn Bench) {
@@ -802,7 +942,10 @@ async fn only_what_is_ours_is_listed(bench: &dyn Bench) {
     let other = bench.backend_as(neighbour);
     let stream = started(bench, "sleep 100").await;
     let theirs = container();
-    let theirs_work = work(neighbour, theirs, create(bay(), spec("sleep 100")));
+    let network = bay();
+    let make = work(neighbour, network, Action::CreateNetwork);
+    other.perform(&make, &Notes::default()).await.unwrap();
+    let theirs_work = work(neighbour, theirs, create(network, spec("sleep 100")));
     other.perform(&theirs_work, &Notes::default()).await.unwrap();
     let mut notices = bench.backend().notices().await.unwrap();
     let start = work(neighbour, theirs, Action::StartContainer);
@@ -813,7 +956,6 @@ async fn only_what_is_ours_is_listed(bench: &dyn Bench) {
     // Not even when asked to.
     act(bench, theirs, Action::DeleteContainer).await.unwrap();
     assert_eq!(other.inspect(theirs).await.unwrap().unwrap().state, RunState::Running);
-    let network = StreamId::new(Kind::Bay, bay_of(&theirs_work));
     act(bench, network, Action::DeleteNetwork).await.unwrap();
     let delete = work(neighbour, network, Action::DeleteNetwork);
     let in_use = other.perform(&delete, &Notes::default()).await;
@@ -826,13 +968,6 @@ async fn only_what_is_ours_is_listed(bench: &dyn Bench) {
     assert_eq!(next, Some(Notice::Changed(stream)));
     for (stream, action) in [(theirs, Action::DeleteContainer), (network, Action::DeleteNetwork)] {
         other.perform(&work(neighbour, stream, action), &Notes::default()).await.unwrap();
-    }
-}
-
-fn bay_of(work: &Work) -> ObjectId {
-    match &work.action {
-        Action::CreateContainer { bay_id, .. } => *bay_id,
-        other => panic!("{other:?}"),
     }
 }
 
@@ -859,6 +994,33 @@ async fn a_bay_has_one_network(bench: &dyn Bench) {
     assert_ne!(act(bench, bay, Action::CreateNetwork).await.unwrap(), first);
 }
 
+async fn a_container_never_brings_a_network_back(bench: &dyn Bench) {
+    let (bay, stream) = (open_bay(bench).await, container());
+    let early = container();
+    act(bench, early, create(bay, spec("sleep 100"))).await.unwrap();
+    act(bench, bay, Action::DeleteNetwork).await.unwrap();
+    let mut late = work(bench.node(), stream, create(bay, spec("sleep 100")));
+    // The bay may be a moment behind, but not for long.
+    for attempt in 1..=3 {
+        late.attempt = attempt;
+        let answer = bench.backend().perform(&late, &Notes::default()).await;
+        match answer {
+            Err(BackendError::Failed(words)) if attempt < 3 => assert!(words.contains("yet")),
+            Err(BackendError::Refused(words)) if attempt == 3 => assert!(words.contains("gone")),
+            other => panic!("{attempt}: {other:?}"),
+        }
+        assert_eq!(bench.backend().inspect(stream).await, Ok(None));
+    }
+    // Nor do those that are there already.
+    for action in [Action::StartContainer, Action::RebootContainer { grace_s: 0 }] {
+        let name = action.name();
+        let answer = act(bench, early, action).await;
+        assert!(matches!(answer, Err(BackendError::Refused(_))), "{name}: {answer:?}");
+    }
+    act(bench, early, Action::DeleteContainer).await.unwrap();
+    assert_eq!(bench.backend().networks().await, Ok(vec![]));
+}
+
 async fn networks_are_listed_with_their_bays(bench: &dyn Bench) {
     let listed = || async {
         let mut all = bench.backend().networks().await.unwrap();
@@ -869,7 +1031,7 @@ async fn networks_are_listed_with_their_bays(bench: &dyn Bench) {
     let mut bays = [bay(), bay()];
     bays.sort();
     let made = act(bench, bays[0], Action::CreateNetwork).await.unwrap();
-    act(bench, container(), create(bays[1], spec("true"))).await.unwrap();
+    act(bench, bays[1], Action::CreateNetwork).await.unwrap();
     let neighbour = clock::new_object_id();
     let (other, theirs) = (bench.backend_as(neighbour), bay());
     let notes = Notes::default();

@@ -16,8 +16,9 @@ use magnum::events::baymodel::{
 };
 use magnum::events::container::{
     ActionDoneV1, ActionRequestedV1, ContainerEvent, ContainerSpec, CreateRequestedV1, CreatedV1,
-    DeleteRequestedV1, Drift, DriftedV1, ExecuteRequestedV1, ExecutedV1, ExitedV1, KillRequestedV1,
-    PortMapping, PullProgressedV1, RestartPolicy, RestartedV1, StopRequestedV1,
+    DeleteRequestedV1, Drift, DriftedV1, ExecuteRequestedV1, ExecutedV1, ExecutionEndRequestedV1,
+    ExitedV2, KillRequestedV1, PortMapping, PullProgressedV1, RestartPolicy, RestartedV1,
+    StopRequestedV1,
 };
 use magnum::events::node::{
     NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent, NodeUnknownContainerFoundV1,
@@ -25,7 +26,8 @@ use magnum::events::node::{
     NodeWentDownV1,
 };
 use magnum::events::work::{
-    FieldChange, NodeVerdict, Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkUnknownV1,
+    FieldChange, NodeVerdict, Placement, UpdatedV1, WorkBlockedV1, WorkFailedV2, WorkResumedV1,
+    WorkUnknownV2,
 };
 use magnum::ids::{EventId, Kind, ObjectId, Position, Timestamp};
 use uuid::Uuid;
@@ -111,13 +113,14 @@ fn blocked() -> WorkBlockedV1 {
     }
 }
 
-fn failed() -> WorkFailedV1 {
-    WorkFailedV1 { work_id: WORK, action: text("create"), reason: text("no such image: nginx:0") }
+fn failed() -> WorkFailedV2 {
+    let (action, reason) = (text("create"), text("no such image: nginx:0"));
+    WorkFailedV2 { work_id: WORK, action, reason, cancelled: vec![OTHER_WORK] }
 }
 
-fn unknown() -> WorkUnknownV1 {
+fn unknown() -> WorkUnknownV2 {
     let reason = text("the service stopped while it ran");
-    WorkUnknownV1 { work_id: WORK, action: text("execute"), reason }
+    WorkUnknownV2 { work_id: WORK, action: text("execute"), reason, cancelled: vec![OTHER_WORK] }
 }
 
 fn baymodels() -> Vec<(&'static str, BaymodelEvent)> {
@@ -174,6 +177,7 @@ fn bays() -> Vec<(&'static str, BayEvent)> {
         ("full", BayEvent::Updated(updated())),
         ("full", BayEvent::WorkFailed(failed())),
         ("full", BayEvent::WorkUnknown(unknown())),
+        ("full", BayEvent::WorkResumed(WorkResumedV1 { work_id: WORK })),
         ("full", BayEvent::DeleteRequested(BayDeleteRequestedV1 {})),
         ("full", BayEvent::Emptied(BayEmptiedV1 { work_id: WORK })),
         ("full", BayEvent::Deleted(BayDeletedV1 { work_id: OTHER_WORK })),
@@ -298,6 +302,14 @@ fn containers() -> Vec<(&'static str, ContainerEvent)> {
         ("full", WorkUnknown(unknown())),
         ("full", Updated(updated())),
         ("full", WorkFailed(failed())),
+        ("full", ContainerEvent::WorkResumed(WorkResumedV1 { work_id: WORK })),
+        (
+            "full",
+            ContainerEvent::ExecutionEndRequested(ExecutionEndRequestedV1 {
+                execution_id: OTHER_WORK,
+            }),
+        ),
+        ("full", ContainerEvent::ExecutionEnded(done.clone())),
     ];
     events.extend(by_themselves());
     let cancelled = vec![WORK, OTHER_WORK];
@@ -311,12 +323,16 @@ fn containers() -> Vec<(&'static str, ContainerEvent)> {
 /// What nobody asked for.
 fn by_themselves() -> Vec<(&'static str, ContainerEvent)> {
     let exited = |exit_code, oom_killed, finished_at| {
-        ContainerEvent::Exited(ExitedV1 { exit_code, oom_killed, finished_at })
+        let restarting = false;
+        ContainerEvent::Exited(ExitedV2 { exit_code, oom_killed, finished_at, restarting })
     };
+    let restarting =
+        ExitedV2 { exit_code: 7, oom_killed: false, finished_at: Some(LATER), restarting: true };
     let drifted = |drift| ContainerEvent::Drifted(DriftedV1 { drift });
     vec![
         ("oom", exited(137, true, Some(LATER))),
         ("bare", exited(0, false, None)),
+        ("restarting", ContainerEvent::Exited(restarting)),
         ("full", ContainerEvent::Restarted(RestartedV1 {})),
         ("removed", drifted(Drift::Removed)),
         ("started", drifted(Drift::Started)),

@@ -84,6 +84,7 @@ impl Keystone {
             "[DEFAULT]\nlog_file = {here}/keystone.log\n\
              [database]\nconnection = sqlite:///{here}/keystone.db\n\
              [fernet_tokens]\nkey_repository = {here}/fernet\n\
+             [fernet_receipts]\nkey_repository = {here}/fernet\n\
              [credential]\nkey_repository = {here}/credential\n\
              [cache]\nenabled = true\nbackend = dogpile.cache.memory\n\
              [identity]\npassword_hash_rounds = 4\n"

@@ -15,7 +15,7 @@ use super::record::{Location, Record, SKIP_REVISIONS};
 use crate::ids::{CommandId, Position, Revision, StreamId};
 
 /// Entries after which they are moved to sled: what takes well under a second to read again.
-pub const MOVE_ENTRIES: usize = 8192;
+const MOVE_ENTRIES: usize = 8192;
 
 /// Entries at which the writer waits until they are moved: some 32 MiB of memory.
 const MOST_ENTRIES: usize = 32 * MOVE_ENTRIES;

@@ -1,0 +1,185 @@
+//! Work that one object waits for: one item after the other, bounded (rule W5), and beside the
+//! queue the commands that run in it.
+//!
+//! Not here: what changes it ([`super::Lifecycle`], the only one that may).
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::actors::Fact;
+use crate::backends::{Action, Outcome, Work, WorkResult};
+use crate::events::Verb;
+use crate::events::work::WorkBlockedV1;
+use crate::ids::{EventId, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
+
+/// Most items that wait in one object's queue: a person's impatience, with room to spare; more is
+/// a client in a loop.
+pub const MAX_QUEUED: usize = 16;
+
+/// Most commands that run in one container at once: each holds a connection to the engine.
+pub const MAX_EXECUTIONS: usize = 16;
+
+/// One work item that was asked for and has no outcome yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Task {
+    /// The event that asked for it.
+    pub id: WorkId,
+    /// What to do.
+    pub action: Action,
+    /// The request that it came from.
+    pub request_id: String,
+    /// How many attempts ended without an outcome.
+    pub attempts: u32,
+    /// When it is tried next, if it is blocked.
+    pub retry_at: Option<Timestamp>,
+    /// Since when it has been the first in the queue.
+    pub due_at: Option<Timestamp>,
+}
+
+/// All work of one object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct WorkQueue {
+    /// One after the other; the first one is under way.
+    #[schema(value_type = Vec<Task>)]
+    queue: VecDeque<Task>,
+    /// Commands that run in a container, which may take for ever, and what ends them. They hold
+    /// nothing else back.
+    executions: Vec<Task>,
+}
+
+impl WorkQueue {
+    /// Whether nothing more can be queued.
+    pub fn is_full(&self) -> bool {
+        self.queue.len() >= MAX_QUEUED
+    }
+
+    /// Whether no further command may run.
+    pub fn is_full_of_executions(&self) -> bool {
+        let runs = |task: &&Task| task.action.verb() == Verb::Execute;
+        self.executions.iter().filter(runs).count() >= MAX_EXECUTIONS
+    }
+
+    /// Since when the first in the queue has been the first.
+    pub fn turn(&self) -> Option<Timestamp> {
+        self.queue.front()?.due_at
+    }
+
+    /// The queue, the item under way first.
+    pub fn queued(&self) -> impl Iterator<Item = &Task> {
+        self.queue.iter()
+    }
+
+    /// The commands that run, and what ends them.
+    pub fn executions(&self) -> impl Iterator<Item = &Task> {
+        self.executions.iter()
+    }
+
+    /// Whether this work has no outcome yet.
+    pub fn contains(&self, id: WorkId) -> bool {
+        self.queue.iter().chain(&self.executions).any(|task| task.id == id)
+    }
+
+    /// The work that an outcome is about, if it is still open and the outcome is not that of an
+    /// attempt long past (rule W4).
+    pub fn current<'a>(&'a self, outcome: &Outcome) -> Option<&'a Task> {
+        let mut open = self.queue.front().into_iter().chain(&self.executions);
+        let task = open.find(|task| task.id == outcome.work_id)?;
+        let past = outcome.attempt <= task.attempts;
+        let repeats = matches!(outcome.result, WorkResult::Blocked { .. });
+        (!(past && repeats)).then_some(task)
+    }
+
+    /// What is cancelled when work fails: all that is queued behind it (rule W9).
+    pub fn behind(&self, id: WorkId) -> Vec<EventId> {
+        let is_first = self.queue.front().is_some_and(|first| first.id == id);
+        if is_first { self.queue.iter().skip(1).map(|task| task.id).collect() } else { vec![] }
+    }
+
+    /// The work that is due now.
+    pub fn due(&self, stream: StreamId, project: &ProjectId, node_id: ObjectId) -> Vec<Work> {
+        let work = |task: &Task| Work {
+            id: task.id,
+            attempt: task.attempts.saturating_add(1),
+            not_before: task.retry_at,
+            due_at: task.due_at,
+            stream,
+            project: project.clone(),
+            node_id,
+            request_id: task.request_id.clone(),
+            action: task.action.clone(),
+        };
+        self.queue.front().into_iter().chain(&self.executions).map(work).collect()
+    }
+
+    /// Takes up work that an event asked for.
+    pub(super) fn push(&mut self, action: Action, fact: Fact<'_>) {
+        let task = Task {
+            id: fact.id,
+            request_id: fact.request_id.to_owned(),
+            attempts: 0,
+            retry_at: None,
+            due_at: None,
+            action,
+        };
+        if matches!(task.action.verb(), Verb::Execute | Verb::EndExecution) {
+            self.executions.push(task);
+        } else {
+            self.queue.push_back(task);
+        }
+    }
+
+    /// Drops work that ended or was cancelled.
+    pub(super) fn drop_all(&mut self, ids: &[EventId]) {
+        self.queue.retain(|task| !ids.contains(&task.id));
+        self.executions.retain(|task| !ids.contains(&task.id));
+    }
+
+    /// Drops everything that is queued: a delete overtakes it (rule W5).
+    pub(super) fn overtake(&mut self) {
+        self.queue.clear();
+    }
+
+    /// Drops everything.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Continues with another action under the same id: the next step of one work item.
+    pub(super) fn continue_as(&mut self, id: WorkId, action: &Action) {
+        for task in self.queue.iter_mut().filter(|task| task.id == id) {
+            // Attempts are numbered on, so that this step is not taken for the one that is done.
+            task.attempts = task.attempts.saturating_add(1);
+            task.retry_at = None;
+            task.due_at = None;
+            task.action = action.clone();
+        }
+    }
+
+    /// Records that an attempt ended without an outcome.
+    pub(super) fn block(&mut self, blocked: &WorkBlockedV1) {
+        for task in self.queue.iter_mut().chain(&mut self.executions) {
+            if task.id == blocked.work_id {
+                task.attempts = blocked.attempt;
+                task.retry_at = Some(blocked.retry_at);
+            }
+        }
+    }
+
+    /// Records that work that waited proceeds.
+    pub(super) fn resume(&mut self, id: WorkId) {
+        for task in self.queue.iter_mut().chain(&mut self.executions) {
+            if task.id == id {
+                task.retry_at = None;
+            }
+        }
+    }
+
+    /// Records since when the first in the queue has been the first.
+    pub(super) fn note_turn(&mut self, now: Timestamp) {
+        if let Some(first) = self.queue.front_mut() {
+            first.due_at.get_or_insert(now);
+        }
+    }
+}

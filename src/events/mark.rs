@@ -1,0 +1,157 @@
+//! What events mean: for work, and for the object.
+//!
+//! A noun states the mark of each of its events where it declares them (`noun_events!`), so
+//! nothing is read off the spelling of a type (rule E6). Not here: payloads (one file a noun).
+
+use super::EventPayload;
+
+/// What work does to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Bring it into being.
+    Create,
+    /// Start its process.
+    Start,
+    /// Stop its process.
+    Stop,
+    /// Stop and start its process.
+    Reboot,
+    /// Freeze its process.
+    Pause,
+    /// Let its process continue.
+    Unpause,
+    /// Send its process a signal.
+    Kill,
+    /// Run a command in it.
+    Execute,
+    /// End a command that runs in it.
+    EndExecution,
+    /// Delete what is in it.
+    Empty,
+    /// Remove it.
+    Delete,
+}
+
+impl Verb {
+    /// Every verb, for reading one that was recorded by name.
+    const ALL: [Self; 11] = [
+        Self::Create,
+        Self::Start,
+        Self::Stop,
+        Self::Reboot,
+        Self::Pause,
+        Self::Unpause,
+        Self::Kill,
+        Self::Execute,
+        Self::EndExecution,
+        Self::Empty,
+        Self::Delete,
+    ];
+
+    /// As it is recorded and shown: `start`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Reboot => "reboot",
+            Self::Pause => "pause",
+            Self::Unpause => "unpause",
+            Self::Kill => "kill",
+            Self::Execute => "execute",
+            Self::EndExecution => "end execution",
+            Self::Empty => "empty",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// The verb that was recorded under a name; `None` if it is not one of ours.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.name() == name)
+    }
+}
+
+/// The status of a noun's objects: one total function of status and event (rule E6), used by the
+/// actor and by the read model.
+pub trait Status: Copy + Default + PartialEq + Send + 'static {
+    /// What can happen to such an object.
+    type Event: EventPayload;
+
+    /// The status after an event.
+    #[must_use]
+    fn after(self, event: &Self::Event) -> Self;
+
+    /// Whether the object is being deleted: only the outcome of that changes the status.
+    fn is_deleting(self) -> bool;
+}
+
+/// What an event means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// It asks for work; its own id is the id of that work.
+    Asks(Verb),
+    /// Work is done.
+    Done(Verb),
+    /// One step of work is done; the work goes on.
+    Step,
+    /// Work failed.
+    Failed,
+    /// The outcome of work is unknown.
+    Unknown,
+    /// Work waits.
+    Blocked,
+    /// Work gets on.
+    Progress,
+    /// Something happened that was not asked for.
+    Observed,
+    /// The object changed without work.
+    Changed,
+    /// A command was refused; nothing changed.
+    Refused,
+}
+
+impl Mark {
+    /// Whether it is the end of work.
+    pub const fn ends_work(self) -> bool {
+        matches!(self, Self::Done(_) | Self::Failed | Self::Unknown)
+    }
+
+    /// Whether it only says how far work is, which does not change the object.
+    pub const fn is_progress(self) -> bool {
+        matches!(self, Self::Blocked | Self::Progress)
+    }
+}
+
+/// Declares the statuses of a noun, each with the word that it is recorded and shown as. The first
+/// one is that of an object before its first event.
+#[macro_export]
+macro_rules! statuses {
+    ($(#[$doc:meta])* $name:ident {
+        $(#[$first_doc:meta])* $first:ident = $first_word:literal;
+        $($(#[$variant_doc:meta])* $variant:ident = $word:literal;)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+        #[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        pub enum $name {
+            $(#[$first_doc])*
+            #[default]
+            #[serde(rename = $first_word)]
+            $first,
+            $($(#[$variant_doc])* #[serde(rename = $word)] $variant,)*
+        }
+
+        impl $name {
+            /// Every status.
+            pub const ALL: &'static [Self] = &[Self::$first, $(Self::$variant,)*];
+
+            /// As it is recorded and shown.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    Self::$first => $first_word,
+                    $(Self::$variant => $word,)*
+                }
+            }
+        }
+    };
+}

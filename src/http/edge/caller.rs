@@ -1,0 +1,37 @@
+//! Who asks, as handlers get to know it. Not here: how that is found out (`auth`).
+
+use axum::http::Extensions;
+
+use super::keystone::Token;
+use crate::http::error::ApiError;
+use crate::ids::{ProjectId, Timestamp};
+
+/// Who asks, as handlers get to know it.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The user's id.
+    pub user: String,
+    /// Whose objects it is about.
+    pub project: ProjectId,
+    /// The user's roles there.
+    pub roles: Vec<String>,
+    /// The token, and when it expires.
+    pub(super) token: Option<(Token, Timestamp)>,
+}
+
+impl Caller {
+    /// Everybody, where nobody is asked who they are.
+    pub fn anonymous() -> Self {
+        let (user, project) = ("anonymous".to_owned(), ProjectId::default());
+        Self { user, project, roles: Vec::new(), token: None }
+    }
+
+    /// Who asks, of a request that was admitted.
+    ///
+    /// # Errors
+    /// Where a request came by another way than the edge: nobody was asked who they are.
+    pub fn of(extensions: &Extensions) -> Result<Self, ApiError> {
+        let admitted = extensions.get::<Self>().cloned();
+        admitted.ok_or_else(|| ApiError::Internal("a request was not admitted".to_owned()))
+    }
+}

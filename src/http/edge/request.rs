@@ -1,0 +1,340 @@
+//! What a request says: who asks, why, with which arguments and body. The one place that makes a
+//! [`Ctx`] from HTTP.
+//!
+//! Not here: what a noun's fields mean (`input`, one file a noun), how it answers (`respond`).
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
+use futures_util::StreamExt;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::caller::Caller;
+use super::state::AppState;
+use crate::bus::Ctx;
+use crate::clock;
+use crate::http::error::ApiError;
+use crate::http::text::{MAX_NAME_BYTES, arguments, derived_uuid, number, shown};
+use crate::ids::{CommandId, Kind, ObjectId, Revision, Timestamp};
+
+/// Largest body: a thousand times what a container with a long environment needs.
+const MAX_BODY_BYTES: usize = 1 << 20;
+
+/// How much of a body that is too large is read and dropped, so that the client, which is still
+/// sending, gets to read the refusal.
+const DRAIN_BYTES: usize = 16 << 20;
+
+/// How long a body may take to arrive: 1 MiB at 35 kB/s.
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest reason of a user, in bytes: a paragraph.
+const MAX_REASON_BYTES: usize = 1024;
+
+/// Arguments that every read takes; `edge` acts on them.
+const ALWAYS: [&str; 1] = ["min_position"];
+
+/// `req-` and a uuid.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+/// A request, taken apart.
+#[derive(Debug)]
+pub struct Call {
+    /// Who asks and why.
+    pub ctx: Ctx,
+    /// Who asks, for what goes on until they may not any more.
+    pub caller: Caller,
+    /// `http://127.0.0.1:9511`, as the client names this server; what links start with.
+    pub host: String,
+    /// How long the client waits for the outcome of work.
+    pub wait: Duration,
+    installation: Uuid,
+    query: Vec<(String, String)>,
+    body: Bytes,
+}
+
+/// The name or uuid in a path.
+#[derive(Debug)]
+pub struct Ident(pub String);
+
+impl FromRequestParts<AppState> for Ident {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let Path(ident) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| ApiError::BadRequest("The path is no valid UTF-8.".to_owned()))?;
+        if ident.len() > MAX_NAME_BYTES || ident.chars().any(char::is_control) {
+            let reason = "This is neither a uuid nor a name: at most 255 bytes, no control \
+                          characters.";
+            return Err(ApiError::field("ident", shown(&ident), reason));
+        }
+        Ok(Self(ident))
+    }
+}
+
+impl FromRequest<AppState> for Call {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let read = tokio::time::timeout(BODY_TIMEOUT, read_body(body));
+        let body = read.await.map_err(|_| ApiError::Slow)??;
+        let query = arguments(parts.uri.query().unwrap_or_default())?;
+        let headers = &parts.headers;
+        let caller = Caller::of(&parts.extensions)?;
+        let project = caller.project.clone();
+        let command_id = idempotency_key(headers)?
+            .filter(|_| parts.method != Method::GET)
+            .map(|key| CommandId(format!("{project}/{key}")));
+        let digest = command_id.as_ref().map(|_| digest(&parts, &body));
+        let request_id =
+            parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
+        let ctx = Ctx {
+            now: clock::now(),
+            project,
+            user: caller.user.clone(),
+            roles: caller.roles.clone(),
+            request_id,
+            command_id,
+            digest,
+            reason: text_header(headers, "x-magnum-reason", MAX_REASON_BYTES)?,
+            causation: None,
+            service: false,
+            if_match: if_match(headers)?,
+        };
+        let wait = wait(headers, state.config.request_wait)?;
+        let installation = state.installation;
+        Ok(Self { ctx, caller, host: host(&parts), wait, installation, query, body })
+    }
+}
+
+impl Call {
+    /// Refuses arguments that the request does not take.
+    pub fn only(&self, known: &[&str]) -> Result<(), ApiError> {
+        let unknown = self
+            .query
+            .iter()
+            .find(|(key, _)| !known.contains(&&**key) && !ALWAYS.contains(&&**key));
+        match unknown {
+            Some((key, _)) => {
+                Err(ApiError::BadRequest(format!("Unknown argument: \"{}\"", shown(key))))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// An argument of the query, the first of its name.
+    pub fn argument(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)
+    }
+
+    /// All arguments whose names are among these.
+    pub fn arguments(&self, names: &[&str]) -> Vec<(String, String)> {
+        self.query.iter().filter(|(key, _)| names.contains(&&**key)).cloned().collect()
+    }
+
+    /// An argument that is a whole number.
+    pub fn number(&self, name: &str) -> Result<Option<u64>, ApiError> {
+        self.argument(name).map(|text| number(name, text)).transpose()
+    }
+
+    /// An argument that is yes or no; no where there is none, yes where it has no value.
+    pub fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.argument(name) {
+            None => Ok(false),
+            Some(text) => match text.to_ascii_lowercase().as_str() {
+                "" | "1" | "true" | "yes" => Ok(true),
+                "0" | "false" | "no" => Ok(false),
+                _ => Err(ApiError::field(name, shown(text), "Use 1 or 0.")),
+            },
+        }
+    }
+
+    /// An argument that is a time: RFC 3339, or seconds since 1970.
+    pub fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
+        let Some(text) = self.argument(name) else { return Ok(None) };
+        if let Ok(time) = chrono::DateTime::parse_from_rfc3339(&text.replace(' ', "+")) {
+            return Ok(Some(Timestamp(time.timestamp_micros())));
+        }
+        match text.parse::<f64>() {
+            // Up to the year 9999, so that it fits whatever form it is sent on in.
+            Ok(seconds) if (0.0..=253_402_300_799.0).contains(&seconds) => {
+                Ok(Some(Timestamp((seconds * 1e6) as i64)))
+            }
+            _ => {
+                let reason = "Use a time like 2015-05-21T20:46:13Z, or seconds since 1970.";
+                Err(ApiError::field(name, shown(text), reason))
+            }
+        }
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> Result<Value, ApiError> {
+        if self.body.is_empty() {
+            return Err(ApiError::BadRequest(
+                "The body is empty; send a JSON document.".to_owned(),
+            ));
+        }
+        let text = std::str::from_utf8(&self.body).map_err(|error| {
+            let at = error.valid_up_to();
+            ApiError::BadRequest(format!("The body is no valid UTF-8 at byte {at}."))
+        })?;
+        serde_json::from_str(text)
+            .map_err(|error| ApiError::BadRequest(format!("The body is no valid JSON: {error}.")))
+    }
+
+    /// The body as a JSON object.
+    pub fn object(&self) -> Result<Map<String, Value>, ApiError> {
+        match self.json()? {
+            Value::Object(fields) => Ok(fields),
+            _ => Err(ApiError::BadRequest("The body is no JSON object.".to_owned())),
+        }
+    }
+
+    /// The id of the object that a POST makes: the client's, or the same for the same
+    /// `Idempotency-Key`, or a new one.
+    pub fn new_id(&self, kind: Kind, wanted: Option<ObjectId>) -> ObjectId {
+        let keyed = || {
+            let key = self.ctx.command_id.as_ref()?;
+            Some(ObjectId(derived_uuid(self.installation, &format!("{}/{kind}", key.0))))
+        };
+        wanted.or_else(keyed).unwrap_or_else(clock::new_object_id)
+    }
+
+    /// The same request as the one who makes what is missing on the way: without what applies to
+    /// its own object only.
+    pub fn on_the_way(&self) -> Ctx {
+        Ctx { command_id: None, digest: None, if_match: None, ..self.ctx.clone() }
+    }
+}
+
+/// The whole body, if it is not too large.
+async fn read_body(body: Body) -> Result<Bytes, ApiError> {
+    let mut pieces = body.into_data_stream();
+    let mut whole = Vec::new();
+    let mut length = 0_usize;
+    while let Some(piece) = pieces.next().await {
+        let piece = piece
+            .map_err(|error| ApiError::BadRequest(format!("The body did not arrive: {error}.")))?;
+        length = length.saturating_add(piece.len());
+        if length <= MAX_BODY_BYTES {
+            whole.extend_from_slice(&piece);
+        } else {
+            whole = Vec::new();
+        }
+        if length > DRAIN_BYTES {
+            break;
+        }
+    }
+    if length > MAX_BODY_BYTES { Err(ApiError::TooLarge(MAX_BODY_BYTES)) } else { Ok(whole.into()) }
+}
+
+/// What tells two requests with the same key apart: BLAKE3 over method, path, query and body, in
+/// hex.
+fn digest(parts: &Parts, body: &[u8]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    let uri = &parts.uri;
+    for part in [parts.method.as_str(), uri.path(), uri.query().unwrap_or_default()] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.update(body);
+    hasher.finalize().to_hex().to_string()
+}
+
+/// A header as text, checked for length and control characters.
+fn text_header(headers: &HeaderMap, name: &str, max: usize) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(name) else { return Ok(None) };
+    let text = std::str::from_utf8(value.as_bytes())
+        .map_err(|_| ApiError::field(name, "", "The header is no valid UTF-8."))?;
+    if text.len() > max || text.chars().any(char::is_control) {
+        let reason = format!("Use at most {max} bytes without control characters.");
+        return Err(ApiError::field(name, shown(text), reason));
+    }
+    Ok((!text.trim().is_empty()).then(|| text.trim().to_owned()))
+}
+
+/// The client's key for this request.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let name = "idempotency-key";
+    if headers.get(name).is_some_and(|value| value.as_bytes().trim_ascii().is_empty()) {
+        return Err(ApiError::field(name, "", "The key is empty; use a new uuid a request."));
+    }
+    text_header(headers, name, MAX_NAME_BYTES)
+}
+
+/// The revision that the object must have; none with `*`, which any object that exists has.
+fn if_match(headers: &HeaderMap) -> Result<Option<Revision>, ApiError> {
+    let Some(text) = text_header(headers, "if-match", MAX_NAME_BYTES)? else { return Ok(None) };
+    if text == "*" {
+        return Ok(None);
+    }
+    let plain = text.strip_prefix("W/").unwrap_or(&text).trim_matches('"');
+    plain.parse().map(|revision| Some(Revision(revision))).map_err(|_| {
+        ApiError::field("If-Match", shown(&text), "Use the ETag of an answer, such as \"3\", or *.")
+    })
+}
+
+/// How long the client waits for an outcome (RFC 7240), at most `limit`.
+fn wait(headers: &HeaderMap, limit: Duration) -> Result<Duration, ApiError> {
+    let mut wait = limit;
+    for value in headers.get_all("prefer") {
+        let text = value.to_str().map_err(|_| {
+            ApiError::field("Prefer", "", "Use respond-async, or wait= with seconds.")
+        })?;
+        for preference in text.split([',', ';']).map(str::trim) {
+            if preference.eq_ignore_ascii_case("respond-async") {
+                wait = Duration::ZERO;
+            } else if let Some(seconds) = preference.strip_prefix("wait=") {
+                let seconds = number("Prefer", seconds.trim_matches('"'))?;
+                wait = wait.min(Duration::from_secs(seconds));
+            }
+        }
+    }
+    Ok(wait)
+}
+
+/// How the client names this server.
+fn host(parts: &Parts) -> String {
+    let header = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    let authority = parts.uri.authority().map(|authority| authority.as_str());
+    format!("http://{}", header.or(authority).unwrap_or("127.0.0.1:9511"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn if_match_takes_what_clients_send() {
+        let parse = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("if-match", text.parse().unwrap());
+            if_match(&headers)
+        };
+        assert_eq!(parse("\"3\"").unwrap(), Some(Revision(3)));
+        assert_eq!(parse("3").unwrap(), Some(Revision(3)));
+        assert_eq!(parse("W/\"3\"").unwrap(), Some(Revision(3)));
+        assert_eq!(parse("*").unwrap(), None);
+        assert!(parse("x").is_err());
+        assert!(parse("\"-1\"").is_err());
+    }
+
+    #[test]
+    fn prefer_only_shortens_the_wait() {
+        let parse = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("prefer", text.parse().unwrap());
+            wait(&headers, Duration::from_secs(30)).unwrap()
+        };
+        assert_eq!(parse("respond-async"), Duration::ZERO);
+        assert_eq!(parse("wait=5"), Duration::from_secs(5));
+        assert_eq!(parse("wait=500"), Duration::from_secs(30));
+        assert_eq!(parse("return=minimal"), Duration::from_secs(30));
+    }
+}

@@ -1,0 +1,89 @@
+//! What every handler can reach.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::audit::Audit;
+use super::auth::Auth;
+use super::places::Places;
+use super::requests::Requests;
+use crate::actors::snapshot::Snapshots;
+use crate::bus::Bus;
+use crate::config::HttpConfig;
+use crate::events::log::EventLog;
+use crate::events::newest::Newest;
+use crate::projections::read_models::ReadModels;
+use crate::secrets::Secrets;
+
+/// What every handler can reach. Cheap to clone: each request does so several times.
+#[derive(Clone)]
+pub struct AppState(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    own: Own,
+}
+
+/// What the REST API stands on.
+pub struct Parts {
+    /// The way to the actors and the nodes.
+    pub bus: Arc<dyn Bus>,
+    /// What queries answer from.
+    pub reads: ReadModels,
+    /// What seals values that are secret.
+    pub secrets: Secrets,
+    /// Folded states, to be compared with the log.
+    pub snapshots: Snapshots,
+    /// For event pages, streams and histories.
+    pub log: Arc<dyn EventLog>,
+    /// The API's settings.
+    pub config: HttpConfig,
+    /// Who asks, and whether they may.
+    pub auth: Auth,
+    /// Takes down what no change of an object shows.
+    pub audit: Audit,
+    /// Tells this installation from every other one; the same in all its processes, for ever.
+    pub installation: Uuid,
+    /// Turns true when the service stops: streams end with a final position.
+    pub stopping: watch::Receiver<bool>,
+    /// Free bytes on the log's disk are below the reserve: changes are refused with 507.
+    pub low_space: watch::Receiver<Option<String>>,
+}
+
+/// What the REST API keeps for itself.
+pub struct Own {
+    /// Answers, counted.
+    pub requests: Requests,
+    /// Places for answers that go on.
+    pub places: Places,
+    /// The last events, decoded once for all who follow.
+    pub newest: Arc<Newest>,
+}
+
+impl AppState {
+    /// Before the first request.
+    pub fn new(parts: Parts) -> Self {
+        let own = Own {
+            requests: Requests::default(),
+            places: Places::default(),
+            newest: Arc::new(Newest::new(parts.log.clone())),
+        };
+        Self(Arc::new(Inner { parts, own }))
+    }
+
+    /// What the REST API keeps for itself.
+    pub fn own(&self) -> &Own {
+        &self.0.own
+    }
+}
+
+impl Deref for AppState {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0.parts
+    }
+}

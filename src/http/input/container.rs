@@ -1,0 +1,494 @@
+//! What a container is made from, as clients write it: commands, ports, sizes, environment.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
+
+use super::field::{Field, MAX_COUNT, MAX_TEXT_BYTES, Rule, integer, text, type_name};
+use super::patch::Patchable;
+use crate::events::container::{ContainerSpec, PortMapping, RestartPolicy};
+use crate::http::text::{MAX_NAME_BYTES, shown};
+
+/// The smallest memory limit that Docker takes.
+const MIN_MEMORY_BYTES: u64 = 6 << 20;
+
+/// Largest memory limit: 8 EiB less one byte, what the engine's signed number holds.
+const MAX_MEMORY_BYTES: u64 = i64::MAX as u64;
+
+/// Largest CPU limit, in CPUs: more than any machine has.
+const MAX_CPUS: f64 = 65_536.0;
+
+/// Most published ports: each costs the engine a proxy process.
+const MAX_PORTS: usize = 128;
+
+/// Most variables, labels and arguments; the kernel takes about 2 MiB of all of them together.
+const MAX_ENTRIES: usize = 4096;
+
+/// What a container is made from.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct NewContainer {
+    /// The id that it is to have.
+    pub uuid: Option<String>,
+    /// Not unique.
+    pub name: Option<String>,
+    /// A description.
+    pub desc: Option<String>,
+    /// The image reference; `image` is taken as well.
+    image_id: String,
+    /// A list of arguments, or one line that is split as a shell would.
+    #[serde(default)]
+    command: Vec<String>,
+    /// The bay's uuid; the project's `default` bay where there is none.
+    pub bay_uuid: Option<String>,
+    /// Names and values, or a list of `NAME=value`.
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+    /// `8080:80/tcp`, or an object.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, example = json!(["8080:80/tcp"]))]
+    ports: Vec<PortMapping>,
+    /// Names and values, or a list of `name=value`.
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    /// Bytes, or `512m`.
+    memory: Option<u64>,
+    /// CPUs, in thousandths at the finest.
+    #[schema(value_type = Option<f64>, example = 0.5)]
+    cpu: Option<u32>,
+    /// An absolute folder.
+    workdir: Option<String>,
+    /// A name or number, optionally with a group.
+    user: Option<String>,
+    /// `no`, `always`, `on-failure[:n]` or `unless-stopped`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    restart_policy: RestartPolicy,
+}
+
+impl NewContainer {
+    /// For the command.
+    pub fn into_spec(self) -> ContainerSpec {
+        ContainerSpec {
+            image: self.image_id,
+            command: self.command,
+            environment: self.environment,
+            ports: self.ports,
+            labels: self.labels,
+            memory_bytes: self.memory,
+            cpu_millis: self.cpu,
+            working_dir: self.workdir,
+            user: self.user,
+            restart_policy: self.restart_policy,
+        }
+    }
+}
+
+/// What a POST may have.
+pub const FIELDS: [Field; 14] = [
+    Field::optional("uuid", Rule::Uuid),
+    Field::optional("name", Rule::Text(MAX_NAME_BYTES)),
+    Field::optional("desc", Rule::Text(MAX_TEXT_BYTES)),
+    Field::mandatory("image_id", Rule::Own(image)).or("image"),
+    Field::optional("command", Rule::Own(command)),
+    Field::optional("bay_uuid", Rule::Uuid),
+    Field::optional("environment", Rule::Own(variables)).secret(),
+    Field::optional("ports", Rule::Own(ports)),
+    Field::optional("labels", Rule::Own(labels)),
+    Field::optional("memory", Rule::Own(memory)),
+    Field::optional("cpu", Rule::Own(cpu)),
+    Field::optional("workdir", Rule::Own(folder)),
+    Field::optional("user", Rule::Text(MAX_NAME_BYTES)),
+    Field::optional("restart_policy", Rule::Own(restart_policy)),
+];
+
+/// What a PATCH may change: the record, not what runs.
+pub const PATCH: Patchable = Patchable {
+    internal: &["bay_uuid", "status"],
+    mandatory: &["image_id"],
+    fields: &[
+        Field::optional("name", Rule::Text(MAX_NAME_BYTES)),
+        Field::optional("desc", Rule::Text(MAX_TEXT_BYTES)),
+        Field::optional("image_id", Rule::Own(image)),
+        Field::optional("command", Rule::Own(command_line)),
+    ],
+};
+
+/// The words of a command: those of a list, or of a line that is split as a shell would.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn words(value: &Value) -> Result<Vec<String>, String> {
+    let words = match value {
+        Value::String(line) => shell_words::split(line).map_err(|_| {
+            "The command has a quote that is not closed; close it, or write \\\" or \\'.".to_owned()
+        })?,
+        Value::Array(items) => items
+            .iter()
+            .map(|item| match item {
+                Value::String(word) => Ok(word.clone()),
+                other => Err(format!("Wrong type. Expected text, got {}.", type_name(other))),
+            })
+            .collect::<Result<_, _>>()?,
+        other => {
+            return Err(format!("Wrong type. Expected text or a list, got {}.", type_name(other)));
+        }
+    };
+    if words.len() > MAX_ENTRIES {
+        return Err(format!("At most {MAX_ENTRIES} arguments."));
+    }
+    if words.iter().any(|word| word.contains('\0')) {
+        return Err("Arguments cannot hold the character U+0000.".to_owned());
+    }
+    Ok(words)
+}
+
+fn command(value: &Value) -> Result<Value, String> {
+    words(value).map(Value::from)
+}
+
+/// A command as it is shown: one line.
+fn command_line(value: &Value) -> Result<Value, String> {
+    words(value).map(|words| Value::from(shell_words::join(words)))
+}
+
+fn image(value: &Value) -> Result<Value, String> {
+    let image = text(value, MAX_NAME_BYTES)?;
+    if image.chars().any(char::is_whitespace) {
+        return Err("An image reference has no spaces.".to_owned());
+    }
+    Ok(Value::from(image))
+}
+
+fn folder(value: &Value) -> Result<Value, String> {
+    let folder = text(value, MAX_TEXT_BYTES)?;
+    if !folder.starts_with('/') {
+        return Err("The folder must start with /.".to_owned());
+    }
+    Ok(Value::from(folder))
+}
+
+/// Environment variables; no value is repeated in what it says.
+fn variables(value: &Value) -> Result<Value, String> {
+    pairs(value, |name| !name.is_empty() && !name.contains(['=', '\0']))
+}
+
+fn labels(value: &Value) -> Result<Value, String> {
+    pairs(value, |name| !name.is_empty() && !name.chars().any(char::is_control))
+}
+
+/// A map of names and values, or a list of `NAME=value`.
+fn pairs(value: &Value, is_name: fn(&str) -> bool) -> Result<Value, String> {
+    let mut pairs = Map::new();
+    let mut add = |name: &str, value: &str| {
+        if !is_name(name) {
+            return Err(format!("'{}' is no possible name.", shown(name)));
+        }
+        if value.contains('\0') {
+            return Err(format!("The value of {} holds the character U+0000.", shown(name)));
+        }
+        pairs.insert(name.to_owned(), Value::from(value));
+        Ok(())
+    };
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match value {
+                    Value::String(text) => add(name, text)?,
+                    Value::Null => add(name, "")?,
+                    Value::Number(_) | Value::Bool(_) => add(name, &value.to_string())?,
+                    other => {
+                        let (name, got) = (shown(name), type_name(other));
+                        return Err(format!("The value of {name} is {got}; expected text."));
+                    }
+                }
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                let pair = item.as_str().and_then(|item| item.split_once('='));
+                let (name, value) = pair.ok_or("Each item of the list must be NAME=value.")?;
+                add(name, value)?;
+            }
+        }
+        other => {
+            let got = type_name(other);
+            return Err(format!("Expected an object or a list of NAME=value, got {got}."));
+        }
+    }
+    if pairs.len() > MAX_ENTRIES {
+        return Err(format!("At most {MAX_ENTRIES} entries."));
+    }
+    Ok(Value::Object(pairs))
+}
+
+fn ports(value: &Value) -> Result<Value, String> {
+    let Value::Array(items) = value else {
+        return Err(format!("Expected a list like [\"8080:80/tcp\"], got {}.", type_name(value)));
+    };
+    if items.len() > MAX_PORTS {
+        return Err(format!("At most {MAX_PORTS} ports."));
+    }
+    let ports: Result<Vec<PortMapping>, String> = items.iter().map(port).collect();
+    Ok(json!(ports?))
+}
+
+/// One published port: `[[ip:]host_port:]container_port[/protocol]`, a number, or an object.
+fn port(value: &Value) -> Result<PortMapping, String> {
+    let number = |value: &Value| integer(value, 1, 65_535).map(|port| port as u16);
+    match value {
+        Value::Number(_) => Ok(mapping(number(value)?, None, None, "tcp")?),
+        Value::String(line) => port_line(line),
+        Value::Object(fields) => {
+            let field = |name: &str| fields.get(name).filter(|value| !value.is_null());
+            let string =
+                |name: &str| field(name).map(|value| text(value, MAX_NAME_BYTES)).transpose();
+            let container = field("container_port").ok_or("A port needs a container_port.")?;
+            let host = field("host_port").map(number).transpose()?;
+            let protocol = string("protocol")?.unwrap_or("tcp");
+            mapping(number(container)?, host, string("host_ip")?, protocol)
+        }
+        other => Err(format!("A port is text, a number or an object, not {}.", type_name(other))),
+    }
+}
+
+fn port_line(line: &str) -> Result<PortMapping, String> {
+    let (places, protocol) = line.split_once('/').unwrap_or((line, "tcp"));
+    let (host, container) = match places.rsplit_once(':') {
+        Some((host, container)) => (Some(host), container),
+        None => (None, places),
+    };
+    let (ip, host) = match host.map(|host| host.rsplit_once(':').ok_or(host)) {
+        Some(Ok((ip, host))) => (Some(ip), Some(host)),
+        Some(Err(host)) => (None, Some(host)),
+        None => (None, None),
+    };
+    let number = |text: &str| {
+        let port = text.parse::<u16>().ok().filter(|port| *port > 0);
+        port.ok_or_else(|| format!("'{}' is no port, such as 8080:80/tcp.", shown(line)))
+    };
+    let ip = ip.map(|ip| ip.trim_start_matches('[').trim_end_matches(']'));
+    // `127.0.0.1::80`: any free port of that address.
+    let host = host.filter(|host| !(host.is_empty() && ip.is_some())).map(number).transpose()?;
+    mapping(number(container)?, host, ip, protocol)
+}
+
+fn mapping(
+    container_port: u16,
+    host_port: Option<u16>,
+    ip: Option<&str>,
+    protocol: &str,
+) -> Result<PortMapping, String> {
+    let protocol = protocol.to_ascii_lowercase();
+    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
+        return Err(format!("Protocol '{}' is not tcp, udp or sctp.", shown(&protocol)));
+    }
+    let host_ip = match ip {
+        None => None,
+        Some(ip) => match ip.parse::<IpAddr>() {
+            Ok(ip) => Some(ip.to_string()),
+            Err(_) => return Err(format!("'{}' is no IP address.", shown(ip))),
+        },
+    };
+    Ok(PortMapping { container_port, host_port, host_ip, protocol })
+}
+
+/// Bytes: a number, or text with a unit such as `512m` or `1GiB`, in powers of 1024 as in Docker.
+fn memory(value: &Value) -> Result<Value, String> {
+    let bytes = match value {
+        Value::String(line) => {
+            let line = line.trim().to_ascii_lowercase();
+            let unit_at = line.find(|c: char| !c.is_ascii_digit()).unwrap_or(line.len());
+            let (digits, unit) = line.split_at(unit_at);
+            let shift = match unit.trim() {
+                "" | "b" => 0,
+                "k" | "kb" | "kib" => 10,
+                "m" | "mb" | "mib" => 20,
+                "g" | "gb" | "gib" => 30,
+                "t" | "tb" | "tib" => 40,
+                _ => return Err("Use bytes, or a number with b, k, m, g or t: 512m.".to_owned()),
+            };
+            let number: u64 = digits
+                .parse()
+                .map_err(|_| "Use bytes, or a number with b, k, m, g or t: 512m.".to_owned())?;
+            number.checked_mul(1 << shift).ok_or("The limit is too large.")?
+        }
+        other => integer(other, 0, MAX_MEMORY_BYTES)?,
+    };
+    match bytes {
+        MIN_MEMORY_BYTES..=MAX_MEMORY_BYTES => Ok(Value::from(bytes)),
+        0..MIN_MEMORY_BYTES => Err("The smallest memory limit is 6m.".to_owned()),
+        _ => Err("The limit is too large.".to_owned()),
+    }
+}
+
+/// A number of CPUs, as thousandths.
+fn cpu(value: &Value) -> Result<Value, String> {
+    let cpus = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(line) => line.trim().parse().ok(),
+        _ => None,
+    };
+    match cpus {
+        Some(cpus) if (0.01..=MAX_CPUS).contains(&cpus) => {
+            Ok(Value::from((cpus * 1000.0).round() as u32))
+        }
+        _ => Err(format!("Use a number of CPUs from 0.01 to {MAX_CPUS}, such as 0.5.")),
+    }
+}
+
+fn restart_policy(value: &Value) -> Result<Value, String> {
+    let line = text(value, MAX_NAME_BYTES)?;
+    let policy = match line.split_once(':').unwrap_or((line, "")) {
+        ("no", "") => RestartPolicy::No,
+        ("always", "") => RestartPolicy::Always,
+        ("unless-stopped", "") => RestartPolicy::UnlessStopped,
+        ("on-failure", "") => RestartPolicy::OnFailure(0),
+        ("on-failure", times) => match times.parse::<u32>() {
+            Ok(times) if u64::from(times) <= MAX_COUNT => RestartPolicy::OnFailure(times),
+            _ => return Err("on-failure takes a whole number: on-failure:3.".to_owned()),
+        },
+        _ => return Err("Use no, always, on-failure, on-failure:3 or unless-stopped.".to_owned()),
+    };
+    Ok(json!(policy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::field::parse;
+    use super::*;
+
+    fn read(body: Value) -> Result<NewContainer, String> {
+        let Value::Object(mut body) = body else { unreachable!() };
+        body.entry("image_id").or_insert(json!("busybox"));
+        parse(&body, &FIELDS).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn commands_are_split_as_a_shell_would() {
+        let words = |command: Value| read(json!({ "command": command })).unwrap().command;
+        assert_eq!(words(json!("sh -c 'echo \"a b\"'")), ["sh", "-c", "echo \"a b\""]);
+        assert_eq!(words(json!(["sh", "-c", "echo 'a"])), ["sh", "-c", "echo 'a"]);
+        assert_eq!(words(json!("")), [""; 0]);
+        for bad in [json!("echo 'a"), json!("echo \"a"), json!(5), json!([1]), json!("a\0b")] {
+            assert!(read(json!({ "command": bad })).unwrap_err().contains("command"));
+        }
+    }
+
+    #[test]
+    fn ports_in_every_form() {
+        let one = |port: Value| {
+            let port = read(json!({ "ports": [port] })).unwrap().ports.remove(0);
+            (port.host_ip, port.host_port, port.container_port, port.protocol)
+        };
+        let tcp = "tcp".to_owned();
+        assert_eq!(one(json!("8080:80/tcp")), (None, Some(8080), 80, tcp.clone()));
+        assert_eq!(one(json!("80")), (None, None, 80, tcp.clone()));
+        assert_eq!(one(json!(80)), (None, None, 80, tcp.clone()));
+        assert_eq!(one(json!("53:53/UDP")).3, "udp");
+        let local = Some("127.0.0.1".to_owned());
+        assert_eq!(one(json!("127.0.0.1:8080:80")), (local.clone(), Some(8080), 80, tcp.clone()));
+        assert_eq!(one(json!("127.0.0.1::80")), (local.clone(), None, 80, tcp.clone()));
+        assert_eq!(
+            one(json!("[::1]:8080:80")),
+            (Some("::1".to_owned()), Some(8080), 80, tcp.clone())
+        );
+        let object = json!({ "container_port": "80", "host_port": 8080, "host_ip": "127.0.0.1" });
+        assert_eq!(one(object), (local, Some(8080), 80, tcp));
+        for bad in [
+            json!("x"),
+            json!(""),
+            json!(":80"),
+            json!("0:80"),
+            json!("80:0"),
+            json!("99999:80"),
+            json!("8080:80/icmp"),
+            json!("1.2.3:1:2"),
+            json!(-1),
+            json!(0),
+            json!(70000),
+            json!({}),
+            json!({ "container_port": 0 }),
+            json!(null),
+            json!(["80"]),
+        ] {
+            assert!(read(json!({ "ports": [bad] })).is_err(), "{bad}");
+        }
+        assert!(read(json!({ "ports": "80" })).is_err());
+    }
+
+    #[test]
+    fn sizes() {
+        let memory = |value: Value| read(json!({ "memory": value })).map(|new| new.memory);
+        assert_eq!(memory(json!("512m")), Ok(Some(512 << 20)));
+        assert_eq!(memory(json!("1GiB")), Ok(Some(1 << 30)));
+        assert_eq!(memory(json!(536_870_912)), Ok(Some(512 << 20)));
+        assert_eq!(memory(json!("536870912")), Ok(Some(512 << 20)));
+        for bad in [
+            json!("1m"),
+            json!("m"),
+            json!("-1"),
+            json!(-1),
+            json!("9999999t"),
+            json!("5x"),
+            json!(1.5),
+            json!(true),
+            json!("99999999999999999999"),
+            json!(""),
+        ] {
+            assert!(memory(bad.clone()).is_err(), "{bad}");
+        }
+        let cpu = |value: Value| read(json!({ "cpu": value })).map(|new| new.cpu);
+        assert_eq!(cpu(json!(0.5)), Ok(Some(500)));
+        assert_eq!(cpu(json!("2")), Ok(Some(2000)));
+        for bad in [json!(0), json!(-1), json!("x"), json!(1e30), json!("NaN"), json!("inf")] {
+            assert!(cpu(bad.clone()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn environment_is_a_map_or_a_list_and_its_values_are_told_nobody() {
+        let environment =
+            |value: Value| read(json!({ "environment": value })).map(|new| new.environment);
+        let wanted: BTreeMap<_, _> = [("A".to_owned(), "b=c".to_owned())].into();
+        assert_eq!(environment(json!({ "A": "b=c" })), Ok(wanted.clone()));
+        assert_eq!(environment(json!(["A=b=c"])), Ok(wanted));
+        assert_eq!(environment(json!({ "N": 5 })).unwrap()["N"], "5");
+        for bad in [
+            json!({ "A": ["hunter2"] }),
+            json!(["hunter2"]),
+            json!("hunter2"),
+            json!({ "": "hunter2" }),
+            json!({ "A": "hunter2\0" }),
+        ] {
+            assert!(!environment(bad).unwrap_err().contains("hunter2"));
+        }
+    }
+
+    #[test]
+    fn restart_policies() {
+        let policy =
+            |line: &str| read(json!({ "restart_policy": line })).map(|new| new.restart_policy);
+        assert_eq!(policy("no"), Ok(RestartPolicy::No));
+        assert_eq!(policy("on-failure:3"), Ok(RestartPolicy::OnFailure(3)));
+        assert_eq!(policy("on-failure"), Ok(RestartPolicy::OnFailure(0)));
+        for bad in ["", "never", "on-failure:x", "on-failure:-1", "always:3"] {
+            assert!(policy(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn both_names_of_the_image_serve() {
+        let parse = |body: Value| {
+            let Value::Object(body) = body else { unreachable!() };
+            parse::<NewContainer>(&body, &FIELDS).map(|new| new.image_id)
+        };
+        assert_eq!(parse(json!({ "image": "a" })).unwrap(), "a");
+        assert_eq!(parse(json!({ "image_id": null, "image": "a" })).unwrap(), "a");
+        assert_eq!(parse(json!({ "image_id": "b", "image": "a" })).unwrap(), "b");
+        assert!(parse(json!({})).is_err());
+        assert!(parse(json!({ "image": "a b" })).is_err());
+    }
+}

@@ -1,0 +1,235 @@
+//! PATCH: a JSON-patch of an object becomes changes of its fields, with the refusals of the 2015
+//! API.
+
+use json_patch::Patch;
+use serde_json::{Map, Value};
+
+use super::field::{Field, Rule};
+use crate::events::work::FieldChange;
+use crate::http::error::ApiError;
+use crate::http::text::shown;
+
+/// What a PATCH of a noun may change.
+pub struct Patchable {
+    /// Attributes that only the service sets, besides those of every noun.
+    pub internal: &'static [&'static str],
+    /// Attributes that cannot be removed.
+    pub mandatory: &'static [&'static str],
+    /// Attributes with what they may hold.
+    pub fields: &'static [Field],
+}
+
+/// Attributes of every noun that only the service sets.
+const INTERNAL: [&str; 5] = ["created_at", "id", "links", "updated_at", "uuid"];
+
+/// Most operations of one patch: far more than any noun has attributes.
+const MAX_OPERATIONS: usize = 100;
+
+/// The changes that a patch makes to an object with these attributes, in the order of the patch.
+pub fn changes(
+    patch: &Value,
+    object: Map<String, Value>,
+    noun: &Patchable,
+) -> Result<Vec<FieldChange>, ApiError> {
+    let operations = match patch {
+        Value::Array(operations) => operations,
+        // What some clients send for "no change".
+        Value::Object(fields) if fields.is_empty() => return Ok(vec![]),
+        _ => return Err(bad("A patch is a list of {path, op, value}.".to_owned())),
+    };
+    if operations.len() > MAX_OPERATIONS {
+        return Err(bad(format!("A patch has at most {MAX_OPERATIONS} operations.")));
+    }
+    let mut touched = Vec::new();
+    for operation in operations {
+        let root = check(operation, &object, noun)?;
+        if !touched.contains(&root) {
+            touched.push(root);
+        }
+    }
+    let mut patched = Value::Object(object.clone());
+    let applied: Result<Patch, _> = serde_json::from_value(patch.clone());
+    let unfit = |reason: String| {
+        let patch = shown(&patch.to_string());
+        bad(format!("Couldn't apply patch '{patch}'. Reason: {reason}"))
+    };
+    let applied = applied.map_err(|error| unfit(error.to_string()))?;
+    json_patch::patch(&mut patched, &applied).map_err(|error| unfit(error.to_string()))?;
+    let mut changes = Vec::new();
+    for root in touched {
+        let new = patched.get(&root).unwrap_or(&Value::Null);
+        let Some(field) = noun.fields.iter().find(|field| field.name == root) else {
+            return Err(internal(&root));
+        };
+        let new = if new.is_null() { Value::Null } else { field.check(&as_asked(new, field))? };
+        if object.get(&root) != Some(&new) {
+            changes.push(FieldChange { field: root, value: new.to_string() });
+        }
+    }
+    Ok(changes)
+}
+
+/// Checks one operation; the attribute that it touches.
+fn check(
+    operation: &Value,
+    object: &Map<String, Value>,
+    noun: &Patchable,
+) -> Result<String, ApiError> {
+    let text = |name: &str| operation.get(name).and_then(Value::as_str);
+    let (Some(op), Some(path)) = (text("op"), text("path")) else {
+        return Err(bad("Each operation of a patch needs an op and a path, both text.".to_owned()));
+    };
+    let mut parts = path.split('/').skip(1);
+    let word = |part: &str| {
+        !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
+    };
+    if !path.starts_with('/') || !path.split('/').skip(1).all(word) {
+        return Err(ApiError::field("path", shown(path), "Use /attribute."));
+    }
+    let root = parts.next().unwrap_or_default();
+    if !["add", "replace", "remove"].contains(&op) {
+        return Err(ApiError::field("op", shown(op), "Use add, replace or remove."));
+    }
+    if INTERNAL.contains(&root) || noun.internal.contains(&root) {
+        return Err(internal(root));
+    }
+    let is_root = parts.next().is_none();
+    if op == "remove" {
+        if is_root && noun.mandatory.contains(&root) {
+            return Err(bad(format!("'{path}' is a mandatory attribute and can not be removed")));
+        }
+    } else if operation.get("value").is_none_or(is_falsy) {
+        return Err(bad("'add' and 'replace' operations needs value".to_owned()));
+    }
+    if op == "add" && is_root && !object.contains_key(root) {
+        return Err(bad(format!(
+            "Adding a new attribute ({path}) to the root of  the resource is not allowed"
+        )));
+    }
+    Ok(root.to_owned())
+}
+
+/// What Python takes for false, as the API of 2015 does.
+fn is_falsy(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(yes) => !yes,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
+/// Old clients read `name=2015` as a number and `name=true` as a boolean before they send it.
+fn as_asked(value: &Value, field: &Field) -> Value {
+    match (field.rule, value) {
+        (Rule::Text(_), Value::Number(_) | Value::Bool(_)) => Value::from(value.to_string()),
+        _ => value.clone(),
+    }
+}
+
+fn internal(root: &str) -> ApiError {
+    bad(format!("'/{root}' is an internal attribute and can not be updated"))
+}
+
+fn bad(words: String) -> ApiError {
+    ApiError::BadRequest(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const NOUN: Patchable = Patchable {
+        internal: &["api_address"],
+        mandatory: &["baymodel_id"],
+        fields: &[
+            Field::optional("name", Rule::Text(255)),
+            Field::optional("baymodel_id", Rule::Uuid),
+            Field::optional("node_count", Rule::Integer(1, 100)),
+        ],
+    };
+
+    fn apply(patch: Value) -> Result<Vec<(String, String)>, String> {
+        let object = json!({ "name": "b", "baymodel_id": "x", "node_count": 1 });
+        let Value::Object(object) = object else { unreachable!() };
+        changes(&patch, object, &NOUN)
+            .map(|changes| changes.into_iter().map(|c| (c.field, c.value)).collect())
+            .map_err(|error| error.to_string())
+    }
+
+    fn one(field: &str, value: &str) -> Result<Vec<(String, String)>, String> {
+        Ok(vec![(field.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn what_is_possible() {
+        let set =
+            |value: Value| json!([{ "op": "replace", "path": "/node_count", "value": value }]);
+        assert_eq!(apply(set(json!(4))), one("node_count", "4"));
+        assert_eq!(apply(set(json!("4"))), one("node_count", "4"));
+        assert_eq!(apply(set(json!(1))), Ok(vec![]));
+        assert_eq!(
+            apply(json!([{ "op": "add", "path": "/name", "value": true }])),
+            one("name", "\"true\"")
+        );
+        assert_eq!(apply(json!([{ "op": "remove", "path": "/name" }])), one("name", "null"));
+        assert_eq!(apply(json!([])), Ok(vec![]));
+        assert_eq!(apply(json!({})), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_is_not_in_the_words_of_2015() {
+        let cases = [
+            (
+                json!([{ "op": "replace", "path": "/uuid", "value": "x" }]),
+                "'/uuid' is an internal attribute and can not be updated",
+            ),
+            (
+                json!([{ "op": "replace", "path": "/api_address", "value": "x" }]),
+                "'/api_address' is an internal attribute and can not be updated",
+            ),
+            (
+                json!([{ "op": "remove", "path": "/baymodel_id" }]),
+                "'/baymodel_id' is a mandatory attribute and can not be removed",
+            ),
+            (
+                json!([{ "op": "replace", "path": "/node_count", "value": 0 }]),
+                "'add' and 'replace' operations needs value",
+            ),
+            (
+                json!([{ "op": "add", "path": "/name" }]),
+                "'add' and 'replace' operations needs value",
+            ),
+            (
+                json!([{ "op": "add", "path": "/bogus", "value": "x" }]),
+                "Adding a new attribute (/bogus) to the root of  the resource is not allowed",
+            ),
+            (
+                json!([{ "op": "replace", "path": "/bogus", "value": "x" }]),
+                "Couldn't apply patch '",
+            ),
+            (json!([{ "op": "remove", "path": "/bogus" }]), "Couldn't apply patch '"),
+            (json!([{ "op": "add", "path": "/name/x", "value": "x" }]), "Couldn't apply patch '"),
+            (json!([{ "op": "replace", "path": "/node_count", "value": "x" }]), "node_count"),
+            (json!([{ "op": "replace", "path": "/node_count", "value": -1 }]), "node_count"),
+            (
+                json!([{ "op": "test", "path": "/name", "value": "x" }]),
+                "Use add, replace or remove",
+            ),
+            (json!([{ "op": "replace", "path": "name", "value": "x" }]), "Use /attribute"),
+            (json!([{ "op": "replace", "path": "/a b", "value": "x" }]), "Use /attribute"),
+            (json!([{ "op": 5, "path": "/name" }]), "needs an op and a path"),
+            (json!(["x"]), "needs an op and a path"),
+            (json!("x"), "A patch is a list"),
+            (json!({ "op": "add" }), "A patch is a list"),
+        ];
+        for (patch, words) in cases {
+            let error = apply(patch.clone()).unwrap_err();
+            assert!(error.contains(words), "{patch}: {error}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! One method of one path: what serves it, and what the document says of it.
+
+use axum::handler::Handler;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use utoipa::ToSchema;
+use utoipa::openapi::{HttpMethod, RefOr, Schema};
+
+use super::edge::state::AppState;
+
+/// Pushes a type's schema with those it needs; its name.
+pub type Register = fn(&mut Vec<(String, RefOr<Schema>)>) -> String;
+
+/// Adds a type's schema with those it needs; its name.
+pub fn register<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> String {
+    T::schemas(schemas);
+    let name = T::name().into_owned();
+    schemas.push((name.clone(), T::schema()));
+    name
+}
+
+/// One method of one path.
+#[derive(Clone)]
+pub struct Route {
+    /// With `{ident}` for a name or uuid.
+    pub path: &'static str,
+    /// For the document.
+    pub method: HttpMethod,
+    /// For the router.
+    pub handler: MethodRouter<AppState>,
+    /// What it does, in a few words.
+    pub summary: &'static str,
+    /// The names of its arguments.
+    pub query: &'static str,
+    /// The schema of its body.
+    pub body: Option<Register>,
+    /// The status of success.
+    pub status: u16,
+    /// The schema of its answer.
+    pub answer: Option<Register>,
+    /// The schema of its answer where it does not wait for the outcome (202).
+    pub waits: Option<Register>,
+    /// Whether it answers with text that is no JSON.
+    pub is_text: bool,
+}
+
+impl Route {
+    /// With the names of its arguments.
+    #[must_use]
+    pub const fn query(mut self, names: &'static str) -> Self {
+        self.query = names;
+        self
+    }
+
+    /// With the schema of its body.
+    #[must_use]
+    pub fn takes<T: ToSchema>(mut self) -> Self {
+        self.body = Some(register::<T>);
+        self
+    }
+
+    /// With the schema of its answer.
+    #[must_use]
+    pub fn answers<T: ToSchema>(mut self) -> Self {
+        self.answer = Some(register::<T>);
+        self
+    }
+
+    /// With the schema of its answer where it does not wait for the outcome.
+    #[must_use]
+    pub fn waits<T: ToSchema>(mut self) -> Self {
+        self.waits = Some(register::<T>);
+        self
+    }
+
+    /// With text that is no JSON as its answer.
+    #[must_use]
+    pub const fn text(mut self) -> Self {
+        self.is_text = true;
+        self
+    }
+}
+
+fn route<H, T>(
+    method: HttpMethod,
+    filter: MethodFilter,
+    path: &'static str,
+    handler: H,
+    summary: &'static str,
+) -> Route
+where
+    H: Handler<T, AppState>,
+    T: 'static,
+{
+    Route {
+        path,
+        status: match method {
+            HttpMethod::Post => 201,
+            HttpMethod::Delete => 204,
+            _ => 200,
+        },
+        method,
+        handler: on(filter, handler),
+        summary,
+        query: "",
+        body: None,
+        answer: None,
+        waits: None,
+        is_text: false,
+    }
+}
+
+/// Declares a function that makes a route of one method.
+macro_rules! methods {
+    ($($name:ident $method:ident $filter:ident),*) => {
+        $(#[doc = concat!("A route of ", stringify!($filter), ".")]
+        pub fn $name<H, T>(path: &'static str, handler: H, summary: &'static str) -> Route
+        where
+            H: Handler<T, AppState>,
+            T: 'static,
+        {
+            route(HttpMethod::$method, MethodFilter::$filter, path, handler, summary)
+        })*
+    };
+}
+
+methods!(get Get GET, post Post POST, put Put PUT, patch Patch PATCH, delete Delete DELETE);

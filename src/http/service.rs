@@ -1,0 +1,217 @@
+//! What every request passes on its way in and out: one form of paths, request id, who asks,
+//! position, metrics, panics. Not here: the parts that do it (`edge`).
+
+use std::any::Any;
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use tokio::time::Instant;
+use tower::{Service, ServiceBuilder};
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument;
+
+use super::edge::auth::{Auth, Question};
+use super::edge::caller::Caller;
+use super::edge::request::RequestId;
+use super::edge::state::AppState;
+use super::error::ApiError;
+use super::text::{arguments, canonical_uuid, number, shown};
+use super::{respond, routes};
+use crate::clock;
+use crate::ids::{Kind, Position};
+
+/// The id of a request, in and out.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
+
+/// Paths outside the versioned API.
+const UNVERSIONED: [&str; 4] = ["v1", "healthz", "readyz", "metrics"];
+
+/// The whole REST API.
+pub fn service(
+    state: AppState,
+) -> impl Service<
+    Request,
+    Response = Response,
+    Error = Infallible,
+    Future: Future<Output = Result<Response, Infallible>> + Send,
+> + Clone {
+    // In one layer: each is a copy of all that is in it for each request.
+    let edge = ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state(state.clone(), pass))
+        .layer(CatchPanicLayer::custom(panicked));
+    let routes = routes::table()
+        .into_iter()
+        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
+        .fallback(async |uri: Uri| ApiError::NoSuchPath(shown(uri.path())))
+        .method_not_allowed_fallback(async |method: Method| {
+            ApiError::MethodNotAllowed(shown(method.as_str()))
+        })
+        .layer(edge)
+        .with_state(state);
+    // Before the routes are looked at: old clients write paths in several ways, and follow no
+    // redirect.
+    ServiceBuilder::new().map_request(with_canonical_path).service(routes)
+}
+
+async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let id = request_id(request.headers());
+    let question = state.auth.question(&request, &id);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let span = tracing::info_span!("request", id, %method, path = request.uri().path());
+    let query = request.uri().query().unwrap_or_default().to_owned();
+    let foreign = foreign_origin(&method, request.headers());
+    let answer = async {
+        let admitted = match foreign {
+            Some(origin) => Err(ApiError::ForeignOrigin(origin)),
+            None => admit(&state, question, &query).await,
+        };
+        match admitted {
+            Ok((caller, position)) => {
+                request.extensions_mut().insert(caller);
+                let response = next.run(request).await;
+                let told = response.headers().contains_key(respond::POSITION);
+                if told { response } else { respond::at(response, position) }
+            }
+            Err(error) => error.into_response(),
+        }
+    };
+    let mut response = answer.instrument(span).await;
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let requests = &state.own().requests;
+    requests.answered(known(&method), route, response.status().as_u16(), started.elapsed());
+    response
+}
+
+/// Who asks, and up to where the answer will be at least.
+async fn admit(
+    state: &AppState,
+    question: Question,
+    query: &str,
+) -> Result<(Caller, Position), ApiError> {
+    let caller = Auth::admit(&state.audit, question).await?;
+    Ok((caller, position(state, query).await?))
+}
+
+/// The origin of a page in a browser that was not loaded from here and wants to change something,
+/// or to open a WebSocket, which browsers let any page read. Without authentication, to reach this
+/// port is all that such a page would need.
+fn foreign_origin(method: &Method, headers: &HeaderMap) -> Option<String> {
+    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("null"));
+    let origin = text(header::ORIGIN)
+        .filter(|_| !method.is_safe() || headers.contains_key(header::UPGRADE))?;
+    let (_, authority) = origin.split_once("://").unwrap_or_default();
+    (Some(authority) != text(header::HOST)).then(|| shown(origin))
+}
+
+/// Up to where the answer will be at least: where the views are, or where a read wants them
+/// (`min_position`, rule P5).
+async fn position(state: &AppState, query: &str) -> Result<Position, ApiError> {
+    let now = *state.reads.position().borrow();
+    if !query.contains("min_position") {
+        return Ok(now);
+    }
+    let arguments = arguments(query)?;
+    match arguments.iter().find(|(name, _)| name == "min_position") {
+        None => Ok(now),
+        Some((name, text)) => {
+            let wanted = Position(number(name, text)?);
+            let waited = state.reads.wait_for(wanted, state.config.request_wait).await;
+            waited.map_err(|error| ApiError::query(Kind::Bay, "", error))
+        }
+    }
+}
+
+/// The client's id of the request where it is well-formed, otherwise a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    match given {
+        Some(id) if id.strip_prefix("req-").and_then(canonical_uuid).is_some() => id.to_owned(),
+        _ => format!("req-{}", clock::new_uuid()),
+    }
+}
+
+/// A method for the metrics, which do not grow with what clients make up.
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}
+
+/// The answer of a handler that panicked; the panic itself is in the log.
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let words = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no words");
+    ApiError::Internal(format!("a handler panicked: {words}")).into_response()
+}
+
+/// Gives every path its one form: under `/v1`, without a slash at the end.
+fn with_canonical_path(mut request: Request) -> Request {
+    if let Some(uri) = canonical(request.uri()) {
+        *request.uri_mut() = uri;
+    }
+    request
+}
+
+fn canonical(uri: &Uri) -> Option<Uri> {
+    let path = uri.path().trim_end_matches('/');
+    let first = path.split('/').nth(1).unwrap_or_default();
+    let version = if first.is_empty() || UNVERSIONED.contains(&first) { "" } else { "/v1" };
+    let path = if path.is_empty() { "/" } else { path };
+    if version.is_empty() && path == uri.path() {
+        return None;
+    }
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let whole: PathAndQuery = format!("{version}{path}{query}").parse().ok()?;
+    Some(Uri::from(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_nobody_but_the_log() {
+        let response = panicked(Box::new("the password is hunter2"));
+        assert_eq!(response.status(), 500);
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        assert!(!String::from_utf8_lossy(&body).contains("hunter2"));
+    }
+
+    #[test]
+    fn every_way_to_write_a_path() {
+        for (given, wanted) in [
+            ("/", "/"),
+            ("/v1", "/v1"),
+            ("/v1/", "/v1"),
+            ("/v1/bays/?limit=3", "/v1/bays?limit=3"),
+            ("/bays", "/v1/bays"),
+            ("/bays/b/", "/v1/bays/b"),
+            ("/containers/c/logs?tail=1", "/v1/containers/c/logs?tail=1"),
+            ("/healthz", "/healthz"),
+            ("/metrics/", "/metrics"),
+        ] {
+            let uri: Uri = given.parse().unwrap();
+            assert_eq!(canonical(&uri).unwrap_or(uri).to_string(), wanted);
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The log as a stream: from any position on, and then as it grows; before that, if asked for, the
+//! present state.
+//!
+//! Every message of an event or heartbeat says the position, so that a reader whose filter lets
+//! nothing through resumes where it was (rules S1 to S4). What is asked for: `filter`,
+//! `start`; what is sent: `reader`, `snapshot`, `form`.
+
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::http::header;
+use axum::response::Response;
+
+use super::filter::{FILTERS, Filter};
+use super::form::Form;
+use super::reader::{Reader, Wanted};
+use super::snapshot::Snapshot;
+use super::start::STARTS;
+use super::{filter as event_filter, form as stream_form, start as event_start};
+use crate::http::edge::places::Places;
+use crate::http::edge::request::Call;
+use crate::http::edge::state::AppState;
+use crate::http::error::ApiError;
+
+/// `GET /v1/events/stream`
+pub async fn events(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    let form = Form::wanted(&parts.headers);
+    let last = match parts.headers.get("last-event-id").map(|id| id.to_str().map(str::to_owned)) {
+        None => None,
+        Some(Ok(id)) => Some(id),
+        Some(Err(_)) => {
+            return Err(ApiError::field("Last-Event-ID", "", "Use the id of an event."));
+        }
+    };
+    let socket = if parts.headers.contains_key(header::UPGRADE) {
+        let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &state).await;
+        Some(upgrade.map_err(|error| ApiError::BadRequest(format!("No WebSocket: {error}.")))?)
+    } else {
+        None
+    };
+    let call = Call::from_request(Request::from_parts(parts, body), &state).await?;
+    let wanted = wanted(&state, &state.own().places, call, last).await?;
+    let reader = Reader::new(&state, wanted);
+    Ok(match socket {
+        Some(socket) => socket.on_upgrade(|socket| stream_form::messages(socket, reader)),
+        None => stream_form::answer(form, reader),
+    })
+}
+
+/// What a request asks for.
+async fn wanted(
+    state: &AppState,
+    places: &Places,
+    call: Call,
+    last: Option<String>,
+) -> Result<Wanted, ApiError> {
+    let known: Vec<&str> = FILTERS.into_iter().chain(STARTS).chain(["snapshot"]).collect();
+    call.only(&known)?;
+    let filter = Filter::of(state, &call)?;
+    let asks_for_state = call.flag("snapshot")?;
+    if asks_for_state {
+        event_filter::only_objects(&call)?;
+        if let Some((name, _)) = call.arguments(&STARTS).first() {
+            return Err(ApiError::BadRequest(format!(
+                "snapshot=1 starts with the present state, {name}= at another place; use one of \
+                 them."
+            )));
+        }
+    }
+    let head = *state.log.head().borrow();
+    let mut after = event_start::after(state, &call, last.as_deref(), head).await?;
+    // Who has seen events already has the state.
+    let snapshot = if asks_for_state && last.is_none() {
+        let place = places.take_snapshot()?;
+        let snapshot = Snapshot::new(state, filter.clone(), call.host.clone(), place);
+        after = snapshot.position();
+        Some(snapshot)
+    } else {
+        None
+    };
+    let (place, grant) = (places.take()?, state.auth.grant(&call.caller));
+    Ok(Wanted { filter, after, host: call.host, snapshot, grant, place })
+}

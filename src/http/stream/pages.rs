@@ -1,0 +1,158 @@
+//! The log as JSON pages: all events of a project, or those of one object.
+//!
+//! Not here: following it (`follow`).
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::filter::{FILTERS, Filter};
+use super::start as event_start;
+use super::start::STARTS;
+use crate::events::Recorded;
+use crate::events::cloudevent::CloudEvent;
+use crate::events::log::{EventLog, ReadError};
+use crate::http::command::blocking;
+use crate::http::edge::request::{Call, Ident};
+use crate::http::edge::state::AppState;
+use crate::http::error::ApiError;
+use crate::http::{list, read, respond};
+use crate::ids::{Position, Revision, StreamId};
+use crate::projections::View;
+
+/// Events of a page where no number is asked for.
+const LIMIT: usize = 100;
+
+/// Events that are read at once.
+const PAGE: usize = 256;
+
+/// Events that one request looks at for those it wants: some tens of milliseconds. Where they are
+/// not among them, the answer says where to go on.
+const SCAN: usize = 20_000;
+
+/// A page of events.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct EventPage {
+    events: Vec<CloudEvent>,
+    /// Everything up to here was looked at: go on with `after=` this.
+    position: u64,
+    /// The position of the last event in the log.
+    head: u64,
+    /// The address of the next page, where there is more already.
+    next: Option<String>,
+}
+
+/// `GET /v1/events`
+pub async fn page(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
+    let known: Vec<&str> = FILTERS.into_iter().chain(STARTS).chain(["limit"]).collect();
+    call.only(&known)?;
+    let filter = Filter::of(&state, &call)?;
+    let after = event_start::after(&state, &call, None, Position(0)).await?;
+    let limit = limit(&call)?;
+    let log = state.log.clone();
+    let (events, cursor) = blocking(move || scan(log.as_ref(), after, limit, &filter)).await??;
+    let head = *state.log.head().borrow();
+    let next = (cursor < head).then(|| next(&call, "events", cursor.get(), limit));
+    Ok(answer(
+        &state,
+        &call,
+        &events,
+        EventPage { position: cursor.get(), head: head.get(), next, events: Vec::new() },
+    ))
+}
+
+/// `GET /v1/{collection}/{ident}/history`, also of what was deleted, by its uuid
+pub async fn history<V: View>(
+    State(state): State<AppState>,
+    Ident(ident): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    call.only(&["after", "limit"])?;
+    let stream = read::stream::<V>(&state, &call, &ident).await?;
+    let after = Position(call.number("after")?.unwrap_or(0));
+    let limit = limit(&call)?;
+    let log = state.log.clone();
+    let (events, more) = blocking(move || of_stream(log.as_ref(), stream, after, limit)).await??;
+    let cursor = events.last().map_or(after, |event| event.position);
+    let path = format!("{}/{}/history", V::KIND.collection(), stream.id);
+    let next = more.then(|| next(&call, &path, cursor.get(), limit));
+    let head = *state.log.head().borrow();
+    Ok(answer(
+        &state,
+        &call,
+        &events,
+        EventPage { position: cursor.get(), head: head.get(), next, events: Vec::new() },
+    ))
+}
+
+/// A page with these events.
+fn answer(state: &AppState, call: &Call, events: &[Recorded], page: EventPage) -> Response {
+    let shown = |event| CloudEvent::new(event, state.installation, &call.host);
+    let events = events.iter().map(shown).collect();
+    respond::json(StatusCode::OK, &EventPage { events, ..page })
+}
+
+fn limit(call: &Call) -> Result<usize, ApiError> {
+    call.argument("limit").map_or(Ok(LIMIT), list::limit)
+}
+
+/// The address of the page after this one.
+fn next(call: &Call, path: &str, after: u64, limit: usize) -> String {
+    let mut arguments = form_urlencoded::Serializer::new(String::new());
+    for (key, value) in call.arguments(&FILTERS) {
+        arguments.append_pair(&key, &value);
+    }
+    let (after, limit) = (after.to_string(), limit.to_string());
+    let arguments = arguments.append_pair("limit", &limit).append_pair("after", &after).finish();
+    format!("{}/v1/{path}?{arguments}", call.host)
+}
+
+/// Up to `limit` wanted events after a position, and up to where was looked.
+fn scan(
+    log: &dyn EventLog,
+    after: Position,
+    limit: usize,
+    filter: &Filter,
+) -> Result<(Vec<Recorded>, Position), ReadError> {
+    let (mut wanted, mut cursor, mut seen) = (Vec::new(), after, 0);
+    while seen < SCAN {
+        let page = log.read(cursor, PAGE)?;
+        if page.is_empty() {
+            break;
+        }
+        seen += page.len();
+        for event in page {
+            cursor = event.position;
+            if filter.wants(log, &event) {
+                wanted.push(event);
+                if wanted.len() == limit {
+                    return Ok((wanted, cursor));
+                }
+            }
+        }
+    }
+    Ok((wanted, cursor))
+}
+
+/// Up to `limit` events of an object after a position, and whether there are more.
+fn of_stream(
+    log: &dyn EventLog,
+    stream: StreamId,
+    after: Position,
+    limit: usize,
+) -> Result<(Vec<Recorded>, bool), ReadError> {
+    let (mut wanted, mut from) = (Vec::new(), Revision(0));
+    loop {
+        let page = log.read_stream(stream, from, PAGE)?;
+        let Some(last) = page.last() else { return Ok((wanted, false)) };
+        from = last.revision.next();
+        for event in page.into_iter().filter(|event| event.position > after) {
+            if wanted.len() == limit {
+                return Ok((wanted, true));
+            }
+            wanted.push(event);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Running a command in a container: its output and its exit code in one answer.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::time::{Instant, timeout_at};
+use utoipa::ToSchema;
+
+use crate::actors::container::ContainerCommand;
+use crate::bus::{CommandReply, Frames};
+use crate::http::command::{self, Outcome};
+use crate::http::edge::request::{Call, Ident};
+use crate::http::edge::state::AppState;
+use crate::http::error::ApiError;
+use crate::http::input::container;
+use crate::http::text::shown;
+use crate::http::{read, respond};
+use crate::ids::{Kind, StreamId};
+use crate::projections::container::ContainerView;
+
+/// Most output in one answer: it is held in memory twice, for a moment.
+pub const MAX_OUTPUT_BYTES: usize = 16 << 20;
+
+/// How long the rest of the output may take once the exit code is known.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What came out of a command.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Executed {
+    /// Standard output and standard error as they came; bytes that are no UTF-8 are replaced.
+    pub output: String,
+    /// The command's exit code; none while it still runs.
+    pub exit_code: Option<i64>,
+}
+
+/// `PUT /v1/containers/{ident}/execute?command=`
+pub async fn execute(
+    State(state): State<AppState>,
+    Ident(ident): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    call.only(&["command", "bay_ident"])?;
+    let command = words(&call)?;
+    let (reply, mut frames) = match command::earlier(&state, &call).await? {
+        // Its output went to whoever asked first.
+        Some(reply) => (reply, stream::empty().boxed()),
+        None => start(&state, &call, &ident, command).await?,
+    };
+    let mut output = Vec::new();
+    let outcome = {
+        let settle = command::settle::<ContainerView>(&state, &call, &reply);
+        tokio::pin!(settle);
+        loop {
+            tokio::select! {
+                outcome = &mut settle => break outcome?,
+                more = take(&mut frames, &mut output) => {
+                    if !more? {
+                        break settle.await?;
+                    }
+                }
+            }
+        }
+    };
+    let (status, exit_code) = match outcome {
+        Outcome::Done(exit_code) => (StatusCode::OK, exit_code),
+        Outcome::Waiting => (StatusCode::ACCEPTED, None),
+        other => return Err(command::failure(&reply, other)),
+    };
+    if status == StatusCode::OK && !reply.repeated {
+        let deadline = Instant::now() + DRAIN;
+        // What is later than that after the exit code is lost with the engine's connection.
+        while let Ok(more) = timeout_at(deadline, take(&mut frames, &mut output)).await {
+            if !more? {
+                break;
+            }
+        }
+    }
+    state.audit.execute_output(&call.ctx, reply.stream).await?;
+    let output = String::from_utf8_lossy(&output).into_owned();
+    let response = respond::json(status, &Executed { output, exit_code });
+    Ok(respond::at(response, reply.position))
+}
+
+/// Asks for the command; its output comes in the frames.
+async fn start(
+    state: &AppState,
+    call: &Call,
+    ident: &str,
+    command: Vec<String>,
+) -> Result<(CommandReply, Frames), ApiError> {
+    let view = read::find::<ContainerView>(state, call, ident)?;
+    let stream = StreamId::new(Kind::Container, view.head.uuid);
+    // Asked for before the command is, so that nothing is missed.
+    let key = call.ctx.request_id.clone();
+    let frames = state.bus.output(key.clone());
+    let command = ContainerCommand::Execute { command };
+    match command::send(state, &call.ctx, stream, &command).await {
+        Ok(reply) => Ok((reply, frames)),
+        Err(error) => {
+            state.bus.finish(&key);
+            Err(error)
+        }
+    }
+}
+
+/// Adds the next piece of output; whether there was one.
+async fn take(frames: &mut Frames, output: &mut Vec<u8>) -> Result<bool, ApiError> {
+    let Some(frame) = frames.next().await else { return Ok(false) };
+    let frame = frame?;
+    if output.len().saturating_add(frame.data.len()) > MAX_OUTPUT_BYTES {
+        return Err(ApiError::TooMuchOutput(format!(
+            "The command runs, but its output is over {MAX_OUTPUT_BYTES} bytes; send it to a file \
+             in the container."
+        )));
+    }
+    output.extend_from_slice(&frame.data);
+    Ok(true)
+}
+
+/// The command and its arguments.
+fn words(call: &Call) -> Result<Vec<String>, ApiError> {
+    let Some(line) = call.argument("command") else {
+        return Err(ApiError::BadRequest("Missing argument: \"command\"".to_owned()));
+    };
+    let words = container::words(&Value::from(line))
+        .map_err(|reason| ApiError::field("command", shown(line), reason))?;
+    if words.first().is_none_or(String::is_empty) {
+        return Err(ApiError::field("command", shown(line), "The command is empty."));
+    }
+    Ok(words)
+}

@@ -1,0 +1,5 @@
+//! What can be done with a container that is there, besides changing its record.
+
+pub mod action;
+pub mod execute;
+pub mod logs;

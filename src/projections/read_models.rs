@@ -1,0 +1,251 @@
+//! Queries on the current views: one object by id or name, pages of a list, and waiting until the
+//! views have reached a position.
+//!
+//! Not here: how a page is found (`list`); views as of an earlier position (`as_of`).
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::View;
+use super::field::ListField;
+use super::query::{ListQuery, Parked, QueryError, Stats};
+use super::state::ReadModelState;
+use super::tables::Tables;
+use crate::events::codec::decode;
+use crate::ids::{Kind, ObjectId, Position, ProjectId, StreamId, WorkId};
+
+/// Views copied under one lock while all of them are visited: 50 us.
+const EACH: usize = 512;
+
+/// Answers queries from the read models. Cheap to clone.
+///
+/// Answers come from memory, so calling from async code is fine.
+#[derive(Clone)]
+pub struct ReadModels {
+    pub(super) shared: Arc<ReadModelState>,
+}
+
+impl ReadModels {
+    /// An object by id, whatever its project.
+    ///
+    /// # Errors
+    /// When nothing can be read.
+    pub fn get<V: View>(&self, id: ObjectId) -> Result<Option<V>, QueryError> {
+        let bytes = self.bytes::<V>(id)?;
+        bytes.map(|bytes| decode(&bytes).map_err(QueryError::Unreadable)).transpose()
+    }
+
+    fn bytes<V: View>(&self, id: ObjectId) -> Result<Option<Arc<[u8]>>, QueryError> {
+        self.shared.read(|tables| tables.table(V::KIND).get(id).cloned())
+    }
+
+    /// An object of a project by uuid or name.
+    ///
+    /// # Errors
+    /// [`QueryError::NotFound`], [`QueryError::Ambiguous`], or nothing can be read.
+    pub fn find<V: View>(&self, project: &ProjectId, ident: &str) -> Result<V, QueryError> {
+        // Only the canonical form is a uuid; anything else is a name.
+        let uuid = ident.parse::<ObjectId>().ok().filter(|id| id.to_string() == ident);
+        if let Some(id) = uuid
+            && let Some(view) = self.get::<V>(id)?.filter(|view| view.head().project == *project)
+        {
+            return Ok(view);
+        }
+        let name = ListField::named::<V>("name").ok_or(QueryError::NotFound)?;
+        let value = name.value::<V>(ident).ok_or(QueryError::NotFound)?;
+        let bytes = self.shared.read(|tables| {
+            let table = tables.table(V::KIND);
+            let mut named = table.order(project, name).of(&value, None);
+            match (named.next(), named.next()) {
+                (None, _) => Err(QueryError::NotFound),
+                (Some(created), None) => table.row(created).cloned().ok_or(QueryError::NotFound),
+                (Some(_), Some(_)) => Err(QueryError::Ambiguous),
+            }
+        })??;
+        decode(&bytes).map_err(QueryError::Unreadable)
+    }
+
+    /// A page of a project's objects.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn list<V: View>(
+        &self,
+        project: &ProjectId,
+        query: &ListQuery,
+    ) -> Result<Vec<V>, QueryError> {
+        super::list::page(&self.shared, project, query)
+    }
+
+    /// How many objects of a project have a value in a field.
+    ///
+    /// # Errors
+    /// [`QueryError::UnknownFilter`], or nothing can be read.
+    pub fn count<V: View>(
+        &self,
+        project: &ProjectId,
+        field: &str,
+        value: &str,
+    ) -> Result<u64, QueryError> {
+        let known = ListField::named::<V>(field)
+            .ok_or_else(|| QueryError::UnknownFilter(field.to_owned()))?;
+        let Some(value) = known.value::<V>(value) else { return Ok(0) };
+        self.shared.read(|tables| tables.table(V::KIND).order(project, known).count(&value))
+    }
+
+    /// Containers of a bay, whatever their project: at most `limit`, in the order of their ids,
+    /// after one of them.
+    ///
+    /// # Errors
+    /// When nothing can be read.
+    pub fn members(
+        &self,
+        bay: ObjectId,
+        after: Option<ObjectId>,
+        limit: usize,
+    ) -> Result<Vec<ObjectId>, QueryError> {
+        let containers = |tables: &Tables| {
+            tables.table(Kind::Container).members(&bay, after.as_ref()).take(limit).collect()
+        };
+        self.shared.read(containers)
+    }
+
+    /// Visits all objects of a noun, whatever their project, in the order of their ids. Blocks for
+    /// about a microsecond per object.
+    ///
+    /// # Errors
+    /// When nothing can be read.
+    pub fn each<V: View>(&self, mut see: impl FnMut(V)) -> Result<(), QueryError> {
+        let mut last = None;
+        loop {
+            let piece = self.shared.read(|tables| -> Vec<(ObjectId, Arc<[u8]>)> {
+                let views = tables.table(V::KIND).after(last).take(EACH);
+                views.map(|(id, bytes)| (id, Arc::clone(bytes))).collect()
+            })?;
+            let Some((id, _)) = piece.last() else { return Ok(()) };
+            last = Some(*id);
+            piece.iter().filter_map(|(_, bytes)| decode(bytes).ok()).for_each(&mut see);
+        }
+    }
+
+    /// Objects that wait for work: what has to be resumed after a restart.
+    ///
+    /// # Errors
+    /// When nothing can be read.
+    pub fn outstanding(&self) -> Result<Vec<StreamId>, QueryError> {
+        self.shared.read(|tables| {
+            let of = |kind| tables.table(kind).waiting().map(move |id| StreamId::new(kind, id));
+            Kind::ALL.into_iter().flat_map(of).collect()
+        })
+    }
+
+    /// Streams with an event that cannot be applied.
+    ///
+    /// # Errors
+    /// When nothing can be read.
+    pub fn parked(&self) -> Result<Vec<Parked>, QueryError> {
+        self.shared.read(|tables| tables.parked().values().cloned().collect())
+    }
+
+    /// Where and why an object is parked; `None` if it is not.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn parked_at(&self, stream: StreamId) -> Result<Option<Parked>, QueryError> {
+        self.shared.read(|tables| tables.parked().get(&stream).cloned())
+    }
+
+    /// How the read models are.
+    pub fn stats(&self) -> Stats {
+        let shared = &*self.shared;
+        let health = shared.health.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let position = *shared.position.borrow();
+        let counted = shared.read(|tables| {
+            let objects = Kind::ALL.into_iter().map(|kind| (kind, tables.table(kind).len()));
+            (objects.collect(), tables.parked().len() as u64)
+        });
+        let (objects, parked) = counted.unwrap_or_default();
+        Stats {
+            position,
+            caught_up: shared.is_caught_up(position),
+            objects,
+            parked,
+            rebuilding: health.rebuilding,
+            broken_rows: shared.broken_rows.load(Ordering::Relaxed),
+            keys_read: shared.keys_read.load(Ordering::Relaxed),
+            unhealthy: health.unhealthy,
+            saved: Position(shared.saved.load(Ordering::Relaxed)),
+            unsaved: health.unsaved,
+        }
+    }
+
+    /// The position that the views are at, now and whenever it moves.
+    pub fn position(&self) -> watch::Receiver<Position> {
+        self.shared.position.subscribe()
+    }
+
+    /// Waits until the views have reached the log's head of the start. Before that lists are
+    /// incomplete, so no query may be answered. [`Stats::unhealthy`] says what prevents it.
+    pub async fn caught_up(&self) {
+        // The sender lives in `shared`, so this cannot end early.
+        let _ = self.position().wait_for(|position| self.shared.is_caught_up(*position)).await;
+    }
+
+    /// Waits until the views are at a position (rule P5).
+    ///
+    /// # Errors
+    /// [`QueryError::Behind`] when they are not there in time.
+    pub async fn wait_for(
+        &self,
+        position: Position,
+        timeout: Duration,
+    ) -> Result<Position, QueryError> {
+        let mut at = self.position();
+        let is_there = |at: &Position| *at >= position && self.shared.is_open();
+        let reached = tokio::time::timeout(timeout, at.wait_for(is_there)).await;
+        match reached {
+            Ok(Ok(at)) => Ok(*at),
+            _ => Err(QueryError::Behind { at: *self.shared.position.borrow(), wanted: position }),
+        }
+    }
+
+    /// Waits until an object no longer waits for a piece of work, which was asked for by the event
+    /// at `asked`.
+    ///
+    /// Some: the object, with what came of the work in its outcomes; **after the timeout the object
+    /// as it is, with the work still among its tasks**. None: the object is gone.
+    ///
+    /// # Errors
+    /// [`QueryError::Behind`] when the views are not even at `asked` in time.
+    pub async fn wait_for_work<V: View>(
+        &self,
+        id: ObjectId,
+        work: WorkId,
+        asked: Position,
+        timeout: Duration,
+    ) -> Result<Option<V>, QueryError> {
+        let until = Instant::now() + timeout;
+        let mut position = self.position();
+        self.wait_for(asked, timeout).await?;
+        let mut seen = None;
+        loop {
+            position.mark_unchanged();
+            let Some(bytes) = self.bytes::<V>(id)? else { return Ok(None) };
+            // Most events meanwhile are about other objects.
+            if seen.as_ref() != Some(&bytes) {
+                let view: V = decode(&bytes).map_err(QueryError::Unreadable)?;
+                if !view.tasks().iter().any(|task| task.id == work) {
+                    return Ok(Some(view));
+                }
+                seen = Some(bytes);
+            }
+            if timeout_at(until, position.changed()).await.is_err() {
+                return self.get(id);
+            }
+        }
+    }
+}
