@@ -42,14 +42,6 @@ impl Told {
     pub fn is_acknowledged(&self) -> bool {
         self.answer.as_ref().is_some_and(|answer| answer.status < 300)
     }
-
-    pub fn status(&self) -> u16 {
-        self.answer.as_ref().map_or(0, |answer| answer.status)
-    }
-
-    pub fn code(&self) -> &str {
-        self.answer.as_ref().and_then(|answer| answer.json["code"].as_str()).unwrap_or_default()
-    }
 }
 
 /// What all clients share.
@@ -263,7 +255,7 @@ fn pick<'a>(world: &World, from: &[&'a str]) -> &'a str {
 
 /// Whether asking again would not help.
 fn is_final(answer: &Answer) -> bool {
-    let code = answer.json["code"].as_str().unwrap_or_default();
+    let code = answer.code();
     match answer.status {
         408 | 500 | 503 | 504 | 507 => false,
         502 => code == "work-unknown",

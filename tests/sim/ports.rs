@@ -106,7 +106,9 @@ async fn write(mut steps: Steps, log: Arc<SimulatedLog>, waiting: Arc<Notify>) {
             fence.step(|| "write".to_owned()).await;
             let head = *log.inner.head().borrow();
             let more = steps.step();
-            world.note(|| story(&log.inner, head));
+            if *log.inner.head().borrow() > head {
+                world.note(|| story(&log.inner, head));
+            }
             if log.inner.health().failed.is_some() {
                 world.note(|| "the log failed".to_owned());
                 if world.disk.is_off() {

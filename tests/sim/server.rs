@@ -48,7 +48,13 @@ pub struct Life {
 pub struct Answer {
     pub status: u16,
     pub json: Value,
-    pub position: Option<u64>,
+}
+
+impl Answer {
+    /// What a program tells refusals apart by.
+    pub fn code(&self) -> &str {
+        self.json["errors"][0]["code"].as_str().unwrap_or_default()
+    }
 }
 
 impl Life {
@@ -103,11 +109,9 @@ impl Life {
             let Ok(response) = self.api.clone().oneshot(request).await;
             let (head, body) = response.into_parts();
             let bytes = to_bytes(body, ANSWER_BYTES).await.ok()?;
-            let position = head.headers.get("x-magnum-position");
             Some(Answer {
                 status: head.status.as_u16(),
                 json: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
-                position: position.and_then(|it| it.to_str().ok()?.parse().ok()),
             })
         };
         tokio::select! {

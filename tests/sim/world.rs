@@ -45,7 +45,6 @@ pub struct Weather {
 
 /// Everything that is not the server.
 pub struct World {
-    pub seed: u64,
     pub weather: Weather,
     pub engine: Arc<FakeEngine>,
     pub disk: SimulatedDisk,
@@ -87,7 +86,6 @@ impl World {
         let segment_bytes = 32 << (10 + chance.below(3));
         let folder = clock::new_uuid();
         Arc::new(Self {
-            seed,
             weather,
             engine: FakeEngine::new(clock::now()),
             disk: SimulatedDisk::new(),
