@@ -1,27 +1,22 @@
 //! Bays in the REST API.
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::command::{self, Outcome};
-use super::edge::request::{Call, Ident};
+use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
-use super::input::field as input;
 use super::input::field::{Field, MAX_COUNT, MAX_TEXT_BYTES, Rule};
-use super::input::patch::{self, Patchable};
-use super::list::{self, Rows};
+use super::input::patch::Patchable;
+use super::resource::Resource;
 use super::respond::{Link, Shown, Task};
-use super::text::{MAX_NAME_BYTES, canonical_uuid};
-use super::{defaults, node, read};
+use super::text::MAX_NAME_BYTES;
+use super::{defaults, node};
 use crate::actors::bay::BayCommand;
-use crate::bus::CommandReply;
 use crate::events::bay::BayPlan;
-use crate::ids::{Kind, ObjectId, StreamId, Timestamp};
+use crate::events::work::FieldChange;
+use crate::ids::{Kind, ObjectId, Timestamp};
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
 use crate::projections::query::QueryError;
@@ -62,22 +57,6 @@ pub struct BaySummary {
     node_count: u32,
     status: String,
     links: Vec<Link>,
-}
-
-/// A page of bays.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BayPage {
-    bays: Vec<BaySummary>,
-    /// The address of the next page, where there may be one.
-    next: Option<String>,
-}
-
-/// A page of bays with all fields.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BayDetails {
-    bays: Vec<Bay>,
-    /// The address of the next page, where there may be one.
-    next: Option<String>,
 }
 
 /// What a bay is made from. Numbers may be text.
@@ -155,54 +134,63 @@ impl Shown for BayView {
     }
 }
 
-/// `GET /v1/bays`
-pub async fn list(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    list::page::<BayView>(&state, &call, Rows::Summary, &[], vec![]).await
-}
+impl Resource for BayView {
+    type New = NewBay;
+    type Command = BayCommand;
 
-/// `GET /v1/bays/detail`
-pub async fn detail(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    list::page::<BayView>(&state, &call, Rows::Detail, &[], vec![]).await
-}
+    const BODY: &'static [Field] = &FIELDS;
+    const PATCH: Patchable = PATCH;
+    const SAYS: [&'static str; 3] =
+        ["Create a bay", "Set a bay's node_count", "Delete a bay with all in it"];
 
-/// `GET /v1/bays/{ident}`
-pub async fn show(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    read::one::<BayView>(&state, &call, &ident, &[]).await
-}
+    fn uuid(new: &NewBay) -> Option<&str> {
+        new.uuid.as_deref()
+    }
 
-/// `POST /v1/bays`
-pub async fn create(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    call.only(&[])?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
-        None => create_new(&state, &call).await?,
-    };
-    // A bay answers before its network is there, as in the 2015 API.
-    command::created::<BayView>(&state, &call, &reply, &Outcome::Done(None)).await
-}
+    async fn create(
+        state: &AppState,
+        call: &Call,
+        _id: ObjectId,
+        new: NewBay,
+    ) -> Result<BayCommand, ApiError> {
+        let baymodel_id = match &new.baymodel_id {
+            Some(ident) => baymodel(state, call, ident)?,
+            None => defaults::baymodel(state, &call.on_the_way()).await?,
+        };
+        let plan = BayPlan {
+            name: new.name,
+            baymodel_id,
+            node_count: new.node_count.unwrap_or(1),
+            discovery_url: new.discovery_url,
+            create_timeout_min: new.bay_create_timeout.unwrap_or(0),
+            bay_type: new.r#type,
+            image_id: new.image_id,
+        };
+        Ok(BayCommand::Create { plan, nodes: node::facts(state, &call.ctx.project)? })
+    }
 
-async fn create_new(state: &AppState, call: &Call) -> Result<CommandReply, ApiError> {
-    let new: NewBay = input::parse(&call.object()?, &FIELDS)?;
-    let baymodel_id = match &new.baymodel_id {
-        Some(ident) => baymodel(state, call, ident)?,
-        None => defaults::baymodel(state, &call.on_the_way()).await?,
-    };
-    let id = call.new_id(Kind::Bay, new.uuid.as_deref().and_then(canonical_uuid));
-    let plan = BayPlan {
-        name: new.name,
-        baymodel_id,
-        node_count: new.node_count.unwrap_or(1),
-        discovery_url: new.discovery_url,
-        create_timeout_min: new.bay_create_timeout.unwrap_or(0),
-        bay_type: new.r#type,
-        image_id: new.image_id,
-    };
-    let command = BayCommand::Create { plan, nodes: node::facts(state, &call.ctx.project)? };
-    command::send(state, &call.ctx, StreamId::new(Kind::Bay, id), &command).await
+    fn update(changes: Vec<FieldChange>) -> BayCommand {
+        BayCommand::Update { changes }
+    }
+
+    async fn delete(&self, _state: &AppState, _call: &Call) -> Result<BayCommand, ApiError> {
+        Ok(BayCommand::Delete)
+    }
+
+    fn attributes(&self) -> Map<String, Value> {
+        [
+            ("name", Value::from(self.name.clone())),
+            ("baymodel_id", Value::from(self.baymodel_id.to_string())),
+            ("node_count", Value::from(self.node_count)),
+            ("discovery_url", Value::from(self.discovery_url.clone())),
+            ("type", Value::from(self.bay_type.clone())),
+            ("image_id", Value::from(self.image_id.clone())),
+            ("status", Value::from(self.status.name())),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
 }
 
 /// The baymodel that a body names; an unknown one is the body's fault.
@@ -214,50 +202,4 @@ fn baymodel(state: &AppState, call: &Call, ident: &str) -> Result<ObjectId, ApiE
         }
         Err(error) => Err(ApiError::query(Kind::Baymodel, ident, error)),
     }
-}
-
-/// `PATCH /v1/bays/{ident}`
-pub async fn update(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&[])?;
-    let find = || read::find::<BayView>(&state, &call, &ident);
-    let reply = command::ask(&state, &call, find, |view: &BayView| {
-        let changes = patch::changes(&call.json()?, attributes(view), &PATCH)?;
-        Ok(BayCommand::Update { changes })
-    })
-    .await?;
-    command::shown::<BayView>(&state, &call, &reply, StatusCode::OK).await
-}
-
-/// What a PATCH sees.
-fn attributes(view: &BayView) -> Map<String, Value> {
-    [
-        ("name", Value::from(view.name.clone())),
-        ("baymodel_id", Value::from(view.baymodel_id.to_string())),
-        ("node_count", Value::from(view.node_count)),
-        ("discovery_url", Value::from(view.discovery_url.clone())),
-        ("type", Value::from(view.bay_type.clone())),
-        ("image_id", Value::from(view.image_id.clone())),
-        ("status", Value::from(view.status.name())),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
-}
-
-/// `DELETE /v1/bays/{ident}`
-pub async fn delete(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&[])?;
-    let find = || read::find::<BayView>(&state, &call, &ident);
-    let reply = command::ask(&state, &call, find, |_: &BayView| Ok(BayCommand::Delete)).await?;
-    // It goes in its own time; who asks for it meanwhile sees DELETE_IN_PROGRESS.
-    command::is_seen(&state, &reply).await?;
-    Ok(command::no_content(&reply))
 }

@@ -1,27 +1,21 @@
 //! Baymodels in the REST API. PATCH also takes names, as the clients of 2016 do.
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::command::{self, Outcome};
-use super::edge::request::{Call, Ident};
+use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
-use super::input::field as input;
 use super::input::field::{Field, MAX_COUNT, MAX_TEXT_BYTES, Rule};
-use super::input::patch::{self, Patchable};
-use super::list::{self, Rows};
-use super::read;
+use super::input::patch::Patchable;
+use super::resource::Resource;
 use super::respond::{Link, Shown};
-use super::text::{MAX_NAME_BYTES, canonical_uuid};
+use super::text::MAX_NAME_BYTES;
 use crate::actors::baymodel::BaymodelCommand;
-use crate::bus::CommandReply;
 use crate::events::baymodel::BaymodelFields;
-use crate::ids::{Kind, StreamId, Timestamp};
+use crate::events::work::FieldChange;
+use crate::ids::{Kind, ObjectId, Timestamp};
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
 
@@ -58,22 +52,6 @@ pub struct BaymodelSummary {
     image_id: String,
     apiserver_port: Option<u16>,
     links: Vec<Link>,
-}
-
-/// A page of baymodels.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BaymodelPage {
-    baymodels: Vec<BaymodelSummary>,
-    /// The address of the next page, where there may be one.
-    next: Option<String>,
-}
-
-/// A page of baymodels with all fields.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct BaymodelDetails {
-    baymodels: Vec<Baymodel>,
-    /// The address of the next page, where there may be one.
-    next: Option<String>,
 }
 
 /// What a baymodel is made from. Numbers may be text.
@@ -159,98 +137,61 @@ impl Shown for BaymodelView {
     }
 }
 
-/// `GET /v1/baymodels`
-pub async fn list(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    list::page::<BaymodelView>(&state, &call, Rows::Summary, &[], vec![]).await
-}
+impl Resource for BaymodelView {
+    type New = NewBaymodel;
+    type Command = BaymodelCommand;
 
-/// `GET /v1/baymodels/detail`
-pub async fn detail(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    list::page::<BaymodelView>(&state, &call, Rows::Detail, &[], vec![]).await
-}
+    const BODY: &'static [Field] = &FIELDS;
+    const PATCH: Patchable = PATCH;
+    const SAYS: [&'static str; 3] =
+        ["Create a baymodel", "Set fields", "Delete a baymodel that no bay uses"];
 
-/// `GET /v1/baymodels/{ident}`
-pub async fn show(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    read::one::<BaymodelView>(&state, &call, &ident, &[]).await
-}
-
-/// `POST /v1/baymodels`
-pub async fn create(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    call.only(&[])?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
-        None => create_new(&state, &call).await?,
-    };
-    command::created::<BaymodelView>(&state, &call, &reply, &Outcome::Done(None)).await
-}
-
-async fn create_new(state: &AppState, call: &Call) -> Result<CommandReply, ApiError> {
-    let new: NewBaymodel = input::parse(&call.object()?, &FIELDS)?;
-    let id = call.new_id(Kind::Baymodel, new.uuid.as_deref().and_then(canonical_uuid));
-    let fields = BaymodelFields {
-        name: new.name,
-        coe: new.coe,
-        image_id: new.image_id,
-        keypair_id: Some(new.keypair_id),
-        flavor_id: new.flavor_id,
-        master_flavor_id: new.master_flavor_id,
-        external_network_id: new.external_network_id,
-        fixed_network: new.fixed_network,
-        dns_nameserver: new.dns_nameserver,
-        apiserver_port: new.apiserver_port,
-        docker_volume_size_gb: new.docker_volume_size,
-        ssh_authorized_key: new.ssh_authorized_key,
-        cluster_distro: new.cluster_distro,
-    };
-    let stream = StreamId::new(Kind::Baymodel, id);
-    command::send(state, &call.ctx, stream, &BaymodelCommand::Create { fields }).await
-}
-
-/// `PATCH /v1/baymodels/{ident}`
-pub async fn update(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&[])?;
-    let find = || read::find::<BaymodelView>(&state, &call, &ident);
-    let reply = command::ask(&state, &call, find, |view: &BaymodelView| {
-        let changes = patch::changes(&call.json()?, attributes(view), &PATCH)?;
-        Ok(BaymodelCommand::Update { changes })
-    })
-    .await?;
-    command::shown::<BaymodelView>(&state, &call, &reply, StatusCode::OK).await
-}
-
-/// What a PATCH sees: all fields, those that are not set as null.
-fn attributes(view: &BaymodelView) -> Map<String, Value> {
-    let full = serde_json::to_value(view.full("")).unwrap_or_default();
-    let known = |name: &str| FIELDS.iter().any(|field| field.name == name);
-    match full {
-        Value::Object(all) => all.into_iter().filter(|(name, _)| known(name)).collect(),
-        _ => Map::new(),
+    fn uuid(new: &NewBaymodel) -> Option<&str> {
+        new.uuid.as_deref()
     }
-}
 
-/// `DELETE /v1/baymodels/{ident}`
-pub async fn delete(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&[])?;
-    let find = || read::find::<BaymodelView>(&state, &call, &ident);
-    let reply = command::ask(&state, &call, find, |view: &BaymodelView| {
-        let id = view.head.uuid;
-        let bays = state.reads.count::<BayView>(&call.ctx.project, "baymodel_id", &id.to_string());
-        let bays = bays.map_err(|error| ApiError::query(Kind::Baymodel, &ident, error))?;
+    async fn create(
+        _state: &AppState,
+        _call: &Call,
+        _id: ObjectId,
+        new: NewBaymodel,
+    ) -> Result<BaymodelCommand, ApiError> {
+        let fields = BaymodelFields {
+            name: new.name,
+            coe: new.coe,
+            image_id: new.image_id,
+            keypair_id: Some(new.keypair_id),
+            flavor_id: new.flavor_id,
+            master_flavor_id: new.master_flavor_id,
+            external_network_id: new.external_network_id,
+            fixed_network: new.fixed_network,
+            dns_nameserver: new.dns_nameserver,
+            apiserver_port: new.apiserver_port,
+            docker_volume_size_gb: new.docker_volume_size,
+            ssh_authorized_key: new.ssh_authorized_key,
+            cluster_distro: new.cluster_distro,
+        };
+        Ok(BaymodelCommand::Create { fields })
+    }
+
+    fn update(changes: Vec<FieldChange>) -> BaymodelCommand {
+        BaymodelCommand::Update { changes }
+    }
+
+    async fn delete(&self, state: &AppState, call: &Call) -> Result<BaymodelCommand, ApiError> {
+        let id = self.head.uuid.to_string();
+        let bays = state.reads.count::<BayView>(&call.ctx.project, "baymodel_id", &id);
+        let bays = bays.map_err(|error| ApiError::query(Kind::Baymodel, &id, error))?;
         Ok(BaymodelCommand::Delete { bays })
-    })
-    .await?;
-    command::is_seen(&state, &reply).await?;
-    Ok(command::no_content(&reply))
+    }
+
+    /// All fields, those that are not set as null.
+    fn attributes(&self) -> Map<String, Value> {
+        let full = serde_json::to_value(self.full("")).unwrap_or_default();
+        let known = |name: &str| FIELDS.iter().any(|field| field.name == name);
+        match full {
+            Value::Object(all) => all.into_iter().filter(|(name, _)| known(name)).collect(),
+            _ => Map::new(),
+        }
+    }
 }

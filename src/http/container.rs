@@ -3,28 +3,25 @@
 
 use std::collections::BTreeMap;
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::command::{self, Outcome};
-use super::edge::request::{Call, Ident};
+use super::command;
+use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
 use super::input::container::{self as spec, NewContainer, PATCH};
-use super::input::{field as input, patch};
-use super::list::{self, Rows};
+use super::input::field::Field;
+use super::input::patch::Patchable;
+use super::resource::Resource;
 use super::respond::{Link, Shown, Task};
-use super::text::canonical_uuid;
 use super::{defaults, keys, read};
 use crate::actors::container::ContainerCommand;
-use crate::bus::CommandReply;
 use crate::events::cloudevent::REDACTED;
 use crate::events::container::PortMapping;
-use crate::ids::{Kind, StreamId, Timestamp};
+use crate::events::work::FieldChange;
+use crate::ids::{Kind, ObjectId, StreamId, Timestamp};
 use crate::projections::bay::BayView;
 use crate::projections::container::ContainerView;
 use crate::projections::query::QueryError;
@@ -95,22 +92,6 @@ pub struct ContainerSummary {
     links: Vec<Link>,
 }
 
-/// A page of containers.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ContainerPage {
-    containers: Vec<ContainerSummary>,
-    /// The address of the next page, where there may be one.
-    next: Option<String>,
-}
-
-/// A page of containers with all fields.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ContainerDetails {
-    containers: Vec<Container>,
-    /// The address of the next page, where there may be one.
-    next: Option<String>,
-}
-
 impl From<&PortMapping> for Port {
     fn from(port: &PortMapping) -> Self {
         Self {
@@ -170,69 +151,79 @@ impl Shown for ContainerView {
     }
 }
 
-/// `GET /v1/containers`
-pub async fn list(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    let filters = of_bay(&state, &call)?;
-    list::page::<ContainerView>(&state, &call, Rows::Summary, &BAY, filters).await
-}
+impl Resource for ContainerView {
+    type New = NewContainer;
+    type Command = ContainerCommand;
 
-/// `GET /v1/containers/detail`
-pub async fn detail(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    let filters = of_bay(&state, &call)?;
-    list::page::<ContainerView>(&state, &call, Rows::Detail, &BAY, filters).await
-}
+    const BODY: &'static [Field] = &spec::FIELDS;
+    const PATCH: Patchable = PATCH;
+    const SAYS: [&'static str; 3] = [
+        "Create a container, not running",
+        "Change a container's record",
+        "Remove a container, running or not",
+    ];
+    const EXTRA: &'static [&'static str] = &BAY;
+    const WAITS: bool = true;
 
-/// The filter that `bay_ident`, a uuid or a name, means.
-fn of_bay(state: &AppState, call: &Call) -> Result<Vec<(String, String)>, ApiError> {
-    let Some(ident) = call.argument("bay_ident") else { return Ok(vec![]) };
-    let bay = read::find::<BayView>(state, call, ident)?;
-    Ok(vec![("bay_uuid".to_owned(), bay.head.uuid.to_string())])
-}
-
-/// `GET /v1/containers/{ident}`
-pub async fn show(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    read::one::<ContainerView>(&state, &call, &ident, &BAY).await
-}
-
-/// `POST /v1/containers`
-pub async fn create(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    call.only(&BAY)?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
-        None => create_new(&state, &call).await?,
-    };
-    // A refusal of the engine shows in the object's status, as in the 2015 API.
-    let outcome = command::settle::<ContainerView>(&state, &call, &reply).await?;
-    command::created::<ContainerView>(&state, &call, &reply, &outcome).await
-}
-
-async fn create_new(state: &AppState, call: &Call) -> Result<CommandReply, ApiError> {
-    let new: NewContainer = input::parse(&call.object()?, &spec::FIELDS)?;
-    let bay = match new.bay_uuid.as_deref() {
-        Some(uuid) => bay(state, call, uuid)?,
-        None => defaults::bay(state, &call.on_the_way()).await?,
-    };
-    if !bay.status.takes_members() {
-        let words = format!("Bay {} is being deleted; use another one.", bay.head.uuid);
-        let stream = StreamId::new(Kind::Bay, bay.head.uuid);
-        return Err(command::refuse(state, call, stream, "take a container", words).await);
+    /// The bay that `bay_ident`, a uuid or a name, means.
+    fn filters(state: &AppState, call: &Call) -> Result<Vec<(String, String)>, ApiError> {
+        let Some(ident) = call.argument("bay_ident") else { return Ok(vec![]) };
+        let bay = read::find::<BayView>(state, call, ident)?;
+        Ok(vec![("bay_uuid".to_owned(), bay.head.uuid.to_string())])
     }
-    let id = call.new_id(Kind::Container, new.uuid.as_deref().and_then(canonical_uuid));
-    let (name, desc, mut spec) = (new.name.clone(), new.desc.clone(), new.into_spec());
-    spec.environment = keys::sealed(state, call, spec.environment).await?;
-    let command = ContainerCommand::Create {
-        name,
-        desc,
-        spec,
-        bay_id: bay.head.uuid,
-        node_id: bay.node_uuid,
-        host: bay.node_host,
-    };
-    command::send(state, &call.ctx, StreamId::new(Kind::Container, id), &command).await
+
+    fn uuid(new: &NewContainer) -> Option<&str> {
+        new.uuid.as_deref()
+    }
+
+    async fn create(
+        state: &AppState,
+        call: &Call,
+        _id: ObjectId,
+        new: NewContainer,
+    ) -> Result<ContainerCommand, ApiError> {
+        let bay = match new.bay_uuid.as_deref() {
+            Some(uuid) => bay(state, call, uuid)?,
+            None => defaults::bay(state, &call.on_the_way()).await?,
+        };
+        if !bay.status.takes_members() {
+            let words = format!("Bay {} is being deleted; use another one.", bay.head.uuid);
+            let stream = StreamId::new(Kind::Bay, bay.head.uuid);
+            return Err(command::refuse(state, call, stream, "take a container", words).await);
+        }
+        let (name, desc, mut spec) = (new.name.clone(), new.desc.clone(), new.into_spec());
+        spec.environment = keys::sealed(state, call, spec.environment).await?;
+        Ok(ContainerCommand::Create {
+            name,
+            desc,
+            spec,
+            bay_id: bay.head.uuid,
+            node_id: bay.node_uuid,
+            host: bay.node_host,
+        })
+    }
+
+    fn update(changes: Vec<FieldChange>) -> ContainerCommand {
+        ContainerCommand::Update { changes }
+    }
+
+    async fn delete(&self, _state: &AppState, _call: &Call) -> Result<ContainerCommand, ApiError> {
+        Ok(ContainerCommand::Delete)
+    }
+
+    fn attributes(&self) -> Map<String, Value> {
+        [
+            ("name", Value::from(self.name.clone())),
+            ("desc", Value::from(self.desc.clone())),
+            ("image_id", Value::from(self.image_id.clone())),
+            ("command", Value::from(self.command.clone())),
+            ("bay_uuid", Value::from(self.bay_uuid.map(|id| id.to_string()))),
+            ("status", Value::from(self.status.name())),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
+    }
 }
 
 /// The bay that a body names; an unknown one is the body's fault.
@@ -242,56 +233,5 @@ fn bay(state: &AppState, call: &Call, uuid: &str) -> Result<BayView, ApiError> {
             Err(ApiError::BadRequest(format!("Bay {uuid} could not be found.")))
         }
         found => found.map_err(|error| ApiError::query(Kind::Bay, uuid, error)),
-    }
-}
-
-/// `PATCH /v1/containers/{ident}`
-pub async fn update(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&BAY)?;
-    let find = || read::find::<ContainerView>(&state, &call, &ident);
-    let reply = command::ask(&state, &call, find, |view: &ContainerView| {
-        let changes = patch::changes(&call.json()?, attributes(view), &PATCH)?;
-        Ok(ContainerCommand::Update { changes })
-    })
-    .await?;
-    command::shown::<ContainerView>(&state, &call, &reply, StatusCode::OK).await
-}
-
-/// What a PATCH sees.
-fn attributes(view: &ContainerView) -> Map<String, Value> {
-    [
-        ("name", Value::from(view.name.clone())),
-        ("desc", Value::from(view.desc.clone())),
-        ("image_id", Value::from(view.image_id.clone())),
-        ("command", Value::from(view.command.clone())),
-        ("bay_uuid", Value::from(view.bay_uuid.map(|id| id.to_string()))),
-        ("status", Value::from(view.status.name())),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), value))
-    .collect()
-}
-
-/// `DELETE /v1/containers/{ident}`
-pub async fn delete(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&BAY)?;
-    let find = || read::find::<ContainerView>(&state, &call, &ident);
-    let reply =
-        command::ask(&state, &call, find, |_: &ContainerView| Ok(ContainerCommand::Delete)).await?;
-    let reply = command::joined::<ContainerView>(&state, reply, "delete")?;
-    match command::settle::<ContainerView>(&state, &call, &reply).await? {
-        Outcome::Done(_) | Outcome::Gone => Ok(command::no_content(&reply)),
-        Outcome::Waiting => {
-            command::shown::<ContainerView>(&state, &call, &reply, StatusCode::ACCEPTED).await
-        }
-        other => Err(command::failure(&reply, other)),
     }
 }

@@ -4,15 +4,19 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
+use utoipa::openapi::Ref;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type};
 
 use super::command::blocking;
 use super::edge::request::Call;
 use super::edge::state::AppState;
-use super::error::ApiError;
+use super::error::{ApiError, title};
 use super::respond::{self, Shown};
+use super::route::{Schemas, register};
 use super::text::{canonical_uuid, shown};
 use super::{list_past, read};
-use crate::ids::Position;
+use crate::ids::{Kind, Position};
 use crate::projections::query::ListQuery;
 
 /// Most objects of a page, and how many there are where none is asked for: `max_limit` of 2015.
@@ -74,6 +78,35 @@ pub async fn page<V: Shown>(
             respond::json(StatusCode::OK, &Page::<V::Full> { collection, items, next })
         }
     })
+}
+
+/// Pushes the schema of a page of a list; its name.
+pub fn summaries<V: Shown>(schemas: &mut Schemas) -> String {
+    described::<V::Summary>(V::KIND, "Page", "", schemas)
+}
+
+/// Pushes the schema of a page of a list with all fields; its name.
+pub fn details<V: Shown>(schemas: &mut Schemas) -> String {
+    described::<V::Full>(V::KIND, "Details", " with all fields", schemas)
+}
+
+fn described<T: ToSchema>(kind: Kind, name: &str, rows: &str, schemas: &mut Schemas) -> String {
+    let row = register::<T>(schemas);
+    let collection = kind.collection();
+    let next = "The address of the next page, where there may be one.";
+    let page = ObjectBuilder::new()
+        .description(Some(format!("A page of {collection}{rows}.")))
+        .property(collection, ArrayBuilder::new().items(Ref::from_schema_name(row)))
+        .required(collection)
+        .property(
+            "next",
+            ObjectBuilder::new()
+                .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+                .description(Some(next)),
+        );
+    let name = format!("{}{name}", title(kind));
+    schemas.push((name.clone(), page.into()));
+    name
 }
 
 /// `{"bays": [...], "next": "http://…"}`

@@ -1,27 +1,23 @@
 //! Nodes in the REST API. They have no names: uuids only.
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::command::{self, Outcome};
-use super::edge::request::{Call, Ident};
+use super::command;
+use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
-use super::input::field as input;
 use super::input::field::{Field, MAX_TEXT_BYTES, Rule};
-use super::input::patch::{self, Patchable};
-use super::list::{self, MAX_LIMIT, Rows};
-use super::read;
+use super::input::patch::Patchable;
+use super::list::MAX_LIMIT;
+use super::resource::Resource;
 use super::respond::{Link, Shown};
 use super::text::{MAX_NAME_BYTES, canonical_uuid, shown};
 use crate::actors::node::NodeCommand;
 use crate::actors::placement::NodeFacts;
-use crate::bus::CommandReply;
-use crate::ids::{Kind, ProjectId, StreamId, Timestamp};
+use crate::events::work::FieldChange;
+use crate::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp};
 use crate::projections::bay::BayView;
 use crate::projections::node::{self, NodeView};
 use crate::projections::query::{ListQuery, QueryError};
@@ -85,22 +81,6 @@ pub struct NodeSummary {
     image_id: Option<String>,
     ironic_node_id: Option<String>,
     links: Vec<Link>,
-}
-
-/// A page of nodes.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct NodePage {
-    nodes: Vec<NodeSummary>,
-    /// The address of the next page, where there may be one.
-    next: Option<String>,
-}
-
-/// A page of nodes with all fields.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct NodeDetails {
-    nodes: Vec<Node>,
-    /// The address of the next page, where there may be one.
-    next: Option<String>,
 }
 
 /// What a node's record is made from.
@@ -198,124 +178,79 @@ pub fn facts(state: &AppState, project: &ProjectId) -> Result<Vec<NodeFacts>, Ap
     facts.collect()
 }
 
-/// `GET /v1/nodes`
-pub async fn list(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    list::page::<NodeView>(&state, &call, Rows::Summary, &[], vec![]).await
-}
+impl Resource for NodeView {
+    type New = NewNode;
+    type Command = NodeCommand;
 
-/// `GET /v1/nodes/detail`
-pub async fn detail(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    list::page::<NodeView>(&state, &call, Rows::Detail, &[], vec![]).await
-}
+    const BODY: &'static [Field] = &FIELDS;
+    const PATCH: Patchable = PATCH;
+    const SAYS: [&'static str; 3] =
+        ["Make a node known", "Change a node's record", "Forget a node"];
 
-/// `GET /v1/nodes/{uuid}`
-pub async fn show(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    uuid(&ident)?;
-    read::one::<NodeView>(&state, &call, &ident, &[]).await
-}
-
-/// `POST /v1/nodes`
-pub async fn create(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    call.only(&[])?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
-        None => create_new(&state, &call).await?,
-    };
-    command::created::<NodeView>(&state, &call, &reply, &Outcome::Done(None)).await
-}
-
-async fn create_new(state: &AppState, call: &Call) -> Result<CommandReply, ApiError> {
-    let new: NewNode = input::parse(&call.object()?, &FIELDS)?;
-    let id = call.new_id(Kind::Node, new.uuid.as_deref().and_then(canonical_uuid));
-    let stream = StreamId::new(Kind::Node, id);
-    if let Some(ironic) = &new.ironic_node_id {
-        let project = &call.ctx.project;
-        let holders = state.reads.count::<NodeView>(project, "ironic_node_id", ironic);
-        if holders.map_err(|error| ApiError::query(Kind::Node, ironic, error))? > 0 {
-            let words = format!("Ironic node {} belongs to another node already.", shown(ironic));
-            return Err(command::refuse(state, call, stream, "create", words).await);
+    fn check_ident(ident: &str) -> Result<(), ApiError> {
+        match canonical_uuid(ident) {
+            Some(_) => Ok(()),
+            None => {
+                let words = format!("Expected a uuid but received {}.", shown(ident));
+                Err(ApiError::BadRequest(words))
+            }
         }
     }
-    let command = NodeCommand::Create {
-        node_type: new.r#type,
-        image_id: new.image_id,
-        ironic_node_id: new.ironic_node_id,
-        host: None,
-    };
-    command::send(state, &call.ctx, stream, &command).await
-}
 
-/// `PATCH /v1/nodes/{uuid}`
-pub async fn update(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&[])?;
-    let find = || {
-        uuid(&ident)?;
-        read::find::<NodeView>(&state, &call, &ident)
-    };
-    let reply = command::ask(&state, &call, find, |view: &NodeView| {
-        let changes = patch::changes(&call.json()?, attributes(view), &PATCH)?;
-        Ok(NodeCommand::Update { changes })
-    })
-    .await?;
-    command::shown::<NodeView>(&state, &call, &reply, StatusCode::OK).await
-}
+    fn uuid(new: &NewNode) -> Option<&str> {
+        new.uuid.as_deref()
+    }
 
-/// `DELETE /v1/nodes/{uuid}`
-pub async fn delete(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&[])?;
-    let find = || {
-        uuid(&ident)?;
-        read::find::<NodeView>(&state, &call, &ident)
-    };
-    let bays = bays_on(&state, ident.clone()).await?;
-    let delete = |_: &NodeView| Ok(NodeCommand::Delete { bays });
-    let reply = command::ask(&state, &call, find, delete).await?;
-    command::is_seen(&state, &reply).await?;
-    Ok(command::no_content(&reply))
+    async fn create(
+        state: &AppState,
+        call: &Call,
+        id: ObjectId,
+        new: NewNode,
+    ) -> Result<NodeCommand, ApiError> {
+        if let Some(ironic) = &new.ironic_node_id {
+            let project = &call.ctx.project;
+            let holders = state.reads.count::<Self>(project, "ironic_node_id", ironic);
+            if holders.map_err(|error| ApiError::query(Kind::Node, ironic, error))? > 0 {
+                let words =
+                    format!("Ironic node {} belongs to another node already.", shown(ironic));
+                let stream = StreamId::new(Kind::Node, id);
+                return Err(command::refuse(state, call, stream, "create", words).await);
+            }
+        }
+        Ok(NodeCommand::Create {
+            node_type: new.r#type,
+            image_id: new.image_id,
+            ironic_node_id: new.ironic_node_id,
+            host: None,
+        })
+    }
+
+    fn update(changes: Vec<FieldChange>) -> NodeCommand {
+        NodeCommand::Update { changes }
+    }
+
+    async fn delete(&self, state: &AppState, _call: &Call) -> Result<NodeCommand, ApiError> {
+        Ok(NodeCommand::Delete { bays: bays_on(state, self.head.uuid).await? })
+    }
+
+    fn attributes(&self) -> Map<String, Value> {
+        [
+            ("type", &self.node_type),
+            ("image_id", &self.image_id),
+            ("ironic_node_id", &self.ironic_node_id),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), Value::from(value.clone())))
+        .collect()
+    }
 }
 
 /// How many bays a node holds, of all projects.
-async fn bays_on(state: &AppState, node: String) -> Result<u64, ApiError> {
+async fn bays_on(state: &AppState, node: ObjectId) -> Result<u64, ApiError> {
     let reads = state.reads.clone();
     let counted = command::blocking(move || {
         let mut bays = 0;
-        reads
-            .each(|bay: BayView| bays += u64::from(bay.node_uuid.to_string() == node))
-            .map(|()| bays)
+        reads.each(|bay: BayView| bays += u64::from(bay.node_uuid == node)).map(|()| bays)
     });
     counted.await?.map_err(|error| ApiError::query(Kind::Node, "", error))
-}
-
-/// Refuses what is no uuid.
-fn uuid(ident: &str) -> Result<(), ApiError> {
-    match canonical_uuid(ident) {
-        Some(_) => Ok(()),
-        None => {
-            Err(ApiError::BadRequest(format!("Expected a uuid but received {}.", shown(ident))))
-        }
-    }
-}
-
-/// What a PATCH sees.
-fn attributes(view: &NodeView) -> Map<String, Value> {
-    [
-        ("type", &view.node_type),
-        ("image_id", &view.image_id),
-        ("ironic_node_id", &view.ironic_node_id),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), Value::from(value.clone())))
-    .collect()
 }

@@ -13,7 +13,7 @@ use crate::events::container::{
 use crate::events::mark::Status as _;
 use crate::events::work::UpdatedV1;
 use crate::events::{DecodeError, EventPayload, EventRef, Verb};
-use crate::ids::{Kind, ObjectId};
+use crate::ids::{Kind, ObjectId, WorkId};
 
 /// A container as it is shown. Environment values are not in it; only their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,10 +60,21 @@ pub struct ContainerView {
     pub oom_killed: bool,
     /// The last difference that was found, in words.
     pub drift: Option<String>,
+    /// Commands that run in it, the oldest first; each is a task too.
+    pub executions: Vec<Execution>,
     /// Work that it waits for.
     pub tasks: Vec<TaskView>,
     /// What came of work lately.
     pub outcomes: Vec<OutcomeView>,
+}
+
+/// A command that runs in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Execution {
+    /// The work that runs it.
+    pub id: WorkId,
+    /// The command and its arguments.
+    pub command: Vec<String>,
 }
 
 impl View for ContainerView {
@@ -160,6 +171,12 @@ impl ContainerView {
                 self.oom_killed = exited.oom_killed;
             }
             _ => {}
+        }
+        if let E::ExecuteRequested(asked) = payload {
+            self.executions.push(Execution { id: event.id, command: asked.command.clone() });
+        }
+        if payload.mark().ends_work() {
+            self.executions.retain(|execution| Some(execution.id) != payload.work_id());
         }
         self.explain(before, payload);
         self.head.note(event, payload.mark());
@@ -275,7 +292,6 @@ mod tests {
         ExecuteRequestedV1, ExecutedV1, KillRequestedV1, RestartedV1, StopRequestedV1,
     };
     use crate::events::work::Placement;
-    use crate::ids::WorkId;
 
     type E = ContainerEvent;
 

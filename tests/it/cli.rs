@@ -4,7 +4,6 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
@@ -146,14 +145,7 @@ fn magnum(args: &[&str]) -> Command {
 
 /// Compares with a file that `MAGNUM_BLESS=1` writes.
 fn golden(name: &str, actual: &str) {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let path = root.join("tests/golden/cli").join(name);
-    if std::env::var_os("MAGNUM_BLESS").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, actual).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(actual, expected, "{name} differs; MAGNUM_BLESS=1 accepts it");
+    crate::harness::golden(&format!("cli/{name}"), actual);
 }
 
 fn bay() -> Value {

@@ -49,6 +49,18 @@ pub fn run(command: &mut Command) -> Done {
     Done::of(command.stdin(Stdio::null()).output().unwrap())
 }
 
+/// Compares with a file below `tests/golden` that `MAGNUM_BLESS=1` writes.
+#[track_caller]
+pub fn golden(name: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if std::env::var_os("MAGNUM_BLESS").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, actual).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(actual, expected, "{name} differs; MAGNUM_BLESS=1 accepts it");
+}
+
 /// How the server is started.
 #[derive(Clone)]
 pub struct Options {

@@ -2,7 +2,7 @@
 //! Golden files have ids, times and durations replaced. Not here: damaged logs (`log_*`).
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -20,14 +20,7 @@ pub const NOBODY: &str = "http://127.0.0.1:1";
 
 /// Compares with a file that `MAGNUM_BLESS=1` writes.
 pub fn golden(name: &str, actual: &str) {
-    let actual = &lasting(actual);
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/replay").join(name);
-    if std::env::var_os("MAGNUM_BLESS").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, actual).unwrap();
-    }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert_eq!(actual, &expected, "{name} differs; MAGNUM_BLESS=1 accepts it");
+    crate::harness::golden(&format!("replay/{name}"), &lasting(actual));
 }
 
 /// A text without what differs from run to run: ids and times become others of the same length,
@@ -489,16 +482,11 @@ fn w7_replay_executes_nothing() {
         for event in source.log().read(magnum::ids::Position(0), 1000).unwrap() {
             if event.stream.kind == magnum::ids::Kind::Node && event.revision.get() == 0 {
                 let id = event.stream.id;
-                let node = magnum::agent::worker::Node::new(
-                    id,
-                    "n1".to_owned(),
-                    backend.clone(),
-                    bus.clone(),
-                    4,
-                );
-                let arbiter = actix::Arbiter::new();
-                let worker =
-                    magnum::agent::worker::WorkerHandle::start(node.into(), &arbiter.handle());
+                let own = bus.port(magnum::bus::Authority::Agent(id));
+                let (host, backend) = ("n1".to_owned(), backend.clone());
+                let node = magnum::agent::node::Node::new(id, host, backend, own, 4);
+                let arbiter = actix::Arbiter::new().handle();
+                let worker = magnum::agent::worker::WorkerHandle::start(node.into(), &arbiter);
                 bus.serve_node(id, std::sync::Arc::new(worker.clone()));
                 nodes.push(worker);
             }

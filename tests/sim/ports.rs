@@ -12,7 +12,11 @@ use magnum::backends::{
     Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, ObservedNetwork,
     OutputFrame, Reporter, Work,
 };
-use magnum::bus::{Bus, CommandError, CommandMessage, CommandReply, Frames, OutputKey};
+use magnum::bus::output::{Credit, KeyTaken, Piece, ReplyTo};
+use magnum::bus::{
+    AuditRecord, AuditReply, Bus, CommandError, CommandMessage, CommandReply, Comparison, Hello,
+    Inventory, LogRequest, Noted, Offer, Strays, Taken,
+};
 use magnum::events::Recorded;
 use magnum::events::log::segment::SegmentLog;
 use magnum::events::log::segment::stepped::Steps;
@@ -20,7 +24,7 @@ use magnum::events::log::{
     Append, AppendError, Appended, CommandSeen, Each, EventLog, LogHealth, ReadError,
 };
 use magnum::ids::{CommandId, ObjectId, Position, Revision, StreamId};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::world::{World, locked};
 
@@ -248,7 +252,14 @@ impl Backend for SimulatedBackend {
             _ if self.world().strikes(8) => self.world().below(8_000),
             _ => self.world().below(20),
         };
-        self.arrive(work, slow).await;
+        tokio::select! {
+            biased;
+            () = self.arrive(work, slow) => {}
+            () = reporter.cancelled() => {
+                self.world().note(|| format!("engine: {} is given up", work.id));
+                return Err(BackendError::Cancelled);
+            }
+        }
         let done = match self.fault() {
             Some((false, error)) => Err(error),
             Some((true, error)) => {
@@ -297,69 +308,131 @@ impl Backend for SimulatedBackend {
     }
 }
 
-/// The bus of a process. What may be repeated is; what may be asked for again may be lost.
+/// The bus of a process: messages of every kind are late, and so out of order; they and their
+/// answers are lost, and they come twice.
 pub struct SimulatedBus {
     pub inner: Arc<dyn Bus>,
     pub fence: Arc<Fence>,
 }
 
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Arrives,
+    Lost,
+    Twice,
+    AnswerLost,
+}
+
 impl SimulatedBus {
-    fn is_faulty(&self, times: u64) -> bool {
+    /// Sends a message; what becomes of it.
+    async fn send(&self, what: &str) -> Fate {
+        self.fence.step(|| what.to_owned()).await;
         let world = &self.fence.world;
-        world.weather.bus_faults && world.strikes(times)
+        let is_faulty = |times| world.weather.bus_faults && world.strikes(times);
+        if is_faulty(6) {
+            world.pause(2000).await;
+        }
+        let fate = match world.below(3) {
+            0 if is_faulty(6) => Fate::Lost,
+            1 if is_faulty(6) => Fate::Twice,
+            2 if is_faulty(6) => Fate::AnswerLost,
+            _ => Fate::Arrives,
+        };
+        if fate != Fate::Arrives {
+            world.note(|| format!("bus: {what} is {fate:?}"));
+        }
+        fate
+    }
+
+    async fn carry<T, E>(
+        &self,
+        what: &str,
+        lost: fn(String) -> E,
+        call: impl AsyncFn() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let fate = self.send(what).await;
+        let words = || format!("simulated: {what} has no answer");
+        if fate == Fate::Lost {
+            return Err(lost(words()));
+        }
+        if fate == Fate::Twice {
+            drop(call().await);
+        }
+        let answer = call().await;
+        self.fence.step(|| format!("answer to {what}")).await;
+        if fate == Fate::AnswerLost { Err(lost(words())) } else { answer }
     }
 }
 
 #[async_trait]
 impl Bus for SimulatedBus {
     async fn command(&self, message: CommandMessage) -> Result<CommandReply, CommandError> {
-        self.fence.step(|| format!("command {}", message.command)).await;
-        let lost = || CommandError::Unavailable("simulated: the message is lost".to_owned());
-        let repeatable = message.ctx.service || message.ctx.command_id.is_some();
-        if self.is_faulty(6) {
-            self.fence.world.pause(2000).await;
-        }
-        if repeatable && self.is_faulty(12) {
-            return Err(lost());
-        }
-        if repeatable && self.is_faulty(12) {
-            drop(self.inner.command(message.clone()).await);
-        }
-        let reply = self.inner.command(message).await;
-        self.fence.step(|| "reply".to_owned()).await;
-        if reply.is_ok() && self.is_faulty(12) {
-            let words = "simulated: the reply is lost".to_owned();
-            return Err(CommandError::OutcomeUnknown(words));
-        }
-        reply
+        let call = async || self.inner.command(message.clone()).await;
+        self.carry("a command", CommandError::NoAnswer, call).await
     }
 
-    async fn work(&self, work: Work) -> Result<(), BackendError> {
-        self.fence.step(|| format!("work {}", work.action.name())).await;
-        if self.is_faulty(6) {
-            self.fence.world.pause(2000).await;
+    async fn audit(&self, record: AuditRecord) -> Result<AuditReply, CommandError> {
+        let call = async || self.inner.audit(record.clone()).await;
+        self.carry("an audit record", CommandError::NoAnswer, call).await
+    }
+
+    async fn hello(&self, hello: Hello) -> Result<Noted, CommandError> {
+        let call = async || self.inner.hello(hello.clone()).await;
+        self.carry("a hello", CommandError::NoAnswer, call).await
+    }
+
+    async fn inventory(&self, inventory: Inventory) -> Result<Comparison, CommandError> {
+        let call = async || self.inner.inventory(inventory.clone()).await;
+        self.carry("an inventory", CommandError::NoAnswer, call).await
+    }
+
+    async fn strays(&self, strays: Strays) -> Result<Noted, CommandError> {
+        let call = async || self.inner.strays(strays.clone()).await;
+        self.carry("strays", CommandError::NoAnswer, call).await
+    }
+
+    async fn work(&self, offer: Offer) -> Result<Taken, BackendError> {
+        let call = async || self.inner.work(offer.clone()).await;
+        self.carry("an offer", BackendError::Unavailable, call).await
+    }
+
+    async fn logs(&self, request: LogRequest) -> Result<Taken, BackendError> {
+        let call = async || self.inner.logs(request.clone()).await;
+        self.carry("a log request", BackendError::Unavailable, call).await
+    }
+
+    fn pieces(&self, reply_to: ReplyTo) -> Result<mpsc::Receiver<Piece>, KeyTaken> {
+        self.inner.pieces(reply_to)
+    }
+
+    async fn credit(&self, credit: Credit) {
+        match self.send("a credit").await {
+            Fate::Lost => {}
+            Fate::Twice => {
+                self.inner.credit(credit).await;
+                self.inner.credit(credit).await;
+            }
+            Fate::Arrives | Fate::AnswerLost => self.inner.credit(credit).await,
         }
-        self.inner.work(work).await
     }
 
-    async fn logs(
-        &self,
-        node_id: ObjectId,
-        stream: StreamId,
-        query: LogQuery,
-    ) -> Result<Frames, BackendError> {
-        self.inner.logs(node_id, stream, query).await
+    fn forget(&self, reply_to: ReplyTo) {
+        self.inner.forget(reply_to);
     }
 
-    fn output(&self, key: OutputKey) -> Frames {
-        self.inner.output(key)
+    fn granted(&self, reply_to: ReplyTo) -> Option<watch::Receiver<u64>> {
+        self.inner.granted(reply_to)
     }
 
-    async fn publish(&self, key: OutputKey, frame: OutputFrame) {
-        self.inner.publish(key, frame).await;
-    }
-
-    fn finish(&self, key: &OutputKey) {
-        self.inner.finish(key);
+    async fn piece(&self, piece: Piece) {
+        match self.send("a piece").await {
+            // A reader is told of a piece that is lost, and so is whoever asked for the output.
+            Fate::Lost | Fate::Arrives | Fate::AnswerLost => self.inner.piece(piece).await,
+            Fate::Twice => {
+                self.inner.piece(piece.clone()).await;
+                self.inner.piece(piece).await;
+            }
+        }
     }
 }

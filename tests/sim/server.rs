@@ -82,7 +82,7 @@ impl Life {
         let (_space, low_space) = watch::channel(None);
         let state = AppState::new(http::Parts {
             auth: Auth::new(None),
-            audit: Audit::start(parts.log.clone(), installation, config.audit),
+            audit: Audit::new(parts.bus.clone(), config.audit),
             bus: parts.bus.clone(),
             reads: parts.reads.clone(),
             // Nothing in a simulation is secret.

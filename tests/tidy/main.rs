@@ -37,8 +37,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("events", &["blocking", "ids"]),
     ("backends", &["events", "ids", "secrets"]),
     ("bus", &["events", "backends", "ids"]),
-    ("actors", &["agent", "events", "backends", "blocking", "bus", "clock", "ids"]),
-    ("agent", &["actors", "events", "backends", "bus", "clock", "ids"]),
+    ("actors", &["events", "backends", "blocking", "bus", "clock", "ids"]),
+    ("agent", &["backends", "bus", "clock", "ids"]),
     ("projections", &["events", "ids"]),
     // `bus` for what a decision may know besides the state; what acts on one is out of reach.
     ("replay", &["actors", "projections", "events", "bus", "ids"]),

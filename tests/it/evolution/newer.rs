@@ -113,8 +113,11 @@ fn an_event_from_a_newer_program_stops_who_needs_it_and_nobody_else() {
     let page = server.get(&format!("/v1/events?after={after}&limit=1")).expect(200);
     assert_is_shown(&page["events"][0]);
     assert_is_shown(&streamed(&server, after));
-    // Everyone else goes on.
-    let other = json!({ "name": "other", "image": "i" });
+    // Everyone else goes on, in a bay that this engine has a network of.
+    let model = server.post("/v1/baymodels", &crate::requests::baymodel("km")).expect(201);
+    let bay = json!({ "name": "b2", "baymodel_id": model["uuid"] });
+    let bay = server.post("/v1/bays", &bay).expect(201);
+    let other = json!({ "name": "other", "image": "i", "bay_uuid": bay["uuid"] });
     assert_eq!(server.post("/v1/containers", &other).expect(201)["status"], "Stopped");
     server.put("/v1/containers/other/start").expect(200);
     assert_eq!(server.get("/v1/containers").expect(200)["containers"].as_array().unwrap().len(), 2);

@@ -149,7 +149,8 @@ fn baymodels() -> Vec<(&'static str, BaymodelEvent)> {
     ]
 }
 
-fn bays() -> Vec<(&'static str, BayEvent)> {
+/// A value of each event of a bay.
+pub fn bays() -> Vec<(&'static str, BayEvent)> {
     let plan = BayPlan {
         name: some("web"),
         baymodel_id: BAYMODEL,
@@ -257,7 +258,8 @@ fn bare() -> ContainerEvent {
     ContainerEvent::CreateRequested(CreateRequestedV1 { name, desc, spec, bay_id, placement })
 }
 
-fn containers() -> Vec<(&'static str, ContainerEvent)> {
+/// A value of each event of a container.
+pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
     use ContainerEvent::{
         Created, DeleteRequested, Deleted, ExecuteRequested, Executed, KillRequested, Killed,
         PauseRequested, Paused, PullProgressed, RebootRequested, Rebooted, StartRequested, Started,

@@ -1,0 +1,275 @@
+//! The whole table of every noun's life: each status with each event, and with each command. The
+//! tables lie in `tests/golden/lifecycle` to be read; what must hold of them is asserted here.
+
+use std::fmt::Write as _;
+
+use magnum::actors::bay::{Bay, BayCommand, BayState};
+use magnum::actors::container::{Container, ContainerCommand, ContainerState};
+use magnum::actors::{Entity, Fact};
+use magnum::backends::Work;
+use magnum::bus::{Ctx, Refusal};
+use magnum::events::bay::{self, BayEvent};
+use magnum::events::container::{self, ContainerEvent};
+use magnum::events::mark::Status;
+use magnum::events::{EventPayload, Mark, Verb};
+use magnum::ids::{EventId, ObjectId, Timestamp, WorkId};
+use uuid::Uuid;
+
+use crate::evolution::values;
+use crate::harness::golden;
+
+/// Status by event: what it leads to, and `.` where it changes nothing.
+fn table_of_events<S: Status + std::fmt::Debug>(
+    statuses: &[S],
+    name: fn(S) -> &'static str,
+    events: &[(&'static str, S::Event)],
+) -> String {
+    let mut table = String::new();
+    for status in statuses {
+        writeln!(table, "{}", name(*status)).unwrap();
+        for (label, event) in events {
+            let after = status.after(event);
+            if after != *status {
+                let event_type = event.event_type();
+                writeln!(table, "    {event_type} ({label}) -> {}", name(after)).unwrap();
+            }
+        }
+    }
+    table
+}
+
+/// What must hold of any noun that has work.
+fn holds<S: Status + std::fmt::Debug>(
+    statuses: &[S],
+    is_gone: fn(S) -> bool,
+    events: &[(&'static str, S::Event)],
+) {
+    for status in statuses {
+        for (label, event) in events {
+            let after = status.after(event);
+            let context = || format!("{status:?} after {} ({label})", event.event_type());
+            let begins = event.mark() == Mark::Asks(Verb::Create);
+            if status.is_deleting() && after != *status && !begins {
+                assert!(
+                    event.mark().ends_work(),
+                    "only its outcome ends a deletion: {}",
+                    context()
+                );
+            }
+            if is_gone(*status) && !begins {
+                assert_eq!(after, *status, "what is gone stays gone: {}", context());
+            }
+            if event.mark() == Mark::Done(Verb::Delete) && !is_gone(*status) {
+                assert!(is_gone(after), "{}", context());
+            }
+            if event.mark().is_progress() {
+                assert_eq!(after, *status, "progress changes no status: {}", context());
+            }
+        }
+    }
+}
+
+#[test]
+fn each_status_of_a_container_after_each_event() {
+    let (statuses, events) = (container::Status::ALL, values::containers());
+    let gone = |it| matches!(it, container::Status::Absent | container::Status::Deleted);
+    holds(statuses, gone, &events);
+    let table = table_of_events(statuses, container::Status::name, &events);
+    golden("lifecycle/container-events.txt", &table);
+}
+
+#[test]
+fn each_status_of_a_bay_after_each_event() {
+    let (statuses, events) = (bay::Status::ALL, values::bays());
+    let gone = |it| matches!(it, bay::Status::Absent | bay::Status::Deleted);
+    holds(statuses, gone, &events);
+    golden("lifecycle/bay-events.txt", &table_of_events(statuses, bay::Status::name, &events));
+}
+
+/// An object that events are applied to; their ids are 1, 2, 3, ..., but for the one that asks for
+/// its creation: the samples that end work end that.
+struct Life<E: Entity> {
+    state: E::State,
+    events: u128,
+}
+
+impl<E: Entity> Life<E> {
+    fn new() -> Self {
+        Self { state: E::State::default(), events: 0 }
+    }
+
+    fn after(mut self, events: &[E::Event]) -> Self {
+        for event in events {
+            self.events += 1;
+            let creates = event.mark() == Mark::Asks(Verb::Create);
+            let id = EventId(Uuid::from_u128(self.events));
+            let fact = Fact {
+                id: if creates { values::WORK } else { id },
+                object: ObjectId(Uuid::from_u128(7)),
+                time: Timestamp(0),
+                project: "default",
+                request_id: "req-1",
+            };
+            E::evolve(&mut self.state, event, fact);
+        }
+        self
+    }
+
+    fn decide(&self, command: E::Command) -> Result<Vec<E::Event>, Refusal> {
+        E::decide(&self.state, command, &Ctx { now: Timestamp(0) })
+    }
+
+    fn due(&self) -> Vec<Work> {
+        E::react(&self.state)
+    }
+}
+
+/// What each command does in each status: the events, nothing, or why it is refused.
+fn table_of_commands<E: Entity>(
+    lives: &[(&'static str, Life<E>)],
+    commands: &[(&'static str, E::Command)],
+) -> String {
+    let mut table = String::new();
+    for (status, life) in lives {
+        writeln!(table, "{status}").unwrap();
+        for (name, command) in commands {
+            let decided = match life.decide(command.clone()) {
+                Ok(events) if events.is_empty() => "changes nothing".to_owned(),
+                Ok(events) => {
+                    events.iter().map(EventPayload::event_type).collect::<Vec<_>>().join(", ")
+                }
+                Err(refusal) => format!("refused: {refusal}"),
+            };
+            writeln!(table, "    {name}: {decided}").unwrap();
+        }
+    }
+    table
+}
+
+/// The first sample of a type of event, about the work with this number.
+fn event<E: EventPayload>(all: &[(&'static str, E)], event_type: &str, label: &str) -> E {
+    let found = all.iter().find(|(of, it)| it.event_type() == event_type && *of == label);
+    found.unwrap_or_else(|| panic!("{event_type} ({label})")).1.clone()
+}
+
+#[test]
+fn each_command_in_each_status_of_a_container() {
+    let all = values::containers();
+    let of = |short: &str, label: &str| event(&all, &format!("container.{short}"), label);
+    let full = |short: &str| of(short, "full");
+    let created = [full("create_requested"), full("created")];
+    let running = [&created[..], &[full("started")]].concat();
+    let after = |events: &[ContainerEvent]| Life::<Container>::new().after(events);
+    let then = |before: &[ContainerEvent], more: ContainerEvent| after(&[before, &[more]].concat());
+    let lives = [
+        ("Absent", after(&[])),
+        ("Creating", after(&created[..1])),
+        ("Stopped", after(&created)),
+        ("Running", after(&running)),
+        ("Restarting", then(&running, of("exited", "restarting"))),
+        ("Paused", then(&running, full("paused"))),
+        ("Error", then(&created, full("work_failed"))),
+        ("Error (never made)", then(&created[..1], full("work_failed"))),
+        ("Error (removed)", then(&running, of("drifted", "removed"))),
+        ("Deleting", then(&running, full("delete_requested"))),
+        ("Deleted", then(&running, full("deleted"))),
+    ];
+    for (status, life) in &lives {
+        let state = serde_json::to_value(&life.state).unwrap();
+        let is = state["lifecycle"]["status"].as_str().unwrap();
+        assert_eq!(is, status.split(' ').next().unwrap());
+    }
+    type Command = ContainerCommand;
+    let execution_id = EventId(Uuid::from_u128(99));
+    let commands = [
+        ("start", Command::Start),
+        ("stop", Command::Stop { grace_s: 10 }),
+        ("reboot", Command::Reboot { grace_s: 10 }),
+        ("pause", Command::Pause),
+        ("unpause", Command::Unpause),
+        ("kill", Command::Kill { signal: "SIGKILL".to_owned() }),
+        ("execute", Command::Execute { command: vec!["true".to_owned()] }),
+        ("end execution", Command::EndExecution { execution_id }),
+        ("delete", Command::Delete),
+    ];
+    golden("lifecycle/container-commands.txt", &table_of_commands(&lives, &commands));
+}
+
+#[test]
+fn each_command_in_each_status_of_a_bay() {
+    let all = values::bays();
+    let full = |short: &str| event(&all, &format!("bay.{short}"), "full");
+    let created = [full("create_requested"), full("created")];
+    let after = |events: &[BayEvent]| Life::<Bay>::new().after(events);
+    let then = |before: &[BayEvent], more: &[BayEvent]| after(&[before, more].concat());
+    let failed = full("work_failed");
+    let mut not_deleted = failed.clone();
+    if let BayEvent::WorkFailed(failed) = &mut not_deleted {
+        "delete".clone_into(&mut failed.action);
+    }
+    let lives = [
+        ("ABSENT", after(&[])),
+        ("CREATE_IN_PROGRESS", after(&created[..1])),
+        ("CREATE_COMPLETE", after(&created)),
+        ("CREATE_FAILED", then(&created[..1], &[failed])),
+        ("UPDATE_COMPLETE", then(&created, &[full("updated")])),
+        ("DELETE_IN_PROGRESS", then(&created, &[full("delete_requested")])),
+        ("DELETE_FAILED", then(&created, &[full("delete_requested"), not_deleted])),
+        ("DELETED", then(&created, &[full("deleted")])),
+    ];
+    for (status, life) in &lives {
+        let state = serde_json::to_value(&life.state).unwrap();
+        assert_eq!(state["lifecycle"]["status"], *status);
+    }
+    let changes = vec![magnum::events::work::FieldChange {
+        field: "node_count".to_owned(),
+        value: "2".to_owned(),
+    }];
+    let commands = [("update", BayCommand::Update { changes }), ("delete", BayCommand::Delete)];
+    golden("lifecycle/bay-commands.txt", &table_of_commands(&lives, &commands));
+}
+
+/// A bay that is deleted while it is being created stays deleted, whatever comes late.
+#[test]
+fn a_bay_that_is_being_deleted_does_not_come_back() {
+    let all = values::bays();
+    let full = |short: &str| event(&all, &format!("bay.{short}"), "full");
+    let life = Life::<Bay>::new().after(&[full("create_requested"), full("delete_requested")]);
+    let due: Vec<_> = life.due().iter().map(|work| work.action.name()).collect();
+    assert_eq!(due, ["empty"], "the creation is cancelled and the deletion due at once");
+    for (label, late) in &all {
+        let before: BayState = life.state.clone();
+        let after = Life::<Bay> { state: before, events: 2 }.after(std::slice::from_ref(late));
+        let status = serde_json::to_value(&after.state).unwrap()["lifecycle"]["status"].clone();
+        let ends = matches!(late.mark(), Mark::Done(Verb::Delete) | Mark::Asks(Verb::Create));
+        assert!(
+            ends || status == "DELETE_IN_PROGRESS",
+            "{} ({label}): {status}",
+            late.event_type()
+        );
+    }
+}
+
+/// Work queued behind work that failed is cancelled with it, in the same event (rule W9).
+#[test]
+fn work_queued_behind_failed_work_is_cancelled_with_it() {
+    use magnum::backends::{Outcome, WorkResult};
+    let all = values::containers();
+    let full = |short: &str| event(&all, &format!("container.{short}"), "full");
+    let queued = [full("create_requested"), full("start_requested"), full("pause_requested")];
+    let life = Life::<Container>::new().after(&queued);
+    let create = life.due()[0].clone();
+    for unknown in [false, true] {
+        let reason = "no such image".to_owned();
+        let result =
+            if unknown { WorkResult::Unknown { reason } } else { WorkResult::Failed { reason } };
+        let outcome = Outcome { work_id: create.id, attempt: 1, result };
+        let events = life.decide(ContainerCommand::Outcome(outcome)).unwrap();
+        let id = |number| EventId(Uuid::from_u128(number));
+        let cancelled: Vec<WorkId> = events[0].cancelled().to_vec();
+        assert_eq!(cancelled, [id(2), id(3)]);
+        let state: ContainerState = life.state.clone();
+        let after = Life::<Container> { state, events: 3 }.after(&events);
+        assert!(after.due().is_empty(), "{:?}", after.due());
+    }
+}
