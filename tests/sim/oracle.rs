@@ -235,47 +235,61 @@ fn is_kept(told: &Told, asked: &BTreeMap<StreamId, Vec<String>>) -> bool {
     }
 }
 
+/// Whether an event says how work ended.
+fn ends_work(name: &str) -> bool {
+    let goes_on = [".work_blocked", ".work_resumed", ".pull_progressed", ".emptied"];
+    !goes_on.iter().any(|end| name.ends_with(end))
+}
+
+/// Whether work that an event asks for waits behind other work of its object.
+fn queues(name: &str) -> bool {
+    let beside = ["container.execute_requested", "container.execution_end_requested"];
+    name.ends_with("_requested") && !beside.contains(&name)
+}
+
+/// What was asked for and must not be done, nor be told of: it waited behind a create that failed.
+#[derive(Default)]
+struct Cancelled {
+    /// What waits, and whether it is a delete.
+    open: BTreeMap<StreamId, Vec<(EventId, bool)>>,
+    /// Where the create failed.
+    never: BTreeMap<EventId, Position>,
+}
+
+impl Cancelled {
+    fn see(&mut self, world: &World, event: &Recorded) {
+        let (name, data) = (event.event_type.as_str(), data(event));
+        let queue = self.open.entry(event.stream).or_default();
+        if queues(name) {
+            queue.push((event.id, name.ends_with(".delete_requested")));
+        }
+        let work = data["work_id"].as_str().and_then(|id| id.parse().ok()).map(EventId);
+        let Some(work) = work.filter(|_| ends_work(name)) else { return };
+        if let Some(at) = self.never.get(&work) {
+            let place = event.position;
+            world.broken(format!("{name} at {place} of work behind a create that failed at {at}"));
+        }
+        let was_queued = queue.iter().any(|(id, _)| *id == work);
+        queue.retain(|(id, _)| *id != work);
+        if was_queued && name == "container.work_failed" && data["action"] == "create" {
+            let gone = queue.extract_if(.., |(_, deletes)| !*deletes);
+            self.never.extend(gone.map(|(id, _)| (id, event.position)));
+        }
+    }
+}
+
 /// What must not be done twice was not, and what failed took what waited behind it along.
 pub async fn work(world: &World) {
     let life = fresh(world).await;
     let mut once: BTreeSet<EventId> = BTreeSet::new();
-    let mut open: BTreeMap<StreamId, Vec<EventId>> = BTreeMap::new();
-    let mut never: BTreeMap<EventId, Position> = BTreeMap::new();
+    let mut cancelled = Cancelled::default();
     for event in events(&life) {
-        let (name, data) = (event.event_type.as_str(), data(&event));
-        let signal = data["signal"].as_str().unwrap_or("SIGKILL");
-        if name == "container.execute_requested"
-            || (name == "container.kill_requested" && signal != "SIGKILL")
-        {
+        let name = event.event_type.as_str();
+        let handled = name == "container.kill_requested" && data(&event)["signal"] != "SIGKILL";
+        if handled || name == "container.execute_requested" {
             once.insert(event.id);
         }
-        let queue = open.entry(event.stream).or_default();
-        if name.ends_with("_requested") && name != "container.execute_requested" {
-            queue.push(event.id);
-        }
-        let work = data["work_id"].as_str().and_then(|id| id.parse().ok()).map(EventId);
-        let Some(work) = work
-            .filter(|_| !name.ends_with(".work_blocked") && !name.ends_with(".pull_progressed"))
-        else {
-            continue;
-        };
-        if let Some(at) = never.get(&work) {
-            world
-                .broken(format!("{name} at {} of work behind what failed at {at}", event.position));
-        }
-        let was_queued = queue.contains(&work);
-        queue.retain(|id| *id != work);
-        let failed = name.ends_with(".work_failed") && data["action"] == "create";
-        if failed && was_queued && event.stream.kind == Kind::Container {
-            let deletes = |id: &EventId| {
-                let all = events(&life);
-                let asked = all.iter().find(|event| event.id == *id);
-                asked.is_some_and(|it| it.event_type.as_str().ends_with("delete_requested"))
-            };
-            let (kept, gone): (Vec<_>, Vec<_>) = queue.iter().partition(|id| deletes(id));
-            never.extend(gone.into_iter().map(|id: EventId| (id, event.position)));
-            *queue = kept;
-        }
+        cancelled.see(world, &event);
     }
     let mut times: BTreeMap<EventId, u32> = BTreeMap::new();
     for (work, name) in world.engine.effects() {
@@ -284,7 +298,7 @@ pub async fn work(world: &World) {
         if *count == 2 && once.contains(&work) {
             world.broken(format!("{name} of {work} was done twice"));
         }
-        if let Some(at) = never.get(&work) {
+        if let Some(at) = cancelled.never.get(&work) {
             world.broken(format!("{name} of {work} was done though the create failed at {at}"));
         }
     }
