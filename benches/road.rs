@@ -6,18 +6,19 @@ use std::time::{Duration, Instant};
 
 use actix::Arbiter;
 use futures_util::future::join_all;
+use magnum::actors::aggregate::Aggregate;
 use magnum::actors::baymodel::{Baymodel, BaymodelCommand};
 use magnum::actors::directory::Directory;
-use magnum::actors::entity::Aggregate;
+use magnum::actors::perform::Objects;
 use magnum::actors::snapshot::Snapshots;
-use magnum::bus::{CommandMessage, CommandPort, Ctx};
+use magnum::bus::{Authority, CommandMessage, CommandPort, Origin};
 use magnum::clock;
 use magnum::events::baymodel::{BaymodelCreatedV1, BaymodelEvent, BaymodelFields};
 use magnum::events::log::segment::SegmentLog;
 use magnum::events::log::{Append, EventLog, Expected};
 use magnum::events::work::{FieldChange, UpdatedV1};
 use magnum::events::{Meta, NewEvent};
-use magnum::ids::{Kind, ObjectId, Revision, StreamId};
+use magnum::ids::{CommandId, Kind, ObjectId, Revision, StreamId};
 use uuid::Uuid;
 
 use crate::log::{Opened, append_for};
@@ -51,7 +52,9 @@ fn commands(report: &mut Report) {
     let runtime = runtime.expect("threads");
     let system = actix::System::with_tokio_rt(move || runtime);
     let arbiters = [Arbiter::new(), Arbiter::new()];
-    let directory = Arc::new(Directory::start(&events, &Snapshots::default(), &arbiters));
+    let objects = Objects::new(events, Snapshots::default());
+    let directory = Directory::start(objects, arbiters.iter().map(Arbiter::handle).collect());
+    let directory = Arc::new(directory);
     let [mut appends, mut changes, mut makes] = [Sum::default(), Sum::default(), Sum::default()];
     // From 1 on, so that no two of these begin with the same object.
     for turn in 1..=u128::from(TURNS) {
@@ -109,7 +112,7 @@ async fn command_for(directory: &Arc<Directory>, first: u128, makes: bool) -> Du
             for turn in 0.. {
                 let (number, turn) = if makes { (turn, 0) } else { (0, turn) };
                 let number = 1 + first + client + CLIENTS * u128::from(number);
-                directory.command(command(number, turn)).await.expect("a command");
+                directory.command(command(number, turn), Authority::Edge).await.expect("a command");
                 if begin.elapsed() > TURN {
                     break;
                 }
@@ -130,9 +133,12 @@ fn command(number: u128, turn: u64) -> CommandMessage {
         let value = serde_json::to_string(&text()).expect("a text");
         BaymodelCommand::Update { changes: vec![FieldChange { field: "name".into(), value }] }
     };
-    let command = serde_json::to_value(command).expect("a command");
-    let ctx = Ctx { service: false, ..Ctx::service(clock::now(), "bench", "req-1") };
-    CommandMessage { stream: stream(number), command, ctx }
+    let origin = Origin {
+        request_id: "req-1".to_owned(),
+        command_id: Some(CommandId(clock::new_uuid().simple().to_string())),
+        ..Origin::default()
+    };
+    CommandMessage::new(stream(number).id, &command, origin).expect("a command")
 }
 
 /// Waking up: all events of an object, and a snapshot with what came after it.

@@ -9,7 +9,7 @@ use super::lifecycle::{Lifecycle, Setback};
 use super::placement::{self, NodeFacts};
 use super::{Entity, Fact};
 use crate::backends::{Action, Outcome, Work, WorkResult};
-use crate::bus::{Ctx, Refusal};
+use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::bay::{
     BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1,
     BayEvent as Event, BayPlan, Status,
@@ -37,6 +37,10 @@ pub enum BayCommand {
     Delete,
     /// What came of work.
     Outcome(Outcome),
+}
+
+impl NounCommand for BayCommand {
+    const KIND: Kind = Kind::Bay;
 }
 
 /// What a bay's events fold to.
@@ -178,7 +182,7 @@ fn settle(state: &BayState, outcome: &Outcome, now: Timestamp) -> Vec<Event> {
             let (action, cancelled) = (task.action.name().to_owned(), work.behind(work_id));
             Event::WorkFailed(WorkFailedV2 { work_id, action, reason, cancelled })
         }
-        _ => match state.lifecycle.setback(outcome) {
+        _ => match state.lifecycle.setback(outcome, now) {
             Some(Setback::Failed(failed)) => Event::WorkFailed(failed),
             Some(Setback::Unknown(unknown)) => Event::WorkUnknown(unknown),
             Some(Setback::Blocked(blocked)) => Event::WorkBlocked(blocked),

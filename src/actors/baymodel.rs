@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::{Entity, Fact};
 use crate::backends::Work;
-use crate::bus::{Ctx, Refusal};
+use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::baymodel::{
     BaymodelCreatedV1, BaymodelDeletedV1, BaymodelEvent as Event, BaymodelFields,
 };
@@ -31,6 +31,10 @@ pub enum BaymodelCommand {
         /// How many bays are.
         bays: u64,
     },
+}
+
+impl NounCommand for BaymodelCommand {
+    const KIND: Kind = Kind::Baymodel;
 }
 
 /// What a baymodel's events fold to.

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::agent::outbox::report;
 use crate::backends::{Done, Work, WorkResult};
-use crate::bus::{Bus, CommandMessage, Ctx};
+use crate::bus::delivery::report;
+use crate::bus::{Bus, CommandMessage, Origin, ServiceCommand};
 use crate::clock;
 use crate::ids::{Kind, ObjectId, StreamId};
 
@@ -100,12 +100,14 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work) -> Wo
 /// Asks a container to go; one that is going already, or cannot, shows in the next look.
 async fn delete(bus: &dyn Bus, id: ObjectId, bay_id: ObjectId, work: Option<&Work>) {
     let request_id = work.map(|work| work.request_id.as_str()).unwrap_or_default();
-    let mut ctx = Ctx::service(clock::now(), "conductor", request_id);
-    ctx.causation = work.map(|work| work.id);
-    ctx.reason = Some(format!("its bay {bay_id} is deleted"));
+    let origin = Origin {
+        causation: work.map(|work| work.id),
+        reason: Some(format!("its bay {bay_id} is deleted")),
+        ..Origin::service("conductor", request_id)
+    };
     let stream = StreamId::new(Kind::Container, id);
-    let command = serde_json::json!("delete");
-    if let Err(error) = bus.command(CommandMessage { stream, command, ctx }).await {
+    let message = CommandMessage::service(stream, ServiceCommand::Delete, origin);
+    if let Err(error) = bus.command(message).await {
         tracing::debug!(%stream, %error, "a container of a deleted bay stays for now");
     }
 }

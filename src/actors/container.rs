@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::lifecycle::{Lifecycle, MAX_EXECUTIONS, MAX_QUEUED, Task};
 use super::{Entity, Fact, container_work, drift, placement};
 use crate::backends::{Action, Observed, Outcome, Work};
-use crate::bus::{Ctx, Refusal};
+use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::Verb;
 use crate::events::container::{
     ActionRequestedV1, ContainerEvent as Event, ContainerSpec, CreateRequestedV1,
@@ -81,6 +81,10 @@ pub enum ContainerCommand {
     /// What the engine has; none where it has nothing for this object. Sent by the worker
     /// between pieces of work, never while one is under way.
     Observe(Option<Observed>),
+}
+
+impl NounCommand for ContainerCommand {
+    const KIND: Kind = Kind::Container;
 }
 
 /// What a container's events fold to.
@@ -169,7 +173,7 @@ impl Entity for Container {
     fn decide(
         state: &ContainerState,
         command: ContainerCommand,
-        _ctx: &Ctx,
+        ctx: &Ctx,
     ) -> Result<Vec<Event>, Refusal> {
         let status = state.lifecycle.status();
         match command {
@@ -182,7 +186,7 @@ impl Entity for Container {
                 Ok(vec![Event::CreateRequested(asked)])
             }
             ContainerCommand::Outcome(outcome) => {
-                Ok(container_work::settle(&state.lifecycle, &outcome))
+                Ok(container_work::settle(&state.lifecycle, &outcome, ctx.now))
             }
             ContainerCommand::Observe(observed) => Ok(drift::observe(state, observed.as_ref())),
             _ if matches!(status, Status::Absent | Status::Deleted) => {

@@ -8,6 +8,7 @@ use crate::events::container::{
     ActionDoneV1, ContainerEvent as Event, CreatedV1, ExecutedV1, PullProgressedV1, Status,
 };
 use crate::events::work::WorkResumedV1;
+use crate::ids::Timestamp;
 
 /// What an event asks a backend to do.
 pub fn asked_for(event: &Event) -> Option<Action> {
@@ -35,12 +36,12 @@ pub fn asked_for(event: &Event) -> Option<Action> {
 }
 
 /// What an outcome of open work leads to; late and repeated outcomes change nothing (rule W4).
-pub fn settle(lifecycle: &Lifecycle<Status>, outcome: &Outcome) -> Vec<Event> {
+pub fn settle(lifecycle: &Lifecycle<Status>, outcome: &Outcome, now: Timestamp) -> Vec<Event> {
     let Some(task) = lifecycle.work().current(outcome) else { return vec![] };
     let event = match &outcome.result {
         WorkResult::Done(done) => done_event(task, done),
         WorkResult::Progress(progress) => progress_event(task, progress),
-        _ => lifecycle.setback(outcome).map(|setback| match setback {
+        _ => lifecycle.setback(outcome, now).map(|setback| match setback {
             Setback::Failed(failed) => Event::WorkFailed(failed),
             Setback::Unknown(unknown) => Event::WorkUnknown(unknown),
             Setback::Blocked(blocked) => Event::WorkBlocked(blocked),

@@ -9,19 +9,20 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use actix::{Actor, Arbiter, ArbiterHandle, MailboxError, Recipient};
+use actix::{Actor, ArbiterHandle, MailboxError, Recipient};
 use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::Entity;
+use super::aggregate::Aggregate;
 use super::bay::Bay;
 use super::baymodel::Baymodel;
 use super::container::Container;
-use super::entity::{Aggregate, EntityActor, Perform, unreadable};
+use super::entity::{EntityActor, Perform};
 use super::node::Node;
-use super::snapshot::Snapshots;
-use crate::bus::{CommandError, CommandMessage, CommandPort, CommandReply};
-use crate::events::log::{EventLog, ReadError};
+use super::perform::{Objects, unreadable};
+use crate::bus::{Authority, CommandError, CommandMessage, CommandPort, CommandReply};
+use crate::events::log::ReadError;
 use crate::ids::{Kind, Revision, StreamId};
 
 /// Commands that wait for one object; more are refused. An object takes some 1,000 a second, each
@@ -46,13 +47,6 @@ pub struct Directory {
     arbiters: Vec<ArbiterHandle>,
     awake: Arc<Awake>,
     loads: Semaphore,
-}
-
-/// Where objects come from when they wake up.
-#[derive(Clone)]
-struct Objects {
-    log: Arc<dyn EventLog>,
-    snapshots: Snapshots,
 }
 
 /// An object that somebody asks for.
@@ -109,18 +103,13 @@ async fn keep_swept(awake: Weak<Awake>) {
 
 impl Directory {
     /// Has actors run on these arbiters.
-    pub fn start(log: &Arc<dyn EventLog>, snapshots: &Snapshots, arbiters: &[Arbiter]) -> Self {
+    pub fn start(objects: Objects, arbiters: Vec<ArbiterHandle>) -> Self {
         let awake = Arc::new(Awake::default());
         if let Some(first) = arbiters.first() {
             // An arbiter that takes nothing any more has no actors either.
             let _stopped = first.spawn(keep_swept(Arc::downgrade(&awake)));
         }
-        Self {
-            objects: Objects { log: log.clone(), snapshots: snapshots.clone() },
-            arbiters: arbiters.iter().map(Arbiter::handle).collect(),
-            awake,
-            loads: Semaphore::new(MAX_LOADS),
-        }
+        Self { objects, arbiters, awake, loads: Semaphore::new(MAX_LOADS) }
     }
 
     /// The actor of an object, loaded if it sleeps.
@@ -149,26 +138,22 @@ impl Directory {
     async fn load<E: Entity>(&self, stream: StreamId) -> Result<Recipient<Perform>, CommandError> {
         let arbiter = self.arbiter(stream).ok_or_else(gone)?;
         let aggregate = self.fold::<E>(stream).await.map_err(|error| unreadable(stream, error))?;
-        let Objects { log, snapshots } = self.objects.clone();
-        let actor = EntityActor::new(log, snapshots, aggregate);
+        let actor = EntityActor::new(self.objects.clone(), aggregate);
         Ok(EntityActor::start_in_arbiter(arbiter, |_| actor).recipient())
     }
 
     /// The object as its events say. Most have few; the others are read where that may take long.
+    /// This runs on the thread of whoever sends the command, never on an arbiter.
     async fn fold<E: Entity>(&self, stream: StreamId) -> Result<Aggregate<E>, ReadError> {
-        let Objects { log, snapshots } = self.objects.clone();
-        match log.stream_head(stream)? {
+        let load = move |objects: &Objects| {
+            Aggregate::load(stream, objects.log.as_ref(), &objects.snapshots)
+        };
+        match self.objects.log.stream_head(stream)? {
             None => Ok(Aggregate::new(stream)),
-            Some(Revision(last)) if last < INLINE_EVENTS => {
-                Aggregate::load(stream, log.as_ref(), &snapshots)
-            }
+            Some(Revision(last)) if last < INLINE_EVENTS => load(&self.objects),
             Some(_) => {
                 let _permit = self.loads.acquire().await;
-                tokio::task::spawn_blocking(move || {
-                    Aggregate::load(stream, log.as_ref(), &snapshots)
-                })
-                .await
-                .map_err(|error| ReadError::Io(error.to_string()))?
+                self.objects.read(load).await
             }
         }
     }
@@ -187,18 +172,22 @@ fn gone() -> CommandError {
 
 #[async_trait]
 impl CommandPort for Directory {
-    async fn command(&self, message: CommandMessage) -> Result<CommandReply, CommandError> {
+    async fn command(
+        &self,
+        message: CommandMessage,
+        authority: Authority,
+    ) -> Result<CommandReply, CommandError> {
         let slot = self.awake.slot(message.stream);
         // What the service itself has to say of an object, outcomes above all, always gets in: no
         // more of that comes than there is work.
-        let place = (!message.ctx.service).then(|| slot.places.try_acquire());
+        let place = (!authority.is_service()).then(|| slot.places.try_acquire());
         let _place = place.transpose().map_err(|_| CommandError::Overloaded)?;
         let message = Arc::new(message);
         // An actor that goes to sleep just now closes its mailbox with the message in it,
         // unhandled: that one is sent again to the actor that is loaded next.
         for _ in 0..2 {
             let actor = self.actor(message.stream, &slot).await?;
-            match actor.send(Perform(message.clone())).await {
+            match actor.send(Perform(message.clone(), authority)).await {
                 Ok(result) => return result,
                 Err(MailboxError::Timeout) => return Err(CommandError::Overloaded),
                 Err(MailboxError::Closed) => {}

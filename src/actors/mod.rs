@@ -1,12 +1,16 @@
 //! Decisions, and who carries them out.
 //!
-//! Pure, one file a noun: state, commands, `decide`, `evolve`, `react`. Running them: `entity`
-//! (the one generic actor), `directory` (finds it), `reactor` (log to work), `worker` (work to
-//! outcome). Not here: how events are kept (`events`) or shown (`projections`).
+//! Pure, one file a noun: state, commands, `decide`, `evolve`, `react`. Running them: `aggregate`
+//! (the fold), `perform` (decide and append), `entity` (the one generic actor), `directory` (finds
+//! it), `reactor` (log to work), `sessions` (who does it), `reception` (what else is heard:
+//! `comparison` with the record, `audit`). Not here: how events are kept (`events`) or shown (`projections`).
 
+pub mod aggregate;
+pub mod audit;
 pub mod bay;
 pub mod baymodel;
 pub mod cascade;
+pub mod comparison;
 pub mod container;
 pub mod container_work;
 pub mod directory;
@@ -14,8 +18,11 @@ pub mod drift;
 pub mod entity;
 pub mod lifecycle;
 pub mod node;
+pub mod perform;
 pub mod placement;
 pub mod reactor;
+pub mod reception;
+mod sessions;
 pub mod snapshot;
 
 use serde::Serialize;
@@ -23,7 +30,7 @@ use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use crate::backends::Work;
-use crate::bus::{Ctx, Refusal};
+use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::EventPayload;
 use crate::ids::{EventId, Kind, ObjectId, ProjectId, Timestamp, WorkId};
 
@@ -49,7 +56,7 @@ pub trait Entity: 'static {
     /// What its events fold to. Snapshots that were made with another schema are not used.
     type State: Clone + Default + Serialize + DeserializeOwned + ToSchema + Send + Unpin + 'static;
     /// What can be asked of it. Its JSON travels on the bus and is kept in the log.
-    type Command: Clone + Serialize + DeserializeOwned + Send + 'static;
+    type Command: Clone + NounCommand;
     /// What can happen to it.
     type Event: EventPayload;
     /// The source of all that folds its events: snapshots that other code made are not used.

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::drift::{UnknownContainer, unknown};
 use super::{Entity, Fact};
 use crate::backends::{EngineFacts, ObservedNetwork, Work};
-use crate::bus::{Ctx, Refusal};
+use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::node::{
     NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent as Event, NodeWentDownV1,
 };
@@ -61,6 +61,10 @@ pub enum NodeCommand {
         /// Whether these are all of them, so that others are gone.
         complete: bool,
     },
+}
+
+impl NounCommand for NodeCommand {
+    const KIND: Kind = Kind::Node;
 }
 
 /// Whether a node's engine answers, as far as was said.

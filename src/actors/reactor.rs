@@ -7,17 +7,19 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Entity;
+use super::aggregate::Aggregate;
 use super::bay::Bay;
 use super::cascade::{self, Members, empty_bay};
 use super::container::Container;
-use super::entity::Aggregate;
-use crate::agent::outbox::report;
+use super::perform::Objects;
+use super::sessions::{Next, Sessions, TICK};
 use crate::backends::{Action, Work, WorkResult};
-use crate::bus::Bus;
+use crate::bus::delivery::{record, report};
+use crate::bus::{Bus, CommandMessage, Hello, Offer, Origin, ServiceCommand};
 use crate::clock;
 use crate::events::container::ContainerEvent;
 use crate::events::log::{EventLog, ReadError};
@@ -28,9 +30,6 @@ use crate::ids::{Kind, Position, StreamId, WorkId};
 /// Events taken at once.
 const PAGE: usize = 256;
 
-/// Work for a node that nobody serves is offered again after so many milliseconds.
-const UNSERVED_RETRY_MS: u64 = 5_000;
-
 /// Longest that work is held back, whatever its time says: longer than anybody asks for. A clock
 /// that was set back since would have it wait for as long.
 const MAX_DELAY_MS: u64 = 60_000;
@@ -40,9 +39,12 @@ const READ_RETRY: Duration = Duration::from_secs(1);
 
 /// Follows the log and hands out work.
 pub struct Reactor {
-    log: Arc<dyn EventLog>,
+    objects: Objects,
     bus: Arc<dyn Bus>,
     members: Arc<dyn Members>,
+    /// What agents say of themselves.
+    hellos: mpsc::Receiver<Hello>,
+    sessions: Sessions,
     /// Objects with open work.
     open: HashMap<StreamId, Open>,
     /// Work that is not to be tried yet.
@@ -83,10 +85,10 @@ impl Fold {
         }
     }
 
-    fn take(&mut self, event: &Recorded) -> Result<(), ReadError> {
+    fn follow(&mut self, event: &Recorded, log: &dyn EventLog) -> Result<(), ReadError> {
         match self {
-            Self::Bay(fold) => fold.take(&event.borrowed()),
-            Self::Container(fold) => fold.take(&event.borrowed()),
+            Self::Bay(fold) => fold.follow(event, log),
+            Self::Container(fold) => fold.follow(event, log),
         }
     }
 
@@ -100,8 +102,14 @@ impl Fold {
 
 impl Reactor {
     /// A reactor that has seen nothing yet.
-    pub fn new(log: Arc<dyn EventLog>, bus: Arc<dyn Bus>, members: Arc<dyn Members>) -> Self {
-        Self { log, bus, members, open: HashMap::new(), delayed: vec![] }
+    pub fn new(
+        objects: Objects,
+        bus: Arc<dyn Bus>,
+        members: Arc<dyn Members>,
+        hellos: mpsc::Receiver<Hello>,
+    ) -> Self {
+        let sessions = Sessions::default();
+        Self { objects, bus, members, hellos, sessions, open: HashMap::new(), delayed: vec![] }
     }
 
     /// Takes up the work that was open at `position`, then follows the log from there until the
@@ -115,8 +123,11 @@ impl Reactor {
         for stream in outstanding {
             self.resume(stream);
         }
-        tokio::spawn(cascade::delete_orphans(self.bus.clone(), self.members.clone()));
-        let mut subscription = Subscription::new(self.log.clone(), position);
+        let orphans = cascade::delete_orphans(self.bus.clone(), self.members.clone());
+        tokio::spawn(orphans);
+        let mut subscription = Subscription::new(self.objects.log.clone(), position);
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !*stopping.borrow() {
             let next = self.next_delayed();
             tokio::select! {
@@ -128,24 +139,67 @@ impl Reactor {
                         tokio::time::sleep(READ_RETRY).await;
                     }
                 },
+                Some(hello) = self.hellos.recv() => self.hear(&hello),
                 () = tokio::time::sleep(next) => self.release(|_| false),
+                _ = tick.tick() => self.tick(),
                 changed = stopping.changed() => if changed.is_err() { return },
             }
         }
     }
 
-    /// Work that was open when the service stopped is offered again: what was done before is
-    /// found at the backend. A command in a container, or a signal, is never sent twice.
+    /// Work that was open when the service stopped: the agent of its node says whether it still has
+    /// it. The bay's own part runs here, and is done again.
     fn resume(&mut self, stream: StreamId) {
         for mut work in self.look(stream, None) {
-            if work.action.is_repeatable() {
-                // The service may have stopped in the middle of an attempt.
+            if work.action == Action::EmptyBay {
                 work.attempt = work.attempt.saturating_add(1);
                 self.hand_out(work);
             } else {
-                let reason = "the service stopped meanwhile; it is not done twice".to_owned();
-                self.tell(work, WorkResult::Unknown { reason });
+                self.sessions.inherit(work, Instant::now());
             }
+        }
+    }
+
+    /// An agent is there. What it lost is offered again: what was done before is found at the
+    /// backend. A command in a container, or a signal, is never sent twice.
+    fn hear(&mut self, hello: &Hello) {
+        for next in self.sessions.hear(hello, Instant::now()) {
+            match next {
+                Next::Offer(work) => self.hand_out(work),
+                Next::Unknown(work) => {
+                    let reason = "it was interrupted by a restart; it is not done twice".to_owned();
+                    self.tell(work, WorkResult::Unknown { reason });
+                }
+            }
+        }
+    }
+
+    /// Gives up what has no outcome in time, and says what is not there.
+    fn tick(&mut self) {
+        let now = Instant::now();
+        for work in self.sessions.overdue(now) {
+            let reason = "there was no outcome within the time of an attempt".to_owned();
+            let result = if work.action.is_repeatable() {
+                let blocked_on = format!("node {}", work.node_id);
+                WorkResult::Blocked { blocked_on, reason, retry_at: clock::now() }
+            } else {
+                WorkResult::Unknown { reason }
+            };
+            self.tell(work, result);
+        }
+        for work in self.sessions.unserved(now) {
+            let blocked_on = format!("node {}", work.node_id);
+            let reason = "the node's agent is not there".to_owned();
+            self.tell(work, WorkResult::Waiting { blocked_on, reason });
+        }
+        for node_id in self.sessions.silent() {
+            let reason = "the node's agent has not been heard from".to_owned();
+            let stream = StreamId::new(Kind::Node, node_id);
+            let command = ServiceCommand::Down { reason };
+            let message =
+                CommandMessage::service(stream, command, Origin::service("conductor", ""));
+            let bus = self.bus.clone();
+            tokio::spawn(async move { record(bus.as_ref(), message).await });
         }
     }
 
@@ -180,8 +234,8 @@ impl Reactor {
         let known = self.open.contains_key(&stream);
         let open = self.open.entry(stream).or_insert(Open { fold: fresh, started: HashSet::new() });
         let folded = match event.filter(|event| known || event.revision.get() == 0) {
-            Some(event) => open.fold.take(event),
-            None => open.fold.catch_up(self.log.as_ref()),
+            Some(event) => open.fold.follow(event, self.objects.log.as_ref()),
+            None => open.fold.catch_up(self.objects.log.as_ref()),
         };
         if let Err(error) = folded {
             // Left out of `open`, so that the next event of the object tries again.
@@ -190,7 +244,10 @@ impl Reactor {
             return vec![];
         }
         let due = open.fold.due();
-        open.started.retain(|(id, _)| due.iter().any(|work| work.id == *id));
+        let is_over = |id: &WorkId| !due.iter().any(|work| work.id == *id);
+        for (id, _) in open.started.extract_if(|(id, _)| is_over(id)) {
+            self.sessions.forget(id);
+        }
         let fresh: Vec<_> = due
             .iter()
             .filter(|work| open.started.insert((work.id, work.attempt)))
@@ -214,19 +271,20 @@ impl Reactor {
         }
     }
 
-    fn start(&self, work: Work) {
+    fn start(&mut self, work: Work) {
         let bus = self.bus.clone();
         if work.action == Action::EmptyBay {
             tokio::spawn(empty_bay(bus, self.members.clone(), work));
             return;
         }
+        let Some(work) = self.sessions.give(work, Instant::now()) else { return };
+        let offer = Offer { reply_to: self.objects.replies.of(work.id), work };
         tokio::spawn(async move {
-            if let Err(error) = bus.work(work.clone()).await {
-                let blocked_on = format!("node {}", work.node_id);
-                let retry_at = clock::now().plus_ms(UNSERVED_RETRY_MS);
-                let reason = error.to_string();
-                report(bus.as_ref(), &work, WorkResult::Blocked { blocked_on, reason, retry_at })
-                    .await;
+            // It is offered again when its agent says that it does not have it.
+            if let Err(error) = bus.work(offer.clone()).await {
+                let blocked_on = format!("node {}", offer.work.node_id);
+                let waiting = WorkResult::Waiting { blocked_on, reason: error.to_string() };
+                report(bus.as_ref(), &offer.work, waiting).await;
             }
         });
     }

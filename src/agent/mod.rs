@@ -1,8 +1,13 @@
-//! What runs beside an engine: `worker` does a node's work, `reconciler` compares the engine with
-//! the record, `outbox` delivers outcomes until they are recorded.
+//! What runs beside an engine: `worker` takes a node's work, `lanes` puts it in order, `slots` says
+//! how much of it at once, `node` does it; `reconciler` reports what the engine has, `presence` that
+//! all of this is there.
 //!
-//! Not here: when work is due (`actors/reactor`), how an engine is driven (`backends`).
+//! Not here: when work is due (`actors/reactor`), how an engine is driven (`backends`), what is on
+//! record: an agent asks for none of it.
 
-pub mod outbox;
+mod lanes;
+pub mod node;
+pub mod presence;
 pub mod reconciler;
+mod slots;
 pub mod worker;

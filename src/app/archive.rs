@@ -5,12 +5,12 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use super::{AppError, installation, io, with_log};
+use crate::actors::audit::record_offline;
 use crate::events::audit::{ArchivedV1, AuditEvent};
 use crate::events::log::moment;
 use crate::events::log::segment::archive::{self, Done, Plan};
 use crate::events::log::segment::manifest::BackupError;
 use crate::events::log::segment::{FolderLock, OfflineLog};
-use crate::http::edge::audit::record_offline;
 use crate::ids::{Position, Timestamp};
 use crate::projections::retained::Retained;
 

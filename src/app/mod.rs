@@ -79,6 +79,9 @@ pub enum AppError {
     /// There can be no client for Keystone.
     #[error("Keystone: {0}")]
     Keystone(String),
+    /// The log does not say which installation it is of.
+    #[error("the first event of the log cannot be read: {0}")]
+    Installation(String),
     /// The node of this machine could not be registered.
     #[error("this machine's node cannot be registered: {0}")]
     Node(String),
@@ -138,7 +141,7 @@ async fn run(config: Config) -> Result<(), AppError> {
     let keystone = keystone.map_err(|error| AppError::Keystone(error.to_string()))?;
     let state = AppState::new(http::Parts {
         auth: Auth::new(keystone),
-        audit: Audit::start(parts.log.clone(), installation, config.http.audit),
+        audit: Audit::new(parts.bus.clone(), config.http.audit),
         bus: parts.bus.clone(),
         reads: parts.reads.clone(),
         secrets,
@@ -228,8 +231,9 @@ fn backend(engine: &Engine, node_id: ObjectId) -> Arc<dyn Backend> {
 
 /// The id of the log's first event, which no other log has.
 fn installation(log: &dyn EventLog) -> Result<Uuid, AppError> {
-    let first = log.read(Position(0), 1).map_err(|error| AppError::Node(error.to_string()))?;
-    let first = first.first().ok_or_else(|| AppError::Node("the log is empty".to_owned()))?;
+    let first =
+        log.read(Position(0), 1).map_err(|error| AppError::Installation(error.to_string()))?;
+    let first = first.first().ok_or_else(|| AppError::Installation("it is empty".to_owned()))?;
     Ok(first.id.get())
 }
 

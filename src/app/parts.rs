@@ -6,22 +6,28 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Arbiter;
+use actix::{Arbiter, ArbiterHandle};
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::{AppError, cache_error};
+use super::{AppError, cache_error, installation};
+use crate::actors::audit::AuditWriter;
 use crate::actors::cascade::Members;
+use crate::actors::comparison::Records;
 use crate::actors::directory::Directory;
 use crate::actors::node::NodeCommand;
+use crate::actors::perform::Objects;
 use crate::actors::reactor::Reactor;
+use crate::actors::reception::{HELLOS, Reception};
 use crate::actors::snapshot::Snapshots;
-use crate::agent::reconciler::{self, Inventory};
-use crate::agent::worker::{Node, WorkerHandle};
+use crate::agent::node::Node;
+use crate::agent::worker::WorkerHandle;
+use crate::agent::{presence, reconciler};
 use crate::backends::Backend;
+use crate::blocking;
 use crate::bus::local::LocalBus;
-use crate::bus::{Bus, CommandMessage, Ctx};
+use crate::bus::{Authority, Bus, CommandMessage, Origin};
 use crate::clock;
 use crate::config::BackendConfig;
 use crate::events::log::EventLog;
@@ -56,7 +62,7 @@ pub struct Base {
 pub struct Parts {
     /// The log.
     pub log: Arc<dyn EventLog>,
-    /// Where commands go.
+    /// The way of the edge.
     pub bus: Arc<dyn Bus>,
     /// What answers queries.
     pub reads: ReadModels,
@@ -64,6 +70,18 @@ pub struct Parts {
     worker: WorkerHandle,
     followers: Vec<JoinHandle<()>>,
     arbiters: Vec<Arbiter>,
+}
+
+/// What runs them.
+struct Threads {
+    reads: ReadModels,
+    conductor: Conductor,
+    /// Where the actors of objects live.
+    entities: Vec<ArbiterHandle>,
+    /// Where the worker does.
+    worker: ArbiterHandle,
+    /// Those that end with the parts.
+    owned: Vec<Arbiter>,
 }
 
 impl Parts {
@@ -80,20 +98,74 @@ impl Parts {
         let Base { log, snapshots, views } = base;
         let (reads, conductor) =
             Conductor::start(log.clone(), Arc::new(views)).map_err(cache_error)?;
-        let mut arbiters: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
-        let local = Arc::new(LocalBus::default());
-        local.serve_commands(Arc::new(Directory::start(&log, &snapshots, &arbiters)));
-        let bus: Arc<dyn Bus> = local.clone();
-        catch_up(&log, &reads).await?;
-        let node_id = register_node(&config.host, bus.as_ref(), &reads).await?;
-        let (host, backend) = (config.host.clone(), backend(node_id));
-        let node = Arc::new(Node::new(node_id, host, backend, bus.clone(), config.concurrency));
         let own = Arbiter::new();
-        let worker = WorkerHandle::start(node, &own);
-        arbiters.push(own);
+        let worker = own.handle();
+        let mut owned: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
+        let entities = owned.iter().map(Arbiter::handle).collect();
+        owned.push(own);
+        let threads = Threads { reads, conductor, entities, worker, owned };
+        let direct = |bus| bus;
+        Self::join(Objects::new(log, snapshots), threads, direct, config, backend, stopping).await
+    }
+
+    /// Starts them on the one thread of a simulation, which keeps no read models; `carry` may put
+    /// something round each way to the bus.
+    ///
+    /// # Errors
+    /// As [`Parts::start`].
+    pub async fn start_simulated(
+        (log, snapshots): (Arc<dyn EventLog>, Snapshots),
+        carry: impl Fn(Arc<dyn Bus>) -> Arc<dyn Bus>,
+        config: &BackendConfig,
+        backend: impl FnOnce(ObjectId) -> Arc<dyn Backend>,
+        stopping: &watch::Receiver<bool>,
+    ) -> Result<Self, AppError> {
+        let (reads, conductor, following) = Conductor::unthreaded(log.clone());
+        tokio::spawn(following);
+        let here = Arbiter::current();
+        let entities = vec![here.clone()];
+        let threads = Threads { reads, conductor, entities, worker: here, owned: vec![] };
+        Self::join(Objects::new(log, snapshots), threads, carry, config, backend, stopping).await
+    }
+
+    async fn join(
+        objects: Objects,
+        threads: Threads,
+        carry: impl Fn(Arc<dyn Bus>) -> Arc<dyn Bus>,
+        config: &BackendConfig,
+        backend: impl FnOnce(ObjectId) -> Arc<dyn Backend>,
+        stopping: &watch::Receiver<bool>,
+    ) -> Result<Self, AppError> {
+        let Threads { reads, conductor, entities, worker, owned } = threads;
+        let log = objects.log.clone();
+        let local = Arc::new(LocalBus::default());
+        local.serve_commands(Arc::new(Directory::start(objects.clone(), entities)));
+        let own = carry(local.port(Authority::Conductor));
+        catch_up(&log, &reads).await?;
+        let node_id = register_node(&config.host, own.as_ref(), &reads).await?;
+        let views = Arc::new(Views { log: log.clone(), reads: reads.clone() });
+        let (hellos, heard) = mpsc::channel(HELLOS);
+        local.serve_conductor(Arc::new(Reception {
+            bus: own.clone(),
+            records: views.clone(),
+            hellos,
+            audit: AuditWriter::start(log.clone(), installation(log.as_ref())?),
+        }));
+        let agent = carry(local.port(Authority::Agent(node_id)));
+        let host = config.host.clone();
+        let node = Node::new(node_id, host, backend(node_id), agent, config.concurrency);
+        let worker = WorkerHandle::start(Arc::new(node), &worker);
         local.serve_node(node_id, Arc::new(worker.clone()));
-        let followers = follow(&log, &bus, &reads, &worker, stopping).await?;
-        Ok(Self { log, bus, reads, conductor, worker, followers, arbiters })
+        let position = catch_up(&log, &reads).await?;
+        let outstanding = reads.outstanding().map_err(cache_error)?;
+        let reactor = Reactor::new(objects, own, views, heard);
+        let followers = vec![
+            tokio::spawn(reactor.run(outstanding, position, stopping.clone())),
+            tokio::spawn(presence::announce(worker.clone(), stopping.clone())),
+            tokio::spawn(reconciler::watch(worker.clone(), stopping.clone())),
+        ];
+        let bus = carry(local.port(Authority::Edge));
+        Ok(Self { log, bus, reads, conductor, worker, followers, arbiters: owned })
     }
 
     /// Stops what starts work, lets work end, then closes the stores.
@@ -125,24 +197,6 @@ async fn catch_up(log: &Arc<dyn EventLog>, reads: &ReadModels) -> Result<Positio
     reads.wait_for(head, CATCH_UP).await.map_err(|error| AppError::ReadModels(error.to_string()))
 }
 
-/// Starts what follows the log and the engine.
-async fn follow(
-    log: &Arc<dyn EventLog>,
-    bus: &Arc<dyn Bus>,
-    reads: &ReadModels,
-    worker: &WorkerHandle,
-    stopping: &watch::Receiver<bool>,
-) -> Result<Vec<JoinHandle<()>>, AppError> {
-    let position = catch_up(log, reads).await?;
-    let outstanding = reads.outstanding().map_err(cache_error)?;
-    let views = Arc::new(Views { log: log.clone(), reads: reads.clone() });
-    let reactor = Reactor::new(log.clone(), bus.clone(), views.clone());
-    Ok(vec![
-        tokio::spawn(reactor.run(outstanding, position, stopping.clone())),
-        tokio::spawn(reconciler::watch(worker.clone(), views, stopping.clone())),
-    ])
-}
-
 /// The node of this machine: the one that was registered under this host name, or a new one.
 async fn register_node(
     host: &str,
@@ -165,13 +219,9 @@ async fn register_node(
         ironic_node_id: None,
         host: Some(host.to_owned()),
     };
-    let command =
-        serde_json::to_value(&command).map_err(|error| AppError::Node(error.to_string()))?;
-    let ctx = Ctx::service(clock::now(), "serve", "");
-    let stream = StreamId::new(Kind::Node, id);
-    bus.command(CommandMessage { stream, command, ctx })
-        .await
-        .map_err(|error| AppError::Node(error.to_string()))?;
+    let message = CommandMessage::new(id, &command, Origin::service("serve", ""));
+    let made = async { bus.command(message?).await };
+    made.await.map_err(|error| AppError::Node(error.to_string()))?;
     Ok(id)
 }
 
@@ -195,12 +245,11 @@ impl Views {
     ) -> Result<Vec<T>, String> {
         self.fresh().await?;
         let reads = self.reads.clone();
-        let scanned = tokio::task::spawn_blocking(move || {
+        let scan = move || {
             let mut found = vec![];
             reads.each(|view: V| found.extend(pick(view))).map(|()| found)
-        });
-        let found = scanned.await.map_err(|error| error.to_string())?;
-        found.map_err(|error| error.to_string())
+        };
+        blocking::run(scan).await?.map_err(|error| error.to_string())
     }
 }
 
@@ -240,7 +289,7 @@ impl Members for Views {
 }
 
 #[async_trait]
-impl Inventory for Views {
+impl Records for Views {
     async fn on_node(&self, node_id: ObjectId) -> Result<Vec<(StreamId, String)>, String> {
         let on_node = move |container: ContainerView| {
             let stream = StreamId::new(Kind::Container, container.head.uuid);

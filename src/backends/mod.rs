@@ -8,6 +8,8 @@ pub mod docker;
 pub mod fake;
 pub mod unsealing;
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
@@ -17,6 +19,10 @@ use utoipa::ToSchema;
 use crate::events::Verb;
 use crate::events::container::ContainerSpec;
 use crate::ids::{ObjectId, ProjectId, StreamId, Timestamp, WorkId};
+
+/// What an attempt may take beyond the backend's own limits (a pull has half an hour), so that
+/// a backend that forgets a limit blocks nothing for ever.
+const ATTEMPT: Duration = Duration::from_secs(40 * 60);
 
 /// What is to be done, with everything that is needed to do it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -95,6 +101,15 @@ impl Action {
         self.verb().name()
     }
 
+    /// What an attempt may take; `None` if it may take for ever: a command runs as long as it likes,
+    /// and a bay is empty when its containers are gone, each by work of its own.
+    pub const fn limit(&self) -> Option<Duration> {
+        match self {
+            Self::ExecuteInContainer { .. } | Self::EmptyBay => None,
+            _ => Some(ATTEMPT),
+        }
+    }
+
     /// Whether it is done again where nobody knows if it was done. Not a command, and not a signal
     /// that a process may handle.
     pub fn is_repeatable(&self) -> bool {
@@ -166,6 +181,13 @@ pub enum WorkResult {
         reason: String,
         /// When it is tried next at the latest.
         retry_at: Timestamp,
+    },
+    /// Not begun yet: it waits for a place, and begins as soon as there is one.
+    Waiting {
+        /// What it waits for.
+        blocked_on: String,
+        /// In words.
+        reason: String,
     },
     /// Still at it.
     Progress(Progress),
@@ -315,7 +337,8 @@ pub struct OutputFrame {
 }
 
 /// Something about a container may have changed at the engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Notice {
     /// The notices start, or start again after a gap: everything is to be inspected.
     Connected,
@@ -325,7 +348,8 @@ pub enum Notice {
 
 /// Why a backend did not do what it was asked. The words are the engine's, without secrets and
 /// without where the engine listens.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
 pub enum BackendError {
     /// The engine does not answer at all: wait for it.
     #[error("the engine is not available: {0}")]

@@ -1,27 +1,40 @@
-//! The bus in one process: hands messages over directly. What it hands over still serialises.
+//! The bus in one process: hands messages over directly, to whoever serves them.
+//!
+//! With debug assertions every message and every answer passes through its bytes, so that what
+//! cannot cross a process boundary fails here first (rule B2).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::sync::{mpsc, watch};
 
-use super::OutputKey;
-use super::{Bus, CommandError, CommandMessage, CommandPort, CommandReply, Frames, NodePort};
-use crate::backends::{BackendError, LogQuery, OutputFrame, Work};
-use crate::ids::{ObjectId, StreamId};
+use super::output::{Credit, KeyTaken, Piece, WINDOW};
+use super::wire::{Message, WireError, decode, encode};
+use super::{
+    AuditRecord, AuditReply, Authority, Bus, CommandError, CommandMessage, CommandPort,
+    CommandReply, Comparison, ConductorPort, Hello, Inventory, LogRequest, NodePort, Noted, Offer,
+    ReplyTo, Strays, Taken,
+};
+use crate::backends::BackendError;
+use crate::ids::ObjectId;
 
-/// Frames that wait for a reader of a command's output, at most 64 KiB each: 4 MiB.
-const OUTPUT_FRAMES: usize = 64;
+/// Room for the pieces that a reader granted, each of them twice.
+const PIECES: usize = 2 * WINDOW as usize;
 
 /// Carries everything within this process.
 #[derive(Default)]
 pub struct LocalBus {
     commands: OnceLock<Arc<dyn CommandPort>>,
+    conductor: OnceLock<Arc<dyn ConductorPort>>,
     nodes: RwLock<HashMap<ObjectId, Arc<dyn NodePort>>>,
-    outputs: Mutex<HashMap<OutputKey, mpsc::Sender<OutputFrame>>>,
+    readers: Mutex<HashMap<ReplyTo, Reader>>,
+}
+
+/// Who reads what is sent to a key.
+struct Reader {
+    pieces: mpsc::Sender<Piece>,
+    granted: watch::Sender<u64>,
 }
 
 impl LocalBus {
@@ -31,9 +44,19 @@ impl LocalBus {
         drop(self.commands.set(port));
     }
 
+    /// Says where the rest goes that the conductor hears. Only the first call counts.
+    pub fn serve_conductor(&self, port: Arc<dyn ConductorPort>) {
+        drop(self.conductor.set(port));
+    }
+
     /// Says where a node's work goes.
     pub fn serve_node(&self, node_id: ObjectId, port: Arc<dyn NodePort>) {
         self.nodes.write().unwrap_or_else(PoisonError::into_inner).insert(node_id, port);
+    }
+
+    /// The way of one sender.
+    pub fn port(self: &Arc<Self>, authority: Authority) -> Arc<dyn Bus> {
+        Arc::new(Port { bus: self.clone(), authority })
     }
 
     fn node(&self, node_id: ObjectId) -> Result<Arc<dyn NodePort>, BackendError> {
@@ -44,48 +67,124 @@ impl LocalBus {
             .ok_or_else(|| BackendError::Unavailable(format!("no backend serves node {node_id}")))
     }
 
-    fn sender(&self, key: &OutputKey) -> Option<mpsc::Sender<OutputFrame>> {
-        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    fn conductor(&self) -> Result<&Arc<dyn ConductorPort>, CommandError> {
+        self.conductor.get().ok_or_else(starting)
+    }
+
+    fn readers(&self) -> MutexGuard<'_, HashMap<ReplyTo, Reader>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn starting() -> CommandError {
+    CommandError::Unavailable("it is starting".to_owned())
+}
+
+/// A message as the other side gets it.
+fn carried<T: Message>(message: T) -> Result<T, WireError> {
+    if cfg!(debug_assertions) { decode(&encode(&message)?) } else { Ok(message) }
+}
+
+fn command_fault(error: WireError) -> CommandError {
+    CommandError::Internal(error.to_string())
+}
+
+fn backend_fault(error: WireError) -> BackendError {
+    BackendError::Failed(error.to_string())
+}
+
+/// A sender's end.
+struct Port {
+    bus: Arc<LocalBus>,
+    authority: Authority,
+}
+
+impl Port {
+    /// Refuses what is said of another node than the sender's.
+    fn speaks_for(&self, node_id: ObjectId) -> Result<(), CommandError> {
+        if matches!(self.authority, Authority::Agent(own) if own == node_id) {
+            return Ok(());
+        }
+        Err(CommandError::Forbidden(format!("{:?} is not node {node_id}", self.authority)))
     }
 }
 
 #[async_trait]
-impl Bus for LocalBus {
+impl Bus for Port {
     async fn command(&self, message: CommandMessage) -> Result<CommandReply, CommandError> {
-        match self.commands.get() {
-            Some(port) => port.command(message).await,
-            None => Err(CommandError::Unavailable("it is starting".to_owned())),
+        let message = self.authority.admit(carried(message).map_err(command_fault)?)?;
+        let port = self.bus.commands.get().ok_or_else(starting)?;
+        carried(port.command(message, self.authority).await).map_err(command_fault)?
+    }
+
+    async fn audit(&self, record: AuditRecord) -> Result<AuditReply, CommandError> {
+        let record = carried(record).map_err(command_fault)?;
+        carried(self.bus.conductor()?.audit(record).await).map_err(command_fault)?
+    }
+
+    async fn hello(&self, hello: Hello) -> Result<Noted, CommandError> {
+        self.speaks_for(hello.node_id)?;
+        let hello = carried(hello).map_err(command_fault)?;
+        carried(self.bus.conductor()?.hello(hello).await).map_err(command_fault)?
+    }
+
+    async fn inventory(&self, inventory: Inventory) -> Result<Comparison, CommandError> {
+        self.speaks_for(inventory.node_id)?;
+        let inventory = carried(inventory).map_err(command_fault)?;
+        carried(self.bus.conductor()?.inventory(inventory).await).map_err(command_fault)?
+    }
+
+    async fn strays(&self, strays: Strays) -> Result<Noted, CommandError> {
+        self.speaks_for(strays.node_id)?;
+        let strays = carried(strays).map_err(command_fault)?;
+        carried(self.bus.conductor()?.strays(strays).await).map_err(command_fault)?
+    }
+
+    async fn work(&self, offer: Offer) -> Result<Taken, BackendError> {
+        let node = self.bus.node(offer.work.node_id)?;
+        let offer = carried(offer).map_err(backend_fault)?;
+        carried(node.work(offer).await).map_err(backend_fault)?
+    }
+
+    async fn logs(&self, request: LogRequest) -> Result<Taken, BackendError> {
+        let node = self.bus.node(request.node_id)?;
+        let request = carried(request).map_err(backend_fault)?;
+        carried(node.logs(request).await).map_err(backend_fault)?
+    }
+
+    fn pieces(&self, reply_to: ReplyTo) -> Result<mpsc::Receiver<Piece>, KeyTaken> {
+        let mut readers = self.bus.readers();
+        if readers.contains_key(&reply_to) {
+            return Err(KeyTaken);
+        }
+        let (pieces, receiver) = mpsc::channel(PIECES);
+        readers.insert(reply_to, Reader { pieces, granted: watch::Sender::new(0) });
+        Ok(receiver)
+    }
+
+    async fn credit(&self, credit: Credit) {
+        let Ok(credit) = carried(credit) else { return };
+        if let Some(reader) = self.bus.readers().get(&credit.reply_to) {
+            reader.granted.send_if_modified(|granted| {
+                let is_more = credit.pieces > *granted;
+                *granted = credit.pieces.max(*granted);
+                is_more
+            });
         }
     }
 
-    async fn work(&self, work: Work) -> Result<(), BackendError> {
-        self.node(work.node_id)?.work(work).await
+    fn forget(&self, reply_to: ReplyTo) {
+        self.bus.readers().remove(&reply_to);
     }
 
-    async fn logs(
-        &self,
-        node_id: ObjectId,
-        stream: StreamId,
-        query: LogQuery,
-    ) -> Result<Frames, BackendError> {
-        self.node(node_id)?.logs(stream, query).await
+    fn granted(&self, reply_to: ReplyTo) -> Option<watch::Receiver<u64>> {
+        self.bus.readers().get(&reply_to).map(|reader| reader.granted.subscribe())
     }
 
-    fn output(&self, key: OutputKey) -> Frames {
-        let (sender, receiver) = mpsc::channel(OUTPUT_FRAMES);
-        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).insert(key, sender);
-        ReceiverStream::new(receiver).map(Ok).boxed()
-    }
-
-    async fn publish(&self, key: OutputKey, frame: OutputFrame) {
-        if let Some(sender) = self.sender(&key)
-            && sender.send(frame).await.is_err()
-        {
-            self.finish(&key);
-        }
-    }
-
-    fn finish(&self, key: &OutputKey) {
-        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    async fn piece(&self, piece: Piece) {
+        let Ok(piece) = carried(piece) else { return };
+        let reader = self.bus.readers().get(&piece.reply_to).map(|reader| reader.pieces.clone());
+        // A source that sends more than it may loses what does not fit; its reader is told.
+        drop(reader.map(|pieces| pieces.try_send(piece)));
     }
 }

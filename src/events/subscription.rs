@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use super::Recorded;
 use super::log::{EventLog, ReadError};
 use super::newest::{Newest, Shared};
+use crate::blocking;
 use crate::ids::Position;
 
 /// Most events that are read without a thread of their own: a reader at the end of the log finds
@@ -88,9 +89,9 @@ impl Subscription {
         let (events, cursor) = if behind <= INLINE_EVENTS {
             page(&log, filter.as_ref(), cursor, limit)?
         } else {
-            tokio::task::spawn_blocking(move || page(&log, filter.as_ref(), cursor, limit))
+            blocking::run(move || page(&log, filter.as_ref(), cursor, limit))
                 .await
-                .map_err(|error| ReadError::Io(error.to_string()))??
+                .map_err(ReadError::Io)??
         };
         self.cursor = cursor;
         Ok(Some(Page { events, cursor, head: head.max(cursor) }))

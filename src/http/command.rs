@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Serialize;
 use serde_json::Value;
 
 use super::edge::request::Call;
@@ -15,10 +14,13 @@ use super::edge::state::AppState;
 use super::error::{ApiError, title};
 use super::respond;
 use super::shape::{self, Shown};
-use crate::bus::{CommandError, CommandMessage, CommandReply, Ctx, Refusal};
+use crate::bus::{
+    CommandError, CommandMessage, CommandReply, NounCommand, Origin, Refusal, ReplyTo, delivery,
+};
+use crate::clock;
 use crate::events::Mark;
 use crate::events::codec::{self, payload_json};
-use crate::ids::{EventId, ObjectId, Position, Revision, StreamId, WorkId};
+use crate::ids::{CommandId, EventId, ObjectId, Position, Revision, StreamId, WorkId};
 use crate::projections::query::QueryError;
 use crate::projections::{View, as_of};
 
@@ -45,23 +47,44 @@ pub enum Outcome {
 }
 
 /// Asks an object to change.
-pub async fn send<C: Serialize + Sync>(
+pub async fn send<C: NounCommand>(
     state: &AppState,
-    ctx: &Ctx,
+    ctx: &Origin,
     stream: StreamId,
     command: &C,
 ) -> Result<CommandReply, ApiError> {
+    send_for(state, ctx, stream, command, None).await
+}
+
+/// Asks an object to change, and for the output of what it executes.
+pub async fn send_for<C: NounCommand>(
+    state: &AppState,
+    ctx: &Origin,
+    stream: StreamId,
+    command: &C,
+    reply_to: Option<ReplyTo>,
+) -> Result<CommandReply, ApiError> {
+    debug_assert_eq!(stream.kind, C::KIND, "a command of another noun");
     if let Some(reason) = state.low_space.borrow().clone() {
         return Err(ApiError::LowSpace(reason));
     }
-    let command =
-        serde_json::to_value(command).map_err(|error| ApiError::Internal(error.to_string()))?;
-    let message = CommandMessage { stream, command: command.clone(), ctx: ctx.clone() };
-    let answer = state.bus.command(message).await;
+    let mut origin = ctx.clone();
+    origin.command_id.get_or_insert_with(new_command_id);
+    let mut message = CommandMessage::new(stream.id, command, origin)?;
+    message.reply_to = reply_to;
+    let answer = delivery::ask(state.bus.as_ref(), message).await;
     if let Err(error) = &answer {
+        let command =
+            serde_json::to_value(command).map_err(|error| ApiError::Internal(error.to_string()))?;
         state.audit.refused(ctx, stream, &command, error).await;
     }
     Ok(answer?)
+}
+
+/// The id of a command whose client gave it none (rule B4): a repeat of the request is another
+/// command, a repeat of the message is not.
+fn new_command_id() -> CommandId {
+    CommandId(clock::new_uuid().simple().to_string())
 }
 
 /// A refusal that is found before the object is asked: recorded as its own would be.
@@ -82,10 +105,8 @@ pub async fn refuse(
 pub async fn earlier(state: &AppState, call: &Call) -> Result<Option<CommandReply>, ApiError> {
     let Some(id) = &call.ctx.command_id else { return Ok(None) };
     let Some(seen) = state.log.command(id)? else { return Ok(None) };
-    // A command that was recorded is not decided again, so its text does not matter.
-    let message =
-        CommandMessage { stream: seen.stream, command: Value::Null, ctx: call.ctx.clone() };
-    let answer = state.bus.command(message).await;
+    let message = CommandMessage::again(seen.stream, call.ctx.clone());
+    let answer = delivery::ask(state.bus.as_ref(), message).await;
     if let Err(error) = &answer {
         state.audit.refused(&call.ctx, seen.stream, &Value::Null, error).await;
     }
@@ -94,7 +115,7 @@ pub async fn earlier(state: &AppState, call: &Call) -> Result<Option<CommandRepl
 
 /// Asks an object that is there to change, once: the earlier answer where there was one, else the
 /// command that follows from the object as it is found.
-pub async fn ask<V: View, C: Serialize + Send + Sync>(
+pub async fn ask<V: View, C: NounCommand>(
     state: &AppState,
     call: &Call,
     find: impl FnOnce() -> Result<V, ApiError> + Send,
@@ -232,7 +253,7 @@ pub fn no_content(reply: &CommandReply) -> Response {
 pub async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(read).await.map_err(|error| ApiError::Internal(error.to_string()))
+    crate::blocking::run(read).await.map_err(ApiError::Internal)
 }
 
 fn get<V: View>(state: &AppState, id: ObjectId) -> Result<Option<V>, ApiError> {

@@ -7,7 +7,7 @@ use super::text::derived_uuid;
 use super::{command, node};
 use crate::actors::bay::BayCommand;
 use crate::actors::baymodel::BaymodelCommand;
-use crate::bus::{CommandError, CommandReply, Ctx, Refusal};
+use crate::bus::{CommandError, CommandReply, Origin, Refusal};
 use crate::events::bay::BayPlan;
 use crate::events::baymodel::BaymodelFields;
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
@@ -24,7 +24,7 @@ fn id(state: &AppState, project: &ProjectId, kind: Kind) -> ObjectId {
 }
 
 /// The project's default baymodel.
-pub async fn baymodel(state: &AppState, ctx: &Ctx) -> Result<ObjectId, ApiError> {
+pub async fn baymodel(state: &AppState, ctx: &Origin) -> Result<ObjectId, ApiError> {
     let id = id(state, &ctx.project, Kind::Baymodel);
     if get::<BaymodelView>(state, id)?.is_none() {
         let fields = BaymodelFields {
@@ -41,7 +41,7 @@ pub async fn baymodel(state: &AppState, ctx: &Ctx) -> Result<ObjectId, ApiError>
 }
 
 /// The project's default bay.
-pub async fn bay(state: &AppState, ctx: &Ctx) -> Result<BayView, ApiError> {
+pub async fn bay(state: &AppState, ctx: &Origin) -> Result<BayView, ApiError> {
     let id = id(state, &ctx.project, Kind::Bay);
     if let Some(view) = get::<BayView>(state, id)? {
         return Ok(view);

@@ -185,14 +185,15 @@ impl ApiError {
     /// What the user is told.
     pub fn detail(&self) -> String {
         match self {
-            Self::Internal(_) | Self::Command(CommandError::Internal(_)) => {
+            Self::Internal(_)
+            | Self::Command(CommandError::Internal(_) | CommandError::Forbidden(_)) => {
                 "An internal error; the service's log has it under the request's id.".to_owned()
             }
             Self::Unreadable(_) => {
                 "The read model cannot be read now; try again. GET /readyz says how it is."
                     .to_owned()
             }
-            Self::Command(CommandError::OutcomeUnknown(_)) => {
+            Self::Command(CommandError::OutcomeUnknown(_) | CommandError::NoAnswer(_)) => {
                 "Nobody knows whether this was recorded; repeat it with the same Idempotency-Key \
                  once the service is back."
                     .to_owned()
@@ -225,8 +226,12 @@ const fn command_answer(error: &CommandError) -> (StatusCode, &'static str) {
         CommandError::Unreadable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unreadable-event"),
         // Not 503: proxies and clients repeat that by themselves, without the key that makes it
         // harmless.
-        CommandError::OutcomeUnknown(_) => (StatusCode::INTERNAL_SERVER_ERROR, "outcome-unknown"),
-        CommandError::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        CommandError::OutcomeUnknown(_) | CommandError::NoAnswer(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "outcome-unknown")
+        }
+        CommandError::Internal(_) | CommandError::Forbidden(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+        }
     }
 }
 

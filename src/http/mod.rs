@@ -43,3 +43,4 @@ mod verbs;
 pub use edge::state::{AppState, Parts};
 pub use routes::openapi_document;
 pub use server::serve;
+pub use service::service;

@@ -8,7 +8,6 @@ use std::future::Future;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::Serialize;
 
 use super::command::{self, Outcome};
 use super::edge::request::{Call, Ident};
@@ -22,9 +21,9 @@ use super::shape::{self, Rows, Shown};
 use super::stream::pages::{self, EventPage};
 use super::text::canonical_uuid;
 use super::{read, replay};
+use crate::bus::NounCommand;
 use crate::events::work::FieldChange;
 use crate::ids::{ObjectId, StreamId};
-use crate::projections::View;
 use crate::replay::bundle::Bundle;
 use crate::replay::diff::{Blame, Diff};
 use crate::replay::state::StateAt;
@@ -38,7 +37,7 @@ const LIST: &str = "at limit marker sort_key sort_dir min_position";
 /// What is a noun's own over REST.
 pub trait Resource: Shown {
     /// What its actor takes.
-    type Command: Serialize + Send + Sync;
+    type Command: NounCommand;
 
     /// What a POST's body is, and what creating, changing and deleting one means.
     const SAYS: [&'static str; 4];

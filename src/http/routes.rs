@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
+use super::container::Container;
 use super::discovery::{self, Root};
 use super::health::{self, Health, Readiness};
 use super::keys::{self, Keys};
@@ -16,8 +17,9 @@ use super::schema::{self, EventSchemas};
 use super::stream::pages::EventPage;
 use super::stream::{follow, pages};
 use super::verbs::execute::Executed;
+use super::verbs::executions::Executions;
 use super::verbs::logs::Logs;
-use super::verbs::{action, execute, logs};
+use super::verbs::{action, execute, executions, logs};
 use super::{metrics, openapi, replay, resource};
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
@@ -65,6 +67,10 @@ fn output() -> Vec<Route> {
     vec![
         put("/v1/containers/{ident}/execute", execute::execute, "Run a command in it")
             .query("command").answers::<Executed>().waits::<Executed>(),
+        get("/v1/containers/{ident}/executions", executions::list, "List the running commands")
+            .answers::<Executions>(),
+        delete("/v1/containers/{ident}/executions/{id}", executions::end, "End a running command")
+            .waits::<Container>(),
         get("/v1/containers/{ident}/logs", logs::logs, "What it wrote")
             .query(LOGS).answers::<Logs>(),
     ]

@@ -1,7 +1,7 @@
 //! The conductor: one thread that follows the log and keeps the read models up to date.
 //!
-//! It starts from the saved views and retries when the log cannot be read. It never skips an
-//! event. Not here: what is done with a page of the log (`update`), saving (`saver`).
+//! It begins with what was saved, and tries again when the log cannot be read. It never skips an
+//! event. Not here: what is done with a page of the log (`views`), saving (`saver`).
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,8 +9,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
-
-use tokio::runtime::Runtime;
 
 use super::layout;
 use super::read_models::ReadModels;
@@ -34,16 +32,16 @@ impl Conductor {
     /// [`ReadModels::caught_up`] on.
     ///
     /// # Errors
-    /// When the system cannot start a thread.
+    /// When the system gives no thread.
     pub fn start(log: Arc<dyn EventLog>, store: Arc<Store>) -> io::Result<(ReadModels, Self)> {
         let shared = Arc::new(ReadModelState::new(log));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (following, ended) = mpsc::channel();
         let saver = Saver::new(Arc::clone(&shared), Arc::clone(&store), ended);
         let saver = std::thread::Builder::new().name("saver".to_owned()).spawn(|| saver.run())?;
-        let follower = Follower { shared: Arc::clone(&shared), store, runtime };
+        let follower = Follower { shared: Arc::clone(&shared), store: Some(store) };
         let thread = std::thread::Builder::new().name("conductor".to_owned()).spawn(move || {
-            follower.run();
+            runtime.block_on(follower.run());
             // The saver ends with this, after it has saved the rest.
             drop(following);
             // It catches its panics.
@@ -54,8 +52,21 @@ impl Conductor {
         Ok((reads, Self { shared, thread: Some(thread) }))
     }
 
-    /// Rebuilds all views beside the live ones and swaps them when they have caught up (rule P4).
-    /// Runs in the background; a rebuild in progress starts over.
+    /// As [`Conductor::start`] without threads: what is returned last follows the log while it is
+    /// polled. Nothing is saved.
+    pub fn unthreaded(log: Arc<dyn EventLog>) -> (ReadModels, Self, impl Future<Output = ()>) {
+        let shared = Arc::new(ReadModelState::new(log));
+        let follower = Follower { shared: Arc::clone(&shared), store: None };
+        let reads = ReadModels { shared: Arc::clone(&shared) };
+        let following = async move {
+            follower.run().await;
+            drop(follower.shared.replace(None));
+        };
+        (reads, Self { shared, thread: None }, following)
+    }
+
+    /// Builds all views anew beside those that are read, and swaps them when they have caught up
+    /// (rule P4). Goes on in the background; a rebuild under way starts over.
     pub fn rebuild(&self) {
         self.shared.orders.send_modify(|orders| orders.rebuild = true);
     }
@@ -65,7 +76,7 @@ impl Conductor {
     pub fn stop(mut self) {
         self.order_stop();
         if let Some(thread) = self.thread.take() {
-            // It catches its panics, and nothing is left to report to.
+            // It catches its panics, and there is nobody left to tell.
             let _ = thread.join();
         }
     }
@@ -81,45 +92,52 @@ impl Drop for Conductor {
     }
 }
 
-/// What the thread owns.
+/// Why a session ended.
+enum Trouble {
+    Log(ReadError),
+    /// A panic, in its words.
+    Bug(String),
+}
+
+/// What follows the log.
 struct Follower {
     shared: Arc<ReadModelState>,
-    store: Arc<Store>,
-    runtime: Runtime,
+    /// Where views are saved, if they are.
+    store: Option<Arc<Store>>,
 }
 
 impl Follower {
-    fn run(&self) {
-        if self.load() {
+    async fn run(&self) {
+        if let Some(store) = &self.store
+            && self.load(store).await
+        {
             return;
         }
         let mut views = ViewUpdater::new(&self.shared);
-        loop {
-            let session = catch_unwind(AssertUnwindSafe(|| self.session(&mut views)));
-            match session {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => self.say(error.to_string()),
-                // The views in memory may be half updated.
-                Err(panic) => {
-                    self.say(format!("a bug in the read models: {}", words(&*panic)));
+        while let Err(trouble) = self.session(&mut views).await {
+            match trouble {
+                Trouble::Log(error) => self.say(error.to_string()),
+                // Whatever it was, views in memory may be half of something.
+                Trouble::Bug(panic) => {
+                    self.say(format!("a bug in the read models: {panic}"));
                     drop(self.shared.replace(None));
                     views.start_building();
                 }
             }
-            if self.rest() {
+            if self.rest().await {
                 return;
             }
         }
     }
 
-    /// Loads the saved views, if they can be read; true if it is time to stop instead.
-    fn load(&self) -> bool {
+    /// Takes up what was saved, if it can be read; whether it is time to stop instead.
+    async fn load(&self, store: &Store) -> bool {
         loop {
-            let load = AssertUnwindSafe(|| match self.store.views() {
+            let load = AssertUnwindSafe(|| match store.views() {
                 Some(tree) => layout::load(&tree, &*self.shared.log),
                 None => Ok(None),
             });
-            // Sled panics on data that it cannot have written.
+            // Sled asserts where it reads what it cannot have written.
             let loaded =
                 catch_unwind(load).unwrap_or_else(|panic| Err(StoreFault::Damaged(words(&*panic))));
             match loaded {
@@ -131,24 +149,24 @@ impl Follower {
                 }
                 Err(StoreFault::Log(error)) => self.say(error.to_string()),
                 Err(StoreFault::Damaged(reason)) => {
-                    if let Err(error) = self.store.reopen(Some(&reason)) {
+                    if let Err(error) = store.reopen(Some(&reason)) {
                         tracing::error!(%error, "views are not saved");
                     }
                     return false;
                 }
                 Err(StoreFault::Store(reason) | StoreFault::Full(reason)) => {
-                    tracing::error!(reason, "the saved views cannot be read; all are rebuilt");
+                    tracing::error!(reason, "what was saved cannot be read; all is built anew");
                     return false;
                 }
             }
-            if self.rest() {
+            if self.rest().await {
                 return true;
             }
         }
     }
 
     /// Follows the log until told to stop.
-    fn session(&self, views: &mut ViewUpdater<'_>) -> Result<(), ReadError> {
+    async fn session(&self, views: &mut ViewUpdater<'_>) -> Result<(), Trouble> {
         let mut head = self.shared.log.head();
         let mut orders = self.shared.orders.subscribe();
         loop {
@@ -161,32 +179,32 @@ impl Follower {
                 views.start_building();
             }
             let end = *head.borrow_and_update();
-            if !views.step(end)? {
-                self.runtime.block_on(async {
-                    tokio::select! {
-                        // A closed log never changes again; orders may still come.
-                        Ok(()) = head.changed() => {}
-                        _ = orders.changed() => {}
-                    }
-                });
+            let step = catch_unwind(AssertUnwindSafe(|| views.step(end)));
+            let more = step.map_err(|panic| Trouble::Bug(words(&*panic)))?;
+            if !more.map_err(Trouble::Log)? {
+                tokio::select! {
+                    // A log that is closed has nothing more to say, only orders have.
+                    Ok(()) = head.changed() => {}
+                    _ = orders.changed() => {}
+                }
             }
         }
     }
 
-    /// Reports what is wrong: in the health at once, in the log only when it is new.
+    /// Says what is wrong: to the health at once, to the log when it is new.
     fn say(&self, words: String) {
-        self.shared.say(|health| {
-            if health.unhealthy.is_none() {
+        self.shared.say(|condition| {
+            if condition.unhealthy.is_none() {
                 tracing::error!(reason = words, "the read models stand still; trying again");
             }
-            health.unhealthy = Some(words);
+            condition.unhealthy = Some(words);
         });
     }
 
-    /// Waits until the next attempt; true if it is time to stop.
-    fn rest(&self) -> bool {
+    /// Waits until it is time for the next attempt; whether it is time to stop.
+    async fn rest(&self) -> bool {
         let mut orders = self.shared.orders.subscribe();
         let stop = orders.wait_for(|orders| orders.stop);
-        self.runtime.block_on(async { tokio::time::timeout(RETRY, stop).await.is_ok() })
+        tokio::time::timeout(RETRY, stop).await.is_ok()
     }
 }

@@ -17,7 +17,7 @@ use crate::events::container::{
 };
 use crate::events::mark::Status as _;
 use crate::events::{DecodeError, EventPayload, EventRef, Verb};
-use crate::ids::{Kind, ObjectId};
+use crate::ids::{Kind, ObjectId, WorkId};
 
 /// A container as it is shown. Environment values are not in it; only their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,10 +64,21 @@ pub struct ContainerView {
     pub oom_killed: bool,
     /// The last difference that was found, in words.
     pub drift: Option<String>,
+    /// Commands that run in it, the oldest first; each is a task too.
+    pub executions: Vec<Execution>,
     /// Work that it waits for.
     pub tasks: Vec<TaskView>,
     /// What came of work lately.
     pub outcomes: Vec<OutcomeView>,
+}
+
+/// A command that runs in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Execution {
+    /// The work that runs it.
+    pub id: WorkId,
+    /// The command and its arguments.
+    pub command: Vec<String>,
 }
 
 /// A container's fields.
@@ -236,6 +247,12 @@ impl ContainerView {
             }
             _ => {}
         }
+        if let E::ExecuteRequested(asked) = payload {
+            self.executions.push(Execution { id: event.id, command: asked.command.clone() });
+        }
+        if payload.mark().ends_work() {
+            self.executions.retain(|execution| Some(execution.id) != payload.work_id());
+        }
         self.explain(before, payload);
         self.head.note(event, payload.mark());
     }
@@ -337,7 +354,6 @@ mod tests {
         ExecuteRequestedV1, ExecutedV1, KillRequestedV1, RestartedV1, StopRequestedV1,
     };
     use crate::events::work::Placement;
-    use crate::ids::WorkId;
 
     type E = ContainerEvent;
 

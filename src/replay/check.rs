@@ -71,7 +71,7 @@ pub fn check(source: &Source) -> Result<Checked, ReplayError> {
             if let Some(before) = pending.take() {
                 checked.take(&before);
             }
-            let decided = folded.decide(command, &context(event));
+            let decided = folded.decide(command, &Ctx { now: event.time });
             *pending = Some(Pending { first: event.clone(), recorded: Vec::new(), decided });
         }
         if let Some(pending) = pending {
@@ -86,24 +86,6 @@ pub fn check(source: &Source) -> Result<Checked, ReplayError> {
     last.iter().for_each(|pending| checked.take(pending));
     checked.differences.sort_by_key(|difference| difference.position);
     Ok(checked)
-}
-
-/// What the decision knew besides the state.
-fn context(event: &Recorded) -> Ctx {
-    let meta = &event.meta;
-    Ctx {
-        now: event.time,
-        project: meta.project.clone(),
-        user: meta.user.clone(),
-        roles: meta.roles.clone(),
-        request_id: meta.request_id.clone(),
-        command_id: meta.command_id.clone(),
-        digest: None,
-        reason: meta.reason.clone(),
-        causation: meta.causation,
-        service: meta.roles.iter().any(|role| role == "service"),
-        if_match: None,
-    }
 }
 
 impl Checked {

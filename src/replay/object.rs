@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::ReplayError;
 use crate::actors::Entity;
+use crate::actors::aggregate::Aggregate;
 use crate::actors::bay::Bay;
 use crate::actors::baymodel::Baymodel;
 use crate::actors::container::Container;
-use crate::actors::entity::Aggregate;
 use crate::actors::lifecycle;
 use crate::actors::node::Node;
 use crate::actors::snapshot::{Place, Snapshots};
@@ -53,6 +53,8 @@ pub trait Object: Send {
     /// # Errors
     /// When this build cannot read the event.
     fn take(&mut self, event: &Recorded) -> Result<(), ReplayError>;
+    /// Leaves its next event out, as if it had not happened.
+    fn skip(&mut self, event: &Recorded);
     /// What its events fold to, as the actor has it; no values of environment variables.
     fn state(&self) -> Value;
     /// What is shown of it; none where it is not there.
@@ -109,6 +111,10 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
         self.actor.take(&event.borrowed())?;
         V::apply(&mut self.view, &event.borrowed())?;
         Ok(())
+    }
+
+    fn skip(&mut self, event: &Recorded) {
+        self.actor.skip(&event.borrowed());
     }
 
     fn state(&self) -> Value {
@@ -174,6 +180,8 @@ impl Object for Audited {
     fn take(&mut self, _: &Recorded) -> Result<(), ReplayError> {
         Ok(())
     }
+
+    fn skip(&mut self, _: &Recorded) {}
 
     fn state(&self) -> Value {
         Value::Null

@@ -134,6 +134,7 @@ fn without(
     source.each_of(stream, until, |event| {
         if drop.contains(&event.id) {
             dropped.push(Entry::from(event));
+            folded.skip(event);
             return Ok(());
         }
         folded.take(event)
@@ -157,11 +158,9 @@ struct Way {
 }
 
 impl Way {
-    /// Has a command decided as if the project's owner asked at the time of the last event, and
-    /// takes in what would come of it.
+    /// Has a command decided at the time of the last event, and takes in what would come of it.
     fn ask(&mut self, command: &Value) -> Result<Asked, ReplayError> {
-        let mut ctx = Ctx::service(self.last.time, "what-if", "what-if");
-        ctx.project = self.last.meta.project.clone();
+        let ctx = Ctx { now: self.last.time };
         let told = redacted(command.clone());
         match self.folded.decide(&command.to_string(), &ctx) {
             Ok(decided) => {

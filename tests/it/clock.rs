@@ -13,10 +13,12 @@ use async_trait::async_trait;
 use magnum::actors::Entity;
 use magnum::actors::cascade::Members;
 use magnum::actors::container::{Container, ContainerCommand, ContainerState};
+use magnum::actors::perform::Objects;
 use magnum::actors::reactor::Reactor;
-use magnum::backends::{BackendError, LogQuery, Work};
+use magnum::actors::snapshot::Snapshots;
+use magnum::backends::{BackendError, Work};
 use magnum::bus::local::LocalBus;
-use magnum::bus::{Ctx, Frames, NodePort};
+use magnum::bus::{Authority, Ctx, Hello, LogRequest, NodePort, Offer, SessionId, Taken};
 use magnum::clock;
 use magnum::events::container::{ContainerEvent, ContainerSpec};
 use magnum::events::log::memory::MemoryLog;
@@ -220,11 +222,12 @@ struct Noting(mpsc::UnboundedSender<Work>);
 
 #[async_trait]
 impl NodePort for Noting {
-    async fn work(&self, work: Work) -> Result<(), BackendError> {
-        self.0.send(work).map_err(|_| BackendError::Unavailable("the test ended".to_owned()))
+    async fn work(&self, offer: Offer) -> Result<Taken, BackendError> {
+        let ended = |_| BackendError::Unavailable("the test ended".to_owned());
+        self.0.send(offer.work).map(|()| Taken).map_err(ended)
     }
 
-    async fn logs(&self, _: StreamId, _: LogQuery) -> Result<Frames, BackendError> {
+    async fn logs(&self, _: LogRequest) -> Result<Taken, BackendError> {
         Err(BackendError::Missing("nobody asks for output here".to_owned()))
     }
 }
@@ -274,7 +277,7 @@ async fn f17_blocked_work_waits_no_longer_than_a_minute_when_the_clock_was_set_b
         node_id,
         host: "n1".to_owned(),
     };
-    let ctx = Ctx::service(clock::now(), "test", "req-1");
+    let ctx = Ctx { now: clock::now() };
     let asked = Container::decide(&ContainerState::default(), create, &ctx).unwrap();
     let work_id = record(&log, stream, &asked).await[0];
     let blocked = |attempt, retry_at| {
@@ -289,7 +292,12 @@ async fn f17_blocked_work_waits_no_longer_than_a_minute_when_the_clock_was_set_b
     let bus = Arc::new(LocalBus::default());
     bus.serve_node(node_id, Arc::new(Noting(tell)));
     let (_stop, stopping) = watch::channel(false);
-    let reactor = Reactor::new(log.clone(), bus, Arc::new(Nobody));
+    let (hellos, heard) = mpsc::channel(1);
+    let objects = Objects::new(log.clone(), Snapshots::default());
+    let own = bus.port(Authority::Conductor);
+    let reactor = Reactor::new(objects, own, Arc::new(Nobody), heard);
+    let hello = Hello { node_id, session: SessionId::default(), holds: vec![] };
+    hellos.send(hello).await.unwrap();
     let head = Position(log.stream_head(stream).unwrap().map_or(0, Revision::get) + 1);
     tokio::spawn(reactor.run(vec![stream], head, stopping));
     let mut next = async |least_s: u64, most_s: u64| {

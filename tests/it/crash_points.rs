@@ -17,17 +17,17 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use magnum::actors::Entity;
+use magnum::actors::aggregate::Aggregate;
 use magnum::actors::bay::{Bay, BayCommand};
 use magnum::actors::baymodel::{Baymodel, BaymodelCommand};
 use magnum::actors::container::{Container, ContainerCommand as Command};
-use magnum::actors::entity::Aggregate;
-use magnum::actors::node::Node;
+use magnum::actors::node::{Node, NodeCommand};
 use magnum::actors::placement::NodeFacts;
 use magnum::actors::snapshot::Snapshots;
 use magnum::app::parts::{Base, Parts};
 use magnum::backends::fake::{FakeBackend, FakeEngine, Fault, Picture};
 use magnum::backends::{BackendError, RunState};
-use magnum::bus::{CommandMessage, CommandReply, Ctx};
+use magnum::bus::{CommandMessage, CommandReply, Ctx, NounCommand, Origin};
 use magnum::clock;
 use magnum::config::{BackendConfig, Config};
 use magnum::events::bay::BayPlan;
@@ -245,6 +245,12 @@ fn scenario() -> Vec<Step> {
     all.0
 }
 
+/// A command from its JSON.
+fn typed<C: NounCommand>(stream: StreamId, command: &str, origin: Origin) -> CommandMessage {
+    let command: C = serde_json::from_str(command).unwrap();
+    CommandMessage::new(stream.id, &command, origin).unwrap()
+}
+
 /// A process from its start on.
 struct Life {
     name: String,
@@ -323,17 +329,24 @@ impl Life {
     async fn ask(&self, key: &str, stream: StreamId, command: &Value, again: bool) -> CommandReply {
         let nil = ObjectId::default().to_string();
         let command = command.to_string().replace(&nil, &self.node_id.to_string());
-        let ctx = Ctx {
-            service: false,
+        let origin = Origin {
+            user: "test".to_owned(),
+            request_id: key.to_owned(),
             command_id: Some(id_of(key)),
             digest: Some(key.to_owned()),
-            ..Ctx::service(clock::now(), "test", key)
+            ..Origin::default()
         };
         if again {
             self.log.around.fault.lock().unwrap().take();
         }
-        let command = serde_json::from_str(&command).unwrap();
-        let reply = self.parts.bus.command(CommandMessage { stream, command, ctx }).await;
+        let message = match stream.kind {
+            Kind::Bay => typed::<BayCommand>(stream, &command, origin),
+            Kind::Baymodel => typed::<BaymodelCommand>(stream, &command, origin),
+            Kind::Node => typed::<NodeCommand>(stream, &command, origin),
+            Kind::Container => typed::<Command>(stream, &command, origin),
+            Kind::Audit => panic!("an audit stream takes no commands"),
+        };
+        let reply = self.parts.bus.command(message).await;
         reply.unwrap_or_else(|error| panic!("{}: {key}: {error}\n{}", self.name, self.story()))
     }
 
@@ -571,7 +584,7 @@ fn decide_stream_again<E: Entity>(stream: StreamId, events: &[Recorded]) {
         // Kept with the first event that it caused.
         if let Some(command) = &event.meta.command {
             let command = serde_json::from_str(command).unwrap();
-            let ctx = Ctx::service(event.time, "test", &event.meta.request_id);
+            let ctx = Ctx { now: event.time };
             let decided = E::decide(&fold.state, command, &ctx).unwrap();
             assert!(!decided.is_empty(), "{stream} {}", event.position);
             for (again, first) in decided.iter().zip(&events[place..]) {

@@ -49,7 +49,7 @@ impl Model {
     }
 
     fn command(&mut self, command: Command) -> Result<Vec<Event>, Refusal> {
-        let ctx = Ctx::service(self.now, "test", "req-1");
+        let ctx = Ctx { now: self.now };
         let events = Container::decide(&self.state, command, &ctx)?;
         for event in &events {
             self.events += 1;
@@ -405,7 +405,7 @@ fn a_command_in_a_container_holds_nothing_back() {
 }
 
 fn bay_ctx(now_s: i64) -> Ctx {
-    Ctx::service(Timestamp(now_s * 1_000_000), "test", "req-1")
+    Ctx { now: Timestamp(now_s * 1_000_000) }
 }
 
 /// A bay's state after a command at a time.

@@ -9,16 +9,20 @@ use std::time::Duration;
 use actix::{Actor, Arbiter};
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use magnum::actors::aggregate::Aggregate;
 use magnum::actors::baymodel::{Baymodel, BaymodelCommand};
 use magnum::actors::directory::{Directory, MAX_WAITING};
-use magnum::actors::entity::{Aggregate, EntityActor, Perform};
+use magnum::actors::entity::{EntityActor, Perform};
+use magnum::actors::perform::Objects;
 use magnum::actors::snapshot::Snapshots;
-use magnum::bus::{CommandError, CommandMessage, CommandPort, CommandReply, Ctx, Refusal};
+use magnum::bus::{
+    Authority, CommandError, CommandMessage, CommandPort, CommandReply, Origin, Refusal,
+};
 use magnum::events::baymodel::BaymodelFields;
 use magnum::events::log::memory::MemoryLog;
 use magnum::events::log::{Append, AppendError, Appended, EventLog};
 use magnum::events::work::FieldChange;
-use magnum::ids::{CommandId, Kind, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp};
+use magnum::ids::{CommandId, Kind, ObjectId, Position, ProjectId, Revision, StreamId};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -30,7 +34,8 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 fn directory(log: &Arc<dyn EventLog>, snapshots: &Snapshots) -> Directory {
-    Directory::start(log, snapshots, &[Arbiter::new(), Arbiter::new()])
+    let objects = Objects::new(log.clone(), snapshots.clone());
+    Directory::start(objects, vec![Arbiter::new().handle(), Arbiter::new().handle()])
 }
 
 fn memory() -> Arc<dyn EventLog> {
@@ -41,17 +46,12 @@ fn stream(number: u128) -> StreamId {
     StreamId::new(Kind::Baymodel, ObjectId(Uuid::from_u128(number)))
 }
 
-fn ctx(project: &str) -> Ctx {
-    Ctx {
-        project: ProjectId(project.to_owned()),
-        service: false,
-        ..Ctx::service(Timestamp(0), "test", "req-1")
-    }
+fn origin(project: &str) -> Origin {
+    Origin { project: ProjectId(project.to_owned()), ..Origin::default() }
 }
 
-fn message(number: u128, command: &BaymodelCommand, ctx: Ctx) -> CommandMessage {
-    let command = serde_json::to_value(command).unwrap();
-    CommandMessage { stream: stream(number), command, ctx }
+fn message(number: u128, command: &BaymodelCommand, origin: Origin) -> CommandMessage {
+    CommandMessage::new(stream(number).id, command, origin).unwrap()
 }
 
 fn create() -> BaymodelCommand {
@@ -69,7 +69,7 @@ async fn ask(
     number: u128,
     command: &BaymodelCommand,
 ) -> Result<CommandReply, CommandError> {
-    directory.command(message(number, command, ctx("p"))).await
+    directory.command(message(number, command, origin("p")), Authority::Edge).await
 }
 
 /// F1, L6: the same id with the same body gets the first answer, with another body a refusal.
@@ -79,20 +79,22 @@ fn f1_a_command_id_makes_a_command_exactly_once() {
         let log = memory();
         let directory = directory(&log, &Snapshots::default());
         ask(&directory, 1, &create()).await.unwrap();
-        let keyed = |digest: &str| Ctx {
+        let keyed = |digest: &str| Origin {
             command_id: Some(CommandId("p/key".into())),
             digest: Some(digest.into()),
-            ..ctx("p")
+            ..origin("p")
         };
-        let asks = (0..20).map(|_| directory.command(message(1, &rename("a"), keyed("d1"))));
+        let asks = (0..20)
+            .map(|_| directory.command(message(1, &rename("a"), keyed("d1")), Authority::Edge));
         let replies: Vec<_> = join_all(asks).await.into_iter().map(Result::unwrap).collect();
         assert_eq!(replies.iter().filter(|reply| !reply.repeated).count(), 1);
         assert!(replies.iter().all(|reply| reply.position == Position(2)));
-        let other = directory.command(message(1, &rename("b"), keyed("d2"))).await;
+        let other = directory.command(message(1, &rename("b"), keyed("d2")), Authority::Edge).await;
         assert_eq!(other, Err(CommandError::CommandIdReused));
         // Also on another object, and for a directory that has not seen the first one (a restart).
         let again = self::directory(&log, &Snapshots::default());
-        let reply = again.command(message(9, &create(), keyed("d1"))).await.unwrap();
+        let reply =
+            again.command(message(9, &create(), keyed("d1")), Authority::Edge).await.unwrap();
         assert!(reply.repeated && reply.stream == stream(1));
         assert_eq!(*log.head().borrow(), Position(2));
     });
@@ -132,7 +134,8 @@ fn f34_another_tenants_object_is_not_found() {
         let directory = directory(&log, &Snapshots::default());
         ask(&directory, 1, &create()).await.unwrap();
         for command in [rename("stolen"), BaymodelCommand::Delete { bays: 0 }] {
-            let reply = directory.command(message(1, &command, ctx("other"))).await;
+            let reply =
+                directory.command(message(1, &command, origin("other")), Authority::Edge).await;
             assert!(
                 matches!(reply, Err(CommandError::Refused(Refusal::NotFound { .. }))),
                 "{reply:?}"
@@ -148,11 +151,11 @@ fn a_command_for_another_revision_is_refused_and_records_nothing() {
         let log = memory();
         let directory = directory(&log, &Snapshots::default());
         ask(&directory, 1, &create()).await.unwrap();
-        let at = |revision| Ctx { if_match: Some(Revision(revision)), ..ctx("p") };
-        let refused = directory.command(message(1, &rename("a"), at(7))).await;
+        let at = |revision| Origin { if_match: Some(Revision(revision)), ..origin("p") };
+        let refused = directory.command(message(1, &rename("a"), at(7)), Authority::Edge).await;
         let expected = Refusal::RevisionMismatch { expected: Revision(7), actual: Revision(0) };
         assert_eq!(refused, Err(CommandError::Refused(expected)));
-        directory.command(message(1, &rename("a"), at(0))).await.unwrap();
+        directory.command(message(1, &rename("a"), at(0)), Authority::Edge).await.unwrap();
         assert_eq!(*log.head().borrow(), Position(2));
     });
 }
@@ -163,13 +166,14 @@ fn an_idle_object_goes_to_sleep_and_wakes_up_as_it_was() {
     run(async {
         let log = memory();
         let aggregate = Aggregate::<Baymodel>::new(stream(1));
-        let actor = EntityActor::new(log.clone(), Snapshots::default(), aggregate).start();
-        let made = message(1, &create(), ctx("p"));
-        actor.send(Perform(Arc::new(made))).await.unwrap().unwrap();
+        let actor =
+            EntityActor::new(Objects::new(log.clone(), Snapshots::default()), aggregate).start();
+        let made = message(1, &create(), origin("p"));
+        actor.send(Perform(Arc::new(made), Authority::Edge)).await.unwrap().unwrap();
         tokio::time::pause();
         tokio::time::sleep(Duration::from_secs(45)).await;
-        let renamed = message(1, &rename("a"), ctx("p"));
-        actor.send(Perform(Arc::new(renamed))).await.unwrap().unwrap();
+        let renamed = message(1, &rename("a"), origin("p"));
+        actor.send(Perform(Arc::new(renamed), Authority::Edge)).await.unwrap().unwrap();
         tokio::time::sleep(Duration::from_secs(50)).await;
         assert!(actor.connected(), "it was asked something less than a minute ago");
         tokio::time::sleep(Duration::from_secs(90)).await;
@@ -203,16 +207,17 @@ fn more_commands_than_may_wait_for_an_object_are_refused() {
         let log: Arc<dyn EventLog> = held.clone();
         let directory = Arc::new(directory(&log, &Snapshots::default()));
         ask(&directory, 1, &create()).await.unwrap();
-        let ask_later = |ctx: Ctx| {
-            let (directory, message) = (directory.clone(), message(1, &rename("a"), ctx));
-            tokio::spawn(async move { directory.command(message).await })
+        let ask_later = |origin: Origin, authority| {
+            let (directory, message) = (directory.clone(), message(1, &rename("a"), origin));
+            tokio::spawn(async move { directory.command(message, authority).await })
         };
-        let waiting: Vec<_> = (0..MAX_WAITING).map(|_| ask_later(ctx("p"))).collect();
+        let waiting: Vec<_> =
+            (0..MAX_WAITING).map(|_| ask_later(origin("p"), Authority::Edge)).collect();
         // They are let in, in their order.
         tokio::task::yield_now().await;
-        let refused = tokio::time::timeout(PATIENCE, ask_later(ctx("p"))).await;
+        let refused = tokio::time::timeout(PATIENCE, ask_later(origin("p"), Authority::Edge)).await;
         assert_eq!(refused.expect("at once").unwrap(), Err(CommandError::Overloaded));
-        let own = ask_later(Ctx { service: true, ..ctx("p") });
+        let own = ask_later(origin("p"), Authority::Conductor);
         ask(&directory, 2, &create()).await.unwrap();
         assert_eq!(*log.head().borrow(), Position(2));
         held.around.1.add_permits(MAX_WAITING + 2);

@@ -41,6 +41,7 @@ mod lossy;
 mod node;
 mod noun;
 mod openapi;
+mod overtake;
 mod pasted;
 mod projections;
 mod replay;

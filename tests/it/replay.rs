@@ -482,14 +482,10 @@ fn w7_replay_executes_nothing() {
         for event in source.log().read(magnum::ids::Position(0), 1000).unwrap() {
             if event.stream.kind == magnum::ids::Kind::Node && event.revision.get() == 0 {
                 let id = event.stream.id;
-                let node = magnum::agent::worker::Node::new(
-                    id,
-                    "n1".to_owned(),
-                    backend.clone(),
-                    bus.clone(),
-                    4,
-                );
-                let arbiter = actix::Arbiter::new();
+                let own = bus.port(magnum::bus::Authority::Agent(id));
+                let (host, backend) = ("n1".to_owned(), backend.clone());
+                let node = magnum::agent::node::Node::new(id, host, backend, own, 4);
+                let arbiter = actix::Arbiter::new().handle();
                 let worker = magnum::agent::worker::WorkerHandle::start(node.into(), &arbiter);
                 bus.serve_node(id, std::sync::Arc::new(worker.clone()));
                 nodes.push(worker);

@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use magnum::actors::Entity;
+use magnum::actors::aggregate::Aggregate;
 use magnum::actors::bay::Bay;
 use magnum::actors::baymodel::Baymodel;
 use magnum::actors::container::Container;
-use magnum::actors::entity::Aggregate;
 use magnum::actors::node::Node;
 use magnum::actors::snapshot::{EVERY, Place, Snapshots};
 use magnum::events::codec::{encode, types};

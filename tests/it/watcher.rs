@@ -1,42 +1,37 @@
 //! What the watcher says when the engine changes while it compares: no false alarm.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use actix::Arbiter;
 use async_trait::async_trait;
-use magnum::actors::node::NodeCommand;
-use magnum::agent::reconciler::{self, Inventory};
-use magnum::agent::worker::{Node, WorkerHandle};
+use magnum::actors::comparison::{Records, compare};
+use magnum::agent::node::Node;
+use magnum::agent::reconciler;
+use magnum::agent::worker::WorkerHandle;
 use magnum::backends::Action;
 use magnum::bus::local::LocalBus;
-use magnum::bus::{CommandError, CommandMessage, CommandPort, CommandReply};
+use magnum::bus::{
+    AuditRecord, AuditReply, Authority, CommandError, Comparison, ConductorPort, Hello, Inventory,
+    Noted, Strays,
+};
 use magnum::ids::{ObjectId, StreamId};
 use tokio::sync::{mpsc, watch};
 
 use crate::backend::{Bench, Fake, act, bay};
 use crate::harness::PATIENCE;
 
-/// Keeps what is said of the node, and records nothing.
-struct Told(mpsc::UnboundedSender<NodeCommand>);
-
-#[async_trait]
-impl CommandPort for Told {
-    async fn command(&self, message: CommandMessage) -> Result<CommandReply, CommandError> {
-        self.0.send(serde_json::from_value(message.command).unwrap()).unwrap();
-        Err(CommandError::Internal("kept for the test".to_owned()))
-    }
-}
-
-/// No record of anything; while it is asked, one bay comes and one goes.
+/// A conductor without any record. While it compares, one bay comes and one goes.
 struct Meanwhile {
     bench: Arc<Fake>,
     comes: StreamId,
     goes: StreamId,
+    told: mpsc::UnboundedSender<Strays>,
+    inventories: Mutex<Vec<Inventory>>,
 }
 
 #[async_trait]
-impl Inventory for Meanwhile {
+impl Records for Meanwhile {
     async fn on_node(&self, _: ObjectId) -> Result<Vec<(StreamId, String)>, String> {
         Ok(vec![])
     }
@@ -48,6 +43,27 @@ impl Inventory for Meanwhile {
     }
 }
 
+#[async_trait]
+impl ConductorPort for Meanwhile {
+    async fn audit(&self, _: AuditRecord) -> Result<AuditReply, CommandError> {
+        panic!("an agent records nothing there");
+    }
+
+    async fn hello(&self, _: Hello) -> Result<Noted, CommandError> {
+        Ok(Noted)
+    }
+
+    async fn inventory(&self, inventory: Inventory) -> Result<Comparison, CommandError> {
+        self.inventories.lock().unwrap().push(inventory.clone());
+        compare(self, inventory).await
+    }
+
+    async fn strays(&self, strays: Strays) -> Result<Noted, CommandError> {
+        self.told.send(strays).unwrap();
+        Ok(Noted)
+    }
+}
+
 #[test]
 fn networks_that_are_made_or_removed_meanwhile_are_not_told() {
     actix::System::new().block_on(async {
@@ -56,27 +72,24 @@ fn networks_that_are_made_or_removed_meanwhile_are_not_told() {
         for there in [goes, stray] {
             act(bench.as_ref(), there, Action::CreateNetwork).await.unwrap();
         }
-        let (sender, mut told) = mpsc::unbounded_channel();
+        let (told, mut strays) = mpsc::unbounded_channel();
         let bus = Arc::new(LocalBus::default());
-        bus.serve_commands(Arc::new(Told(sender)));
-        let node = Node::new(bench.node, "n1".to_owned(), bench.backend().into(), bus, 1);
+        let node = bench.node;
+        let inventories = Mutex::default();
+        let conductor =
+            Arc::new(Meanwhile { bench: bench.clone(), comes, goes, told, inventories });
+        bus.serve_conductor(conductor.clone());
+        let agent = bus.port(Authority::Agent(node));
+        let node = Node::new(node, "n1".to_owned(), bench.backend().into(), agent, 1);
         let arbiter = Arbiter::new();
-        let worker = WorkerHandle::start(Arc::new(node), &arbiter);
+        let worker = WorkerHandle::start(Arc::new(node), &arbiter.handle());
         let (_stop, stopping) = watch::channel(false);
-        let inventory = Arc::new(Meanwhile { bench, comes, goes });
-        let watching = tokio::spawn(reconciler::watch(worker, inventory, stopping));
-        let said = async {
-            loop {
-                if let NodeCommand::UnknownNetworks { networks, complete } =
-                    told.recv().await.unwrap()
-                {
-                    break (networks, complete);
-                }
-            }
-        };
-        let (networks, complete) = tokio::time::timeout(PATIENCE, said).await.unwrap();
-        let bays: Vec<_> = networks.into_iter().map(|network| network.bay_id).collect();
-        assert_eq!((bays, complete), (vec![stray.id], true));
+        let watching = tokio::spawn(reconciler::watch(worker, stopping));
+        let said = tokio::time::timeout(PATIENCE, strays.recv()).await.unwrap().unwrap();
+        let bays: Vec<_> = said.networks.into_iter().map(|network| network.bay_id).collect();
+        assert_eq!((bays, said.containers), (vec![stray.id], vec![]));
+        let reported = conductor.inventories.lock().unwrap().remove(0);
+        assert_eq!(reported.networks.len(), 2, "everything that it had");
         watching.abort();
         arbiter.stop();
     });

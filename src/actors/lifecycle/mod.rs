@@ -6,8 +6,6 @@
 
 mod queue;
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -18,10 +16,6 @@ use crate::events::mark::Status;
 use crate::events::work::{WorkBlockedV1, WorkFailedV2, WorkUnknownV2};
 use crate::events::{EventPayload, Mark, Verb};
 use crate::ids::Timestamp;
-
-/// How long an attempt may take beyond the backend's own limits (a pull has half an hour), so that
-/// a backend that forgets a limit blocks nothing for ever.
-const ATTEMPT: Duration = Duration::from_secs(40 * 60);
 
 /// Status and work of one object.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -74,7 +68,7 @@ impl<S: Status> Lifecycle<S> {
 
     /// What is recorded of an outcome that says that work failed, is unknown or waits; `None` if
     /// the outcome is about no open work, or says something else.
-    pub fn setback(&self, outcome: &Outcome) -> Option<Setback> {
+    pub fn setback(&self, outcome: &Outcome, now: Timestamp) -> Option<Setback> {
         let task = self.tasks.current(outcome)?;
         let (work_id, action) = (task.id, task.action.name().to_owned());
         let cancelled = || self.tasks.behind(work_id);
@@ -100,6 +94,14 @@ impl<S: Status> Lifecycle<S> {
                     retry_at: *retry_at,
                 })
             }
+            // The attempt has not begun, so it does not count; it may begin at any time.
+            WorkResult::Waiting { blocked_on, reason } => Setback::Blocked(WorkBlockedV1 {
+                work_id,
+                attempt: outcome.attempt.saturating_sub(1),
+                blocked_on: blocked_on.clone(),
+                reason: reason.clone(),
+                retry_at: now,
+            }),
             WorkResult::Done(_) | WorkResult::Progress(_) => return None,
         })
     }
@@ -116,18 +118,9 @@ pub enum Setback {
     Blocked(WorkBlockedV1),
 }
 
-/// How long an attempt may take; `None` if it may take for ever: a command runs as long as it
-/// likes, and a bay is empty when its containers are gone, each by work of its own.
-pub const fn limit(action: &Action) -> Option<Duration> {
-    match action {
-        Action::ExecuteInContainer { .. } | Action::EmptyBay => None,
-        _ => Some(ATTEMPT),
-    }
-}
-
 /// When an attempt is given up that began as soon as it was due.
 pub fn deadline(work: &Work) -> Option<Timestamp> {
-    let limit = limit(&work.action)?;
+    let limit = work.action.limit()?;
     let begins = work.not_before.max(work.due_at)?;
     Some(begins.plus_ms(limit.as_secs().saturating_mul(1000)))
 }

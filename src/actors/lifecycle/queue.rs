@@ -87,7 +87,8 @@ impl WorkQueue {
         let mut open = self.queue.front().into_iter().chain(&self.executions);
         let task = open.find(|task| task.id == outcome.work_id)?;
         let past = outcome.attempt <= task.attempts;
-        let repeats = matches!(outcome.result, WorkResult::Blocked { .. });
+        let repeats =
+            matches!(outcome.result, WorkResult::Blocked { .. } | WorkResult::Waiting { .. });
         (!(past && repeats)).then_some(task)
     }
 

@@ -1,5 +1,5 @@
 //! What a request says: who asks, why, with which arguments and body. The one place that makes a
-//! [`Ctx`] from HTTP.
+//! [`Origin`] from HTTP.
 //!
 //! Not here: what a noun's fields mean (`input`, one file a noun), how it answers (`respond`).
 
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::caller::Caller;
 use super::state::AppState;
-use crate::bus::Ctx;
+use crate::bus::Origin;
 use crate::clock;
 use crate::http::error::ApiError;
 use crate::http::text::{MAX_NAME_BYTES, arguments, derived_uuid, number, shown};
@@ -45,7 +45,7 @@ pub struct RequestId(pub String);
 #[derive(Debug)]
 pub struct Call {
     /// Who asks and why.
-    pub ctx: Ctx,
+    pub ctx: Origin,
     /// Who asks, for what goes on until they may not any more.
     pub caller: Caller,
     /// `http://127.0.0.1:9511`, as the client names this server; what links start with.
@@ -94,8 +94,7 @@ impl FromRequest<AppState> for Call {
         let digest = command_id.as_ref().map(|_| digest(&parts, &body));
         let request_id =
             parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
-        let ctx = Ctx {
-            now: clock::now(),
+        let ctx = Origin {
             project,
             user: caller.user.clone(),
             roles: caller.roles.clone(),
@@ -104,7 +103,6 @@ impl FromRequest<AppState> for Call {
             digest,
             reason: text_header(headers, "x-magnum-reason", MAX_REASON_BYTES)?,
             causation: None,
-            service: false,
             if_match: if_match(headers)?,
         };
         let wait = wait(headers, state.config.request_wait)?;
@@ -206,10 +204,10 @@ impl Call {
         wanted.or_else(keyed).unwrap_or_else(clock::new_object_id)
     }
 
-    /// The same request as the one who makes what is missing on the way: without what applies to
-    /// its own object only.
-    pub fn on_the_way(&self) -> Ctx {
-        Ctx { command_id: None, digest: None, if_match: None, ..self.ctx.clone() }
+    /// The same request for an object that is created implicitly on its way: without what applies
+    /// to its own object only.
+    pub fn on_the_way(&self) -> Origin {
+        Origin { command_id: None, digest: None, if_match: None, ..self.ctx.clone() }
     }
 }
 

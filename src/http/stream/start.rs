@@ -2,6 +2,7 @@
 //!
 //! Not here: how a time is found (`events/log/moment.rs`).
 
+use crate::clock;
 use crate::events::log::moment;
 use crate::http::command::blocking;
 use crate::http::edge::request::Call;
@@ -58,7 +59,7 @@ fn time(call: &Call, text: &str) -> Result<Timestamp, ApiError> {
     if let (1.., Some(count)) = (unit_s, count) {
         let count: u32 = count;
         let ago_us = i64::from(count).saturating_mul(unit_s).saturating_mul(1_000_000);
-        return Ok(Timestamp(call.ctx.now.0.saturating_sub(ago_us)));
+        return Ok(Timestamp(clock::now().0.saturating_sub(ago_us)));
     }
     call.time("since")
         .map_err(|_| {

@@ -12,7 +12,8 @@ use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
 
 use crate::actors::container::ContainerCommand;
-use crate::bus::{CommandReply, Frames};
+use crate::bus::{CommandReply, Frames, ReplyTo, output};
+use crate::clock;
 use crate::http::command::{self, Outcome};
 use crate::http::edge::request::{Call, Ident};
 use crate::http::edge::state::AppState;
@@ -94,18 +95,19 @@ async fn start(
     command: Vec<String>,
 ) -> Result<(CommandReply, Frames), ApiError> {
     let view = read::find::<ContainerView>(state, call, ident)?;
-    let stream = StreamId::new(Kind::Container, view.head.uuid);
-    // Asked for before the command is, so that nothing is missed.
-    let key = call.ctx.request_id.clone();
-    let frames = state.bus.output(key.clone());
+    let container = StreamId::new(Kind::Container, view.head.uuid);
     let command = ContainerCommand::Execute { command };
-    match command::send(state, &call.ctx, stream, &command).await {
-        Ok(reply) => Ok((reply, frames)),
-        Err(error) => {
-            state.bus.finish(&key);
-            Err(error)
-        }
+    if call.wait.is_zero() {
+        // Nobody waits for it, and it is executed all the same.
+        let reply = command::send(state, &call.ctx, container, &command).await?;
+        return Ok((reply, stream::empty().boxed()));
     }
+    // Before the command is sent, so that nothing is missed.
+    let reply_to = ReplyTo(clock::new_uuid());
+    let frames = output::frames(&state.bus, reply_to);
+    let frames = frames.map_err(|error| ApiError::Internal(error.to_string()))?;
+    let reply = command::send_for(state, &call.ctx, container, &command, Some(reply_to)).await?;
+    Ok((reply, frames))
 }
 
 /// Adds the next piece of output; whether there was one.

@@ -11,6 +11,8 @@ use utoipa::ToSchema;
 
 use super::execute::MAX_OUTPUT_BYTES;
 use crate::backends::{BackendError, LogQuery, OutputFrame, OutputStream};
+use crate::bus::{LogRequest, ReplyTo, output};
+use crate::clock;
 use crate::http::edge::auth::Grant;
 use crate::http::edge::request::{Call, Ident};
 use crate::http::edge::state::AppState;
@@ -43,7 +45,9 @@ pub async fn logs(
     let stream = StreamId::new(Kind::Container, view.head.uuid);
     state.audit.logs(&call.ctx, stream).await?;
     let follow = query.follow;
-    let frames = state.bus.logs(view.node_uuid, stream, query).await?;
+    let reply_to = ReplyTo(clock::new_uuid());
+    let request = LogRequest { node_id: view.node_uuid, stream, query, reply_to };
+    let frames = output::logs(&state.bus, request).await?;
     let mut frames = frames.filter(move |frame| {
         future::ready(frame.as_ref().map_or(true, |frame: &OutputFrame| wanted.has(frame.stream)))
     });

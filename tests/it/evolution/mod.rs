@@ -13,10 +13,10 @@ use std::sync::Once;
 use std::{env, fs};
 
 use magnum::actors::Entity;
+use magnum::actors::aggregate::Aggregate;
 use magnum::actors::bay::Bay;
 use magnum::actors::baymodel::Baymodel;
 use magnum::actors::container::Container;
-use magnum::actors::entity::Aggregate;
 use magnum::actors::node::Node;
 use magnum::events::codec::{self, schemas};
 use magnum::events::log::chain::{self, Content};

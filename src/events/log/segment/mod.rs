@@ -48,7 +48,7 @@
 //!
 //! `record` and `file` are the format, `scan` and `read` read it, `stage` gathers what `writer`
 //! writes into what `prepare` made ready, `index` knows heads and commands, `recover`, `walk` and
-//! `tail` open a log, `verify` looks at one, `repair` cuts one, `export` hands out its events,
+//! `tail` open a log, `stepped` one without threads, `verify` looks at one, `repair` cuts one, `export` hands out its events,
 //! `offline` reads one in place, `backup`, `manifest` and `restore` copy one, `archive` takes what
 //! is old from one and `remains` is what it leaves, `disk` is all it asks of a disk. Not here: what
 //! sled is given (`index`).
@@ -75,11 +75,13 @@ pub mod restore;
 mod scan;
 pub mod simulated;
 mod stage;
+pub mod stepped;
 mod tail;
 mod verify;
 mod walk;
 mod writer;
 
+use std::io;
 use std::path::Path;
 use std::sync::mpsc as signal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -227,6 +229,29 @@ impl SegmentLog {
         options: SegmentOptions,
         index: sled::Tree,
     ) -> Result<Self, OpenError> {
+        let (indexer, signals) = signal::sync_channel(1);
+        let (mut log, writer, preparer) =
+            Self::assemble(&disk, options, index, indexer, Preparer::start)?;
+        let path = disk.path();
+        let io = |source| OpenError::Io { path: path.clone(), source };
+        let known = Arc::clone(&log.shared);
+        let indexer = thread::Builder::new().name("log-index".to_owned());
+        let indexer = indexer.spawn(move || keep_index(&known.index, disk.as_ref(), &signals));
+        let indexer = indexer.map_err(io)?;
+        let thread = thread::Builder::new().name("log-writer".to_owned());
+        let writer = thread.spawn(move || writer.run()).map_err(io)?;
+        *log.running.get_mut() = Some(Running { writer, preparer, indexer, lock });
+        Ok(log)
+    }
+
+    /// Recovers the log; nothing runs its writer yet.
+    fn assemble<P>(
+        disk: &Arc<dyn Disk>,
+        options: SegmentOptions,
+        index: sled::Tree,
+        indexer: signal::SyncSender<()>,
+        prepare: impl FnOnce(Arc<dyn Disk>, u32) -> io::Result<(Preparer, P)>,
+    ) -> Result<(Self, Writer, P), OpenError> {
         let index = Index::new(index);
         let recovered = recover::recover(disk.as_ref(), &index, &options)?;
         let (sender, head) = watch::channel(recovered.end.walk.position);
@@ -240,34 +265,22 @@ impl SegmentLog {
         if let Some(last) = shared.segments.get(recovered.end.next.segment) {
             stage.state().begin_segment(recovered.end.next, last.header.size, last.salt);
         }
-        let (indexer, signals) = signal::sync_channel(1);
         let least = SEGMENT_HEADER_BYTES as u64;
-        let segment_bytes = options.segment_bytes.clamp(least, u64::from(u32::MAX)) as u32;
-        let path = disk.path();
-        let io = |source| OpenError::Io { path: path.clone(), source };
-        let index_disk = Arc::clone(&disk);
-        let (ahead, preparer) =
-            Preparer::start(Arc::clone(&disk), recovered.claim.epoch).map_err(io)?;
+        let (preparer, prepared) = prepare(Arc::clone(disk), recovered.claim.epoch)
+            .map_err(|source| OpenError::Io { path: disk.path(), source })?;
         let writer = Writer {
             shared: Arc::clone(&shared),
             stage: Arc::clone(&stage),
-            disk,
+            disk: Arc::clone(disk),
             end: recovered.end,
             claim: recovered.claim,
-            preparer: ahead,
-            segment_bytes,
+            preparer,
+            segment_bytes: options.segment_bytes.clamp(least, u64::from(u32::MAX)) as u32,
             indexer,
             empty: Group::default(),
         };
-        let known = Arc::clone(&shared);
-        let indexer = thread::Builder::new().name("log-index".to_owned());
-        let indexer =
-            indexer.spawn(move || keep_index(&known.index, index_disk.as_ref(), &signals));
-        let indexer = indexer.map_err(io)?;
-        let thread = thread::Builder::new().name("log-writer".to_owned());
-        let writer = thread.spawn(move || writer.run()).map_err(io)?;
-        let running = tokio::sync::Mutex::new(Some(Running { writer, preparer, indexer, lock }));
-        Ok(Self { shared, head, stage, running })
+        let log = Self { shared, head, stage, running: tokio::sync::Mutex::default() };
+        Ok((log, writer, prepared))
     }
 
     fn closed(&self) -> AppendError {

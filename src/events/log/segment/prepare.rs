@@ -27,10 +27,17 @@ pub fn next_size(before: u32, most: u32) -> u32 {
 
 type Made = io::Result<Box<dyn DiskFile>>;
 
+/// Who makes files.
+enum Maker {
+    /// The thread, ahead of time.
+    Thread { orders: mpsc::Sender<u32>, made: mpsc::Receiver<Made> },
+    /// Who takes one, at that time.
+    Taker { disk: Arc<dyn Disk>, name: String },
+}
+
 /// Where the next file is ordered and taken.
 pub struct Preparer {
-    orders: mpsc::Sender<u32>,
-    made: mpsc::Receiver<Made>,
+    maker: Maker,
     /// Bytes of the file that is ordered and not taken.
     ordered: Option<u32>,
     stop: Arc<AtomicBool>,
@@ -56,12 +63,21 @@ impl Preparer {
             // One that became no segment; the next opening would make another.
             let _not_there = disk.remove(&name);
         })?;
-        Ok((Self { orders, made, ordered: None, stop }, thread))
+        Ok((Self { maker: Maker::Thread { orders, made }, ordered: None, stop }, thread))
+    }
+
+    /// Without a thread: each file is made when it is taken.
+    pub fn unthreaded(disk: Arc<dyn Disk>, epoch: u32) -> Self {
+        let maker = Maker::Taker { disk, name: file::unfinished(epoch) };
+        Self { maker, ordered: None, stop: Arc::default() }
     }
 
     /// Asks for a file of so many bytes, unless one is on its way.
     pub fn order(&mut self, bytes: u32) {
-        if self.ordered.is_none() && self.orders.send(bytes).is_ok() {
+        if let Maker::Thread { orders, .. } = &self.maker
+            && self.ordered.is_none()
+            && orders.send(bytes).is_ok()
+        {
             self.ordered = Some(bytes);
         }
     }
@@ -80,6 +96,9 @@ impl Preparer {
                 Ok(_) | Err(_) => {}
             }
         }
+        if let Maker::Taker { disk, name } = &self.maker {
+            return Ok((make(disk.as_ref(), name, bytes, &self.stop)?, bytes));
+        }
         self.order(bytes);
         Ok((self.wait()?, bytes))
     }
@@ -87,7 +106,10 @@ impl Preparer {
     fn wait(&mut self) -> Made {
         self.ordered = None;
         let ended = || io::Error::other("the thread that prepares segments ended by a defect");
-        self.made.recv().map_err(|_| ended())?
+        match &self.maker {
+            Maker::Thread { made, .. } => made.recv().map_err(|_| ended())?,
+            Maker::Taker { .. } => Err(ended()),
+        }
     }
 }
 

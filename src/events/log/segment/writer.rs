@@ -55,19 +55,27 @@ impl Writer {
     /// Serves until the log is closed, or until a write or sync fails.
     pub fn run(mut self) {
         self.look_ahead();
-        loop {
-            let mut group = match self.gather() {
-                Ok(Some(group)) => group,
-                Ok(None) => return,
-                Err(Failed(why)) => return self.fail(&why),
-            };
-            if let Err(Failed(why)) = self.commit(&group) {
+        while self.turn(true) {}
+    }
+
+    /// Writes one group, which it may wait for, and answers; false where there was none.
+    pub fn turn(&mut self, waits: bool) -> bool {
+        let mut group = match self.gather(waits) {
+            Ok(Some(group)) => group,
+            Ok(None) => return false,
+            Err(Failed(why)) => {
                 self.fail(&why);
-                return group.unknown(&why);
+                return false;
             }
-            group.answer();
-            self.empty = group;
+        };
+        if let Err(Failed(why)) = self.commit(&group) {
+            self.fail(&why);
+            group.unknown(&why);
+            return false;
         }
+        group.answer();
+        self.empty = group;
+        true
     }
 
     /// Takes no appends any more, from before anyone hears of it.
@@ -77,8 +85,9 @@ impl Writer {
         self.stage.fail(why);
     }
 
-    /// What was gathered for the next write, waiting for it; none once the log is closed.
-    fn gather(&mut self) -> Result<Option<Group>, Failed> {
+    /// What was gathered for the next write; none once the log is closed, or where there is
+    /// nothing and it is not to be waited for.
+    fn gather(&mut self, waits: bool) -> Result<Option<Group>, Failed> {
         let mut yields = 0;
         loop {
             let stage = Arc::clone(&self.stage);
@@ -90,7 +99,7 @@ impl Writer {
             if let Some(bytes) = needed {
                 drop(state);
                 self.make_room(bytes)?;
-            } else if state.closed.is_some() {
+            } else if state.closed.is_some() || !waits {
                 return Ok(None);
             } else if yields < YIELDS {
                 drop(state);

@@ -1,0 +1,279 @@
+//! The audit streams: what no change of an object shows, as the edges have it recorded. One stream a
+//! project; one task writes all of them, so that nothing conflicts.
+//!
+//! Not here: what is recorded (`http/audit`), and commands that were accepted, which are events of
+//! their objects.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::bus::{AuditRecord, AuditReply, Audited, CommandError};
+use crate::clock;
+use crate::events::audit::{AuditEvent, CountedV1};
+use crate::events::log::{Append, AppendError, EventLog, Expected};
+use crate::events::{Meta, NewEvent};
+use crate::ids::{EventId, Kind, ObjectId, ProjectId, Revision, StreamId, Timestamp};
+
+/// Records that wait for the writer: those who wait for them hold a request each.
+const QUEUE: usize = 1024;
+
+/// Records of one append: what came while the last one was synced.
+const BATCH: usize = 64;
+
+/// Records of a project in one [`SPAN`]; what is more is counted. Some 30 MB a day, if it goes on
+/// all day.
+const RECORDS: u32 = 1000;
+
+/// How long is counted until the count is recorded.
+const SPAN: Duration = Duration::from_secs(10);
+
+/// Decisions again after a conflict: nobody else writes these streams, but a restore may have.
+const TRIES: usize = 3;
+
+/// Records that are remembered, so that one that comes twice is recorded once: those of seconds.
+const REMEMBERED: usize = 4096;
+
+/// What is to be recorded, and who waits for that.
+struct Entry {
+    record: AuditRecord,
+    done: oneshot::Sender<Result<(), AppendError>>,
+}
+
+/// Where records go. Cheap to clone.
+#[derive(Clone)]
+pub struct AuditWriter {
+    entries: mpsc::Sender<Entry>,
+}
+
+impl AuditWriter {
+    /// Starts the writer; it ends with the last clone.
+    pub fn start(log: Arc<dyn EventLog>, installation: Uuid) -> Self {
+        let (entries, waiting) = mpsc::channel(QUEUE);
+        let writer = Writer { log, installation, books: HashMap::new(), seen: Seen::default() };
+        tokio::spawn(writer.run(waiting));
+        Self { entries }
+    }
+
+    /// Records something, or counts it.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub async fn record(&self, record: AuditRecord) -> Result<AuditReply, CommandError> {
+        let stopped = || CommandError::Unavailable("the service stops".to_owned());
+        let (done, answer) = oneshot::channel();
+        self.entries.send(Entry { record, done }).await.map_err(|_| stopped())?;
+        match answer.await.map_err(|_| stopped())? {
+            Ok(()) => Ok(AuditReply),
+            Err(AppendError::NoSpace(reason)) => Err(CommandError::NoSpace(reason)),
+            Err(AppendError::OutcomeUnknown(reason)) => Err(CommandError::OutcomeUnknown(reason)),
+            Err(error) => Err(CommandError::Unavailable(error.to_string())),
+        }
+    }
+}
+
+impl From<Audited> for AuditEvent {
+    fn from(audited: Audited) -> Self {
+        match audited {
+            Audited::CommandRefused(refused) => Self::CommandRefused(refused),
+            Audited::Read(read) => Self::Read(read),
+            Audited::KeyErased(erased) => Self::KeyErased(erased),
+        }
+    }
+}
+
+/// The last records that were written.
+#[derive(Default)]
+struct Seen {
+    ids: HashSet<EventId>,
+    order: VecDeque<EventId>,
+}
+
+impl Seen {
+    fn note(&mut self, id: EventId) {
+        if self.ids.insert(id) {
+            self.order.push_back(id);
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.ids.remove(&oldest);
+        }
+    }
+}
+
+/// A project's stream and how much was recorded in it lately.
+struct Book {
+    project: ProjectId,
+    stream: StreamId,
+    /// The last revision, once it is known; none inside where the stream has no event.
+    head: Option<Option<Revision>>,
+    span: Instant,
+    records: u32,
+    counted: Option<CountedV1>,
+}
+
+/// The one that writes all audit streams.
+struct Writer {
+    log: Arc<dyn EventLog>,
+    installation: Uuid,
+    books: HashMap<ProjectId, Book>,
+    seen: Seen,
+}
+
+impl Writer {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Entry>) {
+        let mut entries = Vec::with_capacity(BATCH);
+        loop {
+            entries.clear();
+            let more = tokio::time::timeout(SPAN, waiting.recv_many(&mut entries, BATCH)).await;
+            let is_last = more == Ok(0);
+            let mut by_project: HashMap<ProjectId, Vec<Entry>> = HashMap::new();
+            for entry in entries.drain(..) {
+                let project = entry.record.meta.project.clone();
+                by_project.entry(project).or_default().push(entry);
+            }
+            for (project, entries) in by_project {
+                self.write(project, entries).await;
+            }
+            self.write_counts(is_last).await;
+            if is_last {
+                return;
+            }
+        }
+    }
+
+    /// Records what fits into the span and counts the rest; answers all.
+    async fn write(&mut self, project: ProjectId, entries: Vec<Entry>) {
+        let installation = self.installation;
+        let book =
+            self.books.entry(project.clone()).or_insert_with(|| Book::new(installation, project));
+        if book.span.elapsed() >= SPAN {
+            (book.span, book.records) = (Instant::now(), 0);
+        }
+        let now = clock::now();
+        let (mut new, mut waiting): (Vec<NewEvent>, Vec<_>) = (Vec::new(), Vec::new());
+        for Entry { record: AuditRecord { id, meta, what }, done } in entries {
+            let event = AuditEvent::from(what);
+            if self.seen.ids.contains(&id) {
+                let _ = done.send(Ok(()));
+            } else if new.iter().any(|new| new.id == id) {
+                waiting.push(done);
+            } else if book.records < RECORDS || matches!(event, AuditEvent::KeyErased(_)) {
+                book.records = book.records.saturating_add(1);
+                new.push(NewEvent::new(id, now, meta, &event));
+                waiting.push(done);
+            } else {
+                book.count(&event, now);
+                // Who was refused, or got what was read, has gone.
+                let _ = done.send(Ok(()));
+            }
+        }
+        if new.is_empty() {
+            return;
+        }
+        let ids: Vec<EventId> = new.iter().map(|event| event.id).collect();
+        let written = append(self.log.as_ref(), book, new).await;
+        if written.is_ok() {
+            ids.into_iter().for_each(|id| self.seen.note(id));
+        }
+        for done in waiting {
+            let _ = done.send(written.clone());
+        }
+    }
+
+    /// Records what was counted in spans that are over, or in all of them.
+    async fn write_counts(&mut self, all: bool) {
+        let now = clock::now();
+        for book in self.books.values_mut() {
+            if !all && book.span.elapsed() < SPAN {
+                continue;
+            }
+            let Some(counted) = book.counted.take() else { continue };
+            let project = book.project.clone();
+            let meta = Meta { project, user: "magnum:audit".to_owned(), ..Meta::default() };
+            let event = AuditEvent::Counted(counted.clone());
+            let new = vec![NewEvent::new(clock::new_event_id(), now, meta, &event)];
+            if let Err(error) = append(self.log.as_ref(), book, new).await {
+                tracing::error!(%error, "a count of what was not recorded one by one waits");
+                book.counted = Some(counted);
+            }
+        }
+    }
+}
+
+impl Book {
+    fn new(installation: Uuid, project: ProjectId) -> Self {
+        let (stream, span) = (stream(installation, &project), Instant::now());
+        Self { project, stream, head: None, span, records: 0, counted: None }
+    }
+
+    fn count(&mut self, event: &AuditEvent, now: Timestamp) {
+        let none = CountedV1 { since: now, commands_refused: 0, reads: 0 };
+        let counted = self.counted.get_or_insert(none);
+        match event {
+            AuditEvent::CommandRefused(_) => counted.commands_refused += 1,
+            AuditEvent::Read(_) => counted.reads += 1,
+            // These are recorded one by one.
+            AuditEvent::Counted(_) | AuditEvent::KeyErased(_) | AuditEvent::Archived(_) => {}
+        }
+    }
+}
+
+/// Records what was done to a log that no service writes to.
+///
+/// # Errors
+/// When it cannot be recorded.
+pub async fn record_offline(
+    log: &dyn EventLog,
+    installation: Uuid,
+    reason: Option<String>,
+    event: &AuditEvent,
+) -> Result<(), AppendError> {
+    let mut book = Book::new(installation, ProjectId::default());
+    let (project, user) = (book.project.clone(), "magnum:operator".to_owned());
+    let meta = Meta { project, user, reason, ..Meta::default() };
+    let new = NewEvent::new(clock::new_event_id(), clock::now(), meta, event);
+    append(log, &mut book, vec![new]).await
+}
+
+/// Appends to a project's stream.
+async fn append(
+    log: &dyn EventLog,
+    book: &mut Book,
+    events: Vec<NewEvent>,
+) -> Result<(), AppendError> {
+    for _ in 0..TRIES {
+        let head = match book.head {
+            Some(head) => head,
+            None => log
+                .stream_head(book.stream)
+                .map_err(|error| AppendError::Closed(error.to_string()))?,
+        };
+        let expected = head.map_or(Expected::NoStream, Expected::Exact);
+        let events = events.clone();
+        let append = Append { stream: book.stream, expected, command: None, events };
+        match log.append(append).await {
+            Ok(appended) => {
+                book.head = Some(Some(appended.revision));
+                return Ok(());
+            }
+            Err(AppendError::Conflict { actual, .. }) => book.head = Some(actual),
+            Err(error) => {
+                book.head = None;
+                return Err(error);
+            }
+        }
+    }
+    Err(AppendError::Conflict { stream: book.stream, actual: None })
+}
+
+/// The audit stream of a project.
+fn stream(installation: Uuid, project: &ProjectId) -> StreamId {
+    let id = Uuid::new_v5(&installation, format!("audit/{project}").as_bytes());
+    StreamId::new(Kind::Audit, ObjectId(id))
+}

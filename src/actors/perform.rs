@@ -1,0 +1,316 @@
+//! Carrying out a command: decide, append, evolve; on a conflict load and decide again.
+//!
+//! Nothing here reads the log on the thread that it runs on: that one may have other objects to
+//! serve. Not here: the actor that takes one command at a time (`entity`), what is decided (one
+//! file a noun).
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::aggregate::Aggregate;
+use super::snapshot::{Place, Snapshots};
+use super::{Entity, Fact};
+use crate::backends::WorkResult;
+use crate::blocking;
+use crate::bus::{
+    Asked, Authority, CommandError, CommandMessage, CommandReply, Ctx, Origin, Refusal, ReplyTo,
+    ServiceCommand,
+};
+use crate::clock;
+use crate::events::log::{
+    Append, AppendError, Appended, CommandKey, CommandSeen, EventLog, Expected, ReadError,
+};
+use crate::events::{EventPayload, Meta, NewEvent};
+use crate::ids::{EventId, StreamId, Timestamp, WorkId};
+
+/// Decisions again after a conflict: two writers of one object are a fail-over, not a habit.
+const MAX_DECISIONS: usize = 5;
+
+/// Keys of commands that run, or wait to: many times what all nodes execute at once.
+const MAX_REPLIES: usize = 65_536;
+
+/// What every object stands on. Cheap to clone.
+#[derive(Clone)]
+pub struct Objects {
+    /// The log.
+    pub log: Arc<dyn EventLog>,
+    /// Folded states beside it.
+    pub snapshots: Snapshots,
+    /// Where output of work goes.
+    pub replies: Arc<Replies>,
+}
+
+impl Objects {
+    /// Objects of a log.
+    pub fn new(log: Arc<dyn EventLog>, snapshots: Snapshots) -> Self {
+        Self { log, snapshots, replies: Arc::default() }
+    }
+
+    /// Reads the log where it may take its time.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Self) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let objects = self.clone();
+        blocking::run(move || read(&objects)).await.map_err(ReadError::Io)?
+    }
+}
+
+/// Where the output goes of commands that run in containers. In memory alone: who waits for it is
+/// gone with the process as well.
+#[derive(Default)]
+pub struct Replies(Mutex<HashMap<WorkId, ReplyTo>>);
+
+impl Replies {
+    /// Where the output of work goes, if anybody asked for it.
+    pub fn of(&self, work: WorkId) -> Option<ReplyTo> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&work).copied()
+    }
+
+    fn note(&self, work: WorkId, reply_to: ReplyTo) {
+        let mut replies = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if replies.len() < MAX_REPLIES {
+            replies.insert(work, reply_to);
+        }
+    }
+
+    fn forget(&self, work: WorkId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&work);
+    }
+}
+
+impl<E: Entity> Aggregate<E> {
+    /// Carries out a command.
+    pub(super) async fn perform(
+        &mut self,
+        objects: &Objects,
+        message: &CommandMessage,
+        authority: Authority,
+    ) -> Result<CommandReply, CommandError> {
+        let mut origin = message.origin.clone();
+        if authority.is_service()
+            && let Some(project) = E::project(&self.state)
+        {
+            origin.project = project.clone();
+        }
+        let key = command_key(&origin);
+        // An id that was minted for this message alone can be in the log only if it was sent before.
+        let may_be_there =
+            message.repeated || origin.digest.is_some() || *message.asked() == Asked::Again;
+        if may_be_there
+            && let Some(key) = &key
+            && let Some(reply) = self.earlier(objects, key).await?
+        {
+            return Ok(reply);
+        }
+        if let Some(project) = E::project(&self.state)
+            && *project != origin.project
+        {
+            let kind = self.stream.kind.name().to_owned();
+            return Err(CommandError::Refused(Refusal::NotFound { kind, id: self.stream.id }));
+        }
+        let done = self.decide_and_append(objects, message, &origin, key).await;
+        if let Asked::Service(ServiceCommand::Outcome(outcome)) = message.asked()
+            && done.is_ok()
+            && ends(&outcome.result)
+        {
+            objects.replies.forget(outcome.work_id);
+        }
+        done
+    }
+
+    async fn decide_and_append(
+        &mut self,
+        objects: &Objects,
+        message: &CommandMessage,
+        origin: &Origin,
+        key: Option<CommandKey>,
+    ) -> Result<CommandReply, CommandError> {
+        let text = message.text();
+        for _ in 0..MAX_DECISIONS {
+            self.check_revision(origin)?;
+            let ctx = Ctx { now: clock::now() };
+            let events = decide::<E>(&self.state, &text, &ctx)?;
+            if events.is_empty() {
+                return Ok(self.reply(None));
+            }
+            let new = new_events(&events, &text, origin, ctx.now);
+            let ids: Vec<EventId> = new.iter().map(|event| event.id).collect();
+            // Before the append: who hands the work out may be faster than its answer.
+            let reply_to = message.reply_to.zip(ids.first().copied());
+            if let Some((reply_to, work)) = reply_to {
+                objects.replies.note(work, reply_to);
+            }
+            let append = Append {
+                stream: self.stream,
+                expected: self.revision().map_or(Expected::NoStream, Expected::Exact),
+                command: key.clone(),
+                events: new,
+            };
+            let error = match objects.log.append(append).await {
+                Ok(appended) => return self.evolve(&events, &ids, appended, ctx.now, origin),
+                Err(error) => error,
+            };
+            if let Some((_, work)) = reply_to {
+                objects.replies.forget(work);
+            }
+            match error {
+                AppendError::Conflict { .. } => self.reload(objects).await?,
+                AppendError::Seen(_) => {
+                    let Some(key) = key else { return Err(CommandError::CommandIdReused) };
+                    let reply = self.earlier(objects, &key).await?;
+                    return reply.ok_or(CommandError::CommandIdReused);
+                }
+                error => return Err(refused_append(error)),
+            }
+        }
+        Err(CommandError::Contended(self.stream))
+    }
+
+    /// Takes in what others have recorded.
+    async fn reload(&mut self, objects: &Objects) -> Result<(), CommandError> {
+        let mut newer = self.clone();
+        let caught_up = objects.read(move |objects| {
+            newer.catch_up(objects.log.as_ref())?;
+            Ok(newer)
+        });
+        *self = caught_up.await.map_err(|error| unreadable(self.stream, error))?;
+        Ok(())
+    }
+
+    /// The first answer to a command once more (rule L6), if there was one.
+    async fn earlier(
+        &self,
+        objects: &Objects,
+        key: &CommandKey,
+    ) -> Result<Option<CommandReply>, CommandError> {
+        let id = key.id.clone();
+        let found = objects.read(move |objects| {
+            let Some(seen) = objects.log.command(&id)? else { return Ok(None) };
+            let first = objects.log.read(seen.appended.first.before(), 1)?;
+            Ok(Some((seen, first.first().map(|event| event.id))))
+        });
+        let found = found.await.map_err(|error| unreadable(self.stream, error))?;
+        let Some((seen, work)) = found else { return Ok(None) };
+        repeated(key, seen, work).map(Some)
+    }
+
+    fn check_revision(&self, origin: &Origin) -> Result<(), CommandError> {
+        match (origin.if_match, self.revision()) {
+            (Some(expected), Some(actual)) if expected != actual => {
+                Err(CommandError::Refused(Refusal::RevisionMismatch { expected, actual }))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes in what was acknowledged. A panic here leaves an actor that is not to be trusted.
+    fn evolve(
+        &mut self,
+        events: &[E::Event],
+        ids: &[EventId],
+        appended: Appended,
+        now: Timestamp,
+        origin: &Origin,
+    ) -> Result<CommandReply, CommandError> {
+        let evolved = catch_unwind(AssertUnwindSafe(|| {
+            for (event, id) in events.iter().zip(ids) {
+                let fact = Fact {
+                    id: *id,
+                    object: self.stream.id,
+                    time: now,
+                    project: &origin.project.0,
+                    request_id: &origin.request_id,
+                };
+                E::evolve(&mut self.state, event, fact);
+            }
+        }));
+        evolved.map_err(|_| CommandError::Internal("an event could not be applied".to_owned()))?;
+        self.place = Some(Place {
+            revision: appended.revision,
+            position: appended.last,
+            event_id: ids.last().copied().unwrap_or_default(),
+        });
+        let first = ids.first().copied();
+        Ok(self.reply(first.filter(|id| E::awaits(&self.state, *id))))
+    }
+}
+
+/// Whether work is over with this result.
+const fn ends(result: &WorkResult) -> bool {
+    matches!(result, WorkResult::Done(_) | WorkResult::Failed { .. } | WorkResult::Unknown { .. })
+}
+
+/// What was decided, as it is recorded.
+fn new_events<P: EventPayload>(
+    events: &[P],
+    text: &str,
+    origin: &Origin,
+    now: Timestamp,
+) -> Vec<NewEvent> {
+    let mut command = Some(text.to_owned());
+    let new = |event| {
+        let meta = Meta { command: command.take(), ..origin.meta() };
+        NewEvent::new(clock::new_event_id(), now, meta, event)
+    };
+    events.iter().map(new).collect()
+}
+
+/// Decides without letting a panic out: it fails this command only.
+fn decide<E: Entity>(
+    state: &E::State,
+    text: &str,
+    ctx: &Ctx,
+) -> Result<Vec<E::Event>, CommandError> {
+    let command: E::Command = serde_json::from_str(text)
+        .map_err(|error| CommandError::Internal(format!("unreadable command: {error}")))?;
+    catch_unwind(AssertUnwindSafe(|| E::decide(state, command, ctx)))
+        .map_err(|_| CommandError::Internal("a decision failed".to_owned()))?
+        .map_err(CommandError::Refused)
+}
+
+fn command_key(origin: &Origin) -> Option<CommandKey> {
+    let id = origin.command_id.clone()?;
+    let digest = blake3::hash(origin.digest.as_deref().unwrap_or_default().as_bytes());
+    Some(CommandKey { id, digest: *digest.as_bytes() })
+}
+
+fn repeated(
+    key: &CommandKey,
+    seen: CommandSeen,
+    work: Option<WorkId>,
+) -> Result<CommandReply, CommandError> {
+    if seen.digest != key.digest {
+        return Err(CommandError::CommandIdReused);
+    }
+    Ok(CommandReply {
+        stream: seen.stream,
+        position: seen.appended.last,
+        revision: seen.appended.revision,
+        work,
+        repeated: true,
+    })
+}
+
+/// What the sender of a command is told if the log cannot be read.
+pub(super) fn unreadable(stream: StreamId, error: ReadError) -> CommandError {
+    tracing::error!(%stream, %error, "the events of an object cannot be read");
+    match error {
+        ReadError::Unreadable(words) => CommandError::Unreadable(words),
+        ReadError::Damaged(_) | ReadError::Io(_) => {
+            CommandError::Unavailable("the log cannot be read; see the service's log".to_owned())
+        }
+    }
+}
+
+fn refused_append(error: AppendError) -> CommandError {
+    match error {
+        AppendError::NoSpace(reason) => CommandError::NoSpace(reason),
+        AppendError::OutcomeUnknown(reason) => CommandError::OutcomeUnknown(reason),
+        AppendError::Closed(reason) => CommandError::Unavailable(reason),
+        AppendError::Invalid(reason) => CommandError::Internal(reason),
+        AppendError::Conflict { stream, .. } => CommandError::Contended(stream),
+        AppendError::Seen(_) => CommandError::CommandIdReused,
+    }
+}

@@ -1,0 +1,334 @@
+//! One lane for each object, so that nothing overtakes within it but a delete; and the memory of
+//! what was begun (rule W8).
+//!
+//! Pure: says what is to be started now. Not here: doing it (`node`).
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use tokio::sync::watch;
+
+use crate::backends::{Action, Work};
+use crate::bus::Offer;
+use crate::ids::{StreamId, WorkId};
+
+/// Attempts that are remembered after their end: what a node does in minutes, while an offer that
+/// comes late or twice is seconds old.
+const MAX_REMEMBERED: usize = 65_536;
+
+/// Something to do for one object.
+#[derive(Debug)]
+pub enum Job {
+    /// An attempt at work.
+    Work(Box<Offer>),
+    /// Its container is to be held against the record.
+    Inspect,
+}
+
+/// How much a job is still wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wanted {
+    /// It is.
+    Yes,
+    /// Not if it has not begun: what ends it when it has is work of its own.
+    IfBegun,
+    /// Not at all: it ends early (rule W5).
+    No,
+}
+
+/// A job whose turn it is.
+#[derive(Debug)]
+pub struct Turn {
+    /// Its object.
+    pub stream: StreamId,
+    /// What to do.
+    pub job: Job,
+    /// How much it is still wanted.
+    pub wanted: watch::Receiver<Wanted>,
+}
+
+/// What is under way.
+#[derive(Debug)]
+struct Running {
+    work: Option<WorkId>,
+    is_delete: bool,
+    wanted: watch::Sender<Wanted>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    running: Option<Running>,
+    queue: VecDeque<Job>,
+    /// Commands in the container, which may take for ever.
+    beside: Vec<Running>,
+}
+
+/// The lanes of a node.
+#[derive(Debug, Default)]
+pub struct Lanes {
+    lanes: HashMap<StreamId, Lane>,
+    begun: Begun,
+}
+
+/// The last attempt at each piece of work that was taken.
+#[derive(Debug, Default)]
+struct Begun {
+    attempts: HashMap<WorkId, u32>,
+    order: VecDeque<WorkId>,
+}
+
+impl Begun {
+    /// Whether this attempt is new; it is not from now on.
+    fn is_new(&mut self, work: &Work) -> bool {
+        match self.attempts.insert(work.id, work.attempt) {
+            Some(before) if before >= work.attempt => {
+                self.attempts.insert(work.id, before);
+                false
+            }
+            Some(_) => true,
+            None => {
+                self.order.push_back(work.id);
+                true
+            }
+        }
+    }
+
+    /// Forgets the oldest of too many, but none that is still there.
+    fn trim(&mut self, held: impl Fn() -> HashSet<WorkId>) {
+        if self.order.len() <= MAX_REMEMBERED {
+            return;
+        }
+        let held = held();
+        let (old, kept) = (self.order.len() / 2, std::mem::take(&mut self.order));
+        for (place, id) in kept.into_iter().enumerate() {
+            if place >= old || held.contains(&id) {
+                self.order.push_back(id);
+            } else {
+                self.attempts.remove(&id);
+            }
+        }
+    }
+}
+
+/// Whether work runs beside the lane of its object.
+const fn is_beside(action: &Action) -> bool {
+    matches!(action, Action::ExecuteInContainer { .. } | Action::EndExecution { .. })
+}
+
+const fn is_delete(action: &Action) -> bool {
+    matches!(action, Action::DeleteContainer | Action::DeleteNetwork)
+}
+
+impl Lanes {
+    /// Takes an offer; the job if it is its turn. One that was taken before changes nothing.
+    pub fn offer(&mut self, offer: Offer) -> Option<Turn> {
+        if !self.begun.is_new(&offer.work) {
+            return None;
+        }
+        let lanes = &self.lanes;
+        self.begun.trim(|| lanes.values().flat_map(Lane::works).collect());
+        let stream = offer.work.stream;
+        let lane = self.lanes.entry(stream).or_default();
+        if let Action::EndExecution { execution_id } = &offer.work.action {
+            lane.hold_back(*execution_id);
+        }
+        if is_beside(&offer.work.action) {
+            let (running, turn) = begin(stream, Job::Work(Box::new(offer)));
+            lane.beside.push(running);
+            return Some(turn);
+        }
+        if is_delete(&offer.work.action) {
+            lane.overtake();
+        }
+        // A new attempt takes the place of one that has not begun.
+        lane.drop_queued(offer.work.id);
+        lane.queue.push_back(Job::Work(Box::new(offer)));
+        self.next(stream)
+    }
+
+    /// Has an object inspected; the job if it is its turn.
+    pub fn inspect(&mut self, stream: StreamId) -> Option<Turn> {
+        let lane = self.lanes.entry(stream).or_default();
+        if !matches!(lane.queue.back(), Some(Job::Inspect)) {
+            lane.queue.push_back(Job::Inspect);
+        }
+        self.next(stream)
+    }
+
+    /// The job of a lane ended, or a command beside it; the next job if there is one. Work that is
+    /// `over` is not attempted again.
+    pub fn ended(&mut self, stream: StreamId, work: Option<WorkId>, over: bool) -> Option<Turn> {
+        let lane = self.lanes.get_mut(&stream)?;
+        let beside = lane.beside.len();
+        lane.beside.retain(|running| running.work != work);
+        if lane.beside.len() == beside {
+            lane.running = None;
+        }
+        if let Some(work) = work.filter(|_| over) {
+            lane.drop_queued(work);
+        }
+        self.next(stream)
+    }
+
+    /// Work that is under way or waits.
+    pub fn held(&self) -> Vec<WorkId> {
+        self.lanes.values().flat_map(Lane::works).collect()
+    }
+
+    fn next(&mut self, stream: StreamId) -> Option<Turn> {
+        let lane = self.lanes.get_mut(&stream)?;
+        if lane.running.is_some() {
+            return None;
+        }
+        let Some(job) = lane.queue.pop_front() else {
+            if lane.beside.is_empty() {
+                self.lanes.remove(&stream);
+            }
+            return None;
+        };
+        let (running, turn) = begin(stream, job);
+        lane.running = Some(running);
+        Some(turn)
+    }
+}
+
+impl Lane {
+    /// Makes way for a delete: what waits is dropped, what is under way is not wanted any more.
+    fn overtake(&mut self) {
+        self.queue.clear();
+        let under_way = self.running.iter().filter(|running| !running.is_delete);
+        for running in under_way.chain(&self.beside) {
+            running.wanted.send_replace(Wanted::No);
+        }
+    }
+
+    /// A command beside does not begin any more.
+    fn hold_back(&self, work: WorkId) {
+        for running in self.beside.iter().filter(|running| running.work == Some(work)) {
+            running.wanted.send_if_modified(|wanted| {
+                *wanted = Wanted::IfBegun.max(*wanted);
+                true
+            });
+        }
+    }
+
+    fn drop_queued(&mut self, work: WorkId) {
+        self.queue.retain(|job| !matches!(job, Job::Work(offer) if offer.work.id == work));
+    }
+
+    fn works(&self) -> impl Iterator<Item = WorkId> {
+        let queued = self.queue.iter().filter_map(|job| match job {
+            Job::Work(offer) => Some(offer.work.id),
+            Job::Inspect => None,
+        });
+        let under_way = self.running.iter().chain(&self.beside).filter_map(|it| it.work);
+        queued.chain(under_way)
+    }
+}
+
+fn begin(stream: StreamId, job: Job) -> (Running, Turn) {
+    let (sender, wanted) = watch::channel(Wanted::Yes);
+    let work = match &job {
+        Job::Work(offer) => Some(&offer.work),
+        Job::Inspect => None,
+    };
+    let is_delete = work.is_some_and(|work| is_delete(&work.action));
+    let running = Running { work: work.map(|work| work.id), is_delete, wanted: sender };
+    (running, Turn { stream, job, wanted })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{EventId, Kind, ObjectId, ProjectId};
+
+    fn stream() -> StreamId {
+        StreamId::new(Kind::Container, ObjectId::default())
+    }
+
+    fn offer(number: u128, attempt: u32, action: Action) -> Offer {
+        let work = Work {
+            id: EventId(uuid::Uuid::from_u128(number)),
+            attempt,
+            not_before: None,
+            due_at: None,
+            stream: stream(),
+            project: ProjectId::default(),
+            node_id: ObjectId::default(),
+            request_id: String::new(),
+            action,
+        };
+        Offer { work, reply_to: None }
+    }
+
+    fn id(turn: &Turn) -> Option<WorkId> {
+        match &turn.job {
+            Job::Work(offer) => Some(offer.work.id),
+            Job::Inspect => None,
+        }
+    }
+
+    #[test]
+    fn w8_an_attempt_is_taken_once() {
+        let mut lanes = Lanes::default();
+        let first = lanes.offer(offer(1, 1, Action::StartContainer)).unwrap();
+        assert!(lanes.offer(offer(1, 1, Action::StartContainer)).is_none());
+        assert!(lanes.ended(stream(), id(&first), true).is_none());
+        assert!(lanes.offer(offer(1, 1, Action::StartContainer)).is_none(), "late");
+        assert!(lanes.held().is_empty());
+        assert!(lanes.offer(offer(1, 3, Action::StartContainer)).is_some());
+        assert!(lanes.offer(offer(1, 2, Action::StartContainer)).is_none(), "later still");
+    }
+
+    #[test]
+    fn a_delete_drops_what_waits_and_cancels_what_is_under_way() {
+        let mut lanes = Lanes::default();
+        let first = lanes.offer(offer(1, 1, Action::StartContainer)).unwrap();
+        assert!(lanes.offer(offer(2, 1, Action::PauseContainer)).is_none());
+        let command = Action::ExecuteInContainer { command: vec![] };
+        let beside = lanes.offer(offer(3, 1, command)).unwrap();
+        assert!(lanes.offer(offer(4, 1, Action::DeleteContainer)).is_none(), "it waits");
+        assert_eq!((*first.wanted.borrow(), *beside.wanted.borrow()), (Wanted::No, Wanted::No));
+        assert!(lanes.ended(stream(), id(&beside), true).is_none());
+        let next = lanes.ended(stream(), id(&first), true).unwrap();
+        assert_eq!(id(&next), Some(EventId(uuid::Uuid::from_u128(4))));
+        assert!(lanes.offer(offer(4, 2, Action::DeleteContainer)).is_none());
+        assert_eq!(*next.wanted.borrow(), Wanted::Yes, "by its own next attempt");
+        assert!(lanes.ended(stream(), id(&next), true).is_none(), "nor is it done twice");
+        assert!(lanes.lanes.is_empty());
+    }
+
+    #[test]
+    fn commands_hold_nothing_back() {
+        let mut lanes = Lanes::default();
+        for number in 1..100 {
+            let command = Action::ExecuteInContainer { command: vec![] };
+            assert!(lanes.offer(offer(number, 1, command)).is_some());
+        }
+        let stop = lanes.offer(offer(200, 1, Action::StopContainer { grace_s: 10 }));
+        assert!(stop.is_some());
+        assert_eq!(lanes.held().len(), 100);
+    }
+
+    #[test]
+    fn one_command_is_ended_and_no_other() {
+        let mut lanes = Lanes::default();
+        let command = || Action::ExecuteInContainer { command: vec![] };
+        let first = lanes.offer(offer(1, 1, command())).unwrap();
+        let second = lanes.offer(offer(2, 1, command())).unwrap();
+        let execution_id = EventId(uuid::Uuid::from_u128(2));
+        assert!(lanes.offer(offer(3, 1, Action::EndExecution { execution_id })).is_some());
+        let wanted = (*first.wanted.borrow(), *second.wanted.borrow());
+        assert_eq!(wanted, (Wanted::Yes, Wanted::IfBegun));
+    }
+
+    #[test]
+    fn a_new_attempt_takes_the_place_of_one_that_waits() {
+        let mut lanes = Lanes::default();
+        let first = lanes.inspect(stream()).unwrap();
+        lanes.offer(offer(1, 1, Action::StartContainer));
+        lanes.offer(offer(1, 2, Action::StartContainer));
+        let next = lanes.ended(stream(), id(&first), false).unwrap();
+        assert!(matches!(&next.job, Job::Work(offer) if offer.work.attempt == 2));
+        assert!(lanes.ended(stream(), id(&next), true).is_none());
+    }
+}

@@ -1,0 +1,315 @@
+//! Doing one piece of work on a node: a place for it, the attempt, and what came of it.
+//!
+//! Not here: in which order (`lanes`), when work is due (`actors/reactor`).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, watch};
+use tokio::time::{Instant, timeout};
+
+use super::lanes::Wanted;
+use super::slots::{Slot, Slots};
+use crate::backends::{
+    Action, Backend, BackendError, OutputFrame, Progress, Reporter, Work, WorkResult,
+};
+use crate::bus::delivery::{record, report};
+use crate::bus::output::Outlet;
+use crate::bus::{Bus, CommandMessage, Offer, Origin, ServiceCommand};
+use crate::clock;
+use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
+
+/// Attempts at work that the engine fails: with the waits below, half a minute of trouble.
+pub const MAX_ATTEMPTS: u32 = 6;
+
+/// Milliseconds before the second attempt; doubled for each further one.
+const BACKOFF_MS: u64 = 1_000;
+
+/// Longest wait between two attempts: a person looks again after half a minute.
+const MAX_BACKOFF_MS: u64 = 30_000;
+
+/// Commands that run in containers at once on a node: each holds a connection to the engine.
+const MAX_EXECUTES: usize = 64;
+
+/// Containers that are being stopped at once on a node: each holds a connection to the engine, for
+/// an hour if their users like, and nothing else.
+const MAX_STOPS: usize = 256;
+
+/// Work that waits for a place says so after this time.
+const SAYS_IT_WAITS: Duration = Duration::from_secs(1);
+
+/// Pulls are recorded no more often.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// What every piece of work on a node needs.
+pub struct Node {
+    /// The node.
+    pub node_id: ObjectId,
+    /// Its name, for people.
+    pub host: String,
+    /// What does the work.
+    pub backend: Arc<dyn Backend>,
+    /// Where outcomes go.
+    pub bus: Arc<dyn Bus>,
+    /// For what may have to pull an image first.
+    makes: Slots,
+    /// For what the engine answers at once.
+    quick: Slots,
+    /// For what waits for a container to end.
+    stops: Slots,
+    /// For commands in containers.
+    executes: Slots,
+}
+
+impl Node {
+    /// A node that makes at most `concurrency` containers at once, and does as many other things.
+    pub fn new(
+        node_id: ObjectId,
+        host: String,
+        backend: Arc<dyn Backend>,
+        bus: Arc<dyn Bus>,
+        concurrency: usize,
+    ) -> Self {
+        Self {
+            node_id,
+            host,
+            backend,
+            bus,
+            makes: Slots::new(concurrency.max(1)),
+            quick: Slots::new(concurrency.max(1)),
+            stops: Slots::new(MAX_STOPS),
+            executes: Slots::new(MAX_EXECUTES),
+        }
+    }
+
+    /// Waits until nothing is under way and lets nothing start again.
+    pub async fn drain(&self) {
+        // A command may take for ever.
+        self.executes.close();
+        tokio::join!(self.makes.drain(), self.stops.drain(), self.quick.drain());
+    }
+
+    /// The places that an action takes, and what they are for.
+    const fn slots(&self, action: &Action) -> (&Slots, &'static str) {
+        match action {
+            Action::CreateContainer { .. } => (&self.makes, "containers being created"),
+            Action::ExecuteInContainer { .. } => (&self.executes, "running commands"),
+            Action::StopContainer { .. } | Action::RebootContainer { .. } => {
+                (&self.stops, "containers being stopped")
+            }
+            _ => (&self.quick, "other work"),
+        }
+    }
+
+    /// Does one piece of work and reports; whether it is over. `wanted` says how long it is.
+    pub async fn perform(&self, offer: &Offer, wanted: watch::Receiver<Wanted>) -> bool {
+        let work = &offer.work;
+        let outlet = offer.reply_to.map(|reply_to| Outlet::new(self.bus.clone(), reply_to));
+        let Ok(outlet) = outlet.transpose() else {
+            return self.conclude(work, not_awaited()).await;
+        };
+        let reporter = Reports {
+            node: self,
+            work,
+            last: Mutex::new(None),
+            outlet: Mutex::new(outlet),
+            wanted,
+        };
+        let result = tokio::select! {
+            slot = self.slot(work) => match slot {
+                Some(slot) => self.attempt(work, &reporter, slot).await,
+                // The service stops, and the work stays open for the next start.
+                None => return false,
+            },
+            () = reporter.given_up() => not_awaited(),
+            () = reporter.unwanted(Wanted::IfBegun) => cancelled_result(),
+        };
+        let is_over = self.conclude(work, result).await;
+        // What an earlier attempt did may have come to an end since, unseen.
+        if work.attempt > 1 && work.stream.kind == Kind::Container {
+            self.inspect(work.stream).await;
+        }
+        if let Some(outlet) = reporter.outlet.into_inner() {
+            outlet.end(None).await;
+        }
+        is_over
+    }
+
+    async fn conclude(&self, work: &Work, result: WorkResult) -> bool {
+        let is_over = !matches!(result, WorkResult::Blocked { .. });
+        report(self.bus.as_ref(), work, result).await;
+        is_over
+    }
+
+    /// A place for work, which says so if it has to wait for one.
+    async fn slot(&self, work: &Work) -> Option<Slot> {
+        let (slots, what) = self.slots(&work.action);
+        let taken = slots.take(&work.project);
+        tokio::pin!(taken);
+        if let Ok(slot) = timeout(SAYS_IT_WAITS, &mut taken).await {
+            return slot;
+        }
+        let waiting = WorkResult::Waiting {
+            blocked_on: format!("node {}", self.host),
+            reason: format!("it waits for one of {} places for {what}", slots.all()),
+        };
+        report(self.bus.as_ref(), work, waiting).await;
+        let slot = taken.await;
+        if slot.is_some() {
+            let progress = Progress { message: "it has a place".to_owned(), ..Progress::default() };
+            report(self.bus.as_ref(), work, WorkResult::Progress(progress)).await;
+        }
+        slot
+    }
+
+    /// One attempt, with its place.
+    async fn attempt(&self, work: &Work, reporter: &Reports<'_>, slot: Slot) -> WorkResult {
+        if reporter.is_given_up().await {
+            return not_awaited();
+        }
+        if *reporter.wanted.borrow() > Wanted::Yes {
+            return cancelled_result();
+        }
+        // It takes the place of an end that came before it and was not seen yet.
+        if matches!(work.action, Action::StopContainer { .. } | Action::RebootContainer { .. }) {
+            self.inspect(work.stream).await;
+        }
+        let attempt = self.backend.perform(work, reporter);
+        let done = match work.action.limit() {
+            None => attempt.await,
+            Some(limit) => timeout(limit, attempt).await.unwrap_or_else(|_| {
+                Err(BackendError::TimedOut(format!("nothing in {} s", limit.as_secs())))
+            }),
+        };
+        drop(slot);
+        match done {
+            Ok(done) => WorkResult::Done(done),
+            Err(BackendError::Cancelled) => cancelled_result(),
+            Err(error) => self.settle(work, error),
+        }
+    }
+
+    /// What an attempt that did not succeed comes to.
+    fn settle(&self, work: &Work, error: BackendError) -> WorkResult {
+        let reason = error.to_string();
+        let once = !work.action.is_repeatable();
+        match error {
+            BackendError::Refused(_) | BackendError::Missing(_) | BackendError::Cancelled => {
+                WorkResult::Failed { reason }
+            }
+            // It was not done. If it may have been, that cannot be found out, and it is not done
+            // twice.
+            BackendError::Failed(_) | BackendError::Unavailable(_) if once => {
+                WorkResult::Failed { reason }
+            }
+            BackendError::TimedOut(_) if once => WorkResult::Unknown { reason },
+            BackendError::Unavailable(_) => self.blocked(work, reason),
+            BackendError::Failed(_) if work.attempt >= MAX_ATTEMPTS => {
+                WorkResult::Failed { reason: format!("{reason} ({} attempts)", work.attempt) }
+            }
+            BackendError::TimedOut(_) if work.attempt >= MAX_ATTEMPTS => {
+                WorkResult::Unknown { reason: format!("{reason} ({} attempts)", work.attempt) }
+            }
+            BackendError::Failed(_) | BackendError::TimedOut(_) => self.blocked(work, reason),
+        }
+    }
+
+    fn blocked(&self, work: &Work, reason: String) -> WorkResult {
+        let doublings = work.attempt.saturating_sub(1).min(16);
+        let backoff_ms = (BACKOFF_MS << doublings).min(MAX_BACKOFF_MS);
+        WorkResult::Blocked {
+            blocked_on: format!("node {}", self.host),
+            reason,
+            retry_at: clock::now().plus_ms(backoff_ms + clock::jitter_ms(backoff_ms / 4)),
+        }
+    }
+
+    /// Holds what the engine has of a container against the record.
+    pub async fn inspect(&self, stream: StreamId) {
+        let Some(_slot) = self.quick.take(&ProjectId::default()).await else { return };
+        match self.backend.inspect(stream).await {
+            Ok(observed) => {
+                let origin = Origin::service("watcher", "");
+                let command = ServiceCommand::Observe(observed);
+                let message = CommandMessage::service(stream, command, origin);
+                record(self.bus.as_ref(), message).await;
+            }
+            // Everything is inspected again once the engine answers.
+            Err(error) => tracing::debug!(%stream, %error, "not inspected"),
+        }
+    }
+}
+
+fn not_awaited() -> WorkResult {
+    WorkResult::Failed { reason: "not started: nobody waits for it any more".to_owned() }
+}
+
+fn cancelled_result() -> WorkResult {
+    WorkResult::Failed { reason: "cancelled".to_owned() }
+}
+
+/// Where the backend reports to while it works.
+struct Reports<'a> {
+    node: &'a Node,
+    work: &'a Work,
+    last: Mutex<Option<Instant>>,
+    /// Where output goes, while somebody reads it.
+    outlet: Mutex<Option<Outlet>>,
+    wanted: watch::Receiver<Wanted>,
+}
+
+impl Reports<'_> {
+    /// Whether somebody waited for the output and does not any more.
+    async fn is_given_up(&self) -> bool {
+        self.outlet.lock().await.as_ref().is_some_and(Outlet::is_unread)
+    }
+
+    /// Returns once it is not wanted any more than this.
+    async fn unwanted(&self, least: Wanted) {
+        let mut wanted = self.wanted.clone();
+        // The lane is gone with the service; then everything ends by itself.
+        if wanted.wait_for(|wanted| *wanted >= least).await.is_err() {
+            std::future::pending().await
+        }
+    }
+
+    /// Returns once nobody waits for the output any more; never if nobody ever did.
+    async fn given_up(&self) {
+        let unread = self.outlet.lock().await.as_ref().map(Outlet::unread);
+        match unread {
+            Some(unread) => unread.await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl Reporter for Reports<'_> {
+    async fn progress(&self, progress: Progress) {
+        let mut last = self.last.lock().await;
+        if last.is_some_and(|last| last.elapsed() < PROGRESS_EVERY) {
+            return;
+        }
+        *last = Some(Instant::now());
+        report(self.node.bus.as_ref(), self.work, WorkResult::Progress(progress)).await;
+    }
+
+    async fn output(&self, frame: OutputFrame) {
+        let mut outlet = self.outlet.lock().await;
+        if let Some(open) = outlet.as_mut() {
+            // A reader that is slow holds nothing back that is to end.
+            let sent = tokio::select! {
+                sent = open.send(frame) => sent,
+                () = self.cancelled() => Ok(()),
+            };
+            if sent.is_err() {
+                *outlet = None;
+            }
+        }
+    }
+
+    async fn cancelled(&self) {
+        self.unwanted(Wanted::No).await;
+    }
+}

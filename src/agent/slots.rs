@@ -1,0 +1,233 @@
+//! Places on a node: so many pieces of work at once, and not all of them for one project.
+//!
+//! Not here: what takes which kind of place (`node`).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, oneshot};
+
+use crate::ids::ProjectId;
+
+/// One place in so many is kept for projects that have few, and so many may each of those have.
+const SHARE: usize = 4;
+
+/// Places of one kind. Who waits gets the next one that is free and that its project may have.
+#[derive(Clone)]
+pub struct Slots {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    returned: Notify,
+}
+
+struct State {
+    all: usize,
+    taken: HashMap<ProjectId, usize>,
+    free: usize,
+    waiting: VecDeque<Waiting>,
+    is_closed: bool,
+}
+
+struct Waiting {
+    project: ProjectId,
+    slot: oneshot::Sender<Slot>,
+}
+
+/// A place, until it is dropped.
+pub struct Slot {
+    project: ProjectId,
+    shared: Arc<Shared>,
+}
+
+impl State {
+    /// Whether a project may have a place now: as many as there are, but for the last ones; of
+    /// those, a few.
+    fn admits(&self, project: &ProjectId) -> bool {
+        let few = self.all.div_ceil(SHARE);
+        let own = self.taken.get(project).copied().unwrap_or_default();
+        // A node with a single place has none to keep.
+        let kept = if self.all == 1 { 0 } else { few };
+        self.free > kept || (self.free > 0 && own < few)
+    }
+
+    fn take(&mut self, project: &ProjectId) {
+        debug_assert!(self.free > 0, "no place is free");
+        self.free -= 1;
+        *self.taken.entry(project.clone()).or_default() += 1;
+    }
+
+    fn put_back(&mut self, project: &ProjectId) {
+        self.free += 1;
+        debug_assert!(self.free <= self.all, "more places than there are");
+        if let Some(own) = self.taken.get_mut(project) {
+            *own -= 1;
+            if *own == 0 {
+                self.taken.remove(project);
+            }
+        }
+    }
+
+    /// The next one that waits and may have a place, which is taken for it.
+    fn next(&mut self) -> Option<Waiting> {
+        if self.is_closed {
+            return None;
+        }
+        let next = self.waiting.iter().position(|waiting| self.admits(&waiting.project))?;
+        let waiting = self.waiting.remove(next)?;
+        self.take(&waiting.project);
+        Some(waiting)
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn hand_on(self: &Arc<Self>) {
+        loop {
+            let Some(Waiting { project, slot }) = self.state().next() else { return };
+            // One that does not wait any more gives it back at once.
+            drop(slot.send(Slot { project, shared: self.clone() }));
+        }
+    }
+}
+
+impl Slots {
+    /// So many places.
+    pub fn new(all: usize) -> Self {
+        let state = State {
+            all,
+            taken: HashMap::new(),
+            free: all,
+            waiting: VecDeque::new(),
+            is_closed: false,
+        };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), returned: Notify::new() }) }
+    }
+
+    /// How many there are.
+    pub fn all(&self) -> usize {
+        self.shared.state().all
+    }
+
+    /// Waits for a place; `None` once there are no more.
+    pub async fn take(&self, project: &ProjectId) -> Option<Slot> {
+        let slot = {
+            let mut state = self.shared.state();
+            if state.is_closed {
+                return None;
+            }
+            if state.admits(project) {
+                state.take(project);
+                return Some(Slot { project: project.clone(), shared: self.shared.clone() });
+            }
+            let (sender, slot) = oneshot::channel();
+            state.waiting.push_back(Waiting { project: project.clone(), slot: sender });
+            slot
+        };
+        slot.await.ok()
+    }
+
+    /// Gives no place any more.
+    pub fn close(&self) {
+        let mut state = self.shared.state();
+        state.is_closed = true;
+        state.waiting.clear();
+    }
+
+    /// Gives no place any more, and waits until all are back.
+    pub async fn drain(&self) {
+        self.close();
+        loop {
+            let returned = self.shared.returned.notified();
+            let is_empty = {
+                let state = self.shared.state();
+                state.free == state.all
+            };
+            if is_empty {
+                return;
+            }
+            returned.await;
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.shared.state().put_back(&self.project);
+        self.shared.returned.notify_waiters();
+        self.shared.hand_on();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn project(name: &str) -> ProjectId {
+        ProjectId(name.to_owned())
+    }
+
+    fn now(slots: &Slots, name: &str) -> Option<Slot> {
+        slots.take(&project(name)).now_or_never().flatten()
+    }
+
+    #[test]
+    fn no_project_takes_all_places() {
+        let slots = Slots::new(8);
+        let own: Vec<Slot> = (0..8).map_while(|_| now(&slots, "a")).collect();
+        assert_eq!(own.len(), 6, "two are kept");
+        let others: Vec<Slot> = (0..8).map_while(|_| now(&slots, "b")).collect();
+        assert_eq!(others.len(), 2);
+        assert!(now(&slots, "c").is_none());
+        drop(own);
+        assert!(now(&slots, "c").is_some());
+    }
+
+    #[test]
+    fn a_single_place_is_for_whoever_comes() {
+        let slots = Slots::new(1);
+        let slot = now(&slots, "a");
+        assert!(slot.is_some() && now(&slots, "b").is_none());
+        drop(slot);
+        assert!(now(&slots, "b").is_some());
+    }
+
+    #[tokio::test]
+    async fn a_place_goes_to_the_first_who_may_have_it_and_still_waits() {
+        let slots = Slots::new(4);
+        let mut own: Vec<Slot> = (0..4).map_while(|_| now(&slots, "a")).collect();
+        let other = now(&slots, "b").unwrap();
+        assert_eq!(own.len(), 3);
+        let (a, b, c) = (project("a"), project("b"), project("c"));
+        let mut late = Box::pin(slots.take(&a));
+        let mut left = Box::pin(slots.take(&b));
+        let mut third = Box::pin(slots.take(&c));
+        for waits in [&mut late, &mut left, &mut third] {
+            assert!(waits.now_or_never().is_none());
+        }
+        drop(left);
+        drop(other);
+        assert!(third.await.is_some(), "the last place is not for those who have three");
+        assert!((&mut late).now_or_never().is_none());
+        own.clear();
+        assert!(late.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn draining_waits_for_what_is_taken_and_lets_nothing_start() {
+        let slots = Slots::new(2);
+        let held = now(&slots, "a").unwrap();
+        let mut drained = Box::pin(slots.drain());
+        assert!((&mut drained).now_or_never().is_none());
+        assert!(slots.take(&project("b")).await.is_none());
+        drop(held);
+        drained.await;
+    }
+}

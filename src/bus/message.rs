@@ -1,0 +1,323 @@
+//! Commands and their answers, work, and what an agent says of its node: everything but output.
+//!
+//! Not here: what a noun's commands mean (`actors`), what work does (`backends`).
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::output::ReplyTo;
+use super::refusal::CommandError;
+use super::wire::messages;
+use crate::backends::{
+    BackendError, EngineFacts, LogQuery, Observed, ObservedNetwork, Outcome, Work,
+};
+use crate::events::Meta;
+use crate::events::audit::{CommandRefusedV1, KeyErasedV1, ReadV1};
+use crate::ids::{
+    CommandId, EventId, Kind, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp, WorkId,
+};
+
+messages! {
+    CommandMessage = "command";
+    CommandReply = "command_reply";
+    CommandError = "command_error";
+    AuditRecord = "audit_record";
+    AuditReply = "audit_reply";
+    Offer = "offer";
+    Taken = "taken";
+    LogRequest = "log_request";
+    BackendError = "backend_error";
+    Hello = "hello";
+    Inventory = "inventory";
+    Comparison = "comparison";
+    Strays = "strays";
+    Noted = "noted";
+}
+
+/// What a decision may know besides the state and the command (rule E2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ctx {
+    /// The time of the decision, taken where it is made (rule B6).
+    pub now: Timestamp,
+}
+
+/// Who asks, in which request, and why (rule T1). What the sender may do is not here: the port that
+/// receives the message knows that (rule B3).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The tenant.
+    pub project: ProjectId,
+    /// Who asks.
+    pub user: String,
+    /// With which roles.
+    pub roles: Vec<String>,
+    /// The request.
+    pub request_id: String,
+    /// What makes the command exactly-once. The edge gives every command one (rule B4); the service
+    /// itself asks for nothing that may not be asked for twice.
+    pub command_id: Option<CommandId>,
+    /// BLAKE3 of the request as its sender wrote it, in hex: the same id with another digest is
+    /// another command.
+    pub digest: Option<String>,
+    /// The reason that the user gave.
+    pub reason: Option<String>,
+    /// The event that led to this command, if no user asked for it.
+    pub causation: Option<EventId>,
+    /// The revision that the object must have (`If-Match`), if any.
+    pub if_match: Option<Revision>,
+}
+
+impl Origin {
+    /// The service itself (rule T3): `part` names who in it, as `worker`.
+    pub fn service(part: &str, request_id: &str) -> Self {
+        Self {
+            user: format!("magnum:{part}"),
+            request_id: request_id.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Who asked, in which request, why: as it is recorded with an event; without the command.
+    pub fn meta(&self) -> Meta {
+        Meta {
+            project: self.project.clone(),
+            user: self.user.clone(),
+            roles: self.roles.clone(),
+            request_id: self.request_id.clone(),
+            command_id: self.command_id.clone(),
+            reason: self.reason.clone(),
+            causation: self.causation,
+            command: None,
+        }
+    }
+}
+
+/// Everything that can be asked of one noun's objects.
+pub trait NounCommand: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The noun.
+    const KIND: Kind;
+}
+
+/// What only the service itself asks, of several nouns. Its JSON is that of the noun's own command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServiceCommand {
+    /// An attempt at work ended: to the object that asked for it.
+    Outcome(Outcome),
+    /// What the engine has; `None` if it has nothing for this object: to a container.
+    Observe(Option<Observed>),
+    /// Its engine answers: to a node.
+    Up(EngineFacts),
+    /// Its engine does not answer: to a node.
+    Down {
+        /// The backend's words.
+        reason: String,
+    },
+    /// Go, because what it belongs to goes.
+    Delete,
+}
+
+/// What is asked of an object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Asked {
+    /// A command of its noun, as JSON: the text that the log keeps (rule L6).
+    Noun(String),
+    /// A command of the service itself.
+    Service(ServiceCommand),
+    /// Nothing new: the answer to the command with the same id once more.
+    Again,
+}
+
+/// A request to change one object.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CommandMessage {
+    /// The object.
+    pub stream: StreamId,
+    asked: Asked,
+    /// Who asks and why.
+    pub origin: Origin,
+    /// Whether it may have arrived before: then the log is asked for its answer first.
+    pub repeated: bool,
+    /// Where the output goes of what is executed, if anybody reads it.
+    pub reply_to: Option<ReplyTo>,
+}
+
+impl CommandMessage {
+    /// A command to an object of its noun.
+    ///
+    /// # Errors
+    /// When it has no form in JSON, which is a fault of its type.
+    pub fn new<C: NounCommand>(
+        id: ObjectId,
+        command: &C,
+        origin: Origin,
+    ) -> Result<Self, CommandError> {
+        let text = serde_json::to_string(command)
+            .map_err(|error| CommandError::Internal(format!("the command as JSON: {error}")))?;
+        Ok(Self::with(StreamId::new(C::KIND, id), Asked::Noun(text), origin))
+    }
+
+    /// A command of the service itself.
+    pub const fn service(stream: StreamId, command: ServiceCommand, origin: Origin) -> Self {
+        Self::with(stream, Asked::Service(command), origin)
+    }
+
+    /// Asks for the answer to an earlier command with the same id.
+    pub const fn again(stream: StreamId, origin: Origin) -> Self {
+        Self::with(stream, Asked::Again, origin)
+    }
+
+    const fn with(stream: StreamId, asked: Asked, origin: Origin) -> Self {
+        Self { stream, asked, origin, repeated: false, reply_to: None }
+    }
+
+    /// The command as JSON: as the noun reads it, and as the log keeps it.
+    pub fn text(&self) -> String {
+        match &self.asked {
+            Asked::Noun(text) => text.clone(),
+            Asked::Service(command) => serde_json::to_string(command).unwrap_or_default(),
+            Asked::Again => "null".to_owned(),
+        }
+    }
+
+    /// What is asked.
+    pub const fn asked(&self) -> &Asked {
+        &self.asked
+    }
+}
+
+/// The command is recorded, or was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandReply {
+    /// The object.
+    pub stream: StreamId,
+    /// The log's head after it: reads that ask for it see what was done.
+    pub position: Position,
+    /// The object's revision after it.
+    pub revision: Revision,
+    /// Work that this command asked for, which a caller may wait for.
+    pub work: Option<WorkId>,
+    /// Whether this is the answer to an earlier command with the same id.
+    pub repeated: bool,
+}
+
+/// Something to be recorded that changes no object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// The event that it becomes: one that comes twice is recorded once.
+    pub id: EventId,
+    /// Who did it, in which request, and why.
+    pub meta: Meta,
+    /// What it was.
+    pub what: Audited,
+}
+
+/// What an edge has recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Audited {
+    /// A command was refused.
+    CommandRefused(CommandRefusedV1),
+    /// Something sensitive was read.
+    Read(ReadV1),
+    /// A key was erased.
+    KeyErased(KeyErasedV1),
+}
+
+/// It is on record, or counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditReply;
+
+/// Work for a node. The node remembers each attempt, so it may be offered again (rule W8).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// What is to be done.
+    pub work: Work,
+    /// Where the output goes of what is executed, if anybody reads it.
+    pub reply_to: Option<ReplyTo>,
+}
+
+/// The node has the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken;
+
+/// Asks a node for a container's output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// The node.
+    pub node_id: ObjectId,
+    /// The container.
+    pub stream: StreamId,
+    /// Which part of it.
+    pub query: LogQuery,
+    /// Where it goes.
+    pub reply_to: ReplyTo,
+}
+
+/// One life of an agent: what it held in memory is gone with the one before.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct SessionId(pub Uuid);
+
+/// An agent is there. Said when it starts, and again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Its node.
+    pub node_id: ObjectId,
+    /// Its life.
+    pub session: SessionId,
+    /// Work that it has, under way or waiting, or whose outcome is not recorded yet.
+    pub holds: Vec<WorkId>,
+}
+
+/// A container in an inventory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The object that its labels name.
+    pub stream: StreamId,
+    /// As the engine has it.
+    pub observed: Observed,
+    /// Whether it has ended since the inventory before, and runs again or did.
+    pub ended: bool,
+}
+
+/// All that a node has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inventory {
+    /// The node.
+    pub node_id: ObjectId,
+    /// Its containers.
+    pub containers: Vec<Listed>,
+    /// Its networks.
+    pub networks: Vec<ObservedNetwork>,
+}
+
+/// An inventory held against the record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// Containers that are to be inspected: record and engine seem to differ.
+    pub inspect: Vec<StreamId>,
+    /// Containers without a record. They are strays if they are still there now.
+    pub unrecorded: Vec<StreamId>,
+    /// Networks of bays without a record, by the engine's ids. The same is true of these.
+    pub unrecorded_networks: Vec<String>,
+}
+
+/// What a node has without a record. A list may be cut; then what it lacks may be there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Strays {
+    /// The node.
+    pub node_id: ObjectId,
+    /// Its containers that no object is the record of.
+    pub containers: Vec<(StreamId, Observed)>,
+    /// Its networks of bays that are not recorded.
+    pub networks: Vec<ObservedNetwork>,
+}
+
+/// It was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noted;
