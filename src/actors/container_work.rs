@@ -36,11 +36,7 @@ pub fn asked_for(event: &Event) -> Option<Action> {
 }
 
 /// What an outcome of open work leads to; late and repeated outcomes change nothing (rule W4).
-pub fn settle(
-    lifecycle: &Lifecycle<Status>,
-    outcome: &Outcome,
-    now: Timestamp,
-) -> Vec<Event> {
+pub fn settle(lifecycle: &Lifecycle<Status>, outcome: &Outcome, now: Timestamp) -> Vec<Event> {
     let Some(task) = lifecycle.work().current(outcome) else { return vec![] };
     let event = match &outcome.result {
         WorkResult::Done(done) => done_event(task, done),

@@ -14,10 +14,10 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::Entity;
+use super::aggregate::Aggregate;
 use super::bay::Bay;
 use super::baymodel::Baymodel;
 use super::container::Container;
-use super::aggregate::Aggregate;
 use super::entity::{EntityActor, Perform};
 use super::node::Node;
 use super::perform::{Objects, unreadable};

@@ -239,10 +239,7 @@ impl<E: Entity> Aggregate<E> {
 
 /// Whether work is over with this result.
 const fn ends(result: &WorkResult) -> bool {
-    matches!(
-        result,
-        WorkResult::Done(_) | WorkResult::Failed { .. } | WorkResult::Unknown { .. }
-    )
+    matches!(result, WorkResult::Done(_) | WorkResult::Failed { .. } | WorkResult::Unknown { .. })
 }
 
 /// What was decided, as it is recorded.

@@ -11,10 +11,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Entity;
+use super::aggregate::Aggregate;
 use super::bay::Bay;
 use super::cascade::{self, Members, empty_bay};
 use super::container::Container;
-use super::aggregate::Aggregate;
 use super::perform::Objects;
 use super::sessions::{Next, Sessions, TICK};
 use crate::backends::{Action, Work, WorkResult};

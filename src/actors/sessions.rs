@@ -340,9 +340,8 @@ mod tests {
     fn an_agent_that_says_nothing_is_gone_until_it_is_heard_again() {
         let (mut sessions, now) = (Sessions::default(), Instant::now());
         sessions.hear(&hello(1, &[]), now);
-        let mut ticks = |count: u32| -> Vec<ObjectId> {
-            (0..count).flat_map(|_| sessions.silent()).collect()
-        };
+        let mut ticks =
+            |count: u32| -> Vec<ObjectId> { (0..count).flat_map(|_| sessions.silent()).collect() };
         assert_eq!(ticks(SILENCE_TICKS - 1), []);
         assert_eq!(ticks(100), [node()]);
         sessions.hear(&hello(1, &[]), now);

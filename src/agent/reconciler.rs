@@ -99,8 +99,7 @@ async fn take_stock(
         ends.extend(last.map(|last| (stream, last)));
         Listed { stream, observed, ended: last != before.get(&stream).copied() }
     });
-    let inventory =
-        Inventory { node_id: node.node_id, containers: listed.collect(), networks };
+    let inventory = Inventory { node_id: node.node_id, containers: listed.collect(), networks };
     let compared = match node.bus.inventory(inventory).await {
         Ok(compared) => compared,
         Err(error) => {
@@ -120,10 +119,7 @@ async fn take_stock(
 
 /// Says what has no record and is still there: what was deleted meanwhile has no record either, and
 /// is gone by now.
-async fn tell_strays(
-    worker: &WorkerHandle,
-    compared: Comparison,
-) -> Result<(), BackendError> {
+async fn tell_strays(worker: &WorkerHandle, compared: Comparison) -> Result<(), BackendError> {
     let node = worker.node();
     let Comparison { unrecorded, unrecorded_networks, .. } = compared;
     let (mut containers, mut networks) = (vec![], vec![]);

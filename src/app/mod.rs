@@ -231,7 +231,8 @@ fn backend(engine: &Engine, node_id: ObjectId) -> Arc<dyn Backend> {
 
 /// The id of the log's first event, which no other log has.
 fn installation(log: &dyn EventLog) -> Result<Uuid, AppError> {
-    let first = log.read(Position(0), 1).map_err(|error| AppError::Installation(error.to_string()))?;
+    let first =
+        log.read(Position(0), 1).map_err(|error| AppError::Installation(error.to_string()))?;
     let first = first.first().ok_or_else(|| AppError::Installation("it is empty".to_owned()))?;
     Ok(first.id.get())
 }

@@ -100,10 +100,7 @@ pub async fn record(bus: &dyn Bus, message: CommandMessage) -> Result<(), Comman
 ///
 /// # Errors
 /// What the object says, or that there is no answer in time.
-pub async fn ask(
-    bus: &dyn Bus,
-    mut message: CommandMessage,
-) -> Result<CommandReply, CommandError> {
+pub async fn ask(bus: &dyn Bus, mut message: CommandMessage) -> Result<CommandReply, CommandError> {
     let (mut delay, longest) = RETRY;
     let end = Instant::now() + ANSWER;
     loop {

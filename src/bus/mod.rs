@@ -24,9 +24,9 @@ pub use self::message::{
     Inventory, Listed, LogRequest, Noted, NounCommand, Offer, Origin, Place, ServiceCommand,
     SessionId, Strays, Taken,
 };
+use self::output::{Credit, KeyTaken, Piece};
 pub use self::output::{Frames, ReplyTo};
 pub use self::refusal::{CommandError, Refusal};
-use self::output::{Credit, KeyTaken, Piece};
 use crate::backends::BackendError;
 
 /// One sender's way to everybody else.

@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::{ApiError, title};
-use super::respond::{self, Shown};
+use super::respond;
+use super::shape::{self, Shown};
 use crate::bus::{
     CommandError, CommandMessage, CommandReply, NounCommand, Origin, Refusal, ReplyTo, delivery,
 };
@@ -167,6 +168,19 @@ pub fn joined<V: View>(
     Ok(reply)
 }
 
+/// The answer where work is not done: 202 with the object while it goes on, otherwise a refusal.
+pub async fn not_done<V: Shown>(
+    state: &AppState,
+    call: &Call,
+    reply: &CommandReply,
+    outcome: Outcome,
+) -> Result<Response, ApiError> {
+    match outcome {
+        Outcome::Waiting => shown::<V>(state, call, reply, StatusCode::ACCEPTED).await,
+        outcome => Err(failure(reply, outcome)),
+    }
+}
+
 /// The refusal that an outcome is, where it is one.
 pub fn failure(reply: &CommandReply, outcome: Outcome) -> ApiError {
     match outcome {
@@ -224,7 +238,7 @@ pub async fn shown<V: Shown>(
     status: StatusCode,
 ) -> Result<Response, ApiError> {
     match view_after::<V>(state, reply).await? {
-        Some(view) => Ok(respond::at(respond::object(status, call, &view), reply.position)),
+        Some(view) => Ok(respond::at(shape::answer(status, call, &view), reply.position)),
         None => Err(ApiError::not_found(V::KIND, reply.stream.id.to_string())),
     }
 }

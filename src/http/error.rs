@@ -1,6 +1,6 @@
 //! Everything a request can be refused with, and its HTTP status.
 //!
-//! All statuses of refusals are chosen in [`ApiError::status`]. A 4xx says what was wrong and
+//! All statuses of refusals are chosen in [`ApiError::answer`]. A 4xx says what was wrong and
 //! what to do; a 5xx that is our fault says nothing internal. Not here: how that is sent
 //! (`error_body`).
 
@@ -142,55 +142,43 @@ impl ApiError {
         }
     }
 
-    /// The HTTP status; the only place that chooses one for a refusal.
+    /// The HTTP status; see [`ApiError::answer`].
     pub fn status(&self) -> StatusCode {
-        match self {
-            Self::BadRequest(_) | Self::BadField { .. } => StatusCode::BAD_REQUEST,
-            Self::NotFound(..) | Self::Missing(_) | Self::NoSuchPath(_) => StatusCode::NOT_FOUND,
-            Self::Archived(_) => StatusCode::GONE,
-            Self::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-            Self::ForeignOrigin(_) | Self::Forbidden(_) => StatusCode::FORBIDDEN,
-            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Ambiguous(..) | Self::Conflict(_) | Self::WorkFailed(_) => StatusCode::CONFLICT,
-            Self::TooLarge(_) | Self::TooMuchOutput(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Slow => StatusCode::REQUEST_TIMEOUT,
-            Self::Command(error) => command_status(error),
-            Self::Engine(error) => backend_status(error),
-            Self::WorkUnknown(_) => StatusCode::BAD_GATEWAY,
-            Self::Behind { .. } | Self::Unreadable(_) | Self::NoKeystone => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::LowSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        }
+        self.answer().0
     }
 
-    /// What a program tells errors of one status apart by.
+    /// What a program tells errors of one status apart by; see [`ApiError::answer`].
     pub fn code(&self) -> &'static str {
+        self.answer().1
+    }
+
+    /// The HTTP status and what a program tells errors of one status apart by: with
+    /// [`command_answer`] the only place that chooses either for a refusal.
+    fn answer(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::BadRequest(_) => "bad-request",
-            Self::BadField { .. } => "bad-field",
-            Self::Unauthenticated(_) => UNAUTHENTICATED,
-            Self::Forbidden(_) => FORBIDDEN,
-            Self::NoKeystone => "no-keystone",
-            Self::NotFound(..) | Self::Missing(_) => "not-found",
-            Self::NoSuchPath(_) => "no-such-path",
-            Self::Archived(_) => "archived",
-            Self::ForeignOrigin(_) => "foreign-origin",
-            Self::MethodNotAllowed(_) => "method-not-allowed",
-            Self::Ambiguous(..) => "ambiguous-name",
-            Self::Conflict(_) => "conflict",
-            Self::TooLarge(_) => "body-too-large",
-            Self::TooMuchOutput(_) => "too-much-output",
-            Self::Slow => "body-too-slow",
-            Self::Command(error) => command_code(error),
-            Self::Engine(_) => "engine",
-            Self::WorkFailed(_) => "work-failed",
-            Self::WorkUnknown(_) => "work-unknown",
-            Self::Behind { .. } => "behind",
-            Self::Unreadable(_) => "views-unreadable",
-            Self::LowSpace(_) => "no-space",
-            Self::Internal(_) => "internal",
+            Self::BadRequest(_) => (StatusCode::BAD_REQUEST, "bad-request"),
+            Self::BadField { .. } => (StatusCode::BAD_REQUEST, "bad-field"),
+            Self::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, UNAUTHENTICATED),
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, FORBIDDEN),
+            Self::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "foreign-origin"),
+            Self::NotFound(..) | Self::Missing(_) => (StatusCode::NOT_FOUND, "not-found"),
+            Self::NoSuchPath(_) => (StatusCode::NOT_FOUND, "no-such-path"),
+            Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
+            Self::Slow => (StatusCode::REQUEST_TIMEOUT, "body-too-slow"),
+            Self::Ambiguous(..) => (StatusCode::CONFLICT, "ambiguous-name"),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
+            Self::WorkFailed(_) => (StatusCode::CONFLICT, "work-failed"),
+            Self::Archived(_) => (StatusCode::GONE, "archived"),
+            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
+            Self::TooMuchOutput(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-much-output"),
+            Self::Command(error) => command_answer(error),
+            Self::Engine(error) => (backend_status(error), "engine"),
+            Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Self::WorkUnknown(_) => (StatusCode::BAD_GATEWAY, "work-unknown"),
+            Self::NoKeystone => (StatusCode::SERVICE_UNAVAILABLE, "no-keystone"),
+            Self::Behind { .. } => (StatusCode::SERVICE_UNAVAILABLE, "behind"),
+            Self::Unreadable(_) => (StatusCode::SERVICE_UNAVAILABLE, "views-unreadable"),
+            Self::LowSpace(_) => (StatusCode::INSUFFICIENT_STORAGE, "no-space"),
         }
     }
 
@@ -224,34 +212,40 @@ impl ApiError {
     }
 }
 
-/// The status of a command that was not carried out.
-const fn command_status(error: &CommandError) -> StatusCode {
+/// The status and code of a command that was not carried out.
+const fn command_answer(error: &CommandError) -> (StatusCode, &'static str) {
     match error {
-        CommandError::Refused(refusal) => match refusal {
-            Refusal::NotFound { .. } => StatusCode::NOT_FOUND,
-            Refusal::Invalid { .. } | Refusal::NotAllowed { .. } => StatusCode::BAD_REQUEST,
-            Refusal::IllegalTransition { .. }
-            | Refusal::AlreadyExists { .. }
-            | Refusal::Conflict { .. } => StatusCode::CONFLICT,
-            Refusal::RevisionMismatch { .. } => StatusCode::PRECONDITION_FAILED,
-            Refusal::TooManyExecutions { .. } | Refusal::QueueFull { .. } => {
-                StatusCode::TOO_MANY_REQUESTS
-            }
-        },
-        CommandError::CommandIdReused => StatusCode::UNPROCESSABLE_ENTITY,
-        CommandError::Contended(_) => StatusCode::CONFLICT,
-        CommandError::NoSpace(_) => StatusCode::INSUFFICIENT_STORAGE,
-        CommandError::Overloaded | CommandError::Unavailable(_) | CommandError::Unreadable(_) => {
-            StatusCode::SERVICE_UNAVAILABLE
+        CommandError::Refused(refusal) => refusal_answer(refusal),
+        CommandError::CommandIdReused => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "idempotency-key-reused")
         }
+        CommandError::Contended(_) => (StatusCode::CONFLICT, "contended"),
+        CommandError::NoSpace(_) => (StatusCode::INSUFFICIENT_STORAGE, "no-space"),
+        CommandError::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+        CommandError::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+        CommandError::Unreadable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unreadable-event"),
         // Not 503: proxies and clients repeat that by themselves, without the key that makes it
         // harmless.
-        CommandError::OutcomeUnknown(_)
-        | CommandError::NoAnswer(_)
-        | CommandError::Forbidden(_)
-        | CommandError::Internal(_) => {
-            StatusCode::INTERNAL_SERVER_ERROR
+        CommandError::OutcomeUnknown(_) | CommandError::NoAnswer(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "outcome-unknown")
         }
+        CommandError::Internal(_) | CommandError::Forbidden(_) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, "internal")
+        }
+    }
+}
+
+const fn refusal_answer(refusal: &Refusal) -> (StatusCode, &'static str) {
+    match refusal {
+        Refusal::NotFound { .. } => (StatusCode::NOT_FOUND, "not-found"),
+        Refusal::Invalid { .. } => (StatusCode::BAD_REQUEST, "bad-field"),
+        Refusal::NotAllowed { .. } => (StatusCode::BAD_REQUEST, "not-allowed"),
+        Refusal::IllegalTransition { .. } => (StatusCode::CONFLICT, "illegal-transition"),
+        Refusal::AlreadyExists { .. } => (StatusCode::CONFLICT, "already-exists"),
+        Refusal::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
+        Refusal::RevisionMismatch { .. } => (StatusCode::PRECONDITION_FAILED, "revision-mismatch"),
+        Refusal::TooManyExecutions { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-executions"),
+        Refusal::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, "queue-full"),
     }
 }
 
@@ -269,27 +263,7 @@ const fn backend_status(error: &BackendError) -> StatusCode {
 
 /// What a program tells refusals apart by.
 pub const fn command_code(error: &CommandError) -> &'static str {
-    match error {
-        CommandError::Refused(refusal) => match refusal {
-            Refusal::NotFound { .. } => "not-found",
-            Refusal::Invalid { .. } => "bad-field",
-            Refusal::IllegalTransition { .. } => "illegal-transition",
-            Refusal::AlreadyExists { .. } => "already-exists",
-            Refusal::NotAllowed { .. } => "not-allowed",
-            Refusal::Conflict { .. } => "conflict",
-            Refusal::RevisionMismatch { .. } => "revision-mismatch",
-            Refusal::QueueFull { .. } => "queue-full",
-            Refusal::TooManyExecutions { .. } => "too-many-executions",
-        },
-        CommandError::CommandIdReused => "idempotency-key-reused",
-        CommandError::Contended(_) => "contended",
-        CommandError::NoSpace(_) => "no-space",
-        CommandError::Overloaded => "overloaded",
-        CommandError::OutcomeUnknown(_) | CommandError::NoAnswer(_) => "outcome-unknown",
-        CommandError::Unavailable(_) => "unavailable",
-        CommandError::Unreadable(_) => "unreadable-event",
-        CommandError::Internal(_) | CommandError::Forbidden(_) => "internal",
-    }
+    command_answer(error).1
 }
 
 /// A noun as sentences begin with it.

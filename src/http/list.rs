@@ -9,7 +9,8 @@ use super::command::blocking;
 use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
-use super::respond::{self, Shown};
+use super::respond;
+use super::shape::{Object, Rows, Shown};
 use super::text::{canonical_uuid, shown};
 use super::{list_past, read};
 use crate::ids::Position;
@@ -20,15 +21,6 @@ pub const MAX_LIMIT: usize = 1000;
 
 /// Arguments of every list, besides the fields that it filters by.
 const PAGING: [&str; 5] = ["at", "limit", "marker", "sort_key", "sort_dir"];
-
-/// Which fields a list shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rows {
-    /// A few.
-    Summary,
-    /// All.
-    Detail,
-}
 
 /// Answers with a page of a project's objects. `filters` come besides those in the query, which
 /// may also have the arguments in `extra`.
@@ -64,16 +56,8 @@ pub async fn page<V: Shown>(
         next::<V>(call, rows, &query, &last, extra, at)
     });
     let collection = V::KIND.collection();
-    Ok(match rows {
-        Rows::Summary => {
-            let items = views.iter().map(|view| view.summary(&call.host)).collect();
-            respond::json(StatusCode::OK, &Page::<V::Summary> { collection, items, next })
-        }
-        Rows::Detail => {
-            let items = views.iter().map(|view| view.full(&call.host)).collect();
-            respond::json(StatusCode::OK, &Page::<V::Full> { collection, items, next })
-        }
-    })
+    let items = views.iter().map(|view| Object { view, host: &call.host, rows }).collect();
+    Ok(respond::json(StatusCode::OK, &Page { collection, items, next }))
 }
 
 /// `{"bays": [...], "next": "http://…"}`

@@ -1,8 +1,10 @@
 //! The REST API: the way in for users, and the way out for what is recorded.
 //!
 //! In reading order: `routes` (every path), `service` (what every request passes), `edge/` (who
-//! asks, whether they may, what it says), `input/` (bodies), one file a noun, `command` (asking
-//! and waiting), `verbs/` (what is done with containers), `respond`, `error` and `error_body`,
+//! asks, whether they may, what it says), `input/` (bodies), what every noun has (`resource`)
+//! and one file a noun with its own, `command` (asking
+//! and waiting), `verbs/` (what is done with containers), `shape` and
+//! `respond`, `error` and `error_body`,
 //! `keys` (sealing and erasing). Then `stream/` (the log for readers), `schema`, `replay` (what
 //! was, and why), `health`, `metrics`, `openapi`.
 //! Not here: decisions (`actors`), views (`projections`).
@@ -26,12 +28,14 @@ mod node;
 mod openapi;
 mod read;
 mod replay;
+mod resource;
 mod respond;
 mod route;
 mod routes;
 mod schema;
 mod server;
 mod service;
+mod shape;
 mod stream;
 mod text;
 mod verbs;

@@ -1,57 +1,27 @@
 //! Nodes in the REST API. They have no names: uuids only.
 
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::command::{self, Outcome};
-use super::edge::request::{Call, Ident};
+use super::command;
+use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
-use super::input::field as input;
-use super::input::field::{Field, MAX_TEXT_BYTES, Rule};
-use super::input::patch::{self, Patchable};
-use super::list::{self, MAX_LIMIT, Rows};
-use super::read;
-use super::respond::{Link, Shown};
-use super::text::{MAX_NAME_BYTES, canonical_uuid, shown};
+use super::input::body::Body;
+use super::list::MAX_LIMIT;
+use super::resource::Resource;
+use super::route::{Register, register};
+use super::shape::Shown;
+use super::text::{canonical_uuid, shown};
+
 use crate::actors::node::NodeCommand;
 use crate::actors::placement::NodeFacts;
-use crate::bus::CommandReply;
-use crate::ids::{Kind, ProjectId, StreamId, Timestamp};
+use crate::events::work::FieldChange;
+use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 use crate::projections::bay::BayView;
 use crate::projections::node::{self, NodeView};
 use crate::projections::query::{ListQuery, QueryError};
-
-/// A node.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Node {
-    uuid: String,
-    /// `docker` where a backend registered it.
-    r#type: Option<String>,
-    image_id: Option<String>,
-    ironic_node_id: Option<String>,
-    /// Its host name, where a backend registered it.
-    host: Option<String>,
-    /// `available`, `unavailable`, or `unknown` where no backend registered it.
-    status: String,
-    status_reason: Option<String>,
-    status_since: Option<String>,
-    /// The engine and its version.
-    engine: Option<String>,
-    cpus: Option<u32>,
-    memory_bytes: Option<u64>,
-    /// What its engine has under this node's label and no object is the record of: left alone.
-    unknown_containers: Vec<UnknownContainer>,
-    /// Networks that its engine has under this node's label for bays that are not recorded.
-    unknown_networks: Vec<UnknownNetwork>,
-    created_at: String,
-    updated_at: Option<String>,
-    links: Vec<Link>,
-}
 
 /// A container on a node's engine that no object is the record of.
 #[derive(Debug, Serialize, ToSchema)]
@@ -77,104 +47,35 @@ pub struct UnknownNetwork {
     since: String,
 }
 
-/// A node in a list.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct NodeSummary {
-    uuid: String,
-    r#type: Option<String>,
-    image_id: Option<String>,
-    ironic_node_id: Option<String>,
-    links: Vec<Link>,
-}
-
-/// A page of nodes.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct NodePage {
-    nodes: Vec<NodeSummary>,
-    /// The address of the next page, where there may be one.
-    next: Option<String>,
-}
-
-/// A page of nodes with all fields.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct NodeDetails {
-    nodes: Vec<Node>,
-    /// The address of the next page, where there may be one.
-    next: Option<String>,
-}
-
-/// What a node's record is made from.
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct NewNode {
-    uuid: Option<String>,
-    r#type: Option<String>,
-    image_id: Option<String>,
-    /// Unique.
-    ironic_node_id: Option<String>,
-}
-
-const FIELDS: [Field; 4] = [
-    Field::optional("uuid", Rule::Uuid),
-    Field::optional("type", Rule::Text(MAX_NAME_BYTES)),
-    Field::optional("image_id", Rule::Text(MAX_TEXT_BYTES)),
-    Field::optional("ironic_node_id", Rule::Text(MAX_NAME_BYTES)),
-];
-
-const PATCH: Patchable = Patchable { internal: &[], mandatory: &[], fields: &FIELDS };
-
 impl Shown for NodeView {
-    type Full = Node;
-    type Summary = NodeSummary;
+    const PARTS: &'static [Register] = &[register::<UnknownContainer>, register::<UnknownNetwork>];
 
-    fn full(&self, host: &str) -> Node {
-        Node {
-            uuid: self.head.uuid.to_string(),
-            r#type: self.node_type.clone(),
-            image_id: self.image_id.clone(),
-            ironic_node_id: self.ironic_node_id.clone(),
-            host: self.host.clone(),
-            status: self.status.clone(),
-            status_reason: self.status_reason.clone(),
-            status_since: self.status_since.map(Timestamp::rfc3339),
-            engine: self.engine.clone(),
-            cpus: self.cpus,
-            memory_bytes: self.memory_bytes,
-            unknown_containers: self.unknown_containers.iter().map(container).collect(),
-            unknown_networks: self.unknown_networks.iter().map(network).collect(),
-            created_at: self.head.created_at.rfc3339(),
-            updated_at: self.head.updated_at.map(Timestamp::rfc3339),
-            links: Link::of(host, Kind::Node, self.head.uuid),
-        }
-    }
-
-    fn summary(&self, host: &str) -> NodeSummary {
-        NodeSummary {
-            uuid: self.head.uuid.to_string(),
-            r#type: self.node_type.clone(),
-            image_id: self.image_id.clone(),
-            ironic_node_id: self.ironic_node_id.clone(),
-            links: Link::of(host, Kind::Node, self.head.uuid),
+    fn part(&self, name: &str) -> Value {
+        match name {
+            "unknown_containers" => self.unknown_containers.iter().map(container).collect(),
+            "unknown_networks" => self.unknown_networks.iter().map(network).collect(),
+            _ => Value::Null,
         }
     }
 }
 
-fn container(found: &node::UnknownContainer) -> UnknownContainer {
-    UnknownContainer {
+fn container(found: &node::UnknownContainer) -> Value {
+    json!(UnknownContainer {
         container_uuid: found.container_id.to_string(),
         engine_id: found.engine_id.clone(),
         engine_name: found.engine_name.clone(),
         state: found.state.clone(),
         since: found.since.rfc3339(),
-    }
+    })
 }
 
-fn network(found: &node::UnknownNetwork) -> UnknownNetwork {
-    UnknownNetwork {
+fn network(found: &node::UnknownNetwork) -> Value {
+    json!(UnknownNetwork {
         bay_uuid: found.bay_id.to_string(),
         engine_id: found.engine_id.clone(),
         engine_name: found.engine_name.clone(),
         since: found.since.rfc3339(),
-    }
+    })
 }
 
 /// What placement needs to know: every node that a backend registered, whoever it belongs to, and
@@ -198,124 +99,66 @@ pub fn facts(state: &AppState, project: &ProjectId) -> Result<Vec<NodeFacts>, Ap
     facts.collect()
 }
 
-/// `GET /v1/nodes`
-pub async fn list(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    list::page::<NodeView>(&state, &call, Rows::Summary, &[], vec![]).await
-}
+impl Resource for NodeView {
+    type Command = NodeCommand;
 
-/// `GET /v1/nodes/detail`
-pub async fn detail(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    list::page::<NodeView>(&state, &call, Rows::Detail, &[], vec![]).await
-}
+    const SAYS: [&'static str; 4] = [
+        "What a node's record is made from.",
+        "Make a node known",
+        "Change a node's record",
+        "Forget a node",
+    ];
 
-/// `GET /v1/nodes/{uuid}`
-pub async fn show(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    uuid(&ident)?;
-    read::one::<NodeView>(&state, &call, &ident, &[]).await
-}
-
-/// `POST /v1/nodes`
-pub async fn create(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    call.only(&[])?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
-        None => create_new(&state, &call).await?,
-    };
-    command::created::<NodeView>(&state, &call, &reply, &Outcome::Done(None)).await
-}
-
-async fn create_new(state: &AppState, call: &Call) -> Result<CommandReply, ApiError> {
-    let new: NewNode = input::parse(&call.object()?, &FIELDS)?;
-    let id = call.new_id(Kind::Node, new.uuid.as_deref().and_then(canonical_uuid));
-    let stream = StreamId::new(Kind::Node, id);
-    if let Some(ironic) = &new.ironic_node_id {
-        let project = &call.ctx.project;
-        let holders = state.reads.count::<NodeView>(project, "ironic_node_id", ironic);
-        if holders.map_err(|error| ApiError::query(Kind::Node, ironic, error))? > 0 {
-            let words = format!("Ironic node {} belongs to another node already.", shown(ironic));
-            return Err(command::refuse(state, call, stream, "create", words).await);
+    fn check_ident(ident: &str) -> Result<(), ApiError> {
+        match canonical_uuid(ident) {
+            Some(_) => Ok(()),
+            None => {
+                let words = format!("Expected a uuid but received {}.", shown(ident));
+                Err(ApiError::BadRequest(words))
+            }
         }
     }
-    let command = NodeCommand::Create {
-        node_type: new.r#type,
-        image_id: new.image_id,
-        ironic_node_id: new.ironic_node_id,
-        host: None,
-    };
-    command::send(state, &call.ctx, stream, &command).await
-}
 
-/// `PATCH /v1/nodes/{uuid}`
-pub async fn update(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&[])?;
-    let find = || {
-        uuid(&ident)?;
-        read::find::<NodeView>(&state, &call, &ident)
-    };
-    let reply = command::ask(&state, &call, find, |view: &NodeView| {
-        let changes = patch::changes(&call.json()?, attributes(view), &PATCH)?;
-        Ok(NodeCommand::Update { changes })
-    })
-    .await?;
-    command::shown::<NodeView>(&state, &call, &reply, StatusCode::OK).await
-}
+    async fn create(
+        state: &AppState,
+        call: &Call,
+        id: ObjectId,
+        mut new: Body,
+    ) -> Result<NodeCommand, ApiError> {
+        let ironic_node_id: Option<String> = new.take("ironic_node_id")?;
+        if let Some(ironic) = &ironic_node_id {
+            let project = &call.ctx.project;
+            let holders = state.reads.count::<Self>(project, "ironic_node_id", ironic);
+            if holders.map_err(|error| ApiError::query(Kind::Node, ironic, error))? > 0 {
+                let words =
+                    format!("Ironic node {} belongs to another node already.", shown(ironic));
+                let stream = StreamId::new(Kind::Node, id);
+                return Err(command::refuse(state, call, stream, "create", words).await);
+            }
+        }
+        Ok(NodeCommand::Create {
+            node_type: new.take("type")?,
+            image_id: new.take("image_id")?,
+            ironic_node_id,
+            host: None,
+        })
+    }
 
-/// `DELETE /v1/nodes/{uuid}`
-pub async fn delete(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&[])?;
-    let find = || {
-        uuid(&ident)?;
-        read::find::<NodeView>(&state, &call, &ident)
-    };
-    let bays = bays_on(&state, ident.clone()).await?;
-    let delete = |_: &NodeView| Ok(NodeCommand::Delete { bays });
-    let reply = command::ask(&state, &call, find, delete).await?;
-    command::is_seen(&state, &reply).await?;
-    Ok(command::no_content(&reply))
+    fn update(changes: Vec<FieldChange>) -> NodeCommand {
+        NodeCommand::Update { changes }
+    }
+
+    async fn delete(&self, state: &AppState, _call: &Call) -> Result<NodeCommand, ApiError> {
+        Ok(NodeCommand::Delete { bays: bays_on(state, self.head.uuid).await? })
+    }
 }
 
 /// How many bays a node holds, of all projects.
-async fn bays_on(state: &AppState, node: String) -> Result<u64, ApiError> {
+async fn bays_on(state: &AppState, node: ObjectId) -> Result<u64, ApiError> {
     let reads = state.reads.clone();
     let counted = command::blocking(move || {
         let mut bays = 0;
-        reads
-            .each(|bay: BayView| bays += u64::from(bay.node_uuid.to_string() == node))
-            .map(|()| bays)
+        reads.each(|bay: BayView| bays += u64::from(bay.node_uuid == node)).map(|()| bays)
     });
     counted.await?.map_err(|error| ApiError::query(Kind::Node, "", error))
-}
-
-/// Refuses what is no uuid.
-fn uuid(ident: &str) -> Result<(), ApiError> {
-    match canonical_uuid(ident) {
-        Some(_) => Ok(()),
-        None => {
-            Err(ApiError::BadRequest(format!("Expected a uuid but received {}.", shown(ident))))
-        }
-    }
-}
-
-/// What a PATCH sees.
-fn attributes(view: &NodeView) -> Map<String, Value> {
-    [
-        ("type", &view.node_type),
-        ("image_id", &view.image_id),
-        ("ironic_node_id", &view.ironic_node_id),
-    ]
-    .into_iter()
-    .map(|(name, value)| (name.to_owned(), Value::from(value.clone())))
-    .collect()
 }

@@ -7,13 +7,13 @@ use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
-    ComponentsBuilder, Content, HttpMethod, InfoBuilder, OpenApiBuilder, PathsBuilder, Ref, RefOr,
+    ComponentsBuilder, Content, HttpMethod, InfoBuilder, OpenApiBuilder, PathsBuilder, Ref,
     Required, ResponseBuilder, Schema,
 };
 
 use super::edge::auth;
 use super::error_body::ErrorBody;
-use super::route::{Route, register};
+use super::route::{Route, Schemas, register};
 
 /// What arguments mean.
 const ARGUMENTS: &[(&str, &str)] = &[
@@ -79,7 +79,7 @@ pub fn document(routes: &[Route]) -> String {
     let mut paths = PathsBuilder::new().build();
     for route in routes {
         let operation = operation(route, &error, &mut schemas);
-        paths.add_path_operation(route.path, vec![route.method.clone()], operation);
+        paths.add_path_operation(&route.path, vec![route.method.clone()], operation);
     }
     let info = InfoBuilder::new()
         .title("Magnum")
@@ -105,13 +105,13 @@ pub fn document(routes: &[Route]) -> String {
     text
 }
 
-fn operation(route: &Route, error: &str, schemas: &mut Vec<(String, RefOr<Schema>)>) -> Operation {
+fn operation(route: &Route, error: &str, schemas: &mut Schemas) -> Operation {
     let changes = !matches!(route.method, HttpMethod::Get);
     let named = |name: &str| Content::new(Some(Ref::from_schema_name(name)));
     let mut operation = OperationBuilder::new()
-        .summary(Some(route.summary))
+        .summary(Some(&route.summary))
         .operation_id(Some(operation_id(route)))
-        .securities(auth::is_public(route.path).then(Vec::new))
+        .securities(auth::is_public(&route.path).then(Vec::new))
         .response("default", {
             ResponseBuilder::new()
                 .description("What was wrong, and what to do")

@@ -8,10 +8,13 @@ use utoipa::openapi::{HttpMethod, RefOr, Schema};
 use super::edge::state::AppState;
 
 /// Pushes a type's schema with those it needs; its name.
-pub type Register = fn(&mut Vec<(String, RefOr<Schema>)>) -> String;
+pub type Register = fn(&mut Schemas) -> String;
+
+/// Schemas by name.
+pub type Schemas = Vec<(String, RefOr<Schema>)>;
 
 /// Adds a type's schema with those it needs; its name.
-pub fn register<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> String {
+pub fn register<T: ToSchema>(schemas: &mut Schemas) -> String {
     T::schemas(schemas);
     let name = T::name().into_owned();
     schemas.push((name.clone(), T::schema()));
@@ -22,13 +25,13 @@ pub fn register<T: ToSchema>(schemas: &mut Vec<(String, RefOr<Schema>)>) -> Stri
 #[derive(Clone)]
 pub struct Route {
     /// With `{ident}` for a name or uuid.
-    pub path: &'static str,
+    pub path: String,
     /// For the document.
     pub method: HttpMethod,
     /// For the router.
     pub handler: MethodRouter<AppState>,
     /// What it does, in a few words.
-    pub summary: &'static str,
+    pub summary: String,
     /// The names of its arguments.
     pub query: &'static str,
     /// The schema of its body.
@@ -51,24 +54,36 @@ impl Route {
         self
     }
 
-    /// With the schema of its body.
+    /// With the schema of its body, which this pushes.
     #[must_use]
-    pub fn takes<T: ToSchema>(mut self) -> Self {
-        self.body = Some(register::<T>);
+    pub const fn takes(mut self, register: Register) -> Self {
+        self.body = Some(register);
         self
     }
 
     /// With the schema of its answer.
     #[must_use]
-    pub fn answers<T: ToSchema>(mut self) -> Self {
-        self.answer = Some(register::<T>);
+    pub fn answers<T: ToSchema>(self) -> Self {
+        self.answers_as(register::<T>)
+    }
+
+    /// With the schema of its answer, which this pushes.
+    #[must_use]
+    pub const fn answers_as(mut self, register: Register) -> Self {
+        self.answer = Some(register);
         self
     }
 
     /// With the schema of its answer where it does not wait for the outcome.
     #[must_use]
-    pub fn waits<T: ToSchema>(mut self) -> Self {
-        self.waits = Some(register::<T>);
+    pub fn waits<T: ToSchema>(self) -> Self {
+        self.waits_as(register::<T>)
+    }
+
+    /// With the same, which this pushes.
+    #[must_use]
+    pub const fn waits_as(mut self, register: Register) -> Self {
+        self.waits = Some(register);
         self
     }
 
@@ -83,16 +98,16 @@ impl Route {
 fn route<H, T>(
     method: HttpMethod,
     filter: MethodFilter,
-    path: &'static str,
+    path: &str,
     handler: H,
-    summary: &'static str,
+    summary: &str,
 ) -> Route
 where
     H: Handler<T, AppState>,
     T: 'static,
 {
     Route {
-        path,
+        path: path.to_owned(),
         status: match method {
             HttpMethod::Post => 201,
             HttpMethod::Delete => 204,
@@ -100,7 +115,7 @@ where
         },
         method,
         handler: on(filter, handler),
-        summary,
+        summary: summary.to_owned(),
         query: "",
         body: None,
         answer: None,
@@ -113,7 +128,7 @@ where
 macro_rules! methods {
     ($($name:ident $method:ident $filter:ident),*) => {
         $(#[doc = concat!("A route of ", stringify!($filter), ".")]
-        pub fn $name<H, T>(path: &'static str, handler: H, summary: &'static str) -> Route
+        pub fn $name<H, T>(path: &str, handler: H, summary: &str) -> Route
         where
             H: Handler<T, AppState>,
             T: 'static,

@@ -46,7 +46,7 @@ pub fn service(
         .layer(CatchPanicLayer::custom(panicked));
     let routes = routes::table()
         .into_iter()
-        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
+        .fold(Router::new(), |router, route| router.route(&route.path, route.handler))
         .fallback(async |uri: Uri| ApiError::NoSuchPath(shown(uri.path())))
         .method_not_allowed_fallback(async |method: Method| {
             ApiError::MethodNotAllowed(shown(method.as_str()))

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::field_table::{FieldDef, Filter, Held, MAX_COUNT, Rule, filter_names, filters};
 use super::work::{number, text};
 use super::{View, ViewHead};
 use crate::events::baymodel::{BaymodelEvent, BaymodelFields};
-use crate::events::work::FieldChange;
 use crate::events::{DecodeError, EventRef};
 use crate::ids::Kind;
 
@@ -18,24 +18,101 @@ pub struct BaymodelView {
     pub fields: BaymodelFields,
 }
 
+/// A baymodel's fields.
+const FIELDS: &[FieldDef<BaymodelView>] = &[
+    FieldDef::new::<String>("uuid", |it| it.head.uuid.into())
+        .listed()
+        .filter(Filter::Text)
+        .given(Rule::Uuid, ""),
+    name_like("name", |it| (&it.fields.name).into(), |it, new| it.fields.name = text(new))
+        .listed()
+        .filter(Filter::Text),
+    FieldDef::new::<String>("coe", |it| (&it.fields.coe).into())
+        .means(COE)
+        .listed()
+        .filter(Filter::Text)
+        .needed(Rule::Name, COE)
+        .kept(Rule::Name)
+        .set(|it, new| it.fields.coe = text(new).unwrap_or_default()),
+    FieldDef::new::<String>("image_id", |it| (&it.fields.image_id).into())
+        .listed()
+        .filter(Filter::Text)
+        .needed(Rule::Name, "")
+        .kept(Rule::Name)
+        .set(|it, new| it.fields.image_id = text(new).unwrap_or_default()),
+    FieldDef::optional::<String>("keypair_id", |it| (&it.fields.keypair_id).into())
+        .needed(Rule::Name, "")
+        .kept(Rule::Name)
+        .set(|it, new| it.fields.keypair_id = text(new)),
+    name_like(
+        "flavor_id",
+        |it| (&it.fields.flavor_id).into(),
+        |it, new| it.fields.flavor_id = text(new),
+    ),
+    name_like(
+        "master_flavor_id",
+        |it| (&it.fields.master_flavor_id).into(),
+        |it, new| it.fields.master_flavor_id = text(new),
+    ),
+    name_like(
+        "external_network_id",
+        |it| (&it.fields.external_network_id).into(),
+        |it, new| it.fields.external_network_id = text(new),
+    ),
+    name_like(
+        "fixed_network",
+        |it| (&it.fields.fixed_network).into(),
+        |it, new| it.fields.fixed_network = text(new),
+    ),
+    FieldDef::optional::<String>("dns_nameserver", |it| (&it.fields.dns_nameserver).into())
+        .given(Rule::Ipv4, "An IPv4 address.")
+        .patched(Rule::Ipv4)
+        .set(|it, new| it.fields.dns_nameserver = text(new)),
+    FieldDef::optional::<u16>("apiserver_port", |it| it.fields.apiserver_port.into())
+        .listed()
+        .filter(Filter::Number)
+        .given(PORT, "")
+        .patched(PORT)
+        .set(|it, new| it.fields.apiserver_port = number(new)),
+    FieldDef::optional::<u32>("docker_volume_size", |it| it.fields.docker_volume_size_gb.into())
+        .means("Gigabytes.")
+        .given(SIZE, "Gigabytes.")
+        .patched(SIZE)
+        .set(|it, new| it.fields.docker_volume_size_gb = number(new)),
+    FieldDef::optional::<String>("ssh_authorized_key", |it| (&it.fields.ssh_authorized_key).into())
+        .given(Rule::Text, "")
+        .patched(Rule::Text)
+        .set(|it, new| it.fields.ssh_authorized_key = text(new)),
+    name_like(
+        "cluster_distro",
+        |it| (&it.fields.cluster_distro).into(),
+        |it, new| it.fields.cluster_distro = text(new),
+    ),
+];
+
+const COE: &str = "Container orchestration engine: `docker`, `kubernetes`, `swarm`.";
+const PORT: Rule = Rule::Integer(1024, 65535);
+const SIZE: Rule = Rule::Integer(1, MAX_COUNT);
+
+/// A field that holds a name or nothing, as most do.
+const fn name_like(
+    name: &'static str,
+    get: for<'a> fn(&'a BaymodelView) -> Held<'a>,
+    set: fn(&mut BaymodelView, &str),
+) -> FieldDef<BaymodelView> {
+    FieldDef::optional::<String>(name, get).given(Rule::Name, "").patched(Rule::Name).set(set)
+}
+
 impl View for BaymodelView {
     const KIND: Kind = Kind::Baymodel;
-    const FIELDS: &'static [&'static str] = &["uuid", "name", "coe", "image_id", "apiserver_port"];
-    const NUMBERS: &'static [&'static str] = &["apiserver_port"];
+    const TABLE: &'static [FieldDef<Self>] = FIELDS;
+    const FIELDS: &'static [&'static str] =
+        &filter_names::<Self, { filters(FIELDS, false) }>(FIELDS, false);
+    const NUMBERS: &'static [&'static str] =
+        &filter_names::<Self, { filters(FIELDS, true) }>(FIELDS, true);
 
     fn head(&self) -> &ViewHead {
         &self.head
-    }
-
-    fn field(&self, name: &str) -> Option<String> {
-        match name {
-            "uuid" => Some(self.head.uuid.to_string()),
-            "name" => self.fields.name.clone(),
-            "coe" => Some(self.fields.coe.clone()),
-            "image_id" => Some(self.fields.image_id.clone()),
-            "apiserver_port" => self.fields.apiserver_port.map(|port| port.to_string()),
-            _ => None,
-        }
     }
 
     fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError> {
@@ -47,33 +124,11 @@ impl View for BaymodelView {
             BaymodelEvent::Updated(updated) => {
                 if let Some(view) = view {
                     view.head.change(event);
-                    for change in &updated.changes {
-                        set(&mut view.fields, change);
-                    }
+                    view.set_fields(&updated);
                 }
             }
         }
         Ok(())
-    }
-}
-
-fn set(fields: &mut BaymodelFields, change: &FieldChange) {
-    let value = || text(&change.value);
-    match change.field.as_str() {
-        "name" => fields.name = value(),
-        "coe" => fields.coe = value().unwrap_or_default(),
-        "image_id" => fields.image_id = value().unwrap_or_default(),
-        "keypair_id" => fields.keypair_id = value(),
-        "flavor_id" => fields.flavor_id = value(),
-        "master_flavor_id" => fields.master_flavor_id = value(),
-        "external_network_id" => fields.external_network_id = value(),
-        "fixed_network" => fields.fixed_network = value(),
-        "dns_nameserver" => fields.dns_nameserver = value(),
-        "apiserver_port" => fields.apiserver_port = number(&change.value),
-        "docker_volume_size" => fields.docker_volume_size_gb = number(&change.value),
-        "ssh_authorized_key" => fields.ssh_authorized_key = value(),
-        "cluster_distro" => fields.cluster_distro = value(),
-        _ => {}
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::read_models::ReadModels;
 use super::layout;
+use super::read_models::ReadModels;
 use super::saver::Saver;
 use super::state::ReadModelState;
 use super::store::{Store, StoreFault, words};

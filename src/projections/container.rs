@@ -3,17 +3,21 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
+use super::field_table::{
+    FieldDef, Filter, Held, Rule, filter_names, filters, list_of, maybe_task,
+};
 use super::work::{Failure, WorkOf, progress, text};
 use super::{OutcomeView, TaskView, View, ViewHead};
+use crate::events::cloudevent::REDACTED;
 use crate::events::container::{
     ContainerEvent, CreateRequestedV1, Drift, DriftedV1, ExitedV2, PortMapping, PullProgressedV1,
     RestartPolicy, Status,
 };
 use crate::events::mark::Status as _;
-use crate::events::work::UpdatedV1;
 use crate::events::{DecodeError, EventPayload, EventRef, Verb};
-use crate::ids::{Kind, ObjectId};
+use crate::ids::{Kind, ObjectId, WorkId};
 
 /// A container as it is shown. Environment values are not in it; only their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,32 +64,114 @@ pub struct ContainerView {
     pub oom_killed: bool,
     /// The last difference that was found, in words.
     pub drift: Option<String>,
+    /// Commands that run in it, the oldest first; each is a task too.
+    pub executions: Vec<Execution>,
     /// Work that it waits for.
     pub tasks: Vec<TaskView>,
     /// What came of work lately.
     pub outcomes: Vec<OutcomeView>,
 }
 
+/// A command that runs in a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Execution {
+    /// The work that runs it.
+    pub id: WorkId,
+    /// The command and its arguments.
+    pub command: Vec<String>,
+}
+
+/// A container's fields.
+const FIELDS: &[FieldDef<ContainerView>] = &[
+    FieldDef::new::<String>("uuid", |it| it.head.uuid.into())
+        .listed()
+        .filter(Filter::Text)
+        .given(Rule::Uuid, "The id that it is to have."),
+    FieldDef::optional::<String>("name", |it| (&it.name).into())
+        .listed()
+        .filter(Filter::Text)
+        .given(Rule::Name, "Not unique.")
+        .patched(Rule::Name)
+        .set(|it, new| it.name = text(new)),
+    FieldDef::optional::<String>("desc", |it| (&it.desc).into())
+        .given(Rule::Text, "A description.")
+        .patched(Rule::Text)
+        .set(|it, new| it.desc = text(new)),
+    FieldDef::optional::<String>("image_id", |it| (&it.image_id).into())
+        .listed()
+        .filter(Filter::Text)
+        .needed(Rule::Image, "The image reference; `image` is taken as well.")
+        .or("image")
+        .kept(Rule::Image)
+        .set(|it, new| it.image_id = text(new)),
+    FieldDef::optional::<String>("command", |it| (&it.command).into())
+        .means("One line, quoted as a shell needs it.")
+        .listed()
+        .filter(Filter::Text)
+        .given(Rule::Command, "A list of arguments, or one line that is split as a shell would.")
+        .patched(Rule::CommandLine)
+        .set(|it, new| it.command = text(new)),
+    FieldDef::optional::<String>("bay_uuid", |it| it.bay_uuid.into())
+        .listed()
+        .filter(Filter::Text)
+        .given(Rule::Uuid, "The bay's uuid; the project's `default` bay where there is none.")
+        .internal(),
+    FieldDef::new::<String>("node_uuid", |it| it.node_uuid.into())
+        .means("The node that it runs on.")
+        .filter(Filter::Text),
+    FieldDef::new::<String>("status", |it| it.status.name().into())
+        .means("`Creating`, `Stopped`, `Running`, `Paused`, `Error`, `Deleting`.")
+        .listed()
+        .filter(Filter::Text)
+        .internal(),
+    FieldDef::optional::<String>("status_reason", |it| (&it.status_reason).into()),
+    FieldDef::new::<Pairs>("environment", |it| {
+        let hidden = it.environment.iter().map(|name| (name.clone(), REDACTED.into()));
+        Held::Json(Value::Object(hidden.collect()))
+    })
+    .means("Names, with `***` for every value.")
+    .given(Rule::Variables, "Names and values, or a list of `NAME=value`.")
+    .secret(),
+    FieldDef::made_elsewhere("ports", || list_of("Port"))
+        .given(Rule::Ports, "`8080:80/tcp`, or an object."),
+    FieldDef::new::<Pairs>("labels", |it| Held::Json(json!(it.labels)))
+        .given(Rule::Labels, "Names and values, or a list of `name=value`."),
+    FieldDef::optional::<u64>("memory", |it| it.memory_bytes.into())
+        .means("The memory limit in bytes.")
+        .given(Rule::Memory, "Bytes, or `512m`."),
+    FieldDef::optional::<f64>("cpu", |it| {
+        it.cpu_millis.map(|millis| f64::from(millis) / 1000.0).into()
+    })
+    .means("The limit in CPUs.")
+    .given(Rule::Cpus, "CPUs, in thousandths at the finest."),
+    FieldDef::optional::<String>("workdir", |it| (&it.working_dir).into())
+        .given(Rule::Folder, "An absolute folder."),
+    FieldDef::optional::<String>("user", |it| (&it.user).into())
+        .given(Rule::Name, "A name or number, optionally with a group."),
+    FieldDef::new::<String>("restart_policy", |it| (&it.restart_policy).into())
+        .means("`no`, `always`, `on-failure:3` or `unless-stopped`.")
+        .given(Rule::RestartPolicy, "`no`, `always`, `on-failure[:n]` or `unless-stopped`."),
+    FieldDef::optional::<i64>("exit_code", |it| it.exit_code.into())
+        .means("The last exit code of its process."),
+    FieldDef::new::<bool>("oom_killed", |it| it.oom_killed.into())
+        .means("Whether it ended for want of memory."),
+    FieldDef::optional::<String>("drift", |it| (&it.drift).into())
+        .means("The last difference between the engine and the record, in words."),
+    FieldDef::optional::<String>("engine_id", |it| (&it.engine_id).into())
+        .means("The engine's id of it."),
+    FieldDef::made_elsewhere("task", maybe_task).or_null(),
+];
+
+type Pairs = BTreeMap<String, String>;
+
 impl View for ContainerView {
     const KIND: Kind = Kind::Container;
+    const TABLE: &'static [FieldDef<Self>] = FIELDS;
     const FIELDS: &'static [&'static str] =
-        &["uuid", "name", "status", "image_id", "bay_uuid", "node_uuid", "command"];
+        &filter_names::<Self, { filters(FIELDS, false) }>(FIELDS, false);
 
     fn head(&self) -> &ViewHead {
         &self.head
-    }
-
-    fn field(&self, name: &str) -> Option<String> {
-        match name {
-            "uuid" => Some(self.head.uuid.to_string()),
-            "name" => self.name.clone(),
-            "status" => Some(self.status.name().to_owned()),
-            "image_id" => self.image_id.clone(),
-            "bay_uuid" => self.bay_uuid.map(|bay| bay.to_string()),
-            "node_uuid" => Some(self.node_uuid.to_string()),
-            "command" => self.command.clone(),
-            _ => None,
-        }
     }
 
     fn tasks(&self) -> &[TaskView] {
@@ -154,12 +240,18 @@ impl ContainerView {
         match payload {
             E::PullProgressed(pull) => progress(&mut self.tasks, pull.work_id, Some(pulled(pull))),
             E::Created(created) => self.engine_id = Some(created.engine_id.clone()),
-            E::Updated(updated) => self.update(updated),
+            E::Updated(updated) => self.set_fields(updated),
             E::Exited(exited) => {
                 self.exit_code = Some(exited.exit_code);
                 self.oom_killed = exited.oom_killed;
             }
             _ => {}
+        }
+        if let E::ExecuteRequested(asked) = payload {
+            self.executions.push(Execution { id: event.id, command: asked.command.clone() });
+        }
+        if payload.mark().ends_work() {
+            self.executions.retain(|execution| Some(execution.id) != payload.work_id());
         }
         self.explain(before, payload);
         self.head.note(event, payload.mark());
@@ -201,19 +293,6 @@ impl ContainerView {
         self.status_reason = reason;
         if !matches!(payload, E::Drifted(_) | E::DeleteRequested(_)) {
             self.drift = None;
-        }
-    }
-
-    fn update(&mut self, updated: &UpdatedV1) {
-        for change in &updated.changes {
-            let value = text(&change.value);
-            match change.field.as_str() {
-                "name" => self.name = value,
-                "desc" => self.desc = value,
-                "image_id" => self.image_id = value,
-                "command" => self.command = value,
-                _ => {}
-            }
         }
     }
 }
@@ -275,7 +354,6 @@ mod tests {
         ExecuteRequestedV1, ExecutedV1, KillRequestedV1, RestartedV1, StopRequestedV1,
     };
     use crate::events::work::Placement;
-    use crate::ids::WorkId;
 
     type E = ContainerEvent;
 

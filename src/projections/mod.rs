@@ -24,6 +24,7 @@ pub mod baymodel;
 pub mod conductor;
 pub mod container;
 mod field;
+pub mod field_table;
 mod fold;
 mod index;
 mod layout;
@@ -44,9 +45,11 @@ mod testing;
 mod update;
 mod work;
 
+use field_table::FieldDef;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::events::work::UpdatedV1;
 use crate::events::{DecodeError, EventRef, Mark};
 use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, Timestamp, WorkId};
 
@@ -173,6 +176,8 @@ pub const OUTCOMES: usize = 24;
 pub trait View: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The noun.
     const KIND: Kind;
+    /// All that is known of its fields, in the order in which they are shown.
+    const TABLE: &'static [FieldDef<Self>];
     /// Fields that lists sort and filter by, besides `id` (the order of creation).
     const FIELDS: &'static [&'static str];
     /// Those of [`View::FIELDS`] that hold whole numbers and sort as such.
@@ -180,8 +185,20 @@ pub trait View: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
 
     /// What every view has.
     fn head(&self) -> &ViewHead;
-    /// A field of [`View::FIELDS`] as text; `None` if it is not set.
-    fn field(&self, name: &str) -> Option<String>;
+    /// A field as text; `None` if it is not set.
+    fn field(&self, name: &str) -> Option<String> {
+        let field = Self::TABLE.iter().find(|field| field.name == name)?;
+        (field.get)(self).text()
+    }
+    /// Sets fields as an update says; those that the table does not set stay.
+    fn set_fields(&mut self, updated: &UpdatedV1) {
+        for change in &updated.changes {
+            let field = Self::TABLE.iter().find(|field| field.name == change.field);
+            if let Some(set) = field.and_then(|field| field.set) {
+                set(self, &change.value);
+            }
+        }
+    }
     /// Work that the object waits for, the running one first.
     fn tasks(&self) -> &[TaskView] {
         &[]

@@ -18,9 +18,7 @@ use magnum::actors::reactor::Reactor;
 use magnum::actors::snapshot::Snapshots;
 use magnum::backends::{BackendError, Work};
 use magnum::bus::local::LocalBus;
-use magnum::bus::{
-    Authority, Ctx, Hello, LogRequest, NodePort, Offer, SessionId, Taken,
-};
+use magnum::bus::{Authority, Ctx, Hello, LogRequest, NodePort, Offer, SessionId, Taken};
 use magnum::clock;
 use magnum::events::container::{ContainerEvent, ContainerSpec};
 use magnum::events::log::memory::MemoryLog;

@@ -84,7 +84,8 @@ fn f1_a_command_id_makes_a_command_exactly_once() {
             digest: Some(digest.into()),
             ..origin("p")
         };
-        let asks = (0..20).map(|_| directory.command(message(1, &rename("a"), keyed("d1")), Authority::Edge));
+        let asks = (0..20)
+            .map(|_| directory.command(message(1, &rename("a"), keyed("d1")), Authority::Edge));
         let replies: Vec<_> = join_all(asks).await.into_iter().map(Result::unwrap).collect();
         assert_eq!(replies.iter().filter(|reply| !reply.repeated).count(), 1);
         assert!(replies.iter().all(|reply| reply.position == Position(2)));
@@ -92,7 +93,8 @@ fn f1_a_command_id_makes_a_command_exactly_once() {
         assert_eq!(other, Err(CommandError::CommandIdReused));
         // Also on another object, and for a directory that has not seen the first one (a restart).
         let again = self::directory(&log, &Snapshots::default());
-        let reply = again.command(message(9, &create(), keyed("d1")), Authority::Edge).await.unwrap();
+        let reply =
+            again.command(message(9, &create(), keyed("d1")), Authority::Edge).await.unwrap();
         assert!(reply.repeated && reply.stream == stream(1));
         assert_eq!(*log.head().borrow(), Position(2));
     });
@@ -132,7 +134,8 @@ fn f34_another_tenants_object_is_not_found() {
         let directory = directory(&log, &Snapshots::default());
         ask(&directory, 1, &create()).await.unwrap();
         for command in [rename("stolen"), BaymodelCommand::Delete { bays: 0 }] {
-            let reply = directory.command(message(1, &command, origin("other")), Authority::Edge).await;
+            let reply =
+                directory.command(message(1, &command, origin("other")), Authority::Edge).await;
             assert!(
                 matches!(reply, Err(CommandError::Refused(Refusal::NotFound { .. }))),
                 "{reply:?}"
@@ -163,7 +166,8 @@ fn an_idle_object_goes_to_sleep_and_wakes_up_as_it_was() {
     run(async {
         let log = memory();
         let aggregate = Aggregate::<Baymodel>::new(stream(1));
-        let actor = EntityActor::new(Objects::new(log.clone(), Snapshots::default()), aggregate).start();
+        let actor =
+            EntityActor::new(Objects::new(log.clone(), Snapshots::default()), aggregate).start();
         let made = message(1, &create(), origin("p"));
         actor.send(Perform(Arc::new(made), Authority::Edge)).await.unwrap().unwrap();
         tokio::time::pause();
@@ -207,7 +211,8 @@ fn more_commands_than_may_wait_for_an_object_are_refused() {
             let (directory, message) = (directory.clone(), message(1, &rename("a"), origin));
             tokio::spawn(async move { directory.command(message, authority).await })
         };
-        let waiting: Vec<_> = (0..MAX_WAITING).map(|_| ask_later(origin("p"), Authority::Edge)).collect();
+        let waiting: Vec<_> =
+            (0..MAX_WAITING).map(|_| ask_later(origin("p"), Authority::Edge)).collect();
         // They are let in, in their order.
         tokio::task::yield_now().await;
         let refused = tokio::time::timeout(PATIENCE, ask_later(origin("p"), Authority::Edge)).await;

@@ -116,7 +116,7 @@ impl<E: Entity> Life<E> {
     }
 
     fn decide(&self, command: E::Command) -> Result<Vec<E::Event>, Refusal> {
-        E::decide(&self.state, command, &Ctx::service(Timestamp(0), "test", "req-1"))
+        E::decide(&self.state, command, &Ctx { now: Timestamp(0) })
     }
 
     fn due(&self) -> Vec<Work> {

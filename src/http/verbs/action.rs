@@ -13,6 +13,8 @@ use crate::http::container::BAY;
 use crate::http::edge::request::{Call, Ident};
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
+use crate::http::route::{Route, put};
+use crate::http::shape;
 use crate::http::text::shown;
 use crate::http::{read, respond};
 use crate::projections::container::ContainerView;
@@ -30,88 +32,54 @@ const SIGNALS: [&str; 31] = [
     "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
-/// `PUT /v1/containers/{ident}/start`
-pub async fn start(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&BAY)?;
-    act(&state, &call, &ident, "start", ContainerCommand::Start).await
+/// The routes of these actions.
+pub fn routes() -> Vec<Route> {
+    use ContainerCommand as C;
+    vec![
+        action("start", "Start", "", |_| Ok(C::Start)),
+        action("stop", "Stop", "timeout", |call| Ok(C::Stop { grace_s: grace_s(call)? })),
+        action("reboot", "Stop and start", "timeout", |call| {
+            Ok(C::Reboot { grace_s: grace_s(call)? })
+        }),
+        action("pause", "Freeze", "", |_| Ok(C::Pause)),
+        action("unpause", "Let go on", "", |_| Ok(C::Unpause)),
+        action("kill", "Send a signal", "signal", |call| Ok(C::Kill { signal: signal(call)? })),
+    ]
 }
 
-/// `PUT /v1/containers/{ident}/stop`
-pub async fn stop(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&["timeout", "bay_ident"])?;
-    let grace_s = grace_s(&call)?;
-    act(&state, &call, &ident, "stop", ContainerCommand::Stop { grace_s }).await
-}
-
-/// `PUT /v1/containers/{ident}/reboot`
-pub async fn reboot(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&["timeout", "bay_ident"])?;
-    let grace_s = grace_s(&call)?;
-    act(&state, &call, &ident, "reboot", ContainerCommand::Reboot { grace_s }).await
-}
-
-/// `PUT /v1/containers/{ident}/pause`
-pub async fn pause(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&BAY)?;
-    act(&state, &call, &ident, "pause", ContainerCommand::Pause).await
-}
-
-/// `PUT /v1/containers/{ident}/unpause`
-pub async fn unpause(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&BAY)?;
-    act(&state, &call, &ident, "unpause", ContainerCommand::Unpause).await
-}
-
-/// `PUT /v1/containers/{ident}/kill`
-pub async fn kill(
-    State(state): State<AppState>,
-    Ident(ident): Ident,
-    call: Call,
-) -> Result<Response, ApiError> {
-    call.only(&["signal", "bay_ident"])?;
-    let signal = signal(call.argument("signal").unwrap_or("SIGKILL"))?;
-    act(&state, &call, &ident, "kill", ContainerCommand::Kill { signal }).await
+/// `PUT /v1/containers/{ident}/{verb}`
+fn action(
+    verb: &'static str,
+    summary: &str,
+    argument: &'static str,
+    command: fn(&Call) -> Result<ContainerCommand, ApiError>,
+) -> Route {
+    let handler = move |State(state): State<AppState>, ident: Ident, call: Call| async move {
+        let known: Vec<&str> = BAY.into_iter().chain(argument.split_whitespace()).collect();
+        call.only(&known)?;
+        act(&state, &call, &ident.0, verb, command(&call)?).await
+    };
+    put(&format!("/v1/containers/{{ident}}/{verb}"), handler, summary)
+        .query(argument)
+        .waits_as(shape::object::<ContainerView>)
 }
 
 async fn act(
     state: &AppState,
     call: &Call,
     ident: &str,
-    action: &str,
+    verb: &str,
     command: ContainerCommand,
 ) -> Result<Response, ApiError> {
     let find = || read::find::<ContainerView>(state, call, ident);
     let reply = command::ask(state, call, find, |_: &ContainerView| Ok(command)).await?;
-    let reply = command::joined::<ContainerView>(state, reply, action)?;
+    let reply = command::joined::<ContainerView>(state, reply, verb)?;
     match command::settle::<ContainerView>(state, call, &reply).await? {
         Outcome::Done(_) => {
             let response = respond::json(StatusCode::OK, &Value::Null);
             Ok(respond::at(response, reply.position))
         }
-        Outcome::Waiting => {
-            command::shown::<ContainerView>(state, call, &reply, StatusCode::ACCEPTED).await
-        }
-        other => Err(command::failure(&reply, other)),
+        outcome => command::not_done::<ContainerView>(state, call, &reply, outcome).await,
     }
 }
 
@@ -127,20 +95,24 @@ fn grace_s(call: &Call) -> Result<u32, ApiError> {
     }
 }
 
+/// `signal=`; a process cannot ignore the one where there is none.
+fn signal(call: &Call) -> Result<String, ApiError> {
+    let text = call.argument("signal").unwrap_or("SIGKILL");
+    named_signal(text).ok_or_else(|| {
+        let reason = "Use a signal's name, such as SIGTERM, or its number.";
+        ApiError::field("signal", shown(text), reason)
+    })
+}
+
 /// `SIGTERM`, from `SIGTERM`, `term` or `15`.
-fn signal(text: &str) -> Result<String, ApiError> {
+fn named_signal(text: &str) -> Option<String> {
     let name = text.to_ascii_uppercase();
     let name = name.strip_prefix("SIG").unwrap_or(&name);
     if SIGNALS.contains(&name) {
-        return Ok(format!("SIG{name}"));
+        return Some(format!("SIG{name}"));
     }
-    match text.parse::<u8>() {
-        Ok(number @ 1..=64) => Ok(number.to_string()),
-        _ => {
-            let reason = "Use a signal's name, such as SIGTERM, or its number.";
-            Err(ApiError::field("signal", shown(text), reason))
-        }
-    }
+    let number = text.parse::<u8>().ok().filter(|number| (1..=64).contains(number))?;
+    Some(number.to_string())
 }
 
 #[cfg(test)]
@@ -149,11 +121,11 @@ mod tests {
 
     #[test]
     fn signals_by_name_and_number() {
-        assert_eq!(signal("SIGKILL").unwrap(), "SIGKILL");
-        assert_eq!(signal("term").unwrap(), "SIGTERM");
-        assert_eq!(signal("9").unwrap(), "9");
+        assert_eq!(named_signal("SIGKILL").unwrap(), "SIGKILL");
+        assert_eq!(named_signal("term").unwrap(), "SIGTERM");
+        assert_eq!(named_signal("9").unwrap(), "9");
         for bad in ["", "SIG", "SIGFOO", "0", "65", "-9", "KILL; rm"] {
-            assert!(signal(bad).is_err(), "{bad}");
+            assert!(named_signal(bad).is_none(), "{bad}");
         }
     }
 }

@@ -2,4 +2,5 @@
 
 pub mod action;
 pub mod execute;
+pub mod executions;
 pub mod logs;

@@ -1,0 +1,263 @@
+//! What every noun has over REST, written once over [`Resource`]: list, detail, show, create,
+//! update, delete, history and the questions of the debugger, with their routes.
+//!
+//! Not here: what is a noun's own (one file a noun), what is done with containers (`verbs`).
+
+use std::future::Future;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::command::{self, Outcome};
+use super::edge::request::{Call, Ident};
+use super::edge::state::AppState;
+use super::error::ApiError;
+use super::input::body::Body;
+use super::input::patch::changes;
+use super::list;
+use super::route::{self, Register, Route, Schemas, get, post, register};
+use super::shape::{self, Rows, Shown};
+use super::stream::pages::{self, EventPage};
+use super::text::canonical_uuid;
+use super::{read, replay};
+use crate::bus::NounCommand;
+use crate::events::work::FieldChange;
+use crate::ids::{ObjectId, StreamId};
+use crate::replay::bundle::Bundle;
+use crate::replay::diff::{Blame, Diff};
+use crate::replay::state::StateAt;
+use crate::replay::timeline::Timeline;
+use crate::replay::what_if::WhatIf;
+use crate::replay::why::Why;
+
+/// Arguments of lists, besides the fields that they filter by.
+const LIST: &str = "at limit marker sort_key sort_dir min_position";
+
+/// What is a noun's own over REST.
+pub trait Resource: Shown {
+    /// What its actor takes.
+    type Command: NounCommand;
+
+    /// What a POST's body is, and what creating, changing and deleting one means.
+    const SAYS: [&'static str; 4];
+    /// Arguments that every request takes and most ignore.
+    const EXTRA: &'static [&'static str] = &[];
+    /// Whether creating and deleting answer once the work has ended; otherwise they answer as soon
+    /// as it is recorded.
+    const WAITS: bool = false;
+
+    /// Refuses what cannot name one.
+    fn check_ident(_ident: &str) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    /// Filters of a list that follow from [`Resource::EXTRA`].
+    fn filters(_state: &AppState, _call: &Call) -> Result<Vec<(String, String)>, ApiError> {
+        Ok(Vec::new())
+    }
+
+    /// The command that makes one.
+    fn create(
+        state: &AppState,
+        call: &Call,
+        id: ObjectId,
+        new: Body,
+    ) -> impl Future<Output = Result<Self::Command, ApiError>> + Send;
+
+    /// The command that changes fields.
+    fn update(changes: Vec<FieldChange>) -> Self::Command;
+
+    /// The command that deletes it.
+    fn delete(
+        &self,
+        state: &AppState,
+        call: &Call,
+    ) -> impl Future<Output = Result<Self::Command, ApiError>> + Send;
+}
+
+/// The routes of a noun.
+pub fn routes<R: Resource>() -> Vec<Route> {
+    let (one, all) = (R::KIND.name(), R::KIND.collection());
+    let (collection, object) = (format!("/v1/{all}"), format!("/v1/{all}/{{ident}}"));
+    let [_, made, changed, deleted] = R::SAYS;
+    let mut create =
+        post(&collection, create::<R>, made).takes(body::<R>).answers_as(shape::object::<R>);
+    let mut delete = route::delete(&object, delete::<R>, deleted);
+    if R::WAITS {
+        create = create.waits_as(shape::object::<R>);
+        delete = delete.waits_as(shape::object::<R>);
+    }
+    let full = format!("List {all} with all fields");
+    let history = "What happened to it, also after it was deleted";
+    let mut routes = vec![
+        get(&collection, list::<R>, &format!("List {all}"))
+            .query(LIST)
+            .answers_as(shape::summaries::<R>),
+        get(&format!("{collection}/detail"), detail::<R>, &full)
+            .query(LIST)
+            .answers_as(shape::details::<R>),
+        get(&object, show::<R>, &format!("Show a {one}"))
+            .query("at min_position")
+            .answers_as(shape::object::<R>),
+        create,
+        route::patch(&object, update::<R>, changed).answers_as(shape::object::<R>),
+        delete,
+        get(&format!("{object}/history"), pages::history::<R>, history)
+            .query("after limit")
+            .answers::<EventPage>(),
+    ];
+    routes.extend(QUESTIONS.into_iter().map(|question| ask::<R>(&object, question)));
+    routes
+}
+
+/// Pushes the schema of what a POST may have; its name.
+fn body<R: Resource>(schemas: &mut Schemas) -> String {
+    let [meaning, ..] = R::SAYS;
+    shape::new::<R>(meaning, schemas)
+}
+
+/// A question about an object: its verb, what it asks, its arguments and its answer.
+type Question = (&'static str, &'static str, &'static str, Register);
+
+/// The questions of the debugger.
+const QUESTIONS: [Question; 7] = [
+    ("state", "What it was at a moment, and what was shown of it", "at", register::<StateAt>),
+    (
+        "timeline",
+        "What happened to it: who, why, work and what came of it",
+        "related at",
+        register::<Timeline>,
+    ),
+    (
+        "diff",
+        "What changed about it, field by field, and what did that",
+        "from to",
+        register::<Diff>,
+    ),
+    ("blame", "The last event that set a field, and what led to it", "field at", register::<Blame>),
+    ("why", "Why it is as it is: what it waits for, and what led here", "at", register::<Why>),
+    (
+        "what-if",
+        "What would be without some events, or if it were asked",
+        "at drop apply",
+        register::<WhatIf>,
+    ),
+    (
+        "bundle",
+        "What happened to it, as a file for somebody else",
+        "related redact",
+        register::<Bundle>,
+    ),
+];
+
+fn ask<R: Resource>(object: &str, (verb, summary, arguments, answer): Question) -> Route {
+    let handler = move |State(state): State<AppState>, ident: Ident, call: Call| async move {
+        let known: Vec<&str> = arguments.split_whitespace().collect();
+        replay::about::<R>(state, ident, call, verb, &known).await
+    };
+    get(&format!("{object}/{verb}"), handler, summary).query(arguments).answers_as(answer)
+}
+
+/// `GET /v1/{collection}`
+async fn list<R: Resource>(
+    State(state): State<AppState>,
+    call: Call,
+) -> Result<Response, ApiError> {
+    let filters = R::filters(&state, &call)?;
+    list::page::<R>(&state, &call, Rows::Summary, R::EXTRA, filters).await
+}
+
+/// `GET /v1/{collection}/detail`
+async fn detail<R: Resource>(
+    State(state): State<AppState>,
+    call: Call,
+) -> Result<Response, ApiError> {
+    let filters = R::filters(&state, &call)?;
+    list::page::<R>(&state, &call, Rows::Detail, R::EXTRA, filters).await
+}
+
+/// `GET /v1/{collection}/{ident}`
+async fn show<R: Resource>(
+    State(state): State<AppState>,
+    Ident(ident): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    R::check_ident(&ident)?;
+    read::one::<R>(&state, &call, &ident, R::EXTRA).await
+}
+
+/// `POST /v1/{collection}`
+///
+/// The same request with the same `Idempotency-Key` gets its first answer, before anything is
+/// looked at that depends on how things are now (rule L6).
+async fn create<R: Resource>(
+    State(state): State<AppState>,
+    call: Call,
+) -> Result<Response, ApiError> {
+    call.only(R::EXTRA)?;
+    let reply = match command::earlier(&state, &call).await? {
+        Some(reply) => reply,
+        None => {
+            let mut new = Body::checked::<R>(&call.object()?)?;
+            let id = call.new_id(R::KIND, canonical_uuid(&new.take::<String>("uuid")?));
+            let command = R::create(&state, &call, id, new).await?;
+            command::send(&state, &call.ctx, StreamId::new(R::KIND, id), &command).await?
+        }
+    };
+    // A refusal of the engine shows in the object's status, as in the 2015 API.
+    let outcome = if R::WAITS {
+        command::settle::<R>(&state, &call, &reply).await?
+    } else {
+        Outcome::Done(None)
+    };
+    command::created::<R>(&state, &call, &reply, &outcome).await
+}
+
+/// `PATCH /v1/{collection}/{ident}`
+async fn update<R: Resource>(
+    State(state): State<AppState>,
+    Ident(ident): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    call.only(R::EXTRA)?;
+    let find = || find::<R>(&state, &call, &ident);
+    let reply = command::ask(&state, &call, find, |view: &R| {
+        Ok(R::update(changes(&call.json()?, R::TABLE, view)?))
+    })
+    .await?;
+    command::shown::<R>(&state, &call, &reply, StatusCode::OK).await
+}
+
+/// `DELETE /v1/{collection}/{ident}`
+async fn delete<R: Resource>(
+    State(state): State<AppState>,
+    Ident(ident): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    call.only(R::EXTRA)?;
+    let reply = match command::earlier(&state, &call).await? {
+        Some(reply) => reply,
+        None => {
+            let view = find::<R>(&state, &call, &ident)?;
+            let command = view.delete(&state, &call).await?;
+            let stream = StreamId::new(R::KIND, view.head().uuid);
+            command::send(&state, &call.ctx, stream, &command).await?
+        }
+    };
+    if !R::WAITS {
+        // It goes in its own time; until then its status says that it is being deleted.
+        command::is_seen(&state, &reply).await?;
+        return Ok(command::no_content(&reply));
+    }
+    let reply = command::joined::<R>(&state, reply, "delete")?;
+    match command::settle::<R>(&state, &call, &reply).await? {
+        Outcome::Done(_) | Outcome::Gone => Ok(command::no_content(&reply)),
+        outcome => command::not_done::<R>(&state, &call, &reply, outcome).await,
+    }
+}
+
+fn find<R: Resource>(state: &AppState, call: &Call, ident: &str) -> Result<R, ApiError> {
+    R::check_ident(ident)?;
+    read::find::<R>(state, call, ident)
+}

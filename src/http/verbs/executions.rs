@@ -1,0 +1,87 @@
+//! The commands that run in a container, and ending one of them.
+//!
+//! Not here: running one (`execute`).
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::actors::container::ContainerCommand;
+use crate::http::command::{self, Outcome};
+use crate::http::container::BAY;
+use crate::http::edge::request::{Call, Ident};
+use crate::http::edge::state::AppState;
+use crate::http::error::ApiError;
+use crate::http::{read, respond};
+use crate::ids::{EventId, Timestamp};
+use crate::projections::container::ContainerView;
+
+/// The commands that run in a container.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Executions {
+    /// The oldest first.
+    executions: Vec<Execution>,
+}
+
+/// A command that runs in a container, or waits until it can.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Execution {
+    /// What ends it: `DELETE /v1/containers/{ident}/executions/{id}`.
+    #[schema(value_type = String, format = Uuid)]
+    id: EventId,
+    /// The command and its arguments.
+    command: Vec<String>,
+    /// When it was asked for.
+    requested_at: Option<Timestamp>,
+    /// What it waits for; `null` once it runs.
+    blocked_on: Option<String>,
+    /// Since when it has waited.
+    blocked_since: Option<Timestamp>,
+}
+
+/// `GET /v1/containers/{ident}/executions`
+pub async fn list(
+    State(state): State<AppState>,
+    Ident(ident): Ident,
+    call: Call,
+) -> Result<Response, ApiError> {
+    call.only(&BAY)?;
+    let view = read::find::<ContainerView>(&state, &call, &ident)?;
+    let shown = |execution: &crate::projections::container::Execution| {
+        let task = view.tasks.iter().find(|task| task.id == execution.id);
+        Execution {
+            id: execution.id,
+            command: execution.command.clone(),
+            requested_at: task.map(|task| task.requested_at),
+            blocked_on: task.and_then(|task| task.blocked_on.clone()),
+            blocked_since: task.and_then(|task| task.blocked_since),
+        }
+    };
+    let executions = view.executions.iter().map(shown).collect();
+    Ok(respond::at(respond::json(StatusCode::OK, &Executions { executions }), view.head.position))
+}
+
+/// `DELETE /v1/containers/{ident}/executions/{id}`
+pub async fn end(
+    State(state): State<AppState>,
+    Path((ident, id)): Path<(String, String)>,
+    call: Call,
+) -> Result<Response, ApiError> {
+    call.only(&BAY)?;
+    let not_found = || ApiError::NotFound("Execution", id.clone());
+    let execution_id = EventId(id.parse().map_err(|_| not_found())?);
+    let find = || read::find::<ContainerView>(&state, &call, &ident);
+    let asks = |_: &ContainerView| Ok(ContainerCommand::EndExecution { execution_id });
+    let reply = command::ask(&state, &call, find, asks).await?;
+    match command::settle::<ContainerView>(&state, &call, &reply).await? {
+        Outcome::Done(_) | Outcome::Gone => {
+            Ok(respond::at(StatusCode::NO_CONTENT.into_response(), reply.position))
+        }
+        Outcome::Waiting => {
+            command::shown::<ContainerView>(&state, &call, &reply, StatusCode::ACCEPTED).await
+        }
+        other => Err(command::failure(&reply, other)),
+    }
+}
