@@ -115,7 +115,7 @@ impl Node {
         let message = CommandMessage::service(stream, command, Origin::service("watcher", ""));
         let place = Some(self.next_place());
         // What could not be recorded shows in the next inventory.
-        let _is_recorded = record(self.bus.as_ref(), CommandMessage { place, ..message }).await;
+        let _is_recorded = record(self.bus.as_ref(), message.at(place)).await;
     }
 
     /// The places that an action takes, and what they are for.

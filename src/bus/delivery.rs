@@ -39,7 +39,7 @@ pub async fn report_at(bus: &dyn Bus, work: &Work, result: WorkResult, place: Op
         let origin =
             Origin { causation: Some(work.id), ..Origin::service("worker", &work.request_id) };
         let command = ServiceCommand::Outcome(outcome);
-        CommandMessage { place, ..CommandMessage::service(work.stream, command, origin) }
+        CommandMessage::service(work.stream, command, origin).at(place)
     };
     if record(bus, message(shortened(result))).await.is_err() {
         // What cannot be recorded as it is leaves nothing behind that waits for ever.

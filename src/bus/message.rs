@@ -186,6 +186,12 @@ impl CommandMessage {
         Self { stream, asked, origin, repeated: false, reply_to: None, place: None }
     }
 
+    /// The same at a place among what its sender says of the object.
+    #[must_use]
+    pub fn at(self, place: Option<Place>) -> Self {
+        Self { place, ..self }
+    }
+
     /// The command as JSON: as the noun reads it, and as the log keeps it.
     pub fn text(&self) -> String {
         match &self.asked {

@@ -123,7 +123,8 @@ fn b2_every_message_survives_its_bytes() {
         repeated: true,
     };
     survives::<Result<CommandReply, CommandError>>(Ok(reply));
-    let refused = CommandError::Refused(Refusal::TooManyExecutions { object: "c".into(), limit: 1 });
+    let refused =
+        CommandError::Refused(Refusal::TooManyExecutions { object: "c".into(), limit: 1 });
     survives::<Result<CommandReply, CommandError>>(Err(refused));
     let what = Audited::Read(ReadV1 { object: "o".into(), what: "logs".into() });
     survives(AuditRecord { id: work().id, meta: Meta::default(), what });
@@ -156,9 +157,7 @@ fn b2_every_message_survives_its_bytes() {
 /// What only the service asks is, as JSON, the noun's own command.
 #[test]
 fn what_the_service_asks_is_read_by_the_nouns() {
-    let text = |command| {
-        CommandMessage::service(container(), command, Origin::default()).text()
-    };
+    let text = |command| CommandMessage::service(container(), command, Origin::default()).text();
     let facts = EngineFacts { engine: "e".to_owned(), cpus: 1, memory_bytes: 2 };
     let outcome = Outcome {
         work_id: work().id,

@@ -95,8 +95,14 @@ impl Life {
     /// Waits until nothing waits for work.
     async fn quiet(&self) {
         let begin = Instant::now();
-        while !self.parts.reads.outstanding().unwrap().is_empty() {
-            assert!(begin.elapsed() < PATIENCE, "{:?}", self.parts.reads.outstanding());
+        loop {
+            let head = *self.parts.log.head().borrow();
+            self.parts.reads.wait_for(head, PATIENCE).await.unwrap();
+            let waiting = self.parts.reads.outstanding().unwrap();
+            if waiting.is_empty() {
+                return;
+            }
+            assert!(begin.elapsed() < PATIENCE, "{waiting:?}");
             sleep(Duration::from_millis(100)).await;
         }
     }

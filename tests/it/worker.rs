@@ -189,8 +189,7 @@ fn commands_that_hang_hold_nothing_back() {
         bench.offer(&late, None).await;
         let waits = bench.outcome(late.id).await;
         assert!(matches!(waits, WorkResult::Waiting { .. }), "{waits:?}");
-        let mut other =
-            bench.work(stream, Action::ExecuteInContainer { command: words("echo b") });
+        let mut other = bench.work(stream, Action::ExecuteInContainer { command: words("echo b") });
         other.project = ProjectId("other".to_owned());
         bench.offer(&other, None).await;
         let done = bench.outcome(other.id).await;
