@@ -3,7 +3,7 @@
 //!
 //! Pure: says what to do now. Not here: doing it (`reactor`).
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -78,8 +78,9 @@ struct Agent {
 /// The agents, and what each of them has.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    agents: HashMap<ObjectId, Agent>,
-    given: HashMap<WorkId, Given>,
+    // In order, so that the same hello has the same consequences in the same order (F49).
+    agents: BTreeMap<ObjectId, Agent>,
+    given: BTreeMap<WorkId, Given>,
     parked: Vec<Parked>,
 }
 

@@ -45,64 +45,52 @@ pub struct BayView {
     pub outcomes: Vec<OutcomeView>,
 }
 
+type Row = FieldDef<BayView>;
+
 /// A bay's fields.
-const FIELDS: &[FieldDef<BayView>] = &[
-    FieldDef::new::<String>("uuid", |it| it.head.uuid.into())
-        .listed()
-        .filter(Filter::Text)
-        .given(Rule::Uuid, ""),
-    FieldDef::optional::<String>("name", |it| (&it.name).into())
-        .listed()
-        .filter(Filter::Text)
-        .given(Rule::Name, "Not unique.")
-        .patched(Rule::Name)
+const FIELDS: &[Row] = &[
+    Row::new::<String>("uuid", |it| it.head.uuid.into()).in_lists().given(Rule::Uuid, ""),
+    Row::optional::<String>("name", |it| (&it.name).into())
+        .in_lists()
+        .writable(Rule::Name, "Not unique.")
         .set(|it, new| it.name = text(new)),
-    FieldDef::new::<String>("baymodel_id", |it| it.baymodel_id.into())
+    Row::new::<String>("baymodel_id", |it| it.baymodel_id.into())
         .means("The baymodel's uuid.")
-        .listed()
-        .filter(Filter::Text)
+        .in_lists()
         .given(
             Rule::Name,
             "A baymodel's uuid or name; the project's `default` one where there is none.",
         )
         .kept(Rule::Name),
-    FieldDef::new::<u32>("node_count", |it| it.node_count.into())
+    Row::new::<u32>("node_count", |it| it.node_count.into())
         .listed()
         .filter(Filter::Number)
         .given(Rule::Integer(1, MAX_COUNT), "1 where there is none.")
         .kept(Rule::Integer(1, MAX_COUNT))
         .set(|it, new| it.node_count = number(new).unwrap_or(it.node_count)),
-    FieldDef::new::<String>("status", |it| it.status.name().into())
+    Row::new::<String>("status", |it| it.status.name().into())
         .means("`CREATE_IN_PROGRESS`, `CREATE_COMPLETE`, ... as OpenStack Heat has them.")
-        .listed()
-        .filter(Filter::Text)
+        .in_lists()
         .internal(),
-    FieldDef::optional::<String>("status_reason", |it| (&it.status_reason).into()),
-    FieldDef::hidden("bay_create_timeout")
+    Row::optional::<String>("status_reason", |it| (&it.status_reason).into()),
+    Row::hidden("bay_create_timeout")
         .given(Rule::Integer(0, MAX_COUNT), "Minutes until creation counts as failed; 0 never."),
-    FieldDef::optional::<String>("discovery_url", |it| (&it.discovery_url).into())
-        .given(Rule::Name, "")
-        .patched(Rule::Name),
-    FieldDef::optional::<String>("api_address", |_| Held::Nothing)
-        .given(Rule::ReadOnly, "")
-        .internal(),
-    FieldDef::new::<Vec<String>>("node_addresses", |it| {
+    Row::optional::<String>("discovery_url", |it| (&it.discovery_url).into())
+        .writable(Rule::Name, ""),
+    Row::optional::<String>("api_address", |_| Held::Nothing).given(Rule::ReadOnly, "").internal(),
+    Row::new::<Vec<String>>("node_addresses", |it| {
         Held::Json(it.network_id.iter().map(|_| it.node_host.as_str()).collect())
     })
     .given(Rule::ReadOnly, "")
     .internal(),
-    FieldDef::optional::<String>("type", |it| (&it.bay_type).into())
-        .given(Rule::Name, "")
-        .patched(Rule::Name),
-    FieldDef::optional::<String>("image_id", |it| (&it.image_id).into())
-        .given(Rule::Text, "")
-        .patched(Rule::Text),
-    FieldDef::new::<String>("node_uuid", |it| it.node_uuid.into())
+    Row::optional::<String>("type", |it| (&it.bay_type).into()).writable(Rule::Name, ""),
+    Row::optional::<String>("image_id", |it| (&it.image_id).into()).writable(Rule::Text, ""),
+    Row::new::<String>("node_uuid", |it| it.node_uuid.into())
         .means("The node that holds the bay's network.")
         .filter(Filter::Text),
-    FieldDef::optional::<String>("network_id", |it| (&it.network_id).into())
+    Row::optional::<String>("network_id", |it| (&it.network_id).into())
         .means("The engine's id of that network."),
-    FieldDef::made_elsewhere("task", maybe_task).or_null(),
+    Row::made_elsewhere("task", maybe_task).or_null(),
 ];
 
 impl View for BayView {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::field_table::{FieldDef, Filter, Held, MAX_COUNT, Rule, filter_names, filters};
+use super::field_table::{FieldDef, Filter, MAX_COUNT, Rule, filter_names, filters};
 use super::work::{number, text};
 use super::{View, ViewHead};
 use crate::events::baymodel::{BaymodelEvent, BaymodelFields};
@@ -18,90 +18,61 @@ pub struct BaymodelView {
     pub fields: BaymodelFields,
 }
 
+type Row = FieldDef<BaymodelView>;
+
+/// A field that holds a name or nothing, as most do.
+macro_rules! name {
+    ($field:ident) => {
+        Row::optional::<String>(stringify!($field), |it| (&it.fields.$field).into())
+            .writable(Rule::Name, "")
+            .set(|it, new| it.fields.$field = text(new))
+    };
+}
+
 /// A baymodel's fields.
-const FIELDS: &[FieldDef<BaymodelView>] = &[
-    FieldDef::new::<String>("uuid", |it| it.head.uuid.into())
-        .listed()
-        .filter(Filter::Text)
-        .given(Rule::Uuid, ""),
-    name_like("name", |it| (&it.fields.name).into(), |it, new| it.fields.name = text(new))
-        .listed()
-        .filter(Filter::Text),
-    FieldDef::new::<String>("coe", |it| (&it.fields.coe).into())
+const FIELDS: &[Row] = &[
+    Row::new::<String>("uuid", |it| it.head.uuid.into()).in_lists().given(Rule::Uuid, ""),
+    name!(name).in_lists(),
+    Row::new::<String>("coe", |it| (&it.fields.coe).into())
         .means(COE)
-        .listed()
-        .filter(Filter::Text)
+        .in_lists()
         .needed(Rule::Name, COE)
         .kept(Rule::Name)
         .set(|it, new| it.fields.coe = text(new).unwrap_or_default()),
-    FieldDef::new::<String>("image_id", |it| (&it.fields.image_id).into())
-        .listed()
-        .filter(Filter::Text)
+    Row::new::<String>("image_id", |it| (&it.fields.image_id).into())
+        .in_lists()
         .needed(Rule::Name, "")
         .kept(Rule::Name)
         .set(|it, new| it.fields.image_id = text(new).unwrap_or_default()),
-    FieldDef::optional::<String>("keypair_id", |it| (&it.fields.keypair_id).into())
+    Row::optional::<String>("keypair_id", |it| (&it.fields.keypair_id).into())
         .needed(Rule::Name, "")
         .kept(Rule::Name)
         .set(|it, new| it.fields.keypair_id = text(new)),
-    name_like(
-        "flavor_id",
-        |it| (&it.fields.flavor_id).into(),
-        |it, new| it.fields.flavor_id = text(new),
-    ),
-    name_like(
-        "master_flavor_id",
-        |it| (&it.fields.master_flavor_id).into(),
-        |it, new| it.fields.master_flavor_id = text(new),
-    ),
-    name_like(
-        "external_network_id",
-        |it| (&it.fields.external_network_id).into(),
-        |it, new| it.fields.external_network_id = text(new),
-    ),
-    name_like(
-        "fixed_network",
-        |it| (&it.fields.fixed_network).into(),
-        |it, new| it.fields.fixed_network = text(new),
-    ),
-    FieldDef::optional::<String>("dns_nameserver", |it| (&it.fields.dns_nameserver).into())
-        .given(Rule::Ipv4, "An IPv4 address.")
-        .patched(Rule::Ipv4)
+    name!(flavor_id),
+    name!(master_flavor_id),
+    name!(external_network_id),
+    name!(fixed_network),
+    Row::optional::<String>("dns_nameserver", |it| (&it.fields.dns_nameserver).into())
+        .writable(Rule::Ipv4, "An IPv4 address.")
         .set(|it, new| it.fields.dns_nameserver = text(new)),
-    FieldDef::optional::<u16>("apiserver_port", |it| it.fields.apiserver_port.into())
+    Row::optional::<u16>("apiserver_port", |it| it.fields.apiserver_port.into())
         .listed()
         .filter(Filter::Number)
-        .given(PORT, "")
-        .patched(PORT)
+        .writable(PORT, "")
         .set(|it, new| it.fields.apiserver_port = number(new)),
-    FieldDef::optional::<u32>("docker_volume_size", |it| it.fields.docker_volume_size_gb.into())
+    Row::optional::<u32>("docker_volume_size", |it| it.fields.docker_volume_size_gb.into())
         .means("Gigabytes.")
-        .given(SIZE, "Gigabytes.")
-        .patched(SIZE)
+        .writable(SIZE, "Gigabytes.")
         .set(|it, new| it.fields.docker_volume_size_gb = number(new)),
-    FieldDef::optional::<String>("ssh_authorized_key", |it| (&it.fields.ssh_authorized_key).into())
-        .given(Rule::Text, "")
-        .patched(Rule::Text)
+    Row::optional::<String>("ssh_authorized_key", |it| (&it.fields.ssh_authorized_key).into())
+        .writable(Rule::Text, "")
         .set(|it, new| it.fields.ssh_authorized_key = text(new)),
-    name_like(
-        "cluster_distro",
-        |it| (&it.fields.cluster_distro).into(),
-        |it, new| it.fields.cluster_distro = text(new),
-    ),
+    name!(cluster_distro),
 ];
 
 const COE: &str = "Container orchestration engine: `docker`, `kubernetes`, `swarm`.";
 const PORT: Rule = Rule::Integer(1024, 65535);
 const SIZE: Rule = Rule::Integer(1, MAX_COUNT);
-
-/// A field that holds a name or nothing, as most do.
-const fn name_like(
-    name: &'static str,
-    get: for<'a> fn(&'a BaymodelView) -> Held<'a>,
-    set: fn(&mut BaymodelView, &str),
-) -> FieldDef<BaymodelView> {
-    FieldDef::optional::<String>(name, get).given(Rule::Name, "").patched(Rule::Name).set(set)
-}
 
 impl View for BaymodelView {
     const KIND: Kind = Kind::Baymodel;
@@ -143,22 +114,7 @@ mod tests {
         let mut story = Story::<BaymodelView>::new();
         let fields = BaymodelFields::default();
         story.tell(&BaymodelEvent::Created(BaymodelCreatedV1 { fields: fields.clone() }));
-        let names = [
-            "name",
-            "coe",
-            "image_id",
-            "keypair_id",
-            "flavor_id",
-            "master_flavor_id",
-            "external_network_id",
-            "fixed_network",
-            "dns_nameserver",
-            "apiserver_port",
-            "docker_volume_size",
-            "ssh_authorized_key",
-            "cluster_distro",
-        ];
-        for name in names {
+        for name in FIELDS.iter().filter(|row| row.set.is_some()).map(|row| row.name) {
             story.tell(&BaymodelEvent::Updated(updated(name, "\"8080\"")));
             assert_ne!(story.now_view().fields, fields, "{name}");
             story.tell(&BaymodelEvent::Updated(updated(name, "null")));

@@ -81,85 +81,77 @@ pub struct Execution {
     pub command: Vec<String>,
 }
 
+type Row = FieldDef<ContainerView>;
+
 /// A container's fields.
-const FIELDS: &[FieldDef<ContainerView>] = &[
-    FieldDef::new::<String>("uuid", |it| it.head.uuid.into())
-        .listed()
-        .filter(Filter::Text)
+const FIELDS: &[Row] = &[
+    Row::new::<String>("uuid", |it| it.head.uuid.into())
+        .in_lists()
         .given(Rule::Uuid, "The id that it is to have."),
-    FieldDef::optional::<String>("name", |it| (&it.name).into())
-        .listed()
-        .filter(Filter::Text)
-        .given(Rule::Name, "Not unique.")
-        .patched(Rule::Name)
+    Row::optional::<String>("name", |it| (&it.name).into())
+        .in_lists()
+        .writable(Rule::Name, "Not unique.")
         .set(|it, new| it.name = text(new)),
-    FieldDef::optional::<String>("desc", |it| (&it.desc).into())
-        .given(Rule::Text, "A description.")
-        .patched(Rule::Text)
+    Row::optional::<String>("desc", |it| (&it.desc).into())
+        .writable(Rule::Text, "A description.")
         .set(|it, new| it.desc = text(new)),
-    FieldDef::optional::<String>("image_id", |it| (&it.image_id).into())
-        .listed()
-        .filter(Filter::Text)
+    Row::optional::<String>("image_id", |it| (&it.image_id).into())
+        .in_lists()
         .needed(Rule::Image, "The image reference; `image` is taken as well.")
         .or("image")
         .kept(Rule::Image)
         .set(|it, new| it.image_id = text(new)),
-    FieldDef::optional::<String>("command", |it| (&it.command).into())
+    Row::optional::<String>("command", |it| (&it.command).into())
         .means("One line, quoted as a shell needs it.")
-        .listed()
-        .filter(Filter::Text)
+        .in_lists()
         .given(Rule::Command, "A list of arguments, or one line that is split as a shell would.")
         .patched(Rule::CommandLine)
         .set(|it, new| it.command = text(new)),
-    FieldDef::optional::<String>("bay_uuid", |it| it.bay_uuid.into())
-        .listed()
-        .filter(Filter::Text)
+    Row::optional::<String>("bay_uuid", |it| it.bay_uuid.into())
+        .in_lists()
         .given(Rule::Uuid, "The bay's uuid; the project's `default` bay where there is none.")
         .internal(),
-    FieldDef::new::<String>("node_uuid", |it| it.node_uuid.into())
+    Row::new::<String>("node_uuid", |it| it.node_uuid.into())
         .means("The node that it runs on.")
         .filter(Filter::Text),
-    FieldDef::new::<String>("status", |it| it.status.name().into())
+    Row::new::<String>("status", |it| it.status.name().into())
         .means("`Creating`, `Stopped`, `Running`, `Paused`, `Error`, `Deleting`.")
-        .listed()
-        .filter(Filter::Text)
+        .in_lists()
         .internal(),
-    FieldDef::optional::<String>("status_reason", |it| (&it.status_reason).into()),
-    FieldDef::new::<Pairs>("environment", |it| {
+    Row::optional::<String>("status_reason", |it| (&it.status_reason).into()),
+    Row::new::<Pairs>("environment", |it| {
         let hidden = it.environment.iter().map(|name| (name.clone(), REDACTED.into()));
         Held::Json(Value::Object(hidden.collect()))
     })
     .means("Names, with `***` for every value.")
     .given(Rule::Variables, "Names and values, or a list of `NAME=value`.")
     .secret(),
-    FieldDef::made_elsewhere("ports", || list_of("Port"))
+    Row::made_elsewhere("ports", || list_of("Port"))
         .given(Rule::Ports, "`8080:80/tcp`, or an object."),
-    FieldDef::new::<Pairs>("labels", |it| Held::Json(json!(it.labels)))
+    Row::new::<Pairs>("labels", |it| Held::Json(json!(it.labels)))
         .given(Rule::Labels, "Names and values, or a list of `name=value`."),
-    FieldDef::optional::<u64>("memory", |it| it.memory_bytes.into())
+    Row::optional::<u64>("memory", |it| it.memory_bytes.into())
         .means("The memory limit in bytes.")
         .given(Rule::Memory, "Bytes, or `512m`."),
-    FieldDef::optional::<f64>("cpu", |it| {
-        it.cpu_millis.map(|millis| f64::from(millis) / 1000.0).into()
-    })
-    .means("The limit in CPUs.")
-    .given(Rule::Cpus, "CPUs, in thousandths at the finest."),
-    FieldDef::optional::<String>("workdir", |it| (&it.working_dir).into())
+    Row::optional::<f64>("cpu", |it| it.cpu_millis.map(|millis| f64::from(millis) / 1000.0).into())
+        .means("The limit in CPUs.")
+        .given(Rule::Cpus, "CPUs, in thousandths at the finest."),
+    Row::optional::<String>("workdir", |it| (&it.working_dir).into())
         .given(Rule::Folder, "An absolute folder."),
-    FieldDef::optional::<String>("user", |it| (&it.user).into())
+    Row::optional::<String>("user", |it| (&it.user).into())
         .given(Rule::Name, "A name or number, optionally with a group."),
-    FieldDef::new::<String>("restart_policy", |it| (&it.restart_policy).into())
+    Row::new::<String>("restart_policy", |it| (&it.restart_policy).into())
         .means("`no`, `always`, `on-failure:3` or `unless-stopped`.")
         .given(Rule::RestartPolicy, "`no`, `always`, `on-failure[:n]` or `unless-stopped`."),
-    FieldDef::optional::<i64>("exit_code", |it| it.exit_code.into())
+    Row::optional::<i64>("exit_code", |it| it.exit_code.into())
         .means("The last exit code of its process."),
-    FieldDef::new::<bool>("oom_killed", |it| it.oom_killed.into())
+    Row::new::<bool>("oom_killed", |it| it.oom_killed.into())
         .means("Whether it ended for want of memory."),
-    FieldDef::optional::<String>("drift", |it| (&it.drift).into())
+    Row::optional::<String>("drift", |it| (&it.drift).into())
         .means("The last difference between the engine and the record, in words."),
-    FieldDef::optional::<String>("engine_id", |it| (&it.engine_id).into())
+    Row::optional::<String>("engine_id", |it| (&it.engine_id).into())
         .means("The engine's id of it."),
-    FieldDef::made_elsewhere("task", maybe_task).or_null(),
+    Row::made_elsewhere("task", maybe_task).or_null(),
 ];
 
 type Pairs = BTreeMap<String, String>;

@@ -5,15 +5,11 @@
 //! Not here: how a value that a client writes is checked (`http/input`), how rows become JSON
 //! and schemas (`http/shape`).
 
-use std::borrow::Cow;
-
-use serde::Serialize;
-use serde_json::Value;
 use utoipa::PartialSchema;
 use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
-use crate::ids::{ObjectId, Timestamp};
+pub use super::held::Held;
 
 /// Largest count: what a column of the 2015 database holds.
 pub const MAX_COUNT: u64 = 0x7fff_ffff;
@@ -42,26 +38,6 @@ pub struct FieldDef<V> {
     pub patch: Patch,
     /// Sets it to the JSON text that an update holds; `null` clears it.
     pub set: Option<fn(&mut V, &str)>,
-}
-
-/// A value that a view holds.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub enum Held<'a> {
-    /// Nothing, or what the layer above has.
-    Nothing,
-    /// Text.
-    Text(Cow<'a, str>),
-    /// A count, a size, a port.
-    Number(u64),
-    /// An exit code.
-    Signed(i64),
-    /// A fraction.
-    Real(f64),
-    /// Yes or no.
-    Flag(bool),
-    /// A list or a map.
-    Json(Value),
 }
 
 /// How lists compare a field.
@@ -204,6 +180,12 @@ impl<V> FieldDef<V> {
         Self { is_listed: true, ..self }
     }
 
+    /// Lists show it, and filter and sort by it as text.
+    #[must_use]
+    pub const fn in_lists(self) -> Self {
+        self.listed().filter(Filter::Text)
+    }
+
     /// Lists filter and sort by it.
     #[must_use]
     pub const fn filter(self, filter: Filter) -> Self {
@@ -258,6 +240,12 @@ impl<V> FieldDef<V> {
     #[must_use]
     pub const fn kept(self, rule: Rule) -> Self {
         Self { patch: Patch::Set { rule, is_mandatory: true }, ..self }
+    }
+
+    /// A POST may have it, and a PATCH may set and remove it.
+    #[must_use]
+    pub const fn writable(self, rule: Rule, meaning: &'static str) -> Self {
+        self.given(rule, meaning).patched(rule)
     }
 
     /// How an update sets it.
@@ -324,70 +312,6 @@ const fn is_filter<V>(field: &FieldDef<V>, numbers_only: bool) -> bool {
         None => false,
         Some(Filter::Text) => !numbers_only,
         Some(Filter::Number) => true,
-    }
-}
-
-impl Held<'_> {
-    /// As text, as lists filter by it; `None` if it is not set.
-    pub fn text(self) -> Option<String> {
-        match self {
-            Self::Nothing => None,
-            Self::Text(text) => Some(text.into_owned()),
-            Self::Number(number) => Some(number.to_string()),
-            Self::Signed(number) => Some(number.to_string()),
-            Self::Real(number) => Some(number.to_string()),
-            Self::Flag(is_true) => Some(is_true.to_string()),
-            Self::Json(value) => Some(value.to_string()),
-        }
-    }
-}
-
-impl<'a> From<&'a str> for Held<'a> {
-    fn from(text: &'a str) -> Self {
-        Self::Text(Cow::Borrowed(text))
-    }
-}
-
-impl<'a> From<&'a String> for Held<'a> {
-    fn from(text: &'a String) -> Self {
-        Self::from(text.as_str())
-    }
-}
-
-impl From<ObjectId> for Held<'_> {
-    fn from(id: ObjectId) -> Self {
-        Self::Text(Cow::Owned(id.to_string()))
-    }
-}
-
-impl From<Timestamp> for Held<'_> {
-    fn from(time: Timestamp) -> Self {
-        Self::Text(Cow::Owned(time.rfc3339()))
-    }
-}
-
-/// Makes a value of each of these types.
-macro_rules! held {
-    ($($from:ty => $name:ident),*) => {
-        $(impl From<$from> for Held<'_> {
-            fn from(value: $from) -> Self {
-                Self::$name(value.into())
-            }
-        })*
-    };
-}
-
-held!(u16 => Number, u32 => Number, u64 => Number, i64 => Signed, f64 => Real, bool => Flag);
-
-impl<'a> From<&'a Option<String>> for Held<'a> {
-    fn from(text: &'a Option<String>) -> Self {
-        text.as_ref().map_or(Self::Nothing, Self::from)
-    }
-}
-
-impl<'a, T: Into<Held<'a>>> From<Option<T>> for Held<'a> {
-    fn from(value: Option<T>) -> Self {
-        value.map_or(Self::Nothing, Into::into)
     }
 }
 

@@ -1,7 +1,8 @@
 //! Read models: what queries are answered from, fed by the log alone (rules P1 to P5).
 //!
-//! One file per noun says what its view holds and how an event changes it (`work`: what they share
-//! about tasks and outcomes).
+//! One file per noun says what its view holds, how an event changes it (`work`: what they share
+//! about tasks and outcomes) and, in a table, all that is known of its fields (`field_table`,
+//! `held`).
 //!
 //! In memory: `table` holds the views of one noun as bytes, with the indexes that find them
 //! (`field`, `index`); `tables` holds all of them with their checkpoint (`parallel`: work on many
@@ -26,6 +27,7 @@ pub mod container;
 mod field;
 pub mod field_table;
 mod fold;
+mod held;
 mod index;
 mod layout;
 mod list;

@@ -68,47 +68,40 @@ pub struct UnknownNetwork {
     pub since: Timestamp,
 }
 
+type Row = FieldDef<NodeView>;
+
 /// A node's fields.
-const FIELDS: &[FieldDef<NodeView>] = &[
-    FieldDef::new::<String>("uuid", |it| it.head.uuid.into())
-        .listed()
-        .filter(Filter::Text)
-        .given(Rule::Uuid, ""),
-    FieldDef::optional::<String>("type", |it| (&it.node_type).into())
+const FIELDS: &[Row] = &[
+    Row::new::<String>("uuid", |it| it.head.uuid.into()).in_lists().given(Rule::Uuid, ""),
+    Row::optional::<String>("type", |it| (&it.node_type).into())
         .means("`docker` where a backend registered it.")
-        .listed()
-        .filter(Filter::Text)
-        .given(Rule::Name, "")
-        .patched(Rule::Name)
+        .in_lists()
+        .writable(Rule::Name, "")
         .set(|it, new| it.node_type = text(new)),
-    FieldDef::optional::<String>("image_id", |it| (&it.image_id).into())
-        .listed()
-        .filter(Filter::Text)
-        .given(Rule::Text, "")
-        .patched(Rule::Text)
+    Row::optional::<String>("image_id", |it| (&it.image_id).into())
+        .in_lists()
+        .writable(Rule::Text, "")
         .set(|it, new| it.image_id = text(new)),
-    FieldDef::optional::<String>("ironic_node_id", |it| (&it.ironic_node_id).into())
-        .listed()
-        .filter(Filter::Text)
-        .given(Rule::Name, "Unique.")
-        .patched(Rule::Name)
+    Row::optional::<String>("ironic_node_id", |it| (&it.ironic_node_id).into())
+        .in_lists()
+        .writable(Rule::Name, "Unique.")
         .set(|it, new| it.ironic_node_id = text(new)),
-    FieldDef::optional::<String>("host", |it| (&it.host).into())
+    Row::optional::<String>("host", |it| (&it.host).into())
         .means("Its host name, where a backend registered it.")
         .filter(Filter::Text),
-    FieldDef::new::<String>("status", |it| (&it.status).into())
+    Row::new::<String>("status", |it| (&it.status).into())
         .means("`available`, `unavailable`, or `unknown` where no backend registered it.")
         .filter(Filter::Text),
-    FieldDef::optional::<String>("status_reason", |it| (&it.status_reason).into()),
-    FieldDef::optional::<String>("status_since", |it| it.status_since.into()),
-    FieldDef::optional::<String>("engine", |it| (&it.engine).into())
+    Row::optional::<String>("status_reason", |it| (&it.status_reason).into()),
+    Row::optional::<String>("status_since", |it| it.status_since.into()),
+    Row::optional::<String>("engine", |it| (&it.engine).into())
         .means("The engine and its version."),
-    FieldDef::optional::<u32>("cpus", |it| it.cpus.into()),
-    FieldDef::optional::<u64>("memory_bytes", |it| it.memory_bytes.into()),
-    FieldDef::made_elsewhere("unknown_containers", || list_of("UnknownContainer")).means(
+    Row::optional::<u32>("cpus", |it| it.cpus.into()),
+    Row::optional::<u64>("memory_bytes", |it| it.memory_bytes.into()),
+    Row::made_elsewhere("unknown_containers", || list_of("UnknownContainer")).means(
         "What its engine has under this node's label and no object is the record of: left alone.",
     ),
-    FieldDef::made_elsewhere("unknown_networks", || list_of("UnknownNetwork")).means(
+    Row::made_elsewhere("unknown_networks", || list_of("UnknownNetwork")).means(
         "Networks that its engine has under this node's label for bays that are not recorded.",
     ),
 ];
