@@ -28,7 +28,7 @@ mod openapi;
 mod read;
 mod replay;
 mod resource;
-mod respond;
+pub(crate) mod respond;
 mod route;
 mod routes;
 mod schema;

@@ -8,8 +8,7 @@ use utoipa::ToSchema;
 use super::edge::request::Call;
 use super::error::ApiError;
 use crate::ids::{Kind, ObjectId, Position, Timestamp};
-use crate::projections::TaskView;
-use crate::replay::system::InWorld;
+use crate::projections::{TaskView, View};
 
 /// The content type of success in the 2015 API.
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
@@ -18,7 +17,7 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UT
 pub const POSITION: HeaderName = HeaderName::from_static("x-magnum-position");
 
 /// A noun's view as the REST API shows it.
-pub trait Shown: InWorld {
+pub trait Shown: View {
     /// All of it.
     type Full: Serialize + ToSchema;
     /// A row of a list.

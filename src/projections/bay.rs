@@ -8,7 +8,7 @@ use crate::events::bay::{BayCreateRequestedV1, BayEvent, Status};
 use crate::events::mark::Status as _;
 use crate::events::work::UpdatedV1;
 use crate::events::{DecodeError, EventPayload, EventRef};
-use crate::ids::{Kind, ObjectId};
+use crate::ids::ObjectId;
 
 /// A bay as it is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +44,6 @@ pub struct BayView {
 }
 
 impl View for BayView {
-    const KIND: Kind = Kind::Bay;
     const FIELDS: &'static [&'static str] =
         &["uuid", "name", "status", "node_count", "baymodel_id", "node_uuid"];
     const NUMBERS: &'static [&'static str] = &["node_count"];

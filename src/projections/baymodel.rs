@@ -7,7 +7,6 @@ use super::{View, ViewHead};
 use crate::events::baymodel::{BaymodelEvent, BaymodelFields};
 use crate::events::work::FieldChange;
 use crate::events::{DecodeError, EventRef};
-use crate::ids::Kind;
 
 /// A baymodel as it is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +18,6 @@ pub struct BaymodelView {
 }
 
 impl View for BaymodelView {
-    const KIND: Kind = Kind::Baymodel;
     const FIELDS: &'static [&'static str] = &["uuid", "name", "coe", "image_id", "apiserver_port"];
     const NUMBERS: &'static [&'static str] = &["apiserver_port"];
 

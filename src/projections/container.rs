@@ -13,7 +13,7 @@ use crate::events::container::{
 use crate::events::mark::Status as _;
 use crate::events::work::UpdatedV1;
 use crate::events::{DecodeError, EventPayload, EventRef, Verb};
-use crate::ids::{Kind, ObjectId, WorkId};
+use crate::ids::{ObjectId, WorkId};
 
 /// A container as it is shown. Environment values are not in it; only their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +78,6 @@ pub struct Execution {
 }
 
 impl View for ContainerView {
-    const KIND: Kind = Kind::Container;
     const FIELDS: &'static [&'static str] =
         &["uuid", "name", "status", "image_id", "bay_uuid", "node_uuid", "command"];
 

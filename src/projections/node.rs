@@ -6,7 +6,7 @@ use super::work::text;
 use super::{View, ViewHead};
 use crate::events::node::NodeEvent;
 use crate::events::{DecodeError, EventRef};
-use crate::ids::{Kind, ObjectId, Timestamp};
+use crate::ids::{ObjectId, Timestamp};
 
 /// A node as it is shown. Where its engine listens is in no view.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,7 +68,6 @@ pub struct UnknownNetwork {
 }
 
 impl View for NodeView {
-    const KIND: Kind = Kind::Node;
     const FIELDS: &'static [&'static str] =
         &["uuid", "type", "image_id", "ironic_node_id", "status", "host"];
 
