@@ -7,6 +7,7 @@
 #![expect(clippy::expect_used, reason = "a benchmark that cannot go on says so by panicking")]
 
 mod delivery;
+mod engine;
 mod http;
 mod log;
 mod memory;
@@ -32,6 +33,7 @@ const SUBJECTS: &[Subject] = &[
     ("replay", replay::measure),
     ("road", road::measure),
     ("http", http::measure),
+    ("engine", engine::measure),
     ("delivery", delivery::measure),
     ("memory", memory::measure),
 ];

@@ -34,17 +34,26 @@ pub struct Server {
 impl Server {
     /// Starts it with an empty log.
     pub fn start() -> Self {
+        Self::start_with("fake")
+    }
+
+    /// Starts it with an empty log, over an engine.
+    pub fn start_with(backend: &str) -> Self {
         let data = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
-        let mut server = Self::start_in(data.path());
+        let mut server = Self::start_over(data.path(), backend);
         server.data = Some(data);
         server
     }
 
     /// Starts it on a data folder, and waits until it serves.
     pub fn start_in(data: &Path) -> Self {
+        Self::start_over(data, "fake")
+    }
+
+    fn start_over(data: &Path, backend: &str) -> Self {
         let begin = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_magnum"))
-            .args(["serve", "--backend", "fake", "--listen", "127.0.0.1:0", "--data"])
+            .args(["serve", "--backend", backend, "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .env("MAGNUM_LOG", "warn")
             .stdout(Stdio::piped())

@@ -141,8 +141,9 @@ pub mod toy {
     use crate::backends::Work;
     use crate::bus::{Ctx, NounCommand, Refusal};
     use crate::events::{DecodeError, EventRef};
-    use crate::http::respond::Shown;
+    use crate::http::shape::Shown;
     use crate::ids::{ProjectId, WorkId};
+    use crate::projections::field_table::FieldDef;
     use crate::projections::{View, ViewHead};
 
     /// A toy has a name from now on.
@@ -224,28 +225,23 @@ pub mod toy {
     }
 
     /// A toy as it is shown.
-    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ToyView {
         /// What every view has.
-        #[schema(value_type = Object)]
         pub head: ViewHead,
         /// Its name.
         pub name: String,
     }
 
     impl View for ToyView {
+        const TABLE: &'static [FieldDef<Self>] = &[
+            FieldDef::new::<String>("uuid", |it| it.head.uuid.into()).in_lists(),
+            FieldDef::new::<String>("name", |it| (&it.name).into()).in_lists(),
+        ];
         const FIELDS: &'static [&'static str] = &["uuid", "name"];
 
         fn head(&self) -> &ViewHead {
             &self.head
-        }
-
-        fn field(&self, name: &str) -> Option<String> {
-            match name {
-                "uuid" => Some(self.head.uuid.to_string()),
-                "name" => Some(self.name.clone()),
-                _ => None,
-            }
         }
 
         fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError> {
@@ -269,18 +265,7 @@ pub mod toy {
         }
     }
 
-    impl Shown for ToyView {
-        type Full = Self;
-        type Summary = Self;
-
-        fn full(&self, _: &str) -> Self {
-            self.clone()
-        }
-
-        fn summary(&self, _: &str) -> Self {
-            self.clone()
-        }
-    }
+    impl Shown for ToyView {}
 }
 
 /// A row in the table is all that a noun needs to be found, shown, kept, compared and replayed.

@@ -4,7 +4,7 @@
 //! Not here: what is recorded (`http/audit`), and commands that were accepted, which are events of
 //! their objects.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -132,7 +132,7 @@ impl Writer {
             entries.clear();
             let more = tokio::time::timeout(SPAN, waiting.recv_many(&mut entries, BATCH)).await;
             let is_last = more == Ok(0);
-            let mut by_project: HashMap<ProjectId, Vec<Entry>> = HashMap::new();
+            let mut by_project: BTreeMap<ProjectId, Vec<Entry>> = BTreeMap::new();
             for entry in entries.drain(..) {
                 let project = entry.record.meta.project.clone();
                 by_project.entry(project).or_default().push(entry);

@@ -3,7 +3,7 @@
 //!
 //! Pure: says what to do now. Not here: doing it (`reactor`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -71,8 +71,9 @@ struct Agent {
 /// The agents, and what each of them has.
 #[derive(Debug, Default)]
 pub struct Sessions {
-    agents: HashMap<ObjectId, Agent>,
-    given: HashMap<WorkId, Given>,
+    // In order, so that the same hello has the same consequences in the same order (F49).
+    agents: BTreeMap<ObjectId, Agent>,
+    given: BTreeMap<WorkId, Given>,
     parked: Vec<Parked>,
 }
 

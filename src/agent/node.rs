@@ -126,8 +126,10 @@ impl Node {
             () = reporter.unwanted(Wanted::IfBegun) => cancelled_result(),
         };
         let is_over = self.conclude(work, result).await;
-        // What an earlier attempt did may have come to an end since, unseen.
-        if work.attempt > 1 && work.stream.kind == Kind::Container {
+        // What an earlier attempt did may have ended since, unseen; and a kill during the restart
+        // back-off ends no process, so no notice tells of it.
+        let kills = matches!(work.action, Action::KillContainer { .. });
+        if (work.attempt > 1 || kills) && work.stream.kind == Kind::Container {
             self.inspect(work.stream).await;
         }
         if let Some(outlet) = reporter.outlet.into_inner() {

@@ -372,6 +372,10 @@ pub enum BackendError {
     Cancelled,
 }
 
+/// How long a command that is to end has from `SIGTERM` to `SIGKILL`: what an engine gives a
+/// container.
+const END_GRACE: Duration = Duration::from_secs(10);
+
 /// Attempts at a container before a network that does not exist counts as gone. The bay's own
 /// creation is recorded first, but may be a moment behind, or be retried once itself.
 const ATTEMPTS_WITHOUT_NETWORK: u32 = 3;

@@ -3,6 +3,7 @@
 //! Not here: whether the values make sense; the server says so, naming the field.
 
 use std::io::{IsTerminal, Read};
+use std::sync::LazyLock;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -11,26 +12,13 @@ use super::bay::BAY;
 use super::failure::CliError;
 use super::noun::Session;
 use super::target::ident;
+use crate::projections::View;
+use crate::projections::container::ContainerView;
+use crate::projections::field_table::keys;
 
-/// The keys that a document may have: those of 2014 and 2015 and ours. Servers ignore what they
-/// do not know, so a misspelt key would be lost in silence.
-const KEYS: [&str; 15] = [
-    "bay_uuid",
-    "command",
-    "cpu",
-    "desc",
-    "environment",
-    "image",
-    "image_id",
-    "labels",
-    "memory",
-    "name",
-    "ports",
-    "restart_policy",
-    "user",
-    "uuid",
-    "workdir",
-];
+/// The keys that a document may have, those of 2014 and 2015 and ours, in order. Servers ignore
+/// what they do not know, so a misspelt key would be lost in silence.
+static KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| keys(ContainerView::TABLE));
 
 /// Largest document: what the server takes as a body.
 const MAX_DOCUMENT_BYTES: u64 = 1 << 20;

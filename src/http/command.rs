@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::{ApiError, title};
-use super::respond::{self, Shown};
+use super::respond;
+use super::shape::{self, Shown};
 use crate::bus::{
     CommandError, CommandMessage, CommandReply, NounCommand, Origin, Refusal, ReplyTo, delivery,
 };
@@ -237,7 +238,7 @@ pub async fn shown<V: Shown>(
     status: StatusCode,
 ) -> Result<Response, ApiError> {
     match view_after::<V>(state, reply).await? {
-        Some(view) => Ok(respond::at(respond::object(status, call, &view), reply.position)),
+        Some(view) => Ok(respond::at(shape::answer(status, call, &view), reply.position)),
         None => Err(ApiError::not_found(V::KIND, reply.stream.id.to_string())),
     }
 }

@@ -1,75 +1,29 @@
-//! Containers in the REST API: their record. What is done with them: `verbs`; how a body is
-//! read: `input/container`.
-
-use std::collections::BTreeMap;
+//! Containers in the REST API: their record. What is done with them: `verbs`; how values of a body
+//! are read: `input/container`.
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::command;
 use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
-use super::input::container::{self as spec, NewContainer, PATCH};
-use super::input::field::Field;
-use super::input::patch::Patchable;
+use super::input::body::Body;
 use super::resource::Resource;
-use super::respond::{Link, Shown, Task};
-use super::{defaults, keys, read};
+use super::respond::Task;
+use super::route::{Register, register};
+use super::shape::Shown;
+use super::{command, defaults, keys, read};
 use crate::actors::container::ContainerCommand;
-use crate::events::cloudevent::REDACTED;
-use crate::events::container::PortMapping;
+use crate::events::container::{ContainerSpec, PortMapping};
 use crate::events::work::FieldChange;
-use crate::ids::{Kind, ObjectId, StreamId, Timestamp};
+use crate::ids::{Kind, ObjectId, StreamId};
 use crate::projections::bay::BayView;
 use crate::projections::container::ContainerView;
 use crate::projections::query::QueryError;
 
 /// Clients of 2016 say which bay they mean beside the container.
 pub const BAY: [&str; 1] = ["bay_ident"];
-
-/// A container.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Container {
-    uuid: String,
-    name: Option<String>,
-    desc: Option<String>,
-    image_id: Option<String>,
-    /// One line, quoted as a shell needs it.
-    command: Option<String>,
-    bay_uuid: Option<String>,
-    /// The node that it runs on.
-    node_uuid: String,
-    /// `Creating`, `Stopped`, `Running`, `Paused`, `Error`, `Deleting`.
-    status: String,
-    status_reason: Option<String>,
-    /// Names, with `***` for every value.
-    environment: BTreeMap<String, String>,
-    ports: Vec<Port>,
-    labels: BTreeMap<String, String>,
-    /// The memory limit in bytes.
-    memory: Option<u64>,
-    /// The limit in CPUs.
-    cpu: Option<f64>,
-    workdir: Option<String>,
-    user: Option<String>,
-    /// `no`, `always`, `on-failure:3` or `unless-stopped`.
-    restart_policy: String,
-    /// The last exit code of its process.
-    exit_code: Option<i64>,
-    /// Whether it ended for want of memory.
-    oom_killed: bool,
-    /// The last difference between the engine and the record, in words.
-    drift: Option<String>,
-    /// The engine's id of it.
-    engine_id: Option<String>,
-    /// What it waits for.
-    task: Option<Task>,
-    created_at: String,
-    updated_at: Option<String>,
-    links: Vec<Link>,
-}
 
 /// A published port.
 #[derive(Debug, Serialize, ToSchema)]
@@ -78,18 +32,6 @@ pub struct Port {
     host_port: Option<u16>,
     host_ip: Option<String>,
     protocol: String,
-}
-
-/// A container in a list.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ContainerSummary {
-    uuid: String,
-    name: Option<String>,
-    image_id: Option<String>,
-    command: Option<String>,
-    bay_uuid: Option<String>,
-    status: String,
-    links: Vec<Link>,
 }
 
 impl From<&PortMapping> for Port {
@@ -104,60 +46,21 @@ impl From<&PortMapping> for Port {
 }
 
 impl Shown for ContainerView {
-    type Full = Container;
-    type Summary = ContainerSummary;
+    const PARTS: &'static [Register] = &[register::<Task>, register::<Port>];
 
-    fn full(&self, host: &str) -> Container {
-        let hidden = |name: &String| (name.clone(), REDACTED.to_owned());
-        Container {
-            uuid: self.head.uuid.to_string(),
-            name: self.name.clone(),
-            desc: self.desc.clone(),
-            image_id: self.image_id.clone(),
-            command: self.command.clone(),
-            bay_uuid: self.bay_uuid.map(|id| id.to_string()),
-            node_uuid: self.node_uuid.to_string(),
-            status: self.status.name().to_owned(),
-            status_reason: self.status_reason.clone(),
-            environment: self.environment.iter().map(hidden).collect(),
-            ports: self.ports.iter().map(Port::from).collect(),
-            labels: self.labels.clone(),
-            memory: self.memory_bytes,
-            cpu: self.cpu_millis.map(|millis| f64::from(millis) / 1000.0),
-            workdir: self.working_dir.clone(),
-            user: self.user.clone(),
-            restart_policy: self.restart_policy.clone(),
-            exit_code: self.exit_code,
-            oom_killed: self.oom_killed,
-            drift: self.drift.clone(),
-            engine_id: self.engine_id.clone(),
-            task: Task::first(&self.tasks),
-            created_at: self.head.created_at.rfc3339(),
-            updated_at: self.head.updated_at.map(Timestamp::rfc3339),
-            links: Link::of(host, Kind::Container, self.head.uuid),
-        }
-    }
-
-    fn summary(&self, host: &str) -> ContainerSummary {
-        ContainerSummary {
-            uuid: self.head.uuid.to_string(),
-            name: self.name.clone(),
-            image_id: self.image_id.clone(),
-            command: self.command.clone(),
-            bay_uuid: self.bay_uuid.map(|id| id.to_string()),
-            status: self.status.name().to_owned(),
-            links: Link::of(host, Kind::Container, self.head.uuid),
+    fn part(&self, name: &str) -> Value {
+        match name {
+            "ports" => json!(self.ports.iter().map(Port::from).collect::<Vec<_>>()),
+            _ => Value::Null,
         }
     }
 }
 
 impl Resource for ContainerView {
-    type New = NewContainer;
     type Command = ContainerCommand;
 
-    const BODY: &'static [Field] = &spec::FIELDS;
-    const PATCH: Patchable = PATCH;
-    const SAYS: [&'static str; 3] = [
+    const SAYS: [&'static str; 4] = [
+        "What a container is made from.",
         "Create a container, not running",
         "Change a container's record",
         "Remove a container, running or not",
@@ -172,18 +75,14 @@ impl Resource for ContainerView {
         Ok(vec![("bay_uuid".to_owned(), bay.head.uuid.to_string())])
     }
 
-    fn uuid(new: &NewContainer) -> Option<&str> {
-        new.uuid.as_deref()
-    }
-
     async fn create(
         state: &AppState,
         call: &Call,
         _id: ObjectId,
-        new: NewContainer,
+        mut new: Body,
     ) -> Result<ContainerCommand, ApiError> {
-        let bay = match new.bay_uuid.as_deref() {
-            Some(uuid) => bay(state, call, uuid)?,
+        let bay = match new.take::<Option<String>>("bay_uuid")? {
+            Some(uuid) => bay(state, call, &uuid)?,
             None => defaults::bay(state, &call.on_the_way()).await?,
         };
         if !bay.status.takes_members() {
@@ -191,11 +90,21 @@ impl Resource for ContainerView {
             let stream = StreamId::new(Kind::Bay, bay.head.uuid);
             return Err(command::refuse(state, call, stream, "take a container", words).await);
         }
-        let (name, desc, mut spec) = (new.name.clone(), new.desc.clone(), new.into_spec());
-        spec.environment = keys::sealed(state, call, spec.environment).await?;
+        let spec = ContainerSpec {
+            image: new.take("image_id")?,
+            command: new.take("command")?,
+            environment: keys::sealed(state, call, new.take("environment")?).await?,
+            ports: new.take("ports")?,
+            labels: new.take("labels")?,
+            memory_bytes: new.take("memory")?,
+            cpu_millis: new.take("cpu")?,
+            working_dir: new.take("workdir")?,
+            user: new.take("user")?,
+            restart_policy: new.take("restart_policy")?,
+        };
         Ok(ContainerCommand::Create {
-            name,
-            desc,
+            name: new.take("name")?,
+            desc: new.take("desc")?,
             spec,
             bay_id: bay.head.uuid,
             node_id: bay.node_uuid,
@@ -209,20 +118,6 @@ impl Resource for ContainerView {
 
     async fn delete(&self, _state: &AppState, _call: &Call) -> Result<ContainerCommand, ApiError> {
         Ok(ContainerCommand::Delete)
-    }
-
-    fn attributes(&self) -> Map<String, Value> {
-        [
-            ("name", Value::from(self.name.clone())),
-            ("desc", Value::from(self.desc.clone())),
-            ("image_id", Value::from(self.image_id.clone())),
-            ("command", Value::from(self.command.clone())),
-            ("bay_uuid", Value::from(self.bay_uuid.map(|id| id.to_string()))),
-            ("status", Value::from(self.status.name())),
-        ]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect()
     }
 }
 

@@ -4,19 +4,16 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
-use utoipa::ToSchema;
-use utoipa::openapi::Ref;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type};
 
 use super::command::blocking;
 use super::edge::request::Call;
 use super::edge::state::AppState;
-use super::error::{ApiError, title};
-use super::respond::{self, Shown};
-use super::route::{Schemas, register};
+use super::error::ApiError;
+use super::respond;
+use super::shape::{Object, Rows, Shown};
 use super::text::{canonical_uuid, shown};
 use super::{list_past, read};
-use crate::ids::{Kind, Position};
+use crate::ids::Position;
 use crate::projections::query::ListQuery;
 
 /// Most objects of a page, and how many there are where none is asked for: `max_limit` of 2015.
@@ -24,15 +21,6 @@ pub const MAX_LIMIT: usize = 1000;
 
 /// Arguments of every list, besides the fields that it filters by.
 const PAGING: [&str; 5] = ["at", "limit", "marker", "sort_key", "sort_dir"];
-
-/// Which fields a list shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rows {
-    /// A few.
-    Summary,
-    /// All.
-    Detail,
-}
 
 /// Answers with a page of a project's objects. `filters` come besides those in the query, which
 /// may also have the arguments in `extra`.
@@ -68,45 +56,8 @@ pub async fn page<V: Shown>(
         next::<V>(call, rows, &query, &last, extra, at)
     });
     let collection = V::KIND.collection();
-    Ok(match rows {
-        Rows::Summary => {
-            let items = views.iter().map(|view| view.summary(&call.host)).collect();
-            respond::json(StatusCode::OK, &Page::<V::Summary> { collection, items, next })
-        }
-        Rows::Detail => {
-            let items = views.iter().map(|view| view.full(&call.host)).collect();
-            respond::json(StatusCode::OK, &Page::<V::Full> { collection, items, next })
-        }
-    })
-}
-
-/// Pushes the schema of a page of a list; its name.
-pub fn summaries<V: Shown>(schemas: &mut Schemas) -> String {
-    described::<V::Summary>(V::KIND, "Page", "", schemas)
-}
-
-/// Pushes the schema of a page of a list with all fields; its name.
-pub fn details<V: Shown>(schemas: &mut Schemas) -> String {
-    described::<V::Full>(V::KIND, "Details", " with all fields", schemas)
-}
-
-fn described<T: ToSchema>(kind: Kind, name: &str, rows: &str, schemas: &mut Schemas) -> String {
-    let row = register::<T>(schemas);
-    let collection = kind.collection();
-    let next = "The address of the next page, where there may be one.";
-    let page = ObjectBuilder::new()
-        .description(Some(format!("A page of {collection}{rows}.")))
-        .property(collection, ArrayBuilder::new().items(Ref::from_schema_name(row)))
-        .required(collection)
-        .property(
-            "next",
-            ObjectBuilder::new()
-                .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
-                .description(Some(next)),
-        );
-    let name = format!("{}{name}", title(kind));
-    schemas.push((name.clone(), page.into()));
-    name
+    let items = views.iter().map(|view| Object { view, host: &call.host, rows }).collect();
+    Ok(respond::json(StatusCode::OK, &Page { collection, items, next }))
 }
 
 /// `{"bays": [...], "next": "http://…"}`

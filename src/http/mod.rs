@@ -3,7 +3,8 @@
 //! In reading order: `routes` (every path), `service` (what every request passes), `edge/` (who
 //! asks, whether they may, what it says), `input/` (bodies), what every noun has (`resource`)
 //! and one file a noun with its own, `command` (asking
-//! and waiting), `verbs/` (what is done with containers), `respond`, `error` and `error_body`,
+//! and waiting), `verbs/` (what is done with containers), `shape` and
+//! `respond`, `error` and `error_body`,
 //! `keys` (sealing and erasing). Then `stream/` (the log for readers), `schema`, `replay` (what
 //! was, and why), `health`, `metrics`, `openapi`.
 //! Not here: decisions (`actors`), views (`projections`).
@@ -28,12 +29,13 @@ mod openapi;
 mod read;
 mod replay;
 mod resource;
-pub(crate) mod respond;
+mod respond;
 mod route;
 mod routes;
 mod schema;
 mod server;
 mod service;
+pub(crate) mod shape;
 mod stream;
 mod text;
 mod verbs;

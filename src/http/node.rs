@@ -1,53 +1,27 @@
 //! Nodes in the REST API. They have no names: uuids only.
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::command;
 use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
-use super::input::field::{Field, MAX_TEXT_BYTES, Rule};
-use super::input::patch::Patchable;
+use super::input::body::Body;
 use super::list::MAX_LIMIT;
 use super::resource::Resource;
-use super::respond::{Link, Shown};
-use super::text::{MAX_NAME_BYTES, canonical_uuid, shown};
+use super::route::{Register, register};
+use super::shape::Shown;
+use super::text::{canonical_uuid, shown};
+
 use crate::actors::node::NodeCommand;
 use crate::actors::placement::NodeFacts;
 use crate::events::work::FieldChange;
-use crate::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp};
+use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 use crate::projections::bay::BayView;
 use crate::projections::node::{self, NodeView};
 use crate::projections::query::{ListQuery, QueryError};
-
-/// A node.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Node {
-    uuid: String,
-    /// `docker` where a backend registered it.
-    r#type: Option<String>,
-    image_id: Option<String>,
-    ironic_node_id: Option<String>,
-    /// Its host name, where a backend registered it.
-    host: Option<String>,
-    /// `available`, `unavailable`, or `unknown` where no backend registered it.
-    status: String,
-    status_reason: Option<String>,
-    status_since: Option<String>,
-    /// The engine and its version.
-    engine: Option<String>,
-    cpus: Option<u32>,
-    memory_bytes: Option<u64>,
-    /// What its engine has under this node's label and no object is the record of: left alone.
-    unknown_containers: Vec<UnknownContainer>,
-    /// Networks that its engine has under this node's label for bays that are not recorded.
-    unknown_networks: Vec<UnknownNetwork>,
-    created_at: String,
-    updated_at: Option<String>,
-    links: Vec<Link>,
-}
 
 /// A container on a node's engine that no object is the record of.
 #[derive(Debug, Serialize, ToSchema)]
@@ -73,88 +47,35 @@ pub struct UnknownNetwork {
     since: String,
 }
 
-/// A node in a list.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct NodeSummary {
-    uuid: String,
-    r#type: Option<String>,
-    image_id: Option<String>,
-    ironic_node_id: Option<String>,
-    links: Vec<Link>,
-}
-
-/// What a node's record is made from.
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct NewNode {
-    uuid: Option<String>,
-    r#type: Option<String>,
-    image_id: Option<String>,
-    /// Unique.
-    ironic_node_id: Option<String>,
-}
-
-const FIELDS: [Field; 4] = [
-    Field::optional("uuid", Rule::Uuid),
-    Field::optional("type", Rule::Text(MAX_NAME_BYTES)),
-    Field::optional("image_id", Rule::Text(MAX_TEXT_BYTES)),
-    Field::optional("ironic_node_id", Rule::Text(MAX_NAME_BYTES)),
-];
-
-const PATCH: Patchable = Patchable { internal: &[], mandatory: &[], fields: &FIELDS };
-
 impl Shown for NodeView {
-    type Full = Node;
-    type Summary = NodeSummary;
+    const PARTS: &'static [Register] = &[register::<UnknownContainer>, register::<UnknownNetwork>];
 
-    fn full(&self, host: &str) -> Node {
-        Node {
-            uuid: self.head.uuid.to_string(),
-            r#type: self.node_type.clone(),
-            image_id: self.image_id.clone(),
-            ironic_node_id: self.ironic_node_id.clone(),
-            host: self.host.clone(),
-            status: self.status.clone(),
-            status_reason: self.status_reason.clone(),
-            status_since: self.status_since.map(Timestamp::rfc3339),
-            engine: self.engine.clone(),
-            cpus: self.cpus,
-            memory_bytes: self.memory_bytes,
-            unknown_containers: self.unknown_containers.iter().map(container).collect(),
-            unknown_networks: self.unknown_networks.iter().map(network).collect(),
-            created_at: self.head.created_at.rfc3339(),
-            updated_at: self.head.updated_at.map(Timestamp::rfc3339),
-            links: Link::of(host, Kind::Node, self.head.uuid),
-        }
-    }
-
-    fn summary(&self, host: &str) -> NodeSummary {
-        NodeSummary {
-            uuid: self.head.uuid.to_string(),
-            r#type: self.node_type.clone(),
-            image_id: self.image_id.clone(),
-            ironic_node_id: self.ironic_node_id.clone(),
-            links: Link::of(host, Kind::Node, self.head.uuid),
+    fn part(&self, name: &str) -> Value {
+        match name {
+            "unknown_containers" => self.unknown_containers.iter().map(container).collect(),
+            "unknown_networks" => self.unknown_networks.iter().map(network).collect(),
+            _ => Value::Null,
         }
     }
 }
 
-fn container(found: &node::UnknownContainer) -> UnknownContainer {
-    UnknownContainer {
+fn container(found: &node::UnknownContainer) -> Value {
+    json!(UnknownContainer {
         container_uuid: found.container_id.to_string(),
         engine_id: found.engine_id.clone(),
         engine_name: found.engine_name.clone(),
         state: found.state.clone(),
         since: found.since.rfc3339(),
-    }
+    })
 }
 
-fn network(found: &node::UnknownNetwork) -> UnknownNetwork {
-    UnknownNetwork {
+fn network(found: &node::UnknownNetwork) -> Value {
+    json!(UnknownNetwork {
         bay_uuid: found.bay_id.to_string(),
         engine_id: found.engine_id.clone(),
         engine_name: found.engine_name.clone(),
         since: found.since.rfc3339(),
-    }
+    })
 }
 
 /// What placement needs to know: every node that a backend registered, whoever it belongs to, and
@@ -179,13 +100,14 @@ pub fn facts(state: &AppState, project: &ProjectId) -> Result<Vec<NodeFacts>, Ap
 }
 
 impl Resource for NodeView {
-    type New = NewNode;
     type Command = NodeCommand;
 
-    const BODY: &'static [Field] = &FIELDS;
-    const PATCH: Patchable = PATCH;
-    const SAYS: [&'static str; 3] =
-        ["Make a node known", "Change a node's record", "Forget a node"];
+    const SAYS: [&'static str; 4] = [
+        "What a node's record is made from.",
+        "Make a node known",
+        "Change a node's record",
+        "Forget a node",
+    ];
 
     fn check_ident(ident: &str) -> Result<(), ApiError> {
         match canonical_uuid(ident) {
@@ -197,17 +119,14 @@ impl Resource for NodeView {
         }
     }
 
-    fn uuid(new: &NewNode) -> Option<&str> {
-        new.uuid.as_deref()
-    }
-
     async fn create(
         state: &AppState,
         call: &Call,
         id: ObjectId,
-        new: NewNode,
+        mut new: Body,
     ) -> Result<NodeCommand, ApiError> {
-        if let Some(ironic) = &new.ironic_node_id {
+        let ironic_node_id: Option<String> = new.take("ironic_node_id")?;
+        if let Some(ironic) = &ironic_node_id {
             let project = &call.ctx.project;
             let holders = state.reads.count::<Self>(project, "ironic_node_id", ironic);
             if holders.map_err(|error| ApiError::query(Kind::Node, ironic, error))? > 0 {
@@ -218,9 +137,9 @@ impl Resource for NodeView {
             }
         }
         Ok(NodeCommand::Create {
-            node_type: new.r#type,
-            image_id: new.image_id,
-            ironic_node_id: new.ironic_node_id,
+            node_type: new.take("type")?,
+            image_id: new.take("image_id")?,
+            ironic_node_id,
             host: None,
         })
     }
@@ -231,17 +150,6 @@ impl Resource for NodeView {
 
     async fn delete(&self, state: &AppState, _call: &Call) -> Result<NodeCommand, ApiError> {
         Ok(NodeCommand::Delete { bays: bays_on(state, self.head.uuid).await? })
-    }
-
-    fn attributes(&self) -> Map<String, Value> {
-        [
-            ("type", &self.node_type),
-            ("image_id", &self.image_id),
-            ("ironic_node_id", &self.ironic_node_id),
-        ]
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), Value::from(value.clone())))
-        .collect()
     }
 }
 

@@ -7,7 +7,7 @@ use super::command::blocking;
 use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
-use super::respond::{self, Shown};
+use super::shape::{self, Shown};
 use super::text::{canonical_uuid, shown};
 use crate::bus::CommandError;
 use crate::ids::{Revision, StreamId};
@@ -36,7 +36,7 @@ pub async fn one<V: Shown>(
         None => present::<V>(state, call, ident)?,
         Some(at) => as_of::<V>(state, call, ident, when("at", at)?).await?,
     };
-    Ok(respond::object(StatusCode::OK, call, &view))
+    Ok(shape::answer(StatusCode::OK, call, &view))
 }
 
 /// An object as the whole log says; refused where an event of it cannot be read (rule P3).

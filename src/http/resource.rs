@@ -8,19 +8,16 @@ use std::future::Future;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
-use utoipa::ToSchema;
 
 use super::command::{self, Outcome};
 use super::edge::request::{Call, Ident};
 use super::edge::state::AppState;
 use super::error::ApiError;
-use super::input::field::{Field, parse};
-use super::input::patch::{Patchable, changes};
-use super::list::{self, Rows};
-use super::respond::Shown;
-use super::route::{self, Register, Route, get, post, register};
+use super::input::body::Body;
+use super::input::patch::changes;
+use super::list;
+use super::route::{self, Register, Route, Schemas, get, post, register};
+use super::shape::{self, Rows, Shown};
 use super::stream::pages::{self, EventPage};
 use super::text::canonical_uuid;
 use super::{read, replay};
@@ -39,17 +36,11 @@ const LIST: &str = "at limit marker sort_key sort_dir min_position";
 
 /// What is a noun's own over REST.
 pub trait Resource: Shown {
-    /// What a POST is made of.
-    type New: DeserializeOwned + ToSchema + Send;
     /// What its actor takes.
     type Command: NounCommand;
 
-    /// What a POST may have.
-    const BODY: &'static [Field];
-    /// What a PATCH may change.
-    const PATCH: Patchable;
-    /// What creating, changing and deleting one means, in a few words.
-    const SAYS: [&'static str; 3];
+    /// What a POST's body is, and what creating, changing and deleting one means.
+    const SAYS: [&'static str; 4];
     /// Arguments that every request takes and most ignore.
     const EXTRA: &'static [&'static str] = &[];
     /// Whether creating and deleting answer once the work has ended; otherwise they answer as soon
@@ -66,15 +57,12 @@ pub trait Resource: Shown {
         Ok(Vec::new())
     }
 
-    /// The uuid that the client chose.
-    fn uuid(new: &Self::New) -> Option<&str>;
-
     /// The command that makes one.
     fn create(
         state: &AppState,
         call: &Call,
         id: ObjectId,
-        new: Self::New,
+        new: Body,
     ) -> impl Future<Output = Result<Self::Command, ApiError>> + Send;
 
     /// The command that changes fields.
@@ -86,36 +74,34 @@ pub trait Resource: Shown {
         state: &AppState,
         call: &Call,
     ) -> impl Future<Output = Result<Self::Command, ApiError>> + Send;
-
-    /// What a PATCH sees.
-    fn attributes(&self) -> Map<String, Value>;
 }
 
 /// The routes of a noun.
 pub fn routes<R: Resource>() -> Vec<Route> {
     let (one, all) = (R::KIND.name(), R::KIND.collection());
     let (collection, object) = (format!("/v1/{all}"), format!("/v1/{all}/{{ident}}"));
-    let [made, changed, deleted] = R::SAYS;
-    let mut create = post(&collection, create::<R>, made).takes::<R::New>().answers::<R::Full>();
+    let [_, made, changed, deleted] = R::SAYS;
+    let mut create =
+        post(&collection, create::<R>, made).takes(body::<R>).answers_as(shape::object::<R>);
     let mut delete = route::delete(&object, delete::<R>, deleted);
     if R::WAITS {
-        create = create.waits::<R::Full>();
-        delete = delete.waits::<R::Full>();
+        create = create.waits_as(shape::object::<R>);
+        delete = delete.waits_as(shape::object::<R>);
     }
     let full = format!("List {all} with all fields");
     let history = "What happened to it, also after it was deleted";
     let mut routes = vec![
         get(&collection, list::<R>, &format!("List {all}"))
             .query(LIST)
-            .answers_as(list::summaries::<R>),
+            .answers_as(shape::summaries::<R>),
         get(&format!("{collection}/detail"), detail::<R>, &full)
             .query(LIST)
-            .answers_as(list::details::<R>),
+            .answers_as(shape::details::<R>),
         get(&object, show::<R>, &format!("Show a {one}"))
             .query("at min_position")
-            .answers::<R::Full>(),
+            .answers_as(shape::object::<R>),
         create,
-        route::patch(&object, update::<R>, changed).answers::<R::Full>(),
+        route::patch(&object, update::<R>, changed).answers_as(shape::object::<R>),
         delete,
         get(&format!("{object}/history"), pages::history::<R>, history)
             .query("after limit")
@@ -123,6 +109,12 @@ pub fn routes<R: Resource>() -> Vec<Route> {
     ];
     routes.extend(QUESTIONS.into_iter().map(|question| ask::<R>(&object, question)));
     routes
+}
+
+/// Pushes the schema of what a POST may have; its name.
+fn body<R: Resource>(schemas: &mut Schemas) -> String {
+    let [meaning, ..] = R::SAYS;
+    shape::new::<R>(meaning, schemas)
 }
 
 /// A question about an object: its verb, what it asks, its arguments and its answer.
@@ -207,8 +199,8 @@ async fn create<R: Resource>(
     let reply = match command::earlier(&state, &call).await? {
         Some(reply) => reply,
         None => {
-            let new: R::New = parse(&call.object()?, R::BODY)?;
-            let id = call.new_id(R::KIND, R::uuid(&new).and_then(canonical_uuid));
+            let mut new = Body::checked::<R>(&call.object()?)?;
+            let id = call.new_id(R::KIND, canonical_uuid(&new.take::<String>("uuid")?));
             let command = R::create(&state, &call, id, new).await?;
             command::send(&state, &call.ctx, StreamId::new(R::KIND, id), &command).await?
         }
@@ -231,7 +223,7 @@ async fn update<R: Resource>(
     call.only(R::EXTRA)?;
     let find = || find::<R>(&state, &call, &ident);
     let reply = command::ask(&state, &call, find, |view: &R| {
-        Ok(R::update(changes(&call.json()?, view.attributes(), &R::PATCH)?))
+        Ok(R::update(changes(&call.json()?, R::TABLE, view)?))
     })
     .await?;
     command::shown::<R>(&state, &call, &reply, StatusCode::OK).await

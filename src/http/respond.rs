@@ -8,26 +8,13 @@ use utoipa::ToSchema;
 use super::edge::request::Call;
 use super::error::ApiError;
 use crate::ids::{Kind, ObjectId, Position, Timestamp};
-use crate::projections::{TaskView, View};
+use crate::projections::TaskView;
 
 /// The content type of success in the 2015 API.
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
 
 /// Up to which position of the log an answer is.
 pub const POSITION: HeaderName = HeaderName::from_static("x-magnum-position");
-
-/// A noun's view as the REST API shows it.
-pub trait Shown: View {
-    /// All of it.
-    type Full: Serialize + ToSchema;
-    /// A row of a list.
-    type Summary: Serialize + ToSchema;
-
-    /// All of it; `host` is what links start with.
-    fn full(&self, host: &str) -> Self::Full;
-    /// A row of a list.
-    fn summary(&self, host: &str) -> Self::Summary;
-}
 
 /// Where an object is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -100,16 +87,6 @@ pub fn json<T: Serialize>(status: StatusCode, body: &T) -> Response {
         Ok(bytes) => (status, [(header::CONTENT_TYPE, JSON)], bytes).into_response(),
         Err(error) => ApiError::Internal(error.to_string()).into_response(),
     }
-}
-
-/// One object, with its revision as `ETag`.
-pub fn object<V: Shown>(status: StatusCode, call: &Call, view: &V) -> Response {
-    let etag = format!("\"{}\"", view.head().revision);
-    let mut response = json(status, &view.full(&call.host));
-    if let Ok(etag) = HeaderValue::from_str(&etag) {
-        response.headers_mut().insert(header::ETAG, etag);
-    }
-    response
 }
 
 /// Names the place of a new object.

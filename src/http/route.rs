@@ -54,10 +54,10 @@ impl Route {
         self
     }
 
-    /// With the schema of its body.
+    /// With the schema of its body, which this pushes.
     #[must_use]
-    pub fn takes<T: ToSchema>(mut self) -> Self {
-        self.body = Some(register::<T>);
+    pub const fn takes(mut self, register: Register) -> Self {
+        self.body = Some(register);
         self
     }
 
@@ -76,8 +76,14 @@ impl Route {
 
     /// With the schema of its answer where it does not wait for the outcome.
     #[must_use]
-    pub fn waits<T: ToSchema>(mut self) -> Self {
-        self.waits = Some(register::<T>);
+    pub fn waits<T: ToSchema>(self) -> Self {
+        self.waits_as(register::<T>)
+    }
+
+    /// With the same, which this pushes.
+    #[must_use]
+    pub const fn waits_as(mut self, register: Register) -> Self {
+        self.waits = Some(register);
         self
     }
 

@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::field_table::{
+    FieldDef, Filter, Held, MAX_COUNT, Rule, filter_names, filters, maybe_task,
+};
 use super::work::{Failure, WorkOf, number, progress, text};
 use super::{OutcomeView, TaskView, View, ViewHead};
 use crate::events::bay::{BayCreateRequestedV1, BayEvent, Status};
 use crate::events::mark::Status as _;
-use crate::events::work::UpdatedV1;
 use crate::events::{DecodeError, EventPayload, EventRef};
 use crate::ids::ObjectId;
 
@@ -43,25 +45,63 @@ pub struct BayView {
     pub outcomes: Vec<OutcomeView>,
 }
 
+type Row = FieldDef<BayView>;
+
+/// A bay's fields.
+const FIELDS: &[Row] = &[
+    Row::new::<String>("uuid", |it| it.head.uuid.into()).in_lists().given(Rule::Uuid, ""),
+    Row::optional::<String>("name", |it| (&it.name).into())
+        .in_lists()
+        .writable(Rule::Name, "Not unique.")
+        .set(|it, new| it.name = text(new)),
+    Row::new::<String>("baymodel_id", |it| it.baymodel_id.into())
+        .means("The baymodel's uuid.")
+        .in_lists()
+        .given(
+            Rule::Name,
+            "A baymodel's uuid or name; the project's `default` one where there is none.",
+        )
+        .kept(Rule::Name),
+    Row::new::<u32>("node_count", |it| it.node_count.into())
+        .listed()
+        .filter(Filter::Number)
+        .given(Rule::Integer(1, MAX_COUNT), "1 where there is none.")
+        .kept(Rule::Integer(1, MAX_COUNT))
+        .set(|it, new| it.node_count = number(new).unwrap_or(it.node_count)),
+    Row::new::<String>("status", |it| it.status.name().into())
+        .means("`CREATE_IN_PROGRESS`, `CREATE_COMPLETE`, ... as OpenStack Heat has them.")
+        .in_lists()
+        .internal(),
+    Row::optional::<String>("status_reason", |it| (&it.status_reason).into()),
+    Row::hidden("bay_create_timeout")
+        .given(Rule::Integer(0, MAX_COUNT), "Minutes until creation counts as failed; 0 never."),
+    Row::optional::<String>("discovery_url", |it| (&it.discovery_url).into())
+        .writable(Rule::Name, ""),
+    Row::optional::<String>("api_address", |_| Held::Nothing).given(Rule::ReadOnly, "").internal(),
+    Row::new::<Vec<String>>("node_addresses", |it| {
+        Held::Json(it.network_id.iter().map(|_| it.node_host.as_str()).collect())
+    })
+    .given(Rule::ReadOnly, "")
+    .internal(),
+    Row::optional::<String>("type", |it| (&it.bay_type).into()).writable(Rule::Name, ""),
+    Row::optional::<String>("image_id", |it| (&it.image_id).into()).writable(Rule::Text, ""),
+    Row::new::<String>("node_uuid", |it| it.node_uuid.into())
+        .means("The node that holds the bay's network.")
+        .filter(Filter::Text),
+    Row::optional::<String>("network_id", |it| (&it.network_id).into())
+        .means("The engine's id of that network."),
+    Row::made_elsewhere("task", maybe_task).or_null(),
+];
+
 impl View for BayView {
+    const TABLE: &'static [FieldDef<Self>] = FIELDS;
     const FIELDS: &'static [&'static str] =
-        &["uuid", "name", "status", "node_count", "baymodel_id", "node_uuid"];
-    const NUMBERS: &'static [&'static str] = &["node_count"];
+        &filter_names::<Self, { filters(FIELDS, false) }>(FIELDS, false);
+    const NUMBERS: &'static [&'static str] =
+        &filter_names::<Self, { filters(FIELDS, true) }>(FIELDS, true);
 
     fn head(&self) -> &ViewHead {
         &self.head
-    }
-
-    fn field(&self, name: &str) -> Option<String> {
-        match name {
-            "uuid" => Some(self.head.uuid.to_string()),
-            "name" => self.name.clone(),
-            "status" => Some(self.status.name().to_owned()),
-            "node_count" => Some(self.node_count.to_string()),
-            "baymodel_id" => Some(self.baymodel_id.to_string()),
-            "node_uuid" => Some(self.node_uuid.to_string()),
-            _ => None,
-        }
     }
 
     fn tasks(&self) -> &[TaskView] {
@@ -122,7 +162,7 @@ impl BayView {
         WorkOf { tasks, outcomes, event }.follow(payload, failure, None);
         match payload {
             BayEvent::Created(created) => self.network_id = Some(created.network_id.clone()),
-            BayEvent::Updated(updated) => self.update(updated),
+            BayEvent::Updated(updated) => self.set_fields(updated),
             BayEvent::Emptied(emptied) => {
                 let message = "empty; removing the network".to_owned();
                 progress(&mut self.tasks, emptied.work_id, Some(message));
@@ -137,18 +177,6 @@ impl BayView {
             _ => {}
         }
         self.head.note(event, payload.mark());
-    }
-
-    fn update(&mut self, updated: &UpdatedV1) {
-        for change in &updated.changes {
-            match change.field.as_str() {
-                "name" => self.name = text(&change.value),
-                "node_count" => {
-                    self.node_count = number(&change.value).unwrap_or(self.node_count);
-                }
-                _ => {}
-            }
-        }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::field_table::{FieldDef, Filter, MAX_COUNT, Rule, filter_names, filters};
 use super::work::{number, text};
 use super::{View, ViewHead};
 use crate::events::baymodel::{BaymodelEvent, BaymodelFields};
-use crate::events::work::FieldChange;
 use crate::events::{DecodeError, EventRef};
 
 /// A baymodel as it is shown.
@@ -17,23 +17,71 @@ pub struct BaymodelView {
     pub fields: BaymodelFields,
 }
 
+type Row = FieldDef<BaymodelView>;
+
+/// A field that holds a name or nothing, as most do.
+macro_rules! name {
+    ($field:ident) => {
+        Row::optional::<String>(stringify!($field), |it| (&it.fields.$field).into())
+            .writable(Rule::Name, "")
+            .set(|it, new| it.fields.$field = text(new))
+    };
+}
+
+/// A baymodel's fields.
+const FIELDS: &[Row] = &[
+    Row::new::<String>("uuid", |it| it.head.uuid.into()).in_lists().given(Rule::Uuid, ""),
+    name!(name).in_lists(),
+    Row::new::<String>("coe", |it| (&it.fields.coe).into())
+        .means(COE)
+        .in_lists()
+        .needed(Rule::Name, COE)
+        .kept(Rule::Name)
+        .set(|it, new| it.fields.coe = text(new).unwrap_or_default()),
+    Row::new::<String>("image_id", |it| (&it.fields.image_id).into())
+        .in_lists()
+        .needed(Rule::Name, "")
+        .kept(Rule::Name)
+        .set(|it, new| it.fields.image_id = text(new).unwrap_or_default()),
+    Row::optional::<String>("keypair_id", |it| (&it.fields.keypair_id).into())
+        .needed(Rule::Name, "")
+        .kept(Rule::Name)
+        .set(|it, new| it.fields.keypair_id = text(new)),
+    name!(flavor_id),
+    name!(master_flavor_id),
+    name!(external_network_id),
+    name!(fixed_network),
+    Row::optional::<String>("dns_nameserver", |it| (&it.fields.dns_nameserver).into())
+        .writable(Rule::Ipv4, "An IPv4 address.")
+        .set(|it, new| it.fields.dns_nameserver = text(new)),
+    Row::optional::<u16>("apiserver_port", |it| it.fields.apiserver_port.into())
+        .listed()
+        .filter(Filter::Number)
+        .writable(PORT, "")
+        .set(|it, new| it.fields.apiserver_port = number(new)),
+    Row::optional::<u32>("docker_volume_size", |it| it.fields.docker_volume_size_gb.into())
+        .means("Gigabytes.")
+        .writable(SIZE, "Gigabytes.")
+        .set(|it, new| it.fields.docker_volume_size_gb = number(new)),
+    Row::optional::<String>("ssh_authorized_key", |it| (&it.fields.ssh_authorized_key).into())
+        .writable(Rule::Text, "")
+        .set(|it, new| it.fields.ssh_authorized_key = text(new)),
+    name!(cluster_distro),
+];
+
+const COE: &str = "Container orchestration engine: `docker`, `kubernetes`, `swarm`.";
+const PORT: Rule = Rule::Integer(1024, 65535);
+const SIZE: Rule = Rule::Integer(1, MAX_COUNT);
+
 impl View for BaymodelView {
-    const FIELDS: &'static [&'static str] = &["uuid", "name", "coe", "image_id", "apiserver_port"];
-    const NUMBERS: &'static [&'static str] = &["apiserver_port"];
+    const TABLE: &'static [FieldDef<Self>] = FIELDS;
+    const FIELDS: &'static [&'static str] =
+        &filter_names::<Self, { filters(FIELDS, false) }>(FIELDS, false);
+    const NUMBERS: &'static [&'static str] =
+        &filter_names::<Self, { filters(FIELDS, true) }>(FIELDS, true);
 
     fn head(&self) -> &ViewHead {
         &self.head
-    }
-
-    fn field(&self, name: &str) -> Option<String> {
-        match name {
-            "uuid" => Some(self.head.uuid.to_string()),
-            "name" => self.fields.name.clone(),
-            "coe" => Some(self.fields.coe.clone()),
-            "image_id" => Some(self.fields.image_id.clone()),
-            "apiserver_port" => self.fields.apiserver_port.map(|port| port.to_string()),
-            _ => None,
-        }
     }
 
     fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError> {
@@ -45,33 +93,11 @@ impl View for BaymodelView {
             BaymodelEvent::Updated(updated) => {
                 if let Some(view) = view {
                     view.head.change(event);
-                    for change in &updated.changes {
-                        set(&mut view.fields, change);
-                    }
+                    view.set_fields(&updated);
                 }
             }
         }
         Ok(())
-    }
-}
-
-fn set(fields: &mut BaymodelFields, change: &FieldChange) {
-    let value = || text(&change.value);
-    match change.field.as_str() {
-        "name" => fields.name = value(),
-        "coe" => fields.coe = value().unwrap_or_default(),
-        "image_id" => fields.image_id = value().unwrap_or_default(),
-        "keypair_id" => fields.keypair_id = value(),
-        "flavor_id" => fields.flavor_id = value(),
-        "master_flavor_id" => fields.master_flavor_id = value(),
-        "external_network_id" => fields.external_network_id = value(),
-        "fixed_network" => fields.fixed_network = value(),
-        "dns_nameserver" => fields.dns_nameserver = value(),
-        "apiserver_port" => fields.apiserver_port = number(&change.value),
-        "docker_volume_size" => fields.docker_volume_size_gb = number(&change.value),
-        "ssh_authorized_key" => fields.ssh_authorized_key = value(),
-        "cluster_distro" => fields.cluster_distro = value(),
-        _ => {}
     }
 }
 
@@ -86,22 +112,7 @@ mod tests {
         let mut story = Story::<BaymodelView>::new();
         let fields = BaymodelFields::default();
         story.tell(&BaymodelEvent::Created(BaymodelCreatedV1 { fields: fields.clone() }));
-        let names = [
-            "name",
-            "coe",
-            "image_id",
-            "keypair_id",
-            "flavor_id",
-            "master_flavor_id",
-            "external_network_id",
-            "fixed_network",
-            "dns_nameserver",
-            "apiserver_port",
-            "docker_volume_size",
-            "ssh_authorized_key",
-            "cluster_distro",
-        ];
-        for name in names {
+        for name in FIELDS.iter().filter(|row| row.set.is_some()).map(|row| row.name) {
             story.tell(&BaymodelEvent::Updated(updated(name, "\"8080\"")));
             assert_ne!(story.now_view().fields, fields, "{name}");
             story.tell(&BaymodelEvent::Updated(updated(name, "null")));

@@ -1,7 +1,7 @@
 //! The conductor: one thread that follows the log and keeps the read models up to date.
 //!
-//! It begins with what was saved, and tries again when the log cannot be read. It never skips an
-//! event. Not here: what is done with a page of the log (`views`), saving (`saver`).
+//! It starts from the saved views and retries when the log cannot be read. It never skips an
+//! event. Not here: what is done with a page of the log (`update`), saving (`saver`).
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,7 +32,7 @@ impl Conductor {
     /// [`ReadModels::caught_up`] on.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system cannot start a thread.
     pub fn start(log: Arc<dyn EventLog>, store: Arc<Store>) -> io::Result<(ReadModels, Self)> {
         let shared = Arc::new(ReadModelState::new(log));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
@@ -52,8 +52,8 @@ impl Conductor {
         Ok((reads, Self { shared, thread: Some(thread) }))
     }
 
-    /// As [`Conductor::start`] without threads: what is returned last follows the log while it is
-    /// polled. Nothing is saved.
+    /// As [`Conductor::start`] without threads: the future follows the log while it is polled.
+    /// Nothing is saved.
     pub fn unthreaded(log: Arc<dyn EventLog>) -> (ReadModels, Self, impl Future<Output = ()>) {
         let shared = Arc::new(ReadModelState::new(log));
         let follower = Follower { shared: Arc::clone(&shared), store: None };
@@ -65,8 +65,8 @@ impl Conductor {
         (reads, Self { shared, thread: None }, following)
     }
 
-    /// Builds all views anew beside those that are read, and swaps them when they have caught up
-    /// (rule P4). Goes on in the background; a rebuild under way starts over.
+    /// Rebuilds all views beside the live ones and swaps them when they have caught up (rule P4).
+    /// Runs in the background; a rebuild in progress starts over.
     pub fn rebuild(&self) {
         self.shared.orders.send_modify(|orders| orders.rebuild = true);
     }
@@ -76,7 +76,7 @@ impl Conductor {
     pub fn stop(mut self) {
         self.order_stop();
         if let Some(thread) = self.thread.take() {
-            // It catches its panics, and there is nobody left to tell.
+            // It catches its panics, and nothing is left to report to.
             let _ = thread.join();
         }
     }
@@ -93,7 +93,7 @@ impl Drop for Conductor {
 }
 
 /// Why a session ended.
-enum Trouble {
+enum SessionError {
     Log(ReadError),
     /// A panic, in its words.
     Bug(String),
@@ -114,11 +114,11 @@ impl Follower {
             return;
         }
         let mut views = ViewUpdater::new(&self.shared);
-        while let Err(trouble) = self.session(&mut views).await {
-            match trouble {
-                Trouble::Log(error) => self.say(error.to_string()),
-                // Whatever it was, views in memory may be half of something.
-                Trouble::Bug(panic) => {
+        while let Err(error) = self.session(&mut views).await {
+            match error {
+                SessionError::Log(error) => self.say(error.to_string()),
+                // The views in memory may be half updated.
+                SessionError::Bug(panic) => {
                     self.say(format!("a bug in the read models: {panic}"));
                     drop(self.shared.replace(None));
                     views.start_building();
@@ -130,14 +130,14 @@ impl Follower {
         }
     }
 
-    /// Takes up what was saved, if it can be read; whether it is time to stop instead.
+    /// Loads the saved views, if they can be read; true if it is time to stop instead.
     async fn load(&self, store: &Store) -> bool {
         loop {
             let load = AssertUnwindSafe(|| match store.views() {
                 Some(tree) => layout::load(&tree, &*self.shared.log),
                 None => Ok(None),
             });
-            // Sled asserts where it reads what it cannot have written.
+            // Sled panics on data that it cannot have written.
             let loaded =
                 catch_unwind(load).unwrap_or_else(|panic| Err(StoreFault::Damaged(words(&*panic))));
             match loaded {
@@ -155,7 +155,7 @@ impl Follower {
                     return false;
                 }
                 Err(StoreFault::Store(reason) | StoreFault::Full(reason)) => {
-                    tracing::error!(reason, "what was saved cannot be read; all is built anew");
+                    tracing::error!(reason, "the saved views cannot be read; all are rebuilt");
                     return false;
                 }
             }
@@ -166,7 +166,7 @@ impl Follower {
     }
 
     /// Follows the log until told to stop.
-    async fn session(&self, views: &mut ViewUpdater<'_>) -> Result<(), Trouble> {
+    async fn session(&self, views: &mut ViewUpdater<'_>) -> Result<(), SessionError> {
         let mut head = self.shared.log.head();
         let mut orders = self.shared.orders.subscribe();
         loop {
@@ -180,10 +180,10 @@ impl Follower {
             }
             let end = *head.borrow_and_update();
             let step = catch_unwind(AssertUnwindSafe(|| views.step(end)));
-            let more = step.map_err(|panic| Trouble::Bug(words(&*panic)))?;
-            if !more.map_err(Trouble::Log)? {
+            let more = step.map_err(|panic| SessionError::Bug(words(&*panic)))?;
+            if !more.map_err(SessionError::Log)? {
                 tokio::select! {
-                    // A log that is closed has nothing more to say, only orders have.
+                    // A closed log has nothing more to report; only orders have.
                     Ok(()) = head.changed() => {}
                     _ = orders.changed() => {}
                 }
@@ -191,17 +191,17 @@ impl Follower {
         }
     }
 
-    /// Says what is wrong: to the health at once, to the log when it is new.
+    /// Reports what is wrong: in the health at once, in the log only when it is new.
     fn say(&self, words: String) {
-        self.shared.say(|condition| {
-            if condition.unhealthy.is_none() {
+        self.shared.say(|health| {
+            if health.unhealthy.is_none() {
                 tracing::error!(reason = words, "the read models stand still; trying again");
             }
-            condition.unhealthy = Some(words);
+            health.unhealthy = Some(words);
         });
     }
 
-    /// Waits until it is time for the next attempt; whether it is time to stop.
+    /// Waits until the next attempt; true if it is time to stop.
     async fn rest(&self) -> bool {
         let mut orders = self.shared.orders.subscribe();
         let stop = orders.wait_for(|orders| orders.stop);

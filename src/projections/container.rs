@@ -3,15 +3,19 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
+use super::field_table::{
+    FieldDef, Filter, Held, Rule, filter_names, filters, list_of, maybe_task,
+};
 use super::work::{Failure, WorkOf, progress, text};
 use super::{OutcomeView, TaskView, View, ViewHead};
+use crate::events::cloudevent::REDACTED;
 use crate::events::container::{
     ContainerEvent, CreateRequestedV1, Drift, DriftedV1, ExitedV2, PortMapping, PullProgressedV1,
     RestartPolicy, Status,
 };
 use crate::events::mark::Status as _;
-use crate::events::work::UpdatedV1;
 use crate::events::{DecodeError, EventPayload, EventRef, Verb};
 use crate::ids::{ObjectId, WorkId};
 
@@ -77,25 +81,88 @@ pub struct Execution {
     pub command: Vec<String>,
 }
 
+type Row = FieldDef<ContainerView>;
+
+/// A container's fields.
+const FIELDS: &[Row] = &[
+    Row::new::<String>("uuid", |it| it.head.uuid.into())
+        .in_lists()
+        .given(Rule::Uuid, "The id that it is to have."),
+    Row::optional::<String>("name", |it| (&it.name).into())
+        .in_lists()
+        .writable(Rule::Name, "Not unique.")
+        .set(|it, new| it.name = text(new)),
+    Row::optional::<String>("desc", |it| (&it.desc).into())
+        .writable(Rule::Text, "A description.")
+        .set(|it, new| it.desc = text(new)),
+    Row::optional::<String>("image_id", |it| (&it.image_id).into())
+        .in_lists()
+        .needed(Rule::Image, "The image reference; `image` is taken as well.")
+        .or("image")
+        .kept(Rule::Image)
+        .set(|it, new| it.image_id = text(new)),
+    Row::optional::<String>("command", |it| (&it.command).into())
+        .means("One line, quoted as a shell needs it.")
+        .in_lists()
+        .given(Rule::Command, "A list of arguments, or one line that is split as a shell would.")
+        .patched(Rule::CommandLine)
+        .set(|it, new| it.command = text(new)),
+    Row::optional::<String>("bay_uuid", |it| it.bay_uuid.into())
+        .in_lists()
+        .given(Rule::Uuid, "The bay's uuid; the project's `default` bay where there is none.")
+        .internal(),
+    Row::new::<String>("node_uuid", |it| it.node_uuid.into())
+        .means("The node that it runs on.")
+        .filter(Filter::Text),
+    Row::new::<String>("status", |it| it.status.name().into())
+        .means("`Creating`, `Stopped`, `Running`, `Paused`, `Error`, `Deleting`.")
+        .in_lists()
+        .internal(),
+    Row::optional::<String>("status_reason", |it| (&it.status_reason).into()),
+    Row::new::<Pairs>("environment", |it| {
+        let hidden = it.environment.iter().map(|name| (name.clone(), REDACTED.into()));
+        Held::Json(Value::Object(hidden.collect()))
+    })
+    .means("Names, with `***` for every value.")
+    .given(Rule::Variables, "Names and values, or a list of `NAME=value`.")
+    .secret(),
+    Row::made_elsewhere("ports", || list_of("Port"))
+        .given(Rule::Ports, "`8080:80/tcp`, or an object."),
+    Row::new::<Pairs>("labels", |it| Held::Json(json!(it.labels)))
+        .given(Rule::Labels, "Names and values, or a list of `name=value`."),
+    Row::optional::<u64>("memory", |it| it.memory_bytes.into())
+        .means("The memory limit in bytes.")
+        .given(Rule::Memory, "Bytes, or `512m`."),
+    Row::optional::<f64>("cpu", |it| it.cpu_millis.map(|millis| f64::from(millis) / 1000.0).into())
+        .means("The limit in CPUs.")
+        .given(Rule::Cpus, "CPUs, in thousandths at the finest."),
+    Row::optional::<String>("workdir", |it| (&it.working_dir).into())
+        .given(Rule::Folder, "An absolute folder."),
+    Row::optional::<String>("user", |it| (&it.user).into())
+        .given(Rule::Name, "A name or number, optionally with a group."),
+    Row::new::<String>("restart_policy", |it| (&it.restart_policy).into())
+        .means("`no`, `always`, `on-failure:3` or `unless-stopped`.")
+        .given(Rule::RestartPolicy, "`no`, `always`, `on-failure[:n]` or `unless-stopped`."),
+    Row::optional::<i64>("exit_code", |it| it.exit_code.into())
+        .means("The last exit code of its process."),
+    Row::new::<bool>("oom_killed", |it| it.oom_killed.into())
+        .means("Whether it ended for want of memory."),
+    Row::optional::<String>("drift", |it| (&it.drift).into())
+        .means("The last difference between the engine and the record, in words."),
+    Row::optional::<String>("engine_id", |it| (&it.engine_id).into())
+        .means("The engine's id of it."),
+    Row::made_elsewhere("task", maybe_task).or_null(),
+];
+
+type Pairs = BTreeMap<String, String>;
+
 impl View for ContainerView {
+    const TABLE: &'static [FieldDef<Self>] = FIELDS;
     const FIELDS: &'static [&'static str] =
-        &["uuid", "name", "status", "image_id", "bay_uuid", "node_uuid", "command"];
+        &filter_names::<Self, { filters(FIELDS, false) }>(FIELDS, false);
 
     fn head(&self) -> &ViewHead {
         &self.head
-    }
-
-    fn field(&self, name: &str) -> Option<String> {
-        match name {
-            "uuid" => Some(self.head.uuid.to_string()),
-            "name" => self.name.clone(),
-            "status" => Some(self.status.name().to_owned()),
-            "image_id" => self.image_id.clone(),
-            "bay_uuid" => self.bay_uuid.map(|bay| bay.to_string()),
-            "node_uuid" => Some(self.node_uuid.to_string()),
-            "command" => self.command.clone(),
-            _ => None,
-        }
     }
 
     fn tasks(&self) -> &[TaskView] {
@@ -164,7 +231,7 @@ impl ContainerView {
         match payload {
             E::PullProgressed(pull) => progress(&mut self.tasks, pull.work_id, Some(pulled(pull))),
             E::Created(created) => self.engine_id = Some(created.engine_id.clone()),
-            E::Updated(updated) => self.update(updated),
+            E::Updated(updated) => self.set_fields(updated),
             E::Exited(exited) => {
                 self.exit_code = Some(exited.exit_code);
                 self.oom_killed = exited.oom_killed;
@@ -217,19 +284,6 @@ impl ContainerView {
         self.status_reason = reason;
         if !matches!(payload, E::Drifted(_) | E::DeleteRequested(_)) {
             self.drift = None;
-        }
-    }
-
-    fn update(&mut self, updated: &UpdatedV1) {
-        for change in &updated.changes {
-            let value = text(&change.value);
-            match change.field.as_str() {
-                "name" => self.name = value,
-                "desc" => self.desc = value,
-                "image_id" => self.image_id = value,
-                "command" => self.command = value,
-                _ => {}
-            }
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Read models: what queries are answered from, fed by the log alone (rules P1 to P5).
 //!
-//! One file per noun says what its view holds and how an event changes it (`work`: what they share
-//! about tasks and outcomes; `each`: a value per noun).
+//! One file per noun says what its view holds, how an event changes it (`work`: what they share
+//! about tasks and outcomes) and, in a table, all that is known of its fields (`field_table`,
+//! `held`). `each` is a value per noun.
 //!
 //! In memory: `table` holds the views of one noun as bytes, with the indexes that find them
 //! (`field`, `index`); `tables` holds all of them with their checkpoint (`parallel`: work on many
@@ -25,7 +26,9 @@ pub mod conductor;
 pub mod container;
 pub mod each;
 mod field;
+pub mod field_table;
 mod fold;
+mod held;
 mod index;
 mod layout;
 mod list;
@@ -45,10 +48,12 @@ mod testing;
 mod update;
 mod work;
 
+use field_table::FieldDef;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use self::each::InEach;
+use crate::events::work::UpdatedV1;
 use crate::events::{DecodeError, EventRef, Mark};
 use crate::ids::{Noun, ObjectId, Position, ProjectId, Revision, Timestamp, WorkId};
 
@@ -149,6 +154,8 @@ pub const OUTCOMES: usize = 24;
 pub trait View:
     Noun + InEach + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
 {
+    /// All that is known of its fields, in the order in which they are shown.
+    const TABLE: &'static [FieldDef<Self>];
     /// Fields that lists sort and filter by, besides `id` (the order of creation).
     const FIELDS: &'static [&'static str];
     /// Those of [`View::FIELDS`] that hold whole numbers and sort as such.
@@ -156,8 +163,20 @@ pub trait View:
 
     /// What every view has.
     fn head(&self) -> &ViewHead;
-    /// A field of [`View::FIELDS`] as text; `None` if it is not set.
-    fn field(&self, name: &str) -> Option<String>;
+    /// A field as text; `None` if it is not set.
+    fn field(&self, name: &str) -> Option<String> {
+        let field = Self::TABLE.iter().find(|field| field.name == name)?;
+        (field.get)(self).text()
+    }
+    /// Sets fields as an update says; those that the table does not set stay.
+    fn set_fields(&mut self, updated: &UpdatedV1) {
+        for change in &updated.changes {
+            let field = Self::TABLE.iter().find(|field| field.name == change.field);
+            if let Some(set) = field.and_then(|field| field.set) {
+                set(self, &change.value);
+            }
+        }
+    }
     /// Work that the object waits for, the running one first.
     fn tasks(&self) -> &[TaskView] {
         &[]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::field_table::{FieldDef, Filter, Rule, filter_names, filters, list_of};
 use super::work::text;
 use super::{View, ViewHead};
 use crate::events::node::NodeEvent;
@@ -67,24 +68,51 @@ pub struct UnknownNetwork {
     pub since: Timestamp,
 }
 
+type Row = FieldDef<NodeView>;
+
+/// A node's fields.
+const FIELDS: &[Row] = &[
+    Row::new::<String>("uuid", |it| it.head.uuid.into()).in_lists().given(Rule::Uuid, ""),
+    Row::optional::<String>("type", |it| (&it.node_type).into())
+        .means("`docker` where a backend registered it.")
+        .in_lists()
+        .writable(Rule::Name, "")
+        .set(|it, new| it.node_type = text(new)),
+    Row::optional::<String>("image_id", |it| (&it.image_id).into())
+        .in_lists()
+        .writable(Rule::Text, "")
+        .set(|it, new| it.image_id = text(new)),
+    Row::optional::<String>("ironic_node_id", |it| (&it.ironic_node_id).into())
+        .in_lists()
+        .writable(Rule::Name, "Unique.")
+        .set(|it, new| it.ironic_node_id = text(new)),
+    Row::optional::<String>("host", |it| (&it.host).into())
+        .means("Its host name, where a backend registered it.")
+        .filter(Filter::Text),
+    Row::new::<String>("status", |it| (&it.status).into())
+        .means("`available`, `unavailable`, or `unknown` where no backend registered it.")
+        .filter(Filter::Text),
+    Row::optional::<String>("status_reason", |it| (&it.status_reason).into()),
+    Row::optional::<String>("status_since", |it| it.status_since.into()),
+    Row::optional::<String>("engine", |it| (&it.engine).into())
+        .means("The engine and its version."),
+    Row::optional::<u32>("cpus", |it| it.cpus.into()),
+    Row::optional::<u64>("memory_bytes", |it| it.memory_bytes.into()),
+    Row::made_elsewhere("unknown_containers", || list_of("UnknownContainer")).means(
+        "What its engine has under this node's label and no object is the record of: left alone.",
+    ),
+    Row::made_elsewhere("unknown_networks", || list_of("UnknownNetwork")).means(
+        "Networks that its engine has under this node's label for bays that are not recorded.",
+    ),
+];
+
 impl View for NodeView {
+    const TABLE: &'static [FieldDef<Self>] = FIELDS;
     const FIELDS: &'static [&'static str] =
-        &["uuid", "type", "image_id", "ironic_node_id", "status", "host"];
+        &filter_names::<Self, { filters(FIELDS, false) }>(FIELDS, false);
 
     fn head(&self) -> &ViewHead {
         &self.head
-    }
-
-    fn field(&self, name: &str) -> Option<String> {
-        match name {
-            "uuid" => Some(self.head.uuid.to_string()),
-            "type" => self.node_type.clone(),
-            "image_id" => self.image_id.clone(),
-            "ironic_node_id" => self.ironic_node_id.clone(),
-            "status" => Some(self.status.clone()),
-            "host" => self.host.clone(),
-            _ => None,
-        }
     }
 
     fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError> {
@@ -122,16 +150,7 @@ impl NodeView {
                 self.memory_bytes = Some(up.memory_bytes);
             }
             NodeEvent::WentDown(down) => self.settle("unavailable", Some(down.reason), event.time),
-            NodeEvent::Updated(updated) => {
-                for change in &updated.changes {
-                    match change.field.as_str() {
-                        "type" => self.node_type = text(&change.value),
-                        "image_id" => self.image_id = text(&change.value),
-                        "ironic_node_id" => self.ironic_node_id = text(&change.value),
-                        _ => {}
-                    }
-                }
-            }
+            NodeEvent::Updated(updated) => self.set_fields(&updated),
             NodeEvent::UnknownContainerFound(found) => {
                 self.unknown_containers.push(UnknownContainer {
                     engine_id: found.engine_id,

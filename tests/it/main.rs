@@ -39,6 +39,7 @@ mod log_tools;
 mod log_writer;
 mod lossy;
 mod node;
+mod noun;
 mod openapi;
 mod overtake;
 mod pasted;

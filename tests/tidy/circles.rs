@@ -16,7 +16,6 @@ const NOT_YET: &[&str] = &[
     "src/cli/replay",
     "src/events",
     "src/events/log/segment",
-    "src/http",
     "src/projections",
     "src/replay",
 ];

@@ -78,8 +78,9 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "secrets",
         ],
     ),
-    // `events` for `cli/{log,backup}.rs` alone: offline tools work on the log's files themselves.
-    ("cli", &["ids", "clock", "config", "credentials", "events", "replay", "app"]),
+    // `projections` for the tables of fields alone; `events` for `cli/{log,backup}.rs` alone:
+    // offline tools work on the log's files themselves.
+    ("cli", &["ids", "clock", "config", "credentials", "events", "projections", "replay", "app"]),
 ];
 
 /// The layers of the grid: each has one file for each noun.

@@ -13,6 +13,7 @@ use bollard::models::{
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
 use super::super::{BackendError, Done, Reporter, RunState, Work, no_network, unless_cancelled};
+use super::observe::Found;
 use super::{DockerBackend, labels};
 use crate::events::container::{ContainerSpec, PortMapping, RestartPolicy};
 use crate::ids::ObjectId;
@@ -34,54 +35,51 @@ impl DockerBackend {
         reporter: &dyn Reporter,
     ) -> Result<Done, BackendError> {
         let body = body(work, name, bay_id, spec)?;
-        let prepared = self.prepare(work, bay_id, &spec.image, reporter);
-        if let Some(done) = unless_cancelled(reporter, prepared).await? {
-            return Ok(done);
+        if let Some(found) = unless_cancelled(reporter, self.find_by_label(work.stream)).await? {
+            return self.adopt(work, found);
         }
-        // From here on there is something to undo, so it is no longer given up.
+        unless_cancelled(reporter, self.require_network(work, bay_id)).await?;
+        match self.request(work, body.clone()).await {
+            // Asked for without a look at the image: it is there for all containers but the first.
+            Err(BackendError::Missing(_)) => {}
+            answer => return answer,
+        }
+        unless_cancelled(reporter, self.ensure_image(&spec.image, reporter)).await?;
+        // It may have been removed meanwhile.
+        unless_cancelled(reporter, self.require_network(work, bay_id)).await?;
+        match self.request(work, body).await {
+            // The image or the network went away between two calls.
+            Err(BackendError::Missing(words)) => Err(BackendError::Failed(words)),
+            answer => answer,
+        }
+    }
+
+    /// Asks the engine for the container. It cannot be undone, so it is never given up.
+    async fn request(&self, work: &Work, body: ContainerCreateBody) -> Result<Done, BackendError> {
+        let name = labels::container_name(work.stream.id);
         let docker = self.connection.client()?;
-        let options = CreateContainerOptionsBuilder::new()
-            .name(&labels::container_name(work.stream.id))
-            .build();
+        let options = CreateContainerOptionsBuilder::new().name(&name).build();
         match self.connection.quick(docker.create_container(Some(options), body)).await {
             Ok(made) => Ok(Done { engine_id: Some(made.id), exit_code: None }),
             // The name may be taken by an earlier attempt of this work that was slow. The engine
             // holds a name before and after the container that has it can be seen.
-            Err(BackendError::Refused(words)) => match self.adopt(work).await? {
-                Some(done) => Ok(done),
+            Err(BackendError::Refused(words)) => match self.look(&name).await? {
+                Some(found) => self.adopt(work, found),
                 None if words.contains(NAME_TAKEN) => Err(BackendError::Failed(words)),
                 None => Err(BackendError::Refused(words)),
             },
-            // The image or the network went away between two calls.
-            Err(BackendError::Missing(words)) => Err(BackendError::Failed(words)),
             Err(other) => Err(other),
         }
     }
 
-    /// What an earlier attempt of this work made, or everything that a container needs.
-    async fn prepare(
-        &self,
-        work: &Work,
-        bay_id: ObjectId,
-        image: &str,
-        reporter: &dyn Reporter,
-    ) -> Result<Option<Done>, BackendError> {
-        if let Some(done) = self.adopt(work).await? {
-            return Ok(Some(done));
-        }
-        self.ensure_image(image, reporter).await?;
-        let there = self.has_network(bay_id).await?;
-        if there { Ok(None) } else { Err(no_network(work, bay_id)) }
+    async fn require_network(&self, work: &Work, bay_id: ObjectId) -> Result<(), BackendError> {
+        let exists = self.has_network(bay_id).await?;
+        if exists { Ok(()) } else { Err(no_network(work, bay_id)) }
     }
 
-    /// The container that an earlier attempt of this work made, if any.
-    async fn adopt(&self, work: &Work) -> Result<Option<Done>, BackendError> {
+    /// A container that has our name or labels, if an earlier attempt of this work made it.
+    fn adopt(&self, work: &Work, found: Found) -> Result<Done, BackendError> {
         let name = labels::container_name(work.stream.id);
-        let found = match self.look(&name).await? {
-            Some(found) => Some(found),
-            None => self.find_by_label(work.stream).await?,
-        };
-        let Some(found) = found else { return Ok(None) };
         let made_by_this = found.node_id == Some(self.node_id)
             && found.stream == Some(work.stream)
             && found.work_id == Some(work.id);
@@ -91,9 +89,9 @@ impl DockerBackend {
                 found.observed.engine_id
             ))),
             RunState::Dead => Err(BackendError::Failed(format!(
-                "the container {name} is being removed; it is made anew when it is gone"
+                "the container {name} is being removed; it is created again when it is gone"
             ))),
-            _ => Ok(Some(Done { engine_id: Some(found.observed.engine_id), exit_code: None })),
+            _ => Ok(Done { engine_id: Some(found.observed.engine_id), exit_code: None }),
         }
     }
 }

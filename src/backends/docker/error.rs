@@ -1,47 +1,66 @@
-//! What the engine's errors mean for us: wait, look again, try again, give up.
+//! What the engine's errors mean for us: wait, look again, try again, give up (rule W10).
 //!
-//! The engine's status codes are not reliable (a missing executable is a 400, a missing user a
-//! 500, a registry that says no a 500), so for some its words decide.
+//! The status code decides. A 500 is the engine's "something went wrong below", with the words of
+//! whatever failed: then the kind of that error decides, by the names that the kernel, a registry
+//! and the engine's libraries give to their errors. Those of no known kind are tried again.
 
 use bollard::errors::Error;
 
 use super::super::BackendError;
 
-/// Words of errors that no second attempt cures, though the status code says otherwise.
-const PERMANENT: &[&str] = &[
-    // Starting a process.
-    "executable file not found",
+/// Errors of the kernel about what a user named: a path, a program, a number (`errno`, as Go
+/// prints it). The same names give the same error again.
+const KERNEL: &[&str] = &[
+    "operation not permitted",
+    "no such file or directory",
     "exec format error",
-    "permission denied: unknown",
-    "no such file or directory: unknown",
-    "is a directory: unknown",
-    "not a directory: unknown",
-    "unable to find user",
-    "unable to find group",
-    "no matching entries in passwd file",
-    // Pulling an image.
-    "invalid reference format",
-    "manifest unknown",
-    "no matching manifest",
-    "pull access denied",
-    "repository name not known to registry",
-    "no basic auth credentials",
-    "unauthorized",
-    "authentication required",
-    "requested access to the resource is denied",
-    // Reading logs.
-    "does not support reading",
+    "permission denied",
+    "not a directory",
+    "is a directory",
+    "invalid argument",
+    "file name too long",
+    "numerical result out of range",
+    "too many levels of symbolic links",
 ];
 
-/// Words of errors that pass by themselves, though the status code says otherwise.
-const PASSING: &[&str] = &["has active endpoints", "toomanyrequests"];
+/// Errors of a registry (the distribution specification, "error codes") and of the engine's client
+/// for them, about who asks and what for.
+const REGISTRY: &[&str] = &[
+    "name invalid",
+    "name unknown",
+    "manifest unknown",
+    "manifest invalid",
+    "unauthorized",
+    "denied",
+    "unsupported",
+    "no basic auth credentials",
+];
 
-/// Every subnet that the engine chooses from has a network. Passes when a network goes.
+/// Errors of the library with which the engine looks up a container's user.
+const USER: &[&str] = &[
+    "no matching entries in passwd file",
+    "no matching entries in group file",
+    "uids and gids must be in range 0-2147483647",
+];
+
+/// How an image that is not made for the engine's machine is refused.
+const PLATFORM: &str = "no matching manifest for";
+
+/// Something that uses a network, in the engine's words: a 403 that passes when that has ended.
+const IN_USE: &str = "has active endpoints";
+
+/// Every subnet that the engine chooses from has a network: passes when a network goes.
 const NO_SUBNET_LEFT: &[&str] =
     &["non-overlapping IPv4 address pool", "predefined address pools have been fully subnetted"];
 
+/// Where the engine mounts the files of a container, below a folder of its own for each.
+const LAYERS: &str = "/merged/";
+
 /// Request timeout, too early, too many requests: status codes below 500 that pass by themselves.
 const PASSING_STATUS: &[u16] = &[408, 425, 429];
+
+/// What this engine never does: reading logs that its log driver does not keep, say.
+const NOT_IMPLEMENTED: u16 = 501;
 
 /// What an error of a call means.
 pub(super) fn classify(error: Error) -> BackendError {
@@ -73,19 +92,45 @@ fn refused_by_engine(status: u16, words: String) -> BackendError {
     let words = if words.trim().is_empty() {
         format!("the Docker engine answered with status {status}")
     } else {
-        words.trim().to_owned()
+        without_layers(words.trim())
     };
-    let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
-    let passes = says(PASSING) || has_no_subnet_left(&words);
-    if PASSING_STATUS.contains(&status) || passes {
-        BackendError::Failed(words)
-    } else if status == 404 {
-        BackendError::Missing(words)
-    } else if status < 500 || says(PERMANENT) {
-        BackendError::Refused(words)
-    } else {
-        BackendError::Failed(words)
+    let passes = words.contains(IN_USE) || has_no_subnet_left(&words);
+    match status {
+        _ if passes || PASSING_STATUS.contains(&status) => BackendError::Failed(words),
+        404 => BackendError::Missing(words),
+        _ if status < 500 || status == NOT_IMPLEMENTED => BackendError::Refused(words),
+        _ if is_permanent(&words) => BackendError::Refused(words),
+        _ => BackendError::Failed(words),
     }
+}
+
+/// Whether an error below the engine is of a kind that comes again. Errors are told as a chain,
+/// `what was done: what was done for that: the error`, with `unknown` at the end if the container
+/// runtime gave no code. A registry's errors begin with their code.
+fn is_permanent(words: &str) -> bool {
+    let mut chain: Vec<&str> = words.split(": ").map(str::trim).collect();
+    chain.pop_if(|last| *last == "unknown");
+    let last = chain.last().copied().unwrap_or_default();
+    let registry = |link: &&str| REGISTRY.contains(link) || link.starts_with(PLATFORM);
+    // "connect: no such file or directory" is about something that may yet come.
+    let connects = |link: &&str| *link == "connect" || link.starts_with("dial ");
+    // "Cannot mkdir: /x is not a directory": some put the name before the error.
+    let names = KERNEL.iter().chain(USER).any(|kind| last.ends_with(kind));
+    chain.iter().any(registry) || (names && !chain.iter().any(connects))
+}
+
+/// The words without the engine's own folders: below them are a container's files, which its user
+/// knows by their names in the container.
+fn without_layers(words: &str) -> String {
+    let shown = |word: &str| match word.split_once(LAYERS) {
+        Some((engine, inside)) if engine.contains('/') => {
+            let start = engine.rfind(|c: char| !c.is_ascii_graphic() || "\"'(".contains(c));
+            let kept = start.map_or("", |start| engine.get(..=start).unwrap_or_default());
+            format!("{kept}/{inside}")
+        }
+        _ => word.to_owned(),
+    };
+    words.split(' ').map(shown).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether the engine says that it has no subnet for another network.
@@ -131,27 +176,49 @@ mod tests {
     }
 
     #[test]
-    fn words_decide_where_status_codes_lie() {
+    fn the_kind_of_the_error_decides_where_the_status_does_not() {
         for words in [
             "unable to find user nobodyxx: no matching entries in passwd file",
+            "uids and gids must be in range 0-2147483647",
             "Get \"http://127.0.0.1:5001/v2/\": no basic auth credentials",
-            "OCI runtime create failed: exec: \"no\": executable file not found in $PATH: unknown",
+            "unauthorized: authentication required",
+            "Cannot mkdir: /bin/busybox is not a directory",
+            "OCI runtime create failed: exec: \"/x\": exec format error: unknown",
+            "failed to write \"100\": write /sys/fs/cgroup/cpu/x: invalid argument: unknown",
+            "no matching manifest for linux/amd64 in the manifest list entries",
         ] {
             assert_eq!(classified(500, words), BackendError::Refused(words.to_owned()));
         }
-        for words in [
-            "toomanyrequests: You have reached your pull rate limit.",
-            "error while removing network: network n id 1 has active endpoints",
+        for (status, words) in [
+            (500, "toomanyrequests: You have reached your pull rate limit."),
+            (403, "error while removing network: network n id 1 has active endpoints"),
+            (500, "driver failed programming external connectivity: port is already allocated"),
+            (500, "failed to register layer: write /x: no space left on device"),
+            (
+                500,
+                "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
+            ),
+            (500, "dial unix /run/x.sock: connect: no such file or directory: unknown"),
+            (500, "fork/exec /usr/bin/runc: cannot allocate memory: unknown"),
+            (500, "a file named unauthorized is denied no such file or directory to anybody else"),
         ] {
-            assert_eq!(classified(403, words), BackendError::Failed(words.to_owned()));
+            assert_eq!(classified(status, words), BackendError::Failed(words.to_owned()));
         }
-        for words in [
-            "driver failed programming external connectivity: port is already allocated",
-            "failed to register layer: write /x: no space left on device",
-            "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
-        ] {
-            assert_eq!(classified(500, words), BackendError::Failed(words.to_owned()));
+        let restarting = "Container 1 is restarting, wait until the container is running";
+        for (status, words) in [(409, restarting), (501, "logs cannot be read")] {
+            assert_eq!(classified(status, words), BackendError::Refused(words.to_owned()));
         }
+    }
+
+    #[test]
+    fn the_engines_folders_are_not_told() {
+        let words = "lstat /var/lib/docker/overlay2/46c0/merged/etc/passwd/x: not a directory";
+        let told = "lstat /etc/passwd/x: not a directory";
+        assert_eq!(classified(500, words), BackendError::Refused(told.to_owned()));
+        let words = "open \"/var/lib/docker/overlay2/46c0/merged/etc/x\": input/output error";
+        let told = "open \"/etc/x\": input/output error";
+        assert_eq!(classified(500, words), BackendError::Failed(told.to_owned()));
+        assert_eq!(classified(409, "a /merged/ b"), BackendError::Refused("a /merged/ b".into()));
     }
 
     #[test]

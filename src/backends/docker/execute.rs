@@ -1,7 +1,11 @@
-//! Running a command in a container, once.
+//! Running a command in a container, once, and ending one that runs.
 //!
-//! An error other than `Unavailable`, `Missing` or `Refused` means that it may have run.
+//! An error other than `Unavailable`, `Missing`, `Refused` or `Cancelled` means that it may have
+//! run. Not here: the processes of a command (`processes.rs`).
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bollard::container::LogOutput;
@@ -9,13 +13,17 @@ use bollard::exec::{StartExecOptions, StartExecResults};
 use bollard::models::ExecConfig;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
-use super::super::{BackendError, Done, OutputFrame, OutputStream, Reporter, Work};
+use super::super::{
+    BackendError, Done, END_GRACE, OutputFrame, OutputStream, Reporter, Work, unless_cancelled,
+};
 use super::DockerBackend;
 use super::error::classify;
 use super::lifecycle::missing;
 use super::logs::frame;
+use super::processes::Session;
+use crate::ids::WorkId;
 
 /// Silence after which the engine is asked whether the command still runs: what it started in
 /// the background may keep the output open after it.
@@ -25,6 +33,42 @@ const SILENCE: Duration = Duration::from_secs(5);
 /// learns of both from different sides, milliseconds apart.
 const EXIT_CODE_POLL: Duration = Duration::from_millis(20);
 const EXIT_CODE_LOOKS: u32 = 500;
+
+/// How often it is looked whether a command that is to end has begun: it takes milliseconds.
+const START_POLL: Duration = Duration::from_millis(20);
+
+/// The commands that run by this process. One that an earlier process started is in nobody's
+/// list: the record says that its outcome is unknown.
+#[derive(Default)]
+pub(super) struct Executions(Mutex<HashMap<WorkId, Execution>>);
+
+/// A command that runs, or is about to.
+#[derive(Clone, Default)]
+struct Execution {
+    /// Whether it is to end, and so does not even start.
+    ends: Arc<AtomicBool>,
+    /// The engine's ids of it and its container, once it has them.
+    ids: Option<(String, String)>,
+}
+
+impl Executions {
+    fn lock(&self) -> MutexGuard<'_, HashMap<WorkId, Execution>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, id: WorkId) -> Option<Execution> {
+        self.lock().get(&id).cloned()
+    }
+}
+
+/// Removes a command from the list when it has ended in any way.
+struct Listed<'a>(&'a Executions, WorkId);
+
+impl Drop for Listed<'_> {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
+    }
+}
 
 impl DockerBackend {
     /// Runs a command and waits for its end.
@@ -38,21 +82,54 @@ impl DockerBackend {
             let words = "it may have run already; not run a second time";
             return Err(BackendError::Refused(words.to_owned()));
         }
+        let execution = Execution::default();
+        self.executions.lock().insert(work.id, execution.clone());
+        let _listed = Listed(&self.executions, work.id);
+        let created = self.create_execution(work, command);
+        let (exec_id, engine_id) = unless_cancelled(reporter, created).await?;
+        if execution.ends.load(Ordering::Acquire) {
+            return Err(BackendError::Cancelled);
+        }
+        let running = self.run(&exec_id, reporter);
+        tokio::select! {
+            ended = running => ended,
+            () = reporter.cancelled() => {
+                self.end_processes(&exec_id, &engine_id, Duration::ZERO).await?;
+                self.exit_code(&exec_id).await
+            }
+        }
+    }
+
+    /// Has the engine take up a command, without starting it.
+    async fn create_execution(
+        &self,
+        work: &Work,
+        command: &[String],
+    ) -> Result<(String, String), BackendError> {
         let found = self.find(work.stream).await?.ok_or_else(|| missing(work.stream))?;
-        let docker = self.connection.client()?;
+        let engine_id = found.observed.engine_id;
         let config = ExecConfig {
             cmd: Some(command.to_vec()),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
             ..ExecConfig::default()
         };
-        let exec =
-            self.connection.quick(docker.create_exec(&found.observed.engine_id, config)).await?;
+        let docker = self.connection.client()?;
+        let exec = self.connection.quick(docker.create_exec(&engine_id, config)).await?;
+        if let Some(execution) = self.executions.lock().get_mut(&work.id) {
+            execution.ids = Some((exec.id.clone(), engine_id.clone()));
+        }
+        Ok((exec.id, engine_id))
+    }
+
+    /// Starts a command and waits for its end.
+    async fn run(&self, exec_id: &str, reporter: &dyn Reporter) -> Result<Done, BackendError> {
+        let docker = self.connection.client()?;
         let started =
-            self.connection.quick(docker.start_exec(&exec.id, None::<StartExecOptions>)).await;
+            self.connection.quick(docker.start_exec(exec_id, None::<StartExecOptions>)).await;
         match started {
             Ok(StartExecResults::Attached { output, input: _input }) => {
-                self.pass_on(&exec.id, output, reporter).await?;
+                self.pass_on(exec_id, output, reporter).await?;
             }
             Ok(StartExecResults::Detached) => {}
             // Engines differ in whether a command that is not there is an answer or an output.
@@ -62,8 +139,52 @@ impl DockerBackend {
             }
             Err(error) => return Err(may_have_run(error)),
         }
-        let exit_code = self.exit_code(&exec.id).await?;
-        Ok(Done { engine_id: None, exit_code: Some(exit_code) })
+        self.exit_code(exec_id).await
+    }
+
+    /// Ends a command that runs by this process, with all that it started.
+    pub(super) async fn end_execution(&self, id: WorkId) -> Result<Done, BackendError> {
+        let until = Instant::now() + self.connection.limits.quick;
+        while let Some(execution) = self.executions.get(id) {
+            execution.ends.store(true, Ordering::Release);
+            if let Some((exec_id, engine_id)) = execution.ids
+                && self.end_processes(&exec_id, &engine_id, END_GRACE).await?
+            {
+                break;
+            }
+            if Instant::now() >= until {
+                let words = "the command neither starts nor ends";
+                return Err(BackendError::TimedOut(words.to_owned()));
+            }
+            sleep(START_POLL).await;
+        }
+        Ok(Done::default())
+    }
+
+    /// Ends the processes of a command; whether it ran.
+    async fn end_processes(
+        &self,
+        exec_id: &str,
+        engine_id: &str,
+        grace: Duration,
+    ) -> Result<bool, BackendError> {
+        let Some(leader) = self.leader(exec_id).await? else { return Ok(false) };
+        let session = Session { leader, engine_id: engine_id.to_owned() };
+        // It may have ended since it was asked for, but not if the engine still knows it to run.
+        if !session.is_visible() && self.leader(exec_id).await?.is_some() {
+            let words = "the command's process is not visible here: ending a command needs an \
+                         agent that runs as root in the PID namespace of its engine";
+            return Err(BackendError::Refused(words.to_owned()));
+        }
+        session.end(grace).await.map(|()| true)
+    }
+
+    /// The process of a command that runs, by its number on the engine's machine.
+    async fn leader(&self, exec_id: &str) -> Result<Option<i32>, BackendError> {
+        let docker = self.connection.client()?;
+        let exec = self.connection.quick(docker.inspect_exec(exec_id)).await?;
+        let pid = exec.pid.and_then(|pid| i32::try_from(pid).ok()).filter(|pid| *pid > 0);
+        Ok(pid.filter(|_| exec.running == Some(true)))
     }
 
     /// Passes the output on until the command has ended.
@@ -88,10 +209,10 @@ impl DockerBackend {
     }
 
     /// The exit code of a command whose output has ended.
-    async fn exit_code(&self, exec_id: &str) -> Result<i64, BackendError> {
+    async fn exit_code(&self, exec_id: &str) -> Result<Done, BackendError> {
         for _ in 0..EXIT_CODE_LOOKS {
             if let Some(code) = self.ended(exec_id).await? {
-                return Ok(code);
+                return Ok(Done { engine_id: None, exit_code: Some(code) });
             }
             sleep(EXIT_CODE_POLL).await;
         }

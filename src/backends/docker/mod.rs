@@ -2,7 +2,7 @@
 //!
 //! One concern a file: `labels` (what marks things as ours), `connection` (calls and their
 //! limits), `error` (what the engine's refusals mean), `create`, `pull`, `network`, `subnet`,
-//! `lifecycle`, `execute`, `observe`, `notices`, `ends`, `logs`. What is ours is found by its
+//! `lifecycle`, `execute`, `processes`, `observe`, `notices`, `ends`, `logs`. What is ours is found by its
 //! labels each time, so a restarted process knows as much as the one before.
 //! Not here: retries, which are the worker's.
 
@@ -17,6 +17,7 @@ mod logs;
 mod network;
 mod notices;
 mod observe;
+mod processes;
 mod pull;
 mod subnet;
 
@@ -24,11 +25,12 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use tokio::sync::RwLock;
 
 use self::connection::Connection;
 pub use self::connection::Limits;
 use self::ends::Ends;
+use self::execute::Executions;
+use self::network::Networks;
 use super::{
     Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, ObservedNetwork,
     OutputFrame, Reporter, Work,
@@ -42,11 +44,12 @@ pub struct DockerBackend {
     connection: Connection,
     /// The node that it is; marks what is ours.
     node_id: ObjectId,
-    /// Written while a network is created: the engine would create two of the same name. Read
-    /// where one is looked for.
-    networks: RwLock<()>,
+    /// Bays whose networks exist, and what is held while one is created.
+    networks: Networks,
     /// What only its notices tell.
     ends: Ends,
+    /// Commands that run by this process.
+    executions: Executions,
 }
 
 impl DockerBackend {
@@ -60,8 +63,9 @@ impl DockerBackend {
         Self {
             connection: Connection::new(socket, limits),
             node_id,
-            networks: RwLock::new(()),
+            networks: Networks::default(),
             ends: Ends::default(),
+            executions: Executions::default(),
         }
     }
 }
@@ -74,9 +78,7 @@ impl Backend for DockerBackend {
                 self.create(work, name.as_deref(), *bay_id, spec, reporter).await
             }
             Action::ExecuteInContainer { command } => self.execute(work, command, reporter).await,
-            Action::EndExecution { .. } => {
-                Err(BackendError::Refused("a running command cannot be ended".to_owned()))
-            }
+            Action::EndExecution { execution_id } => self.end_execution(*execution_id).await,
             Action::DeleteContainer => self.delete(work.stream).await,
             Action::CreateNetwork => self.ensure_network(work.stream.id, &work.project).await,
             Action::DeleteNetwork => self.delete_network(work.stream.id).await,

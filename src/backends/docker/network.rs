@@ -5,6 +5,9 @@
 //! look afterwards that removes what is there twice.
 //! Not here: the subnets of those that the engine has none for (`subnet.rs`).
 
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
 use bollard::query_parameters::ListNetworksOptionsBuilder;
 use bollard::{BollardRequest, body_full};
@@ -14,6 +17,22 @@ use super::subnet::{self, Subnet};
 use super::{DockerBackend, error, labels};
 use crate::ids::{ObjectId, ProjectId};
 
+/// What is remembered of networks.
+#[derive(Default)]
+pub(super) struct Networks {
+    /// Held while a network is created: the engine would create two of the same name.
+    creating: tokio::sync::Mutex<()>,
+    /// Bays whose network existed when it was last looked. Saves a call for each container; if a
+    /// network was removed outside Magnum since, the engine refuses to start the container.
+    known: Mutex<HashSet<ObjectId>>,
+}
+
+impl Networks {
+    fn known(&self) -> MutexGuard<'_, HashSet<ObjectId>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl DockerBackend {
     /// Makes a bay's network unless it is there.
     pub(super) async fn ensure_network(
@@ -21,7 +40,7 @@ impl DockerBackend {
         bay_id: ObjectId,
         project: &ProjectId,
     ) -> Result<Done, BackendError> {
-        let _alone = self.networks.write().await;
+        let _alone = self.networks.creating.lock().await;
         if let Some(id) = self.only_network(bay_id).await? {
             return Ok(Done { engine_id: Some(id), exit_code: None });
         }
@@ -38,12 +57,20 @@ impl DockerBackend {
 
     /// Whether a bay has a network; one that is being created is waited for.
     pub(super) async fn has_network(&self, bay_id: ObjectId) -> Result<bool, BackendError> {
-        let _shared = self.networks.read().await;
-        Ok(!self.networks_of(bay_id).await?.is_empty())
+        if self.networks.known().contains(&bay_id) {
+            return Ok(true);
+        }
+        let _alone = self.networks.creating.lock().await;
+        let exists = !self.networks_of(bay_id).await?.is_empty();
+        if exists {
+            self.networks.known().insert(bay_id);
+        }
+        Ok(exists)
     }
 
     /// Removes a bay's network.
     pub(super) async fn delete_network(&self, bay_id: ObjectId) -> Result<Done, BackendError> {
+        self.networks.known().remove(&bay_id);
         for network in self.networks_of(bay_id).await? {
             self.remove_network(&network).await?;
         }
@@ -146,7 +173,9 @@ impl DockerBackend {
                 engine_name: network.name.unwrap_or_default(),
             })
         });
-        Ok(observed.collect())
+        let observed: Vec<ObservedNetwork> = observed.collect();
+        *self.networks.known() = observed.iter().map(|network| network.bay_id).collect();
+        Ok(observed)
     }
 
     /// Our networks with these labels besides the node's.

@@ -21,7 +21,7 @@ const NOTICES_WAITING_MAX: usize = 1024;
 
 /// Exit code of a process that `SIGKILL` ended: 128 and the signal's number. Stopping ends like
 /// this as well, because a first process has no handler of its own for the stop signal.
-const KILLED: i64 = 137;
+pub(super) const KILLED: i64 = 137;
 
 /// Images under this are in no registry.
 const ABSENT_IMAGES: &str = "missing/";
@@ -49,6 +49,8 @@ pub(super) struct State {
     pub(super) containers: BTreeMap<String, FakeContainer>,
     /// By node and bay, with their ids.
     pub(super) networks: BTreeMap<(ObjectId, ObjectId), String>,
+    /// The container of each command that runs in one.
+    pub(super) commands: BTreeMap<WorkId, String>,
     images: BTreeSet<String>,
     /// Things made so far; their ids are numbers.
     made: u64,
@@ -73,6 +75,7 @@ impl FakeEngine {
         let state = State {
             containers: BTreeMap::new(),
             networks: BTreeMap::new(),
+            commands: BTreeMap::new(),
             images: BTreeSet::from(["busybox:local".to_owned()]),
             made: 0,
             notices: new_notices(),
@@ -297,16 +300,18 @@ impl FakeEngine {
         Ok(Done::default())
     }
 
-    /// The environment of a command that is about to run.
+    /// The container in which a command is about to run.
     pub(super) fn begin_execute(
         &self,
         node_id: ObjectId,
         work: &Work,
-    ) -> Result<BTreeMap<String, String>, BackendError> {
+    ) -> Result<FakeContainer, BackendError> {
         let found = self.find(node_id, work.stream).ok_or_else(|| missing(work.stream))?;
         found.require_running()?;
-        self.lock().effects.push((work.id, work.action.name()));
-        Ok(found.spec.environment)
+        let mut state = self.lock();
+        state.effects.push((work.id, work.action.name()));
+        state.commands.insert(work.id, found.engine_id.clone());
+        Ok(found)
     }
 
     /// Changes a container, and says so.

@@ -4,11 +4,8 @@ use std::sync::Arc;
 
 use super::super::docker::labels;
 use super::super::{BackendError, RunState};
-use super::engine::{FakeEngine, container, new_notices};
+use super::engine::{FakeEngine, KILLED, container, new_notices};
 use crate::ids::{ObjectId, WorkId};
-
-/// Exit code of a process that the kernel killed.
-const KILLED: i64 = 137;
 
 /// What goes wrong with a piece of work. Each fault strikes once, in the order they were set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +47,12 @@ impl FakeEngine {
     /// What work really did so far, in order: each piece of work should be here once.
     pub fn effects(&self) -> Vec<(WorkId, &'static str)> {
         self.lock().effects.clone()
+    }
+
+    /// How many commands run in a container besides its own process.
+    pub fn commands_in(&self, object: ObjectId) -> usize {
+        let ids = self.ids_of(object);
+        self.lock().commands.values().filter(|id| ids.contains(id)).count()
     }
 
     /// The process of a container ends by itself.

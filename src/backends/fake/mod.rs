@@ -11,25 +11,28 @@ mod picture;
 mod process;
 mod run;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
+use tokio::sync::watch;
 use tokio_stream::wrappers::BroadcastStream;
 
 pub use self::container::{FakeContainer, FakeLine};
 pub use self::engine::FakeEngine;
+use self::engine::KILLED;
 pub use self::knobs::Fault;
 pub use self::picture::Picture;
 use self::process::{Program, Step};
 use super::{
-    Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, ObservedNetwork,
-    OutputFrame, Progress, Reporter, Work, unless_cancelled,
+    Action, Backend, BackendError, Done, END_GRACE, EngineFacts, LogQuery, Notice, Observed,
+    ObservedNetwork, OutputFrame, Progress, Reporter, Work, unless_cancelled,
 };
-use crate::ids::{ObjectId, StreamId};
+use crate::ids::{ObjectId, StreamId, WorkId};
 
 /// Size of every image, and of the pieces in which it is pulled.
 const IMAGE_BYTES: u64 = 4 << 20;
@@ -38,16 +41,21 @@ const PULL_STEP_BYTES: usize = 1 << 20;
 /// Images under this are in a registry that never answers.
 const SILENT_IMAGES: &str = "silent/";
 
+/// Exit code of a process that `SIGTERM` ended: 128 and the signal's number.
+const TERMINATED: i64 = 143;
+
 /// A [`FakeEngine`] as one node. The engine outlives it, as a real one outlives a process of ours.
 pub struct FakeBackend {
     engine: Arc<FakeEngine>,
     node_id: ObjectId,
+    /// Commands that run by this process, each with what ends it.
+    executions: Mutex<HashMap<WorkId, watch::Sender<bool>>>,
 }
 
 impl FakeBackend {
     /// The engine as the node `node_id`.
-    pub const fn new(engine: Arc<FakeEngine>, node_id: ObjectId) -> Self {
-        Self { engine, node_id }
+    pub fn new(engine: Arc<FakeEngine>, node_id: ObjectId) -> Self {
+        Self { engine, node_id, executions: Mutex::default() }
     }
 
     /// Does work without any fault.
@@ -64,9 +72,7 @@ impl FakeBackend {
             Action::CreateNetwork => Ok(self.engine.create_network(self.node_id, work)),
             Action::DeleteNetwork => self.engine.delete_network(self.node_id, work),
             Action::DeleteContainer => Ok(self.engine.delete(self.node_id, work)),
-            Action::EndExecution { .. } => {
-                Err(BackendError::Refused("a running command cannot be ended".to_owned()))
-            }
+            Action::EndExecution { execution_id } => Ok(self.end_execution(*execution_id)),
             Action::EmptyBay => {
                 Err(BackendError::Refused("a bay is not emptied by a backend".to_owned()))
             }
@@ -103,7 +109,7 @@ impl FakeBackend {
         Ok(())
     }
 
-    /// Runs a command to its end.
+    /// Runs a command to its end, or until it is ended, its container stops or it is cancelled.
     async fn execute(
         &self,
         work: &Work,
@@ -114,21 +120,70 @@ impl FakeBackend {
             let words = "it may have run already; not run a second time";
             return Err(BackendError::Refused(words.to_owned()));
         }
-        let environment = self.engine.begin_execute(self.node_id, work)?;
-        let program = Program::of(command, &environment).unwrap_or_else(Program::not_found);
-        for step in program.steps {
-            match step {
-                Step::Write(stream, text) => {
-                    reporter.output(OutputFrame { stream, data: Bytes::from(text) }).await;
-                }
-                Step::Wait(time) => tokio::time::sleep(time).await,
-            }
+        unless_cancelled(reporter, std::future::ready(Ok(()))).await?;
+        let container = self.engine.begin_execute(self.node_id, work)?;
+        let environment = &container.spec.environment;
+        let program = Program::of(command, environment).unwrap_or_else(Program::not_found);
+        let ends = watch::Sender::new(false);
+        self.lock().insert(work.id, ends.clone());
+        let _running = Running(self, work.id);
+        let exit_code = tokio::select! {
+            exit_code = run(&program, reporter) => exit_code,
+            exit_code = terminated(&program, &ends) => exit_code,
+            () = self.engine.process_gone(&container) => KILLED,
+            () = reporter.cancelled() => KILLED,
+        };
+        Ok(Done { engine_id: None, exit_code: Some(exit_code) })
+    }
+
+    /// Ends a command that runs by this backend.
+    fn end_execution(&self, id: WorkId) -> Done {
+        if let Some(ends) = self.lock().get(&id) {
+            ends.send_replace(true);
         }
-        match program.exit_code {
-            Some(code) => Ok(Done { engine_id: None, exit_code: Some(code) }),
-            None => std::future::pending().await,
+        Done::default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<WorkId, watch::Sender<bool>>> {
+        self.executions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A command, gone when its attempt ends in any way.
+struct Running<'a>(&'a FakeBackend, WorkId);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.lock().remove(&self.1);
+        self.0.engine.lock().commands.remove(&self.1);
+    }
+}
+
+/// What a command does until it ends by itself.
+async fn run(program: &Program, reporter: &dyn Reporter) -> i64 {
+    for step in &program.steps {
+        match step {
+            Step::Write(stream, text) => {
+                let data = Bytes::from(text.clone());
+                reporter.output(OutputFrame { stream: *stream, data }).await;
+            }
+            Step::Wait(time) => tokio::time::sleep(*time).await,
         }
     }
+    match program.exit_code {
+        Some(code) => code,
+        None => std::future::pending().await,
+    }
+}
+
+/// The exit code of a command once it was ended.
+async fn terminated(program: &Program, ends: &watch::Sender<bool>) -> i64 {
+    drop(ends.subscribe().wait_for(|ends| *ends).await);
+    if program.ignores_term {
+        tokio::time::sleep(END_GRACE).await;
+        return KILLED;
+    }
+    TERMINATED
 }
 
 #[async_trait]

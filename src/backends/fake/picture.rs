@@ -29,9 +29,10 @@ impl FakeEngine {
 
 impl Picture {
     /// An engine that goes on from this moment, with the same clock. Its processes go on as well,
-    /// but what they had still to write is lost. Must be called where tasks can be spawned.
+    /// but what they had still to write is lost, and so are commands. Must be called where tasks can be spawned.
     pub fn engine(&self) -> Arc<FakeEngine> {
         let mut state = self.state.clone();
+        state.commands.clear();
         state.notices = new_notices();
         let engine = FakeEngine::with(state, self.began);
         for container in engine.containers() {

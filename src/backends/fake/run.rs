@@ -108,6 +108,15 @@ impl FakeEngine {
         drop(tokio::time::timeout(grace, ended).await);
     }
 
+    /// Waits until the process that a container has is gone, and all commands in it.
+    pub(super) async fn process_gone(&self, container: &FakeContainer) {
+        let mut changes = self.changes.subscribe();
+        let lives = |now: &FakeContainer| now.runs == container.runs && now.has_process();
+        while self.lock().containers.get(&container.engine_id).is_some_and(lives) {
+            drop(changes.changed().await);
+        }
+    }
+
     /// A line of a container's output; waits for it where it is followed. None at the end.
     pub(super) async fn line(
         &self,

@@ -1,16 +1,13 @@
 //! What a container is made from, as clients write it: commands, ports, sizes, environment.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use utoipa::ToSchema;
 
-use super::field::{Field, MAX_COUNT, MAX_TEXT_BYTES, Rule, integer, text, type_name};
-use super::patch::Patchable;
-use crate::events::container::{ContainerSpec, PortMapping, RestartPolicy};
+use super::value::{MAX_TEXT_BYTES, integer, text, type_name};
+use crate::events::container::{PortMapping, RestartPolicy};
 use crate::http::text::{MAX_NAME_BYTES, shown};
+use crate::projections::field_table::MAX_COUNT;
 
 /// The smallest memory limit that Docker takes.
 const MIN_MEMORY_BYTES: u64 = 6 << 20;
@@ -26,95 +23,6 @@ const MAX_PORTS: usize = 128;
 
 /// Most variables, labels and arguments; the kernel takes about 2 MiB of all of them together.
 const MAX_ENTRIES: usize = 4096;
-
-/// What a container is made from.
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct NewContainer {
-    /// The id that it is to have.
-    pub uuid: Option<String>,
-    /// Not unique.
-    pub name: Option<String>,
-    /// A description.
-    pub desc: Option<String>,
-    /// The image reference; `image` is taken as well.
-    image_id: String,
-    /// A list of arguments, or one line that is split as a shell would.
-    #[serde(default)]
-    command: Vec<String>,
-    /// The bay's uuid; the project's `default` bay where there is none.
-    pub bay_uuid: Option<String>,
-    /// Names and values, or a list of `NAME=value`.
-    #[serde(default)]
-    environment: BTreeMap<String, String>,
-    /// `8080:80/tcp`, or an object.
-    #[serde(default)]
-    #[schema(value_type = Vec<String>, example = json!(["8080:80/tcp"]))]
-    ports: Vec<PortMapping>,
-    /// Names and values, or a list of `name=value`.
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-    /// Bytes, or `512m`.
-    memory: Option<u64>,
-    /// CPUs, in thousandths at the finest.
-    #[schema(value_type = Option<f64>, example = 0.5)]
-    cpu: Option<u32>,
-    /// An absolute folder.
-    workdir: Option<String>,
-    /// A name or number, optionally with a group.
-    user: Option<String>,
-    /// `no`, `always`, `on-failure[:n]` or `unless-stopped`.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    restart_policy: RestartPolicy,
-}
-
-impl NewContainer {
-    /// For the command.
-    pub fn into_spec(self) -> ContainerSpec {
-        ContainerSpec {
-            image: self.image_id,
-            command: self.command,
-            environment: self.environment,
-            ports: self.ports,
-            labels: self.labels,
-            memory_bytes: self.memory,
-            cpu_millis: self.cpu,
-            working_dir: self.workdir,
-            user: self.user,
-            restart_policy: self.restart_policy,
-        }
-    }
-}
-
-/// What a POST may have.
-pub const FIELDS: [Field; 14] = [
-    Field::optional("uuid", Rule::Uuid),
-    Field::optional("name", Rule::Text(MAX_NAME_BYTES)),
-    Field::optional("desc", Rule::Text(MAX_TEXT_BYTES)),
-    Field::mandatory("image_id", Rule::Own(image)).or("image"),
-    Field::optional("command", Rule::Own(command)),
-    Field::optional("bay_uuid", Rule::Uuid),
-    Field::optional("environment", Rule::Own(variables)).secret(),
-    Field::optional("ports", Rule::Own(ports)),
-    Field::optional("labels", Rule::Own(labels)),
-    Field::optional("memory", Rule::Own(memory)),
-    Field::optional("cpu", Rule::Own(cpu)),
-    Field::optional("workdir", Rule::Own(folder)),
-    Field::optional("user", Rule::Text(MAX_NAME_BYTES)),
-    Field::optional("restart_policy", Rule::Own(restart_policy)),
-];
-
-/// What a PATCH may change: the record, not what runs.
-pub const PATCH: Patchable = Patchable {
-    internal: &["bay_uuid", "status"],
-    mandatory: &["image_id"],
-    fields: &[
-        Field::optional("name", Rule::Text(MAX_NAME_BYTES)),
-        Field::optional("desc", Rule::Text(MAX_TEXT_BYTES)),
-        Field::optional("image_id", Rule::Own(image)),
-        Field::optional("command", Rule::Own(command_line)),
-    ],
-};
 
 /// The words of a command: those of a list, or of a line that is split as a shell would.
 ///
@@ -145,16 +53,13 @@ pub fn words(value: &Value) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-fn command(value: &Value) -> Result<Value, String> {
-    words(value).map(Value::from)
-}
-
 /// A command as it is shown: one line.
-fn command_line(value: &Value) -> Result<Value, String> {
+pub fn command_line(value: &Value) -> Result<Value, String> {
     words(value).map(|words| Value::from(shell_words::join(words)))
 }
 
-fn image(value: &Value) -> Result<Value, String> {
+/// An image reference.
+pub fn image(value: &Value) -> Result<Value, String> {
     let image = text(value, MAX_NAME_BYTES)?;
     if image.chars().any(char::is_whitespace) {
         return Err("An image reference has no spaces.".to_owned());
@@ -162,7 +67,8 @@ fn image(value: &Value) -> Result<Value, String> {
     Ok(Value::from(image))
 }
 
-fn folder(value: &Value) -> Result<Value, String> {
+/// An absolute folder.
+pub fn folder(value: &Value) -> Result<Value, String> {
     let folder = text(value, MAX_TEXT_BYTES)?;
     if !folder.starts_with('/') {
         return Err("The folder must start with /.".to_owned());
@@ -171,11 +77,12 @@ fn folder(value: &Value) -> Result<Value, String> {
 }
 
 /// Environment variables; no value is repeated in what it says.
-fn variables(value: &Value) -> Result<Value, String> {
+pub fn variables(value: &Value) -> Result<Value, String> {
     pairs(value, |name| !name.is_empty() && !name.contains(['=', '\0']))
 }
 
-fn labels(value: &Value) -> Result<Value, String> {
+/// Labels.
+pub fn labels(value: &Value) -> Result<Value, String> {
     pairs(value, |name| !name.is_empty() && !name.chars().any(char::is_control))
 }
 
@@ -224,7 +131,8 @@ fn pairs(value: &Value, is_name: fn(&str) -> bool) -> Result<Value, String> {
     Ok(Value::Object(pairs))
 }
 
-fn ports(value: &Value) -> Result<Value, String> {
+/// Published ports.
+pub fn ports(value: &Value) -> Result<Value, String> {
     let Value::Array(items) = value else {
         return Err(format!("Expected a list like [\"8080:80/tcp\"], got {}.", type_name(value)));
     };
@@ -296,7 +204,7 @@ fn mapping(
 }
 
 /// Bytes: a number, or text with a unit such as `512m` or `1GiB`, in powers of 1024 as in Docker.
-fn memory(value: &Value) -> Result<Value, String> {
+pub fn memory(value: &Value) -> Result<Value, String> {
     let bytes = match value {
         Value::String(line) => {
             let line = line.trim().to_ascii_lowercase();
@@ -325,7 +233,7 @@ fn memory(value: &Value) -> Result<Value, String> {
 }
 
 /// A number of CPUs, as thousandths.
-fn cpu(value: &Value) -> Result<Value, String> {
+pub fn cpus(value: &Value) -> Result<Value, String> {
     let cpus = match value {
         Value::Number(number) => number.as_f64(),
         Value::String(line) => line.trim().parse().ok(),
@@ -339,7 +247,8 @@ fn cpu(value: &Value) -> Result<Value, String> {
     }
 }
 
-fn restart_policy(value: &Value) -> Result<Value, String> {
+/// When the engine starts it again.
+pub fn restart_policy(value: &Value) -> Result<Value, String> {
     let line = text(value, MAX_NAME_BYTES)?;
     let policy = match line.split_once(':').unwrap_or((line, "")) {
         ("no", "") => RestartPolicy::No,
@@ -357,30 +266,37 @@ fn restart_policy(value: &Value) -> Result<Value, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::field::parse;
-    use super::*;
+    use std::collections::BTreeMap;
 
-    fn read(body: Value) -> Result<NewContainer, String> {
-        let Value::Object(mut body) = body else { unreachable!() };
-        body.entry("image_id").or_insert(json!("busybox"));
-        parse(&body, &FIELDS).map_err(|error| error.to_string())
+    use serde::de::DeserializeOwned;
+
+    use super::super::body::Body;
+    use super::*;
+    use crate::projections::container::ContainerView;
+
+    /// What a field of a body holds once it is checked.
+    fn read<T: DeserializeOwned + Default>(field: &str, value: Value) -> Result<T, String> {
+        let body = json!({ "image_id": "busybox", field: value });
+        let checked = Body::checked::<ContainerView>(body.as_object().unwrap());
+        checked.and_then(|mut body| body.take(field)).map_err(|error| error.to_string())
     }
 
     #[test]
     fn commands_are_split_as_a_shell_would() {
-        let words = |command: Value| read(json!({ "command": command })).unwrap().command;
-        assert_eq!(words(json!("sh -c 'echo \"a b\"'")), ["sh", "-c", "echo \"a b\""]);
-        assert_eq!(words(json!(["sh", "-c", "echo 'a"])), ["sh", "-c", "echo 'a"]);
-        assert_eq!(words(json!("")), [""; 0]);
+        let words = |command| read::<Vec<String>>("command", command);
+        assert_eq!(words(json!("sh -c 'echo \"a b\"'")).unwrap(), ["sh", "-c", "echo \"a b\""]);
+        assert_eq!(words(json!(["sh", "-c", "echo 'a"])).unwrap(), ["sh", "-c", "echo 'a"]);
+        assert_eq!(words(json!("")).unwrap(), [""; 0]);
         for bad in [json!("echo 'a"), json!("echo \"a"), json!(5), json!([1]), json!("a\0b")] {
-            assert!(read(json!({ "command": bad })).unwrap_err().contains("command"));
+            assert!(words(bad).unwrap_err().contains("command"));
         }
     }
 
     #[test]
     fn ports_in_every_form() {
+        let ports = |value| read::<Vec<PortMapping>>("ports", value);
         let one = |port: Value| {
-            let port = read(json!({ "ports": [port] })).unwrap().ports.remove(0);
+            let port = ports(json!([port])).unwrap().remove(0);
             (port.host_ip, port.host_port, port.container_port, port.protocol)
         };
         let tcp = "tcp".to_owned();
@@ -414,14 +330,14 @@ mod tests {
             json!(null),
             json!(["80"]),
         ] {
-            assert!(read(json!({ "ports": [bad] })).is_err(), "{bad}");
+            assert!(ports(json!([bad])).is_err(), "{bad}");
         }
-        assert!(read(json!({ "ports": "80" })).is_err());
+        assert!(ports(json!("80")).is_err());
     }
 
     #[test]
     fn sizes() {
-        let memory = |value: Value| read(json!({ "memory": value })).map(|new| new.memory);
+        let memory = |value| read::<Option<u64>>("memory", value);
         assert_eq!(memory(json!("512m")), Ok(Some(512 << 20)));
         assert_eq!(memory(json!("1GiB")), Ok(Some(1 << 30)));
         assert_eq!(memory(json!(536_870_912)), Ok(Some(512 << 20)));
@@ -440,7 +356,7 @@ mod tests {
         ] {
             assert!(memory(bad.clone()).is_err(), "{bad}");
         }
-        let cpu = |value: Value| read(json!({ "cpu": value })).map(|new| new.cpu);
+        let cpu = |value| read::<Option<u32>>("cpu", value);
         assert_eq!(cpu(json!(0.5)), Ok(Some(500)));
         assert_eq!(cpu(json!("2")), Ok(Some(2000)));
         for bad in [json!(0), json!(-1), json!("x"), json!(1e30), json!("NaN"), json!("inf")] {
@@ -450,8 +366,7 @@ mod tests {
 
     #[test]
     fn environment_is_a_map_or_a_list_and_its_values_are_told_nobody() {
-        let environment =
-            |value: Value| read(json!({ "environment": value })).map(|new| new.environment);
+        let environment = |value| read::<BTreeMap<String, String>>("environment", value);
         let wanted: BTreeMap<_, _> = [("A".to_owned(), "b=c".to_owned())].into();
         assert_eq!(environment(json!({ "A": "b=c" })), Ok(wanted.clone()));
         assert_eq!(environment(json!(["A=b=c"])), Ok(wanted));
@@ -469,8 +384,7 @@ mod tests {
 
     #[test]
     fn restart_policies() {
-        let policy =
-            |line: &str| read(json!({ "restart_policy": line })).map(|new| new.restart_policy);
+        let policy = |line: &str| read::<RestartPolicy>("restart_policy", json!(line));
         assert_eq!(policy("no"), Ok(RestartPolicy::No));
         assert_eq!(policy("on-failure:3"), Ok(RestartPolicy::OnFailure(3)));
         assert_eq!(policy("on-failure"), Ok(RestartPolicy::OnFailure(0)));
@@ -482,8 +396,8 @@ mod tests {
     #[test]
     fn both_names_of_the_image_serve() {
         let parse = |body: Value| {
-            let Value::Object(body) = body else { unreachable!() };
-            parse::<NewContainer>(&body, &FIELDS).map(|new| new.image_id)
+            let body = Body::checked::<ContainerView>(body.as_object().unwrap());
+            body.and_then(|mut body| body.take::<String>("image_id"))
         };
         assert_eq!(parse(json!({ "image": "a" })).unwrap(), "a");
         assert_eq!(parse(json!({ "image_id": null, "image": "a" })).unwrap(), "a");

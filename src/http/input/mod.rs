@@ -1,6 +1,9 @@
-//! What clients may write: fields and their rules (`field`), PATCH (`patch`), what a container is
-//! made from (`container`).
+//! What clients may write: bodies (`body`), PATCH (`patch`), plain values (`value`) and those of
+//! containers (`container`).
+//!
+//! Not here: which fields a noun has, and by which rule (the tables in `projections`).
 
+pub mod body;
 pub mod container;
-pub mod field;
 pub mod patch;
+pub mod value;

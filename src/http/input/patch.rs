@@ -1,23 +1,14 @@
 //! PATCH: a JSON-patch of an object becomes changes of its fields, with the refusals of the 2015
 //! API.
 
-use json_patch::Patch;
-use serde_json::{Map, Value};
+use json_patch::Patch as Operations;
+use serde_json::{Map, Value, json};
 
-use super::field::{Field, Rule};
+use super::body;
 use crate::events::work::FieldChange;
 use crate::http::error::ApiError;
 use crate::http::text::shown;
-
-/// What a PATCH of a noun may change.
-pub struct Patchable {
-    /// Attributes that only the service sets, besides those of every noun.
-    pub internal: &'static [&'static str],
-    /// Attributes that cannot be removed.
-    pub mandatory: &'static [&'static str],
-    /// Attributes with what they may hold.
-    pub fields: &'static [Field],
-}
+use crate::projections::field_table::{FieldDef, Patch, Rule};
 
 /// Attributes of every noun that only the service sets.
 const INTERNAL: [&str; 5] = ["created_at", "id", "links", "updated_at", "uuid"];
@@ -26,11 +17,12 @@ const INTERNAL: [&str; 5] = ["created_at", "id", "links", "updated_at", "uuid"];
 const MAX_OPERATIONS: usize = 100;
 
 /// The changes that a patch makes to an object with these attributes, in the order of the patch.
-pub fn changes(
+pub fn changes<V>(
     patch: &Value,
-    object: Map<String, Value>,
-    noun: &Patchable,
+    table: &[FieldDef<V>],
+    view: &V,
 ) -> Result<Vec<FieldChange>, ApiError> {
+    let object = attributes(table, view);
     let operations = match patch {
         Value::Array(operations) => operations,
         // What some clients send for "no change".
@@ -42,13 +34,13 @@ pub fn changes(
     }
     let mut touched = Vec::new();
     for operation in operations {
-        let root = check(operation, &object, noun)?;
+        let root = check(operation, &object, table)?;
         if !touched.contains(&root) {
             touched.push(root);
         }
     }
     let mut patched = Value::Object(object.clone());
-    let applied: Result<Patch, _> = serde_json::from_value(patch.clone());
+    let applied: Result<Operations, _> = serde_json::from_value(patch.clone());
     let unfit = |reason: String| {
         let patch = shown(&patch.to_string());
         bad(format!("Couldn't apply patch '{patch}'. Reason: {reason}"))
@@ -58,10 +50,13 @@ pub fn changes(
     let mut changes = Vec::new();
     for root in touched {
         let new = patched.get(&root).unwrap_or(&Value::Null);
-        let Some(field) = noun.fields.iter().find(|field| field.name == root) else {
+        let Some(Patch::Set { rule, .. }) = patch_of(table, &root) else {
             return Err(internal(&root));
         };
-        let new = if new.is_null() { Value::Null } else { field.check(&as_asked(new, field))? };
+        let new = match new {
+            Value::Null => Value::Null,
+            new => body::check(&root, rule, false, &as_asked(new, rule))?,
+        };
         if object.get(&root) != Some(&new) {
             changes.push(FieldChange { field: root, value: new.to_string() });
         }
@@ -69,11 +64,23 @@ pub fn changes(
     Ok(changes)
 }
 
+/// What a PATCH sees: the fields that it may change, and those that it is told it may not.
+fn attributes<V>(table: &[FieldDef<V>], view: &V) -> Map<String, Value> {
+    let seen = table.iter().filter(|field| !matches!(field.patch, Patch::No));
+    let value = |field: &FieldDef<V>| json!((field.get)(view));
+    seen.map(|field| (field.name.to_owned(), value(field))).collect()
+}
+
+/// What a PATCH may do to a field; `None` if the noun has no such field.
+fn patch_of<V>(table: &[FieldDef<V>], name: &str) -> Option<Patch> {
+    table.iter().find(|field| field.name == name).map(|field| field.patch)
+}
+
 /// Checks one operation; the attribute that it touches.
-fn check(
+fn check<V>(
     operation: &Value,
     object: &Map<String, Value>,
-    noun: &Patchable,
+    table: &[FieldDef<V>],
 ) -> Result<String, ApiError> {
     let text = |name: &str| operation.get(name).and_then(Value::as_str);
     let (Some(op), Some(path)) = (text("op"), text("path")) else {
@@ -90,12 +97,13 @@ fn check(
     if !["add", "replace", "remove"].contains(&op) {
         return Err(ApiError::field("op", shown(op), "Use add, replace or remove."));
     }
-    if INTERNAL.contains(&root) || noun.internal.contains(&root) {
+    let patch = patch_of(table, root);
+    if INTERNAL.contains(&root) || matches!(patch, Some(Patch::Internal)) {
         return Err(internal(root));
     }
     let is_root = parts.next().is_none();
     if op == "remove" {
-        if is_root && noun.mandatory.contains(&root) {
+        if is_root && matches!(patch, Some(Patch::Set { is_mandatory: true, .. })) {
             return Err(bad(format!("'{path}' is a mandatory attribute and can not be removed")));
         }
     } else if operation.get("value").is_none_or(is_falsy) {
@@ -122,9 +130,11 @@ fn is_falsy(value: &Value) -> bool {
 }
 
 /// Old clients read `name=2015` as a number and `name=true` as a boolean before they send it.
-fn as_asked(value: &Value, field: &Field) -> Value {
-    match (field.rule, value) {
-        (Rule::Text(_), Value::Number(_) | Value::Bool(_)) => Value::from(value.to_string()),
+fn as_asked(value: &Value, rule: Rule) -> Value {
+    match (rule, value) {
+        (Rule::Name | Rule::Text, Value::Number(_) | Value::Bool(_)) => {
+            Value::from(value.to_string())
+        }
         _ => value.clone(),
     }
 }
@@ -139,24 +149,18 @@ fn bad(words: String) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::projections::field_table::Held;
 
-    const NOUN: Patchable = Patchable {
-        internal: &["api_address"],
-        mandatory: &["baymodel_id"],
-        fields: &[
-            Field::optional("name", Rule::Text(255)),
-            Field::optional("baymodel_id", Rule::Uuid),
-            Field::optional("node_count", Rule::Integer(1, 100)),
-        ],
-    };
+    const NOUN: &[FieldDef<()>] = &[
+        FieldDef::optional::<String>("name", |()| "b".into()).patched(Rule::Name),
+        FieldDef::new::<String>("baymodel_id", |()| "x".into()).kept(Rule::Uuid),
+        FieldDef::new::<u32>("node_count", |()| 1_u32.into()).patched(Rule::Integer(1, 100)),
+        FieldDef::optional::<String>("api_address", |()| Held::Nothing).internal(),
+    ];
 
     fn apply(patch: Value) -> Result<Vec<(String, String)>, String> {
-        let object = json!({ "name": "b", "baymodel_id": "x", "node_count": 1 });
-        let Value::Object(object) = object else { unreachable!() };
-        changes(&patch, object, &NOUN)
+        changes(&patch, NOUN, &())
             .map(|changes| changes.into_iter().map(|c| (c.field, c.value)).collect())
             .map_err(|error| error.to_string())
     }

@@ -9,11 +9,12 @@ use serde_json::Value;
 
 use crate::actors::container::ContainerCommand;
 use crate::http::command::{self, Outcome};
-use crate::http::container::{BAY, Container};
+use crate::http::container::BAY;
 use crate::http::edge::request::{Call, Ident};
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
 use crate::http::route::{Route, put};
+use crate::http::shape;
 use crate::http::text::shown;
 use crate::http::{read, respond};
 use crate::projections::container::ContainerView;
@@ -60,7 +61,7 @@ fn action(
     };
     put(&format!("/v1/containers/{{ident}}/{verb}"), handler, summary)
         .query(argument)
-        .waits::<Container>()
+        .waits_as(shape::object::<ContainerView>)
 }
 
 async fn act(

@@ -31,7 +31,7 @@ use magnum::backends::{
 };
 use magnum::clock;
 use magnum::events::container::{ContainerSpec, RestartPolicy};
-use magnum::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp};
+use magnum::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 use magnum::secrets::Secrets;
 use tokio_util::sync::CancellationToken;
 
@@ -79,6 +79,8 @@ pub trait Bench: Send + Sync {
     fn forget_notices(&self, object: ObjectId);
     /// An image in a registry that never answers.
     fn silent_image(&self) -> String;
+    /// How many commands run in a container besides its own process.
+    fn commands_in(&self, object: ObjectId) -> usize;
 }
 
 pub struct Fake {
@@ -145,6 +147,10 @@ impl Bench for Fake {
 
     fn silent_image(&self) -> String {
         "silent/x:1".to_owned()
+    }
+
+    fn commands_in(&self, object: ObjectId) -> usize {
+        self.engine.commands_in(object)
     }
 }
 
@@ -226,6 +232,12 @@ impl Bench for Docker {
 
     fn silent_image(&self) -> String {
         format!("{}/x:1", self.silence.local_addr().unwrap())
+    }
+
+    fn commands_in(&self, object: ObjectId) -> usize {
+        // Each is a shell that sleeps.
+        let all = docker(&["top", &format!("magnum-{object}"), "-o", "pid,args"]);
+        all.lines().filter(|line| line.ends_with(" sleep 50")).count()
     }
 }
 
@@ -453,6 +465,8 @@ contracts!(
     logs_are_told_by_tail_since_and_time,
     followed_logs_end_with_the_container,
     commands_are_executed_once_with_output_and_exit_code,
+    a_command_that_runs_can_be_ended,
+    a_command_ends_when_it_is_cancelled_or_its_container_ends,
     every_change_behind_our_back_is_noticed,
     running_out_of_memory_is_told,
     only_what_is_ours_is_listed,
@@ -859,6 +873,72 @@ async fn commands_are_executed_once_with_output_and_exit_code(bench: &dyn Bench)
     let work = Work { action, id: clock::new_event_id(), ..work };
     bench.backend().perform(&work, &environment).await.unwrap();
     assert!(by_output(environment.output.into_inner().unwrap()).0.contains("COLOUR=blue\n"));
+}
+
+/// Runs a command until something else makes it end, and its exit code. `end` is called once the
+/// command has written `up`.
+async fn run_until(
+    bench: &dyn Bench,
+    stream: StreamId,
+    command: &str,
+    end: impl AsyncFnOnce(&dyn Backend, WorkId, &Notes),
+) -> Option<i64> {
+    let action = Action::ExecuteInContainer { command: words(command) };
+    let (work, notes) = (work(bench.node(), stream, action), Notes::default());
+    let backend = bench.backend();
+    let ending = async {
+        while by_output(notes.output.lock().unwrap().clone()).0 != "up\n" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        end(backend.as_ref(), work.id, &notes).await;
+    };
+    let both = async { tokio::join!(backend.perform(&work, &notes), ending).0 };
+    let done = tokio::time::timeout(PATIENCE / 2, both).await.unwrap();
+    done.unwrap().exit_code
+}
+
+async fn a_command_that_runs_can_be_ended(bench: &dyn Bench) {
+    let stream = started(bench, "sleep 100").await;
+    let end = async |backend: &dyn Backend, execution_id: WorkId, _: &Notes| {
+        let work = work(bench.node(), stream, Action::EndExecution { execution_id });
+        backend.perform(&work, &Notes::default()).await.unwrap();
+        // It is fine that it has ended.
+        backend.perform(&work, &Notes::default()).await.unwrap();
+    };
+    let command = r#"sh -c "echo up; sleep 50; echo late""#;
+    let other = run_until(bench, stream, command, async |_, _, notes: &Notes| {
+        assert_eq!(run_until(bench, stream, command, end).await, Some(143));
+        // The other one runs on, however alike it is.
+        assert_eq!(bench.commands_in(stream.id), 1);
+        notes.cancel.cancel();
+    });
+    assert_eq!(other.await, Some(137));
+    let command = r#"sh -c "trap '' TERM; echo up; sleep 50; echo late""#;
+    let begin = Instant::now();
+    assert_eq!(run_until(bench, stream, command, end).await, Some(137));
+    assert!(begin.elapsed() >= Duration::from_secs(10), "it has its grace period");
+    assert_eq!(bench.commands_in(stream.id), 0, "what it started is gone as well");
+    assert_eq!(state(bench, stream).await, RunState::Running);
+}
+
+async fn a_command_ends_when_it_is_cancelled_or_its_container_ends(bench: &dyn Bench) {
+    let stream = started(bench, "sleep 100").await;
+    let command = r#"sh -c "trap '' TERM; echo up; sleep 50""#;
+    let cancel = async |_: &dyn Backend, _: WorkId, notes: &Notes| notes.cancel.cancel();
+    assert_eq!(run_until(bench, stream, command, cancel).await, Some(137));
+    assert_eq!(bench.commands_in(stream.id), 0);
+    let stop = async |_: &dyn Backend, _: WorkId, _: &Notes| {
+        act(bench, stream, Action::StopContainer { grace_s: 0 }).await.unwrap();
+    };
+    assert_eq!(run_until(bench, stream, command, stop).await, Some(137));
+    // One that is cancelled before it begins never does.
+    act(bench, stream, Action::StartContainer).await.unwrap();
+    let action = Action::ExecuteInContainer { command: words("echo up") };
+    let (work, notes) = (work(bench.node(), stream, action), Notes::default());
+    notes.cancel.cancel();
+    let answer = bench.backend().perform(&work, &notes).await;
+    assert_eq!(answer, Err(BackendError::Cancelled));
+    assert_eq!(*notes.output.lock().unwrap(), []);
 }
 
 async fn every_change_behind_our_back_is_noticed(bench: &dyn Bench) {

@@ -1,0 +1,197 @@
+//! Objects and lists as the REST API shows them, and the schemas of what is shown and of what a
+//! POST may have: made of the table of a noun's fields.
+
+use std::collections::BTreeMap;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use utoipa::PartialSchema;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder};
+use utoipa::openapi::{Ref, RefOr, Schema};
+
+use super::edge::request::Call;
+use super::error::title;
+use super::respond::{Link, Task, json};
+use super::route::{Register, Schemas, register};
+use crate::ids::Timestamp;
+use crate::projections::View;
+use crate::projections::field_table::{FieldDef, Given, Rule};
+
+/// A noun's view as the REST API shows it.
+pub trait Shown: View {
+    /// The schemas that its fields name.
+    const PARTS: &'static [Register] = &[];
+
+    /// The value of a field that the table does not have.
+    fn part(&self, _name: &str) -> Value {
+        Value::Null
+    }
+}
+
+/// How much of an object is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// What a list shows.
+    Summary,
+    /// All of it.
+    Detail,
+}
+
+/// An object as it is shown.
+pub struct Object<'a, V> {
+    /// What is shown.
+    pub view: &'a V,
+    /// What links start with.
+    pub host: &'a str,
+    /// How much of it.
+    pub rows: Rows,
+}
+
+impl<V: Shown> Serialize for Object<'_, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { view, host, rows } = *self;
+        let mut map = serializer.serialize_map(None)?;
+        for field in shown::<V>(rows) {
+            match field.name {
+                "task" => map.serialize_entry("task", &Task::first(view.tasks()))?,
+                name if field.is_made_elsewhere() => map.serialize_entry(name, &view.part(name))?,
+                name => map.serialize_entry(name, &(field.get)(view))?,
+            }
+        }
+        let head = view.head();
+        if rows == Rows::Detail {
+            map.serialize_entry("created_at", &head.created_at.rfc3339())?;
+            map.serialize_entry("updated_at", &head.updated_at.map(Timestamp::rfc3339))?;
+        }
+        map.serialize_entry("links", &Link::of(host, V::KIND, head.uuid))?;
+        map.end()
+    }
+}
+
+fn shown<V: Shown>(rows: Rows) -> impl Iterator<Item = &'static FieldDef<V>> {
+    let is_wanted = move |field: &&FieldDef<V>| rows == Rows::Detail || field.is_listed;
+    V::TABLE.iter().filter(|field| field.schema.is_some()).filter(is_wanted)
+}
+
+/// The answer with one object, with its revision as `ETag`.
+pub fn answer<V: Shown>(status: StatusCode, call: &Call, view: &V) -> Response {
+    let etag = format!("\"{}\"", view.head().revision);
+    let object = Object { view, host: &call.host, rows: Rows::Detail };
+    let mut response = json(status, &object);
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        response.headers_mut().insert(header::ETAG, etag);
+    }
+    response
+}
+
+/// Pushes the schema of an object; its name.
+pub fn object<V: Shown>(schemas: &mut Schemas) -> String {
+    for part in V::PARTS {
+        part(schemas);
+    }
+    described::<V>(Rows::Detail, "", "", schemas)
+}
+
+/// Pushes the schema of a page of a list; its name.
+pub fn summaries<V: Shown>(schemas: &mut Schemas) -> String {
+    let row = described::<V>(Rows::Summary, "Summary", " in a list", schemas);
+    page::<V>(&row, "Page", "", schemas)
+}
+
+/// Pushes the schema of a page of a list with all fields; its name.
+pub fn details<V: Shown>(schemas: &mut Schemas) -> String {
+    let row = object::<V>(schemas);
+    page::<V>(&row, "Details", " with all fields", schemas)
+}
+
+/// Pushes the schema of what a POST may have, with what it means; its name.
+pub fn new<V: Shown>(meaning: &str, schemas: &mut Schemas) -> String {
+    let mut object = ObjectBuilder::new().description(Some(meaning));
+    for field in V::TABLE {
+        let Some(given) = field.given.filter(|given| given.rule != Rule::ReadOnly) else {
+            continue;
+        };
+        object = object.property(field.name, with_meaning(of_given(&given), given.meaning));
+        if given.is_mandatory {
+            object = object.required(field.name);
+        }
+    }
+    push(format!("New{}", title(V::KIND)), object, schemas)
+}
+
+fn described<V: Shown>(rows: Rows, name: &str, what: &str, schemas: &mut Schemas) -> String {
+    let meaning = format!("A {}{what}.", V::KIND.name());
+    let mut object = ObjectBuilder::new().description(Some(meaning));
+    for field in shown::<V>(rows) {
+        let Some(schema) = field.schema else { continue };
+        let meaning = if rows == Rows::Detail { field.meaning } else { "" };
+        object = object.property(field.name, with_meaning(schema(), meaning));
+        if !field.is_optional {
+            object = object.required(field.name);
+        }
+    }
+    if rows == Rows::Detail {
+        object = object.property("created_at", String::schema()).required("created_at");
+        object = object.property("updated_at", Option::<String>::schema());
+    }
+    let links = ArrayBuilder::new().items(Ref::from_schema_name(register::<Link>(schemas)));
+    let object = object.property("links", links).required("links");
+    push(format!("{}{name}", title(V::KIND)), object, schemas)
+}
+
+fn page<V: Shown>(row: &str, name: &str, what: &str, schemas: &mut Schemas) -> String {
+    let collection = V::KIND.collection();
+    let next = "The address of the next page, where there may be one.";
+    let page = ObjectBuilder::new()
+        .description(Some(format!("A page of {collection}{what}.")))
+        .property(collection, ArrayBuilder::new().items(Ref::from_schema_name(row)))
+        .required(collection)
+        .property("next", with_meaning(Option::<String>::schema(), next));
+    push(format!("{}{name}", title(V::KIND)), page, schemas)
+}
+
+fn push(name: String, schema: impl Into<RefOr<Schema>>, schemas: &mut Schemas) -> String {
+    schemas.push((name.clone(), schema.into()));
+    name
+}
+
+/// The schema of what a POST may have in a field.
+fn of_given(given: &Given) -> RefOr<Schema> {
+    let mut schema = match given.rule {
+        Rule::Integer(_, ..=0xffff) => Option::<u16>::schema(),
+        Rule::Integer(..) => Option::<u32>::schema(),
+        Rule::Memory => Option::<u64>::schema(),
+        Rule::Cpus => Option::<f64>::schema(),
+        Rule::Command | Rule::Ports => Vec::<String>::schema(),
+        Rule::Variables | Rule::Labels => BTreeMap::<String, String>::schema(),
+        _ if given.is_mandatory => String::schema(),
+        _ => Option::<String>::schema(),
+    };
+    match (&mut schema, given.rule) {
+        (RefOr::T(Schema::Object(object)), Rule::Integer(min, _)) => {
+            object.minimum = Some((min as usize).into());
+        }
+        (RefOr::T(Schema::Object(object)), Rule::Cpus) => object.example = Some(Value::from(0.5)),
+        (RefOr::T(Schema::Array(list)), Rule::Ports) => {
+            list.example = Some(Value::from(["8080:80/tcp"]));
+        }
+        _ => {}
+    }
+    schema
+}
+
+fn with_meaning(mut schema: RefOr<Schema>, meaning: &str) -> RefOr<Schema> {
+    if meaning.is_empty() {
+        return schema;
+    }
+    let described = Some(meaning.to_owned());
+    match &mut schema {
+        RefOr::T(Schema::Object(object)) => object.description = described,
+        RefOr::T(Schema::Array(list)) => list.description = described,
+        _ => {}
+    }
+    schema
+}

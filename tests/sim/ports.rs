@@ -1,0 +1,438 @@
+//! The server's ways to the outside: its log, its engine, its bus. Each use is a step at which it
+//! may die; from then on nothing that it does has any effect.
+
+use std::future::pending;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use magnum::backends::fake::FakeBackend;
+use magnum::backends::{
+    Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, ObservedNetwork,
+    OutputFrame, Reporter, Work,
+};
+use magnum::bus::output::{Credit, KeyTaken, Piece, ReplyTo};
+use magnum::bus::{
+    AuditRecord, AuditReply, Bus, CommandError, CommandMessage, CommandReply, Comparison, Hello,
+    Inventory, LogRequest, Noted, Offer, Strays, Taken,
+};
+use magnum::events::Recorded;
+use magnum::events::log::segment::SegmentLog;
+use magnum::events::log::segment::stepped::Steps;
+use magnum::events::log::{
+    Append, AppendError, Appended, CommandSeen, Each, EventLog, LogHealth, ReadError,
+};
+use magnum::ids::{CommandId, ObjectId, Position, Revision, StreamId};
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::world::{World, locked};
+
+/// Between a process and everything else, until it dies.
+pub struct Fence {
+    world: Arc<World>,
+    dead: watch::Sender<bool>,
+    /// Steps until it dies.
+    countdown: Mutex<Option<u64>>,
+    /// Whether requests that were on their way to the engine still arrive.
+    pub lingers: bool,
+}
+
+impl Fence {
+    pub fn new(world: &Arc<World>) -> Arc<Self> {
+        let every = world.weather.crash_every.filter(|_| !world.is_calm());
+        let countdown = every.map(|every| world.below(2 * every));
+        Arc::new(Self {
+            world: world.clone(),
+            dead: watch::Sender::new(false),
+            countdown: Mutex::new(countdown),
+            lingers: world.one_in(2),
+        })
+    }
+
+    pub fn is_dead(&self) -> bool {
+        *self.dead.borrow()
+    }
+
+    pub fn kill(&self) {
+        self.dead.send_replace(true);
+    }
+
+    /// Returns when it is dead.
+    pub async fn died(&self) {
+        let mut dead = self.dead.subscribe();
+        drop(dead.wait_for(|dead| *dead).await);
+    }
+
+    /// One step. Never returns in a dead process.
+    pub async fn step(&self, what: impl FnOnce() -> String) {
+        if self.is_dead() {
+            return pending().await;
+        }
+        let step = self.world.step();
+        let dies = {
+            let mut countdown = locked(&self.countdown);
+            let dies = *countdown == Some(0);
+            *countdown = countdown.and_then(|left| left.checked_sub(1));
+            dies && !self.world.is_calm()
+        };
+        if dies {
+            self.world.note(|| format!("the server dies at step {step}: {}", what()));
+            self.kill();
+            return pending().await;
+        }
+    }
+}
+
+/// The log of a process, whose writer writes when it is its turn.
+pub struct SimulatedLog {
+    pub inner: SegmentLog,
+    fence: Arc<Fence>,
+    waiting: Arc<Notify>,
+}
+
+impl SimulatedLog {
+    pub fn new(inner: SegmentLog, steps: Steps, fence: &Arc<Fence>) -> Arc<Self> {
+        let waiting = Arc::new(Notify::new());
+        let log = Arc::new(Self { inner, fence: fence.clone(), waiting: waiting.clone() });
+        tokio::spawn(write(steps, log.clone(), waiting));
+        log
+    }
+}
+
+/// Writes what was gathered, a while after it was.
+async fn write(mut steps: Steps, log: Arc<SimulatedLog>, waiting: Arc<Notify>) {
+    let (fence, world) = (log.fence.clone(), log.fence.world.clone());
+    loop {
+        waiting.notified().await;
+        loop {
+            world.pause(3).await;
+            fence.step(|| "write".to_owned()).await;
+            let head = *log.inner.head().borrow();
+            let more = steps.step();
+            if *log.inner.head().borrow() > head {
+                world.note(|| story(&log.inner, head));
+            }
+            if log.inner.health().failed.is_some() {
+                world.note(|| "the log failed".to_owned());
+                if world.disk.is_off() {
+                    fence.kill();
+                }
+                // Somebody looks after it.
+                tokio::time::sleep(Duration::from_secs(5)).await;
+                fence.kill();
+                return;
+            }
+            if !more {
+                break;
+            }
+        }
+    }
+}
+
+/// What was recorded after a position.
+fn story(log: &SegmentLog, after: Position) -> String {
+    let line = |event: &Recorded| {
+        let (name, data) = (event.event_type.as_str(), crate::oracle::data(event));
+        format!("{} {} {name} {data}", event.position, event.stream)
+    };
+    let events = log.read(after, 100).unwrap_or_default();
+    format!("recorded: {}", events.iter().map(line).collect::<Vec<_>>().join("\n    "))
+}
+
+#[async_trait]
+impl EventLog for SimulatedLog {
+    async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        self.fence.step(|| format!("append to {}", append.stream)).await;
+        // The permit stays until the writer looks.
+        self.waiting.notify_one();
+        let appended = self.inner.append(append).await;
+        self.fence.step(|| format!("appended: {appended:?}")).await;
+        appended
+    }
+
+    fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
+        self.inner.read(after, limit)
+    }
+
+    fn scan(&self, after: Position, limit: usize, each: &mut Each<'_>) -> Result<usize, ReadError> {
+        self.inner.scan(after, limit, each)
+    }
+
+    fn read_stream(
+        &self,
+        stream: StreamId,
+        from: Revision,
+        limit: usize,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        self.inner.read_stream(stream, from, limit)
+    }
+
+    fn stream_head(&self, stream: StreamId) -> Result<Option<Revision>, ReadError> {
+        self.inner.stream_head(stream)
+    }
+
+    fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError> {
+        self.inner.command(id)
+    }
+
+    fn head(&self) -> watch::Receiver<Position> {
+        self.inner.head()
+    }
+
+    fn health(&self) -> LogHealth {
+        self.inner.health()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+/// The engine as a process sees it: slow, and not always telling.
+pub struct SimulatedBackend {
+    pub inner: FakeBackend,
+    pub fence: Arc<Fence>,
+}
+
+/// Images under this take minutes to be pulled.
+pub const SLOW_IMAGES: &str = "slow/";
+
+impl SimulatedBackend {
+    fn world(&self) -> &World {
+        &self.fence.world
+    }
+
+    /// On the way there.
+    async fn ask(&self, what: impl FnOnce() -> String) {
+        self.fence.step(what).await;
+        self.world().pause(5).await;
+        if self.fence.is_dead() {
+            pending::<()>().await;
+        }
+    }
+
+    /// On the way to a piece of work, if it gets there.
+    async fn arrive(&self, work: &Work, delay_ms: u64) {
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(Duration::from_millis(delay_ms)) => {}
+            () = self.fence.died() => {}
+        }
+        if self.fence.is_dead() && (!self.fence.lingers || delay_ms > 1000) {
+            return pending().await;
+        }
+        let (id, name) = (work.id, work.action.name());
+        let attempt = work.attempt;
+        self.world().note(|| format!("engine: {name} of {}, {id} attempt {attempt}", work.stream));
+    }
+
+    /// What goes wrong with a piece of work: whether it is done, and what is told.
+    fn fault(&self) -> Option<(bool, BackendError)> {
+        let world = self.world();
+        if !world.weather.engine_faults || !world.strikes(6) {
+            return None;
+        }
+        let error = match world.below(3) {
+            0 => BackendError::TimedOut("no answer".to_owned()),
+            _ => BackendError::Failed("500: something went wrong".to_owned()),
+        };
+        Some((world.one_in(2), error))
+    }
+}
+
+#[async_trait]
+impl Backend for SimulatedBackend {
+    async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
+        self.fence.step(|| format!("{} of {}", work.action.name(), work.stream)).await;
+        let slow = match &work.action {
+            Action::CreateContainer { spec, .. } if spec.image.starts_with(SLOW_IMAGES) => {
+                60_000 + self.world().below(600_000)
+            }
+            _ if self.world().strikes(8) => self.world().below(8_000),
+            _ => self.world().below(20),
+        };
+        tokio::select! {
+            biased;
+            () = self.arrive(work, slow) => {}
+            () = reporter.cancelled() => {
+                self.world().note(|| format!("engine: {} is given up", work.id));
+                return Err(BackendError::Cancelled);
+            }
+        }
+        let done = match self.fault() {
+            Some((false, error)) => Err(error),
+            Some((true, error)) => {
+                drop(self.inner.perform(work, reporter).await);
+                Err(error)
+            }
+            None => self.inner.perform(work, reporter).await,
+        };
+        self.world().note(|| format!("engine: {} is {done:?}", work.id));
+        self.fence.step(|| format!("{} answered", work.action.name())).await;
+        done
+    }
+
+    async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError> {
+        self.ask(|| format!("inspect {stream}")).await;
+        self.inner.inspect(stream).await
+    }
+
+    async fn list(&self) -> Result<Vec<(StreamId, Observed)>, BackendError> {
+        self.ask(|| "list".to_owned()).await;
+        self.inner.list().await
+    }
+
+    async fn networks(&self) -> Result<Vec<ObservedNetwork>, BackendError> {
+        self.ask(|| "networks".to_owned()).await;
+        self.inner.networks().await
+    }
+
+    async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {
+        self.ask(|| "notices".to_owned()).await;
+        self.inner.notices().await
+    }
+
+    async fn logs(
+        &self,
+        stream: StreamId,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, Result<OutputFrame, BackendError>>, BackendError> {
+        self.ask(|| format!("logs of {stream}")).await;
+        self.inner.logs(stream, query).await
+    }
+
+    async fn probe(&self) -> Result<EngineFacts, BackendError> {
+        self.ask(|| "probe".to_owned()).await;
+        self.inner.probe().await
+    }
+}
+
+/// The bus of a process: messages of every kind are late, and so out of order; they and their
+/// answers are lost, and they come twice.
+pub struct SimulatedBus {
+    pub inner: Arc<dyn Bus>,
+    pub fence: Arc<Fence>,
+}
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Arrives,
+    Lost,
+    Twice,
+    AnswerLost,
+}
+
+impl SimulatedBus {
+    /// Sends a message; what becomes of it.
+    async fn send(&self, what: &str) -> Fate {
+        self.fence.step(|| what.to_owned()).await;
+        let world = &self.fence.world;
+        let is_faulty = |times| world.weather.bus_faults && world.strikes(times);
+        if is_faulty(6) {
+            world.pause(2000).await;
+        }
+        let fate = match world.below(3) {
+            0 if is_faulty(6) => Fate::Lost,
+            1 if is_faulty(6) => Fate::Twice,
+            2 if is_faulty(6) => Fate::AnswerLost,
+            _ => Fate::Arrives,
+        };
+        if fate != Fate::Arrives {
+            world.note(|| format!("bus: {what} is {fate:?}"));
+        }
+        fate
+    }
+
+    async fn carry<T, E>(
+        &self,
+        what: &str,
+        lost: fn(String) -> E,
+        call: impl AsyncFn() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let fate = self.send(what).await;
+        let words = || format!("simulated: {what} has no answer");
+        if fate == Fate::Lost {
+            return Err(lost(words()));
+        }
+        if fate == Fate::Twice {
+            drop(call().await);
+        }
+        let answer = call().await;
+        self.fence.step(|| format!("answer to {what}")).await;
+        if fate == Fate::AnswerLost { Err(lost(words())) } else { answer }
+    }
+}
+
+#[async_trait]
+impl Bus for SimulatedBus {
+    async fn command(&self, message: CommandMessage) -> Result<CommandReply, CommandError> {
+        let call = async || self.inner.command(message.clone()).await;
+        self.carry("a command", CommandError::NoAnswer, call).await
+    }
+
+    async fn audit(&self, record: AuditRecord) -> Result<AuditReply, CommandError> {
+        let call = async || self.inner.audit(record.clone()).await;
+        self.carry("an audit record", CommandError::NoAnswer, call).await
+    }
+
+    async fn hello(&self, hello: Hello) -> Result<Noted, CommandError> {
+        let call = async || self.inner.hello(hello.clone()).await;
+        self.carry("a hello", CommandError::NoAnswer, call).await
+    }
+
+    async fn inventory(&self, inventory: Inventory) -> Result<Comparison, CommandError> {
+        let call = async || self.inner.inventory(inventory.clone()).await;
+        self.carry("an inventory", CommandError::NoAnswer, call).await
+    }
+
+    async fn strays(&self, strays: Strays) -> Result<Noted, CommandError> {
+        let call = async || self.inner.strays(strays.clone()).await;
+        self.carry("strays", CommandError::NoAnswer, call).await
+    }
+
+    async fn work(&self, offer: Offer) -> Result<Taken, BackendError> {
+        let call = async || self.inner.work(offer.clone()).await;
+        self.carry("an offer", BackendError::Unavailable, call).await
+    }
+
+    async fn logs(&self, request: LogRequest) -> Result<Taken, BackendError> {
+        let call = async || self.inner.logs(request.clone()).await;
+        self.carry("a log request", BackendError::Unavailable, call).await
+    }
+
+    fn pieces(&self, reply_to: ReplyTo) -> Result<mpsc::Receiver<Piece>, KeyTaken> {
+        self.inner.pieces(reply_to)
+    }
+
+    async fn credit(&self, credit: Credit) {
+        match self.send("a credit").await {
+            Fate::Lost => {}
+            Fate::Twice => {
+                self.inner.credit(credit).await;
+                self.inner.credit(credit).await;
+            }
+            Fate::Arrives | Fate::AnswerLost => self.inner.credit(credit).await,
+        }
+    }
+
+    fn forget(&self, reply_to: ReplyTo) {
+        self.inner.forget(reply_to);
+    }
+
+    fn granted(&self, reply_to: ReplyTo) -> Option<watch::Receiver<u64>> {
+        self.inner.granted(reply_to)
+    }
+
+    async fn piece(&self, piece: Piece) {
+        match self.send("a piece").await {
+            // A reader is told of a piece that is lost, and so is whoever asked for the output.
+            Fate::Lost | Fate::Arrives | Fate::AnswerLost => self.inner.piece(piece).await,
+            Fate::Twice => {
+                self.inner.piece(piece.clone()).await;
+                self.inner.piece(piece).await;
+            }
+        }
+    }
+}
