@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::backends::{Done, Work, WorkResult};
-use crate::bus::delivery::report;
+use crate::bus::delivery::{record, report};
 use crate::bus::{Bus, CommandMessage, Origin, ServiceCommand};
 use crate::clock;
 use crate::ids::{Kind, ObjectId, StreamId};
@@ -107,7 +107,7 @@ async fn delete(bus: &dyn Bus, id: ObjectId, bay_id: ObjectId, work: Option<&Wor
     };
     let stream = StreamId::new(Kind::Container, id);
     let message = CommandMessage::service(stream, ServiceCommand::Delete, origin);
-    if let Err(error) = bus.command(message).await {
+    if let Err(error) = record(bus, message).await {
         tracing::debug!(%stream, %error, "a container of a deleted bay stays for now");
     }
 }

@@ -17,7 +17,9 @@ use super::Entity;
 use super::aggregate::Aggregate;
 use super::entity::{EntityActor, Perform};
 use super::perform::{Objects, unreadable};
-use crate::bus::{Authority, CommandError, CommandMessage, CommandPort, CommandReply};
+use crate::bus::{
+    Authority, CommandError, CommandMessage, CommandPort, CommandReply, Place, Refusal,
+};
 use crate::events::log::ReadError;
 use crate::ids::{Revision, StreamId, StreamKind};
 use crate::with_noun;
@@ -52,6 +54,22 @@ struct Slot {
     actor: tokio::sync::Mutex<Option<Recipient<Perform>>>,
     /// Who may wait for it.
     places: Semaphore,
+    /// The last of what an agent said of it.
+    said: Mutex<Option<Place>>,
+}
+
+impl Slot {
+    /// Whether a message comes after those of its session that were here before. One that was
+    /// overtaken on its way would have the object go back in time.
+    fn is_latest(&self, place: Place) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_latest =
+            said.is_none_or(|last| last.session != place.session || last.number <= place.number);
+        if is_latest {
+            *said = Some(place);
+        }
+        is_latest
+    }
 }
 
 /// The objects that are awake, or were a sweep ago.
@@ -66,7 +84,7 @@ impl Awake {
     fn slot(&self, stream: StreamId) -> Arc<Slot> {
         let new = || {
             let places = Semaphore::new(MAX_WAITING);
-            Arc::new(Slot { actor: tokio::sync::Mutex::new(None), places })
+            Arc::new(Slot { actor: tokio::sync::Mutex::new(None), places, said: Mutex::default() })
         };
         self.slots().entry(stream).or_insert_with(new).clone()
     }
@@ -174,6 +192,10 @@ impl CommandPort for Directory {
         // more of that comes than there is work.
         let place = (!authority.is_service()).then(|| slot.places.try_acquire());
         let _place = place.transpose().map_err(|_| CommandError::Overloaded)?;
+        if message.place.is_some_and(|place| !slot.is_latest(place)) {
+            let reason = "something newer was said of it".to_owned();
+            return Err(CommandError::Refused(Refusal::Conflict { reason }));
+        }
         let message = Arc::new(message);
         // An actor that goes to sleep just now closes its mailbox with the message in it,
         // unhandled: that one is sent again to the actor that is loaded next.

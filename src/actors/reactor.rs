@@ -253,6 +253,8 @@ impl Reactor {
             .filter(|work| open.started.insert((work.id, work.attempt)))
             .cloned()
             .collect();
+        // The attempt before a new one is over.
+        fresh.iter().for_each(|work| self.sessions.forget(work.id));
         if due.is_empty() {
             self.open.remove(&stream);
         }

@@ -3,7 +3,7 @@
 //!
 //! Pure: says what to do now. Not here: doing it (`reactor`).
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -25,6 +25,9 @@ const ON_THE_WAY: Duration = Duration::from_secs(5);
 
 /// Offers of one attempt that may be lost, before it counts as begun and lost.
 const MAX_OFFERS: u32 = 5;
+
+/// Sessions of a node that are remembered: an agent that restarts as often in seconds is broken.
+const MAX_PAST: usize = 16;
 
 /// What an attempt may take beyond its own limit, which its agent enforces if it is there.
 const GRACE: Duration = Duration::from_secs(60);
@@ -64,6 +67,10 @@ struct Parked {
 #[derive(Debug)]
 struct Agent {
     session: SessionId,
+    /// The last beat of it that was heard.
+    beat: u64,
+    /// Those before it: what is still heard of them was late on its way.
+    past: VecDeque<SessionId>,
     /// Ticks since it was heard.
     silent: u32,
 }
@@ -112,7 +119,9 @@ impl Sessions {
     pub fn hear(&mut self, hello: &Hello, now: Instant) -> Vec<Next> {
         let Hello { node_id, session, .. } = *hello;
         let holds: HashSet<WorkId> = hello.holds.iter().copied().collect();
-        self.agents.insert(node_id, Agent { session, silent: 0 });
+        if !self.is_news(hello) {
+            return vec![];
+        }
         let (mut next, mut lost) = (vec![], vec![]);
         for given in self.given.values_mut().filter(|given| given.work.node_id == node_id) {
             let is_same = given.to == Some(session);
@@ -138,6 +147,31 @@ impl Sessions {
         let own = self.parked.extract_if(.., |parked| parked.work.node_id == node_id);
         next.extend(own.map(|parked| Next::Offer(parked.work)));
         next
+    }
+
+    /// Whether a hello comes after all that was heard of its node.
+    fn is_news(&mut self, hello: &Hello) -> bool {
+        let Hello { node_id, session, beat, .. } = *hello;
+        let Some(agent) = self.agents.get_mut(&node_id) else {
+            let agent = Agent { session, beat, past: VecDeque::new(), silent: 0 };
+            self.agents.insert(node_id, agent);
+            return true;
+        };
+        if agent.session == session {
+            if beat <= agent.beat {
+                return false;
+            }
+        } else if agent.past.contains(&session) {
+            return false;
+        } else {
+            agent.past.push_back(agent.session);
+            if agent.past.len() > MAX_PAST {
+                agent.past.pop_front();
+            }
+            agent.session = session;
+        }
+        (agent.beat, agent.silent) = (beat, 0);
+        true
     }
 
     /// Attempts whose time is over without an outcome. Each is named once.
@@ -174,6 +208,8 @@ impl Sessions {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
     use crate::backends::Action;
     use crate::ids::{EventId, Kind, ProjectId, StreamId};
@@ -205,10 +241,13 @@ mod tests {
         work(number, Action::ExecuteInContainer { command: vec![] })
     }
 
+    /// Each is later than those before it.
     fn hello(session: u128, holds: &[u128]) -> Hello {
+        static BEATS: AtomicU64 = AtomicU64::new(1);
         Hello {
             node_id: node(),
             session: SessionId(Uuid::from_u128(session)),
+            beat: BEATS.fetch_add(1, Ordering::Relaxed),
             holds: holds.iter().map(|number| EventId(Uuid::from_u128(*number))).collect(),
         }
     }
@@ -271,6 +310,19 @@ mod tests {
         assert_eq!(sessions.hear(&hello(1, &[]), later), [Next::Unknown(second(execute(1)))]);
         sessions.forget(execute(1).id);
         assert_eq!(sessions.hear(&hello(2, &[]), later), []);
+    }
+
+    #[test]
+    fn a_hello_that_comes_late_says_nothing() {
+        let (mut sessions, now) = (Sessions::default(), Instant::now());
+        let (old, older) = (hello(1, &[]), hello(1, &[]));
+        sessions.hear(&older, now);
+        sessions.hear(&hello(2, &[]), now);
+        sessions.give(execute(1), now);
+        assert_eq!(sessions.hear(&old, now), [], "of a session that is over");
+        let late = hello(2, &[]);
+        sessions.hear(&hello(2, &[1]), now);
+        assert_eq!(sessions.hear(&late, now + ON_THE_WAY), [], "overtaken");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Not here: in which order (`lanes`), when work is due (`actors/reactor`).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -14,9 +15,9 @@ use super::slots::{Slot, Slots};
 use crate::backends::{
     Action, Backend, BackendError, OutputFrame, Progress, Reporter, Work, WorkResult,
 };
-use crate::bus::delivery::{record, report};
+use crate::bus::delivery::{record, report_at};
 use crate::bus::output::Outlet;
-use crate::bus::{Bus, CommandMessage, Offer, Origin, ServiceCommand};
+use crate::bus::{Bus, CommandMessage, Offer, Origin, Place, ServiceCommand, SessionId};
 use crate::clock;
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 
@@ -52,6 +53,9 @@ pub struct Node {
     pub backend: Arc<dyn Backend>,
     /// Where outcomes go.
     pub bus: Arc<dyn Bus>,
+    /// This life of the agent.
+    pub session: SessionId,
+    said: AtomicU64,
     /// For what may have to pull an image first.
     makes: Slots,
     /// For what the engine answers at once.
@@ -76,6 +80,8 @@ impl Node {
             host,
             backend,
             bus,
+            session: SessionId(clock::new_uuid()),
+            said: AtomicU64::new(0),
             makes: Slots::new(concurrency.max(1)),
             quick: Slots::new(concurrency.max(1)),
             stops: Slots::new(MAX_STOPS),
@@ -88,6 +94,28 @@ impl Node {
         // A command may take for ever.
         self.executes.close();
         tokio::join!(self.makes.drain(), self.stops.drain(), self.quick.drain());
+    }
+
+    /// The next place among what is said of objects.
+    pub fn next_place(&self) -> Place {
+        let number = self.said.fetch_add(1, Ordering::Relaxed);
+        Place { session: self.session, number }
+    }
+
+    /// Reports what there is to say of an attempt. Only the latest of how far it is counts, but
+    /// every end.
+    async fn report(&self, work: &Work, result: WorkResult) {
+        let passes = matches!(result, WorkResult::Waiting { .. } | WorkResult::Progress(_));
+        let place = passes.then(|| self.next_place());
+        report_at(self.bus.as_ref(), work, result, place).await;
+    }
+
+    /// Says something of an object of which only the latest counts.
+    pub async fn say(&self, stream: StreamId, command: ServiceCommand) {
+        let message = CommandMessage::service(stream, command, Origin::service("watcher", ""));
+        let place = Some(self.next_place());
+        // What could not be recorded shows in the next inventory.
+        let _is_recorded = record(self.bus.as_ref(), message.at(place)).await;
     }
 
     /// The places that an action takes, and what they are for.
@@ -140,7 +168,7 @@ impl Node {
 
     async fn conclude(&self, work: &Work, result: WorkResult) -> bool {
         let is_over = !matches!(result, WorkResult::Blocked { .. });
-        report(self.bus.as_ref(), work, result).await;
+        self.report(work, result).await;
         is_over
     }
 
@@ -156,11 +184,11 @@ impl Node {
             blocked_on: format!("node {}", self.host),
             reason: format!("it waits for one of {} places for {what}", slots.all()),
         };
-        report(self.bus.as_ref(), work, waiting).await;
+        self.report(work, waiting).await;
         let slot = taken.await;
         if slot.is_some() {
             let progress = Progress { message: "it has a place".to_owned(), ..Progress::default() };
-            report(self.bus.as_ref(), work, WorkResult::Progress(progress)).await;
+            self.report(work, WorkResult::Progress(progress)).await;
         }
         slot
     }
@@ -231,12 +259,7 @@ impl Node {
     pub async fn inspect(&self, stream: StreamId) {
         let Some(_slot) = self.quick.take(&ProjectId::default()).await else { return };
         match self.backend.inspect(stream).await {
-            Ok(observed) => {
-                let origin = Origin::service("watcher", "");
-                let command = ServiceCommand::Observe(observed);
-                let message = CommandMessage::service(stream, command, origin);
-                record(self.bus.as_ref(), message).await;
-            }
+            Ok(observed) => self.say(stream, ServiceCommand::Observe(observed)).await,
             // Everything is inspected again once the engine answers.
             Err(error) => tracing::debug!(%stream, %error, "not inspected"),
         }
@@ -294,7 +317,7 @@ impl Reporter for Reports<'_> {
             return;
         }
         *last = Some(Instant::now());
-        report(self.node.bus.as_ref(), self.work, WorkResult::Progress(progress)).await;
+        self.node.report(self.work, WorkResult::Progress(progress)).await;
     }
 
     async fn output(&self, frame: OutputFrame) {

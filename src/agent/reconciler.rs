@@ -13,8 +13,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::worker::WorkerHandle;
 use crate::backends::{BackendError, Notice, Observed, RunState};
-use crate::bus::delivery::record;
-use crate::bus::{CommandMessage, Comparison, Inventory, Listed, Origin, ServiceCommand, Strays};
+use crate::bus::{Comparison, Inventory, Listed, ServiceCommand, Strays};
 use crate::ids::{Kind, StreamId, Timestamp};
 
 /// Between two tries to reach an engine that does not answer.
@@ -149,6 +148,5 @@ fn last_end(observed: &Observed) -> Option<Timestamp> {
 async fn tell(worker: &WorkerHandle, command: ServiceCommand) {
     let node = worker.node();
     let stream = StreamId::new(Kind::Node, node.node_id);
-    let message = CommandMessage::service(stream, command, Origin::service("watcher", ""));
-    record(node.bus.as_ref(), message).await;
+    node.say(stream, command).await;
 }

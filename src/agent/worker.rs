@@ -3,6 +3,8 @@
 //! Not here: in which order (`lanes`), doing it (`node`), what the engine does by itself
 //! (`reconciler`).
 
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message};
@@ -13,12 +15,14 @@ use super::lanes::{Job, Lanes, Turn};
 use super::node::Node;
 use crate::backends::BackendError;
 use crate::bus::output::Outlet;
-use crate::bus::{Hello, LogRequest, NodePort, Offer, SessionId, Taken};
-use crate::clock;
+use crate::bus::{Hello, LogRequest, NodePort, Offer, ReplyTo, Taken};
 use crate::ids::{StreamId, WorkId};
 
 /// Messages that wait for the worker; it only sorts them into lanes.
 const MAILBOX: usize = 1024;
+
+/// Keys that are remembered: those of a second or two, after which nothing comes twice.
+const MAX_ASKED: usize = 256;
 
 /// Something to do for one object.
 #[derive(Message)]
@@ -102,7 +106,9 @@ pub struct WorkerHandle {
     node: Arc<Node>,
     worker: Addr<Worker>,
     lanes: Arc<Mutex<Lanes>>,
-    session: SessionId,
+    beats: Arc<AtomicU64>,
+    /// Keys that output was asked for lately: one that is asked for twice is sent once.
+    asked: Arc<Mutex<VecDeque<ReplyTo>>>,
 }
 
 impl WorkerHandle {
@@ -112,7 +118,7 @@ impl WorkerHandle {
         let lanes = Arc::new(Mutex::new(Lanes::default()));
         let own = Worker { node: node.clone(), lanes: lanes.clone(), runtime: Handle::current() };
         let worker = Worker::start_in_arbiter(arbiter, move |_| own);
-        Self { node, worker, lanes, session: SessionId(clock::new_uuid()) }
+        Self { node, worker, lanes, beats: Arc::default(), asked: Arc::default() }
     }
 
     /// What this worker works for.
@@ -122,8 +128,22 @@ impl WorkerHandle {
 
     /// What the conductor is told of it again and again.
     pub fn hello(&self) -> Hello {
+        let beat = self.beats.fetch_add(1, Ordering::Relaxed) + 1;
         let holds = locked(&self.lanes).held();
-        Hello { node_id: self.node.node_id, session: self.session, holds }
+        Hello { node_id: self.node.node_id, session: self.node.session, beat, holds }
+    }
+
+    /// Whether output was not asked for by this key before; it was from now on.
+    fn is_new(&self, reply_to: ReplyTo) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if asked.contains(&reply_to) {
+            return false;
+        }
+        if asked.len() >= MAX_ASKED {
+            asked.pop_front();
+        }
+        asked.push_back(reply_to);
+        true
     }
 
     /// Has a container inspected once the work on it that is under way has ended.
@@ -143,6 +163,9 @@ impl NodePort for WorkerHandle {
     }
 
     async fn logs(&self, request: LogRequest) -> Result<Taken, BackendError> {
+        if !self.is_new(request.reply_to) {
+            return Ok(Taken);
+        }
         let outlet = Outlet::new(self.node.bus.clone(), request.reply_to);
         let outlet = outlet.map_err(|error| BackendError::Failed(error.to_string()))?;
         let frames = self.node.backend.logs(request.stream, request.query).await?;

@@ -27,11 +27,11 @@ use crate::agent::{presence, reconciler};
 use crate::backends::Backend;
 use crate::blocking;
 use crate::bus::local::LocalBus;
-use crate::bus::{Authority, Bus, CommandMessage, Origin};
+use crate::bus::{Authority, Bus, CommandMessage, Origin, delivery};
 use crate::clock;
 use crate::config::BackendConfig;
 use crate::events::log::EventLog;
-use crate::ids::{Kind, ObjectId, Position, ProjectId, StreamId};
+use crate::ids::{CommandId, Kind, ObjectId, Position, ProjectId, StreamId};
 use crate::projections::View;
 use crate::projections::bay::BayView;
 use crate::projections::conductor::Conductor;
@@ -219,8 +219,10 @@ async fn register_node(
         ironic_node_id: None,
         host: Some(host.to_owned()),
     };
-    let message = CommandMessage::new(id, &command, Origin::service("serve", ""));
-    let made = async { bus.command(message?).await };
+    let command_id = Some(CommandId(clock::new_uuid().simple().to_string()));
+    let origin = Origin { command_id, ..Origin::service("serve", "") };
+    let message = CommandMessage::new(id, &command, origin);
+    let made = async { delivery::ask(bus, message?).await };
     made.await.map_err(|error| AppError::Node(error.to_string()))?;
     Ok(id)
 }

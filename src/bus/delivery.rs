@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{AuditRecord, Bus, CommandError, CommandMessage, CommandReply, Origin, ServiceCommand};
+use super::{
+    AuditRecord, Bus, CommandError, CommandMessage, CommandReply, Origin, Place, ServiceCommand,
+};
 use crate::backends::{Outcome, Work, WorkResult};
 
 /// Between two tries to record an outcome: at first, and at most.
@@ -16,37 +18,81 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// How long a command is sent again whose answer is lost.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// Longest reason of an outcome, in bytes: what engines and registries say has no limit.
+const MAX_REASON: usize = 1024;
+
+/// Tries of a command that the conductor cannot carry out, before it is given up.
+const MAX_FAULTS: u32 = 5;
+
 /// Reports an outcome. Returns when it is recorded, or when it can never be.
 ///
 /// An outcome that is lost with its sender is no harm: the work stays open, and is looked up at the
 /// backend when it is offered again.
 pub async fn report(bus: &dyn Bus, work: &Work, result: WorkResult) {
-    let outcome = Outcome { work_id: work.id, attempt: work.attempt, result };
-    let origin = Origin { causation: Some(work.id), ..Origin::service("worker", &work.request_id) };
-    let command = ServiceCommand::Outcome(outcome);
-    record(bus, CommandMessage::service(work.stream, command, origin)).await;
+    report_at(bus, work, result, None).await;
+}
+
+/// Reports an outcome of which, with a place, only the latest counts.
+pub async fn report_at(bus: &dyn Bus, work: &Work, result: WorkResult, place: Option<Place>) {
+    let message = |result| {
+        let outcome = Outcome { work_id: work.id, attempt: work.attempt, result };
+        let origin =
+            Origin { causation: Some(work.id), ..Origin::service("worker", &work.request_id) };
+        let command = ServiceCommand::Outcome(outcome);
+        CommandMessage::service(work.stream, command, origin).at(place)
+    };
+    if record(bus, message(shortened(result))).await.is_err() {
+        // What cannot be recorded as it is leaves nothing behind that waits for ever.
+        let reason = "its outcome could not be recorded".to_owned();
+        let _is_recorded = record(bus, message(WorkResult::Unknown { reason })).await;
+    }
+}
+
+/// A result with words of a bounded length.
+fn shortened(mut result: WorkResult) -> WorkResult {
+    match &mut result {
+        WorkResult::Failed { reason }
+        | WorkResult::Unknown { reason }
+        | WorkResult::Blocked { reason, .. }
+        | WorkResult::Waiting { reason, .. } => {
+            reason.truncate(reason.floor_char_boundary(MAX_REASON));
+        }
+        WorkResult::Progress(progress) => {
+            let end = progress.message.floor_char_boundary(MAX_REASON);
+            progress.message.truncate(end);
+        }
+        WorkResult::Done(_) => {}
+    }
+    result
 }
 
 /// Sends a command of the service itself until it is recorded or refused.
-pub async fn record(bus: &dyn Bus, message: CommandMessage) {
+///
+/// # Errors
+/// When it cannot be carried out.
+pub async fn record(bus: &dyn Bus, message: CommandMessage) -> Result<(), CommandError> {
     let (mut delay, longest) = RETRY;
+    let mut faults = 0;
     loop {
-        match bus.command(message.clone()).await {
-            Ok(_) => return,
-            Err(
-                error @ (CommandError::Refused(_)
-                | CommandError::Forbidden(_)
-                | CommandError::Internal(_)),
-            ) => {
+        let error = match bus.command(message.clone()).await {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        match error {
+            CommandError::Refused(_) | CommandError::Forbidden(_) => {
                 tracing::warn!(stream = %message.stream, %error, "not recorded");
-                return;
+                return Ok(());
             }
-            Err(error) => {
-                tracing::debug!(stream = %message.stream, %error, "not recorded yet");
-                tokio::time::sleep(delay).await;
-                delay = longest.min(delay * 2);
+            CommandError::Internal(_) if faults >= MAX_FAULTS => {
+                tracing::error!(stream = %message.stream, %error, "cannot be recorded");
+                return Err(error);
             }
+            CommandError::Internal(_) => faults += 1,
+            _ => {}
         }
+        tracing::debug!(stream = %message.stream, %error, "not recorded yet");
+        tokio::time::sleep(delay).await;
+        delay = longest.min(delay * 2);
     }
 }
 

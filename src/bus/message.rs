@@ -57,8 +57,8 @@ pub struct Origin {
     /// What makes the command exactly-once. The edge gives every command one (rule B4); the service
     /// itself asks for nothing that may not be asked for twice.
     pub command_id: Option<CommandId>,
-    /// BLAKE3 of the request as its sender wrote it, in hex: the same id with another digest is
-    /// another command.
+    /// BLAKE3 of the request as its client wrote it, in hex, if the client named the command: the
+    /// same id with another digest is another command.
     pub digest: Option<String>,
     /// The reason that the user gave.
     pub reason: Option<String>,
@@ -78,14 +78,16 @@ impl Origin {
         }
     }
 
-    /// Who asked, in which request, why: as it is recorded with an event; without the command.
+    /// Who asked, in which request, why: as it is recorded with an event; without the command. An id
+    /// that no client knows is in the log's index alone.
     pub fn meta(&self) -> Meta {
+        let command_id = self.command_id.clone().filter(|_| self.digest.is_some());
         Meta {
+            command_id,
             project: self.project.clone(),
             user: self.user.clone(),
             roles: self.roles.clone(),
             request_id: self.request_id.clone(),
-            command_id: self.command_id.clone(),
             reason: self.reason.clone(),
             causation: self.causation,
             command: None,
@@ -139,6 +141,17 @@ pub struct CommandMessage {
     pub repeated: bool,
     /// Where the output goes of what is executed, if anybody reads it.
     pub reply_to: Option<ReplyTo>,
+    /// Its place among what its sender says of the object, if only the latest of that counts.
+    pub place: Option<Place>,
+}
+
+/// A place among the messages of one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The sender's life.
+    pub session: SessionId,
+    /// Counted by the sender.
+    pub number: u64,
 }
 
 impl CommandMessage {
@@ -151,9 +164,9 @@ impl CommandMessage {
         command: &C,
         origin: Origin,
     ) -> Result<Self, CommandError> {
-        let text = serde_json::to_string(command)
+        let json = serde_json::to_value(command)
             .map_err(|error| CommandError::Internal(format!("the command as JSON: {error}")))?;
-        Ok(Self::with(StreamId::new(C::KIND, id), Asked::Noun(text), origin))
+        Ok(Self::with(StreamId::new(C::KIND, id), Asked::Noun(json.to_string()), origin))
     }
 
     /// A command of the service itself.
@@ -167,14 +180,22 @@ impl CommandMessage {
     }
 
     const fn with(stream: StreamId, asked: Asked, origin: Origin) -> Self {
-        Self { stream, asked, origin, repeated: false, reply_to: None }
+        Self { stream, asked, origin, repeated: false, reply_to: None, place: None }
+    }
+
+    /// The same at a place among what its sender says of the object.
+    #[must_use]
+    pub fn at(self, place: Option<Place>) -> Self {
+        Self { place, ..self }
     }
 
     /// The command as JSON: as the noun reads it, and as the log keeps it.
     pub fn text(&self) -> String {
         match &self.asked {
             Asked::Noun(text) => text.clone(),
-            Asked::Service(command) => serde_json::to_string(command).unwrap_or_default(),
+            Asked::Service(command) => {
+                serde_json::to_value(command).unwrap_or_default().to_string()
+            }
             Asked::Again => "null".to_owned(),
         }
     }
@@ -267,6 +288,8 @@ pub struct Hello {
     pub node_id: ObjectId,
     /// Its life.
     pub session: SessionId,
+    /// Counted from 1 within it.
+    pub beat: u64,
     /// Work that it has, under way or waiting, or whose outcome is not recorded yet.
     pub holds: Vec<WorkId>,
 }

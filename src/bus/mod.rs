@@ -2,13 +2,14 @@
 //!
 //! A wire, not a store: nothing that must survive exists only here (rule B1). `message` and
 //! `output` are what travels, `refusal` what is said against it, `wire` its bytes, `authority` who
-//! may send what, `delivery` what is sent until it arrives. `local` carries it within a process.
+//! may send what, `delivery` what is sent until it arrives. `local` carries it within a process, `lossy` badly.
 //! Not here: what commands mean (`actors`), what work does (`backends`), and queries, which are
 //! answered from read models.
 
 pub mod authority;
 pub mod delivery;
 pub mod local;
+pub mod lossy;
 mod message;
 pub mod output;
 mod refusal;
@@ -20,8 +21,8 @@ use tokio::sync::{mpsc, watch};
 pub use self::authority::Authority;
 pub use self::message::{
     Asked, AuditRecord, AuditReply, Audited, CommandMessage, CommandReply, Comparison, Ctx, Hello,
-    Inventory, Listed, LogRequest, Noted, NounCommand, Offer, Origin, ServiceCommand, SessionId,
-    Strays, Taken,
+    Inventory, Listed, LogRequest, Noted, NounCommand, Offer, Origin, Place, ServiceCommand,
+    SessionId, Strays, Taken,
 };
 use self::output::{Credit, KeyTaken, Piece};
 pub use self::output::{Frames, ReplyTo};

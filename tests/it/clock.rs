@@ -296,7 +296,7 @@ async fn f17_blocked_work_waits_no_longer_than_a_minute_when_the_clock_was_set_b
     let objects = Objects::new(log.clone(), Snapshots::default());
     let own = bus.port(Authority::Conductor);
     let reactor = Reactor::new(objects, own, Arc::new(Nobody), heard);
-    let hello = Hello { node_id, session: SessionId::default(), holds: vec![] };
+    let hello = Hello { node_id, session: SessionId::default(), beat: 1, holds: vec![] };
     hellos.send(hello).await.unwrap();
     let head = Position(log.stream_head(stream).unwrap().map_or(0, Revision::get) + 1);
     tokio::spawn(reactor.run(vec![stream], head, stopping));

@@ -1,0 +1,276 @@
+//! The worker of a node: what holds back what, what is cancelled, and what is never done twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use magnum::agent::node::Node;
+use magnum::agent::worker::WorkerHandle;
+use magnum::backends::fake::{FakeBackend, FakeEngine};
+use magnum::backends::{
+    Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, ObservedNetwork,
+    Outcome, OutputFrame, Reporter, Work, WorkResult,
+};
+use magnum::bus::local::LocalBus;
+use magnum::bus::output::frames;
+use magnum::bus::{
+    Asked, Authority, Bus, CommandError, CommandMessage, CommandPort, CommandReply, NodePort,
+    Offer, ReplyTo, ServiceCommand,
+};
+use magnum::clock;
+use magnum::events::container::ContainerSpec;
+use magnum::ids::{Kind, ObjectId, Position, ProjectId, Revision, StreamId, WorkId};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::backend::words;
+use crate::harness::PATIENCE;
+
+/// Keeps outcomes.
+struct Told(mpsc::UnboundedSender<Outcome>);
+
+#[async_trait]
+impl CommandPort for Told {
+    async fn command(
+        &self,
+        message: CommandMessage,
+        _: Authority,
+    ) -> Result<CommandReply, CommandError> {
+        if let Asked::Service(ServiceCommand::Outcome(outcome)) = message.asked() {
+            self.0.send(outcome.clone()).unwrap();
+        }
+        let (position, revision) = (Position(1), Revision(0));
+        let stream = message.stream;
+        Ok(CommandReply { stream, position, revision, work: None, repeated: false })
+    }
+}
+
+/// An engine whose pulls never end.
+struct NoRegistry(FakeBackend);
+
+#[async_trait]
+impl Backend for NoRegistry {
+    async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
+        if matches!(&work.action, Action::CreateContainer { spec, .. } if spec.image == "hangs") {
+            reporter.cancelled().await;
+            return Err(BackendError::Cancelled);
+        }
+        self.0.perform(work, reporter).await
+    }
+
+    async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError> {
+        self.0.inspect(stream).await
+    }
+
+    async fn list(&self) -> Result<Vec<(StreamId, Observed)>, BackendError> {
+        self.0.list().await
+    }
+
+    async fn networks(&self) -> Result<Vec<ObservedNetwork>, BackendError> {
+        self.0.networks().await
+    }
+
+    async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {
+        self.0.notices().await
+    }
+
+    async fn logs(
+        &self,
+        stream: StreamId,
+        query: LogQuery,
+    ) -> Result<BoxStream<'static, Result<OutputFrame, BackendError>>, BackendError> {
+        self.0.logs(stream, query).await
+    }
+
+    async fn probe(&self) -> Result<EngineFacts, BackendError> {
+        self.0.probe().await
+    }
+}
+
+struct Bench {
+    engine: Arc<FakeEngine>,
+    node_id: ObjectId,
+    bus: Arc<dyn Bus>,
+    worker: WorkerHandle,
+    told: mpsc::UnboundedReceiver<Outcome>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let engine = FakeEngine::new(clock::now());
+        let node_id = clock::new_object_id();
+        let (sender, told) = mpsc::unbounded_channel();
+        let local = Arc::new(LocalBus::default());
+        local.serve_commands(Arc::new(Told(sender)));
+        let backend = NoRegistry(FakeBackend::new(engine.clone(), node_id));
+        let agent = local.port(Authority::Agent(node_id));
+        let node = Node::new(node_id, "n1".to_owned(), Arc::new(backend), agent, 8);
+        let worker = WorkerHandle::start(Arc::new(node), &actix::Arbiter::current());
+        Self { engine, node_id, bus: local.port(Authority::Edge), worker, told }
+    }
+
+    fn work(&self, stream: StreamId, action: Action) -> Work {
+        Work {
+            id: clock::new_event_id(),
+            attempt: 1,
+            not_before: None,
+            due_at: Some(clock::now()),
+            stream,
+            project: ProjectId::default(),
+            node_id: self.node_id,
+            request_id: "req-1".to_owned(),
+            action,
+        }
+    }
+
+    async fn offer(&self, work: &Work, reply_to: Option<ReplyTo>) {
+        self.worker.work(Offer { work: work.clone(), reply_to }).await.unwrap();
+    }
+
+    /// What comes of work; what is said of other work meanwhile is dropped.
+    async fn outcome(&mut self, id: WorkId) -> WorkResult {
+        let found = async {
+            loop {
+                let outcome = self.told.recv().await.unwrap();
+                if outcome.work_id == id {
+                    return outcome.result;
+                }
+            }
+        };
+        timeout(PATIENCE, found).await.expect("an outcome")
+    }
+
+    async fn act(&mut self, stream: StreamId, action: Action) -> WorkResult {
+        let work = self.work(stream, action);
+        self.offer(&work, None).await;
+        self.outcome(work.id).await
+    }
+
+    /// A container that runs, in a bay of its own.
+    async fn running(&mut self) -> StreamId {
+        let bay = StreamId::new(Kind::Bay, clock::new_object_id());
+        let stream = StreamId::new(Kind::Container, clock::new_object_id());
+        self.act(bay, Action::CreateNetwork).await;
+        let made = self.act(stream, create(bay.id, "busybox:local")).await;
+        assert!(matches!(made, WorkResult::Done(_)), "{made:?}");
+        self.act(stream, Action::StartContainer).await;
+        stream
+    }
+
+    /// Commands that never end, as many as are asked for.
+    async fn hang(&self, stream: StreamId, count: usize) {
+        for _ in 0..count {
+            let hangs = Action::ExecuteInContainer { command: words("sleep 100000") };
+            self.offer(&self.work(stream, hangs), None).await;
+        }
+    }
+}
+
+fn create(bay_id: ObjectId, image: &str) -> Action {
+    let command = words("sleep 100000");
+    let spec = ContainerSpec { image: image.to_owned(), command, ..ContainerSpec::default() };
+    Action::CreateContainer { name: None, bay_id, spec }
+}
+
+fn run(test: impl Future<Output = ()>) {
+    actix::System::new().block_on(test);
+}
+
+/// Commands that hang hold back neither a stop nor a kill nor a delete; those for which there is no
+/// place say so, and other projects still have some.
+#[test]
+fn commands_that_hang_hold_nothing_back() {
+    run(async {
+        let mut bench = Bench::new();
+        let stream = bench.running().await;
+        bench.hang(stream, 100).await;
+        let late = bench.work(stream, Action::ExecuteInContainer { command: words("echo a") });
+        bench.offer(&late, None).await;
+        let waits = bench.outcome(late.id).await;
+        assert!(matches!(waits, WorkResult::Waiting { .. }), "{waits:?}");
+        let mut other = bench.work(stream, Action::ExecuteInContainer { command: words("echo b") });
+        other.project = ProjectId("other".to_owned());
+        bench.offer(&other, None).await;
+        let done = bench.outcome(other.id).await;
+        assert!(matches!(done, WorkResult::Done(_)), "{done:?}");
+        for action in [
+            Action::KillContainer { signal: "SIGHUP".to_owned() },
+            Action::StopContainer { grace_s: 0 },
+            Action::RebootContainer { grace_s: 0 },
+            Action::DeleteContainer,
+        ] {
+            let done = timeout(Duration::from_secs(10), bench.act(stream, action)).await;
+            assert!(matches!(done, Ok(WorkResult::Done(_))), "{done:?}");
+        }
+        assert_eq!(bench.engine.containers().len(), 0);
+    });
+}
+
+/// A command whose caller has gone before there was a place for it is not executed.
+#[test]
+fn a_command_that_nobody_waits_for_is_not_started() {
+    run(async {
+        let mut bench = Bench::new();
+        let stream = bench.running().await;
+        bench.hang(stream, 64).await;
+        let command = Action::ExecuteInContainer { command: words("echo a") };
+        let late = bench.work(stream, command);
+        let reply_to = ReplyTo(clock::new_uuid());
+        let reader = frames(&bench.bus, reply_to).unwrap();
+        bench.offer(&late, Some(reply_to)).await;
+        assert!(matches!(bench.outcome(late.id).await, WorkResult::Waiting { .. }));
+        drop(reader);
+        let failed = bench.outcome(late.id).await;
+        assert!(matches!(failed, WorkResult::Failed { .. }), "{failed:?}");
+        assert!(!bench.engine.effects().iter().any(|(id, _)| *id == late.id));
+    });
+}
+
+/// Rule W5: a delete ends the attempt under way, and what waits behind it never starts.
+#[test]
+fn w5_a_delete_ends_what_is_under_way() {
+    run(async {
+        let mut bench = Bench::new();
+        let stream = StreamId::new(Kind::Container, clock::new_object_id());
+        let make = bench.work(stream, create(clock::new_object_id(), "hangs"));
+        let start = bench.work(stream, Action::StartContainer);
+        bench.offer(&make, None).await;
+        bench.offer(&start, None).await;
+        let delete = bench.work(stream, Action::DeleteContainer);
+        bench.offer(&delete, None).await;
+        let (mut ended, mut deleted) = (None, None);
+        while deleted.is_none() {
+            let outcome = timeout(PATIENCE, bench.told.recv()).await.unwrap().unwrap();
+            assert_ne!(outcome.work_id, start.id, "it was dropped");
+            let which = if outcome.work_id == make.id { &mut ended } else { &mut deleted };
+            *which = Some(outcome.result);
+        }
+        assert!(matches!(ended, Some(WorkResult::Failed { .. })), "{ended:?}");
+        assert!(matches!(deleted, Some(WorkResult::Done(_))), "{deleted:?}");
+    });
+}
+
+/// Rule W8: an offer that comes twice is taken once, also after its end.
+#[test]
+fn w8_what_has_begun_is_not_begun_again() {
+    run(async {
+        let mut bench = Bench::new();
+        let stream = bench.running().await;
+        let command = Action::ExecuteInContainer { command: words("echo a") };
+        let work = bench.work(stream, command);
+        bench.offer(&work, None).await;
+        bench.offer(&work, None).await;
+        assert!(matches!(bench.outcome(work.id).await, WorkResult::Done(_)));
+        bench.offer(&work, None).await;
+        bench.act(stream, Action::PauseContainer).await;
+        let times = bench.engine.effects().iter().filter(|(id, _)| *id == work.id).count();
+        assert_eq!(times, 1);
+        let released = async {
+            while !bench.worker.hello().holds.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, released).await.expect("it holds nothing");
+    });
+}
