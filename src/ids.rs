@@ -46,7 +46,7 @@ newtype! {
     EventId(Uuid)
 }
 newtype! {
-    /// One bay, baymodel, node or container.
+    /// One object of a noun.
     ObjectId(Uuid)
 }
 impl Position {
@@ -129,65 +129,63 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// The noun an object belongs to. The order is the order of the collections in documents.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[repr(u8)]
-pub enum Kind {
-    /// A group of containers with a network of its own, on one or more nodes.
-    Bay = 1,
-    /// What a bay is made from.
-    Baymodel = 2,
-    /// A machine where work executes.
-    Node = 3,
-    /// One container.
-    Container = 4,
-    /// No noun: what a project's audit stream says of all nouns. No actor has it and no view
-    /// shows it; it is written by `http/edge/audit.rs` alone. Far from the nouns, which will be
-    /// more.
-    Audit = 128,
+/// Makes the nouns out of their table.
+macro_rules! kinds {
+    ([] $($(#[$doc:meta])* $byte:literal $module:ident $Noun:ident $collection:literal
+        $Event:ty, $Entity:ty, $View:ty;)*) => {
+        /// The noun of an object. The order is the order of the collections in documents.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub enum Kind {
+            $($(#[$doc])* $Noun = $byte,)*
+        }
+
+        impl Kind {
+            /// Every noun.
+            pub const ALL: [Self; [$($byte),*].len()] = [$(Self::$Noun),*];
+
+            /// The singular: `container`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$Noun => stringify!($module),)* }
+            }
+
+            /// The singular at the beginning of a sentence: `Container`.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$Noun => stringify!($Noun),)* }
+            }
+
+            /// The collection in the REST API: `containers`.
+            pub const fn collection(self) -> &'static str {
+                match self { $(Self::$Noun => $collection,)* }
+            }
+
+            /// The noun of a byte on disk.
+            pub const fn from_byte(byte: u8) -> Option<Self> {
+                match byte {
+                    $($byte => Some(Self::$Noun),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+crate::for_each_noun!(kinds []);
+
+/// What belongs to exactly one noun: its entity, its view.
+pub trait Noun {
+    /// The noun.
+    const KIND: Kind;
 }
 
 impl Kind {
-    /// Every noun there is: objects with an actor, a view and a collection.
-    pub const ALL: [Self; 4] = [Self::Bay, Self::Baymodel, Self::Node, Self::Container];
-
-    /// Everything that has events.
-    pub const STREAMS: [Self; 5] =
-        [Self::Bay, Self::Baymodel, Self::Node, Self::Container, Self::Audit];
-
-    /// The singular: `container`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Bay => "bay",
-            Self::Baymodel => "baymodel",
-            Self::Node => "node",
-            Self::Container => "container",
-            Self::Audit => "audit",
-        }
+    /// The noun with a name, in the singular or as the name of its collection.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name || kind.collection() == name)
     }
 
-    /// The collection in the REST API: `containers`.
-    pub const fn collection(self) -> &'static str {
-        match self {
-            Self::Bay => "bays",
-            Self::Baymodel => "baymodels",
-            Self::Node => "nodes",
-            Self::Container => "containers",
-            Self::Audit => "audit",
-        }
-    }
-
-    /// The noun of a byte on disk.
-    const fn from_byte(byte: u8) -> Option<Self> {
-        match byte {
-            1 => Some(Self::Bay),
-            2 => Some(Self::Baymodel),
-            3 => Some(Self::Node),
-            4 => Some(Self::Container),
-            128 => Some(Self::Audit),
-            _ => None,
-        }
+    /// The names of all nouns for a message: `bay, baymodel, node or container`.
+    pub fn choice() -> String {
+        choice(&Self::ALL.map(Self::name))
     }
 }
 
@@ -197,26 +195,149 @@ impl fmt::Display for Kind {
     }
 }
 
+/// What has events: the objects of a noun, or the audit trail of a project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StreamKind {
+    /// Objects: each has an actor and a view.
+    Object(Kind),
+    /// An audit trail. It concerns objects of all nouns and is not an object itself.
+    Audit,
+}
+
+impl StreamKind {
+    /// The byte of [`StreamKind::Audit`] on disk. Far from the nouns, which will be more.
+    const AUDIT: u8 = 128;
+
+    /// Everything that has events.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Kind::ALL.into_iter().map(Self::Object).chain([Self::Audit])
+    }
+
+    /// The noun; `None` for an audit trail.
+    pub const fn noun(self) -> Option<Kind> {
+        match self {
+            Self::Object(kind) => Some(kind),
+            Self::Audit => None,
+        }
+    }
+
+    /// The singular: `container`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Object(kind) => kind.name(),
+            Self::Audit => "audit",
+        }
+    }
+
+    /// The singular at the beginning of a sentence: `Container`.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Object(kind) => kind.title(),
+            Self::Audit => "Audit",
+        }
+    }
+
+    /// The collection: `containers`.
+    pub const fn collection(self) -> &'static str {
+        match self {
+            Self::Object(kind) => kind.collection(),
+            Self::Audit => "audit",
+        }
+    }
+
+    /// What a name stands for, in the singular or as the name of a collection.
+    pub fn named(name: &str) -> Option<Self> {
+        Kind::named(name).map(Self::Object).or((name == "audit").then_some(Self::Audit))
+    }
+
+    /// All names for a message: `bay, baymodel, node, container or audit`.
+    pub fn choice() -> String {
+        choice(&Self::all().map(Self::name).collect::<Vec<_>>())
+    }
+
+    /// The byte on disk.
+    pub const fn byte(self) -> u8 {
+        match self {
+            Self::Object(kind) => kind as u8,
+            Self::Audit => Self::AUDIT,
+        }
+    }
+
+    /// The reverse of [`StreamKind::byte`].
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        let audit = (byte == Self::AUDIT).then_some(Self::Audit);
+        Kind::from_byte(byte).map(Self::Object).or(audit)
+    }
+}
+
+/// `a, b or c`.
+fn choice(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [all @ .., last] => format!("{} or {last}", all.join(", ")),
+    }
+}
+
+impl From<Kind> for StreamKind {
+    fn from(kind: Kind) -> Self {
+        Self::Object(kind)
+    }
+}
+
+impl PartialEq<Kind> for StreamKind {
+    fn eq(&self, kind: &Kind) -> bool {
+        self.noun() == Some(*kind)
+    }
+}
+
+impl fmt::Display for StreamKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for StreamKind {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            serializer.serialize_str(self.name())
+        } else {
+            serializer.serialize_u8(self.byte())
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for StreamKind {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let found = if deserializer.is_human_readable() {
+            Self::named(&String::deserialize(deserializer)?)
+        } else {
+            Self::from_byte(u8::deserialize(deserializer)?)
+        };
+        found.ok_or_else(|| serde::de::Error::custom("unknown kind of stream"))
+    }
+}
+
 /// One object's events: its noun and its id. Written `container/3f0c…`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StreamId {
-    /// The noun.
-    pub kind: Kind,
+    /// What has the events.
+    pub kind: StreamKind,
     /// The object.
     pub id: ObjectId,
 }
 
 impl StreamId {
     /// The stream of an object.
-    pub const fn new(kind: Kind, id: ObjectId) -> Self {
-        Self { kind, id }
+    pub fn new(kind: impl Into<StreamKind>, id: ObjectId) -> Self {
+        Self { kind: kind.into(), id }
     }
 
     /// Kind byte and uuid: the key of this stream in indexes.
     pub fn to_bytes(self) -> [u8; 17] {
         let mut bytes = [0; 17];
         let (kind, id) = bytes.split_at_mut(1);
-        kind.fill(self.kind as u8);
+        kind.fill(self.kind.byte());
         id.copy_from_slice(self.id.0.as_bytes());
         bytes
     }
@@ -224,7 +345,7 @@ impl StreamId {
     /// The reverse of [`StreamId::to_bytes`].
     pub fn from_bytes(bytes: &[u8; 17]) -> Option<Self> {
         let (kind, id) = bytes.split_first()?;
-        Some(Self::new(Kind::from_byte(*kind)?, ObjectId(Uuid::from_slice(id).ok()?)))
+        Some(Self::new(StreamKind::from_byte(*kind)?, ObjectId(Uuid::from_slice(id).ok()?)))
     }
 }
 

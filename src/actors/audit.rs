@@ -17,7 +17,7 @@ use crate::clock;
 use crate::events::audit::{AuditEvent, CountedV1};
 use crate::events::log::{Append, AppendError, EventLog, Expected};
 use crate::events::{Meta, NewEvent};
-use crate::ids::{EventId, Kind, ObjectId, ProjectId, Revision, StreamId, Timestamp};
+use crate::ids::{EventId, ObjectId, ProjectId, Revision, StreamId, StreamKind, Timestamp};
 
 /// Records that wait for the writer: those who wait for them hold a request each.
 const QUEUE: usize = 1024;
@@ -275,5 +275,5 @@ async fn append(
 /// The audit stream of a project.
 fn stream(installation: Uuid, project: &ProjectId) -> StreamId {
     let id = Uuid::new_v5(&installation, format!("audit/{project}").as_bytes());
-    StreamId::new(Kind::Audit, ObjectId(id))
+    StreamId::new(StreamKind::Audit, ObjectId(id))
 }

@@ -39,9 +39,7 @@ pub enum BayCommand {
     Outcome(Outcome),
 }
 
-impl NounCommand for BayCommand {
-    const KIND: Kind = Kind::Bay;
-}
+impl NounCommand for BayCommand {}
 
 /// What a bay's events fold to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -58,19 +56,9 @@ pub struct BayState {
 pub struct Bay;
 
 impl Entity for Bay {
-    const KIND: Kind = Kind::Bay;
     type State = BayState;
     type Command = BayCommand;
     type Event = Event;
-    const SOURCES: &'static [&'static str] = &[
-        include_str!("bay.rs"),
-        include_str!("../events/bay.rs"),
-        include_str!("../events/work.rs"),
-        include_str!("lifecycle/mod.rs"),
-        include_str!("lifecycle/queue.rs"),
-        include_str!("../events/mark.rs"),
-        include_str!("../backends/mod.rs"),
-    ];
 
     /// The one table (rule E4).
     fn decide(state: &BayState, command: BayCommand, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {

@@ -10,7 +10,7 @@ use crate::events::baymodel::{
     BaymodelCreatedV1, BaymodelDeletedV1, BaymodelEvent as Event, BaymodelFields,
 };
 use crate::events::work::{FieldChange, UpdatedV1};
-use crate::ids::{Kind, ObjectId, ProjectId, WorkId};
+use crate::ids::{ObjectId, ProjectId, WorkId};
 
 /// What can be asked of a baymodel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,9 +33,7 @@ pub enum BaymodelCommand {
     },
 }
 
-impl NounCommand for BaymodelCommand {
-    const KIND: Kind = Kind::Baymodel;
-}
+impl NounCommand for BaymodelCommand {}
 
 /// What a baymodel's events fold to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -49,16 +47,9 @@ pub struct BaymodelState {
 pub struct Baymodel;
 
 impl Entity for Baymodel {
-    const KIND: Kind = Kind::Baymodel;
     type State = BaymodelState;
     type Command = BaymodelCommand;
     type Event = Event;
-    const SOURCES: &'static [&'static str] = &[
-        include_str!("baymodel.rs"),
-        include_str!("../events/baymodel.rs"),
-        include_str!("../events/work.rs"),
-        include_str!("../backends/mod.rs"),
-    ];
 
     fn decide(
         state: &BaymodelState,

@@ -83,9 +83,7 @@ pub enum ContainerCommand {
     Observe(Option<Observed>),
 }
 
-impl NounCommand for ContainerCommand {
-    const KIND: Kind = Kind::Container;
-}
+impl NounCommand for ContainerCommand {}
 
 /// What a container's events fold to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -154,21 +152,9 @@ impl ContainerState {
 pub struct Container;
 
 impl Entity for Container {
-    const KIND: Kind = Kind::Container;
     type State = ContainerState;
     type Command = ContainerCommand;
     type Event = Event;
-    const SOURCES: &'static [&'static str] = &[
-        include_str!("container.rs"),
-        include_str!("../events/container.rs"),
-        include_str!("../events/work.rs"),
-        include_str!("lifecycle/mod.rs"),
-        include_str!("lifecycle/queue.rs"),
-        include_str!("../events/mark.rs"),
-        include_str!("drift.rs"),
-        include_str!("container_work.rs"),
-        include_str!("../backends/mod.rs"),
-    ];
 
     fn decide(
         state: &ContainerState,

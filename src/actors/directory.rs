@@ -15,17 +15,14 @@ use tokio::sync::Semaphore;
 
 use super::Entity;
 use super::aggregate::Aggregate;
-use super::bay::Bay;
-use super::baymodel::Baymodel;
-use super::container::Container;
 use super::entity::{EntityActor, Perform};
-use super::node::Node;
 use super::perform::{Objects, unreadable};
 use crate::bus::{
     Authority, CommandError, CommandMessage, CommandPort, CommandReply, Place, Refusal,
 };
 use crate::events::log::ReadError;
-use crate::ids::{Kind, Revision, StreamId};
+use crate::ids::{Revision, StreamId, StreamKind};
+use crate::with_noun;
 
 /// Commands that wait for one object; more are refused. An object takes some 1,000 a second, each
 /// waits for a sync: so the last one waits for a quarter of a second, and others with it. The bound
@@ -140,15 +137,10 @@ impl Directory {
         if let Some(actor) = held.as_ref().filter(|actor| actor.connected()) {
             return Ok(actor.clone());
         }
-        let actor = match stream.kind {
-            Kind::Bay => self.load::<Bay>(stream).await,
-            Kind::Baymodel => self.load::<Baymodel>(stream).await,
-            Kind::Node => self.load::<Node>(stream).await,
-            Kind::Container => self.load::<Container>(stream).await,
-            Kind::Audit => {
-                Err(CommandError::Internal("an audit stream takes no commands".to_owned()))
-            }
-        }?;
+        let StreamKind::Object(kind) = stream.kind else {
+            return Err(CommandError::Internal("an audit stream takes no commands".to_owned()));
+        };
+        let actor = with_noun!(kind, entity E => self.load::<E>(stream).await)?;
         *held = Some(actor.clone());
         Ok(actor)
     }

@@ -32,7 +32,7 @@ use utoipa::ToSchema;
 use crate::backends::Work;
 use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::EventPayload;
-use crate::ids::{EventId, Kind, ObjectId, ProjectId, Timestamp, WorkId};
+use crate::ids::{EventId, Noun, ObjectId, ProjectId, Timestamp, WorkId};
 
 /// What `evolve` may know of an event besides its payload.
 #[derive(Clone, Copy, Debug)]
@@ -50,17 +50,13 @@ pub struct Fact<'a> {
 }
 
 /// A noun: pure functions over its state (rule E1). The shell that runs them is `entity`.
-pub trait Entity: 'static {
-    /// The noun.
-    const KIND: Kind;
+pub trait Entity: Noun + 'static {
     /// What its events fold to. Snapshots that were made with another schema are not used.
     type State: Clone + Default + Serialize + DeserializeOwned + ToSchema + Send + Unpin + 'static;
     /// What can be asked of it. Its JSON travels on the bus and is kept in the log.
     type Command: Clone + NounCommand;
     /// What can happen to it.
     type Event: EventPayload;
-    /// The source of all that folds its events: snapshots that other code made are not used.
-    const SOURCES: &'static [&'static str];
 
     /// What happens if the command is carried out in this state; no event where it changes
     /// nothing.

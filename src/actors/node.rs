@@ -13,7 +13,7 @@ use crate::events::node::{
     NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent as Event, NodeWentDownV1,
 };
 use crate::events::work::{FieldChange, UpdatedV1};
-use crate::ids::{Kind, ObjectId, ProjectId, WorkId};
+use crate::ids::{ObjectId, ProjectId, WorkId};
 
 /// What can be asked of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,9 +63,7 @@ pub enum NodeCommand {
     },
 }
 
-impl NounCommand for NodeCommand {
-    const KIND: Kind = Kind::Node;
-}
+impl NounCommand for NodeCommand {}
 
 /// Whether a node's engine answers, as far as was said.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -99,17 +97,9 @@ pub struct NodeState {
 pub struct Node;
 
 impl Entity for Node {
-    const KIND: Kind = Kind::Node;
     type State = NodeState;
     type Command = NodeCommand;
     type Event = Event;
-    const SOURCES: &'static [&'static str] = &[
-        include_str!("node.rs"),
-        include_str!("drift.rs"),
-        include_str!("../events/node.rs"),
-        include_str!("../events/work.rs"),
-        include_str!("../backends/mod.rs"),
-    ];
 
     fn decide(state: &NodeState, command: NodeCommand, _ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
         Ok(match (state.present, command) {

@@ -71,10 +71,10 @@ enum Fold {
 
 impl Fold {
     fn new(stream: StreamId) -> Option<Self> {
-        match stream.kind {
+        match stream.kind.noun()? {
             Kind::Bay => Some(Self::Bay(Aggregate::new(stream))),
             Kind::Container => Some(Self::Container(Aggregate::new(stream))),
-            Kind::Baymodel | Kind::Node | Kind::Audit => None,
+            _ => None,
         }
     }
 

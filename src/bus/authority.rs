@@ -3,7 +3,7 @@
 
 use super::message::{Asked, CommandMessage, ServiceCommand};
 use super::refusal::CommandError;
-use crate::ids::{Kind, ObjectId};
+use crate::ids::{Kind, ObjectId, StreamId};
 
 /// Who is at the other end of a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Authority {
             (Self::Agent(node_id), Asked::Service(command)) => match command {
                 ServiceCommand::Outcome(_) | ServiceCommand::Observe(_) => true,
                 ServiceCommand::Up(_) | ServiceCommand::Down { .. } => {
-                    (message.stream.kind, message.stream.id) == (Kind::Node, node_id)
+                    message.stream == StreamId::new(Kind::Node, node_id)
                 }
                 ServiceCommand::Delete => false,
             },

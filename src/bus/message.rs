@@ -15,7 +15,7 @@ use crate::backends::{
 use crate::events::Meta;
 use crate::events::audit::{CommandRefusedV1, KeyErasedV1, ReadV1};
 use crate::ids::{
-    CommandId, EventId, Kind, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp, WorkId,
+    CommandId, EventId, Noun, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp, WorkId,
 };
 
 messages! {
@@ -96,10 +96,7 @@ impl Origin {
 }
 
 /// Everything that can be asked of one noun's objects.
-pub trait NounCommand: Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The noun.
-    const KIND: Kind;
-}
+pub trait NounCommand: Noun + Serialize + DeserializeOwned + Send + Sync + 'static {}
 
 /// What only the service itself asks, of several nouns. Its JSON is that of the noun's own command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

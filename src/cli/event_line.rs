@@ -118,7 +118,7 @@ impl Lines {
 /// event is its end. None where the server does not say; a line has the uuid then.
 async fn ask(client: &Client, subject: &str, position: u64) -> Option<Named> {
     let (noun, uuid) = subject.split_once('/')?;
-    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == noun)?;
+    let kind = Kind::named(noun)?;
     let mut found = None;
     for at in [position, position.saturating_sub(1)] {
         let call = Call::new(Method::GET, kind).segment(uuid).query("at", Some(at));

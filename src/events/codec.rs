@@ -8,14 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::audit::AuditEvent;
-use super::bay::BayEvent;
-use super::baymodel::BaymodelEvent;
-use super::container::ContainerEvent;
 use super::mark::Mark;
-use super::node::NodeEvent;
 use super::schema::EventSchema;
 use super::work::WorkBlockedV1;
-use crate::ids::{Kind, WorkId};
+use crate::ids::{StreamKind, WorkId};
+use crate::with_noun;
 
 /// Why a payload could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -133,41 +130,34 @@ pub fn read<T>(
     }
 }
 
-/// The types of one noun with their present versions.
-pub const fn types(kind: Kind) -> &'static [(&'static str, u16)] {
-    match kind {
-        Kind::Bay => BayEvent::TYPES,
-        Kind::Baymodel => BaymodelEvent::TYPES,
-        Kind::Node => NodeEvent::TYPES,
-        Kind::Container => ContainerEvent::TYPES,
-        Kind::Audit => AuditEvent::TYPES,
-    }
+/// Evaluates an expression with the events of a kind of stream.
+macro_rules! with_events {
+    ($kind:expr, $E:ident => $body:expr) => {
+        match $kind {
+            StreamKind::Object(kind) => with_noun!(kind, event $E => $body),
+            StreamKind::Audit => {
+                type $E = AuditEvent;
+                $body
+            }
+        }
+    };
+}
+
+/// The types of one kind of stream with their present versions.
+pub const fn types(kind: StreamKind) -> &'static [(&'static str, u16)] {
+    with_events!(kind, E => E::TYPES)
 }
 
 /// The static name of a type that this build knows.
 pub fn known_type(name: &str) -> Option<&'static str> {
-    Kind::STREAMS
-        .iter()
-        .flat_map(|kind| types(*kind))
-        .find_map(|(known, _)| (*known == name).then_some(*known))
+    StreamKind::all().flat_map(types).find_map(|(known, _)| (*known == name).then_some(*known))
 }
 
 /// What an event of a type means; `None` for a type that this build does not know.
 pub fn mark(event_type: &str) -> Option<Mark> {
-    let of = |kind: &Kind| types(*kind).iter().zip(marks(*kind));
-    let mut all = Kind::STREAMS.iter().flat_map(of);
+    let of = |kind| types(kind).iter().zip(with_events!(kind, E => E::MARKS));
+    let mut all = StreamKind::all().flat_map(of);
     all.find_map(|((name, _), mark)| (*name == event_type).then_some(*mark))
-}
-
-/// What the types of one noun mean, in the order of [`types`].
-const fn marks(kind: Kind) -> &'static [Mark] {
-    match kind {
-        Kind::Bay => BayEvent::MARKS,
-        Kind::Baymodel => BaymodelEvent::MARKS,
-        Kind::Node => NodeEvent::MARKS,
-        Kind::Container => ContainerEvent::MARKS,
-        Kind::Audit => AuditEvent::MARKS,
-    }
 }
 
 /// The payload of an event as JSON, whatever its noun, in the version in which it was recorded.
@@ -175,30 +165,17 @@ const fn marks(kind: Kind) -> &'static [Mark] {
 /// # Errors
 /// See [`DecodeError`].
 pub fn payload_json(
-    kind: Kind,
+    kind: StreamKind,
     event_type: &str,
     version: u16,
     bytes: &[u8],
 ) -> Result<Value, DecodeError> {
-    match kind {
-        Kind::Bay => BayEvent::json(event_type, version, bytes),
-        Kind::Baymodel => BaymodelEvent::json(event_type, version, bytes),
-        Kind::Node => NodeEvent::json(event_type, version, bytes),
-        Kind::Container => ContainerEvent::json(event_type, version, bytes),
-        Kind::Audit => AuditEvent::json(event_type, version, bytes),
-    }
+    with_events!(kind, E => E::json(event_type, version, bytes))
 }
 
 /// The schemas of all types in all their versions, by noun.
 pub fn schemas() -> Vec<EventSchema> {
-    let of = |kind: &Kind| match kind {
-        Kind::Bay => BayEvent::schemas(),
-        Kind::Baymodel => BaymodelEvent::schemas(),
-        Kind::Node => NodeEvent::schemas(),
-        Kind::Container => ContainerEvent::schemas(),
-        Kind::Audit => AuditEvent::schemas(),
-    };
-    Kind::STREAMS.iter().flat_map(of).collect()
+    StreamKind::all().flat_map(|kind| with_events!(kind, E => E::schemas())).collect()
 }
 
 /// Declares the events of a noun: an enum over one struct a type, with its name, its version and

@@ -10,7 +10,7 @@ use crate::backends::BackendError;
 use crate::bus::{CommandError, Refusal};
 use crate::events::DecodeError;
 use crate::events::log::{Archived, ReadError};
-use crate::ids::Kind;
+use crate::ids::StreamKind;
 use crate::projections::as_of::AsOfError;
 use crate::projections::query::QueryError;
 use crate::replay::ReplayError;
@@ -118,12 +118,13 @@ impl ApiError {
     }
 
     /// No object with this name or uuid.
-    pub fn not_found(kind: Kind, ident: impl Into<String>) -> Self {
+    pub fn not_found(kind: impl Into<StreamKind>, ident: impl Into<String>) -> Self {
         Self::NotFound(title(kind), ident.into())
     }
 
     /// A query about an object that was named by `ident`.
-    pub fn query(kind: Kind, ident: &str, error: QueryError) -> Self {
+    pub fn query(kind: impl Into<StreamKind>, ident: &str, error: QueryError) -> Self {
+        let kind = kind.into();
         match error {
             QueryError::NotFound | QueryError::UnknownMarker => Self::not_found(kind, ident),
             QueryError::Ambiguous => Self::Ambiguous(kind.collection(), kind.name()),
@@ -267,14 +268,8 @@ pub const fn command_code(error: &CommandError) -> &'static str {
 }
 
 /// A noun as sentences begin with it.
-pub const fn title(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Bay => "Bay",
-        Kind::Baymodel => "Baymodel",
-        Kind::Node => "Node",
-        Kind::Container => "Container",
-        Kind::Audit => "Audit",
-    }
+pub fn title(kind: impl Into<StreamKind>) -> &'static str {
+    kind.into().title()
 }
 
 impl From<ReadError> for ApiError {

@@ -6,15 +6,15 @@ use std::cmp::Ordering;
 
 use crate::events::log::EventLog;
 use crate::ids::{Position, ProjectId};
+use crate::projections::View;
 use crate::projections::as_of::SystemState;
 use crate::projections::query::{ListQuery, QueryError};
-use crate::replay::system::InWorld;
 
 /// A page of a project's objects as they were right after the event at a position.
 ///
 /// # Errors
 /// See [`QueryError`].
-pub fn page<V: InWorld>(
+pub fn page<V: View>(
     log: &dyn EventLog,
     at: Position,
     project: &ProjectId,
@@ -33,7 +33,7 @@ pub fn page<V: InWorld>(
         let holds = |(name, value): &(String, String)| view.field(name).as_ref() == Some(value);
         view.head().project == *project && query.filters.iter().all(holds)
     };
-    let mut views: Vec<&V> = V::all(&system).values().filter(is_wanted).collect();
+    let mut views: Vec<&V> = system.views.of::<V>().values().filter(is_wanted).collect();
     views.sort_by(|one, other| compare(*one, *other, key));
     if query.descending {
         views.reverse();
@@ -49,7 +49,7 @@ pub fn page<V: InWorld>(
 }
 
 /// Objects by a field, and by creation where that is the same; what is not set comes first.
-fn compare<V: InWorld>(one: &V, other: &V, key: &str) -> Ordering {
+fn compare<V: View>(one: &V, other: &V, key: &str) -> Ordering {
     let by_key = match key {
         "id" | "created_at" => Ordering::Equal,
         "updated_at" => one.head().updated_at.cmp(&other.head().updated_at),

@@ -35,7 +35,7 @@ mod routes;
 mod schema;
 mod server;
 mod service;
-mod shape;
+pub(crate) mod shape;
 mod stream;
 mod text;
 mod verbs;

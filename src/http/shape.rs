@@ -17,11 +17,11 @@ use super::error::title;
 use super::respond::{Link, Task, json};
 use super::route::{Register, Schemas, register};
 use crate::ids::Timestamp;
+use crate::projections::View;
 use crate::projections::field_table::{FieldDef, Given, Rule};
-use crate::replay::system::InWorld;
 
 /// A noun's view as the REST API shows it.
-pub trait Shown: InWorld {
+pub trait Shown: View {
     /// The schemas that its fields name.
     const PARTS: &'static [Register] = &[];
 

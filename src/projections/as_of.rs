@@ -6,15 +6,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::bay::BayView;
-use super::baymodel::BaymodelView;
-use super::container::ContainerView;
-use super::node::NodeView;
+use super::each::{Each, PerNoun};
 use super::query::Parked;
 use super::{View, store};
 use crate::events::log::{EventLog, ReadError};
 use crate::events::{DecodeError, EventRef};
-use crate::ids::{Kind, ObjectId, Position, Revision, StreamId};
+use crate::ids::{ObjectId, Position, Revision, StreamId, StreamKind};
+use crate::with_noun;
 
 /// Events in memory at once: a payload is typically 1 KB, and 4 MiB at most.
 const PAGE: usize = 256;
@@ -61,19 +59,20 @@ pub fn last_view<V: View>(
     Ok(view.or(last))
 }
 
+/// The views of a noun by object.
+pub struct Views;
+
+impl PerNoun for Views {
+    type Of<V: View> = HashMap<ObjectId, V>;
+}
+
 /// All objects as of a position: their views, about 1 KB each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Default)]
 pub struct SystemState {
     /// Position of the last applied event.
     pub position: Position,
-    /// Bays.
-    pub bays: HashMap<ObjectId, BayView>,
-    /// Baymodels.
-    pub baymodels: HashMap<ObjectId, BaymodelView>,
-    /// Nodes.
-    pub nodes: HashMap<ObjectId, NodeView>,
-    /// Containers.
-    pub containers: HashMap<ObjectId, ContainerView>,
+    /// The views of each noun.
+    pub views: Each<Views>,
     /// Streams with an event that cannot be applied: their views stay as before it (rule P3).
     pub parked: BTreeMap<StreamId, Parked>,
 }
@@ -104,14 +103,12 @@ impl SystemState {
             return Ok(());
         }
         let applied = match stream.kind {
-            Kind::Bay => step(&mut self.bays, log, event),
-            Kind::Baymodel => step(&mut self.baymodels, log, event),
-            Kind::Node => step(&mut self.nodes, log, event),
-            Kind::Container => step(&mut self.containers, log, event),
-            // What is audited changes no object.
-            Kind::Audit => return Ok(()),
+            StreamKind::Object(kind) => with_noun!(kind, view V => {
+                step::<V>(self.views.of_mut::<V>(), log, event)
+            })?,
+            StreamKind::Audit => Ok(()),
         };
-        if let Err(reason) = applied? {
+        if let Err(reason) = applied {
             let position = event.position;
             self.parked.insert(stream, Parked { stream, position, reason });
         }

@@ -10,7 +10,7 @@ use super::{OutcomeView, TaskView, View, ViewHead};
 use crate::events::bay::{BayCreateRequestedV1, BayEvent, Status};
 use crate::events::mark::Status as _;
 use crate::events::{DecodeError, EventPayload, EventRef};
-use crate::ids::{Kind, ObjectId};
+use crate::ids::ObjectId;
 
 /// A bay as it is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,7 +94,6 @@ const FIELDS: &[Row] = &[
 ];
 
 impl View for BayView {
-    const KIND: Kind = Kind::Bay;
     const TABLE: &'static [FieldDef<Self>] = FIELDS;
     const FIELDS: &'static [&'static str] =
         &filter_names::<Self, { filters(FIELDS, false) }>(FIELDS, false);

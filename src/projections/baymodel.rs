@@ -7,7 +7,6 @@ use super::work::{number, text};
 use super::{View, ViewHead};
 use crate::events::baymodel::{BaymodelEvent, BaymodelFields};
 use crate::events::{DecodeError, EventRef};
-use crate::ids::Kind;
 
 /// A baymodel as it is shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,7 +74,6 @@ const PORT: Rule = Rule::Integer(1024, 65535);
 const SIZE: Rule = Rule::Integer(1, MAX_COUNT);
 
 impl View for BaymodelView {
-    const KIND: Kind = Kind::Baymodel;
     const TABLE: &'static [FieldDef<Self>] = FIELDS;
     const FIELDS: &'static [&'static str] =
         &filter_names::<Self, { filters(FIELDS, false) }>(FIELDS, false);

@@ -17,7 +17,7 @@ use crate::events::container::{
 };
 use crate::events::mark::Status as _;
 use crate::events::{DecodeError, EventPayload, EventRef, Verb};
-use crate::ids::{Kind, ObjectId, WorkId};
+use crate::ids::{ObjectId, WorkId};
 
 /// A container as it is shown. Environment values are not in it; only their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,7 +157,6 @@ const FIELDS: &[Row] = &[
 type Pairs = BTreeMap<String, String>;
 
 impl View for ContainerView {
-    const KIND: Kind = Kind::Container;
     const TABLE: &'static [FieldDef<Self>] = FIELDS;
     const FIELDS: &'static [&'static str] =
         &filter_names::<Self, { filters(FIELDS, false) }>(FIELDS, false);

@@ -8,10 +8,7 @@ use std::sync::Arc;
 
 use super::View;
 use super::as_of;
-use super::bay::BayView;
-use super::baymodel::BaymodelView;
-use super::container::ContainerView;
-use super::node::NodeView;
+use super::each::{Each, PerNoun};
 use super::parallel::in_halves;
 use super::query::Parked;
 use super::table::{IndexEntry, Packed};
@@ -19,7 +16,8 @@ use super::tables::{Change, Checkpoint, Tables};
 use crate::events::EventRef;
 use crate::events::codec::{decode, encode};
 use crate::events::log::{EventLog, ReadError};
-use crate::ids::{Kind, ObjectId, Position, StreamId};
+use crate::ids::{ObjectId, Position, StreamId, StreamKind};
+use crate::{each_noun, with_noun};
 
 /// A view while it is folded.
 struct Row<V> {
@@ -31,14 +29,17 @@ struct Row<V> {
 /// Boxed: views are large, and a growing map moves its values.
 type Rows<V> = HashMap<ObjectId, Box<Row<V>>>;
 
+struct EachRows;
+
+impl PerNoun for EachRows {
+    type Of<V: View> = Rows<V>;
+}
+
 /// Folded views that are not in the tables yet.
 #[derive(Default)]
 pub(super) struct Fold {
     at: Option<Checkpoint>,
-    bays: Rows<BayView>,
-    baymodels: Rows<BaymodelView>,
-    nodes: Rows<NodeView>,
-    containers: Rows<ContainerView>,
+    rows: Each<EachRows>,
     parked: HashMap<StreamId, Parked>,
     /// Whether the tables are indexed, so that old index keys have to be known.
     is_indexed: bool,
@@ -52,7 +53,9 @@ impl Fold {
 
     /// How many views changed.
     pub fn len(&self) -> usize {
-        self.bays.len() + self.baymodels.len() + self.nodes.len() + self.containers.len()
+        let mut count = 0;
+        each_noun!(view V => count += self.rows.of::<V>().len());
+        count
     }
 
     /// Applies an event; one that cannot be applied parks its stream (rule P3).
@@ -66,13 +69,12 @@ impl Fold {
         if !tables.parked().contains_key(&stream) && !self.parked.contains_key(&stream) {
             let is_indexed = self.is_indexed;
             let applied = match stream.kind {
-                Kind::Bay => apply(&mut self.bays, is_indexed, tables, log, event),
-                Kind::Baymodel => apply(&mut self.baymodels, is_indexed, tables, log, event),
-                Kind::Node => apply(&mut self.nodes, is_indexed, tables, log, event),
-                Kind::Container => apply(&mut self.containers, is_indexed, tables, log, event),
-                Kind::Audit => Ok(Ok(())),
+                StreamKind::Object(kind) => with_noun!(kind, view V => {
+                    apply::<V>(self.rows.of_mut::<V>(), is_indexed, tables, log, event)
+                })?,
+                StreamKind::Audit => Ok(()),
             };
-            if let Err(reason) = applied? {
+            if let Err(reason) = applied {
                 let position = event.position;
                 tracing::error!(%stream, %position, reason, "a stream is parked; the rest goes on");
                 self.parked.insert(stream, Parked { stream, position, reason });
@@ -83,30 +85,21 @@ impl Fold {
     }
 
     /// The resulting changes. The tables must be unchanged since [`Fold::apply`].
-    pub fn finish(self) -> Folded {
+    pub fn finish(mut self) -> Folded {
         let mut changes = Vec::with_capacity(self.len());
-        finish(self.bays, &mut changes);
-        finish(self.baymodels, &mut changes);
-        finish(self.nodes, &mut changes);
-        finish(self.containers, &mut changes);
+        each_noun!(view V => finish(self.rows.take::<V>(), &mut changes));
         Folded { at: self.at, changes, parked: self.parked.into_values().collect() }
     }
 
     /// Puts the result into empty tables and indexes them.
-    pub fn fill(self, tables: &mut Tables) {
-        fill(self.bays, tables);
-        fill(self.baymodels, tables);
-        fill(self.nodes, tables);
-        fill(self.containers, tables);
+    pub fn fill(mut self, tables: &mut Tables) {
+        each_noun!(view V => fill(self.rows.take::<V>(), tables));
         tables.reach(self.at, self.parked.into_values());
     }
 
     /// Puts the result into tables that are not indexed.
-    pub fn put(self, tables: &mut Tables) {
-        put(self.bays, tables);
-        put(self.baymodels, tables);
-        put(self.nodes, tables);
-        put(self.containers, tables);
+    pub fn put(mut self, tables: &mut Tables) {
+        each_noun!(view V => put(self.rows.take::<V>(), tables));
         tables.reach(self.at, self.parked.into_values());
     }
 }
@@ -176,6 +169,6 @@ fn put<V: View>(rows: Rows<V>, tables: &mut Tables) {
         let bytes = |view: &V| -> (Position, Arc<[u8]>) {
             (view.head().created_position, encode(view).into())
         };
-        tables.put(StreamId::new(V::KIND, id), row.view.as_ref().map(bytes));
+        tables.put(V::KIND, id, row.view.as_ref().map(bytes));
     }
 }

@@ -17,13 +17,13 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sled::Tree;
 
-use super::of_kind;
 use super::query::Parked;
 use super::store::StoreFault;
 use super::tables::{Checkpoint, Part, Tables};
 use crate::events::codec::{decode, encode};
 use crate::events::log::EventLog;
 use crate::ids::{Kind, StreamId};
+use crate::with_noun;
 
 /// The version of the views' encoding and of keys: raised with every change of them.
 const SCHEMA: u32 = 4;
@@ -125,7 +125,7 @@ pub(super) fn load(tree: &Tree, log: &dyn EventLog) -> Result<Option<(Tables, u6
             Ok::<_, StoreFault>((id, Arc::from(&*bytes)))
         });
         let saved: Vec<_> = records.collect::<Result<_, _>>()?;
-        broken_rows += of_kind!(kind, V => tables.take_up::<V>(log, saved), else Ok(0))?;
+        broken_rows += with_noun!(kind, view V => tables.take_up::<V>(log, saved))?;
     }
     for record in tree.scan_prefix(keys.tag(Part::Parked as u8)) {
         let parked: Parked = decode(&record?.1).map_err(StoreFault::Damaged)?;

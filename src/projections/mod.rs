@@ -2,7 +2,7 @@
 //!
 //! One file per noun says what its view holds, how an event changes it (`work`: what they share
 //! about tasks and outcomes) and, in a table, all that is known of its fields (`field_table`,
-//! `held`).
+//! `held`). `each` is a value per noun.
 //!
 //! In memory: `table` holds the views of one noun as bytes, with the indexes that find them
 //! (`field`, `index`); `tables` holds all of them with their checkpoint (`parallel`: work on many
@@ -24,6 +24,7 @@ pub mod bay;
 pub mod baymodel;
 pub mod conductor;
 pub mod container;
+pub mod each;
 mod field;
 pub mod field_table;
 mod fold;
@@ -51,35 +52,10 @@ use field_table::FieldDef;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use self::each::InEach;
 use crate::events::work::UpdatedV1;
 use crate::events::{DecodeError, EventRef, Mark};
-use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, Timestamp, WorkId};
-
-/// Names the view of a kind as a type; what is audited has none.
-macro_rules! of_kind {
-    ($kind:expr, $V:ident => $body:expr, else $none:expr) => {
-        match $kind {
-            $crate::ids::Kind::Bay => {
-                type $V = $crate::projections::bay::BayView;
-                $body
-            }
-            $crate::ids::Kind::Baymodel => {
-                type $V = $crate::projections::baymodel::BaymodelView;
-                $body
-            }
-            $crate::ids::Kind::Node => {
-                type $V = $crate::projections::node::NodeView;
-                $body
-            }
-            $crate::ids::Kind::Container => {
-                type $V = $crate::projections::container::ContainerView;
-                $body
-            }
-            $crate::ids::Kind::Audit => $none,
-        }
-    };
-}
-use of_kind;
+use crate::ids::{Noun, ObjectId, Position, ProjectId, Revision, Timestamp, WorkId};
 
 /// What every view has.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -175,9 +151,9 @@ pub struct OutcomeView {
 pub const OUTCOMES: usize = 24;
 
 /// One noun's read model: a pure fold of an object's events, and the fields of its lists.
-pub trait View: Clone + Serialize + DeserializeOwned + Send + Sync + 'static {
-    /// The noun.
-    const KIND: Kind;
+pub trait View:
+    Noun + InEach + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
+{
     /// All that is known of its fields, in the order in which they are shown.
     const TABLE: &'static [FieldDef<Self>];
     /// Fields that lists sort and filter by, besides `id` (the order of creation).

@@ -7,7 +7,7 @@ use super::work::text;
 use super::{View, ViewHead};
 use crate::events::node::NodeEvent;
 use crate::events::{DecodeError, EventRef};
-use crate::ids::{Kind, ObjectId, Timestamp};
+use crate::ids::{ObjectId, Timestamp};
 
 /// A node as it is shown. Where its engine listens is in no view.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +107,6 @@ const FIELDS: &[Row] = &[
 ];
 
 impl View for NodeView {
-    const KIND: Kind = Kind::Node;
     const TABLE: &'static [FieldDef<Self>] = FIELDS;
     const FIELDS: &'static [&'static str] =
         &filter_names::<Self, { filters(FIELDS, false) }>(FIELDS, false);

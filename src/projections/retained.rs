@@ -5,12 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use super::View;
 use super::as_of::SystemState;
-use super::bay::BayView;
-use super::baymodel::BaymodelView;
-use super::container::ContainerView;
-use super::node::NodeView;
+use crate::each_noun;
 use crate::events::log::{EventLog, ReadError};
-use crate::ids::{Kind, ObjectId, Position, StreamId};
+use crate::ids::{ObjectId, Position, StreamId, StreamKind};
 
 /// What must be retained of the events up to a position.
 #[derive(Clone, Debug, Default)]
@@ -37,23 +34,19 @@ impl Retained {
             if system.position == Position(0) {
                 retained.objects.insert(event.stream);
             }
-            if event.stream.kind == Kind::Audit {
+            if event.stream.kind == StreamKind::Audit {
                 retained.last.insert(event.stream, event.position);
             }
             system.apply(log, event)
         })?;
-        let SystemState { bays, baymodels, nodes, containers, parked, .. } = system;
         // A stream that cannot be read may belong to an object that exists.
-        retained.objects.extend(parked.into_keys());
-        retained.add::<BayView>(bays);
-        retained.add::<BaymodelView>(baymodels);
-        retained.add::<NodeView>(nodes);
-        retained.add::<ContainerView>(containers);
+        retained.objects.extend(system.parked.into_keys());
+        each_noun!(view V => retained.add::<V>(system.views.of::<V>()));
         Ok(retained)
     }
 
-    fn add<V: View>(&mut self, views: HashMap<ObjectId, V>) {
-        self.objects.extend(views.into_keys().map(|id| StreamId::new(V::KIND, id)));
+    fn add<V: View>(&mut self, views: &HashMap<ObjectId, V>) {
+        self.objects.extend(views.keys().map(|id| StreamId::new(V::KIND, *id)));
     }
 
     /// Whether an event up to that position must be retained.

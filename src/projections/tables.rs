@@ -10,13 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use super::View;
 use super::as_of::{self, AsOfError};
-use super::of_kind;
+use super::each::{Each, PerNoun};
 use super::parallel::in_halves;
 use super::query::Parked;
-use super::table::{Columns, IndexEntry, Packed, Table};
+use super::table::{IndexEntry, Packed, Table};
 use crate::events::codec::{decode, encode};
 use crate::events::log::{EventLog, ReadError};
-use crate::ids::{Kind, ObjectId, Position, StreamId};
+use crate::ids::{Kind, ObjectId, Position, StreamId, StreamKind};
+use crate::{each_noun, with_noun};
 
 /// The last event in the views, with the hash of the log's chain there, which identifies the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +51,8 @@ pub(super) type Changes = BTreeMap<(Part, StreamId), Option<Arc<[u8]>>>;
 
 /// A changed view.
 pub(super) struct Change {
-    pub stream: StreamId,
+    pub kind: Kind,
+    pub id: ObjectId,
     pub before: Option<IndexEntry>,
     /// `None` if the object is gone.
     pub after: Option<(IndexEntry, Arc<[u8]>)>,
@@ -59,20 +61,21 @@ pub(super) struct Change {
 impl Change {
     pub fn of<V: View>(id: ObjectId, before: Option<IndexEntry>, view: Option<&V>) -> Self {
         let after = view.map(|view| (IndexEntry::of(view), encode(view).into()));
-        Self { stream: StreamId::new(V::KIND, id), before, after }
+        Self { kind: V::KIND, id, before, after }
     }
+}
+
+struct EachTable;
+
+impl PerNoun for EachTable {
+    type Of<V: View> = Table;
 }
 
 /// All views.
 #[derive(Default)]
 pub(super) struct Tables {
     pub at: Checkpoint,
-    bays: Table,
-    baymodels: Table,
-    nodes: Table,
-    containers: Table,
-    /// What is audited has no views.
-    none: Table,
+    tables: Each<EachTable>,
     parked: BTreeMap<StreamId, Parked>,
     /// The generation that they are saved in, if any.
     pub saved_in: Option<u32>,
@@ -87,23 +90,11 @@ impl Tables {
     }
 
     pub fn table(&self, kind: Kind) -> &Table {
-        match kind {
-            Kind::Bay => &self.bays,
-            Kind::Baymodel => &self.baymodels,
-            Kind::Node => &self.nodes,
-            Kind::Container => &self.containers,
-            Kind::Audit => &self.none,
-        }
+        with_noun!(kind, view V => self.tables.of::<V>())
     }
 
     fn table_mut(&mut self, kind: Kind) -> &mut Table {
-        match kind {
-            Kind::Bay => &mut self.bays,
-            Kind::Baymodel => &mut self.baymodels,
-            Kind::Node => &mut self.nodes,
-            Kind::Container => &mut self.containers,
-            Kind::Audit => &mut self.none,
-        }
+        with_noun!(kind, view V => self.tables.of_mut::<V>())
     }
 
     /// Whether there are no views.
@@ -122,15 +113,15 @@ impl Tables {
 
     /// Changes a view and its index entries.
     pub fn change(&mut self, change: Change) {
-        let Change { stream, before, after } = change;
+        let Change { kind, id, before, after } = change;
         let (entry, row) = after.map_or((None, None), |(entry, bytes)| {
             let created = entry.created();
             (Some(entry), Some((created, bytes)))
         });
         let bytes = row.as_ref().map(|(_, bytes)| Arc::clone(bytes));
-        self.changes.insert((Part::View, stream), bytes);
-        let table = self.table_mut(stream.kind);
-        table.put(stream.id, row);
+        self.changes.insert((Part::View, StreamId::new(kind, id)), bytes);
+        let table = self.table_mut(kind);
+        table.put(id, row);
         table.index(before, entry);
     }
 
@@ -144,8 +135,8 @@ impl Tables {
     }
 
     /// Sets a view without index entries; [`Tables::index`] must follow.
-    pub fn put(&mut self, stream: StreamId, row: Option<(Position, Arc<[u8]>)>) {
-        self.table_mut(stream.kind).put(stream.id, row);
+    pub fn put(&mut self, kind: Kind, id: ObjectId, row: Option<(Position, Arc<[u8]>)>) {
+        self.table_mut(kind).put(id, row);
     }
 
     /// Fills the empty table of a noun and indexes it.
@@ -155,11 +146,10 @@ impl Tables {
 
     /// Indexes all views.
     pub fn index(&mut self) {
-        for kind in Kind::ALL {
-            let columns =
-                of_kind!(kind, V => self.table(kind).columns::<V>(), else Columns::default());
-            self.table_mut(kind).index_all(columns);
-        }
+        each_noun!(view V => {
+            let table = self.tables.of_mut::<V>();
+            table.index_all(table.columns::<V>());
+        });
     }
 
     /// Drains the unsaved changes.
@@ -211,18 +201,14 @@ impl Tables {
     /// Loads a parked stream and tries it again: this build may be able to apply what the previous
     /// one could not.
     pub fn unpark(&mut self, log: &dyn EventLog, parked: Parked) -> Result<(), ReadError> {
-        let (stream, at) = (parked.stream, self.at.position);
+        let stream = parked.stream;
         self.parked.insert(stream, parked);
-        let change = of_kind!(stream.kind, V => {
-            match catch_unwind(AssertUnwindSafe(|| as_of::view::<V>(log, stream.id, at))) {
-                Ok(Ok(view)) => {
-                    let before = self.entry::<V>(stream.id);
-                    Some(Change::of(stream.id, before, view.as_ref()))
-                }
-                Ok(Err(AsOfError::Read(error))) => return Err(error),
-                Ok(Err(AsOfError::Decode(_))) | Err(_) => None,
+        let change = match stream.kind {
+            StreamKind::Object(kind) => {
+                with_noun!(kind, view V => self.folded_again::<V>(log, stream.id))?
             }
-        }, else None);
+            StreamKind::Audit => None,
+        };
         let Some(change) = change else {
             tracing::warn!(%stream, "a stream is still parked");
             return Ok(());
@@ -232,6 +218,21 @@ impl Tables {
         self.changes.insert((Part::Parked, stream), None);
         self.change(change);
         Ok(())
+    }
+
+    /// What folding a parked object up to the checkpoint changes; `None` if that is still not
+    /// possible.
+    fn folded_again<V: View>(
+        &self,
+        log: &dyn EventLog,
+        id: ObjectId,
+    ) -> Result<Option<Change>, ReadError> {
+        let fold = || as_of::view::<V>(log, id, self.at.position);
+        match catch_unwind(AssertUnwindSafe(fold)) {
+            Ok(Ok(view)) => Ok(Some(Change::of(id, self.entry::<V>(id), view.as_ref()))),
+            Ok(Err(AsOfError::Read(error))) => Err(error),
+            Ok(Err(AsOfError::Decode(_))) | Err(_) => Ok(None),
+        }
     }
 
     fn entry<V: View>(&self, id: ObjectId) -> Option<IndexEntry> {

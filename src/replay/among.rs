@@ -21,7 +21,7 @@ impl Among {
     /// When there is no such noun or object, or the log cannot be read.
     pub fn read(source: &Source, text: &str) -> Result<Self, ReplayError> {
         let (noun, object) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
-        let kind = Kind::ALL.into_iter().find(|it| it.name() == noun || it.collection() == noun);
+        let kind = Kind::named(noun);
         match (kind, object) {
             (None, None) if noun.is_empty() => Ok(Self::All),
             (Some(kind), None) => Ok(Self::Kind(kind)),

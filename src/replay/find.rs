@@ -16,6 +16,7 @@ use super::condition::{Condition, Undecided};
 use super::entry::Entry;
 use super::object::{self, Object};
 use super::{ReplayError, Source, state};
+use crate::each_noun;
 use crate::events::Recorded;
 use crate::ids::{ObjectId, Position, StreamId};
 use crate::projections::View;
@@ -248,15 +249,11 @@ impl Search<'_> {
     /// time: with when each was made.
     fn shown_true_at(
         &mut self,
-        system: SystemState,
+        mut system: SystemState,
         among: impl Fn(StreamId) -> bool,
     ) -> Result<Vec<(Position, StreamId)>, ReplayError> {
-        let SystemState { bays, baymodels, nodes, containers, .. } = system;
         let mut found = Vec::new();
-        self.add_true(bays, &among, &mut found)?;
-        self.add_true(baymodels, &among, &mut found)?;
-        self.add_true(nodes, &among, &mut found)?;
-        self.add_true(containers, &among, &mut found)?;
+        each_noun!(view V => self.add_true(system.views.take::<V>(), &among, &mut found)?);
         Ok(found)
     }
 
@@ -387,6 +384,7 @@ mod tests {
     use crate::events::work::{FieldChange, UpdatedV1};
     use crate::events::{Meta, NewEvent};
     use crate::ids::{Kind, Revision};
+    use crate::projections::baymodel::BaymodelView;
 
     const OBJECTS: u128 = 300;
 
@@ -450,6 +448,12 @@ mod tests {
         assert_eq!(seen, OBJECTS as u64 - 1);
         let before = SystemState::as_of(source.log(), Position(first.get() - 1)).unwrap();
         assert_eq!(before.position, Position(first.get() - 2));
-        assert!(before.baymodels.values().all(|view| view.fields.name.as_deref() == Some("a")));
+        assert!(
+            before
+                .views
+                .of::<BaymodelView>()
+                .values()
+                .all(|view| view.fields.name.as_deref() == Some("a"))
+        );
     }
 }

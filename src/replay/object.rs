@@ -8,21 +8,14 @@ use serde_json::Value;
 use super::ReplayError;
 use crate::actors::Entity;
 use crate::actors::aggregate::Aggregate;
-use crate::actors::bay::Bay;
-use crate::actors::baymodel::Baymodel;
-use crate::actors::container::Container;
 use crate::actors::lifecycle;
-use crate::actors::node::Node;
 use crate::actors::snapshot::{Place, Snapshots};
 use crate::bus::{Ctx, Refusal};
 use crate::events::cloudevent::redacted;
 use crate::events::{EventPayload, Recorded};
-use crate::ids::{Kind, StreamId, Timestamp, WorkId};
-use crate::projections::bay::BayView;
-use crate::projections::baymodel::BaymodelView;
-use crate::projections::container::ContainerView;
-use crate::projections::node::NodeView;
+use crate::ids::{StreamId, StreamKind, Timestamp, WorkId};
 use crate::projections::{OutcomeView, TaskView, View, ViewHead};
+use crate::with_noun;
 
 /// An event that a decision would make.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,11 +80,10 @@ pub trait Object: Send {
 /// An object before its first event.
 pub fn new(stream: StreamId) -> Box<dyn Object> {
     match stream.kind {
-        Kind::Bay => Folded::<Bay, BayView>::boxed(stream),
-        Kind::Baymodel => Folded::<Baymodel, BaymodelView>::boxed(stream),
-        Kind::Node => Folded::<Node, NodeView>::boxed(stream),
-        Kind::Container => Folded::<Container, ContainerView>::boxed(stream),
-        Kind::Audit => Box::new(Audited),
+        StreamKind::Object(kind) => {
+            with_noun!(kind, entity E, view V => Folded::<E, V>::boxed(stream))
+        }
+        StreamKind::Audit => Box::new(Audited),
     }
 }
 

@@ -10,13 +10,10 @@ use utoipa::ToSchema;
 
 use super::fields::{self, FieldChange};
 use super::{ReplayError, Source, When};
-use crate::ids::{Kind, ObjectId, Position, StreamId};
+use crate::ids::{ObjectId, Position, StreamId};
 use crate::projections::View;
 use crate::projections::as_of::SystemState;
-use crate::projections::bay::BayView;
-use crate::projections::baymodel::BaymodelView;
-use crate::projections::container::ContainerView;
-use crate::projections::node::NodeView;
+use crate::with_noun;
 
 /// Most objects of an answer: 20 MB.
 const MAX_OBJECTS: usize = 10_000;
@@ -157,46 +154,10 @@ fn object(
 
 /// The name of an object and what is shown of it.
 fn shown(system: &SystemState, stream: StreamId) -> Option<(String, Value)> {
-    fn of<V: InWorld>(system: &SystemState, id: ObjectId) -> Option<(String, Value)> {
-        let view = V::all(system).get(&id)?;
+    fn of<V: View>(system: &SystemState, id: ObjectId) -> Option<(String, Value)> {
+        let view = system.views.of::<V>().get(&id)?;
         let name = view.field("name").or_else(|| view.field("host")).unwrap_or_default();
         Some((name, serde_json::to_value(view).unwrap_or_default()))
     }
-    match stream.kind {
-        Kind::Bay => of::<BayView>(system, stream.id),
-        Kind::Baymodel => of::<BaymodelView>(system, stream.id),
-        Kind::Node => of::<NodeView>(system, stream.id),
-        Kind::Container => of::<ContainerView>(system, stream.id),
-        Kind::Audit => None,
-    }
-}
-
-/// A noun's part of the whole.
-pub trait InWorld: View + PartialEq {
-    /// All objects of the noun.
-    fn all(system: &SystemState) -> &HashMap<ObjectId, Self>;
-}
-
-impl InWorld for BayView {
-    fn all(system: &SystemState) -> &HashMap<ObjectId, Self> {
-        &system.bays
-    }
-}
-
-impl InWorld for BaymodelView {
-    fn all(system: &SystemState) -> &HashMap<ObjectId, Self> {
-        &system.baymodels
-    }
-}
-
-impl InWorld for NodeView {
-    fn all(system: &SystemState) -> &HashMap<ObjectId, Self> {
-        &system.nodes
-    }
-}
-
-impl InWorld for ContainerView {
-    fn all(system: &SystemState) -> &HashMap<ObjectId, Self> {
-        &system.containers
-    }
+    with_noun!(stream.kind.noun()?, view V => of::<V>(system, stream.id))
 }

@@ -250,10 +250,12 @@ pub(super) fn around(
 ) -> Result<Vec<StreamId>, ReplayError> {
     let Some(first) = source.first_of(stream)? else { return Ok(Vec::new()) };
     let mut found = places(state::fold(source, stream, first.position)?.0.as_ref());
-    if matches!(stream.kind, Kind::Bay | Kind::Node) {
+    if matches!(stream.kind.noun(), Some(Kind::Bay | Kind::Node)) {
         source.each(first.position, until, |event| {
             let is_first = event.revision == Revision(0);
-            if is_first && matches!(event.stream.kind, Kind::Bay | Kind::Container) {
+            let may_be_on_it =
+                matches!(event.stream.kind.noun(), Some(Kind::Bay | Kind::Container));
+            if is_first && may_be_on_it {
                 let mut member = object::new(event.stream);
                 member.take(event)?;
                 if places(member.as_ref()).contains(&stream) {

@@ -11,15 +11,12 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::fields::{self, FieldChange};
-use super::system::InWorld;
 use super::{ReplayError, Source, object, state};
 use crate::actors::snapshot::Snapshots;
+use crate::each_noun;
 use crate::ids::{ObjectId, Position, StreamId};
+use crate::projections::View;
 use crate::projections::as_of::{self, SystemState};
-use crate::projections::bay::BayView;
-use crate::projections::baymodel::BaymodelView;
-use crate::projections::container::ContainerView;
-use crate::projections::node::NodeView;
 use crate::projections::offline::OfflineViews;
 use crate::projections::read_models::ReadModels;
 use crate::projections::store;
@@ -101,7 +98,7 @@ impl Kept {
     }
 
     /// All objects of a noun.
-    fn all<V: InWorld>(&self) -> Result<HashMap<ObjectId, V>, ReplayError> {
+    fn all<V: View>(&self) -> Result<HashMap<ObjectId, V>, ReplayError> {
         let mut rows = HashMap::new();
         let see = |view: V| {
             rows.insert(view.head().uuid, view);
@@ -131,16 +128,9 @@ pub fn verify(source: &Source, kept: &Kept) -> Result<Verified, ReplayError> {
     let system = SystemState::as_of(source.log(), position)?;
     let mut found = Verified { position: position.get(), ..Verified::default() };
     found.parked = system.parked.keys().map(ToString::to_string).collect();
-    found.difference = match views::<BayView>(source, kept, &system, &mut found.objects)? {
-        None => match views::<BaymodelView>(source, kept, &system, &mut found.objects)? {
-            None => match views::<NodeView>(source, kept, &system, &mut found.objects)? {
-                None => views::<ContainerView>(source, kept, &system, &mut found.objects)?,
-                some => some,
-            },
-            some => some,
-        },
-        some => some,
-    };
+    each_noun!(view V => if found.difference.is_none() {
+        found.difference = views::<V>(source, kept, &system, &mut found.objects)?;
+    });
     if found.difference.is_none() {
         found.difference = snapshots(source, kept, &mut found.snapshots)?;
     }
@@ -148,14 +138,14 @@ pub fn verify(source: &Source, kept: &Kept) -> Result<Verified, ReplayError> {
 }
 
 /// The first object of a noun whose row is not what the log says.
-fn views<V: InWorld>(
+fn views<V: View>(
     source: &Source,
     kept: &Kept,
     system: &SystemState,
     compared: &mut u64,
 ) -> Result<Option<Difference>, ReplayError> {
     let rows = kept.all::<V>()?;
-    let folded = V::all(system);
+    let folded = system.views.of::<V>();
     *compared += rows.len() as u64;
     let mut ids: Vec<&ObjectId> = rows.keys().chain(folded.keys()).collect();
     ids.sort_unstable();
@@ -177,7 +167,7 @@ fn views<V: InWorld>(
 }
 
 /// Whether a row is ahead of the position that was folded to, and what the log says there.
-fn moved_on<V: InWorld>(
+fn moved_on<V: View>(
     source: &Source,
     kept: &Kept,
     at: Position,

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use magnum::ids::Kind;
+use magnum::ids::StreamKind;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -151,10 +151,10 @@ fn the_script_knows_each_noun_and_stays_short() {
     assert!(script.lines().count() <= 60);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let document = fs::read_to_string(folder.join("docs/audit.md")).unwrap();
-    for kind in Kind::STREAMS {
-        let entry = format!("{}: \"{kind}\"", kind as u8);
+    for kind in StreamKind::all() {
+        let entry = format!("{}: \"{kind}\"", kind.byte());
         assert!(script.contains(&entry), "KINDS of docs/verify_export.py lacks {entry}");
-        let entry = format!("{} {kind}", kind as u8);
+        let entry = format!("{} {kind}", kind.byte());
         assert!(document.contains(&entry), "docs/audit.md lacks {entry}");
     }
 }

@@ -18,10 +18,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use magnum::actors::Entity;
 use magnum::actors::aggregate::Aggregate;
-use magnum::actors::bay::{Bay, BayCommand};
-use magnum::actors::baymodel::{Baymodel, BaymodelCommand};
-use magnum::actors::container::{Container, ContainerCommand as Command};
-use magnum::actors::node::{Node, NodeCommand};
+use magnum::actors::bay::BayCommand;
+use magnum::actors::baymodel::BaymodelCommand;
+use magnum::actors::container::ContainerCommand as Command;
 use magnum::actors::placement::NodeFacts;
 use magnum::actors::snapshot::Snapshots;
 use magnum::app::parts::{Base, Parts};
@@ -339,13 +338,10 @@ impl Life {
         if again {
             self.log.around.fault.lock().unwrap().take();
         }
-        let message = match stream.kind {
-            Kind::Bay => typed::<BayCommand>(stream, &command, origin),
-            Kind::Baymodel => typed::<BaymodelCommand>(stream, &command, origin),
-            Kind::Node => typed::<NodeCommand>(stream, &command, origin),
-            Kind::Container => typed::<Command>(stream, &command, origin),
-            Kind::Audit => panic!("an audit stream takes no commands"),
-        };
+        let kind = stream.kind.noun().unwrap();
+        let message = magnum::with_noun!(kind, entity E => {
+            typed::<<E as Entity>::Command>(stream, &command, origin)
+        });
         let reply = self.parts.bus.command(message).await;
         reply.unwrap_or_else(|error| panic!("{}: {key}: {error}\n{}", self.name, self.story()))
     }
@@ -567,14 +563,9 @@ fn decide_again(events: &[Recorded]) {
     for stream in streams {
         let own = events.iter().filter(|event| event.stream == stream).cloned();
         let own: Vec<_> = own.collect();
-        match stream.kind {
-            Kind::Bay => decide_stream_again::<Bay>(stream, &own),
-            Kind::Baymodel => decide_stream_again::<Baymodel>(stream, &own),
-            Kind::Node => decide_stream_again::<Node>(stream, &own),
-            Kind::Container => decide_stream_again::<Container>(stream, &own),
-            // Nobody decides it: it is taken down.
-            Kind::Audit => {}
-        }
+        // An audit record is taken down, not decided.
+        let Some(kind) = stream.kind.noun() else { continue };
+        magnum::with_noun!(kind, entity E => decide_stream_again::<E>(stream, &own));
     }
 }
 

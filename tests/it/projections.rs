@@ -631,21 +631,21 @@ fn all_objects_as_of_a_position_are_what_each_one_was() {
     }
     let events = log.events();
     for at in [0, 1, 2, 100, 333, events.len(), 9999] {
-        let world = SystemState::as_of(&*log, Position(at as u64)).unwrap();
+        let mut system = SystemState::as_of(&*log, Position(at as u64)).unwrap();
         let told = &events[..at.min(events.len())];
-        assert_eq!(world.position, Position(told.len() as u64));
-        assert_eq!(world.parked.len(), usize::from(at > 1));
+        assert_eq!(system.position, Position(told.len() as u64));
+        assert_eq!(system.parked.len(), usize::from(at > 1));
         let others: Vec<Recorded> =
             told.iter().filter(|event| event.stream.id != object(100)).cloned().collect();
-        let mut containers: Vec<ContainerView> = world.containers.into_values().collect();
+        let mut containers: Vec<_> = system.views.take::<ContainerView>().into_values().collect();
         containers.sort_by_key(|view| view.head.uuid);
         let poisoned = containers.pop_if(|view| view.head.uuid == object(100));
         assert_eq!(poisoned.map(|view| view.status), (at > 0).then_some(Status::Creating));
         assert_eq!(containers, naive(&others));
-        let mut bays: Vec<BayView> = world.bays.into_values().collect();
+        let mut bays: Vec<_> = system.views.take::<BayView>().into_values().collect();
         bays.sort_by_key(|view| view.head.uuid);
         assert_eq!(bays, naive(&others));
-        let mut nodes: Vec<NodeView> = world.nodes.into_values().collect();
+        let mut nodes: Vec<_> = system.views.take::<NodeView>().into_values().collect();
         nodes.sort_by_key(|view| view.head.uuid);
         assert_eq!(nodes, naive(&others));
     }

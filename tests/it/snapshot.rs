@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use magnum::actors::Entity;
 use magnum::actors::aggregate::Aggregate;
-use magnum::actors::bay::Bay;
-use magnum::actors::baymodel::Baymodel;
 use magnum::actors::container::Container;
 use magnum::actors::node::Node;
 use magnum::actors::snapshot::{EVERY, Place, Snapshots};
@@ -140,10 +138,7 @@ proptest! {
 
     #[test]
     fn a_snapshot_and_its_tail_are_all_events(draws in draws(1..250), cut: Index) {
-        snapshot_and_tail::<Bay>(&draws, cut);
-        snapshot_and_tail::<Baymodel>(&draws, cut);
-        snapshot_and_tail::<Node>(&draws, cut);
-        snapshot_and_tail::<Container>(&draws, cut);
+        magnum::each_noun!(entity E => snapshot_and_tail::<E>(&draws, cut));
     }
 }
 
@@ -152,7 +147,7 @@ proptest! {
 fn the_sequences_have_every_type_of_event() {
     for kind in Kind::ALL {
         let values = values(kind);
-        for (name, version) in types(kind) {
+        for (name, version) in types(kind.into()) {
             let has = |value: &Value| value.event_type == *name && value.version == *version;
             assert!(values.iter().any(has), "{name} v{version}");
         }
@@ -196,10 +191,7 @@ fn damaged<E: Entity>() {
 
 #[test]
 fn f47_a_snapshot_that_is_damaged_anywhere_is_not_used() {
-    damaged::<Bay>();
-    damaged::<Baymodel>();
-    damaged::<Node>();
-    damaged::<Container>();
+    magnum::each_noun!(entity E => damaged::<E>());
 }
 
 /// F54, F47: a snapshot of a log that was cut, or went another way, or of another noun's object.

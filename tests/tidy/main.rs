@@ -28,6 +28,8 @@ use source::{Source, code_only, line_of, names_after, read, root, sources, words
 /// Who may import whom: a top-level module and the ones it may name. `app` wires all of them
 /// but `cli`; nobody names `cli` but the programs in `src/bin`.
 const IMPORTS: &[(&str, &[&str])] = &[
+    // Its rows name the types of every layer; each layer makes of them what it needs.
+    ("nouns", &["ids"]),
     ("ids", &[]),
     ("clock", &["ids"]),
     ("blocking", &["clock"]),

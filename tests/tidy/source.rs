@@ -120,7 +120,10 @@ pub fn without_tests(code: &str) -> String {
         }
         if line.trim() == "#[cfg(test)]" {
             armed = true;
-        } else if armed && line.trim_end().ends_with('{') && line.trim().starts_with("mod ") {
+        } else if armed
+            && line.trim_end().ends_with('{')
+            && line.trim().trim_start_matches("pub ").starts_with("mod ")
+        {
             until = Some(format!("{indent}}}"));
             armed = false;
         } else if !line.trim_start().starts_with("#[") {

@@ -355,7 +355,7 @@ pub(super) fn missing(stream: StreamId) -> BackendError {
 }
 
 /// The container of an object.
-pub(super) const fn container(id: ObjectId) -> StreamId {
+pub(super) fn container(id: ObjectId) -> StreamId {
     StreamId::new(Kind::Container, id)
 }
 

@@ -27,9 +27,12 @@ pub struct Object {
 
 /// Reads an object.
 pub fn object(text: &str) -> Result<Object, String> {
-    let form = || "write it as container/web: bay, baymodel, node or container, and a name or UUID";
+    let form = || {
+        let nouns = Kind::choice();
+        format!("write it as container/web: {nouns}, and a name or UUID")
+    };
     let (noun, object) = text.split_once('/').ok_or_else(form)?;
-    let kind = Kind::ALL.into_iter().find(|it| it.name() == noun || it.collection() == noun);
+    let kind = Kind::named(noun);
     Ok(Object { kind: kind.ok_or_else(form)?, ident: ident(object)? })
 }
 

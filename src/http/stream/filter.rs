@@ -16,7 +16,7 @@ use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
 use crate::http::read;
 use crate::http::text::{canonical_uuid, shown};
-use crate::ids::{Kind, ObjectId, ProjectId, Revision, StreamId};
+use crate::ids::{Kind, ObjectId, ProjectId, Revision, StreamId, StreamKind};
 use crate::projections::bay::BayView;
 
 /// Arguments that choose events.
@@ -36,9 +36,9 @@ const MAX_REMEMBERED: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Filter {
     project: ProjectId,
-    kinds: BTreeSet<Kind>,
+    kinds: BTreeSet<StreamKind>,
     /// With the noun where it was named.
-    objects: BTreeSet<(Option<Kind>, ObjectId)>,
+    objects: BTreeSet<(Option<StreamKind>, ObjectId)>,
     bays: BTreeSet<ObjectId>,
     types: BTreeSet<&'static str>,
     users: BTreeSet<String>,
@@ -129,7 +129,7 @@ impl Filter {
 
     /// Whether objects of a noun may be wanted.
     pub fn wants_kind(&self, kind: Kind) -> bool {
-        has(&self.kinds, &kind)
+        has(&self.kinds, &kind.into())
     }
 
     /// Whether an object is wanted; `bay` is the one that it is a member of.
@@ -155,10 +155,10 @@ impl Filter {
     /// Whether the bay itself or a container in it is what the event is about.
     fn is_in_bay(&self, log: &dyn EventLog, event: &Recorded) -> bool {
         let StreamId { kind, id } = about(event);
-        let bay = match kind {
-            Kind::Bay => Some(id),
-            Kind::Container => self.bay_of(log, id),
-            Kind::Baymodel | Kind::Node | Kind::Audit => None,
+        let bay = match kind.noun() {
+            Some(Kind::Bay) => Some(id),
+            Some(Kind::Container) => self.bay_of(log, id),
+            _ => None,
         };
         bay.is_some_and(|bay| self.bays.contains(&bay))
     }
@@ -192,7 +192,7 @@ fn about(event: &Recorded) -> StreamId {
         Some(StreamId::new(kind?, id))
     };
     let own = event.stream;
-    if own.kind == Kind::Audit { audited().unwrap_or(own) } else { own }
+    if own.kind == StreamKind::Audit { audited().unwrap_or(own) } else { own }
 }
 
 /// Refuses arguments that choose single events where whole objects are asked for.
@@ -212,17 +212,14 @@ fn has<K: Ord + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(set: &BTreeSet<K>, valu
 }
 
 /// A noun by its name or its collection's.
-fn kind(name: &str) -> Result<Kind, ApiError> {
-    let found =
-        Kind::STREAMS.into_iter().find(|kind| kind.name() == name || kind.collection() == name);
-    found.ok_or_else(|| {
-        let reason = "Use bay, baymodel, node, container or audit.";
-        ApiError::field("kind", shown(name), reason)
+fn kind(name: &str) -> Result<StreamKind, ApiError> {
+    StreamKind::named(name).ok_or_else(|| {
+        ApiError::field("kind", shown(name), format!("Use {}.", StreamKind::choice()))
     })
 }
 
 /// `UUID` or `container/UUID`.
-fn object(text: &str) -> Option<(Option<Kind>, ObjectId)> {
+fn object(text: &str) -> Option<(Option<StreamKind>, ObjectId)> {
     match text.split_once('/') {
         None => Some((None, canonical_uuid(text)?)),
         Some((noun, id)) => Some((Some(kind(noun).ok()?), canonical_uuid(id)?)),

@@ -17,13 +17,10 @@ use crate::http::command::blocking;
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
 use crate::http::shape::{Object, Rows, Shown};
-use crate::ids::{Kind, ObjectId, Position, StreamId};
+use crate::ids::{Kind, ObjectId, Position, StreamId, StreamKind};
 use crate::projections::as_of::{self, AsOfError};
-use crate::projections::bay::BayView;
-use crate::projections::baymodel::BaymodelView;
-use crate::projections::container::ContainerView;
-use crate::projections::node::NodeView;
 use crate::projections::query::ListQuery;
+use crate::with_noun;
 
 /// Objects that are sent in one go: what a reader that takes nothing makes the service hold.
 const PAGE: usize = 100;
@@ -84,13 +81,7 @@ impl Snapshot {
     /// When the read models or the log cannot be read.
     pub async fn next(&mut self) -> Result<Vec<Item>, ApiError> {
         if let Some((kind, marker)) = self.list {
-            let page = match kind {
-                Kind::Bay => self.page::<BayView>(marker).await,
-                Kind::Baymodel => self.page::<BaymodelView>(marker).await,
-                Kind::Node => self.page::<NodeView>(marker).await,
-                Kind::Container => self.page::<ContainerView>(marker).await,
-                Kind::Audit => Ok(Page::default()),
-            }?;
+            let page = with_noun!(kind, view V => self.page::<V>(marker).await)?;
             self.list = match page.last {
                 Some(last) => Some((kind, Some(last))),
                 None => following(Some(kind), &self.filter).map(|kind| (kind, None)),
@@ -106,12 +97,11 @@ impl Snapshot {
             return Ok(vec![Item::Control("snapshot", Some(self.position), json!({}))]);
         };
         let item = match stream.kind {
-            Kind::Bay => self.past::<BayView>(stream.id).await,
-            Kind::Baymodel => self.past::<BaymodelView>(stream.id).await,
-            Kind::Node => self.past::<NodeView>(stream.id).await,
-            Kind::Container => self.past::<ContainerView>(stream.id).await,
-            Kind::Audit => Ok(None),
-        }?;
+            StreamKind::Object(kind) => {
+                with_noun!(kind, view V => self.past::<V>(stream.id).await)?
+            }
+            StreamKind::Audit => None,
+        };
         self.left.as_mut().and_then(Vec::pop);
         Ok(item.into_iter().collect())
     }

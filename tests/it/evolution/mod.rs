@@ -14,10 +14,6 @@ use std::{env, fs};
 
 use magnum::actors::Entity;
 use magnum::actors::aggregate::Aggregate;
-use magnum::actors::bay::Bay;
-use magnum::actors::baymodel::Baymodel;
-use magnum::actors::container::Container;
-use magnum::actors::node::Node;
 use magnum::events::codec::{self, schemas};
 use magnum::events::log::chain::{self, Content};
 use magnum::events::log::export::{from_hex, to_hex};
@@ -26,10 +22,6 @@ use magnum::ids::{
     CommandId, EventId, Kind, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp,
 };
 use magnum::projections::View;
-use magnum::projections::bay::BayView;
-use magnum::projections::baymodel::BaymodelView;
-use magnum::projections::container::ContainerView;
-use magnum::projections::node::NodeView;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -276,13 +268,7 @@ fn every_sample_is_read_and_folded() {
         let mut events: Vec<Recorded> =
             samples.iter().filter(of_kind).map(Sample::recorded).collect();
         events.sort_by_key(|event| event.revision);
-        match kind {
-            Kind::Bay => fold::<Bay, BayView>(events),
-            Kind::Baymodel => fold::<Baymodel, BaymodelView>(events),
-            Kind::Node => fold::<Node, NodeView>(events),
-            Kind::Container => fold::<Container, ContainerView>(events),
-            Kind::Audit => unreachable!("it is no noun"),
-        }
+        magnum::with_noun!(kind, entity E, view V => fold::<E, V>(events));
     }
 }
 

@@ -29,12 +29,12 @@ use magnum::events::work::{
     FieldChange, NodeVerdict, Placement, UpdatedV1, WorkBlockedV1, WorkFailedV2, WorkResumedV1,
     WorkUnknownV2,
 };
-use magnum::ids::{EventId, Kind, ObjectId, Position, Timestamp};
+use magnum::ids::{EventId, Kind, ObjectId, Position, StreamKind, Timestamp};
 use uuid::Uuid;
 
 /// An event, and what tells its sample from others of the same type: `oom`.
 pub struct Value {
-    pub kind: Kind,
+    pub kind: StreamKind,
     pub event_type: &'static str,
     pub version: u16,
     pub name: &'static str,
@@ -48,11 +48,16 @@ pub fn all() -> Vec<Value> {
     add(&mut values, Kind::Bay, bays());
     add(&mut values, Kind::Node, nodes());
     add(&mut values, Kind::Container, containers());
-    add(&mut values, Kind::Audit, audited());
+    add(&mut values, StreamKind::Audit, audited());
     values
 }
 
-fn add<E: EventPayload>(values: &mut Vec<Value>, kind: Kind, events: Vec<(&'static str, E)>) {
+fn add<E: EventPayload>(
+    values: &mut Vec<Value>,
+    kind: impl Into<StreamKind>,
+    events: Vec<(&'static str, E)>,
+) {
+    let kind = kind.into();
     values.extend(events.into_iter().map(|(name, event)| {
         let (event_type, version) = (event.event_type(), event.version());
         Value { kind, event_type, version, name, payload: event.encode() }
