@@ -8,7 +8,6 @@ use std::sync::LazyLock;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 
-use super::container::Container;
 use super::discovery::{self, Root};
 use super::health::{self, Health, Readiness};
 use super::keys::{self, Keys};
@@ -20,7 +19,7 @@ use super::verbs::execute::Executed;
 use super::verbs::executions::Executions;
 use super::verbs::logs::Logs;
 use super::verbs::{action, execute, executions, logs};
-use super::{metrics, openapi, replay, resource};
+use super::{metrics, openapi, replay, resource, shape};
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
 use crate::projections::container::ContainerView;
@@ -70,7 +69,7 @@ fn output() -> Vec<Route> {
         get("/v1/containers/{ident}/executions", executions::list, "List the running commands")
             .answers::<Executions>(),
         delete("/v1/containers/{ident}/executions/{id}", executions::end, "End a running command")
-            .waits::<Container>(),
+            .waits_as(shape::object::<ContainerView>),
         get("/v1/containers/{ident}/logs", logs::logs, "What it wrote")
             .query(LOGS).answers::<Logs>(),
     ]

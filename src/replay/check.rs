@@ -13,7 +13,7 @@ use super::object::{self, Decided, Object, Undecided};
 use super::{ReplayError, Source};
 use crate::bus::Ctx;
 use crate::events::Recorded;
-use crate::ids::{Kind, Position, StreamId};
+use crate::ids::{Position, StreamId, StreamKind};
 
 /// Most differences that are told one by one.
 const MAX_TOLD: usize = 100;
@@ -66,7 +66,7 @@ pub fn check(source: &Source) -> Result<Checked, ReplayError> {
     let mut objects: HashMap<StreamId, (Box<dyn Object>, Option<Pending>)> = HashMap::new();
     source.each(Position(0), source.head(), |event| {
         // What is audited was refused: it was decided, but not recorded as a decision.
-        if event.stream.kind == Kind::Audit {
+        if event.stream.kind == StreamKind::Audit {
             return Ok(ControlFlow::Continue(()));
         }
         let fresh = || (object::new(event.stream), None);
