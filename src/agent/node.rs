@@ -30,10 +30,10 @@ const BACKOFF_MS: u64 = 1_000;
 /// Longest wait between two attempts: a person looks again after half a minute.
 const MAX_BACKOFF_MS: u64 = 30_000;
 
-/// Commands that run in containers at once on a node: each holds a connection to the engine.
+/// Commands of one project that run at once on a node: each holds a connection to the engine.
 const MAX_EXECUTES: usize = 64;
 
-/// Containers that are being stopped at once on a node: each holds a connection to the engine, for
+/// Containers of one project that are being stopped at once on a node: each holds a connection to the engine, for
 /// an hour if their users like, and nothing else.
 const MAX_STOPS: usize = 256;
 
@@ -67,7 +67,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that makes at most `concurrency` containers at once, and does as many other things.
+    /// A node that makes at most `concurrency` containers of a project at once, and does as many
+    /// other things.
     pub fn new(
         node_id: ObjectId,
         host: String,
@@ -82,10 +83,10 @@ impl Node {
             bus,
             session: SessionId(clock::new_uuid()),
             said: AtomicU64::new(0),
-            makes: Slots::new(concurrency.max(1)),
+            makes: Slots::shared(concurrency.max(1)),
             quick: Slots::new(concurrency.max(1)),
-            stops: Slots::new(MAX_STOPS),
-            executes: Slots::new(MAX_EXECUTES),
+            stops: Slots::shared(MAX_STOPS),
+            executes: Slots::shared(MAX_EXECUTES),
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::ids::ProjectId;
 
-/// One place in so many is kept for projects that have few, and so many may each of those have.
+/// For so many places that one project may have, one more is kept for projects that have fewer.
 const SHARE: usize = 4;
 
 /// Places of one kind. Who waits gets the next one that is free and that its project may have.
@@ -27,6 +27,8 @@ struct State {
     all: usize,
     taken: HashMap<ProjectId, usize>,
     free: usize,
+    /// The last ones, for projects that have fewer than this.
+    kept: usize,
     waiting: VecDeque<Waiting>,
     is_closed: bool,
 }
@@ -46,11 +48,8 @@ impl State {
     /// Whether a project may have a place now: as many as there are, but for the last ones; of
     /// those, a few.
     fn admits(&self, project: &ProjectId) -> bool {
-        let few = self.all.div_ceil(SHARE);
         let own = self.taken.get(project).copied().unwrap_or_default();
-        // A node with a single place has none to keep.
-        let kept = if self.all == 1 { 0 } else { few };
-        self.free > kept || (self.free > 0 && own < few)
+        self.free > self.kept || (self.free > 0 && own < self.kept)
     }
 
     fn take(&mut self, project: &ProjectId) {
@@ -97,12 +96,23 @@ impl Shared {
 }
 
 impl Slots {
-    /// So many places.
+    /// So many places for whoever comes first.
     pub fn new(all: usize) -> Self {
+        Self::with(all, 0)
+    }
+
+    /// So many places for one project, and some more for the others.
+    pub fn shared(most: usize) -> Self {
+        let kept = most.div_ceil(SHARE);
+        Self::with(most + kept, kept)
+    }
+
+    fn with(all: usize, kept: usize) -> Self {
         let state = State {
             all,
             taken: HashMap::new(),
             free: all,
+            kept,
             waiting: VecDeque::new(),
             is_closed: false,
         };
@@ -180,7 +190,7 @@ mod tests {
 
     #[test]
     fn no_project_takes_all_places() {
-        let slots = Slots::new(8);
+        let slots = Slots::shared(6);
         let own: Vec<Slot> = (0..8).map_while(|_| now(&slots, "a")).collect();
         assert_eq!(own.len(), 6, "two are kept");
         let others: Vec<Slot> = (0..8).map_while(|_| now(&slots, "b")).collect();
@@ -191,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_place_is_for_whoever_comes() {
+    fn places_that_are_not_shared_are_for_whoever_comes() {
         let slots = Slots::new(1);
         let slot = now(&slots, "a");
         assert!(slot.is_some() && now(&slots, "b").is_none());
@@ -201,7 +211,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_place_goes_to_the_first_who_may_have_it_and_still_waits() {
-        let slots = Slots::new(4);
+        let slots = Slots::shared(3);
         let mut own: Vec<Slot> = (0..4).map_while(|_| now(&slots, "a")).collect();
         let other = now(&slots, "b").unwrap();
         assert_eq!(own.len(), 3);
