@@ -1,13 +1,13 @@
-//! `backup` and `restore`: copies of the event log, and data folders made from them.
+//! `backup` and `restore`: backups of the event log, and data directories made from them.
 //!
-//! As `log`, they work on files. Not here: what a backup is (`events/log/segment/manifest`).
+//! Like `log`, they work on files. Not here: what a backup is (`events/log/segment/manifest`).
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::failure::{CliError, say};
+use super::error::{CliError, say};
 use super::log::{Data, confirm, log_of, time, told};
 use super::options::Format;
 use super::table;
@@ -23,10 +23,10 @@ use crate::ids::{Position, Timestamp};
 pub struct Backup {
     #[command(flatten)]
     data: Data,
-    /// Only check that the backup is what was copied
+    /// Only verify the backup
     #[arg(long)]
     verify: bool,
-    /// The folder of the backup: a new or empty one, or an earlier backup of the same log
+    /// Directory of the backup: new, empty, or an earlier backup of the same log
     #[arg(value_name = "TARGET")]
     target: PathBuf,
 }
@@ -34,19 +34,19 @@ pub struct Backup {
 /// What to restore.
 #[derive(Args)]
 pub struct Restore {
-    /// The folder of the backup
+    /// Directory of the backup
     #[arg(value_name = "TARGET")]
     target: PathBuf,
-    /// The data folder to make; new or empty
+    /// Data directory to create; new or empty
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
-    /// End with the last append that is whole at this position
+    /// Restore up to the last complete append at this position
     #[arg(long, value_name = "N", conflicts_with = "to_time")]
     to_position: Option<u64>,
-    /// End before the first event that is later than this time, as in 2026-11-24T20:00:00Z
+    /// Restore up to the first event later than this time: 2026-11-24T20:00:00Z
     #[arg(long, value_name = "RFC3339", value_parser = time)]
     to_time: Option<Timestamp>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
@@ -57,7 +57,7 @@ impl From<BackupError> for CliError {
     }
 }
 
-/// The manifest's own words, for programs.
+/// The fields of the manifest, for programs.
 fn manifest_value(target: &Path, manifest: &Manifest) -> Value {
     json!({
         "backup": target, "folder": manifest.folder, "epoch": manifest.epoch,
@@ -78,7 +78,7 @@ fn with(mut object: Value, more: Value) -> Value {
 /// Backs up a log, or verifies a backup.
 ///
 /// # Errors
-/// When there is no backup then, or it is not what was copied.
+/// When no backup was made, or it is damaged.
 pub fn back_up(format: Format, args: &Backup) -> Result<(), CliError> {
     if args.verify {
         return verify(format, &args.target);
@@ -88,7 +88,7 @@ pub fn back_up(format: Format, args: &Backup) -> Result<(), CliError> {
     let manifest = &done.manifest;
     let words = format!(
         "{} holds the log up to position {}, chain {}, last event at {}.\nSegments copied: {} \
-         ({} bytes); there already: {}.\n",
+         ({} bytes); already there: {}.\n",
         args.target.display(),
         manifest.last,
         manifest.hash,
@@ -103,7 +103,7 @@ pub fn back_up(format: Format, args: &Backup) -> Result<(), CliError> {
     told(format, &words, &with(manifest_value(&args.target, manifest), more))
 }
 
-/// Says whether a backup is what was copied.
+/// Reports whether a backup is sound.
 fn verify(format: Format, target: &Path) -> Result<(), CliError> {
     let checked = verify_backup(target)?;
     let is_sound = checked.wrong.is_empty();
@@ -128,15 +128,15 @@ fn verify(format: Format, target: &Path) -> Result<(), CliError> {
     checked.wrong.iter().for_each(|wrong| say(wrong));
     let target = target.display().to_string();
     eprintln!(
-        "Use another backup, or make one: `magnum backup {}` copies again what is damaged, while \
-         the log is well.",
+        "Use another backup, or make one: as long as the log is sound, `magnum backup {}` copies \
+         the damaged files again.",
         printable(&target)
     );
     let helps = format!("magnum restore {target} --data NEW --to-position {head}");
     Err(CliError::Reported((head > Position(0) && head < manifest.last).then_some(helps)))
 }
 
-/// Makes a data folder from a backup.
+/// Creates a data directory from a backup.
 ///
 /// # Errors
 /// When nothing was restored.
@@ -169,20 +169,20 @@ pub fn restore(format: Format, args: &Restore) -> Result<(), CliError> {
     told(format, &words, &object)
 }
 
-/// What will be restored, in words.
+/// What will be restored, as text.
 fn plan_words(plan: &Plan) -> String {
     let Manifest { last, last_event_at, .. } = &plan.manifest;
     let left_out = match plan.left_out() {
-        0 => "That is all of the backup.".to_owned(),
+        0 => "That is the whole backup.".to_owned(),
         events => format!(
-            "Left out: {events} events, positions {} to {last}, the last of them of \
-             {last_event_at}. Their positions will be given anew.",
+            "Left out: {events} events, positions {} to {last}, the last one of {last_event_at}. \
+             Their positions will be assigned to other events.",
             plan.position.next(),
         ),
     };
     format!(
-        "The log as it was at position {}, {}.\n{left_out}\nStop the server that this log is of \
-         before you start one on the copy: both would act on the same engine.\n",
+        "Restores the log as of position {}, {}.\n{left_out}\nStop the server that uses the \
+         original log before you start one on the copy: both would act on the same engine.\n",
         plan.position, plan.time,
     )
 }

@@ -3,10 +3,10 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::args::{Target, Targets, Update, fields, ident};
 use super::baymodel;
-use super::failure::CliError;
+use super::error::CliError;
 use super::noun::{ListArgs, Noun, Session, Show};
-use super::target::{Target, Targets, Update, fields, ident};
 use crate::ids::Kind;
 
 /// Bays, with the columns of 2015.
@@ -27,31 +27,31 @@ pub enum BayCommand {
     /// Update information about the given bay
     #[command(name = "bay-update")]
     Update(Update),
-    /// Delete bays with everything in them
+    /// Delete bays and the containers in them
     #[command(name = "bay-delete")]
     Delete(Targets),
-    /// Show everything that happened to a bay
+    /// Show the history of a bay
     #[command(name = "bay-history")]
     History(Target),
 }
 
-/// What a bay is made from.
+/// The fields of a new bay.
 #[derive(Args)]
 pub struct BayCreate {
     /// Name of the bay
     #[arg(long)]
     name: Option<String>,
-    /// Name or UUID of the baymodel; the built-in one without it
+    /// Name or UUID of the baymodel [default: the built-in baymodel]
     #[arg(long, alias = "baymodel-id", value_name = "NAME|UUID")]
     #[arg(value_parser = ident)]
     baymodel: Option<String>,
-    /// How many nodes the bay has
+    /// Number of nodes
     #[arg(long, value_name = "N")]
     node_count: Option<String>,
-    /// Where the nodes of a swarm find each other
+    /// Discovery URL of a swarm
     #[arg(long, value_name = "URL")]
     discovery_url: Option<String>,
-    /// Minutes until the creation counts as failed; 0: never
+    /// Minutes until the creation fails; 0: no limit
     #[arg(long, value_name = "MINUTES")]
     timeout: Option<String>,
     /// Type of the bay, as in 2014

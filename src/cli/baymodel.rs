@@ -1,11 +1,11 @@
-//! `baymodel-*`: what bays are made from.
+//! `baymodel-*`: templates of bays.
 
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::failure::CliError;
+use super::args::{Target, Targets, Update, fields};
+use super::error::CliError;
 use super::noun::{ListArgs, Noun, Session, Show};
-use super::target::{Target, Targets, Update, fields};
 use crate::ids::Kind;
 
 /// Baymodels, with the columns of 2015.
@@ -26,15 +26,15 @@ pub enum BaymodelCommand {
     /// Update information about the given baymodel
     #[command(name = "baymodel-update")]
     Update(Update),
-    /// Delete baymodels; refused while bays are made from them
+    /// Delete baymodels; refused while bays use them
     #[command(name = "baymodel-delete")]
     Delete(Targets),
-    /// Show everything that happened to a baymodel
+    /// Show the history of a baymodel
     #[command(name = "baymodel-history")]
     History(Target),
 }
 
-/// What a baymodel holds.
+/// The fields of a new baymodel.
 #[derive(Args)]
 pub struct BaymodelCreate {
     /// Name of the baymodel
@@ -46,16 +46,16 @@ pub struct BaymodelCreate {
     /// Name or UUID of the SSH key pair of the machines
     #[arg(long, value_name = "KEYPAIR")]
     keypair_id: Option<String>,
-    /// The network to the outside
+    /// External network
     #[arg(long, value_name = "NETWORK")]
     external_network_id: Option<String>,
     /// Container orchestration engine: docker, kubernetes, swarm
     #[arg(long)]
     coe: String,
-    /// The network of the machines
+    /// Fixed network of the machines
     #[arg(long, value_name = "NETWORK")]
     fixed_network: Option<String>,
-    /// Public key that may log in
+    /// SSH public key that may log in
     #[arg(long, value_name = "KEY")]
     ssh_authorized_key: Option<String>,
     /// Name server of the machines
@@ -67,7 +67,7 @@ pub struct BaymodelCreate {
     /// Flavor of the master
     #[arg(long, value_name = "FLAVOR")]
     master_flavor_id: Option<String>,
-    /// Size of the volume for Docker in GB
+    /// Size of the Docker volume, in GB
     #[arg(long, value_name = "GB")]
     docker_volume_size: Option<String>,
 }

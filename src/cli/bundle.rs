@@ -1,6 +1,6 @@
-//! `bundle`: what happened to an object as one file, and what such a file holds.
+//! `bundle`: exporting the history of an object as one file, and checking such a file.
 //!
-//! Every command of the debugger opens it with `--data FILE`. Not here: what is in it (`replay`).
+//! Every command of the debugger reads it with `--data FILE`. Not here: its contents (`replay`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::failure::CliError;
+use super::error::CliError;
 use super::noun::Session;
 use super::options::Format;
 use super::replay::{About, read_text};
@@ -19,9 +19,9 @@ use crate::replay::bundle::Bundle;
 /// Commands for bundles.
 #[derive(Subcommand)]
 pub enum BundleCommand {
-    /// Write what happened to an object into one file, for whoever is to find out why
+    /// Write the history of an object into one file, for others to debug
     Export(Export),
-    /// Check a bundle and show what it holds
+    /// Check a bundle and show what it contains
     Import(Import),
 }
 
@@ -30,13 +30,13 @@ pub enum BundleCommand {
 pub struct Export {
     #[command(flatten)]
     about: About,
-    /// The file; - prints it
+    /// File to write; - prints it
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Take in the bay and the node around it, and the containers on it
+    /// Include its bay and node, and the containers in it
     #[arg(long)]
     related: bool,
-    /// Take out the values of environment variables; a server always does
+    /// Remove values of environment variables, as a server always does
     #[arg(long)]
     redact: bool,
 }
@@ -44,7 +44,7 @@ pub struct Export {
 /// What to check.
 #[derive(Args)]
 pub struct Import {
-    /// The file; - reads stdin
+    /// File to read; - reads stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -76,7 +76,7 @@ fn import(format: Format, file: &Path) -> Result<(), CliError> {
     let positions = bundle.events.first().zip(bundle.events.last());
     let proof = match bundle.proof {
         Some(_) => format!("the chain leads to the log's head, {}", bundle.head.hash),
-        None => "none: the log goes on too long after it".to_owned(),
+        None => "none: the log continues too far after it".to_owned(),
     };
     table::show(
         format,

@@ -1,6 +1,6 @@
-//! HTTP to one Magnum server: addresses, headers, answers, refusals.
+//! An HTTP client of one Magnum server: addresses, headers, responses, errors.
 //!
-//! Not here: what is asked for (one file a command group), how results are printed (`table`).
+//! Not here: the requests (one file a command group), how results are printed (`table`).
 
 use std::time::Duration;
 
@@ -9,22 +9,22 @@ use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use super::failure::{CliError, fault_words};
+use super::error::{CliError, fault_message};
 use super::login::{HOW, Openstack};
 use super::options::Options;
 use super::serve::MAX_REQUEST_WAIT_S;
 use super::terminal;
 use crate::ids::Kind;
 
-/// A server that is there accepts a connection in far less.
+/// A reachable server accepts a connection in far less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// An answer comes when the work is done or the server's `--request-wait` is over; half a minute
-/// more for what is slow on the way.
+/// A response comes when the work is done or the server's `--request-wait` is over; half a minute
+/// more for slow networks.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(MAX_REQUEST_WAIT_S + 30);
-/// Streams may be silent for long; this finds out that the other machine is gone.
+/// Streams may be silent for a long time; this detects that the other machine is gone.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
-/// What says who asks.
+/// The header with the token.
 const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// One request.
@@ -65,7 +65,7 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// One more argument, where it is given.
+    /// One more query argument, if it is given.
     #[must_use]
     pub fn query(mut self, name: &'a str, value: Option<impl ToString>) -> Self {
         self.query.extend(value.map(|value| (name, value.to_string())));
@@ -86,8 +86,8 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Says that the command makes this change to several objects, so that the idempotency key is
-    /// to be one for each.
+    /// Says that the command makes this change to several objects, each of which needs an
+    /// idempotency key of its own.
     #[must_use]
     pub fn one_of_many(mut self, many: bool) -> Self {
         self.one_of_many = many;
@@ -109,12 +109,15 @@ impl<'a> Call<'a> {
         url
     }
 
-    /// A command that helps with a refusal, by the code that the server gives it.
+    /// A command that helps with an error, chosen by its code.
     fn next(&self, status: StatusCode, body: &Value) -> Option<String> {
         let noun = self.kind?.name();
         let object = self.path.get(1).copied();
         let code = body.pointer("/errors/0/code").and_then(Value::as_str);
         match (code, object) {
+            (_, Some(id)) if self.path.get(2) == Some(&"executions") => {
+                Some(format!("magnum {noun}-execution-list {id}"))
+            }
             (Some("work-unknown"), Some(id)) => Some(format!("magnum {noun}-history {id}")),
             (Some("illegal-transition" | "conflict" | "work-failed" | "queue-full"), Some(id)) => {
                 Some(format!("magnum {noun}-show {id}"))
@@ -126,12 +129,12 @@ impl<'a> Call<'a> {
     }
 }
 
-/// What a server answered that did what it was asked.
+/// A successful response.
 #[derive(Debug)]
 pub struct Answer {
-    /// Whether the work goes on after this answer.
-    pub goes_on: bool,
-    /// The body; `null` where there is none.
+    /// Whether the work is still in progress.
+    pub in_progress: bool,
+    /// The body; `null` if there is none.
     pub body: Value,
 }
 
@@ -142,15 +145,15 @@ pub struct Client {
     base: Url,
     options: Options,
     openstack: Openstack,
-    /// Who the user is, once it is known.
+    /// The user's token, once it has been obtained.
     token: OnceCell<Option<HeaderValue>>,
 }
 
 impl Client {
-    /// A client of the server that the options name. Connects later.
+    /// A client of the server in the options. Connects later.
     ///
     /// # Errors
-    /// When the address is none.
+    /// When the address is invalid.
     pub fn new(options: Options, openstack: Openstack) -> Result<Self, CliError> {
         let base = options.url()?;
         let http = reqwest::Client::builder()
@@ -164,25 +167,25 @@ impl Client {
         Ok(Self { http, base, options, openstack, token: OnceCell::new() })
     }
 
-    /// Sends a request and reads the whole answer.
+    /// Sends a request and reads the whole response.
     ///
     /// # Errors
-    /// When the server refuses, is not there, or does not speak JSON.
+    /// When the server refuses, is unreachable, or does not answer in JSON.
     pub async fn send(&self, call: Call<'_>) -> Result<Answer, CliError> {
         let what = call.path.join(" ");
         let method = call.method.clone();
         let answer = async {
             let response = self.open(call).await?;
-            let goes_on = response.status() == StatusCode::ACCEPTED;
+            let in_progress = response.status() == StatusCode::ACCEPTED;
             let json = is_json(&response);
             let text = response.bytes().await.map_err(|error| self.broken(&method, &error))?;
             self.debug(|| format!("< {}", String::from_utf8_lossy(&text)));
             let body = match (json, text.is_empty()) {
                 (_, true) => Value::Null,
-                (true, false) => serde_json::from_slice(&text).map_err(|_| self.no_magnum())?,
-                (false, false) => return Err(self.no_magnum()),
+                (true, false) => serde_json::from_slice(&text).map_err(|_| self.not_magnum())?,
+                (false, false) => return Err(self.not_magnum()),
             };
-            Ok(Answer { goes_on, body })
+            Ok(Answer { in_progress, body })
         };
         let waiting = format!("Waiting for {what}");
         terminal::with_progress(&waiting, tokio::time::timeout(ANSWER_TIMEOUT, answer))
@@ -190,10 +193,10 @@ impl Client {
             .unwrap_or_else(|_| Err(self.silent()))
     }
 
-    /// Sends a request whose answer is read piece by piece.
+    /// Sends a request whose response is read piece by piece.
     ///
     /// # Errors
-    /// When the server refuses or is not there.
+    /// When the server refuses or is unreachable.
     pub async fn open(&self, call: Call<'_>) -> Result<Response, CliError> {
         let url = call.url(&self.base);
         let mut headers = self.headers(&call)?;
@@ -215,16 +218,18 @@ impl Client {
         self.debug(|| format!("< {}", String::from_utf8_lossy(&text)));
         let body = serde_json::from_slice(&text).unwrap_or(Value::Null);
         let words = match (status, token) {
-            (StatusCode::UNAUTHORIZED, None) => format!("this server asks who you are: {HOW}"),
+            (StatusCode::UNAUTHORIZED, None) => {
+                format!("this server requires authentication: {HOW}")
+            }
             (StatusCode::UNAUTHORIZED, Some(_)) => {
                 format!("the server does not accept the token: get a new one, or {HOW}")
             }
-            _ => fault_words(status, &body),
+            _ => fault_message(status, &body),
         };
         Err(CliError::Refused { status, words, next: call.next(status, &body) })
     }
 
-    /// The headers that every request has, and those that its options ask for.
+    /// The headers of every request, and those for its options.
     fn headers(&self, call: &Call<'_>) -> Result<HeaderMap, CliError> {
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
@@ -247,8 +252,8 @@ impl Client {
         Ok(headers)
     }
 
-    /// The idempotency key. Of one command for several objects each gets its own: the key and the
-    /// object's name, so that the same command again means the same.
+    /// The idempotency key. With several objects each gets its own, the key and the object's name,
+    /// so that repeating the command repeats the keys.
     fn key_of(&self, call: &Call<'_>) -> Option<String> {
         let key = self.options.idempotency_key.clone()?;
         let object = call.path.get(1).filter(|_| call.one_of_many);
@@ -273,15 +278,15 @@ impl Client {
             .map_or_else(String::new, ToString::to_string);
         CliError::Unreachable(if error.is_connect() {
             format!(
-                "no Magnum server answers at {url} ({cause}). Start one with 'magnum serve', or \
-                 name another with MAGNUM_URL."
+                "no Magnum server is reachable at {url} ({cause}). Start one with 'magnum serve', \
+                 or set MAGNUM_URL."
             )
         } else if *method == Method::GET {
             format!("the connection to {url} broke ({cause}).")
         } else {
             format!(
-                "the connection to {url} broke ({cause}). Whether it was done is unknown; look, \
-                 or repeat it if it had an --idempotency-key."
+                "the connection to {url} broke ({cause}). The outcome is unknown: check, or \
+                 repeat the command if it had an --idempotency-key."
             )
         })
     }
@@ -289,12 +294,14 @@ impl Client {
     fn silent(&self) -> CliError {
         let seconds = ANSWER_TIMEOUT.as_secs();
         let url = self.address();
-        CliError::Unreachable(format!("{url} gave no answer in {seconds} s. It may still be done."))
+        CliError::Unreachable(format!(
+            "{url} did not answer within {seconds} s. The request may still be carried out."
+        ))
     }
 
-    fn no_magnum(&self) -> CliError {
+    fn not_magnum(&self) -> CliError {
         let url = self.address();
-        CliError::Failed(format!("what {url} answers is no JSON: is it a Magnum server?"))
+        CliError::Failed(format!("the response from {url} is not JSON: is it a Magnum server?"))
     }
 
     /// The server's address as people write it.
@@ -303,19 +310,19 @@ impl Client {
     }
 }
 
-/// Whether the body is said to be JSON.
+/// Whether the response declares a JSON body.
 pub fn is_json(response: &Response) -> bool {
     let content_type = response.headers().get(CONTENT_TYPE);
     content_type.and_then(|value| value.to_str().ok()).is_some_and(|t| t.contains("json"))
 }
 
-/// Text as it stands in a header: UTF-8, one line.
+/// Text as a header value: UTF-8, one line.
 fn header_value(name: &str, text: &str) -> Result<HeaderValue, CliError> {
     HeaderValue::from_bytes(text.as_bytes())
         .map_err(|_| CliError::Usage(format!("{name} must be one line without control characters")))
 }
 
-/// A body as `--debug` shows it: such output is passed on to others.
+/// A body as `--debug` shows it: such output is often shared.
 fn without_secrets(body: &Value) -> Value {
     let mut body = body.clone();
     if let Some(environment) = body.get_mut("environment") {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::{Args, CommandFactory, ValueEnum};
 use clap_complete::Shell;
 
-use super::failure::CliError;
+use super::error::CliError;
 use super::{Cli, table};
 
 /// The shells there are scripts for.

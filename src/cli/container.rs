@@ -6,12 +6,13 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
+use super::args::{Target, Targets, Update, ident};
 use super::client::{Call, is_json};
 use super::container_create::ContainerCreate;
-use super::failure::CliError;
-use super::noun::{ListArgs, Noun, Session, Show};
+use super::error::CliError;
+use super::noun::{ListArgs, Noun, Session, Show, taken_array};
+use super::options::Format;
 use super::table;
-use super::target::{Target, Targets, Update, ident};
 use crate::ids::Kind;
 
 /// Containers, with the columns of 2015.
@@ -29,7 +30,7 @@ pub enum ContainerCommand {
     /// Show details of a container
     #[command(name = "container-show")]
     Show(ContainerShow),
-    /// Update information about the given container; what runs stays as it is
+    /// Update information about the given container; the running container is not changed
     #[command(name = "container-update")]
     Update(Update),
     /// Delete containers, running or not
@@ -44,10 +45,10 @@ pub enum ContainerCommand {
     /// Stop and start containers
     #[command(name = "container-reboot")]
     Reboot(Stop),
-    /// Freeze containers
+    /// Pause all processes in containers
     #[command(name = "container-pause")]
     Pause(Targets),
-    /// Let frozen containers go on
+    /// Resume paused containers
     #[command(name = "container-unpause")]
     Unpause(Targets),
     /// Send a signal to containers
@@ -56,9 +57,15 @@ pub enum ContainerCommand {
     /// Get logs of a container
     #[command(name = "container-logs")]
     Logs(Logs),
-    /// Execute command in a container; exits 0 if the command did
+    /// Execute a command in a container; exits with 0 if the command did
     #[command(name = "container-execute")]
     Execute(Execute),
+    /// List the commands running in a container
+    #[command(name = "container-execution-list")]
+    ExecutionList(Target),
+    /// End a command running in a container
+    #[command(name = "container-execution-end")]
+    ExecutionEnd(ExecutionEnd),
     /// Show everything that happened to a container
     #[command(name = "container-history")]
     History(Target),
@@ -69,7 +76,7 @@ pub enum ContainerCommand {
 pub struct ContainerList {
     #[command(flatten)]
     list: ListArgs,
-    /// Only those of this bay
+    /// List only containers in this bay
     #[arg(long, alias = "bay-id", value_name = "NAME|UUID", value_parser = ident)]
     bay: Option<String>,
 }
@@ -79,7 +86,7 @@ pub struct ContainerList {
 pub struct ContainerShow {
     #[command(flatten)]
     show: Show,
-    /// Print JSON representation of the container
+    /// Print the container as JSON
     #[arg(long)]
     json: bool,
 }
@@ -99,7 +106,7 @@ pub struct Stop {
 pub struct Kill {
     #[command(flatten)]
     targets: Targets,
-    /// The signal; SIGKILL without it
+    /// Signal to send [default: SIGKILL]
     #[arg(long)]
     signal: Option<String>,
 }
@@ -109,16 +116,16 @@ pub struct Kill {
 pub struct Logs {
     #[command(flatten)]
     target: Target,
-    /// Go on until the container ends
+    /// Follow the output until the container ends
     #[arg(long)]
     follow: bool,
-    /// Only the last lines
+    /// Print only the last N lines
     #[arg(long, value_name = "N")]
     tail: Option<u64>,
-    /// Only what was written since: 2015-05-21T20:46:13Z, or seconds since 1970
+    /// Print only output since a time: 2015-05-21T20:46:13Z, or seconds since 1970
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
-    /// Each line with its time
+    /// Prefix each line with its time
     #[arg(long)]
     timestamps: bool,
 }
@@ -128,9 +135,20 @@ pub struct Logs {
 pub struct Execute {
     #[command(flatten)]
     target: Target,
-    /// The command to execute, quoted as for a shell
+    /// Command to execute, quoted as for a shell
     #[arg(long)]
     command: String,
+}
+
+/// Which running command to end.
+#[derive(Args)]
+pub struct ExecutionEnd {
+    /// Name or UUID of the container
+    #[arg(value_name = "NAME|UUID", value_parser = ident)]
+    container: String,
+    /// Id of the command, from container-execution-list
+    #[arg(value_name = "ID", value_parser = ident)]
+    id: String,
 }
 
 /// Runs a command for containers.
@@ -160,6 +178,8 @@ pub async fn run(session: &Session, command: ContainerCommand) -> Result<(), Cli
         }
         C::Logs(args) => logs(session, &args).await,
         C::Execute(args) => execute(session, &args).await,
+        C::ExecutionList(target) => executions(session, &target).await,
+        C::ExecutionEnd(args) => end_execution(session, &args).await,
         C::History(target) => CONTAINER.history(session, &target).await,
     }
 }
@@ -169,7 +189,7 @@ fn put<'a>() -> Call<'a> {
     Call::new(Method::PUT, Kind::Container)
 }
 
-/// Asks for an action on each target; the verb is its path.
+/// Requests an action for each target; the verb is its path.
 async fn act(
     session: &Session,
     targets: &Targets,
@@ -198,7 +218,7 @@ async fn logs(session: &Session, args: &Logs) -> Result<(), CliError> {
     }
 }
 
-/// Prints output as it comes until the container ends.
+/// Prints output as it arrives until the container ends.
 async fn followed(session: &Session, call: Call<'_>) -> Result<(), CliError> {
     let mut response = session.client.open(call).await?;
     if is_json(&response) {
@@ -216,21 +236,45 @@ async fn followed(session: &Session, call: Call<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Runs a command in a container and prints what it wrote. Its exit code is told, not copied: 1 is
-/// failure and 2 a usage error, also here.
+/// Runs a command in a container and prints its output. Its exit code is reported, not copied: 1
+/// means failure and 2 a usage error, here as everywhere.
 async fn execute(session: &Session, args: &Execute) -> Result<(), CliError> {
     let ident = args.target.ident();
     let call = put().segment(ident).segment("execute").query("command", Some(&args.command));
     let answer = session.client.send(call).await?;
     output(&answer.body)?;
-    CONTAINER.say_if_it_goes_on(&answer, ident);
+    CONTAINER.say_if_in_progress(&answer, ident);
     match answer.body.get("exit_code").and_then(Value::as_i64) {
         None | Some(0) => Ok(()),
-        Some(code) => Err(CliError::Failed(format!("the command ended with exit code {code}"))),
+        Some(code) => Err(CliError::Failed(format!("the command exited with code {code}"))),
     }
 }
 
-/// Prints the output in an answer as it is; at a terminal the prompt starts on a new line.
+/// Prints the commands running in a container, the oldest first.
+async fn executions(session: &Session, target: &Target) -> Result<(), CliError> {
+    let call = Call::new(Method::GET, Kind::Container);
+    let call = call.segment(target.ident()).segment("executions");
+    let mut body = session.client.send(call).await?.body;
+    let mut rows = taken_array(&mut body, "executions");
+    if session.format == Format::Table {
+        for command in rows.iter_mut().filter_map(|row| row.get_mut("command")) {
+            let words = command.as_array().into_iter().flatten().filter_map(Value::as_str);
+            *command = shell_words::join(words).into();
+        }
+    }
+    table::list(session.format, &["id", "command", "requested_at", "blocked_on"], &rows)
+}
+
+/// Ends a command running in a container.
+async fn end_execution(session: &Session, args: &ExecutionEnd) -> Result<(), CliError> {
+    let call = Call::new(Method::DELETE, Kind::Container);
+    let call = call.segment(&args.container).segment("executions").segment(&args.id);
+    let answer = session.client.send(call).await?;
+    CONTAINER.say_if_in_progress(&answer, &args.container);
+    Ok(())
+}
+
+/// Prints the output in an answer unchanged; on a terminal, ends it with a line feed.
 fn output(body: &Value) -> Result<(), CliError> {
     let text = body.get("output").and_then(Value::as_str).unwrap_or_default();
     let unfinished = !text.is_empty() && !text.ends_with('\n') && std::io::stdout().is_terminal();

@@ -8,16 +8,16 @@ use std::sync::LazyLock;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::args::ident;
 use super::bay::BAY;
-use super::failure::CliError;
+use super::error::CliError;
 use super::noun::Session;
-use super::target::ident;
 use crate::projections::View;
 use crate::projections::container::ContainerView;
 use crate::projections::field_table::keys;
 
 /// The keys that a document may have, those of 2014 and 2015 and ours, in order. Servers ignore
-/// what they do not know, so a misspelt key would be lost in silence.
+/// what they do not know, so a misspelt key would be lost silently.
 static KEYS: LazyLock<Vec<&str>> = LazyLock::new(|| keys(ContainerView::TABLE));
 
 /// Largest document: what the server takes as a body.
@@ -26,34 +26,34 @@ const MAX_DOCUMENT_BYTES: u64 = 1 << 20;
 /// What a container is made from.
 #[derive(Args)]
 pub struct ContainerCreate {
-    /// JSON document of the container; - is stdin, which is also read when nothing is given
+    /// JSON document of the container; - reads stdin, as does giving no option at all
     #[arg(long, value_name = "FILE|-")]
     json: Option<String>,
     /// Name of the container
     #[arg(long)]
     name: Option<String>,
-    /// The image it is made from
+    /// Image to create the container from
     #[arg(long, alias = "image-id", value_name = "IMAGE")]
     image: Option<String>,
-    /// The command it runs, quoted as for a shell; the image's own without it
+    /// Command to run, quoted as for a shell [default: the image's own]
     #[arg(long)]
     command: Option<String>,
-    /// Name or UUID of its bay; the built-in one without it
+    /// Name or UUID of the bay [default: the built-in bay]
     #[arg(long, alias = "bay-id", value_name = "NAME|UUID", value_parser = ident)]
     bay: Option<String>,
-    /// Environment variable (repeat)
+    /// Environment variable (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     env: Vec<(String, String)>,
-    /// Port to publish: [[IP:]HOST:]CONTAINER[/PROTOCOL] (repeat)
+    /// Port to publish: [[IP:]HOST:]CONTAINER[/PROTOCOL] (repeatable)
     #[arg(long, value_name = "8080:80/tcp")]
     port: Vec<String>,
-    /// Label (repeat)
+    /// Label (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
-    /// Memory limit: a number and b, k, m or g
+    /// Memory limit: a number with the unit b, k, m or g
     #[arg(long, value_name = "512m")]
     memory: Option<String>,
-    /// CPU limit in CPUs
+    /// CPU limit, in CPUs
     #[arg(long, value_name = "0.5")]
     cpu: Option<String>,
     /// Working directory of the command
@@ -62,7 +62,7 @@ pub struct ContainerCreate {
     /// User that the command runs as
     #[arg(long, value_name = "NAME|ID[:GROUP]")]
     user: Option<String>,
-    /// When it is started again by itself: no, always, on-failure[:N], unless-stopped
+    /// Restart policy: no, always, on-failure[:N], unless-stopped
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
 }
@@ -81,7 +81,7 @@ impl ContainerCreate {
         Ok(Value::Object(body))
     }
 
-    /// The document: the file that was named; stdin where nothing at all was said, as in 2015.
+    /// The document: the given file; stdin if no option was given at all, as in 2015.
     fn document(&self) -> Result<Map<String, Value>, CliError> {
         match self.json.as_deref() {
             Some("-") => object("stdin", std::io::stdin()),
@@ -90,24 +90,24 @@ impl ContainerCreate {
                     .map_err(|error| CliError::Failed(format!("cannot read {path}: {error}")))?;
                 object(path, file)
             }
-            None if self.says_nothing() && !std::io::stdin().is_terminal() => {
+            None if self.is_empty() && !std::io::stdin().is_terminal() => {
                 object("stdin", std::io::stdin())
             }
-            None if self.says_nothing() => Err(CliError::Usage(
-                "name at least an image: magnum container-create --image IMAGE".to_owned(),
+            None if self.is_empty() => Err(CliError::Usage(
+                "at least an image is required: magnum container-create --image IMAGE".to_owned(),
             )),
             None => Ok(Map::new()),
         }
     }
 
-    /// Whether no flag says anything of the container.
-    fn says_nothing(&self) -> bool {
+    /// Whether no flag describes the container.
+    fn is_empty(&self) -> bool {
         let mut body = Map::new();
         self.apply(&mut body);
         body.is_empty() && self.bay.is_none()
     }
 
-    /// Puts what the flags say over what is there; variables and labels one by one.
+    /// Overrides fields with those from flags; variables and labels one by one.
     fn apply(&self, body: &mut Map<String, Value>) {
         let texts = [
             ("name", &self.name),
@@ -136,7 +136,7 @@ impl ContainerCreate {
     }
 }
 
-/// Adds pairs over what is there under the same names: an object, or a list of `NAME=VALUE`.
+/// Adds pairs to an object or a list of `NAME=VALUE`, overriding equal names.
 fn merge(body: &mut Map<String, Value>, key: &str, pairs: &[(String, String)]) {
     if pairs.is_empty() {
         return;
@@ -159,14 +159,15 @@ fn object(from: &str, source: impl Read) -> Result<Map<String, Value>, CliError>
     let mut limited = source.take(MAX_DOCUMENT_BYTES.saturating_add(1));
     limited.read_to_string(&mut text).map_err(|error| failed(error.to_string()))?;
     if text.len() as u64 > MAX_DOCUMENT_BYTES {
-        return Err(failed(format!("more than {MAX_DOCUMENT_BYTES} bytes")));
+        return Err(failed(format!("larger than {MAX_DOCUMENT_BYTES} bytes")));
     }
-    let value = serde_json::from_str(&text).map_err(|error| failed(format!("no JSON: {error}")))?;
+    let value =
+        serde_json::from_str(&text).map_err(|error| failed(format!("not valid JSON: {error}")))?;
     let Value::Object(fields) = value else {
         return Err(failed("a JSON object is expected, as in {\"image_id\": \"busybox\"}".into()));
     };
     match fields.keys().find(|key| !KEYS.contains(&key.as_str())) {
-        Some(key) => Err(failed(format!("{key} is no key; Key must be in {}", KEYS.join(",")))),
+        Some(key) => Err(failed(format!("unknown key {key}; Key must be in {}", KEYS.join(",")))),
         None => Ok(fields),
     }
 }
@@ -224,7 +225,7 @@ mod tests {
 
     #[test]
     fn documents_are_objects_of_known_keys() {
-        let words = |text: &str| object("f", text.as_bytes()).unwrap_err().words();
+        let words = |text: &str| object("f", text.as_bytes()).unwrap_err().message();
         assert!(words("[]").contains("a JSON object"));
         assert!(words("{").contains("f: no JSON"));
         assert!(words("{\"imgae\": 1}").contains("imgae is no key"));

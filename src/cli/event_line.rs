@@ -1,8 +1,8 @@
-//! An event as one line that a person reads: when, what it happened to by name, what happened,
-//! where, who asked.
+//! An event as one line for people: when, which object by name, what happened, where, who
+//! requested it.
 //!
-//! Events name objects by uuid. Names are asked for as of the event, once for each object, so that
-//! what is gone has the one that it had. Not here: which events (`events`).
+//! Events identify objects by UUID. Names are looked up as of the event, once for each object, so
+//! that deleted objects have theirs too. Not here: which events (`events`).
 
 use std::collections::HashMap;
 
@@ -14,21 +14,21 @@ use super::terminal::{GREEN, RED, YELLOW, paint, printable};
 use crate::events::{Mark, codec};
 use crate::ids::Kind;
 
-/// Objects whose names are remembered: some megabytes.
+/// Objects whose names are cached: a few megabytes.
 const MAX_NAMES: usize = 16_384;
 
 /// Characters of `2015-05-21` and of `20:46:13` in a time.
 const DATE: std::ops::Range<usize> = 0..10;
 const TIME: std::ops::Range<usize> = 11..19;
 
-/// What lines say of an object instead of its uuid.
+/// How lines name an object instead of by its UUID.
 #[derive(Clone, Debug, Default)]
 struct Named {
     name: Option<String>,
     node: Option<String>,
 }
 
-/// Writes lines; remembers names, and which day it is.
+/// Writes lines; caches names, and keeps track of the day.
 pub struct Lines {
     is_wide: bool,
     colour: bool,
@@ -37,12 +37,12 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Lines with a time of day each, or with all that there is to say in one.
+    /// Lines with the time of day, or wide ones with every field.
     pub fn new(is_wide: bool, colour: bool) -> Self {
         Self { is_wide, colour, names: HashMap::new(), day: String::new() }
     }
 
-    /// An event in one line, below a line with its day where that is another one than before.
+    /// An event in one line, after a line with the date if the day has changed.
     pub async fn of(&mut self, client: &Client, event: &Value) -> String {
         let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
         let time = text("time");
@@ -67,11 +67,11 @@ impl Lines {
         if let Some(reason) = event.get("reason").and_then(Value::as_str) {
             line.push_str(&format!("  because {reason:?}"));
         }
-        // The colours are ours; all else is made harmless.
+        // The colours are ours; everything else is escaped.
         if self.colour { line } else { printable(&line) }
     }
 
-    /// `container web1  started on node n1`, and in wide lines all there is in the event.
+    /// `container web1  started on node n1`; wide lines have every field of the event.
     fn what(&self, subject: &str, named: &Named, event: &Value) -> String {
         let (kind, uuid) = subject.split_once('/').unwrap_or((subject, ""));
         let name = printable(named.name.as_deref().unwrap_or(uuid));
@@ -98,7 +98,7 @@ impl Lines {
 
     /// The names of an object as of an event.
     async fn named(&mut self, client: &Client, subject: &str, event: &Value) -> Named {
-        // A change may be one of its name.
+        // The update may have changed the name.
         let may_be_new = codec::mark(short_type(event)) == Some(Mark::Changed);
         if let Some(named) = self.names.get(subject).filter(|_| !may_be_new) {
             return named.clone();
@@ -114,8 +114,8 @@ impl Lines {
     }
 }
 
-/// Asks the server for the names of an object: as of the event, and as it was before where the
-/// event is its end. None where the server does not say; a line has the uuid then.
+/// Asks the server for the names of an object as of the event, or just before it if the event
+/// deleted the object. `None` if the server does not know; the line then has the UUID.
 async fn ask(client: &Client, subject: &str, position: u64) -> Option<Named> {
     let (noun, uuid) = subject.split_once('/')?;
     let kind = Kind::named(noun)?;
@@ -139,8 +139,7 @@ async fn ask(client: &Client, subject: &str, position: u64) -> Option<Named> {
     Some(named)
 }
 
-/// `container.started` of `magnum.container.started.v1`: whose it is and in which version is for
-/// programs.
+/// `container.started` of `magnum.container.started.v1`: prefix and version are for programs.
 fn short_type(event: &Value) -> &str {
     let name = event.get("type").and_then(Value::as_str).unwrap_or_default();
     let name = name.strip_prefix("magnum.").unwrap_or(name);
@@ -151,11 +150,11 @@ fn short_type(event: &Value) -> &str {
 fn who(event: &Value) -> String {
     let text = |name: &str| event.get(name).and_then(Value::as_str);
     let request = text("requestid").map(|id| format!(" ({id})")).unwrap_or_default();
-    printable(&format!("  by {}{request}", text("user").unwrap_or("nobody")))
+    printable(&format!("  by {}{request}", text("user").unwrap_or("unknown")))
 }
 
-/// What the event says besides: ids are for programs, which read JSON; what is nested would not
-/// fit but into a wide line.
+/// The other fields of the event. Ids are for programs, which read JSON; nested values fit only
+/// into a wide line.
 fn details(event: &Value, all: bool) -> String {
     let mut details = String::new();
     let data = event.get("data").and_then(Value::as_object);
@@ -169,8 +168,7 @@ fn details(event: &Value, all: bool) -> String {
     details
 }
 
-/// What happened, coloured by what it means: red for failures, yellow for what waits or happened
-/// by itself, green for what was done.
+/// What happened: failures in red, blocked work and observations in yellow, successes in green.
 fn painted(colour: bool, event_type: &str, words: &str) -> String {
     let shade = match codec::mark(event_type) {
         Some(Mark::Failed | Mark::Unknown | Mark::Refused) => RED,

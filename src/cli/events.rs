@@ -1,6 +1,6 @@
-//! `events`: what happened to everything, and what happens.
+//! `events`: the events of all objects, past and future.
 //!
-//! Not here: what happened to one object (`<noun>-history`).
+//! Not here: the history of one object (`<noun>-history`).
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,21 +9,21 @@ use clap::{Args, Subcommand};
 use reqwest::{Method, Response};
 use serde_json::Value;
 
+use super::args::filter;
 use super::client::Call;
+use super::error::CliError;
 use super::event_line::Lines;
-use super::failure::CliError;
 use super::noun::{Session, taken_array};
 use super::options::Format;
 use super::sse::SseReader;
 use super::table;
-use super::target::filter;
 use super::terminal::{colours, printable};
 
-/// The server sends something every 15 s; after three of those it is gone.
+/// The server sends a heartbeat every 15 s; after three missing ones it is considered gone.
 const SILENCE: Duration = Duration::from_secs(45);
-/// First wait before connecting again; it doubles up to [`MAX_WAIT`].
+/// First wait before reconnecting; it doubles up to [`MAX_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// Longest wait before connecting again: a server that starts again is back within it.
+/// Longest wait before reconnecting: a restarting server is back within it.
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// Commands for events.
@@ -33,18 +33,18 @@ pub enum EventsCommand {
     Tail(Tail),
     /// Print a list of events
     List(List),
-    /// Print one event with all that it says
+    /// Print one event with all its fields
     Show(Show),
 }
 
 /// Which events.
 #[derive(Args)]
 pub struct Choice {
-    /// Only events with this; repeat it: the same field again is another possibility, another field
-    /// must hold as well. Fields: kind, object, bay, type, user, request_id, outcome, project
+    /// Select events by a field (repeatable): values of one field are alternatives, different
+    /// fields must all match. Fields: kind, object, bay, type, user, request_id, outcome, project
     #[arg(long, value_name = "FIELD=VALUE", value_parser = filter)]
     filter: Vec<(String, String)>,
-    /// Start at this time: 2015-05-21T20:46:13Z, or how long ago: 90s, 15m, 2h, 7d
+    /// Start at a time, such as 2015-05-21T20:46:13Z, or this long ago: 90s, 15m, 2h, 7d
     #[arg(long, value_name = "TIME", conflicts_with = "after")]
     since: Option<String>,
 }
@@ -52,12 +52,12 @@ pub struct Choice {
 /// What to follow.
 #[derive(Args)]
 pub struct Tail {
-    /// Start after this position; 0: from the first; latest: only what is new
+    /// Start after this position; 0: from the first event; latest: only new events
     #[arg(long, value_name = "N|latest", default_value = "latest", value_parser = after)]
     after: String,
     #[command(flatten)]
     choice: Choice,
-    /// Stop after so many
+    /// Stop after N events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
 }
@@ -65,16 +65,16 @@ pub struct Tail {
 /// What to list.
 #[derive(Args)]
 pub struct List {
-    /// Start after this position; without it, --limit before the end of the log
+    /// Start after this position [default: the last --limit events]
     #[arg(long, value_name = "N")]
     after: Option<u64>,
     #[command(flatten)]
     choice: Choice,
-    /// At most so many
+    /// Maximum number of events
     #[arg(long, value_name = "N", default_value_t = 100)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=1000))]
     limit: u64,
-    /// Go on with what is recorded from then on, until Ctrl-C
+    /// Continue with new events, until Ctrl-C
     #[arg(long)]
     follow: bool,
 }
@@ -82,7 +82,7 @@ pub struct List {
 /// What to show.
 #[derive(Args)]
 pub struct Show {
-    /// Its position
+    /// Position of the event
     #[arg(value_name = "POSITION", value_parser = clap::value_parser!(u64).range(1..))]
     position: u64,
 }
@@ -98,18 +98,20 @@ pub async fn run(session: &Session, command: EventsCommand, is_wide: bool) -> Re
                 return Ok(());
             }
             let cursor = Cursor { after: end.to_string(), since: None, left: None };
-            until_told(tail(&mut printer, &args.choice, cursor)).await
+            until_interrupted(tail(&mut printer, &args.choice, cursor)).await
         }
         EventsCommand::Tail(args) => {
             let (after, since) = (args.after, args.choice.since.clone());
             let cursor = Cursor { after, since, left: args.limit };
-            until_told(tail(&mut printer, &args.choice, cursor)).await
+            until_interrupted(tail(&mut printer, &args.choice, cursor)).await
         }
     }
 }
 
-/// Does something until it is done, or somebody presses Ctrl-C.
-async fn until_told(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+/// Runs until done or Ctrl-C.
+async fn until_interrupted(
+    work: impl Future<Output = Result<(), CliError>>,
+) -> Result<(), CliError> {
     tokio::select! {
         done = work => done,
         _ = tokio::signal::ctrl_c() => Ok(()),
@@ -137,14 +139,14 @@ async fn show(session: &Session, position: u64) -> Result<(), CliError> {
             table::show(session.format, &event)
         }
         _ => Err(CliError::Failed(format!(
-            "There is no event at position {position} in your project. `magnum events list` shows \
-             the last ones."
+            "There is no event at position {position} in your project. List the last ones with \
+             `magnum events list`."
         ))),
     }
 }
 
-/// Prints events of one page; a server that looks at much for a few answers in several. Up to
-/// where was looked.
+/// Prints up to a page of events, which a server may answer in several parts if few of them match.
+/// Returns the position it has looked up to.
 async fn list(printer: &mut Printer<'_>, args: &List) -> Result<u64, CliError> {
     let client = &printer.session.client;
     let filters = &args.choice.filter;
@@ -155,7 +157,7 @@ async fn list(printer: &mut Printer<'_>, args: &List) -> Result<u64, CliError> {
             let probe = Call::at(Method::GET, "events").query("limit", Some(1));
             let body = client.send(probe).await?.body;
             let head = number(&body, "head").unwrap_or(0);
-            // Those before the first one may be archived; where there is none, none is shown.
+            // Events before the first one may be archived; if there are none, print none.
             let first = body.pointer("/events/0/position").and_then(Value::as_str);
             let first: Option<u64> = first.and_then(|first| first.parse().ok());
             let before = first.map_or(head, |first| first.saturating_sub(1));
@@ -181,7 +183,7 @@ async fn list(printer: &mut Printer<'_>, args: &List) -> Result<u64, CliError> {
             break;
         }
     }
-    // A list is one document, unless more is to follow it.
+    // A list is one document unless more events follow it.
     if printer.session.format == Format::Table || args.follow {
         for row in &rows {
             printer.print(row).await?;
@@ -192,17 +194,17 @@ async fn list(printer: &mut Printer<'_>, args: &List) -> Result<u64, CliError> {
     Ok(after)
 }
 
-/// Where a follower is.
+/// The place of a follower in the log.
 struct Cursor {
-    /// Everything up to this position was seen or filtered out.
+    /// Everything up to this position was printed or filtered out.
     after: String,
-    /// Where to start instead, as long as nothing was seen.
+    /// Where to start instead, until the first event arrives.
     since: Option<String>,
-    /// How many more events are wanted.
+    /// How many more events to print.
     left: Option<u64>,
 }
 
-/// Follows events; connects again when the connection ends, exactly after the last event seen.
+/// Follows events; reconnects when the connection ends, exactly after the last event printed.
 async fn tail(
     printer: &mut Printer<'_>,
     choice: &Choice,
@@ -212,16 +214,16 @@ async fn tail(
     let mut response = open(session, choice, &cursor).await?;
     loop {
         let why = match read(printer, response, &mut cursor).await? {
-            End::Enough => return Ok(()),
-            End::Broken(why) => why,
-            End::ShutOut(why) => {
+            StreamEnd::Enough => return Ok(()),
+            StreamEnd::Broken(why) => why,
+            StreamEnd::ShutOut(why) => {
                 let after = cursor.after;
                 return Err(CliError::Failed(format!(
-                    "{why} after position {after}. With another token go on there: --after {after}"
+                    "{why} after position {after}. Resume with a new token: --after {after}"
                 )));
             }
         };
-        eprintln!("{} after position {}; connecting again.", printable(&why), cursor.after);
+        eprintln!("{} after position {}; reconnecting.", printable(&why), cursor.after);
         response = reopen(session, choice, &cursor).await?;
     }
 }
@@ -254,13 +256,13 @@ async fn reopen(session: &Session, choice: &Choice, cursor: &Cursor) -> Result<R
     }
 }
 
-/// Why reading ended.
-enum End {
-    /// As many as were wanted.
+/// Why a stream ended.
+enum StreamEnd {
+    /// The limit was reached.
     Enough,
     /// The connection ended.
     Broken(String),
-    /// The server does not let us follow any longer.
+    /// The token is no longer valid.
     ShutOut(String),
 }
 
@@ -269,18 +271,18 @@ async fn read(
     printer: &mut Printer<'_>,
     mut response: Response,
     cursor: &mut Cursor,
-) -> Result<End, CliError> {
+) -> Result<StreamEnd, CliError> {
     let mut reader = SseReader::default();
     loop {
         let piece = match tokio::time::timeout(SILENCE, response.chunk()).await {
-            Err(_) => return Ok(End::Broken("The server fell silent".to_owned())),
-            Ok(Err(_)) => return Ok(End::Broken("The connection broke".to_owned())),
-            Ok(Ok(None)) => return Ok(End::Broken("The server ended the stream".to_owned())),
+            Err(_) => return Ok(StreamEnd::Broken("The server stopped sending".to_owned())),
+            Ok(Err(_)) => return Ok(StreamEnd::Broken("The connection broke".to_owned())),
+            Ok(Ok(None)) => return Ok(StreamEnd::Broken("The server ended the stream".to_owned())),
             Ok(Ok(Some(piece))) => piece,
         };
         let events = reader
             .feed(&piece)
-            .map_err(|_| CliError::Failed("the server sends a line without end".to_owned()))?;
+            .map_err(|_| CliError::Failed("the server sent an overlong line".to_owned()))?;
         for event in events {
             if let Some(id) = event.id.filter(|id| !id.is_empty()) {
                 cursor.after = id;
@@ -290,24 +292,29 @@ async fn read(
             match event.event.as_str() {
                 "heartbeat" => continue,
                 "end" | "error" => {
-                    let why = data.get("reason").and_then(Value::as_str).unwrap_or("no reason");
+                    let why =
+                        data.get("reason").and_then(Value::as_str).unwrap_or("no reason given");
                     let why = format!("The server ended the stream ({why})");
                     let code = data.get("code").and_then(Value::as_str);
                     let is_shut_out = code == Some("unauthenticated");
-                    return Ok(if is_shut_out { End::ShutOut(why) } else { End::Broken(why) });
+                    return Ok(if is_shut_out {
+                        StreamEnd::ShutOut(why)
+                    } else {
+                        StreamEnd::Broken(why)
+                    });
                 }
                 _ => {}
             }
             printer.print(&data).await?;
             cursor.left = cursor.left.map(|left| left.saturating_sub(1));
             if cursor.left == Some(0) {
-                return Ok(End::Enough);
+                return Ok(StreamEnd::Enough);
             }
         }
     }
 }
 
-/// Where events go.
+/// Prints events.
 struct Printer<'a> {
     session: &'a Session,
     lines: Lines,
@@ -335,6 +342,6 @@ fn after(text: &str) -> Result<String, String> {
     if text == "latest" || text.parse::<u64>().is_ok() {
         Ok(text.to_owned())
     } else {
-        Err("a position is a whole number; or say latest".to_owned())
+        Err("must be a position (a whole number) or latest".to_owned())
     }
 }

@@ -1,10 +1,10 @@
-//! `keys`: the key that the values of environment variables are sealed with, and erasing it.
+//! `keys`: the key that seals values of environment variables, and erasing it.
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
 
 use super::client::Call;
-use super::failure::CliError;
+use super::error::CliError;
 use super::log::confirm;
 use super::noun::{Session, taken_array};
 use super::options::Format;
@@ -13,16 +13,16 @@ use super::table;
 /// Commands for keys.
 #[derive(Subcommand)]
 pub enum KeysCommand {
-    /// Print the key of the project; there is one once a container has had an environment
+    /// Print the id of the project's key; it exists once a container has had an environment
     List,
-    /// Erase a key: what was sealed with it can be read by nobody any more, in no backup either
+    /// Erase a key: nothing that it sealed can be read again, not even from backups
     Erase(Erase),
 }
 
 /// Which key.
 #[derive(Args)]
 pub struct Erase {
-    /// What keys list says: 16 characters
+    /// Id of the key, from keys list: 16 characters
     #[arg(value_name = "KEY")]
     key: String,
     /// Do not ask
@@ -40,15 +40,15 @@ pub async fn run(session: &Session, command: KeysCommand) -> Result<(), CliError
         KeysCommand::Erase(Erase { key, yes }) => {
             if !yes {
                 eprintln!(
-                    "Values of environment variables that were sealed with it can be read by \
-                     nobody any more, in no backup\nand no export either. A container that is not \
-                     made yet then fails; those that are there go on."
+                    "Values of environment variables that this key sealed can never be read again, \
+                     not even from backups\nor exports. Containers that are still to be created \
+                     with them will fail; existing ones are not affected."
                 );
-                confirm(&format!("Erase the key {key} for good?"), "Nothing was erased")?;
+                confirm(&format!("Erase the key {key} permanently?"), "Nothing was erased")?;
             }
             session.client.send(Call::at(Method::DELETE, "keys").segment(&key)).await?;
             if session.format == Format::Table {
-                eprintln!("The key {key} is erased.");
+                eprintln!("The key {key} was erased.");
             }
             Ok(())
         }

@@ -1,16 +1,16 @@
-//! Who the user is to the server: a token, or what Keystone gives one for, from the options and
-//! environment variables of the OpenStack clients.
+//! The user's token: given, or obtained from Keystone with the options and environment variables
+//! of the OpenStack clients.
 //!
-//! Without any of them nothing is sent, and a server that asks nobody needs none.
+//! Without any of them no token is sent; a server without authentication needs none.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 use reqwest::header::HeaderValue;
 
-use super::failure::CliError;
+use super::error::CliError;
 use crate::credentials::{self, Credentials, Secret, TokenError};
 
 /// Options that take a value, and their environment variables: `os-username`, `OS_USERNAME`. All
-/// are accepted, so that old scripts run; what is not looked at below changes nothing.
+/// are accepted so that old scripts work; those not used below have no effect.
 const VALUES: [&str; 20] = [
     "os-username",
     "os-password",
@@ -34,13 +34,13 @@ const VALUES: [&str; 20] = [
     "magnum-api-version",
 ];
 
-/// Those that take none.
+/// Options that take no value.
 const FLAGS: [&str; 2] = ["os-cache", "insecure"];
 
-/// What to set so that a server knows who asks.
+/// What to set to authenticate.
 pub const HOW: &str = "set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME, or OS_TOKEN";
 
-/// What was typed of the options of the OpenStack clients.
+/// The options of the OpenStack clients that were given.
 #[derive(Default)]
 pub struct Openstack(Vec<(&'static str, String)>);
 
@@ -72,14 +72,14 @@ impl FromArgMatches for Openstack {
 }
 
 impl Openstack {
-    /// What was typed, else what the environment says.
+    /// The value of an option, or else of its environment variable.
     fn value(&self, name: &str) -> Option<String> {
         let typed = self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
         let variable = || std::env::var(name.replace('-', "_").to_uppercase()).ok();
         typed.or_else(variable).filter(|value| !value.is_empty())
     }
 
-    /// What the user can prove; none where too little is set to prove anything.
+    /// The credentials; `None` if they are incomplete.
     fn credentials(&self) -> Option<Credentials> {
         let value = |name| self.value(name);
         let domain = |name| self.value(name).unwrap_or_else(|| "Default".to_owned());
@@ -96,14 +96,14 @@ impl Openstack {
         })
     }
 
-    /// The token to send, from Keystone where none is given; none where nothing is set.
+    /// The token to send, obtained from Keystone if none is given; `None` if nothing is set.
     ///
     /// # Errors
-    /// When Keystone gives none.
+    /// When Keystone does not issue one.
     pub async fn token(&self) -> Result<Option<HeaderValue>, CliError> {
         if let Some(token) = self.value("os-token") {
             let mut token = HeaderValue::from_str(&token)
-                .map_err(|_| CliError::Failed("OS_TOKEN is no token".to_owned()))?;
+                .map_err(|_| CliError::Failed("OS_TOKEN is not a valid token".to_owned()))?;
             token.set_sensitive(true);
             return Ok(Some(token));
         }
@@ -111,12 +111,12 @@ impl Openstack {
             return Ok(None);
         };
         let keystone = credentials::endpoint(&url).map_err(|why| {
-            CliError::Failed(format!("OS_AUTH_URL {url} is no address of Keystone: {why}"))
+            CliError::Failed(format!("OS_AUTH_URL {url} is not a valid Keystone URL: {why}"))
         })?;
         let http = credentials::client().map_err(|error| CliError::Failed(error.to_string()))?;
         let token = credentials.token(&http, &keystone).await.map_err(|error| match error {
             TokenError::Refused(_) => CliError::Failed(format!(
-                "{error}: look at OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME and their domains"
+                "{error}: check OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME and their domains"
             )),
             TokenError::Unavailable(..) => CliError::Unreachable(error.to_string()),
         })?;

@@ -1,10 +1,11 @@
-//! The command line: what `python-magnumclient` of 2015 had, and what is new.
+//! The command line: the commands of `python-magnumclient` of 2015, and new ones.
 //!
 //! One file a command group. `options` are the global ones, `client` speaks HTTP, `noun` has the
-//! verbs that every collection shares, `table` prints, `failure` says what went wrong and what to
-//! do next. Not here: anything the server decides; a client checks only what it must to send a
+//! verbs that every collection shares, `table` prints, `error` says what went wrong and what to do
+//! next. Not here: anything the server decides; a client checks only what it must to send a
 //! request that means what was typed.
 
+mod args;
 mod backup;
 mod bay;
 mod baymodel;
@@ -13,9 +14,9 @@ mod client;
 mod completion;
 mod container;
 mod container_create;
+mod error;
 mod event_line;
 mod events;
-mod failure;
 mod keys;
 mod log;
 mod login;
@@ -27,7 +28,6 @@ mod serve;
 mod serve_auth;
 mod sse;
 mod table;
-mod target;
 mod terminal;
 mod trace;
 mod why;
@@ -36,22 +36,22 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use failure::CliError;
+use error::CliError;
 use noun::Session;
 use options::Format;
 
 const ABOUT: &str = "Manages bays, nodes and containers through the Magnum API";
 
 const AFTER_HELP: &str = "\
-A server that asks who you are gets a token from what OpenStack clients take: OS_AUTH_URL,
+For a server with authentication, set the variables of the OpenStack clients: OS_AUTH_URL,
 OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME (OS_USER_DOMAIN_NAME, OS_PROJECT_DOMAIN_NAME), or
-OS_APPLICATION_CREDENTIAL_ID and OS_APPLICATION_CREDENTIAL_SECRET, or OS_TOKEN. Their options of
-python-magnumclient (--os-username, ...) are accepted too, so that old scripts run.
+OS_APPLICATION_CREDENTIAL_ID and OS_APPLICATION_CREDENTIAL_SECRET, or OS_TOKEN. The matching
+options of python-magnumclient (--os-username, ...) are accepted too, so old scripts work.
 
 Start with: magnum serve
 Then:       magnum container-create --name hello --image busybox --command 'echo hello'";
 
-/// Everything that can be typed.
+/// The whole command line.
 #[derive(Parser)]
 #[command(name = "magnum", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
@@ -75,39 +75,39 @@ enum Command {
     Node(node::NodeCommand),
     #[command(flatten)]
     Container(container::ContainerCommand),
-    /// Show what happened, or follow what happens
+    /// List past events, or follow new ones
     #[command(subcommand)]
     Events(events::EventsCommand),
-    /// Look after the event log in a data folder
+    /// Inspect and maintain the event log of a data directory
     #[command(subcommand)]
     Log(log::LogCommand),
-    /// Copy the log of a data folder, beside a running server too; again into the same folder only
-    /// what is new
+    /// Back up the event log, also of a running server; later backups copy only what is new
     Backup(backup::Backup),
-    /// Make a new data folder from a backup, all of it or up to a position or time
+    /// Create a data directory from a backup, in full or up to a position or time
     Restore(backup::Restore),
-    /// Show what was, and why: on a server, in a data folder, in an export; changes nothing
+    /// Debug past states, of a server, a data directory or an export; changes nothing
     #[command(subcommand)]
     Replay(replay::ReplayCommand),
-    /// Say why an object is as it is: what it waits for, what was said last, what led here
+    /// Explain the state of an object: what it waits for, the last error, what led here
     Why(why::WhyArgs),
-    /// Show what a request led to: commands, events, work and outcomes as a tree with times
+    /// Show everything a request caused, as a tree of events, work and outcomes with times
     Trace(trace::TraceArgs),
-    /// Hand what happened to an object to somebody else, as one file
+    /// Export the history of an object as one file, or check such a file
     #[command(subcommand)]
     Bundle(bundle::BundleCommand),
-    /// Look at the key that secrets are sealed with, and erase it
+    /// List or erase the key that secrets are sealed with
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Run the service: API, conductor and backend in one process
+    /// Run the server: API, conductor and backend in one process
     Serve(serve::ServeArgs),
-    /// Print a script that completes commands and options in a shell
+    /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
-    /// Print all commands and options, for the completion script of python-magnumclient
+    /// Print all commands and options for the completion script of python-magnumclient
     BashCompletion,
 }
 
-/// Runs what was typed. Exit code 0: done; 1: failed, said on stderr; 2: a usage error.
+/// Runs the command line. Exit code 0: done; 1: failed, with a message on stderr; 2: a usage
+/// error.
 pub fn main() -> ExitCode {
     let cli = Cli::parse_from(options::hyphenated(std::env::args_os()));
     match run(cli) {
@@ -116,9 +116,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs a command: those that need no server here, the others with a session.
+/// Runs a command: without a session if it needs no server.
 fn run(mut cli: Cli) -> Result<(), CliError> {
-    // Only events have more to say than fits into a table.
+    // Only events have a wide format.
     let is_wide = cli.options.output == Format::Wide;
     if is_wide {
         cli.options.output = Format::Table;

@@ -3,9 +3,9 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::failure::CliError;
+use super::args::{Target, Targets, Update, fields};
+use super::error::CliError;
 use super::noun::{ListArgs, Noun, Session, Show};
-use super::target::{Target, Targets, Update, fields};
 use crate::ids::Kind;
 
 /// Nodes, with the columns of 2015.
@@ -26,15 +26,15 @@ pub enum NodeCommand {
     /// Update information about the given node
     #[command(name = "node-update")]
     Update(Update),
-    /// Delete nodes; refused while bays are on them
+    /// Delete nodes; refused while they have bays
     #[command(name = "node-delete")]
     Delete(Targets),
-    /// Show everything that happened to a node
+    /// Show the history of a node
     #[command(name = "node-history")]
     History(Target),
 }
 
-/// What a node is.
+/// The fields of a new node.
 #[derive(Args)]
 pub struct NodeCreate {
     /// Type of the node: virt or bare

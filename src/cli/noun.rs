@@ -4,12 +4,12 @@ use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::Value;
 
+use super::args::{Target, Targets, Update, filter, ident};
 use super::client::{Answer, Call, Client};
-use super::failure::{CliError, say};
+use super::error::{CliError, say};
 use super::login::Openstack;
 use super::options::{Format, Options};
 use super::table;
-use super::target::{Target, Targets, Update, filter, ident};
 use crate::ids::Kind;
 
 /// What a command needs besides its arguments.
@@ -25,14 +25,14 @@ impl Session {
     /// A session with the server that the options name.
     ///
     /// # Errors
-    /// When its address is none.
+    /// When the address is invalid.
     pub fn new(options: Options, openstack: Openstack) -> Result<Self, CliError> {
         let format = options.output;
         Ok(Self { client: Client::new(options, openstack)?, format })
     }
 }
 
-/// Which way a list goes.
+/// The direction of a sort.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum SortDir {
     /// Smallest first
@@ -41,35 +41,36 @@ pub enum SortDir {
     Desc,
 }
 
-/// Which part of a list.
+/// Which part of a list, in which order.
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
-    /// As they were then: a position of the log, or 2015-05-21T20:46:13Z
+    /// The list as of a position of the log, or a time such as 2015-05-21T20:46:13Z
     #[arg(long, value_name = "WHEN")]
     at: Option<String>,
-    /// At most so many; all without it
+    /// Maximum number of objects [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Only what comes after the object with this UUID
+    /// List only objects after the one with this UUID
     #[arg(long, value_name = "UUID", value_parser = ident)]
     marker: Option<String>,
-    /// The field that the list is sorted by
+    /// Field to sort by
     #[arg(long, value_name = "FIELD")]
     sort_key: Option<String>,
-    /// Which way it is sorted
+    /// Sort direction
     #[arg(long, value_enum, value_name = "asc|desc", hide_possible_values = true)]
     sort_dir: Option<SortDir>,
-    /// Only those where a field has this value (repeat)
+    /// List only objects with this value in a field (repeatable)
     #[arg(long, value_name = "FIELD=VALUE", value_parser = filter)]
     filter: Vec<(String, String)>,
 }
 
-/// Which object, and when.
+/// Which object, as of when.
 #[derive(Args, Clone, Debug)]
 pub struct Show {
     #[command(flatten)]
     pub target: Target,
-    /// As it was then: a position of the log, a revision as v:3, or 2015-05-21T20:46:13Z
+    /// The object as of a position of the log, a revision such as v:3, or a time such as
+    /// 2015-05-21T20:46:13Z
     #[arg(long, value_name = "WHEN")]
     at: Option<String>,
 }
@@ -84,8 +85,8 @@ pub struct Noun {
 }
 
 impl Noun {
-    /// Prints the collection, or those of a bay, page by page as the server gives it, sorted by
-    /// the first column unless something else was asked for.
+    /// Prints the collection, or the part of it in one bay. It is read page by page and sorted by
+    /// the first column unless another order was requested.
     pub async fn list(
         &self,
         session: &Session,
@@ -129,16 +130,16 @@ impl Noun {
         table::list(session.format, self.columns, &rows)
     }
 
-    /// The uuid of an object that was named.
+    /// The UUID of an object, given by name or UUID.
     pub async fn uuid(&self, session: &Session, ident: &str) -> Result<String, CliError> {
         let call = Call::new(Method::GET, self.kind).segment(ident);
         let object = session.client.send(call).await?.body;
         object.get("uuid").and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
-            CliError::Failed(format!("the server's answer for {} {ident} has no uuid", self.kind))
+            CliError::Failed(format!("the response for {} {ident} has no uuid", self.kind))
         })
     }
 
-    /// One object, as it is or as it was.
+    /// One object, now or as of an earlier point.
     pub async fn look(&self, session: &Session, args: &Show) -> Result<Value, CliError> {
         let call = Call::new(Method::GET, self.kind).segment(args.target.ident());
         Ok(session.client.send(call.query("at", args.at.as_ref())).await?.body)
@@ -149,7 +150,7 @@ impl Noun {
         table::show(session.format, &self.look(session, args).await?)
     }
 
-    /// Makes one, and prints it.
+    /// Creates one and prints it.
     pub async fn create(&self, session: &Session, body: Value) -> Result<(), CliError> {
         let call = Call::new(Method::POST, self.kind).body(body);
         let answer = session.client.send(call).await?;
@@ -158,31 +159,31 @@ impl Noun {
         let uuid = text("uuid").unwrap_or("UUID");
         if text("status").is_some_and(|s| s == "Error" || s.ends_with("_FAILED")) {
             let noun = self.kind;
-            let why = text("status_reason").unwrap_or("the server does not say why");
-            say(&format!("{noun} {uuid} was recorded but not made: {why}"));
+            let why = text("status_reason").unwrap_or("no reason given");
+            say(&format!("{noun} {uuid} was recorded but could not be created: {why}"));
             return Err(CliError::Reported(Some(format!("magnum {noun}-history {uuid}"))));
         }
-        self.say_if_it_goes_on(&answer, uuid);
+        self.say_if_in_progress(&answer, uuid);
         Ok(())
     }
 
-    /// Changes one, and prints it.
+    /// Updates one and prints it.
     pub async fn update(&self, session: &Session, update: &Update) -> Result<(), CliError> {
         let name = &update.name;
         let call = Call::new(Method::PATCH, self.kind).segment(name).body(update.patch()?);
         let answer = session.client.send(call).await?;
         table::show(session.format, &answer.body)?;
-        self.say_if_it_goes_on(&answer, name);
+        self.say_if_in_progress(&answer, name);
         Ok(())
     }
 
-    /// Removes some.
+    /// Deletes some.
     pub async fn delete(&self, session: &Session, targets: &Targets) -> Result<(), CliError> {
         self.each(session, targets, "Delete", Call::new(Method::DELETE, self.kind), None).await
     }
 
-    /// Sends the same request for each target. All are tried, and each failure is told as the old
-    /// client told it; but then the command fails, which the old client's did not.
+    /// Sends the same request for each target. All are tried, and failures are reported as the old
+    /// client reported them. Unlike the old client, the command then fails.
     pub async fn each(
         &self,
         session: &Session,
@@ -198,9 +199,9 @@ impl Noun {
                 call = call.segment(action);
             }
             match session.client.send(call).await {
-                Ok(answer) => self.say_if_it_goes_on(&answer, target),
+                Ok(answer) => self.say_if_in_progress(&answer, target),
                 Err(error @ CliError::Refused { .. }) => {
-                    let (noun, words) = (self.kind, error.words());
+                    let (noun, words) = (self.kind, error.message());
                     say(&format!("{verb} for {noun} {target} failed: {words}"));
                     failed = failed.or(Some(error.next().map(str::to_owned)));
                 }
@@ -210,16 +211,16 @@ impl Noun {
         failed.map_or(Ok(()), |next| Err(CliError::Reported(next)))
     }
 
-    /// The work is not done yet: how to look.
-    pub fn say_if_it_goes_on(&self, answer: &Answer, ident: &str) {
-        if answer.goes_on {
+    /// If the work is still in progress, says how to check on it.
+    pub fn say_if_in_progress(&self, answer: &Answer, ident: &str) {
+        if answer.in_progress {
             let noun = self.kind;
             let look = format!("magnum {noun}-show {ident}");
-            eprintln!("Accepted; the work on {noun} {ident} goes on. Look with: {look}");
+            eprintln!("Accepted: {noun} {ident} is still in progress. Check with: {look}");
         }
     }
 
-    /// Prints what happened to one object, whoever asked for it.
+    /// Prints the history of one object.
     pub async fn history(&self, session: &Session, target: &Target) -> Result<(), CliError> {
         let mut rows: Vec<Value> = Vec::new();
         loop {
@@ -241,13 +242,13 @@ impl Noun {
     }
 }
 
-/// The moment that the next page of a list is of: a position, whatever was asked for.
+/// The position that the next page of a list is as of, however the point was given.
 fn pinned(body: &Value) -> Option<String> {
     let next = reqwest::Url::parse(body.get("next")?.as_str()?).ok()?;
     next.query_pairs().find_map(|(name, value)| (name == "at").then(|| value.into_owned()))
 }
 
-/// An array out of a body; empty where it is missing, as in the old client.
+/// Takes an array out of a body; empty if it is missing, as in the old client.
 pub fn taken_array(body: &mut Value, key: &str) -> Vec<Value> {
     match body.get_mut(key).map(Value::take) {
         Some(Value::Array(items)) => items,
@@ -255,7 +256,7 @@ pub fn taken_array(body: &mut Value, key: &str) -> Vec<Value> {
     }
 }
 
-/// What a row is sorted by.
+/// The text that a row is sorted by.
 fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

@@ -1,14 +1,14 @@
-//! Options that every command takes, before or after its name.
+//! Options of every command, before or after its name.
 //!
-//! Not here: who the user is (`login.rs`), what `magnum serve` can be told (`serve.rs`).
+//! Not here: authentication (`login.rs`), the settings of `magnum serve` (`serve.rs`).
 
 use std::ffi::OsString;
 
 use clap::{Args, ValueEnum};
 
-use super::failure::CliError;
+use super::error::CliError;
 
-/// Where a server listens that was started without further words.
+/// Where a server listens by default.
 const DEFAULT_URL: &str = "http://127.0.0.1:9511";
 
 /// How results are printed.
@@ -17,48 +17,48 @@ pub enum Format {
     /// A table for people
     #[default]
     Table,
-    /// The same with all there is to say of events in each line
+    /// Like table, with every field of an event in its line
     Wide,
-    /// JSON as the server sends it; one object a line where events are followed
+    /// JSON as the server sends it; followed events are one object per line
     Json,
     /// YAML
     Yaml,
 }
 
-/// The options that are used.
+/// The global options.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Global options")]
 pub struct Options {
-    /// Where the server is [env: MAGNUM_URL, or else BYPASS_URL] [default: http://127.0.0.1:9511]
+    /// URL of the server [env: MAGNUM_URL, or else BYPASS_URL] [default: http://127.0.0.1:9511]
     #[arg(long, global = true, value_name = "URL")]
     magnum_url: Option<String>,
     /// The same, as python-magnumclient calls it
     #[arg(long, global = true, value_name = "URL", hide = true)]
     bypass_url: Option<String>,
-    /// How results are printed
+    /// Output format
     #[arg(short, long, global = true, value_enum, default_value_t)]
     #[arg(value_name = "table|wide|json|yaml", hide_possible_values = true)]
     pub output: Format,
-    /// Why this is done; recorded with what happens
+    /// Reason for the change; recorded with its events
     #[arg(long, global = true, value_name = "TEXT")]
     pub reason: Option<String>,
-    /// Do not wait until the work is done; it goes on at the server
+    /// Do not wait for the work; it continues on the server
     #[arg(long, global = true)]
     pub no_wait: bool,
-    /// Repeat a change with the same key and it is made once
+    /// Make a change only once, however often it is repeated with the same key
     #[arg(long, global = true, value_name = "KEY")]
     pub idempotency_key: Option<String>,
-    /// Show requests and answers on stderr
+    /// Print requests and responses to stderr
     #[arg(long, global = true)]
     pub debug: bool,
 }
 
 impl Options {
-    /// The server's address without a trailing slash or version: what was typed before what the
-    /// environment says, our own name for it before the old one.
+    /// The server's address without a trailing slash or version. Options take precedence over the
+    /// environment, and our names over the old ones.
     ///
     /// # Errors
-    /// When it is no `http` address.
+    /// When it is not an `http` URL.
     pub fn url(&self) -> Result<reqwest::Url, CliError> {
         let from = |name: &str| std::env::var(name).ok().filter(|url| !url.is_empty());
         let text = self
@@ -76,17 +76,17 @@ impl Options {
 fn parse_url(text: &str) -> Result<reqwest::Url, CliError> {
     let bare = text.trim_end_matches('/');
     let bare = bare.strip_suffix("/v1").unwrap_or(bare).trim_end_matches('/');
-    let refused = |why: &str| CliError::Failed(format!("{text} is no address of a server: {why}"));
+    let refused = |why: &str| CliError::Failed(format!("{text} is not a valid server URL: {why}"));
     let url = reqwest::Url::parse(bare).map_err(|error| refused(&error.to_string()))?;
     match url.scheme() {
         "http" if url.has_host() => Ok(url),
-        "https" => Err(refused("this client speaks http only; end TLS in front of it.")),
+        "https" => Err(refused("this client supports http only; terminate TLS in front of it.")),
         _ => Err(refused("write it as http://HOST:PORT.")),
     }
 }
 
-/// What was typed, with option names in the spelling of today: those of 2014 had underscores
-/// (`--image_id`). Values, and all that follows `--`, stay.
+/// The arguments with today's spelling of option names: those of 2014 had underscores
+/// (`--image_id`). Values, and everything after `--`, are left alone.
 pub fn hyphenated(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut verbatim = false;
     let respell = |arg: OsString| {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_http_address_is_refused_in_words() {
+    fn other_addresses_are_refused() {
         for text in ["", "127.0.0.1:9511", "localhost:9511", "https://h", "unix:///run/m.sock"] {
             assert!(parse_url(text).is_err(), "{text}");
         }

@@ -1,6 +1,6 @@
-//! `magnum serve`: what the service can be told, read once.
+//! `magnum serve`: the settings of the service, read once.
 //!
-//! Not here: how it is put together (`app`).
+//! Not here: how the service is assembled (`app`).
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,73 +9,72 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use super::failure::CliError;
+use super::error::CliError;
 use super::serve_auth::{AuthArgs, PASSWORD};
 use crate::config::{AuditConfig, BackendConfig, Config, Engine, HttpConfig, LogConfig};
 
-/// Longest `--request-wait`: what proxies on the way keep a silent connection for.
+/// Longest `--request-wait`: how long proxies usually keep a silent connection open.
 pub const MAX_REQUEST_WAIT_S: u64 = 300;
 
-/// What the service can be told.
+/// The settings of the service.
 #[derive(Args)]
 pub struct ServeArgs {
-    /// The folder that holds everything that must survive
+    /// Data directory: everything that must survive
     #[arg(long, env = "MAGNUM_DATA", value_name = "DIR", default_value = "data")]
     data: PathBuf,
-    /// Where it listens
+    /// Address to listen on
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9511")]
     listen: SocketAddr,
-    /// What runs the containers
+    /// Engine that runs the containers
     #[arg(long, value_enum, default_value_t = BackendName::Docker)]
     #[arg(value_name = "docker|fake", hide_possible_values = true)]
     backend: BackendName,
-    /// Where the Docker engine listens [env: DOCKER_HOST=unix://PATH] [default:
-    /// /var/run/docker.sock]
+    /// Socket of the Docker engine [env: DOCKER_HOST=unix://PATH] [default: /var/run/docker.sock]
     #[arg(long, value_name = "PATH")]
     docker_socket: Option<PathBuf>,
-    /// Name of this machine's node; its host name without it
+    /// Name of this machine's node [default: the host name]
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
     #[command(flatten)]
     auth: AuthArgs,
-    /// Listen beyond this machine though nobody is asked who they are
+    /// Accept connections from other machines without authentication
     #[arg(long)]
     allow_remote_without_authentication: bool,
-    /// How long a request waits for the work that it asked for
+    /// How long a request waits for its work before it is answered with 202
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=MAX_REQUEST_WAIT_S))]
     request_wait: u64,
-    /// How the service's own log is written to stderr; MAGNUM_LOG or RUST_LOG filter it
+    /// Format of the service's own log on stderr; MAGNUM_LOG or RUST_LOG filter it
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     #[arg(value_name = "text|json", hide_possible_values = true)]
     log_format: LogFormat,
-    /// Size of a file of the event log
+    /// Size of the segment files of the event log
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = bytes)]
     segment_size: u64,
-    /// What is recorded besides changes: refusals (of commands), executes (reads of their
-    /// output), logs (reads of containers' logs), or none
+    /// What to audit besides changes: refusals (refused commands), executes (output of executed
+    /// commands), logs (container logs), or none
     #[arg(long, value_name = "WHAT,..", default_value = "refusals,executes", value_parser = audit)]
     audit: AuditConfig,
-    /// Free disk space below which changes are refused, so that what was accepted can finish
+    /// Refuse changes below this much free disk space, so that accepted work can finish
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = bytes)]
     reserve: u64,
 }
 
-/// What runs the containers.
+/// The engine that runs the containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum BackendName {
     /// The Docker engine of this machine
     Docker,
-    /// A model in memory: nothing really runs
+    /// A model in memory; runs nothing
     Fake,
 }
 
-/// How the service's own log is written.
+/// Format of the service's own log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum LogFormat {
     /// For people
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
@@ -88,7 +87,7 @@ pub fn run(args: ServeArgs) -> Result<(), CliError> {
     crate::app::serve(config).map_err(|error| CliError::Failed(error.to_string()))
 }
 
-/// The settings that the arguments mean.
+/// The settings from the arguments and the environment.
 fn config(
     args: ServeArgs,
     docker_host: Option<String>,
@@ -98,9 +97,9 @@ fn config(
     let is_told = keystone.is_some() || args.allow_remote_without_authentication;
     if !args.listen.ip().is_loopback() && !is_told {
         return Err(CliError::Failed(format!(
-            "{} can be reached from other machines, and nobody is asked who they are: whoever \
-             reaches it is root on this machine. Listen on 127.0.0.1, say --auth keystone, or say \
-             --allow-remote-without-authentication.",
+            "{} is reachable from other machines, and requests are not authenticated: anyone who \
+             can connect is root on this machine. Listen on 127.0.0.1, use --auth keystone, or \
+             accept the risk with --allow-remote-without-authentication.",
             args.listen
         )));
     }
@@ -131,14 +130,14 @@ fn config(
     })
 }
 
-/// The socket of `DOCKER_HOST`; empty where it names none.
+/// The socket in `DOCKER_HOST`; empty if it is not set.
 fn from(docker_host: Option<String>) -> Result<PathBuf, CliError> {
     let Some(text) = docker_host.filter(|text| !text.is_empty()) else {
         return Ok(PathBuf::new());
     };
     text.strip_prefix("unix://").map(PathBuf::from).ok_or_else(|| {
         CliError::Failed(format!(
-            "DOCKER_HOST is {text}, but only unix:// sockets are spoken to. Unset it, or name the \
+            "DOCKER_HOST is {text}, but only unix:// sockets are supported. Unset it, or name the \
              socket with --docker-socket."
         ))
     })
@@ -151,7 +150,7 @@ fn start_log(format: LogFormat) -> Result<(), CliError> {
         .find_map(|name| std::env::var(name).ok().filter(|filter| !filter.is_empty()))
         .unwrap_or_else(|| "info".to_owned());
     let filter = EnvFilter::try_new(&wanted).map_err(|error| {
-        CliError::Failed(format!("MAGNUM_LOG or RUST_LOG is {wanted}, which is no filter: {error}"))
+        CliError::Failed(format!("MAGNUM_LOG or RUST_LOG is not a valid filter: {wanted}: {error}"))
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
@@ -171,7 +170,7 @@ fn audit(text: &str) -> Result<AuditConfig, String> {
             "refusals" => config.refusals = true,
             "executes" => config.executes = true,
             "logs" => config.logs = true,
-            _ => return Err(format!("{word:?} is none of refusals, executes, logs; or say none")),
+            _ => return Err(format!("{word:?} is not one of refusals, executes, logs, none")),
         }
     }
     Ok(config)
@@ -186,9 +185,9 @@ fn bytes(text: &str) -> Result<u64, String> {
         "k" | "kb" | "kib" => 10,
         "m" | "mb" | "mib" => 20,
         "g" | "gb" | "gib" => 30,
-        unit => return Err(format!("{unit} is no unit; use k, m or g")),
+        unit => return Err(format!("{unit} is not a unit; use k, m or g")),
     };
-    let number: u64 = digits.parse().map_err(|_| format!("{digits} is no whole number"))?;
+    let number: u64 = digits.parse().map_err(|_| format!("{digits:?} is not a whole number"))?;
     number.checked_mul(1 << shift).ok_or_else(|| format!("{text} is too large"))
 }
 
@@ -231,16 +230,16 @@ mod tests {
     }
 
     #[test]
-    fn nothing_said_means_the_defaults() {
+    fn no_arguments_mean_the_defaults() {
         let (given, default) = (parsed(&[], None).unwrap(), Config::default());
         assert_eq!(format!("{given:?}"), format!("{default:?}"));
     }
 
     #[test]
-    fn only_loopback_unless_told_in_so_many_words() {
+    fn other_machines_are_let_in_only_if_explicitly_allowed() {
         assert!(parsed(&["--listen", "[::1]:0"], None).is_ok());
         let refused = parsed(&["--listen", "0.0.0.0:9511"], None).unwrap_err();
-        assert!(refused.words().contains("--allow-remote-without-authentication"));
+        assert!(refused.message().contains("--allow-remote-without-authentication"));
         let keystone = ["--auth", "keystone", "--keystone-url", "http://k"];
         assert!(parsed(&[&["--listen", "0.0.0.0:9511"], &keystone[..]].concat(), None).is_ok());
         let flag = "--allow-remote-without-authentication";
@@ -255,6 +254,6 @@ mod tests {
         let flag = ["--docker-socket", "/b"];
         assert_eq!(engine(&flag, Some("tcp://h:1")).unwrap(), docker("/b"));
         assert_eq!(engine(&["--backend", "fake"], Some("tcp://h:1")).unwrap(), Engine::Fake);
-        assert!(engine(&[], Some("tcp://h:1")).unwrap_err().words().contains("DOCKER_HOST"));
+        assert!(engine(&[], Some("tcp://h:1")).unwrap_err().message().contains("DOCKER_HOST"));
     }
 }

@@ -1,29 +1,30 @@
-//! What `magnum serve` is told about who is asked who they are.
+//! The options of `magnum serve` for authentication.
 //!
-//! Secrets come from the environment or a file: what is typed is seen by everybody on the machine.
+//! Secrets come from the environment or a file: command lines are visible to every user of the
+//! machine.
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::failure::CliError;
+use super::error::CliError;
 use crate::config::KeystoneConfig;
 use crate::credentials::{Credentials, Secret, endpoint};
 
-/// Where the secret may stand.
+/// The environment variable with the secret.
 pub const PASSWORD: &str = "MAGNUM_KEYSTONE_PASSWORD";
 
-/// Who is asked, and with which credentials.
+/// How requests are authenticated, and with which credentials of the service.
 #[derive(Args)]
 pub struct AuthArgs {
-    /// Who says who asks: none (everybody may do everything), or Keystone
+    /// Authentication: none (everyone may do everything) or keystone
     #[arg(long, value_enum, default_value_t = Auth::None)]
     #[arg(value_name = "none|keystone", hide_possible_values = true)]
     auth: Auth,
-    /// Where Keystone is, with or without /v3
+    /// URL of Keystone, with or without /v3
     #[arg(long, value_name = "URL", required_if_eq("auth", "keystone"))]
     keystone_url: Option<String>,
-    /// The service's own user; its password is in MAGNUM_KEYSTONE_PASSWORD or a file
+    /// The service's own user; its password comes from MAGNUM_KEYSTONE_PASSWORD or a file
     #[arg(long, value_name = "NAME", default_value = "magnum")]
     keystone_username: String,
     /// The project of the service's user
@@ -35,41 +36,41 @@ pub struct AuthArgs {
     /// The domain of the service's project
     #[arg(long, value_name = "NAME", default_value = "Default")]
     keystone_project_domain: String,
-    /// An application credential instead; its secret is where the password would be
+    /// Application credential to use instead of a user; its secret replaces the password
     #[arg(long, value_name = "ID")]
     keystone_application_credential: Option<String>,
-    /// A file with the password or secret, and nothing else
+    /// File that contains only the password or secret
     #[arg(long, value_name = "FILE")]
     keystone_password_file: Option<PathBuf>,
 }
 
-/// Who says who asks.
+/// How requests are authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Auth {
-    /// Nobody
+    /// Not at all
     None,
-    /// Keystone
+    /// By Keystone tokens
     Keystone,
 }
 
 impl AuthArgs {
-    /// The settings; none where nobody is asked. `password` is what the environment says.
+    /// The settings; `None` without authentication. `password` is the value from the environment.
     ///
     /// # Errors
-    /// When something is missing: what, and how to say it.
+    /// When something is missing: what, and how to set it.
     pub fn config(self, password: Option<String>) -> Result<Option<KeystoneConfig>, CliError> {
         let url = match (self.auth, self.keystone_url) {
             (Auth::None, None) => return Ok(None),
             (Auth::None, Some(_)) => {
                 return Err(CliError::Failed(
-                    "--keystone-url alone asks nobody who they are: say --auth keystone as well."
+                    "--keystone-url has no effect without --auth keystone; add that as well."
                         .to_owned(),
                 ));
             }
             (Auth::Keystone, url) => url.unwrap_or_default(),
         };
         let url = endpoint(&url).map_err(|why| {
-            CliError::Failed(format!("--keystone-url {url} is no address of Keystone: {why}"))
+            CliError::Failed(format!("--keystone-url {url} is not a valid Keystone URL: {why}"))
         })?;
         let secret = match (&self.keystone_password_file, password) {
             (Some(file), _) => {
@@ -84,8 +85,8 @@ impl AuthArgs {
         };
         if secret.is_empty() {
             return Err(CliError::Failed(format!(
-                "--auth keystone needs the password of the service's own user: put it into \
-                 {PASSWORD}, or into a file that --keystone-password-file names."
+                "--auth keystone needs the password of the service's own user: set {PASSWORD}, or \
+                 name a file with --keystone-password-file."
             )));
         }
         let secret = Secret::new(secret);
@@ -130,7 +131,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_said() {
-        let words = |args: &[&str], password| parsed(args, password).unwrap_err().words();
+        let words = |args: &[&str], password| parsed(args, password).unwrap_err().message();
         assert!(words(&["--auth", "keystone"], Some("p")).contains("--keystone-url"));
         assert!(words(&KEYSTONE[2..], Some("p")).contains("--auth keystone"));
         assert!(words(&KEYSTONE, None).contains(PASSWORD));

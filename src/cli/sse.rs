@@ -1,7 +1,7 @@
-//! Server-sent events out of bytes, as the HTML standard has them (9.2.6), as far as Magnum sends
-//! them: `id`, `event`, `data` and comments.
+//! A parser of server-sent events (HTML standard, 9.2.6), as far as Magnum sends them: `id`,
+//! `event`, `data` and comments.
 
-/// Longest line: four times what the largest event can be, as the log takes no larger record.
+/// Longest line: four times the largest record that the log accepts.
 const MAX_LINE_BYTES: usize = 4 << 20;
 
 /// One event.
@@ -9,7 +9,7 @@ const MAX_LINE_BYTES: usize = 4 << 20;
 pub struct SseEvent {
     /// The last id that was seen, this event's or one before it.
     pub id: Option<String>,
-    /// Its type; empty where there is none.
+    /// Its type; empty if there is none.
     pub event: String,
     /// Its lines, joined by line ends.
     pub data: String,
@@ -28,8 +28,8 @@ pub struct SseReader {
 }
 
 impl SseReader {
-    /// Takes more bytes; the events that they complete. An event that an end of the connection
-    /// cuts is never given out.
+    /// Takes more bytes and returns the events that they complete. An event that is cut off by the
+    /// end of the connection is never returned.
     ///
     /// # Errors
     /// When a line is too long to be one of ours.

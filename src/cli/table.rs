@@ -5,7 +5,7 @@ use std::io::Write;
 use comfy_table::{LineStyle, Table, TableStyle, presets};
 use serde_json::{Map, Value};
 
-use super::failure::CliError;
+use super::error::CliError;
 use super::options::Format;
 use super::terminal::printable;
 
@@ -13,10 +13,10 @@ use super::terminal::printable;
 const STYLE: TableStyle =
     presets::ASCII_FULL_CONDENSED.header_separator(LineStyle::new('+', '-', '+', '+'));
 
-/// Prints to stdout; a reader that has gone is the caller's to hear of.
+/// Prints to stdout.
 ///
 /// # Errors
-/// When stdout takes no more.
+/// When writing to stdout fails.
 pub fn print(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())?;
@@ -24,10 +24,10 @@ pub fn print(text: &str) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Prints rows of objects: chosen columns of a table, or all that they hold.
+/// Prints rows of objects: the given columns as a table, or everything as JSON or YAML.
 ///
 /// # Errors
-/// When stdout takes no more.
+/// When writing to stdout fails.
 pub fn list(format: Format, columns: &[&str], rows: &[Value]) -> Result<(), CliError> {
     if format != Format::Table {
         return structured(format, &Value::from(rows.to_vec()));
@@ -40,7 +40,7 @@ pub fn list(format: Format, columns: &[&str], rows: &[Value]) -> Result<(), CliE
 /// Prints one object: properties and values. Its links are for programs.
 ///
 /// # Errors
-/// When stdout takes no more.
+/// When writing to stdout fails.
 pub fn show(format: Format, object: &Value) -> Result<(), CliError> {
     if format != Format::Table {
         return structured(format, object);
@@ -72,7 +72,8 @@ fn rendered(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String 
     format!("{table}\n")
 }
 
-/// What stands in a cell: text as it is, all else as Python writes it, as in the old client.
+/// The text of a cell: strings unchanged, everything else as Python writes it, as in the old
+/// client.
 fn cell(value: &Value) -> String {
     match value {
         Value::String(text) => printable(text),

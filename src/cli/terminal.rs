@@ -1,32 +1,32 @@
-//! What only a person at a terminal sees: colours, and that something is still under way.
+//! Output for terminals only: colours and progress.
 
 use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
-/// Red: what failed.
+/// Red: failures.
 pub const RED: u8 = 31;
-/// Green: what was done.
+/// Green: successes.
 pub const GREEN: u8 = 32;
-/// Yellow: what waits.
+/// Yellow: waiting.
 pub const YELLOW: u8 = 33;
 
 /// A person notices a wait after about a second.
 const NOTICED_AFTER: Duration = Duration::from_secs(1);
 
-/// Whether colours may be written there: a terminal, and nobody set `NO_COLOR`.
+/// Whether to use colours: on a terminal, unless `NO_COLOR` is set.
 pub fn colours(stream: &impl IsTerminal) -> bool {
     let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     stream.is_terminal() && !set("NO_COLOR") && !dumb
 }
 
-/// Text in a colour, where colours are on.
+/// Text in a colour, if colours are on.
 pub fn paint(on: bool, colour: u8, text: &str) -> String {
     if on { format!("\x1b[{colour}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
-/// Awaits something; counts the seconds on stderr where that is a terminal.
+/// Awaits a future; counts the seconds on stderr if that is a terminal.
 pub async fn with_progress<T>(what: &str, work: impl Future<Output = T>) -> T {
     let mut stderr = std::io::stderr();
     if !stderr.is_terminal() {
@@ -37,7 +37,7 @@ pub async fn with_progress<T>(what: &str, work: impl Future<Output = T>) -> T {
     loop {
         if let Ok(done) = tokio::time::timeout(NOTICED_AFTER, work.as_mut()).await {
             if seconds > 0 {
-                // A terminal that went away is no reason to fail what was done.
+                // A lost terminal must not fail the command.
                 let _gone = write!(stderr, "\r\x1b[K");
             }
             return done;
@@ -47,8 +47,7 @@ pub async fn with_progress<T>(what: &str, work: impl Future<Output = T>) -> T {
     }
 }
 
-/// Text without what would move the cursor or change colours: names and outputs come from others.
-/// Line ends stay.
+/// Text with control characters escaped, as names and outputs come from others. Line feeds stay.
 pub fn printable(text: &str) -> String {
     let keep = |c: char| c == '\n' || !c.is_control();
     text.chars()

@@ -1,28 +1,28 @@
-//! `trace`: what one request led to, as a tree with times.
+//! `trace`: everything that one request caused, as a tree with times.
 
 use clap::Args;
 
-use super::failure::CliError;
+use super::error::CliError;
 use super::noun::Session;
 use super::options::Format;
-use super::replay::{Files, tell};
+use super::replay::{Files, render};
 use super::table;
 
 /// Which request.
 #[derive(Args)]
 pub struct TraceArgs {
-    /// What X-Openstack-Request-Id says in an answer: req-UUID
+    /// Request id, from X-Openstack-Request-Id of a response: req-UUID
     #[arg(value_name = "REQUEST-ID")]
     request_id: String,
     #[command(flatten)]
     files: Files,
 }
 
-/// Shows what a request led to.
+/// Shows everything that a request caused.
 pub async fn run(session: &Session, args: &TraceArgs) -> Result<(), CliError> {
     let answer = args.files.place(session).await?.trace(&args.request_id).await?;
     if session.format == Format::Table {
-        tell::trace(&answer)
+        render::trace(&answer)
     } else {
         table::show(session.format, &answer)
     }

@@ -1,8 +1,8 @@
-//! `why`: why an object is in the state that it is in.
+//! `why`: an explanation of the state of an object.
 
 use clap::Args;
 
-use super::failure::CliError;
+use super::error::CliError;
 use super::noun::Session;
 use super::replay::{About, ask};
 use crate::replay::{Question, When};
@@ -12,12 +12,12 @@ use crate::replay::{Question, When};
 pub struct WhyArgs {
     #[command(flatten)]
     about: About,
-    /// Why it was so then
+    /// Explain the state as of this point
     #[arg(long, value_name = "WHEN", default_value = "latest")]
     at: When,
 }
 
-/// Says why.
+/// Prints the explanation.
 pub async fn run(session: &Session, args: &WhyArgs) -> Result<(), CliError> {
     ask(session, &args.about, &Question::Why { at: args.at }).await
 }

@@ -1,7 +1,7 @@
-//! `log anchor`: signing the end of the log, and making the key for it.
+//! `log anchor`: signing the head of the log, and creating a key for that.
 //!
-//! Whoever can change the log must have neither the key nor the only copy of an anchor. Not here:
-//! what is signed (`events/log/anchor.rs`), comparing a log with an anchor (`verify`).
+//! Someone who can change the log must have neither the key nor the only copy of an anchor. Not
+//! here: what is signed (`events/log/anchor.rs`), comparing a log with an anchor (`verify`).
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::super::failure::CliError;
+use super::super::error::CliError;
 use super::super::options::Format;
 use super::super::table;
 use super::{Data, reported, told};
@@ -20,25 +20,25 @@ use crate::clock;
 use crate::events::log::anchor::{Anchor, SecretKey};
 use crate::events::log::segment::{info, verify};
 
-/// What to sign, with what.
+/// What to sign, and with which key.
 #[derive(Args)]
 pub struct Sign {
     #[command(flatten)]
     data: Data,
-    /// The file of the key that signs
+    /// File of the signing key
     #[arg(long, value_name = "FILE", required_unless_present = "new_key")]
     key: Option<PathBuf>,
-    /// Make a key in this new file, and its public half in FILE.pub; signs nothing
+    /// Create a key in this new file, and its public key in FILE.pub; signs nothing
     #[arg(long, value_name = "FILE", conflicts_with = "key")]
     new_key: Option<PathBuf>,
 }
 
-/// Signs, or makes a key.
+/// Signs, or creates a key.
 pub fn run(format: Format, args: &Sign) -> Result<(), CliError> {
     match (&args.new_key, &args.key) {
         (Some(file), _) => new_key(format, &args.data, file),
         (None, Some(file)) => sign(&args.data, file),
-        (None, None) => Err(CliError::Usage("Name the key: --key FILE.".to_owned())),
+        (None, None) => Err(CliError::Usage("Specify the key: --key FILE.".to_owned())),
     }
 }
 
@@ -46,14 +46,14 @@ fn named(file: &Path) -> impl Fn(io::Error) -> CliError {
     move |error| CliError::Failed(format!("{}: {error}", file.display()))
 }
 
-/// Makes a key that only its owner can read, and the file of its public half.
+/// Creates a key that only its owner can read, and the file of its public key.
 fn new_key(format: Format, data: &Data, file: &Path) -> Result<(), CliError> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = fs::canonicalize(folder.unwrap_or(Path::new("."))).map_err(named(file))?;
     if fs::canonicalize(&data.data).is_ok_and(|data| folder.starts_with(data)) {
         return Err(CliError::Failed(format!(
-            "{} lies in the data folder: whoever can change the log there could sign it anew. Keep \
-             the key elsewhere, best on another machine.",
+            "{} is in the data directory: anyone who can change the log there could sign it again. \
+             Keep the key elsewhere, preferably on another machine.",
             file.display()
         )));
     }
@@ -64,21 +64,21 @@ fn new_key(format: Format, data: &Data, file: &Path) -> Result<(), CliError> {
         [file, &public_file].into_iter().find(|file| file.symlink_metadata().is_ok())
     {
         let there = there.display();
-        return Err(CliError::Failed(format!("{there} is there already; nothing was changed.")));
+        return Err(CliError::Failed(format!("{there} already exists; nothing was changed.")));
     }
     let key = SecretKey::new(clock::secret()?);
     let public = key.public();
     write_new(file, 0o600, &key.to_text())?;
     write_new(&public_file, 0o644, &format!("{public}\n"))?;
     let words = format!(
-        "The key is in {}. Keep it away from the log. Its public half, also in {}:\n{public}\n",
+        "The key is in {}. Keep it away from the log. The public key, also in {}:\n{public}\n",
         file.display(),
         public_file.display()
     );
     told(format, &words, &json!({"key": file, "public_key": public}))
 }
 
-/// Writes a file that was not there, and syncs it.
+/// Writes a new file and syncs it.
 fn write_new(file: &Path, mode: u32, text: &str) -> Result<(), CliError> {
     let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(file);
     let written = opened.and_then(|mut opened| {
@@ -88,7 +88,7 @@ fn write_new(file: &Path, mode: u32, text: &str) -> Result<(), CliError> {
     written.map_err(named(file))
 }
 
-/// Verifies the log, signs its end, and prints the anchor.
+/// Verifies the log, signs its head, and prints the anchor.
 fn sign(data: &Data, file: &Path) -> Result<(), CliError> {
     let log = data.log()?;
     let text = fs::read_to_string(file).map_err(named(file))?;
@@ -97,12 +97,12 @@ fn sign(data: &Data, file: &Path) -> Result<(), CliError> {
     let found = verify(&log)?;
     reported(data, found.damage.iter())?;
     if found.head.get() == 0 {
-        let words = format!("The log in {} has no event yet to sign.", log.display());
+        let words = format!("The log in {} has no events to sign.", log.display());
         return Err(CliError::Failed(words));
     }
     let about = info(&log)?;
-    // Beside a running server the end may be written and not synced yet; what is signed must
-    // survive a power cut.
+    // While a server runs, the head may be written but not synced yet; what is signed must survive
+    // a power cut.
     for segment in &about.segments {
         if segment.last >= found.head {
             let path = log.join(&segment.name);

@@ -1,11 +1,11 @@
-//! `log archive`: taking old events from the log that no object needs and a backup has.
+//! `log archive`: removing old events that no object needs and a backup has.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
-use super::super::failure::CliError;
+use super::super::error::CliError;
 use super::super::options::Format;
 use super::super::terminal::printable;
 use super::{Data, confirm, time, told};
@@ -18,21 +18,21 @@ use crate::ids::{Position, Timestamp};
 pub struct Archive {
     #[command(flatten)]
     data: Data,
-    /// Archive events up to this position, as far as whole segments go
+    /// Archive events up to this position, in whole segments
     #[arg(long, value_name = "N")]
     to_position: Option<u64>,
-    /// Archive events up to this time, as far as whole segments go, as in 2026-11-24T20:00:00Z
+    /// Archive events up to this time, in whole segments: 2026-11-24T20:00:00Z
     #[arg(long, value_name = "RFC3339", value_parser = time)]
     to_time: Option<Timestamp>,
-    /// The backup that has them, which `magnum backup` made
+    /// Backup that has these events, made by `magnum backup`
     #[arg(long, value_name = "TARGET")]
     backup: PathBuf,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
 
-/// Archives what is old.
+/// Archives old events.
 pub fn run(format: Format, args: &Archive, reason: Option<String>) -> Result<(), CliError> {
     let log = args.data.log()?;
     let up_to = match (args.to_position, args.to_time) {
@@ -45,9 +45,9 @@ pub fn run(format: Format, args: &Archive, reason: Option<String>) -> Result<(),
         eprint!(
             "{}",
             printable(&format!(
-                "Events up to position {position} of objects that were deleted by then, and what \
-                 was audited by then, go from the log.\n{backup} has them: from now on it alone. \
-                 Who reads events starts after position {position}.\n"
+                "This removes the events up to position {position} of objects that were deleted by \
+                 then, and audit events up to there, from the log.\nAfter that only {backup} has \
+                 them, and events can be read only after position {position}.\n"
             ))
         );
     }
@@ -60,7 +60,7 @@ pub fn run(format: Format, args: &Archive, reason: Option<String>) -> Result<(),
         "events_taken": done.taken, "events_left": done.left, "bytes_freed": done.freed,
     });
     let words = format!(
-        "Taken from the log: {} events, {} bytes. Left of those up to position {}: {}.\n",
+        "Removed from the log: {} events, {} bytes. Events kept up to position {}: {}.\n",
         done.taken, done.freed, done.archived, done.left
     );
     told(format, &words, &object)

@@ -1,7 +1,7 @@
-//! `log`: looking after the event log in a data folder, without a server.
+//! `log`: inspecting and maintaining the event log of a data directory, without a server.
 //!
-//! Alone of all groups it works on files, so alone it sees `events`. Not here: what the events say
-//! (`events`), the formats (`events/log`).
+//! Only this group and `backup` work on the files of a log and see `events`. Not here: the events
+//! themselves (`events`), the formats (`events/log`).
 
 mod anchor;
 mod archive;
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::failure::{CliError, say};
+use super::error::{CliError, say};
 use super::options::Format;
 use super::table;
 use super::terminal::printable;
@@ -31,26 +31,26 @@ const SEGMENT_COLUMNS: [&str; 7] =
 /// Commands for the log.
 #[derive(Subcommand)]
 pub enum LogCommand {
-    /// Check that the log is what was written; beside a running server too
+    /// Verify checksums, positions and hashes of the log; works while a server runs
     Verify(verify::Verify),
-    /// Sign the end of the log, so that later changes show; beside a running server too
+    /// Sign the head of the log, so that later changes are detected; works while a server runs
     Anchor(anchor::Sign),
-    /// Show what the log consists of; beside a running server too
+    /// Show the segments of the log; works while a server runs
     Info(Data),
-    /// Take old events from the log that no object needs and a backup has
+    /// Remove old events that no object needs and a backup has
     Archive(archive::Archive),
-    /// Cut a damaged log at its first damage, and keep a copy of what goes
+    /// Truncate a damaged log at the first damage, keeping a copy of what is cut off
     Repair(repair::Repair),
-    /// Print all events as lines of JSON; beside a running server too
+    /// Print all events as lines of JSON; works while a server runs
     Export(Export),
-    /// Make a log from what export printed
+    /// Create a log from an export
     Import(Import),
 }
 
 /// Which log.
 #[derive(Args)]
 pub struct Data {
-    /// The data folder of the server
+    /// Data directory of the server
     #[arg(long, env = "MAGNUM_DATA", value_name = "DIR", default_value = "data")]
     pub data: PathBuf,
 }
@@ -60,7 +60,7 @@ pub struct Data {
 pub struct Export {
     #[command(flatten)]
     data: Data,
-    /// Start after this position
+    /// Export only events after this position
     #[arg(long, value_name = "N", default_value_t = 0)]
     after: u64,
 }
@@ -70,7 +70,7 @@ pub struct Export {
 pub struct Import {
     #[command(flatten)]
     data: Data,
-    /// The file that export printed; - reads stdin
+    /// File with the export; - reads stdin
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -95,16 +95,16 @@ pub fn run(format: Format, command: LogCommand, reason: Option<String>) -> Resul
 }
 
 impl Data {
-    /// The folder of its log.
+    /// The folder of the log.
     fn log(&self) -> Result<PathBuf, CliError> {
         log_of(&self.data)
     }
 }
 
-/// The log of a data folder.
+/// The log of a data directory.
 ///
 /// # Errors
-/// When there is none.
+/// When there is no log.
 pub fn log_of(data: &Path) -> Result<PathBuf, CliError> {
     let is_folder = |path: &Path| match fs::metadata(path) {
         Ok(found) => Ok(found.is_dir()),
@@ -117,10 +117,11 @@ pub fn log_of(data: &Path) -> Result<PathBuf, CliError> {
     if is_folder(&log)? {
         return Ok(log);
     }
-    let why = if is_folder(data)? { "it has no folder log" } else { "there is no such folder" };
+    let why =
+        if is_folder(data)? { "it has no `log` directory" } else { "there is no such directory" };
     Err(CliError::Failed(format!(
-        "{} is no data folder of a server: {why}. Name the one that `magnum serve` was started \
-         with: --data DIR, or MAGNUM_DATA.",
+        "{} is not a Magnum data directory: {why}. Specify the one that `magnum serve` uses: \
+         --data DIR, or MAGNUM_DATA.",
         data.display()
     )))
 }
@@ -131,12 +132,12 @@ fn damage_value(damage: &Damage) -> Value {
     json!({"segment": segment, "offset": offset, "position": position, "what": what})
 }
 
-/// The command that cuts the log of a data folder.
+/// The command that truncates the log of a data directory.
 fn repair_command(data: &Data) -> String {
     format!("magnum log repair --truncate --data {}", data.data.display())
 }
 
-/// Fails with what is damaged, and what helps.
+/// Fails if there is damage, listing it and what helps.
 fn reported<'a>(data: &Data, damage: impl Iterator<Item = &'a Damage>) -> Result<(), CliError> {
     let places: Vec<String> = damage.map(Damage::place).collect();
     if places.is_empty() {
@@ -144,13 +145,13 @@ fn reported<'a>(data: &Data, damage: impl Iterator<Item = &'a Damage>) -> Result
     }
     places.iter().for_each(|place| say(place));
     eprintln!(
-        "Look for a failing disk first, copy {} elsewhere, and put a backup back if there is one.",
+        "Look for a failing disk first, copy {} elsewhere, and restore a backup if there is one.",
         printable(&data.data.join("log").display().to_string())
     );
     Err(CliError::Reported(Some(repair_command(data))))
 }
 
-/// Shows what the log consists of.
+/// Shows the segments of the log.
 fn show_info(format: Format, data: &Data) -> Result<(), CliError> {
     let log = data.log()?;
     let found = info(&log)?;
@@ -186,19 +187,19 @@ fn show_info(format: Format, data: &Data) -> Result<(), CliError> {
     reported(data, found.damage.iter())
 }
 
-/// A time as it is written in RFC 3339.
+/// A time in the form of RFC 3339.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn time(text: &str) -> Result<Timestamp, String> {
     serde_json::from_value(text.into())
-        .map_err(|error| format!("{error}; it must be like 2026-11-24T20:00:00Z"))
+        .map_err(|error| format!("{error}; use a form like 2026-11-24T20:00:00Z"))
 }
 
-/// Says to people in words, to programs in fields, what was done.
+/// Reports what was done: to people as text, to programs as fields.
 ///
 /// # Errors
-/// When stdout takes no more.
+/// When writing to stdout fails.
 pub fn told(format: Format, words: &str, object: &Value) -> Result<(), CliError> {
     if format == Format::Table { table::print(words) } else { table::show(format, object) }
 }
@@ -209,8 +210,8 @@ fn export_log(data: &Data, after: Position) -> Result<(), CliError> {
     let archived = info(&log)?.archived;
     if after < archived {
         return Err(CliError::Failed(format!(
-            "The events up to position {archived} were archived. Say --after {archived} for those \
-             after them; the backup that has the others can be restored and exported.",
+            "The events up to position {archived} were archived. Use --after {archived} for later \
+             ones; restore the backup to export the others.",
         )));
     }
     let mut out = BufWriter::new(io::stdout().lock());
@@ -222,7 +223,7 @@ fn export_log(data: &Data, after: Position) -> Result<(), CliError> {
     exported
 }
 
-/// Makes a log from lines of JSON.
+/// Creates a log from lines of JSON.
 fn import_log(format: Format, data: &Path, file: &Path) -> Result<(), CliError> {
     let lines: Box<dyn BufRead> = if file == Path::new("-") {
         Box::new(io::stdin().lock())
@@ -237,16 +238,15 @@ fn import_log(format: Format, data: &Path, file: &Path) -> Result<(), CliError> 
     told(format, &words, &json!({"position": head}))
 }
 
-/// Asks whether it is meant; only a person at a terminal can answer. `not_done` says what a no
-/// comes to.
+/// Asks for confirmation, which needs a terminal. `not_done` is the message if it is refused.
 ///
 /// # Errors
-/// When it is not, or nobody is there.
+/// When it is refused, or stdin is not a terminal.
 pub fn confirm(question: &str, not_done: &str) -> Result<(), CliError> {
     let stdin = io::stdin();
     if !stdin.is_terminal() {
         return Err(CliError::Failed(format!(
-            "{not_done}: there is nobody to ask. Say --yes if this is what you want."
+            "{not_done}: stdin is not a terminal. Use --yes to go ahead without confirmation."
         )));
     }
     let mut stderr = io::stderr();

@@ -1,4 +1,4 @@
-//! `log verify`: whether the log is what was written, and what was signed (`log anchor`).
+//! `log verify`: whether the log is intact, and is what was signed (`log anchor`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::super::failure::{CliError, say};
+use super::super::error::{CliError, say};
 use super::super::options::Format;
 use super::super::table;
 use super::{Data, damage_value, repair_command, reported};
@@ -21,18 +21,18 @@ use crate::ids::Position;
 pub struct Verify {
     #[command(flatten)]
     data: Data,
-    /// Check too that all events up to this anchor are those that were signed
+    /// Also check that all events up to this anchor are those that were signed
     #[arg(long, value_name = "ANCHOR")]
     from: Option<PathBuf>,
-    /// Whose signature the anchor must have: 64 hex digits, or the file that has them
+    /// Public key that must have signed the anchor: 64 hex digits, or a file with them
     #[arg(long, value_name = "KEY", requires = "from")]
     public_key: Option<String>,
-    /// Compare what archiving has left of the log with the backup that has all of it
+    /// Compare what archiving left in the log with the backup that has all of it
     #[arg(long, value_name = "TARGET")]
     archive: Option<PathBuf>,
 }
 
-/// Reads all of the log and says up to where it is sound.
+/// Reads the whole log and reports up to which position it is sound.
 pub fn run(format: Format, args: &Verify) -> Result<(), CliError> {
     let log = args.data.log()?;
     let anchor = args.from.as_deref().map(|file| read_anchor(file, args.public_key.as_deref()));
@@ -73,22 +73,22 @@ pub fn run(format: Format, args: &Verify) -> Result<(), CliError> {
     changed.iter().for_each(|changed| say(changed));
     if anchor.is_some() && found.archived > Position(0) && args.archive.is_none() {
         eprintln!(
-            "Of the events up to position {} only what archiving has left is here, and no hash \
-             vouches for that: --archive TARGET compares it with the backup that has all of them.",
+            "Archiving removed events up to position {}, so the hash chain does not cover what is \
+             left of them: compare it with the backup by --archive TARGET.",
             found.archived
         );
     }
     if anchor.is_some() && args.public_key.is_none() {
         eprintln!(
-            "The key is the anchor's own, and anyone can make one: name the one that you know, \
-             --public-key KEY."
+            "The key was taken from the anchor itself, which proves little: specify the one you \
+             trust with --public-key KEY."
         );
     }
     reported(&args.data, found.damage.iter())?;
     if problem.is_none() && changed.is_empty() { Ok(()) } else { Err(CliError::Reported(None)) }
 }
 
-/// Up to where the log is sound, in words.
+/// Up to which position the log is sound, as text.
 fn sound(data: &Data, log: &Path, found: &Verified) -> String {
     let is_sound = found.damage.is_empty();
     let up_to = if is_sound { "" } else { "only " };
@@ -97,14 +97,14 @@ fn sound(data: &Data, log: &Path, found: &Verified) -> String {
         format!("The log in {log} is sound {up_to}up to position {head}, chain {hash}.\n");
     if found.archived > Position(0) {
         text += &format!(
-            "Up to position {} it was archived; what was left of that is there.\n",
+            "It was archived up to position {}; the events kept from before are all there.\n",
             found.archived
         );
     }
     if is_sound && found.unfinished > 0 {
         text += &format!(
-            "Behind it are {} bytes of a write that is under way or was cut off. The next \
-             start of the server takes them away; if it says that they were durable once: {}\n",
+            "It is followed by {} bytes of an append that is in progress or was interrupted. The \
+             next start of the server removes them; if it reports that they were durable: {}\n",
             found.unfinished,
             repair_command(data)
         );
@@ -112,30 +112,30 @@ fn sound(data: &Data, log: &Path, found: &Verified) -> String {
     text
 }
 
-/// Reads an anchor, and checks that it is signed, by whom it must be.
+/// Reads an anchor and checks its signature and its key.
 fn read_anchor(file: &Path, public_key: Option<&str>) -> Result<Anchor, CliError> {
     let failed = |words: &str| CliError::Failed(format!("{}{words}", file.display()));
     let text = fs::read_to_string(file).map_err(|error| failed(&format!(": {error}")))?;
     let anchor: Anchor = serde_json::from_str(&text).map_err(|error| {
-        failed(&format!(" is no anchor that `magnum log anchor` made: {error}"))
+        failed(&format!(" is not an anchor made by `magnum log anchor`: {error}"))
     })?;
     if !anchor.is_signed() {
         return Err(failed(
-            " is not what was signed: its signature does not fit. It says nothing about the log; \
-             take the anchor from where it was kept.",
+            " was changed: its signature is invalid, so it says nothing about the log. Use the \
+             copy of the anchor that was kept elsewhere.",
         ));
     }
     let wanted = public_key.map(named_key).transpose()?;
     match wanted.filter(|wanted| *wanted != anchor.public_key) {
         None => Ok(anchor),
         Some(wanted) => Err(failed(&format!(
-            " was signed with the key {}, not with {wanted}. It says nothing about the log.",
+            " was signed with the key {}, not with {wanted}, so it says nothing about the log.",
             anchor.public_key
         ))),
     }
 }
 
-/// A public key as it is, or from its file.
+/// A public key, given as such or by its file.
 fn named_key(named: &str) -> Result<PublicKey, CliError> {
     if let Ok(key) = PublicKey::try_from(named.to_owned()) {
         return Ok(key);
@@ -147,27 +147,26 @@ fn named_key(named: &str) -> Result<PublicKey, CliError> {
     PublicKey::try_from(text).map_err(|why| failed(&why))
 }
 
-/// Why a log does not have what an anchor signed; none where it has.
+/// How a log differs from what an anchor signed; `None` if it does not.
 fn compare(log: &Path, found: &Verified, anchor: &Anchor) -> Result<Option<String>, CliError> {
     let Anchor { position, folder, hash, time, .. } = anchor;
     if found.head < *position {
         let (first, head) = (found.head.next(), found.head);
         let gone = if first == *position {
-            format!("Event {position} is")
+            format!("Event {position} is missing")
         } else {
-            format!("The events {first} to {position} are")
+            format!("The events {first} to {position} are missing")
         };
         let ends = if found.damage.is_empty() { "ends at" } else { "is sound only up to" };
         return Ok(Some(format!(
-            "The log {ends} position {head}. {gone} not there any more as they were signed at \
-             {time}."
+            "The log {ends} position {head}. {gone} although the anchor of {time} covers them."
         )));
     }
     let present = hash_at(log, *position)?.map(|hash| to_hex(&hash));
     if present.is_none() && *position < found.archived {
         return Ok(Some(format!(
-            "Event {position} was archived, and up to {} nothing here can show what was before it. \
-             Restore the backup that has it, and compare that with the anchor.",
+            "Event {position} was archived, and the log can prove nothing about events up to {}. \
+             Restore the backup that has them, and compare that with the anchor.",
             found.archived
         )));
     }
@@ -179,10 +178,13 @@ fn compare(log: &Path, found: &Verified, anchor: &Anchor) -> Result<Option<Strin
     let other = if here == *folder {
         String::new()
     } else {
-        format!(" The anchor is of the data folder {folder}, this is {here}: is it the right one?")
+        format!(
+            " The anchor is of the data directory {folder}, this one is {here}: is it the right \
+             one?"
+        )
     };
     Ok(Some(format!(
         "The events up to position {position} are not those that were signed at {time}: the \
-         chain there is {present}, the anchor says {hash}.{other}"
+         chain is {present} there, and {hash} in the anchor.{other}"
     )))
 }

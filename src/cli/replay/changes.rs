@@ -1,14 +1,15 @@
-//! Changes for people: of an object, of the whole system, and what verifying and checking found.
+//! Changes as text for people: of an object, of the whole system, and the results of verifying
+//! and checking.
 
 use serde_json::{Value, json};
 
-use super::super::failure::CliError;
+use super::super::error::CliError;
 use super::super::options::Format;
 use super::super::table;
-use super::tell::{by, items, line, number, text, time, title};
+use super::document::{by, items, line, number, text, time, title};
 use crate::replay::entry::{details, plain};
 
-/// Longest value that is shown in a table, in characters: two of them fit into a line.
+/// Longest value in a table, in characters: two of them fit into a line.
 const MAX_SHOWN: usize = 40;
 
 /// Prints what changed about an object.
@@ -64,7 +65,7 @@ pub fn system(answer: &Value) -> Result<(), CliError> {
     line(&format!("from position {from} to {to}: {counts}"))?;
     let omitted = number(answer, "/omitted");
     if omitted > 0 {
-        line(&format!("{omitted} objects before these are left out."))?;
+        line(&format!("{omitted} earlier objects are omitted."))?;
     }
     let rows: Vec<Value> = items(answer, "objects")
         .iter()
@@ -83,45 +84,45 @@ pub fn system(answer: &Value) -> Result<(), CliError> {
     table::list(Format::Table, &columns, &rows)
 }
 
-/// Prints what a comparison with the log found.
+/// Prints the result of a comparison with the log.
 pub fn verified(answer: &Value) -> Result<(), CliError> {
     let (objects, snapshots) = (number(answer, "/objects"), number(answer, "/snapshots"));
     let at = number(answer, "/position");
     for parked in items(answer, "parked") {
         let object = plain(parked);
-        line(&format!("{object} has an event that this build cannot apply; it was left out."))?;
+        line(&format!("{object} has an event that this build cannot apply; it was skipped."))?;
     }
     let Some(difference) = answer.get("difference").filter(|found| found.is_object()) else {
         return line(&format!(
-            "{objects} objects and {snapshots} snapshots are what the log says at position {at}."
+            "{objects} objects and {snapshots} snapshots agree with the log at position {at}."
         ));
     };
     line(&format!(
-        "The {} of {} is not what the log says at position {}:",
+        "The {} of {} differs from the log at position {}:",
         text(difference, "/kept"),
         text(difference, "/object"),
         number(difference, "/position"),
     ))?;
     fields(items(difference, "fields"))?;
     line(
-        "From is what is kept, to is what the log says. The folder cache may be deleted while the \
-          server is stopped; it is made again from the log.",
+        "`from` is the stored value, `to` is the one from the log. The directory `cache` may be \
+         deleted while the server is stopped; it is rebuilt from the log.",
     )
 }
 
-/// Prints what deciding again came to.
+/// Prints the result of deciding commands again.
 pub fn checked(answer: &Value) -> Result<(), CliError> {
     let (commands, different) = (number(answer, "/commands"), number(answer, "/different"));
     for difference in items(answer, "differences") {
         line(&format!("{}: {}", text(difference, "/object"), text(difference, "/says")))?;
     }
     if different == 0 {
-        return line(&format!("{commands} commands are decided by this build as they were."));
+        return line(&format!("This build decides all {commands} commands as they were decided."));
     }
-    line(&format!("{different} of {commands} commands are decided otherwise by this build."))
+    line(&format!("This build decides {different} of {commands} commands differently."))
 }
 
-/// Prints fields with what they were and are.
+/// Prints fields with their old and new values.
 fn fields(changes: &[Value]) -> Result<(), CliError> {
     let value = |change: &Value, name: &str| short(change.get(name).unwrap_or(&Value::Null));
     let rows: Vec<Value> = changes
@@ -134,13 +135,13 @@ fn fields(changes: &[Value]) -> Result<(), CliError> {
     table::list(Format::Table, &["field", "from", "to"], &rows)
 }
 
-/// Changes of what is shown, without those of what the actor holds, which go with them.
+/// Changes of the view only, without those of the actor's state that go with them.
 fn shown_only(changes: &[Value]) -> Vec<Value> {
     let is_shown = |change: &&Value| !text(change, "/field").starts_with("state.");
     changes.iter().filter(is_shown).cloned().collect()
 }
 
-/// Changes in a line: `status: Stopped -> Running`. What was nothing before is not told.
+/// Changes in a line: `status: Stopped -> Running`. An old value of null is left out.
 pub fn in_words(changes: &[Value]) -> String {
     let value = |change: &Value, name: &str| change.get(name).cloned().unwrap_or_default();
     let words = changes.iter().map(|change| {
@@ -155,7 +156,7 @@ pub fn in_words(changes: &[Value]) -> String {
     words.collect::<Vec<_>>().join("; ")
 }
 
-/// A value in a few words: of pieces of work only what they do.
+/// A short form of a value; of work items only the action.
 fn short(value: &Value) -> String {
     let actions = value.as_array().map(|items| {
         items.iter().filter_map(|item| item.get("action")).map(plain).collect::<Vec<_>>()

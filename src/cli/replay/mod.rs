@@ -1,14 +1,15 @@
-//! `replay`: what was, and why: asked of a server, or of files without one.
+//! `replay`: the debugger: past states and their causes, from a server or from files.
 //!
-//! `place` is where the answer comes from; it is one document either way, and `tell` prints it. Not
-//! here: how it is found (`replay`, the library).
+//! `place` gets the answer, the same document from either, and `render` prints it. Not here: how
+//! answers are found (`replay`, the library).
 
 mod changes;
+mod document;
 mod place;
+pub mod render;
 mod screen;
 mod step;
 mod stepper;
-pub mod tell;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,54 +17,54 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::failure::CliError;
+use super::error::CliError;
 use super::noun::Session;
 use super::options::Format;
 use super::table;
 use crate::ids::{EventId, Position};
 use crate::replay::find::How;
 use crate::replay::{Question, When, question};
-pub use place::{Files, Object};
+pub use place::{Files, NamedObject};
 
 /// Commands of the debugger. None of them changes or executes anything.
 #[derive(Subcommand)]
 pub enum ReplayCommand {
-    /// Show an object as it was, also one that is gone
-    State(State),
-    /// Show what happened to an object: who, why, what led to what, how long work took
+    /// Show an object as it was, including deleted ones
+    State(StateArgs),
+    /// Show the history of an object: who, why, causes, and how long work took
     Timeline(Timeline),
-    /// Show what changed about an object, or with --all in the whole system, and who did that
+    /// Show what changed in an object, or with --all in the whole system, and who changed it
     Diff(Diff),
     /// Show the last event that set a field, and what led to it up to the request
     Blame(Blame),
-    /// Compare read models and snapshots with the log; the first difference exits 1
+    /// Compare read models and snapshots with the log; exits with 1 at the first difference
     Verify(Verify),
-    /// Decide every recorded command again with this build; a difference exits 1
+    /// Decide every recorded command again with this build; exits with 1 on a difference
     Check(Check),
-    /// Find when a condition became true: 'status == "Error"'
+    /// Find when a condition became true, such as 'status == "Error"'
     Find(Find),
-    /// Go through what happened to an object, event by event, in the terminal
+    /// Step through the history of an object, event by event, in the terminal
     Step(About),
-    /// Show what would be if an event had not happened, or if something were asked
+    /// Show the state without some events, or after additional commands
     WhatIf(WhatIf),
 }
 
-/// Which object, and where to look.
+/// Which object, and from where.
 #[derive(Args)]
 pub struct About {
-    /// The noun and the name or UUID: container/web
+    /// Object: kind and name or UUID, such as container/web
     #[arg(value_name = "KIND/ID", value_parser = place::object)]
-    object: Object,
+    object: NamedObject,
     #[command(flatten)]
     files: Files,
 }
 
 /// What to show the state of.
 #[derive(Args)]
-pub struct State {
+pub struct StateArgs {
     #[command(flatten)]
     about: About,
-    /// When: 17, v:3, 2015-05-21T20:46:13Z, before:EVENT, after:EVENT, or latest
+    /// Point in time: 17, v:3, 2015-05-21T20:46:13Z, before:EVENT, after:EVENT, or latest
     #[arg(long, value_name = "WHEN", default_value = "latest")]
     at: When,
 }
@@ -73,10 +74,10 @@ pub struct State {
 pub struct Timeline {
     #[command(flatten)]
     about: About,
-    /// Take in the bay and the node around it, and the containers on it
+    /// Include its bay and node, and the containers in it
     #[arg(long)]
     related: bool,
-    /// Up to when
+    /// Show events up to this point
     #[arg(long, value_name = "WHEN", default_value = "latest")]
     at: When,
 }
@@ -84,16 +85,16 @@ pub struct Timeline {
 /// What to compare.
 #[derive(Args)]
 pub struct Diff {
-    /// The noun and the name or UUID: container/web
+    /// Object: kind and name or UUID, such as container/web
     #[arg(value_name = "KIND/ID", value_parser = place::object, required_unless_present = "all")]
-    object: Option<Object>,
-    /// All objects
+    object: Option<NamedObject>,
+    /// Compare all objects
     #[arg(long, conflicts_with = "object")]
     all: bool,
-    /// Since when; before everything without it
+    /// Start of the comparison [default: before the first event]
     #[arg(long, value_name = "WHEN")]
     from: Option<When>,
-    /// Until when
+    /// End of the comparison
     #[arg(long, value_name = "WHEN", default_value = "latest")]
     to: When,
     #[command(flatten)]
@@ -103,16 +104,16 @@ pub struct Diff {
 /// What to find.
 #[derive(Args)]
 pub struct Find {
-    /// What must be true, in the Common Expression Language over the fields of an object
+    /// Condition on the fields of an object, in the Common Expression Language
     #[arg(value_name = "CONDITION")]
     condition: String,
-    /// Of which objects: container for all of them, container/web for one; of all without it
+    /// Objects to look at: container for all containers, container/web for one [default: all]
     #[arg(value_name = "KIND[/ID]", default_value = "", hide_default_value = true)]
     among: String,
-    /// Only the first moment
+    /// Find only the first time
     #[arg(long)]
     first: bool,
-    /// Once it is true it stays true: look at few states instead of all
+    /// The condition stays true once it is: check few states instead of all
     #[arg(long)]
     monotone: bool,
     #[command(flatten)]
@@ -124,10 +125,10 @@ pub struct Find {
 pub struct Blame {
     #[command(flatten)]
     about: About,
-    /// A field as in a state: status, labels.tier, state.status
+    /// Field of the state: status, labels.tier, state.status
     #[arg(value_name = "FIELD")]
     field: String,
-    /// The last event that set it by then
+    /// Look at events up to this point
     #[arg(long, value_name = "WHEN", default_value = "latest")]
     at: When,
 }
@@ -142,7 +143,7 @@ pub struct Verify {
 /// What to decide again.
 #[derive(Args)]
 pub struct Check {
-    /// A data folder, a backup of one, a bundle, or a file that log export printed
+    /// A data directory, a backup, a bundle, or a log export
     #[arg(value_name = "PATH")]
     path: PathBuf,
 }
@@ -152,20 +153,23 @@ pub struct Check {
 pub struct WhatIf {
     #[command(flatten)]
     about: About,
-    /// When: 17, v:3, 2015-05-21T20:46:13Z, before:EVENT, after:EVENT, or latest
+    /// Point in time: 17, v:3, 2015-05-21T20:46:13Z, before:EVENT, after:EVENT, or latest
     #[arg(long, value_name = "WHEN", default_value = "latest")]
     at: When,
-    /// As if this event had not happened (repeat)
+    /// Leave out this event (repeatable)
     #[arg(long, value_name = "EVENT", value_parser = event)]
     drop: Vec<EventId>,
-    /// Ask for what this file holds: a command as JSON, or a list of them; - reads stdin
+    /// Apply the command in this file, JSON, or a list of them; - reads stdin
     #[arg(long, value_name = "FILE")]
     apply: Option<PathBuf>,
 }
 
 /// An event's id.
 fn event(text: &str) -> Result<EventId, String> {
-    let why = |_| "use an event's id; `magnum replay timeline KIND/ID -o json` has them".to_owned();
+    let why = |_| {
+        "must be the id of an event; list them with `magnum replay timeline KIND/ID -o json`"
+            .to_owned()
+    };
     text.parse().map(EventId).map_err(why)
 }
 
@@ -176,7 +180,7 @@ fn commands_in(file: &Path) -> Result<Vec<Value>, CliError> {
         .map_err(|bad| CliError::Usage(format!("{}: {}", file.display(), bad.why)))
 }
 
-/// A file's text, or that of stdin.
+/// The text of a file or of stdin.
 pub fn read_text(file: &Path) -> Result<String, CliError> {
     let text = if file == Path::new("-") {
         io::read_to_string(io::stdin())
@@ -209,7 +213,7 @@ pub async fn run(session: &Session, command: ReplayCommand) -> Result<(), CliErr
         ReplayCommand::Check(args) => {
             let answer = Files::of(args.path).check(session).await?;
             told(session.format, &answer, changes::checked)?;
-            failed(tell::number(&answer, "/different") > 0)
+            failed(document::number(&answer, "/different") > 0)
         }
         ReplayCommand::WhatIf(args) => {
             let apply = args.apply.as_deref().map_or(Ok(Vec::new()), commands_in)?;
@@ -221,7 +225,7 @@ pub async fn run(session: &Session, command: ReplayCommand) -> Result<(), CliErr
             let how = How { first: args.first, monotone: args.monotone };
             let place = args.files.place(session).await?;
             let found = place.find(&args.condition, &args.among, how).await?;
-            tell::found(session.format, &found)
+            render::found(session.format, &found)
         }
     }
 }
@@ -236,7 +240,7 @@ impl About {
 /// Asks a question about an object and prints the answer.
 pub async fn ask(session: &Session, about: &About, question: &Question) -> Result<(), CliError> {
     let answer = about.ask(session, question).await?;
-    tell::answer(session.format, question, &answer)
+    render::answer(session.format, question, &answer)
 }
 
 async fn diff(session: &Session, args: Diff) -> Result<(), CliError> {
@@ -247,13 +251,13 @@ async fn diff(session: &Session, args: Diff) -> Result<(), CliError> {
             let from = from.unwrap_or(When::Position(Position(0)));
             let question = Question::Diff { from, to };
             let answer = place.ask(&object, &question).await?;
-            tell::answer(session.format, &question, &answer)
+            render::answer(session.format, &question, &answer)
         }
         None => told(session.format, &place.system(from, to).await?, changes::system),
     }
 }
 
-/// Prints an answer: for people by a function, for programs as it is.
+/// Prints an answer: for people by a function, for programs unchanged.
 fn told(
     format: Format,
     answer: &Value,
@@ -262,7 +266,7 @@ fn told(
     if format == Format::Table { print(answer) } else { table::show(format, answer) }
 }
 
-/// Exit code 1 where something was found that was told already.
+/// Exits with 1 if something was found; it was reported already.
 fn failed(found: bool) -> Result<(), CliError> {
     if found { Err(CliError::Reported(None)) } else { Ok(()) }
 }

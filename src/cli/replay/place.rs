@@ -1,4 +1,4 @@
-//! Where an answer comes from: a server, or files. Both give the same document.
+//! Sources of answers: a server, or files. Both give the same document.
 
 use std::path::PathBuf;
 
@@ -6,41 +6,41 @@ use clap::Args;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
+use super::super::args::ident;
 use super::super::client::Call;
-use super::super::failure::CliError;
+use super::super::error::CliError;
 use super::super::noun::Session;
-use super::super::target::ident;
 use super::read_text;
 use crate::ids::Kind;
 use crate::replay::among::Among;
+use crate::replay::bundle::Bundle;
 use crate::replay::find::How;
 use crate::replay::question::document;
 use crate::replay::verify::{self, Kept};
 use crate::replay::{Question, ReplayError, Source, When, check, find, name, system, trace};
 
-/// An object as it was typed: `container/web`.
+/// An object as given: `container/web`.
 #[derive(Clone, Debug)]
-pub struct Object {
+pub struct NamedObject {
     kind: Kind,
     ident: String,
 }
 
 /// Reads an object.
-pub fn object(text: &str) -> Result<Object, String> {
+pub fn object(text: &str) -> Result<NamedObject, String> {
     let form = || {
         let nouns = Kind::choice();
-        format!("write it as container/web: {nouns}, and a name or UUID")
+        format!("must be like container/web: {nouns}, and a name or UUID")
     };
     let (noun, object) = text.split_once('/').ok_or_else(form)?;
     let kind = Kind::named(noun);
-    Ok(Object { kind: kind.ok_or_else(form)?, ident: ident(object)? })
+    Ok(NamedObject { kind: kind.ok_or_else(form)?, ident: ident(object)? })
 }
 
-/// Whether to look into files.
+/// Which files to read instead of asking a server.
 #[derive(Args)]
 pub struct Files {
-    /// Look into this data folder, a backup of one, a bundle, or a file that `log export` printed;
-    /// no server is asked
+    /// Read this data directory, backup, bundle or log export instead of asking a server
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
 }
@@ -51,10 +51,10 @@ impl Files {
         Self { data: Some(path) }
     }
 
-    /// Compares what is kept beside a log with the log.
+    /// Compares the caches of a data directory with its log.
     pub async fn verify(&self, session: &Session) -> Result<Value, CliError> {
         match (self.place(session).await?, &self.data) {
-            (Place::Files(source), Some(data)) => {
+            (AnswerSource::Files(source), Some(data)) => {
                 Ok(document(&verify::verify(&source, &Kept::folder(data)?)?)?)
             }
             _ => {
@@ -64,42 +64,44 @@ impl Files {
         }
     }
 
-    /// Decides what is in the files again.
+    /// Decides the commands in the files again.
     pub async fn check(&self, session: &Session) -> Result<Value, CliError> {
         match self.place(session).await? {
-            Place::Files(source) => Ok(document(&check::check(&source)?)?),
-            Place::Server(_) => Err(CliError::Usage("name a folder or a file".to_owned())),
+            AnswerSource::Files(source) => Ok(document(&check::check(&source)?)?),
+            AnswerSource::Server(_) => {
+                Err(CliError::Usage("specify a directory or a file".to_owned()))
+            }
         }
     }
 
-    /// Opens the files that were named, if any were.
-    pub async fn place<'a>(&self, session: &'a Session) -> Result<Place<'a>, CliError> {
-        let Some(path) = &self.data else { return Ok(Place::Server(session)) };
+    /// Opens the files, if any were given.
+    pub async fn place<'a>(&self, session: &'a Session) -> Result<AnswerSource<'a>, CliError> {
+        let Some(path) = &self.data else { return Ok(AnswerSource::Server(session)) };
         let found = std::fs::metadata(path)
             .map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))?;
         if found.is_dir() {
-            return Ok(Place::Files(Source::folder(path)?));
+            return Ok(AnswerSource::Files(Source::folder(path)?));
         }
         let text = read_text(path)?;
         let source = match is_bundle(&text) {
-            true => Source::bundle(&text)?,
+            true => Bundle::open(&text)?,
             false => Source::export(path).await?,
         };
-        Ok(Place::Files(source))
+        Ok(AnswerSource::Files(source))
     }
 }
 
-/// Where an answer comes from.
-pub enum Place<'a> {
+/// The source of an answer.
+pub enum AnswerSource<'a> {
     /// A server.
     Server(&'a Session),
     /// Files.
     Files(Source),
 }
 
-impl Place<'_> {
+impl AnswerSource<'_> {
     /// The answer to a question about an object.
-    pub async fn ask(&self, object: &Object, question: &Question) -> Result<Value, CliError> {
+    pub async fn ask(&self, object: &NamedObject, question: &Question) -> Result<Value, CliError> {
         match self {
             Self::Server(session) => {
                 let mut call = Call::new(Method::GET, object.kind)
@@ -138,7 +140,7 @@ impl Place<'_> {
     }
 }
 
-impl Place<'_> {
+impl AnswerSource<'_> {
     /// What changed in the whole system.
     pub async fn system(&self, from: Option<When>, to: When) -> Result<Value, CliError> {
         match self {
@@ -167,7 +169,7 @@ impl Place<'_> {
     }
 }
 
-/// Whether a file is a bundle: one document, where an export has one in each line.
+/// Whether a file is a bundle: one document, where an export has one per line.
 fn is_bundle(text: &str) -> bool {
     let first = text.lines().next().unwrap_or_default();
     match serde_json::from_str::<Value>(first) {
@@ -176,7 +178,7 @@ fn is_bundle(text: &str) -> bool {
     }
 }
 
-/// What a server calls a bad question is one, as it is with files.
+/// A question that a server rejects is a usage error, as it is with files.
 fn asked_wrong(error: CliError) -> CliError {
     match error {
         CliError::Refused { status, words, .. }

@@ -1,4 +1,4 @@
-//! How `replay step` looks: events at the left, state and changes at the right, keys below.
+//! The screen of `replay step`: events on the left, state and changes on the right, keys below.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -7,12 +7,12 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, List, ListItem, ListState, Paragraph};
 use serde_json::Value;
 
+use super::document::{number, text, time};
 use super::stepper::{Field, Focus, Prompt, Stepper};
-use super::tell::{number, text, time};
 use crate::replay::entry::{details, plain};
 
-/// What the keys do.
-const KEYS: &str = "↑↓ step  Tab side  g jump  / search  n next  Space off/on  f pin  e export  \
+/// The keys.
+const KEYS: &str = "↑↓ step  Tab switch  g jump  / search  n next  Space off/on  f pin  e export  \
                     q quit";
 
 /// Draws everything.
@@ -54,11 +54,11 @@ fn events(frame: &mut Frame<'_>, stepper: &Stepper, area: Rect) {
     frame.render_stateful_widget(list, area, &mut chosen);
 }
 
-/// Fields that stay in sight.
+/// Pinned fields.
 fn pins(frame: &mut Frame<'_>, stepper: &Stepper, area: Rect) {
     let line = |name: &String| {
         let field = stepper.fields.iter().find(|field| field.name == *name);
-        field.map_or_else(|| Line::from(format!("  {name}: not there")), told)
+        field.map_or_else(|| Line::from(format!("  {name}: not set")), told)
     };
     let lines: Vec<Line<'_>> = stepper.pinned.iter().map(line).collect();
     frame.render_widget(Paragraph::new(lines).block(block("pinned", false)), area);
@@ -74,7 +74,7 @@ fn event(frame: &mut Frame<'_>, stepper: &Stepper, area: Rect) {
 }
 
 fn fields(frame: &mut Frame<'_>, stepper: &Stepper, area: Rect) {
-    let title = if stepper.off.is_empty() { "state" } else { "state, without what is off" };
+    let title = if stepper.off.is_empty() { "state" } else { "state, without events that are off" };
     let list = List::new(stepper.fields.iter().map(told))
         .block(block(title, stepper.focus == Focus::Fields))
         .highlight_style(Style::new().add_modifier(Modifier::REVERSED));
@@ -83,7 +83,7 @@ fn fields(frame: &mut Frame<'_>, stepper: &Stepper, area: Rect) {
     frame.render_stateful_widget(list, area, &mut chosen);
 }
 
-/// A field: what it is, and what it was where the event changed it.
+/// A field with its value, and the old value if the event changed it.
 fn told(field: &Field) -> Line<'static> {
     let name = &field.name;
     match (&field.was, &field.now) {

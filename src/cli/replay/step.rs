@@ -1,7 +1,7 @@
-//! `replay step`: an object's events one by one in a terminal, with what each changed.
+//! `replay step`: the events of an object one by one in a terminal, with what each changed.
 //!
-//! `stepper` is what is on the screen and what keys do to it, `screen` draws it. Every state is
-//! asked for as any other question, so it works on a server and on files. Not here: the answers.
+//! `stepper` is the model of the screen and handles keys, `screen` draws it. States are ordinary
+//! answers of the debugger, so it works with a server and with files. Not here: the answers.
 
 use std::fs;
 use std::io::{self, IsTerminal};
@@ -10,20 +10,20 @@ use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use serde_json::Value;
 
-use super::super::failure::CliError;
+use super::super::error::CliError;
 use super::super::noun::Session;
-use super::place::{Object, Place};
+use super::place::{AnswerSource, NamedObject};
 use super::screen;
 use super::stepper::{Action, Stepper};
-use super::{About, tell};
+use super::{About, document};
 use crate::ids::{EventId, Revision};
 use crate::replay::{Question, When};
 
-/// Runs until the person has seen enough.
+/// Runs until the user quits.
 pub async fn run(session: &Session, about: &About) -> Result<(), CliError> {
     if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
         return Err(CliError::Usage(
-            "replay step needs a terminal. For programs: magnum replay timeline KIND/ID -o json, \
+            "replay step needs a terminal. In scripts use magnum replay timeline KIND/ID -o json \
              and magnum replay state KIND/ID --at v:N."
                 .to_owned(),
         ));
@@ -31,20 +31,20 @@ pub async fn run(session: &Session, about: &About) -> Result<(), CliError> {
     let place = about.files.place(session).await?;
     let question = Question::Timeline { related: false, at: When::Latest };
     let timeline = place.ask(&about.object, &question).await?;
-    let steps = tell::items(&timeline, "events").iter();
+    let steps = document::items(&timeline, "events").iter();
     let events: Vec<Value> = steps.filter_map(|step| step.get("event")).cloned().collect();
     let asker = Asker { place, object: &about.object };
-    let mut stepper = Stepper::new(tell::title(&timeline), events);
+    let mut stepper = Stepper::new(document::title(&timeline), events);
     let mut terminal = ratatui::try_init()?;
     let ran = asker.steps(&mut terminal, &mut stepper).await;
     ratatui::try_restore()?;
     ran
 }
 
-/// Where answers about the object come from.
+/// Asks for answers about the object.
 struct Asker<'a> {
-    place: Place<'a>,
-    object: &'a Object,
+    place: AnswerSource<'a>,
+    object: &'a NamedObject,
 }
 
 impl Asker<'_> {
@@ -64,7 +64,7 @@ impl Asker<'_> {
                 Action::Nothing => {}
                 Action::Load => self.load(stepper).await?,
                 Action::Export => {
-                    let said = self.export().await.unwrap_or_else(|error| error.words());
+                    let said = self.export().await.unwrap_or_else(|error| error.message());
                     stepper.say(said);
                 }
                 Action::Quit => return Ok(()),
@@ -84,7 +84,7 @@ impl Asker<'_> {
         Ok(())
     }
 
-    /// The state after an event, as if some had not happened.
+    /// The state after an event, without the events in `drop`.
     async fn state(&self, revision: u64, drop: Vec<EventId>) -> Result<Value, CliError> {
         let at = When::Revision(Revision(revision));
         let question = if drop.is_empty() {
@@ -98,11 +98,11 @@ impl Asker<'_> {
     async fn export(&self) -> Result<String, CliError> {
         let question = Question::Bundle { related: true, redact: true };
         let bundle = self.place.ask(self.object, &question).await?;
-        let name = tell::text(&bundle, "/object").replace('/', "-");
+        let name = document::text(&bundle, "/object").replace('/', "-");
         let file = format!("{name}.bundle.json");
         let mut text = serde_json::to_string_pretty(&bundle).unwrap_or_default();
         text.push('\n');
         fs::write(&file, text).map_err(|error| CliError::Failed(format!("{file}: {error}")))?;
-        Ok(format!("written to {file}, which magnum replay check takes as a test"))
+        Ok(format!("written to {file}; magnum replay check can run it as a test"))
     }
 }

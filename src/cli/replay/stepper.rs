@@ -1,18 +1,19 @@
-//! What `replay step` shows, and what keys do to it. No terminal, no server: a model to be tested.
+//! The model of `replay step`: what is shown, and what keys do. No terminal and no server, so that
+//! it can be tested.
 
 use std::collections::BTreeSet;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::{Map, Value};
 
-use super::tell::{number, text};
+use super::document::{number, text};
 use crate::ids::EventId;
 use crate::replay::fields::flatten;
 
-/// Events that a page up or down goes over: about half a screen.
+/// Events per page up or down: about half a screen.
 const PAGE: usize = 10;
 
-/// What is to be done after a key.
+/// What to do after a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Draw again.
@@ -25,7 +26,7 @@ pub enum Action {
     Quit,
 }
 
-/// Which side keys go to.
+/// Which side receives keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Focus {
     /// The list of events.
@@ -48,9 +49,9 @@ pub enum Prompt {
 pub struct Field {
     /// `status`, `state.tasks.queue.0.id`
     pub name: String,
-    /// Before; none where it was not there.
+    /// The old value; `None` if it was not set.
     pub was: Option<Value>,
-    /// After; none where it is not there.
+    /// The new value; `None` if it is not set.
     pub now: Option<Value>,
 }
 
@@ -60,21 +61,21 @@ pub struct Stepper {
     pub title: String,
     /// Its events.
     pub events: Vec<Value>,
-    /// The chosen one.
+    /// Index of the selected event.
     pub at: usize,
-    /// Those that are switched off.
+    /// Indexes of events that are switched off.
     pub off: BTreeSet<usize>,
-    /// Fields that stay in sight.
+    /// Pinned fields.
     pub pinned: Vec<String>,
-    /// The state after the chosen event.
+    /// The state after the selected event.
     pub fields: Vec<Field>,
-    /// The chosen field.
+    /// Index of the selected field.
     pub field: usize,
-    /// Which side keys go to.
+    /// Which side receives keys.
     pub focus: Focus,
     /// What is being typed.
     pub prompt: Option<(Prompt, String)>,
-    /// What was done, or why not.
+    /// What was done, or what went wrong.
     pub message: String,
     search: String,
 }
@@ -109,7 +110,7 @@ impl Stepper {
         before.filter_map(|event| text(event, "/id").parse().ok().map(EventId)).collect()
     }
 
-    /// Takes in the states before and after the chosen event.
+    /// Shows the states before and after the selected event.
     pub fn show(&mut self, before: &Value, now: &Value) {
         let (was, now) = (fields_of(before), fields_of(now));
         let mut names: Vec<&String> = now.keys().collect();
@@ -120,12 +121,12 @@ impl Stepper {
             now: now.get(name).cloned(),
         };
         self.fields = names.into_iter().map(field).collect();
-        // What the event changed comes first: not all fields fit on a screen.
+        // Changed fields come first: not all fields fit on a screen.
         self.fields.sort_by_key(|field| field.was == field.now);
         self.field = self.field.min(self.fields.len().saturating_sub(1));
     }
 
-    /// Says what was done.
+    /// Shows a message.
     pub fn say(&mut self, words: String) {
         self.message = words;
     }
@@ -222,16 +223,17 @@ impl Stepper {
                 Action::Load
             }
             None => {
-                self.message = format!("no event of it is at '{to}'; write a position, or v:3");
+                self.message =
+                    format!("no event at '{to}'; use a position, or a revision such as v:3");
                 Action::Nothing
             }
         }
     }
 
-    /// The next event, from the chosen one on and round, that has what was searched for.
+    /// The next event that contains the search text, wrapping around.
     fn next_hit(&mut self) -> Action {
         if self.search.is_empty() {
-            self.message = "nothing was searched for; / searches".to_owned();
+            self.message = "no search text; / starts a search".to_owned();
             return Action::Nothing;
         }
         let count = self.events.len();
@@ -245,13 +247,13 @@ impl Stepper {
                 Action::Load
             }
             None => {
-                self.message = format!("no event has '{}' in it", self.search);
+                self.message = format!("no event contains '{}'", self.search);
                 Action::Nothing
             }
         }
     }
 
-    /// Keeps the chosen field in sight, or no longer.
+    /// Pins or unpins the selected field.
     fn pin(&mut self) {
         let Some(field) = self.fields.get(self.field) else { return };
         let had = self.pinned.len();
@@ -262,7 +264,7 @@ impl Stepper {
     }
 }
 
-/// What is shown of an object, and what its actor holds, field by field.
+/// The fields of an object's view and of its actor's state.
 fn fields_of(answer: &Value) -> Map<String, Value> {
     let view = answer.get("view").filter(|view| view.is_object());
     let mut fields = view.map(flatten).unwrap_or_default();

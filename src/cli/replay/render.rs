@@ -1,14 +1,14 @@
-//! Answers for people; programs get the document.
+//! Prints answers as text for people; programs get the document.
 
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::super::failure::CliError;
+use super::super::error::CliError;
 use super::super::options::Format;
 use super::super::table;
-use super::super::terminal::printable;
 use super::changes;
+use super::document::{by, duration, items, line, number, text, time, title};
 use crate::replay::Question;
 use crate::replay::entry::details;
 use crate::replay::fields::flatten;
@@ -44,26 +44,25 @@ pub fn found(format: Format, answer: &Value) -> Result<(), CliError> {
     };
     if moments.is_empty() {
         let position = number(answer, "/position");
-        line(&format!("It never became true up to position {position}."))?;
+        line(&format!("It was never true up to position {position}."))?;
     } else {
         let rows: Vec<Value> = moments.iter().map(row).collect();
         table::list(Format::Table, &["position", "time", "object", "event", "by"], &rows)?;
     }
     match number(answer, "/omitted") {
         0 => {}
-        more => line(&format!("{more} more are left out."))?,
+        more => line(&format!("{more} more are omitted."))?,
     }
     match number(answer, "/archived") {
         0 => Ok(()),
         archived => line(&format!(
-            "Objects that were deleted up to position {archived} are archived, and were not \
-             looked at."
+            "Objects deleted up to position {archived} are archived and were not searched."
         )),
     }
 }
 
 fn what_if(answer: &Value) -> Result<(), CliError> {
-    line(&format!("{} at {}, on another way", title(answer), text(answer, "/at")))?;
+    line(&format!("{} at {}, hypothetically", title(answer), text(answer, "/at")))?;
     for event in items(answer, "dropped") {
         let (position, name) = (number(event, "/position"), text(event, "/type"));
         line(&format!("without the event at {position}: {name} {}", details(event)))?;
@@ -72,12 +71,12 @@ fn what_if(answer: &Value) -> Result<(), CliError> {
         let command = asked.get("command").map(ToString::to_string).unwrap_or_default();
         let events = items(asked, "events");
         if let Some(why) = asked.get("refused").and_then(Value::as_str) {
-            line(&format!("asked for {command}: it would be refused: {why}"))?;
+            line(&format!("with {command}: it would be refused: {why}"))?;
         } else if events.is_empty() {
-            line(&format!("asked for {command}: nothing would change"))?;
+            line(&format!("with {command}: nothing would change"))?;
         }
         for event in events {
-            line(&format!("asked for {command}: {} {}", text(event, "/type"), details(event)))?;
+            line(&format!("with {command}: {} {}", text(event, "/type"), details(event)))?;
         }
     }
     for work in items(answer, "work") {
@@ -86,41 +85,9 @@ fn what_if(answer: &Value) -> Result<(), CliError> {
     }
     let changes = items(answer, "changes");
     if changes.is_empty() {
-        return line("It would be as it really was then.");
+        return line("The state would be the same.");
     }
     table::list(Format::Table, &["field", "was", "would_be"], changes)
-}
-
-/// A text of a document; empty where there is none.
-pub fn text<'a>(document: &'a Value, pointer: &str) -> &'a str {
-    document.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// A number of a document; 0 where there is none.
-pub fn number(document: &Value, pointer: &str) -> u64 {
-    document.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
-}
-
-/// The items of a list in a document.
-pub fn items<'a>(document: &'a Value, name: &str) -> &'a [Value] {
-    document.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
-/// How people call the object of an answer: `container/… (web)`.
-pub fn title(answer: &Value) -> String {
-    let (object, name) = (text(answer, "/object"), text(answer, "/name"));
-    if name.is_empty() { object.to_owned() } else { format!("{object} ({name})") }
-}
-
-/// Who an event is by, and in which request.
-pub fn by(event: &Value) -> String {
-    let (user, request) = (text(event, "/user"), text(event, "/request_id"));
-    if request.is_empty() { user.to_owned() } else { format!("{user} ({request})") }
-}
-
-/// Prints a line for people.
-pub fn line(words: &str) -> Result<(), CliError> {
-    table::print(&format!("{}\n", printable(words)))
 }
 
 fn state(answer: &Value) -> Result<(), CliError> {
@@ -135,12 +102,12 @@ fn state(answer: &Value) -> Result<(), CliError> {
     ))?;
     match answer.get("view").filter(|view| view.is_object()) {
         Some(view) => {
-            line("What was shown of it:")?;
+            line("View:")?;
             table::show(Format::Table, &flatten(view).into())?;
         }
-        None => line("It was not there: nothing was shown of it.")?,
+        None => line("It did not exist, so it has no view.")?,
     }
-    line("What its actor decided by:")?;
+    line("State of its actor:")?;
     let state = answer.get("state").map(flatten).unwrap_or_default();
     table::show(Format::Table, &state.into())
 }
@@ -152,7 +119,7 @@ fn timeline(answer: &Value) -> Result<(), CliError> {
     line(&title(answer))?;
     let omitted = number(answer, "/omitted");
     if omitted > 0 {
-        line(&format!("{omitted} events before these are left out; --at shows earlier ones."))?;
+        line(&format!("{omitted} earlier events are omitted; --at shows earlier ones."))?;
     }
     let alone = items(answer, "objects").len() < 2;
     let names = names(answer);
@@ -170,7 +137,7 @@ fn timeline(answer: &Value) -> Result<(), CliError> {
 /// Columns of a trace.
 const TRACE: [&str; 7] = ["position", "since", "event", "object", "by", "took", "shown"];
 
-/// Prints what a request led to.
+/// Prints everything that a request caused.
 pub fn trace(answer: &Value) -> Result<(), CliError> {
     let reason = text(answer, "/reason");
     let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
@@ -204,7 +171,7 @@ pub fn trace(answer: &Value) -> Result<(), CliError> {
     Ok(())
 }
 
-/// An event of a timeline as a row.
+/// An event of a timeline as a row of a table.
 fn step(step: &Value, names: &HashMap<&str, String>) -> Value {
     let event = step.get("event").unwrap_or(&Value::Null);
     let depth = usize::try_from(number(step, "/depth")).unwrap_or_default();
@@ -220,27 +187,27 @@ fn step(step: &Value, names: &HashMap<&str, String>) -> Value {
     })
 }
 
-/// A piece of work in a line.
+/// A work item in a line.
 fn work_line(work: &Value, object: &str) -> String {
     let (action, asked) = (text(work, "/action"), number(work, "/asked"));
     let ended = work.get("ended").and_then(Value::as_u64);
     let took = work.get("took_ms").and_then(Value::as_u64).map(duration).unwrap_or_default();
     let end = match (text(work, "/outcome"), ended) {
-        ("waiting", _) => "has not ended".to_owned(),
+        ("waiting", _) => "in progress".to_owned(),
         (outcome, Some(ended)) => format!("{outcome} at {ended} after {took}"),
         (outcome, None) => outcome.to_owned(),
     };
     let attempts = match number(work, "/attempts") {
         0 => String::new(),
-        attempts => format!(", {attempts} attempts before"),
+        attempts => format!(", after {attempts} failed attempts"),
     };
     let words = text(work, "/words");
     let words = if words.is_empty() { String::new() } else { format!(": {words}") };
     let of = if object.is_empty() { String::new() } else { format!(" of {object}") };
-    format!("work: {action}{of}, asked for at {asked}, {end}{attempts}{words}")
+    format!("work: {action}{of}, requested at {asked}, {end}{attempts}{words}")
 }
 
-/// The objects of an answer as people call them: by name where they have one.
+/// The objects of an answer, by name if they have one.
 fn names(answer: &Value) -> HashMap<&str, String> {
     let name = |named: &'_ Value| {
         let (object, name) = (text(named, "/object"), text(named, "/name"));
@@ -248,18 +215,4 @@ fn names(answer: &Value) -> HashMap<&str, String> {
         if name.is_empty() { object.to_owned() } else { format!("{kind}/{name}") }
     };
     items(answer, "objects").iter().map(|named| (text(named, "/object"), name(named))).collect()
-}
-
-/// A time to the millisecond.
-pub fn time(time: &str) -> &str {
-    time.get(..23).unwrap_or(time)
-}
-
-/// A duration as people read it.
-pub fn duration(ms: u64) -> String {
-    match ms {
-        0..1_000 => format!("{ms} ms"),
-        1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
-        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1_000),
-    }
 }

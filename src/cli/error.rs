@@ -1,6 +1,6 @@
-//! What can go wrong, in the words of the old client, and what to do next.
+//! Errors of the command line, worded as the old client words them, and what to do next.
 //!
-//! Not here: usage errors that clap finds (exit code 2).
+//! Not here: usage errors that clap detects (exit code 2).
 
 use std::io;
 use std::process::ExitCode;
@@ -10,27 +10,27 @@ use serde_json::Value;
 
 use super::terminal::{RED, colours, paint, printable};
 
-/// Why a command did not do what it was told.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum CliError {
-    /// The server said no.
+    /// The server refused the request.
     Refused {
         /// The HTTP status.
         status: StatusCode,
-        /// The server's words.
+        /// The server's message.
         words: String,
         /// A command that helps.
         next: Option<String>,
     },
-    /// No server, or the connection broke: where, and how.
+    /// No server, or the connection broke: which, and how.
     Unreachable(String),
-    /// Something else; the words say what helps.
+    /// Anything else; the message says what helps.
     Failed(String),
-    /// Said before, one line for each target; a command that helps.
+    /// Reported before, one line for each target; a command that helps.
     Reported(Option<String>),
-    /// What was typed cannot be meant.
+    /// The command line makes no sense.
     Usage(String),
-    /// A file, or stdout.
+    /// Reading or writing a file or stdout failed.
     Io(io::Error),
 }
 
@@ -41,8 +41,8 @@ impl From<io::Error> for CliError {
 }
 
 impl CliError {
-    /// The error in one line, without what to do next.
-    pub fn words(&self) -> String {
+    /// The message in one line, without what to do next.
+    pub fn message(&self) -> String {
         match self {
             Self::Refused { status, words, .. } => format!("{words} (HTTP {})", status.as_u16()),
             Self::Unreachable(words) | Self::Failed(words) | Self::Usage(words) => words.clone(),
@@ -51,7 +51,7 @@ impl CliError {
         }
     }
 
-    /// The command that helps, where there is one.
+    /// A command that helps, if there is one.
     pub fn next(&self) -> Option<&str> {
         match self {
             Self::Refused { next, .. } | Self::Reported(next) => next.as_deref(),
@@ -59,14 +59,14 @@ impl CliError {
         }
     }
 
-    /// Says it on stderr and chooses the exit code.
+    /// Prints the error to stderr and chooses the exit code.
     pub fn report(&self) -> ExitCode {
         if matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::BrokenPipe) {
-            // Whoever read our output has enough of it (`| head`).
+            // The reader of our output has seen enough (`| head`).
             return ExitCode::SUCCESS;
         }
         if !matches!(self, Self::Reported(_)) {
-            say(&self.words());
+            say(&self.message());
         }
         if let Some(next) = self.next() {
             eprintln!("Try: {}", printable(next));
@@ -75,14 +75,14 @@ impl CliError {
     }
 }
 
-/// Says on stderr what failed.
+/// Prints an error to stderr.
 pub fn say(words: &str) {
     let label = paint(colours(&io::stderr()), RED, "ERROR:");
     eprintln!("{label} {}", printable(words));
 }
 
-/// The server's words for an error, in any of the shapes that Magnum servers send.
-pub fn fault_words(status: StatusCode, body: &Value) -> String {
+/// The message of an error response, in any of the shapes that Magnum servers send.
+pub fn fault_message(status: StatusCode, body: &Value) -> String {
     let wrapped = body
         .get("error_message")
         .and_then(Value::as_str)
@@ -109,7 +109,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_shape_of_error_body_gives_its_words() {
+    fn every_shape_of_error_body_has_its_message() {
         let wrapped = json!({"error_message": "{\"faultstring\": \"Bay x is gone.\"}"});
         let both =
             json!({"error_message": "{\"faultstring\": \"one\"}", "errors": [{"detail": "two"}]});
@@ -125,7 +125,7 @@ mod tests {
             (json!({"error_message": "{\"faultstring\": \"\"}"}), "Not Found"),
             (Value::Null, "Not Found"),
         ] {
-            assert_eq!(fault_words(StatusCode::NOT_FOUND, &body), words, "{body}");
+            assert_eq!(fault_message(StatusCode::NOT_FOUND, &body), words, "{body}");
         }
     }
 }

@@ -1,18 +1,18 @@
-//! Arguments that many commands share: which object, which objects, what to change.
+//! Arguments that many commands share: which objects, and what to change.
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
-use super::failure::CliError;
+use super::error::CliError;
 
 /// One object; the clients of 2014 wrote `--id`.
 #[derive(Args, Clone, Debug)]
 #[group(required = true, multiple = false)]
 pub struct Target {
-    /// Its name or UUID
+    /// Name or UUID
     #[arg(value_name = "NAME|UUID", value_parser = ident)]
     name: Option<String>,
-    /// Its name or UUID, as in 2014
+    /// Name or UUID, as in 2014
     #[arg(long, value_name = "NAME|UUID", value_parser = ident)]
     id: Option<String>,
 }
@@ -48,12 +48,12 @@ impl Targets {
     }
 }
 
-/// A name that can stand in a path. An empty one would address the whole collection, and `.` and
-/// `..` are resolved away from every path.
+/// A name that can be part of a path. An empty one would address the whole collection, and `.`
+/// and `..` are resolved away.
 pub fn ident(text: &str) -> Result<String, String> {
     match text {
-        "" => Err("a name or UUID is never empty".to_owned()),
-        "." | ".." => Err("no path can hold this name; use the UUID".to_owned()),
+        "" => Err("a name or UUID must not be empty".to_owned()),
+        "." | ".." => Err("this name cannot be part of a path; use the UUID".to_owned()),
         _ => Ok(text.to_owned()),
     }
 }
@@ -62,31 +62,31 @@ pub fn ident(text: &str) -> Result<String, String> {
 pub fn filter(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write it as FIELD=VALUE".to_owned()),
+        _ => Err("must be FIELD=VALUE".to_owned()),
     }
 }
 
 /// What a change does to an attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Op {
-    /// Set what was not set
+    /// Set an attribute that is not set
     Add,
-    /// Set what was set
+    /// Change an attribute that is set
     Replace,
-    /// Unset
+    /// Unset an attribute
     Remove,
 }
 
 /// A change to an object.
 #[derive(Args, Clone, Debug)]
 pub struct Update {
-    /// Its name or UUID
+    /// Name or UUID
     #[arg(value_name = "NAME|UUID", value_parser = ident)]
     pub name: String,
     /// What to do: add, replace or remove
     #[arg(value_enum, hide_possible_values = true)]
     op: Op,
-    /// Attributes and values; only the path for remove. Values are JSON where they can be
+    /// Attributes and values; for remove only the path. Values are parsed as JSON if possible
     #[arg(value_name = "PATH=VALUE", required = true)]
     attributes: Vec<String>,
 }
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_json_where_they_can_be() {
+    fn values_are_json_if_possible() {
         let value = |text| change(Op::Replace, text).unwrap().get("value").cloned().unwrap();
         assert_eq!(value("node_count=4"), json!(4));
         assert_eq!(value("name=true"), json!(true));
