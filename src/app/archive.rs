@@ -1,4 +1,4 @@
-//! Archiving: what no object needs any more goes from the log, once a backup has it.
+//! Archiving: removing events that no object needs and a backup has.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -8,7 +8,7 @@ use super::{AppError, installation, io, with_log};
 use crate::actors::audit::record_offline;
 use crate::events::audit::{ArchivedV1, AuditEvent};
 use crate::events::log::moment;
-use crate::events::log::segment::archive::{self, Done, Plan};
+use crate::events::log::segment::archive::{self, ArchiveReport, Plan};
 use crate::events::log::segment::manifest::BackupError;
 use crate::events::log::segment::{FolderLock, OfflineLog};
 use crate::ids::{Position, Timestamp};
@@ -31,7 +31,7 @@ pub struct Archiving {
 }
 
 impl Archiving {
-    /// Finds what can be archived of a data folder's log. Changes nothing.
+    /// Finds what can be archived of a data directory's log. Changes nothing.
     ///
     /// # Errors
     /// When there is nothing, a server runs on it, or the backup does not have it.
@@ -57,11 +57,11 @@ impl Archiving {
     ///
     /// # Errors
     /// What the system says; done again it goes on.
-    pub fn run(self, reason: Option<String>) -> Result<Done, AppError> {
+    pub fn run(self, reason: Option<String>) -> Result<ArchiveReport, AppError> {
         let log = self.lock.folder().to_owned();
         let read = OfflineLog::open(&log)?;
         let retained = Retained::of(&read, self.plan.position).map_err(|error| refused(&error))?;
-        // It knows where the objects' events are that go; without it, it is made anew.
+        // It knows where the objects' events are that go; without it, it is rebuilt.
         let index = log.with_file_name("cache").join("log");
         match fs::remove_dir_all(&index) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -77,7 +77,11 @@ impl Archiving {
             with_log(&index, self.lock, async |log| {
                 let recorded = record_offline(log, installation(log)?, reason, &archived).await;
                 recorded.map_err(|error| {
-                    refused(&format!("it is archived, but not on record: {error}")).into()
+                    refused(&format!(
+                        "the log was archived, but the audit event was not \
+                        recorded: {error}"
+                    ))
+                    .into()
                 })
             })?;
         }

@@ -1,16 +1,16 @@
-//! Backing up a data folder, with the time of it. Not here: what is copied and how
+//! Backing up a data directory, with the time. Not here: what is copied and how
 //! (`events/log/segment/backup`).
 
 use std::path::Path;
 
 use crate::clock;
-use crate::events::log::segment::backup::{Done, backup};
+use crate::events::log::segment::backup::{BackupReport, backup};
 use crate::events::log::segment::manifest::BackupError;
 
-/// Backs up the log of a data folder, beside a running server too.
+/// Backs up the log of a data directory, beside a running server too.
 ///
 /// # Errors
 /// See [`BackupError`].
-pub fn backup_log(log: &Path, target: &Path) -> Result<Done, BackupError> {
+pub fn backup_log(log: &Path, target: &Path) -> Result<BackupReport, BackupError> {
     backup(log, target, clock::now())
 }

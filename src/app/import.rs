@@ -1,4 +1,4 @@
-//! Making a data folder from exported events. Not here: what the lines are (`events/log/export`).
+//! Creating a data directory from exported events. Not here: the format (`events/log/export`).
 
 use std::io::BufRead;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::events::log::export;
 use crate::events::log::segment::{self, FolderLock};
 use crate::ids::Position;
 
-/// Makes a log in a data folder that has none from lines that `magnum log export` wrote. Answers
+/// Makes a log in a data directory that has none from lines that `magnum log export` wrote. Answers
 /// with its last position.
 ///
 /// # Errors
@@ -19,7 +19,10 @@ pub fn import_log(data: &Path, lines: impl BufRead) -> Result<Position, AppError
     let found = segment::info(&folder)?;
     if found.damage.is_some() || !found.segments.is_empty() {
         let data = data.display();
-        return Err(AppError::Import(format!("{data} holds a log; name an empty data folder")));
+        return Err(AppError::Import(format!(
+            "{data} already contains a log; specify an empty \
+            data directory"
+        )));
     }
     with_log(&data.join("cache").join("log"), lock, async |log| {
         export::import(log, lines).await.map_err(AppError::Import)

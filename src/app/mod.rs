@@ -1,4 +1,4 @@
-//! How the parts are put together, in the order they start, and stopped in the reverse order.
+//! The composition root: starts the parts in order and stops them in reverse.
 //!
 //! Not here: flags (`cli`), what each part does.
 
@@ -47,7 +47,7 @@ const HTTP_DRAIN: Duration = Duration::from_secs(2);
 /// Between two looks at the free space of the log's disk.
 const SPACE_CHECK: Duration = Duration::from_millis(500);
 
-/// Why the service did not start; the words say what helps.
+/// Why the service did not start; the message says what helps.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The address is one that others reach, and nobody would be asked who they are.
@@ -70,7 +70,7 @@ pub enum AppError {
     /// The read models are not there.
     #[error("the read models: {0}")]
     ReadModels(String),
-    /// Nothing was archived, or not all; the words say why.
+    /// Nothing was archived, or not all; the message says why.
     #[error(transparent)]
     Archive(#[from] BackupError),
     /// Events could not be imported.
@@ -116,7 +116,7 @@ fn allow_files() {
     let limit = getrlimit(Resource::Nofile);
     let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, all) {
-        tracing::warn!(%error, "the limit of open files stays as it was");
+        tracing::warn!(%error, "the limit of open files could not be raised");
     }
 }
 
@@ -178,7 +178,7 @@ fn announce(line: &str) {
     println!("{line}");
 }
 
-/// Opens what the data folder holds.
+/// Opens what the data directory holds.
 fn open(config: &Config) -> Result<Base, AppError> {
     let data = &config.data_dir;
     std::fs::create_dir_all(data).map_err(io(format!("{}", data.display())))?;

@@ -1,6 +1,6 @@
-//! Everything below the REST API, put together over a log and stopped again.
+//! Everything below the REST API, assembled over a log and stopped again.
 //!
-//! Not here: opening the files of a data folder, and the REST API (`app`).
+//! Not here: opening the files of a data directory, and the REST API (`app`).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::actors::perform::Objects;
 use crate::actors::reactor::Reactor;
 use crate::actors::reception::{HELLOS, Reception};
 use crate::actors::snapshot::Snapshots;
-use crate::agent::node::Node;
+use crate::agent::node::NodeAgent;
 use crate::agent::worker::WorkerHandle;
 use crate::agent::{presence, reconciler};
 use crate::backends::Backend;
@@ -41,7 +41,7 @@ use crate::projections::query::ListQuery;
 use crate::projections::read_models::ReadModels;
 use crate::projections::store::Store;
 
-/// Work under way may take so long to end after SIGTERM; the rest stays requested. With the
+/// Work in progress may take so long to end after SIGTERM; the rest stays requested. With the
 /// flushes after it the whole stop stays within 10 s.
 const DRAIN: Duration = Duration::from_secs(6);
 
@@ -153,7 +153,7 @@ impl Parts {
         }));
         let agent = carry(local.port(Authority::Agent(node_id)));
         let host = config.host.clone();
-        let node = Node::new(node_id, host, backend(node_id), agent, config.concurrency);
+        let node = NodeAgent::new(node_id, host, backend(node_id), agent, config.concurrency);
         let worker = WorkerHandle::start(Arc::new(node), &worker);
         local.serve_node(node_id, Arc::new(worker.clone()));
         let position = catch_up(&log, &reads).await?;
@@ -171,7 +171,7 @@ impl Parts {
     /// Stops what starts work, lets work end, then closes the stores.
     pub async fn stop(self) {
         if tokio::time::timeout(DRAIN, self.worker.node().drain()).await.is_err() {
-            tracing::warn!("work is still under way; it is looked up at the next start");
+            tracing::warn!("work is still in progress; it is looked up at the next start");
         }
         for follower in self.followers {
             follower.abort();

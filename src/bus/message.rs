@@ -9,9 +9,7 @@ use uuid::Uuid;
 use super::output::ReplyTo;
 use super::refusal::CommandError;
 use super::wire::messages;
-use crate::backends::{
-    BackendError, EngineFacts, LogQuery, Observed, ObservedNetwork, Outcome, Work,
-};
+use crate::backends::{BackendError, EngineFacts, Observed, ObservedNetwork, Outcome, Work};
 use crate::events::Meta;
 use crate::events::audit::{CommandRefusedV1, KeyErasedV1, ReadV1};
 use crate::ids::{
@@ -26,7 +24,6 @@ messages! {
     AuditReply = "audit_reply";
     Offer = "offer";
     Taken = "taken";
-    LogRequest = "log_request";
     BackendError = "backend_error";
     Hello = "hello";
     Inventory = "inventory";
@@ -78,8 +75,8 @@ impl Origin {
         }
     }
 
-    /// Who asked, in which request, why: as it is recorded with an event; without the command. An id
-    /// that no client knows is in the log's index alone.
+    /// Who asked, in which request, why: as it is recorded with an event; without the command. An
+    /// id that no client knows is in the log's index alone.
     pub fn meta(&self) -> Meta {
         let command_id = self.command_id.clone().filter(|_| self.digest.is_some());
         Meta {
@@ -125,7 +122,7 @@ pub enum Asked {
     Noun(String),
     /// A command of the service itself.
     Service(ServiceCommand),
-    /// Nothing new: the answer to the command with the same id once more.
+    /// Nothing new: the answer to the command with the same id again.
     Again,
 }
 
@@ -261,19 +258,6 @@ pub struct Offer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken;
 
-/// Asks a node for a container's output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogRequest {
-    /// The node.
-    pub node_id: ObjectId,
-    /// The container.
-    pub stream: StreamId,
-    /// Which part of it.
-    pub query: LogQuery,
-    /// Where it goes.
-    pub reply_to: ReplyTo,
-}
-
 /// One life of an agent: what it held in memory is gone with the one before.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -290,7 +274,7 @@ pub struct Hello {
     pub session: SessionId,
     /// Counted from 1 within it.
     pub beat: u64,
-    /// Work that it has, under way or waiting, or whose outcome is not recorded yet.
+    /// Work that it has, in progress or waiting, or whose outcome is not recorded yet.
     pub holds: Vec<WorkId>,
 }
 

@@ -2,9 +2,9 @@
 //!
 //! A wire, not a store: nothing that must survive exists only here (rule B1). `message` and
 //! `output` are what travels, `refusal` what is said against it, `wire` its bytes, `authority` who
-//! may send what, `delivery` what is sent until it arrives. `local` carries it within a process, `lossy` badly.
-//! Not here: what commands mean (`actors`), what work does (`backends`), and queries, which are
-//! answered from read models.
+//! may send what, `delivery` what is sent until it arrives. `local` carries it within a process,
+//! `lossy` badly. Not here: what commands mean (`actors`), what work does (`backends`), and
+//! queries, which are answered from read models.
 
 pub mod authority;
 pub mod delivery;
@@ -21,11 +21,11 @@ use tokio::sync::{mpsc, watch};
 pub use self::authority::Authority;
 pub use self::message::{
     Asked, AuditRecord, AuditReply, Audited, CommandMessage, CommandReply, Comparison, Ctx, Hello,
-    Inventory, Listed, LogRequest, Noted, NounCommand, Offer, Origin, Place, ServiceCommand,
-    SessionId, Strays, Taken,
+    Inventory, Listed, Noted, NounCommand, Offer, Origin, Place, ServiceCommand, SessionId, Strays,
+    Taken,
 };
 use self::output::{Credit, KeyTaken, Piece};
-pub use self::output::{Frames, ReplyTo};
+pub use self::output::{Frames, LogRequest, ReplyTo};
 pub use self::refusal::{CommandError, Refusal};
 use crate::backends::BackendError;
 
@@ -47,7 +47,7 @@ pub trait Bus: Send + Sync + 'static {
     /// Says what a node has without a record.
     async fn strays(&self, strays: Strays) -> Result<Noted, CommandError>;
 
-    /// Hands work to its node. What comes of it arrives as a command to its object.
+    /// Hands work to its node. The outcome arrives as a command to its object.
     async fn work(&self, offer: Offer) -> Result<Taken, BackendError>;
 
     /// Has a node send a container's output.

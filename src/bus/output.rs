@@ -17,9 +17,9 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::Bus;
-use super::message::LogRequest;
 use super::wire::messages;
-use crate::backends::{BackendError, OutputFrame};
+use crate::backends::{BackendError, LogQuery, OutputFrame};
+use crate::ids::{ObjectId, StreamId};
 
 /// Pieces that a reader has room for, at most 64 KiB each: 4 MiB.
 pub const WINDOW: u64 = 64;
@@ -38,6 +38,19 @@ const LOST: Duration = Duration::from_secs(5);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ReplyTo(pub Uuid);
+
+/// Asks a node for a container's output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// The node.
+    pub node_id: ObjectId,
+    /// The container.
+    pub stream: StreamId,
+    /// Which part of it.
+    pub query: LogQuery,
+    /// Where it goes.
+    pub reply_to: ReplyTo,
+}
 
 /// A piece of output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +85,7 @@ pub struct Credit {
 messages! {
     Piece = "piece";
     Credit = "credit";
+    LogRequest = "log_request";
 }
 
 /// Nobody reads it.
@@ -95,7 +109,8 @@ pub type Frames = BoxStream<'static, Result<OutputFrame, BackendError>>;
 pub fn frames(bus: &Arc<dyn Bus>, reply_to: ReplyTo) -> Result<Frames, KeyTaken> {
     let pieces = bus.pieces(reply_to)?;
     let key = Held { bus: bus.clone(), reply_to };
-    let reader = Reader { key, pieces, early: BTreeMap::new(), next: 0, granted: 0, ended: false };
+    let reader =
+        CreditedReader { key, pieces, early: BTreeMap::new(), next: 0, granted: 0, ended: false };
     let frames = stream::unfold(reader, |mut reader| async move {
         let frame = reader.next().await?;
         Some((frame, reader))
@@ -126,7 +141,7 @@ impl Drop for Held {
     }
 }
 
-struct Reader {
+struct CreditedReader {
     key: Held,
     pieces: mpsc::Receiver<Piece>,
     /// What came before what comes before it: never more than was granted.
@@ -136,7 +151,7 @@ struct Reader {
     ended: bool,
 }
 
-impl Reader {
+impl CreditedReader {
     async fn next(&mut self) -> Option<Result<OutputFrame, BackendError>> {
         if self.ended {
             return None;

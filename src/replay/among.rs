@@ -1,4 +1,4 @@
-//! Which objects a search is about: all, those of a noun, or one.
+//! The scope of a search: all objects, those of a noun, or one.
 
 use super::{ReplayError, Source, name};
 use crate::ids::{Kind, StreamId};
@@ -27,7 +27,8 @@ impl Among {
             (Some(kind), None) => Ok(Self::Kind(kind)),
             (Some(kind), Some(ident)) => name::find(source, kind, ident).map(Self::Object),
             (None, _) => Err(ReplayError::Invalid(format!(
-                "'{noun}' is no noun. Write container for all containers, or container/web for one."
+                "'{noun}' is not a kind of object. Use container for all containers, or \
+                 container/web for one."
             ))),
         }
     }

@@ -1,15 +1,16 @@
-//! A bundle: what happened to an object, in one file that everything here opens, for whoever is to
-//! find out why without having the server.
+//! A bundle: the history of an object in one file, which every command of the debugger reads, for
+//! people who have no access to the server.
 //!
-//! It holds events as they are in the log, the schemas of their payloads, and the digests of all
-//! events from its first one to the log's head: with them the chain of hashes leads from one to the
-//! other, so an event that was changed, added or left out shows, and whoever has the log, an export
-//! or an anchor of it can tell that the bundle is of that log. In a redacted one the values of
-//! environment variables are gone; the digests are those of the events as they were. Not here:
-//! reading a bundle as a log (`events/log/excerpt`).
+//! It contains events as they are in the log, the schemas of their payloads, and the digests of all
+//! events from its first one to the log's head: they prove that the hash chain leads from one to
+//! the other, so a changed, added or missing event is detected, and with the log, an export or an
+//! anchor of it one can verify that the bundle belongs to that log. A redacted bundle has no values
+//! of environment variables; its digests are those of the original events. Not here: reading a
+//! bundle as a log (`events/log/excerpt`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,6 +20,7 @@ use super::{ReplayError, Source, state, timeline};
 use crate::events::cloudevent::{REDACTED, redacted};
 use crate::events::container::ContainerEvent;
 use crate::events::log::chain::{self, Hash};
+use crate::events::log::excerpt::ExcerptLog;
 use crate::events::log::export::{from_hex, to_hex};
 use crate::events::{EventPayload, EventType, Meta, NewEvent, Recorded, codec, schema};
 use crate::ids::{EventId, Position, Revision, StreamId, Timestamp};
@@ -52,7 +54,7 @@ pub struct Bundle {
     pub events: Vec<BundleEvent>,
     /// Where the log ended.
     pub head: End,
-    /// What leads from the first event to there; none where that is too far.
+    /// What leads from the first event to there; `None` if that is too far.
     pub proof: Option<Proof>,
     /// The schemas of the payloads, by the name of their file.
     #[schema(value_type = Object)]
@@ -136,7 +138,7 @@ pub fn export(
             if events.len() <= MAX_EVENTS {
                 return Ok(());
             }
-            let words = format!("more than {MAX_EVENTS} events: a bundle does not hold so many");
+            let words = format!("more than {MAX_EVENTS} events do not fit into a bundle");
             Err(ReplayError::Invalid(words))
         })?;
     }
@@ -235,12 +237,21 @@ fn bundled(event: &Recorded, redact: bool) -> Result<BundleEvent, ReplayError> {
 }
 
 impl Bundle {
+    /// The events of a bundle as a log to ask.
+    ///
+    /// # Errors
+    /// As [`Bundle::read`].
+    pub fn open(text: &str) -> Result<Source, ReplayError> {
+        let (_, events) = Self::read(text)?;
+        Ok(Source::new(Arc::new(ExcerptLog::new(events))))
+    }
+
     /// Reads a bundle and checks that it is what was made.
     ///
     /// # Errors
-    /// When it is none, of a newer program, or was changed; the words say where.
+    /// When it is none, of a newer program, or was changed; the message says where.
     pub fn read(text: &str) -> Result<(Self, Vec<Recorded>), ReplayError> {
-        let wrong = |why: String| ReplayError::Invalid(format!("This is no bundle: {why}."));
+        let wrong = |why: String| ReplayError::Invalid(format!("This is not a bundle: {why}."));
         let document: Value =
             serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         match document.get("format").and_then(Value::as_str) {
@@ -248,17 +259,17 @@ impl Bundle {
             Some(other) => {
                 return Err(wrong(format!("its format is {other}, this magnum reads {FORMAT}")));
             }
-            None => return Err(wrong("it does not say its format".to_owned())),
+            None => return Err(wrong("it has no format".to_owned())),
         }
         let bundle: Self =
             serde_json::from_value(document).map_err(|error| wrong(error.to_string()))?;
         let changed = |why: String| {
             ReplayError::Invalid(format!(
-                "This bundle is not what was exported: {why}. Ask for it again."
+                "This bundle was changed after its export: {why}. Get another copy."
             ))
         };
         if bundle.digest != bundle.own_digest() {
-            return Err(changed("its digest is another one".to_owned()));
+            return Err(changed("its digest differs".to_owned()));
         }
         let events: Result<Vec<Recorded>, String> =
             bundle.events.iter().map(BundleEvent::recorded).collect();
@@ -295,7 +306,7 @@ impl Bundle {
             if let Some(event) = left.next_if(|event| event.position == position) {
                 let is_it = self.redacted || digest(event) == content;
                 if !is_it || event.hash != hash {
-                    return Err(format!("the event at position {position} is another one"));
+                    return Err(format!("the event at position {position} differs"));
                 }
             }
         }
@@ -327,5 +338,5 @@ impl BundleEvent {
 }
 
 fn hash(text: &str) -> Result<Hash, String> {
-    from_hex(text)?.try_into().map_err(|_| "a hash in it has not 32 bytes".to_owned())
+    from_hex(text)?.try_into().map_err(|_| "a hash in it does not have 32 bytes".to_owned())
 }

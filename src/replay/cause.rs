@@ -1,18 +1,18 @@
-//! What led to an event: the event that caused it, the one before that, up to the request.
+//! The causes of an event: the event that caused it, the one before that, up to the request.
 
 use super::{ReplayError, Source};
 use crate::events::Recorded;
 use crate::ids::{EventId, Revision};
 
 /// Most steps of a chain; the longest so far has four (a bay's delete, its emptying, a container's
-/// delete, what came of it).
+/// delete, the outcome).
 const MAX_STEPS: usize = 32;
 
 /// Events of an object that are looked at for a cause at once.
 const PAGE: u64 = 64;
 
 /// Events of an object before an effect in which its cause is looked for; work is asked for by an
-/// event shortly before what comes of it as a rule.
+/// event shortly before the outcome as a rule.
 const NEAR: u64 = 16 * PAGE;
 
 /// An event and what led to it, the latest first. The last one has the command of the request.

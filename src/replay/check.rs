@@ -1,5 +1,5 @@
-//! Whether this build decides as those before it did: every command that is kept in the log is
-//! decided again, in the state that it met, and compared with what was recorded.
+//! Whether this build decides as earlier ones did: every command stored in the log is decided
+//! again, in the state that it met, and compared with what was recorded.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -122,7 +122,9 @@ impl Pending {
         let now = match &refusal {
             Some(words) => format!("this build refuses: {words}"),
             None if names.is_empty() => "this build decides that nothing changes".to_owned(),
-            None if names == recorded => "this build emits the same with other details".to_owned(),
+            None if names == recorded => {
+                "this build emits the same events with other details".to_owned()
+            }
             None => format!("this build emits {}", names.join(", ")),
         };
         let position = self.first.position.get();

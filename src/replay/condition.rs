@@ -1,7 +1,7 @@
-//! A condition over an object, in the Common Expression Language: `status == "Error"`.
+//! A condition on an object, in the Common Expression Language: `status == "Error"`.
 //!
-//! Its names are the fields that are shown of the object, those in `head` too (`revision`,
-//! `updated_at`), and `state` for what its actor holds. Not here: when it became true (`find`).
+//! Its variables are the fields of the view, including those in `head` (`revision`, `updated_at`),
+//! and `state` for the actor's state. Not here: when it became true (`find`).
 
 use cel::{Context, ExecutionError, Program};
 use serde_json::{Map, Value};
@@ -42,18 +42,18 @@ impl Condition {
     pub fn read(text: &str) -> Result<Self, ReplayError> {
         let wrong = |why: &str| {
             ReplayError::Invalid(format!(
-                "'{text}' is no condition: {why}. Write one as status == \"Error\", or \
+                "'{text}' is not a condition: {why}. Examples: status == \"Error\", or \
                  exit_code != 0 && name.startsWith(\"web\")."
             ))
         };
         if text.len() > MAX_BYTES {
-            let why = format!("a condition has {MAX_BYTES} bytes at most");
+            let why = format!("a condition may have at most {MAX_BYTES} bytes");
             return Err(ReplayError::Invalid(why));
         }
         let program = Program::compile(text).map_err(|errors| {
             let first = errors.errors.first();
             let why = first.map(|error| format!("{} (column {})", error.msg, error.pos.1));
-            wrong(&why.unwrap_or_else(|| "it cannot be read".to_owned()))
+            wrong(&why.unwrap_or_else(|| "it cannot be parsed".to_owned()))
         })?;
         let references = program.references();
         let mut names: Vec<String> =
@@ -105,11 +105,11 @@ impl Condition {
         match self.program.execute(&scope) {
             Ok(cel::Value::Bool(holds)) => Ok(holds),
             Ok(other) => Err(Undecided::Invalid(format!(
-                "the condition gives {} and not true or false. Compare it with something.",
+                "the condition is {}, not true or false. Compare it with something.",
                 other.type_of()
             ))),
             Err(error @ ExecutionError::UndeclaredReference(_)) => {
-                Err(Undecided::Invalid(format!("the condition cannot be decided: {error}.")))
+                Err(Undecided::Invalid(format!("the condition cannot be evaluated: {error}.")))
             }
             Err(error) => Err(Undecided::NotNow(error.to_string())),
         }

@@ -1,8 +1,7 @@
-//! What changed between two moments, field by field, with the event and the person that did it.
+//! What changed between two points in time, field by field, with the event and the user.
 //!
-//! A field is one of what is shown of an object (`status`), or of what its actor decides by
-//! (`state.status`). Where an event is and when its object last moved is no change. Not here: the
-//! whole system (`system`).
+//! A field is one of the view (`status`) or of the actor's state (`state.status`). Positions and
+//! times of the last change do not count as changes. Not here: the whole system (`system`).
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};

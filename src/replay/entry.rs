@@ -1,4 +1,4 @@
-//! An event as the debugger tells it: flat, with every secret replaced.
+//! An event as the debugger shows it: flat, with secrets replaced.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ pub struct Entry {
     pub id: String,
     /// Who asked for it, or the part of the service that acted by itself: `magnum:worker`.
     pub user: String,
-    /// The request that it began with; empty where nobody asked.
+    /// The request that it began with; empty if nobody asked.
     pub request_id: String,
     /// The reason that the user gave.
     pub reason: Option<String>,
@@ -89,7 +89,7 @@ fn updated(changes: &[Value]) -> String {
 }
 
 impl Entry {
-    /// The verb of its command: `start`; none where it came with another event of a command.
+    /// The verb of its command: `start`; `None` if it came with another event of a command.
     pub fn verb(&self) -> Option<&str> {
         match self.command.as_ref()? {
             Value::String(verb) => Some(verb),

@@ -1,4 +1,4 @@
-//! A document field by field: `tasks.0.action`. Lists of plain values are one field.
+//! A document flattened to fields: `tasks.0.action`. Lists of plain values are one field.
 
 use serde::Serialize;
 use serde_json::{Map, Value};

@@ -1,9 +1,9 @@
-//! When a condition became true: of one object, of all of a noun, of anything.
+//! When a condition became true: for one object, for all of a noun, or for any.
 //!
-//! As a rule every event is looked at, because a condition may come and go. Of one that stays true
-//! once it is (`monotone`, which the one who asks must know) only the end is looked at; then the
-//! event is found by bisection, first over states that were kept on the way, then over the events
-//! between two of them. Not here: conditions (`condition`).
+//! Normally every event is checked, because a condition may become false again. With `monotone` the
+//! caller promises that it stays true: then only the end is checked, and the event is found by
+//! bisection, first over states kept on the way, then over the events between two of them. Not
+//! here: conditions (`condition`).
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -30,8 +30,8 @@ const MAX_MOMENTS: usize = 1_000;
 /// object with a million events keeps a thousand states.
 const KEPT_EVERY: usize = 1_024;
 
-/// Objects that are bisected before all others are looked at once more: of as many that became true
-/// in any order, a sixty-fourth is left.
+/// Objects that are bisected before all others are looked at again: of as many that became true in
+/// any order, a sixty-fourth is left.
 const SAMPLE: usize = 64;
 
 /// How to look.
@@ -85,7 +85,7 @@ impl Moment {
 /// When it cannot be meant, could never be decided, or the log cannot be read.
 pub fn find(source: &Source, text: &str, among: Among, how: How) -> Result<Found, ReplayError> {
     let condition = Condition::read(text)?;
-    let (moments, trouble) = (Vec::new(), Trouble::None);
+    let (moments, trouble) = (Vec::new(), EvaluationTrouble::None);
     let mut search = Search { source, condition, among, how, moments, trouble };
     match (how.monotone, among) {
         (true, Among::Object(stream)) => search.bisect(stream)?,
@@ -93,9 +93,9 @@ pub fn find(source: &Source, text: &str, among: Among, how: How) -> Result<Found
         (false, Among::Object(stream)) => search.scan_one(stream)?,
         (false, _) => search.scan_all(among)?,
     }
-    if let (Trouble::Only(words), []) = (&search.trouble, search.moments.as_slice()) {
+    if let (EvaluationTrouble::Only(words), []) = (&search.trouble, search.moments.as_slice()) {
         return Err(ReplayError::Invalid(format!(
-            "the condition could never be decided: {words}."
+            "the condition could never be evaluated: {words}."
         )));
     }
     search.moments.sort_by_key(|moment| moment.event.position);
@@ -113,7 +113,7 @@ pub fn find(source: &Source, text: &str, among: Among, how: How) -> Result<Found
 }
 
 /// Whether the condition was ever neither true nor false.
-enum Trouble {
+enum EvaluationTrouble {
     None,
     /// Each time so far; the last words about it.
     Only(String),
@@ -127,7 +127,7 @@ struct Search<'a> {
     among: Among,
     how: How,
     moments: Vec<Moment>,
-    trouble: Trouble,
+    trouble: EvaluationTrouble,
 }
 
 impl Search<'_> {
@@ -144,7 +144,7 @@ impl Search<'_> {
         match holds {
             Ok(holds) => {
                 if is_there {
-                    self.trouble = Trouble::Sometimes;
+                    self.trouble = EvaluationTrouble::Sometimes;
                 }
                 Ok(holds)
             }
@@ -153,8 +153,8 @@ impl Search<'_> {
                 Err(ReplayError::Invalid(words))
             }
             Err(Undecided::NotNow(words) | Undecided::NoField(words)) => {
-                if !matches!(self.trouble, Trouble::Sometimes) {
-                    self.trouble = Trouble::Only(words);
+                if !matches!(self.trouble, EvaluationTrouble::Sometimes) {
+                    self.trouble = EvaluationTrouble::Only(words);
                 }
                 Ok(false)
             }

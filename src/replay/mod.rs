@@ -1,16 +1,15 @@
-//! What was, and why: any object at any moment, folded from a log with the code that runs now.
+//! The debugger: any object at any point in time, folded from a log with the current code.
 //!
-//! In reading order: `source` (where events come from: a server's log, a data folder or a backup,
-//! an export), `when` (which moment is meant), `object` (one object in memory, whatever its noun),
-//! `entry` (an event as it is told), `fields` (a document field by field), `state`, `timeline`,
-//! `diff`, `cause`, `why`, `name` (objects by name, without read models), `question` (all of these
-//! by one form); then `what_if` and `bundle`, and what is about the whole log: `system`, `trace`,
-//! `find` (by a `condition`, `among` some objects), `verify`, `check`.
-//! Every answer is a document that serialises, so that a server, the CLI beside files, and a user
-//! interface tell the same.
+//! In reading order: `source` (where events come from: a server's log, a data directory or a
+//! backup, an export), `when` (points in time), `object` (one object in memory, of any noun),
+//! `entry` (an event as shown), `fields` (a document flattened), `state`, `timeline`, `diff`,
+//! `cause`, `why`, `name` (objects by name, without read models), `question` (all of these in one
+//! form); then `what_if` and `bundle`, and questions about the whole log: `system`, `trace`, `find`
+//! (by a `condition`, `among` some objects), `verify`, `check`. Every answer is a serialisable
+//! document, so that a server, the CLI reading files, and a user interface show the same.
 //!
-//! Absent: work. Nothing here can reach a backend or a bus (rule W7): an object in memory says what
-//! work would be due, and there is nobody to hand it to. Nothing is written either.
+//! Absent: work. Nothing here can reach a backend or a bus (rule W7): an object in memory says
+//! which work would be due, and nothing carries it out. Nothing is written either.
 
 pub mod among;
 pub mod bundle;
@@ -53,7 +52,7 @@ pub enum ReplayError {
     /// An event cannot be read by this build.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// What was asked for cannot be meant; the words say what could.
+    /// What was asked for cannot be meant; the message says what could.
     #[error("{0}")]
     Invalid(String),
     /// There is, and was, no such thing.

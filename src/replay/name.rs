@@ -1,4 +1,4 @@
-//! Objects by name, in a log that no read models are beside: all of it is folded for that.
+//! Finds objects by name in a log without read models, by folding all of it.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -26,7 +26,7 @@ pub fn find(source: &Source, kind: Kind, ident: &str) -> Result<StreamId, Replay
         ([], many) | (many, _) => {
             let uuids: Vec<String> = many.iter().map(|stream| stream.id.to_string()).collect();
             Err(ReplayError::Invalid(format!(
-                "{} {} have the name {ident}. Name one by its uuid: {}.",
+                "{} {} have the name {ident}. Use a UUID: {}.",
                 many.len(),
                 kind.collection(),
                 uuids.join(", ")
@@ -39,8 +39,8 @@ pub fn find(source: &Source, kind: Kind, ident: &str) -> Result<StreamId, Replay
 pub fn not_found(kind: Kind, ident: &str) -> String {
     let collection = kind.collection();
     format!(
-        "There is no {kind} {ident}. Objects that are gone are known by their uuids; \
-         `magnum replay diff --all` lists all {collection} that were."
+        "There is no {kind} {ident}. Deleted objects are found by UUID; `magnum replay diff \
+         --all` lists all {collection} that ever existed."
     )
 }
 

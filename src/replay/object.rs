@@ -1,5 +1,5 @@
-//! One object in memory, whatever its noun: what its events fold to, what is shown of it, and what
-//! it would decide. The same functions as in the service, and nobody who acts on them.
+//! One object in memory, of any noun: its state, its view, and what it would decide. The same
+//! functions as in the service, without anything that acts on them.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -50,28 +50,28 @@ pub trait Object: Send {
     fn skip(&mut self, event: &Recorded);
     /// What its events fold to, as the actor has it; no values of environment variables.
     fn state(&self) -> Value;
-    /// What is shown of it; none where it is not there.
+    /// What is shown of it; `None` if it is not there.
     fn view(&self) -> Option<Value>;
-    /// What every view has; none where it is not there.
+    /// What every view has; `None` if it is not there.
     fn head(&self) -> Option<&ViewHead>;
-    /// A field of its lists as text; none where it is not set or the object is not there.
+    /// A field of its lists as text; `None` if it is not set or the object is not there.
     fn field(&self, name: &str) -> Option<String>;
     /// Work that it waits for.
     fn tasks(&self) -> &[TaskView];
-    /// What came of work lately.
+    /// The outcome of work lately.
     fn outcomes(&self) -> &[OutcomeView];
     /// What would happen if a command were carried out now. Nothing changes.
     ///
     /// # Errors
     /// Why nothing would.
     fn decide(&self, command: &str, ctx: &Ctx) -> Result<Vec<Decided>, Undecided>;
-    /// The state that is kept of an object as a snapshot, and the event that it was folded to; none
-    /// where none is kept that this build would use.
+    /// The state that is kept of an object as a snapshot, and the event that it was folded to;
+    /// `None` if none is kept that this build would use.
     fn kept(&self, stream: StreamId, snapshots: &Snapshots) -> Option<(Value, Place)>;
     /// The work that is due, as documents; there is nobody here to do it.
     fn due(&self) -> Vec<Value>;
-    /// When an attempt at work that is due is given up, if it began as soon as it was due; none
-    /// where it may take for ever, or waits behind other work.
+    /// When an attempt at work that is due is given up, if it began as soon as it was due; `None`
+    /// if it may take forever, or waits behind other work.
     fn deadline(&self, work: WorkId) -> Option<Timestamp>;
     /// A copy that goes another way.
     fn fork(&self) -> Box<dyn Object>;
@@ -200,7 +200,7 @@ impl Object for Audited {
     }
 
     fn decide(&self, _: &str, _: &Ctx) -> Result<Vec<Decided>, Undecided> {
-        Err(Undecided::Unreadable("an audit stream takes no commands".to_owned()))
+        Err(Undecided::Unreadable("an audit stream accepts no commands".to_owned()))
     }
 
     fn kept(&self, _: StreamId, _: &Snapshots) -> Option<(Value, Place)> {

@@ -1,4 +1,4 @@
-//! What can be asked about an object, in one form for the REST API, the CLI and files.
+//! Questions about an object, in one form for the REST API, the CLI and files.
 //!
 //! A question has a verb, which is the last part of its path, and arguments. Its answer is a
 //! document. Not here: questions about the whole log.
@@ -72,7 +72,7 @@ pub struct BadArgument {
 }
 
 impl Question {
-    /// Reads a question; none where there is no such verb.
+    /// Reads a question; `None` if there is no such verb.
     ///
     /// # Errors
     /// When an argument cannot be meant.
@@ -98,7 +98,7 @@ impl Question {
                 Self::Diff { from: from?, to: when("to")? }
             }
             "blame" => {
-                let why = "Name the field, as in a state: status, labels.tier, state.status.";
+                let why = "Specify a field of the state: status, labels.tier, state.status.";
                 let field = argument("field").filter(|field| !field.is_empty());
                 let missing = || BadArgument { name: "field", why: why.to_owned() };
                 Self::Blame { field: field.ok_or_else(missing)?.to_owned(), at: when("at")? }
@@ -187,7 +187,7 @@ pub fn document<T: Serialize>(answer: &T) -> Result<Value, ReplayError> {
 
 /// Ids of events, with commas between.
 fn events(text: &str) -> Result<Vec<EventId>, BadArgument> {
-    let why = || "Write ids of events with commas between.".to_owned();
+    let why = || "Use ids of events, separated by commas.".to_owned();
     let id = |id: &str| id.parse().map(EventId);
     let ids: Result<_, _> = text.split(',').map(id).collect();
     ids.map_err(|_| BadArgument { name: "drop", why: why() })
@@ -200,7 +200,7 @@ pub fn commands(text: &str) -> Result<Vec<Value>, BadArgument> {
         Ok(command) => Ok(vec![command]),
         Err(error) => Err(BadArgument {
             name: "apply",
-            why: format!("Write a command as JSON, as \"start\" with its quotes: {error}."),
+            why: format!("Use JSON for a command, such as \"start\" with its quotes: {error}."),
         }),
     }
 }

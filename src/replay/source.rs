@@ -1,7 +1,7 @@
-//! Where events come from: a server's own log, a folder of segment files, an export. For reading.
+//! Where events come from: a server's own log, a folder of segment files, an export. Read-only.
 //!
-//! Offline everything in the files is seen; a server shows a caller what is of its project. Not
-//! here: which moment is meant (`when`).
+//! In files everything is visible; a server shows a caller only its own project. Not here: points
+//! in time (`when`).
 
 use std::fs::File;
 use std::io::BufReader;
@@ -10,9 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::ReplayError;
-use super::bundle::Bundle;
 use crate::events::Recorded;
-use crate::events::log::excerpt::ExcerptLog;
 use crate::events::log::segment::OfflineLog;
 use crate::events::log::segment::manifest::{BackupDisk, Manifest};
 use crate::events::log::{EventLog, OpenError, export, memory::MemoryLog, moment};
@@ -44,7 +42,7 @@ impl Source {
         Self { log, project: Some(project) }
     }
 
-    /// The log of a data folder, of a backup of one, or a folder of segments; beside a running
+    /// The log of a data directory, of a backup of one, or a folder of segments; beside a running
     /// server too.
     ///
     /// # Errors
@@ -59,7 +57,8 @@ impl Source {
         };
         if *log.head().borrow() == Position(0) {
             return Err(ReplayError::Invalid(format!(
-                "{} holds no events. Name a data folder of `magnum serve`, or a backup of one.",
+                "{} contains no events. Specify a data directory of `magnum serve`, or a backup \
+                 of one.",
                 path.display()
             )));
         }
@@ -78,25 +77,16 @@ impl Source {
         let head = head.map_err(|why| {
             let path = path.display();
             ReplayError::Invalid(format!(
-                "{path} is not what `magnum log export` prints from the first event on: {why}"
+                "{path} is not a complete export of `magnum log export`: {why}"
             ))
         })?;
         if head == Position(0) {
-            return Err(ReplayError::Invalid(format!("{} holds no events.", path.display())));
+            return Err(ReplayError::Invalid(format!("{} contains no events.", path.display())));
         }
         Ok(Self::new(Arc::new(log)))
     }
 
-    /// The events of a bundle.
-    ///
-    /// # Errors
-    /// When it is none, or not what was exported.
-    pub fn bundle(text: &str) -> Result<Self, ReplayError> {
-        let (_, events) = Bundle::read(text)?;
-        Ok(Self::new(Arc::new(ExcerptLog::new(events))))
-    }
-
-    /// All of the log, whoever asks: for what tells nothing of what is in it, as digests do.
+    /// The whole log for any caller: for results that reveal none of it, such as digests.
     #[must_use]
     pub fn whole(&self) -> Self {
         Self::new(self.log.clone())
@@ -143,8 +133,8 @@ impl Source {
         match self.log.archived() {
             Position(0) => String::new(),
             archived => format!(
-                " What was deleted up to position {archived} is archived: the backup that has it \
-                 can be asked, with --data TARGET."
+                " Objects deleted up to position {archived} are archived: read the backup that \
+                 has them with --data TARGET."
             ),
         }
     }
@@ -226,8 +216,8 @@ impl Source {
         Ok(first.filter(|event| self.shows(event)))
     }
 
-    /// The last position before the first event that was decided later than a time; 0 where there
-    /// is none. What was decided earlier again, by a clock that was set back, is after it.
+    /// The last position before the first event that was decided later than a time; 0 if there is
+    /// none. What was decided earlier again, by a clock that was set back, is after it.
     ///
     /// # Errors
     /// When the log cannot be read.

@@ -1,4 +1,4 @@
-//! An object as it was: what its actor held, what was shown of it, and the event that made it so.
+//! An object as it was: its actor's state, its view, and the event that led to them.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -25,7 +25,7 @@ pub struct StateAt {
     pub revision: u64,
     /// Whether it was there: asked for, and not gone.
     pub exists: bool,
-    /// What was shown of it; none where it was not there.
+    /// What was shown of it; `None` if it was not there.
     #[schema(value_type = Option<Object>)]
     pub view: Option<Value>,
     /// What its actor decides by.

@@ -1,5 +1,5 @@
-//! The whole system at two moments: which objects appeared, went and changed, and what was last
-//! done to each.
+//! The whole system at two points in time: which objects were created, deleted and changed, and the
+//! last change of each.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -116,7 +116,7 @@ pub fn diff(source: &Source, from: When, to: When) -> Result<SystemDiff, ReplayE
     Ok(SystemDiff { from: from.get(), to: to.get(), counts, objects, omitted: omitted as u64 })
 }
 
-/// What changed about an object; none where nothing is shown differently.
+/// What changed about an object; `None` if nothing is shown differently.
 fn object(
     stream: StreamId,
     before: Option<(String, Value)>,

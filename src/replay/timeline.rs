@@ -1,4 +1,4 @@
-//! What happened to an object, in order: who asked, what caused what, work and what came of it.
+//! The history of an object, in order: requests, causes, work and outcomes.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;

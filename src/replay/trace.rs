@@ -1,5 +1,5 @@
-//! A request from end to end: its commands, their events, the work that those asked for, what came
-//! of it, and what became visible, as one tree with times.
+//! A request from end to end: its commands, their events, the work that those requested, outcomes
+//! and visible changes, as one tree with times.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::ControlFlow;
@@ -53,9 +53,9 @@ pub fn trace(source: &Source, request_id: &str) -> Result<Trace, ReplayError> {
     let events = of_request(source, request_id)?;
     let (Some(first), Some(last)) = (events.first(), events.last()) else {
         return Err(ReplayError::NotFound(format!(
-            "No event has the request id {request_id}. It is what the answer's header \
-             X-Openstack-Request-Id says, and stands in every event of a timeline. Requests that \
-             only read, or were refused, change nothing and leave no trace here.{}",
+            "No event has the request id {request_id}. Find it in the response header \
+             X-Openstack-Request-Id, or in the events of a timeline. Requests that only read, \
+             or were refused, leave no events.{}",
             source.archived()
         )));
     };

@@ -1,7 +1,7 @@
-//! Whether what is kept beside the log is what the log says: read models and snapshots, compared
-//! with a fold of everything by this build.
+//! Whether the caches agree with the log: read models and snapshots, compared with a fold of
+//! everything by this build.
 //!
-//! The first difference ends the comparison. What is kept can always be made again from the log.
+//! The comparison ends at the first difference. Caches can always be rebuilt from the log.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -32,7 +32,7 @@ pub struct Verified {
     pub snapshots: u64,
     /// Objects with an event that this build cannot apply, which the read models leave alone.
     pub parked: Vec<String>,
-    /// The first difference; none where all is as the log says.
+    /// The first difference; `None` if all is as the log says.
     pub difference: Option<Difference>,
 }
 
@@ -66,7 +66,7 @@ impl Kept {
         Self { views: KeptViews::Live(reads), snapshots }
     }
 
-    /// What is in a data folder that no server uses.
+    /// What is in a data directory that no server uses.
     ///
     /// # Errors
     /// When there is nothing, a server has it, or it cannot be read.
@@ -74,13 +74,13 @@ impl Kept {
         let cache = data.join("cache");
         let unusable = |error: store::OpenError| {
             ReplayError::Invalid(format!(
-                "{error}. `magnum replay verify` without --data has a running server compare \
-                 itself."
+                "{error}. Without --data, `magnum replay verify` asks a running server to \
+                 compare itself."
             ))
         };
         let Some(views) = OfflineViews::open(&cache.join("views")).map_err(unusable)? else {
             return Err(ReplayError::Invalid(format!(
-                "{} holds no read models yet; a server makes them when it starts.",
+                "{} contains no read models yet; a server builds them when it starts.",
                 cache.display()
             )));
         };
@@ -120,8 +120,8 @@ pub fn verify(source: &Source, kept: &Kept) -> Result<Verified, ReplayError> {
     let position = kept.position();
     if position > source.head() {
         return Err(ReplayError::Invalid(format!(
-            "the read models are at position {position}, and the log ends at {}: they are of \
-             another log. A server that starts makes them anew.",
+            "the read models are at position {position}, but the log ends at {}: they belong to \
+             another log. A server rebuilds them when it starts.",
             source.head()
         )));
     }

@@ -1,7 +1,8 @@
-//! What would be if an event had not happened, or if something were asked of an object now.
+//! The state without some events, or after other commands.
 //!
-//! A copy of the object goes another way in memory: the real `evolve` and the real `decide`, and
-//! nobody who acts on what they say. Nothing is written. Not here: the real way (`state`).
+//! A copy of the object takes another course in memory: with the real `evolve` and the real
+//! `decide`, and without anything that acts on the result. Nothing is written. Not here: the actual
+//! history (`state`).
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -35,7 +36,7 @@ pub struct WhatIf {
     pub dropped: Vec<Entry>,
     /// What was asked here, and what would come of it.
     pub asked: Vec<Asked>,
-    /// What would be shown of it; none where it would not be there.
+    /// What would be shown of it; `None` if it would not be there.
     #[schema(value_type = Option<Object>)]
     pub view: Option<Value>,
     /// What its actor would hold.
@@ -54,9 +55,9 @@ pub struct Asked {
     /// The command.
     #[schema(value_type = Object)]
     pub command: Value,
-    /// Why it would be refused; none where it would not.
+    /// Why it would be refused; `None` if it would not.
     pub refused: Option<String>,
-    /// The events that would come of it; none where it would change nothing.
+    /// The events that would come of it; `None` if it would change nothing.
     pub events: Vec<WouldBe>,
 }
 
@@ -77,10 +78,10 @@ pub struct WouldBe {
 pub struct Change {
     /// The field, as `status` or `state.tasks.queue.0.id`.
     pub field: String,
-    /// What it really was; none where it was not there.
+    /// What it really was; `None` if it was not there.
     #[schema(value_type = Object)]
     pub was: Option<Value>,
-    /// What it would be; none where it would not be there.
+    /// What it would be; `None` if it would not be there.
     #[schema(value_type = Object)]
     pub would_be: Option<Value>,
 }
@@ -97,7 +98,7 @@ pub fn what_if(
     commands: &[Value],
 ) -> Result<WhatIf, ReplayError> {
     if commands.len() > MAX_COMMANDS {
-        let words = format!("{MAX_COMMANDS} commands can be tried at once, not more.");
+        let words = format!("at most {MAX_COMMANDS} commands can be tried at once.");
         return Err(ReplayError::Invalid(words));
     }
     let position = at.of(source, stream)?;
@@ -143,8 +144,8 @@ fn without(
         let is_there = |entry: &Entry| entry.id == id.to_string();
         if !dropped.iter().any(is_there) {
             return Err(ReplayError::NotFound(format!(
-                "{stream} has no event {id} up to position {until}. The ids of its events are in \
-                 `magnum replay timeline {stream} -o json`."
+                "{stream} has no event {id} up to position {until}. `magnum replay timeline \
+                 {stream} -o json` lists the ids of its events."
             )));
         }
     }
@@ -172,8 +173,8 @@ impl Way {
                 Ok(Asked { command: told, refused, events: Vec::new() })
             }
             Err(Undecided::Unreadable(why)) => Err(ReplayError::Invalid(format!(
-                "{told} is no command of {}: {why}. Commands are \
-                    in the timeline: -o json shows each as `command`.",
+                "{told} is not a command of {}: {why}. The timeline shows commands as `command` \
+                 with -o json.",
                 self.last.stream.kind
             ))),
         }

@@ -1,6 +1,7 @@
-//! Which moment is meant: a position, a revision, a time, before or after an event, now.
+//! Points in time: a position, a revision, a time, before or after an event, now.
 //!
-//! A moment is the position of the last event that counts. Not here: what was then (`state`).
+//! Each is resolved to the position of the last event that counts. Not here: the state then
+//! (`state`).
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,9 +12,8 @@ use crate::events::log::moment;
 use crate::ids::{EventId, Position, Revision, StreamId, Timestamp};
 
 /// How a moment can be written.
-const FORMS: &str = "Write a position of the log as 17, a revision of the object as v:3, a \
-                         time as 2015-05-21T20:46:13Z, before: or after: and an event's id, or \
-                         latest.";
+const FORMS: &str = "Use a position of the log such as 17, a revision such as v:3, a time such \
+    as 2015-05-21T20:46:13Z, before: or after: and an event's id, or latest.";
 
 /// A moment, as it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl FromStr for When {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || {
             let shown: String = text.chars().take(64).flat_map(char::escape_debug).collect();
-            format!("'{shown}' is no moment. {FORMS}")
+            format!("'{shown}' is not a point in time. {FORMS}")
         };
         let event = |id: &str| id.parse().map(EventId).map_err(|_| wrong());
         if text == "latest" {
@@ -124,8 +124,8 @@ impl When {
         match self {
             Self::Latest => Ok(head),
             Self::Position(position) if position > head => Err(ReplayError::Invalid(format!(
-                "position {position} is after the end of the log, which is at {head}. Say latest \
-                 for the last one."
+                "position {position} is after the end of the log, which is at {head}. Use \
+                 latest for the last one."
             ))),
             Self::Position(position) => Ok(position),
             Self::Time(time) => match source.position_at(time)? {
@@ -135,7 +135,7 @@ impl When {
             Self::Before(id) => Ok(event(source, id)?.before()),
             Self::After(id) => event(source, id),
             Self::Revision(revision) => Err(ReplayError::Invalid(format!(
-                "v:{revision} is a revision of one object, and this is about many. Write a \
+                "v:{revision} is a revision of one object, but this is about many. Use a \
                  position or a time."
             ))),
         }
@@ -145,13 +145,16 @@ impl When {
 /// Nobody ever heard of an object.
 fn unknown_object(source: &Source, stream: StreamId) -> ReplayError {
     let archived = source.archived();
-    ReplayError::NotFound(format!("The log has no event of {stream}. Is the uuid right?{archived}"))
+    ReplayError::NotFound(format!(
+        "The log has no event of {stream}. Is the UUID \
+        correct?{archived}"
+    ))
 }
 
 fn too_high(source: &Source, stream: StreamId, revision: Revision) -> ReplayError {
     match source.log().stream_head(stream) {
         Ok(last) => ReplayError::NotFound(format!(
-            "{stream} has no revision {revision} yet; its last one is v:{}.",
+            "{stream} has no revision {revision}; its last one is v:{}.",
             last.unwrap_or_default()
         )),
         Err(error) => error.into(),
@@ -160,7 +163,7 @@ fn too_high(source: &Source, stream: StreamId, revision: Revision) -> ReplayErro
 
 fn too_early(source: &Source, time: Timestamp) -> Result<ReplayError, ReplayError> {
     let Some((first, _)) = source.times()? else {
-        return Ok(ReplayError::Invalid("The log holds no events.".to_owned()));
+        return Ok(ReplayError::Invalid("The log contains no events.".to_owned()));
     };
     Ok(ReplayError::Invalid(format!("{time} is before the first event of the log, {first}.")))
 }
@@ -169,7 +172,7 @@ fn too_early(source: &Source, time: Timestamp) -> Result<ReplayError, ReplayErro
 fn event(source: &Source, id: EventId) -> Result<Position, ReplayError> {
     source.find(id)?.map(|event| event.position).ok_or_else(|| {
         ReplayError::NotFound(format!(
-            "There is no event {id}. The ids of an object's events are in its timeline."
+            "There is no event {id}. The timeline of an object lists the ids of its events."
         ))
     })
 }

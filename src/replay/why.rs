@@ -1,5 +1,5 @@
-//! Why an object is in the state it is in: what it waits for, what was said last, and the chain of
-//! events that led here. In fields for programs, and in a paragraph for people.
+//! Why an object is in its state: what it waits for, the last message, and the chain of events that
+//! led here. As fields for programs, and as a paragraph for people.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -22,7 +22,7 @@ pub struct Why {
     pub position: u64,
     /// Whether it is there: asked for, and not gone.
     pub exists: bool,
-    /// Its status; none where its noun has none, or it is gone.
+    /// Its status; `None` if its noun has none, or it is gone.
     pub status: Option<String>,
     /// Why, as it is shown.
     pub status_reason: Option<String>,
@@ -30,7 +30,7 @@ pub struct Why {
     pub since: Option<String>,
     /// All of it in a paragraph.
     pub says: String,
-    /// What it waits for; the first is under way or tried next.
+    /// What it waits for; the first is in progress or tried next.
     pub waits_for: Vec<Waiting>,
     /// What the backend said last: about what waits, else about what failed last.
     pub last_words: Option<String>,
@@ -63,8 +63,9 @@ pub struct Waiting {
     pub blocked_since: Option<String>,
     /// When it is tried next at the latest.
     pub retry_at: Option<String>,
-    /// When the attempt under way, or else the next one, is given up, if it began as soon as it was
-    /// due; later where it could not. None where it may take for ever, or waits behind other work.
+    /// When the attempt in progress, or else the next one, is given up, if it began as soon as it
+    /// was due; later where it could not. `None` if it may take forever, or waits behind other
+    /// work.
     pub attempt_deadline: Option<String>,
     /// The backend's words.
     pub words: Option<String>,
@@ -150,8 +151,8 @@ fn paragraph(why: &Why) -> String {
     let kind = why.object.split('/').next().unwrap_or_default();
     let mut said = vec![match (&why.status, why.exists) {
         (Some(status), _) => format!("The {kind} {name} is {status}"),
-        (None, true) => format!("The {kind} {name} is there"),
-        (None, false) => format!("The {kind} {} is gone", why.object),
+        (None, true) => format!("The {kind} {name} exists"),
+        (None, false) => format!("The {kind} {} was deleted", why.object),
     }];
     if let Some(since) = &why.since {
         said.push(format!(" since {since}"));
@@ -163,10 +164,10 @@ fn paragraph(why: &Why) -> String {
     if let Some(first) = why.waits_for.first() {
         said.push(waits(first, why.waits_for.len()));
     } else {
-        said.push(" It waits for nothing.".to_owned());
+        said.push(" It is not waiting for anything.".to_owned());
     }
     if let Some(deadline) = &why.deadline {
-        said.push(format!(" Without an outcome it counts as failed at {deadline}."));
+        said.push(format!(" Without an outcome it fails at {deadline}."));
     }
     said.push(led_here(&why.chain));
     said.concat()
@@ -174,8 +175,8 @@ fn paragraph(why: &Why) -> String {
 
 /// What it waits for, in sentences.
 fn waits(first: &Waiting, count: usize) -> String {
-    let mut said = format!(" It waits for {}", first.action);
-    said += &format!(", asked for by {} at {}", by(&first.user, &first.request_id), first.since);
+    let mut said = format!(" It is waiting for {}", first.action);
+    said += &format!(", requested by {} at {}", by(&first.user, &first.request_id), first.since);
     if let Some(reason) = &first.reason {
         said += &format!(" ({reason})");
     }
@@ -189,17 +190,17 @@ fn waits(first: &Waiting, count: usize) -> String {
             said += &first.words.iter().map(|it| format!(": {it}")).collect::<String>();
             said.push('.');
             if let Some(retry) = &first.retry_at {
-                said += &format!(" It is tried again at {retry} at the latest.");
+                said += &format!(" It is retried at {retry} at the latest.");
             }
         }
         (None, Some(progress)) => said += &format!(" It is {progress}."),
-        (None, None) => said += " Its node is at it.",
+        (None, None) => said += " Its node is working on it.",
     }
     if let Some(deadline) = &first.attempt_deadline {
-        said += &format!(" That attempt is given up at {deadline}, or later if it began late.");
+        said += &format!(" The attempt times out at {deadline}, or later if it started late.");
     }
     if count > 1 {
-        said += &format!(" {} more wait behind it.", count - 1);
+        said += &format!(" {} more are queued behind it.", count - 1);
     }
     said
 }
@@ -212,9 +213,9 @@ fn led_here(chain: &[Entry]) -> String {
         let who = by(&event.user, &event.request_id);
         format!("{} at position {} by {who}{reason}", event.r#type, event.position)
     };
-    let mut said = format!(" What made it so is {}", told(last));
+    let mut said = format!(" The cause is {}", told(last));
     for event in before {
-        said += &format!(", which came of {}", told(event));
+        said += &format!(", caused by {}", told(event));
     }
     said + "."
 }

@@ -12,29 +12,6 @@ const ITEMS: [&str; 8] = ["fn", "struct", "enum", "trait", "const", "static", "t
 /// How many files may declare a type of one name: a reader can tell two apart by their folders.
 const SAME_NAME: usize = 2;
 
-/// Type names that more files declare. Nothing may be added.
-const NOT_YET: &[&str] = &[
-    "Asked",
-    "Checked",
-    "Condition",
-    "Done",
-    "End",
-    "Entry",
-    "Fault",
-    "Field",
-    "Found",
-    "Node",
-    "Outcome",
-    "Page",
-    "Parts",
-    "Place",
-    "Shared",
-    "State",
-    "Trouble",
-    "UnknownContainer",
-    "Views",
-];
-
 /// In how many files each word stands.
 fn files_of_words(sources: &[Source]) -> BTreeMap<&str, usize> {
     let mut files = BTreeMap::new();
@@ -139,14 +116,10 @@ fn few_types_share_a_name() {
     }
     let mut breaches = Vec::new();
     for (name, files) in &files {
-        if files.len() > SAME_NAME && !NOT_YET.contains(&name.as_str()) {
+        if files.len() > SAME_NAME {
             let files: Vec<&str> = files.iter().map(String::as_str).collect();
             breaches.push(format!("{name}: {}", files.join(", ")));
         }
-    }
-    let stale = |name: &&&str| files.get(**name).is_none_or(|files| files.len() <= SAME_NAME);
-    for name in NOT_YET.iter().filter(stale) {
-        breaches.push(format!("{name} is declared seldom enough: remove it from NOT_YET"));
     }
     check(&breaches, "Name a type after what it is, so that its name alone tells which is meant.");
 }
@@ -160,7 +133,8 @@ fn declared_type(line: &str) -> Option<&str> {
     // An associated type has the name that its trait gives it, and stands indented.
     let declares =
         ["struct", "enum", "trait"].contains(&what) || what == "type" && bare.len() == line.len();
-    words(name).next().map(|(_, name)| name).filter(|_| declares)
+    let starts_large = |name: &&str| name.starts_with(char::is_uppercase);
+    words(name).next().map(|(_, name)| name).filter(|_| declares).filter(starts_large)
 }
 
 #[test]

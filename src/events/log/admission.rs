@@ -1,7 +1,7 @@
-//! What every engine checks before an append gets near the log, and turns into bytes.
+//! Checks of every engine before an append is queued, and its encoding as bytes.
 //!
-//! This runs on the thread of whoever appends. Not here: what needs the log's state
-//! (expectations, command ids), which only the writer knows.
+//! This runs on the caller's thread. Not here: what needs the log's state (expectations, command
+//! ids), which only the writer knows.
 
 use super::chain::{self, Hash};
 use super::{

@@ -1,7 +1,7 @@
-//! Anchors: a log's head, signed (Ed25519), to be kept where whoever can change the log cannot.
+//! Anchors: the signed (Ed25519) head of a log, to be kept out of reach of those who can change it.
 //!
-//! The chain covers all events before its head, so a log that still has an anchor's hash at the
-//! anchor's position has all events up to there, unchanged. `docs/audit.md` says the signed bytes.
+//! The chain covers all events before its head, so a log that has an anchor's hash at the anchor's
+//! position has all events up to there, unchanged. `docs/audit.md` defines the signed bytes.
 //! Not here: where heads come from (`segment`), files (`cli`).
 
 use std::fmt;
@@ -24,7 +24,7 @@ const SECRET_FORMAT: &str = "magnum-ed25519-secret-1";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Anchor {
-    /// The id of the data folder.
+    /// The id of the data directory.
     pub folder: Uuid,
     /// The last event.
     pub position: Position,
@@ -120,12 +120,12 @@ impl SecretKey {
     /// Reads the text of a file.
     ///
     /// # Errors
-    /// When it is no key's; the words do not repeat what is in it.
+    /// When it is not a key; the message does not repeat what is in it.
     pub fn from_text(text: &str) -> Result<Self, &'static str> {
         let digits = text.trim().strip_prefix(SECRET_FORMAT).map(str::trim_start);
         let bytes = digits.and_then(|digits| from_hex(digits).ok());
         let bytes: Option<[u8; 32]> = bytes.and_then(|bytes| bytes.try_into().ok());
-        bytes.map(Self::new).ok_or("it is no key that `magnum log anchor --new-key` made")
+        bytes.map(Self::new).ok_or("it is not a key made by `magnum log anchor --new-key`")
     }
 }
 

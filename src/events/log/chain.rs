@@ -102,7 +102,7 @@ pub struct Content<'a> {
 }
 
 impl<'a> Content<'a> {
-    /// Takes a content apart, and what follows it; none where it is no content.
+    /// Takes a content apart, and what follows it; `None` if it is not a content.
     pub fn split(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (stream, bytes) = bytes.split_first_chunk()?;
         let (revision, bytes) = bytes.split_first_chunk()?;
@@ -131,7 +131,7 @@ impl<'a> Content<'a> {
         Some((content, rest))
     }
 
-    /// Takes a content apart that ends where the bytes end; none where it is no content.
+    /// Takes a content apart that ends where the bytes end; `None` if it is not a content.
     pub fn whole(bytes: &'a [u8]) -> Option<Self> {
         Self::split(bytes).filter(|(_, rest)| rest.is_empty()).map(|(content, _)| content)
     }

@@ -1,4 +1,4 @@
-//! Some events of another log as a log, for reading: positions have gaps, streams have none.
+//! Some events of another log as a read-only log: positions have gaps, streams do not.
 
 use std::collections::HashMap;
 

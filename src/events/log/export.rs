@@ -1,9 +1,10 @@
-//! Events as lines of JSON that lose nothing: what is exported, imported and exported again is the
-//! same, byte for byte, and so is the chain.
+//! Events as lines of JSON without loss: exporting, importing and exporting again gives the same
+//! bytes and the same chain.
 //!
-//! What counts is `content`, the bytes that the chain covers: with them alone anyone can check the
-//! chain (docs/audit.md). The other fields say the same to people and programs, and are compared
-//! with it. Not here: where lines come from (`segment/export.rs`), which log takes them (`app`).
+//! The authoritative field is `content`, the bytes that the chain covers: with them alone anyone
+//! can verify the chain (docs/audit.md). The other fields repeat it for people and programs, and
+//! are compared with it. Not here: where lines come from (`segment/export.rs`), which log takes
+//! them (`app`).
 
 use std::fmt::{Display, Write as _};
 use std::io::BufRead;
@@ -70,13 +71,13 @@ impl Line {
     /// The line of an event with this content.
     ///
     /// # Errors
-    /// When it is no content, or meta cannot be read.
+    /// When it is not a content, or meta cannot be read.
     pub fn new(
         bytes: &[u8],
         command: Option<(&str, &Hash)>,
         (position, left, hash): (Position, u16, &Hash),
     ) -> Result<Self, String> {
-        let content = Content::whole(bytes).ok_or("the content is none")?;
+        let content = Content::whole(bytes).ok_or("the content is not valid")?;
         let Content { stream, event_type, version, payload, .. } = content;
         let data = codec::payload_json(stream.kind, event_type, version, payload);
         Ok(Self {
@@ -109,7 +110,7 @@ impl Line {
         if same == *self {
             return Ok(());
         }
-        Err("what it says is not what its content says: somebody changed it".to_owned())
+        Err("its fields do not agree with its content: it was changed".to_owned())
     }
 }
 
@@ -136,10 +137,10 @@ impl Importer {
         let bytes = from_hex(&line.content)?;
         self.hash = chain::extend(&self.hash, position, &chain::digest(&bytes));
         if to_hex(&self.hash) != line.hash {
-            return Err("the event is not what was exported: its hash is another one".to_owned());
+            return Err("the event is not what was exported: its hash differs".to_owned());
         }
         line.check(&bytes)?;
-        let content = Content::whole(&bytes).ok_or("the content is none")?;
+        let content = Content::whole(&bytes).ok_or("the content is not valid")?;
         let event = NewEvent {
             id: line.id,
             time: line.time,
@@ -150,7 +151,7 @@ impl Importer {
         };
         // The log encodes meta itself, in one way; what is in the chain must be that.
         if codec::encode(&event.meta) != content.meta {
-            return Err("its meta is encoded in a way that this program does not write".to_owned());
+            return Err("its meta is encoded in a way that this program does not use".to_owned());
         }
         self.position = position;
         let append = match self.append.take() {
@@ -209,7 +210,7 @@ async fn append_lines(log: &dyn EventLog, lines: impl BufRead) -> Result<Positio
     if importer.append.is_none() {
         return Ok(importer.position);
     }
-    Err("the lines end in the middle of an append".to_owned())
+    Err("the export ends in the middle of an append".to_owned())
 }
 
 /// Appends in order, without waiting for one before the next is on its way.
@@ -247,5 +248,5 @@ pub fn from_hex(text: &str) -> Result<Vec<u8>, String> {
         _ => None,
     };
     let bytes: Option<Vec<u8>> = text.as_bytes().chunks(2).map(byte).collect();
-    bytes.ok_or_else(|| "what should be hex digits is none".to_owned())
+    bytes.ok_or_else(|| "expected hex digits".to_owned())
 }

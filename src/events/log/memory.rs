@@ -1,6 +1,6 @@
-//! The reference engine: everything in memory, one lock, nothing clever.
+//! The reference engine: everything in memory, behind one lock.
 //!
-//! It is what the other engines are compared with, and serves tests. Nothing survives it.
+//! The other engines are compared with it, and tests use it. Nothing survives it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -17,25 +17,25 @@ use crate::ids::{CommandId, Position, Revision, StreamId};
 /// A log in memory.
 #[derive(Debug)]
 pub struct MemoryLog {
-    state: Mutex<State>,
+    state: Mutex<LogState>,
     head: watch::Receiver<Position>,
 }
 
 #[derive(Debug)]
-struct State {
+struct LogState {
     events: Vec<Recorded>,
     streams: HashMap<StreamId, Vec<usize>>,
     commands: HashMap<CommandId, CommandSeen>,
     chain: Hash,
     health: LogHealth,
-    /// Gone once the log is closed, so that whoever waits for the head hears of it.
+    /// Gone once the log is closed, so that those waiting for the head notice.
     head: Option<watch::Sender<Position>>,
 }
 
 impl Default for MemoryLog {
     fn default() -> Self {
         let (sender, head) = watch::channel(Position(0));
-        let state = State {
+        let state = LogState {
             events: Vec::new(),
             streams: HashMap::new(),
             commands: HashMap::new(),
@@ -53,15 +53,15 @@ impl MemoryLog {
         Self::default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, LogState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl LogState {
     fn append(&mut self, prepared: &Prepared) -> Result<Appended, AppendError> {
         let Some(head) = &self.head else {
-            return Err(AppendError::Closed("it was asked to close".to_owned()));
+            return Err(AppendError::Closed("it is closing".to_owned()));
         };
         if let Some(command) = &prepared.command
             && let Some(seen) = self.commands.get(&command.id)

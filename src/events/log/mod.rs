@@ -1,7 +1,7 @@
 //! The append-only log: what every engine promises. Engines: `memory` (the reference) and
 //! `segment` (own files). One contract suite runs on all of them.
 //!
-//! `admission` says what is acceptable, `chain` which bytes the hash of an event covers, `anchor`
+//! `admission` checks appends, `chain` defines the bytes that an event's hash covers, `anchor`
 //! signs it, `export` writes and reads events as lines of JSON, `moment` finds a time.
 //!
 //! Not here: what events mean.
@@ -98,7 +98,7 @@ pub enum AppendError {
     Conflict {
         /// The object.
         stream: StreamId,
-        /// Its last revision, none where it has no event.
+        /// Its last revision, `None` if it has no event.
         actual: Option<Revision>,
     },
     /// The command id was used before.
@@ -107,8 +107,8 @@ pub enum AppendError {
     /// No event, too many, or one too large; nothing was written.
     #[error("the append is not acceptable: {0}")]
     Invalid(String),
-    /// No room on the disk; nothing was written, and it is tried anew with each append.
-    #[error("no room on the disk of the log: {0}")]
+    /// No room on the disk; nothing was written, and it is retried with each append.
+    #[error("not enough space on the disk of the log: {0}")]
     NoSpace(String),
     /// Writing or syncing failed: the events may or may not be there after a restart (rule L2).
     #[error("the outcome of the append is unknown: {0}")]
@@ -121,13 +121,13 @@ pub enum AppendError {
 /// Why events could not be read.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
-    /// A record is damaged; the words name segment, offset and position.
+    /// A record is damaged; the message names segment, offset and position.
     #[error("{0}")]
     Damaged(String),
     /// The files could not be read.
     #[error("the log cannot be read: {0}")]
     Io(String),
-    /// This program does not understand an event that an object needs; the words name both.
+    /// This program does not understand an event that an object needs; the message names both.
     #[error("{0}")]
     Unreadable(String),
 }
@@ -136,7 +136,7 @@ pub enum ReadError {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process holds it.
-    #[error("the data folder {path} is in use by process {holder}; stop that one first")]
+    #[error("the data directory {path} is in use by process {holder}; stop that one first")]
     InUse {
         /// The folder.
         path: String,
@@ -171,8 +171,8 @@ pub enum OpenError {
 /// Events that are asked for were archived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "The events before position {oldest} were archived; here are those from {oldest} to {latest}. \
-     Start after position {}, or ask the backup that has the archive.",
+    "The events before position {oldest} were archived; those from {oldest} to {latest} are \
+     available. Start after position {}, or use the backup that has the others.",
     oldest.before()
 )]
 pub struct Archived {
@@ -200,7 +200,7 @@ pub struct LogHealth {
 }
 
 /// Why a log that is there to be read takes no appends.
-const READ_ONLY: &str = "this log is for reading only";
+const READ_ONLY: &str = "this log is read-only";
 
 impl AppendError {
     /// Of a log that is there to be read.
@@ -282,14 +282,14 @@ pub trait EventLog: Send + Sync + 'static {
         })
     }
 
-    /// The last revision of a stream; none where it has no event.
+    /// The last revision of a stream; `None` if it has no event.
     fn stream_head(&self, stream: StreamId) -> Result<Option<Revision>, ReadError>;
 
     /// What is known of a command id.
     fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError>;
 
-    /// The last position that an archive has taken; 0 where there is none. Of the events up to
-    /// there only those of objects that were there then are left; all after it are there.
+    /// The last position that an archive has taken; 0 if there is none. Of the events up to there
+    /// only those of objects that were there then are left; all after it are there.
     fn archived(&self) -> Position {
         Position(0)
     }
@@ -312,6 +312,6 @@ pub trait EventLog: Send + Sync + 'static {
     /// How the log is.
     fn health(&self) -> LogHealth;
 
-    /// Answers what is queued, takes no more, and lets go of the files.
+    /// Answers what is queued, accepts no more, and releases the files.
     async fn close(&self);
 }

@@ -1,8 +1,8 @@
-//! Where in a row of events a time is, though clocks are set back.
+//! Finds a time in a sequence of events, although clocks can be set back.
 //!
-//! A time is found by bisection, as times grow with positions but for two things: decisions that
-//! were made at the same time may be recorded in either order, and clocks are set back. So the
-//! events before the place that bisection finds are looked through as well.
+//! Times grow with positions with two exceptions: concurrent decisions may be recorded in either
+//! order, and clocks are set back. So a time is found by bisection, and the events before the
+//! result are checked as well.
 
 use super::{EventLog, ReadError};
 use crate::events::Recorded;

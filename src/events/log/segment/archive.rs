@@ -1,10 +1,9 @@
-//! Taking what is old from a log, of which a backup has all.
+//! Removing old events from a log, after a backup has all of them.
 //!
-//! Whole segments are archived, from the first one on; the last one, which is written to, never is.
-//! Of each what is still needed stays (`remains.rs`) under its name and at its place, so that
-//! nothing else changes. One file takes the place of the other at once: an archiving that is cut
-//! off has done some segments and can be done again. Not here: what is still needed
-//! (`projections`).
+//! Whole segments are archived from the first one on, never the last one, which is being written.
+//! What is still needed of each stays (`remains.rs`) under its name and at its place, so that
+//! nothing else changes. Files are replaced one at a time and atomically: an interrupted run has
+//! done some segments and can be repeated. Not here: what is still needed (`projections`).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,9 +14,10 @@ use super::SEGMENT_HEADER_BYTES;
 use super::backup::verify_backup;
 use super::disk::{Disk, Folder, write_all};
 use super::fault::Fault;
-use super::file::{self, Header, Segment};
+use super::file::{Header, Segment};
 use super::lock::FolderLock;
 use super::manifest::{BackupDisk, BackupError, io_at};
+use super::names;
 use super::recover::{self, Survey};
 use super::remains::{Extents, Remains};
 use super::scan::{self, Scanner};
@@ -38,7 +38,7 @@ pub struct Plan {
 
 /// What was archived.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Done {
+pub struct ArchiveReport {
     /// The last position that an archive has taken.
     pub archived: Position,
     /// Events that were taken from the log.
@@ -73,8 +73,8 @@ pub fn plan(lock: &FolderLock, until: Position, backup: &Path) -> Result<Plan, B
     // its beginning stay.
     if segments.iter().any(|(segment, _)| !whole.contains_key(&number(segment))) {
         return Err(BackupError::Refused(format!(
-            "{} does not hold all events up to position {position}: an archive has taken some of \
-             them before it was made. Name the backup that has them.",
+            "{} does not contain all events up to position {position}: some were archived \
+             before it was made. Use the backup that has them.",
             backup.display()
         )));
     }
@@ -88,12 +88,12 @@ const fn number(segment: &Segment) -> u32 {
 fn too_little(head: Position, first_end: Option<Position>) -> BackupError {
     BackupError::Refused(match first_end {
         Some(end) => format!(
-            "only whole segments are archived, and the first one ends at position {end}: name \
-             that one or a later one"
+            "only whole segments are archived, and the first one ends at position {end}: use \
+             that position or a later one"
         ),
         None => format!(
             "only whole segments are archived, and the log, which ends at position {head}, has \
-             only the one that is written to: there is nothing to archive yet"
+             only its current one: there is nothing to archive yet"
         ),
     })
 }
@@ -118,14 +118,14 @@ fn whole_in(
     let Some((last, next)) = segments.last() else { return Ok(BTreeMap::new()) };
     if checked.manifest.folder != last.header.folder {
         return refused(format!(
-            "it is of data folder {}, this one is {}",
+            "it is of data directory {}, this one is {}",
             checked.manifest.folder, last.header.folder
         ));
     }
     let disk = BackupDisk::new(backup, &checked.manifest);
     if hash_at_on(&disk, position)? != Some(next.chain) {
         return refused(format!(
-            "it ends at position {} and does not hold the events up to {position} as they are here",
+            "it ends at position {} and does not contain the same events up to {position}",
             checked.manifest.last
         ));
     }
@@ -142,11 +142,11 @@ pub fn archive(
     lock: &FolderLock,
     plan: &Plan,
     needs: impl Fn(StreamId, Position) -> bool,
-) -> Result<Done, BackupError> {
+) -> Result<ArchiveReport, BackupError> {
     let disk = Folder::new(lock.folder());
-    let mut done = Done::default();
+    let mut done = ArchiveReport::default();
     for (segment, next) in &plan.segments {
-        let path = lock.folder().join(file::name(number(segment)));
+        let path = lock.folder().join(names::name(number(segment)));
         let size = || path.metadata().map(|found| found.len()).map_err(io_at(&path));
         let before = size()?;
         let failed = |fault: Fault| fault.into_open_error(disk.path());
@@ -184,9 +184,9 @@ pub fn compare(log: &Path, backup: &Path) -> Result<Vec<String>, BackupError> {
     let whole = whole_in(backup, &archived, last)?;
     let mut wrong = Vec::new();
     for (segment, _) in &archived {
-        let name = file::name(number(segment));
+        let name = names::name(number(segment));
         let Some(other) = whole.get(&number(segment)) else {
-            wrong.push(format!("{}: segment {name} is not whole there", backup.display()));
+            wrong.push(format!("{}: segment {name} is incomplete there", backup.display()));
             continue;
         };
         let differs = differs(segment, other);
@@ -228,7 +228,7 @@ fn select(
     loop {
         let at = scanner.offset();
         let Some(record) = scanner.next_record()? else {
-            // It was verified; whoever reads otherwise now must not take that for its end.
+            // It was verified; a read that now fails must not be taken for its end.
             let what = "it can no longer be read";
             let is_end = at == next.end_before;
             return if is_end {
@@ -278,11 +278,11 @@ fn leave(
     let header = Header { remains: Some(remains), ..segment.header };
     write_all(file.as_ref(), &header.to_bytes(), 0)?;
     file.sync()?;
-    let unlike = || segment.damaged(0, 0, "what was written is not what was read");
+    let unlike = || segment.damaged(0, 0, "what was written differs from what was read");
     let written = Segment::open(header, disk.open(UNFINISHED)?)?.ok_or_else(unlike)?;
     if verify::check(&written, Some(next.end_before))?.damage.is_some() {
         return Err(unlike());
     }
-    disk.rename(UNFINISHED, &file::name(number(segment)))?;
+    disk.rename(UNFINISHED, &names::name(number(segment)))?;
     Ok(disk.sync_names()?)
 }

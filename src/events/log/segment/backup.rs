@@ -1,10 +1,10 @@
-//! Backing up a log while it is written to: its segments, and a manifest that vouches for them.
+//! Backing up a log while it is being written: its segments, and a manifest with their hashes.
 //!
-//! Works on the files beside a running server. Where the log ends is looked at first, then that is
-//! made durable, then it is copied up to there: a copy never holds what a power cut could still
-//! take from the log. A segment comes under its name once it is whole, verified and durable, and
-//! the manifest comes last, so a backup that was cut off leaves the one before it as it was. Not
-//! here: what the manifest says (`manifest.rs`).
+//! Works on the files while a server may be running. First it finds the end of the log, then makes
+//! everything before it durable, then copies up to there: a copy never contains what a power
+//! failure could still take from the log. A segment gets its name once it is complete, verified and
+//! durable, and the manifest is written last, so an interrupted backup leaves the previous one
+//! intact. Not here: the manifest (`manifest.rs`).
 
 use std::fs::{self, File};
 use std::io;
@@ -16,19 +16,21 @@ use super::super::export::to_hex;
 use super::claim::Claim;
 use super::disk::{Disk, DiskFile, Folder, write_all};
 use super::fault::{Damage, Fault};
-use super::file::{self, Segment};
+use super::file::Segment;
 use super::lock::FolderLock;
 use super::manifest::{
     self, BackupDisk, BackupError, BackupFile, CHUNK_BYTES, Manifest, hash_of, io_at, sync_names,
 };
-use super::recover::{self, End, Survey};
+use super::names;
+use super::recover::{self, Survey};
 use super::scan::{self, Scanner};
 use super::verify::{self, Verified};
+use super::walk::LogEnd;
 use crate::ids::{Position, Timestamp};
 
 /// What a backup did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Done {
+pub struct BackupReport {
     /// What there is now.
     pub manifest: Manifest,
     /// Segments that were copied.
@@ -40,9 +42,9 @@ pub struct Done {
 }
 
 /// The log as it was found: up to where it is durable.
-struct Seen {
+struct DurableLog {
     segments: Vec<Arc<Segment>>,
-    end: End,
+    end: LogEnd,
     epoch: u32,
 }
 
@@ -51,7 +53,7 @@ struct Seen {
 ///
 /// # Errors
 /// When the log is damaged, or `target` is something else; see [`BackupError`].
-pub fn backup(log: &Path, target: &Path, now: Timestamp) -> Result<Done, BackupError> {
+pub fn backup(log: &Path, target: &Path, now: Timestamp) -> Result<BackupReport, BackupError> {
     let seen = look(log)?;
     let _lock = lock(target)?;
     let before = Manifest::read(target)?;
@@ -64,7 +66,7 @@ pub fn backup(log: &Path, target: &Path, now: Timestamp) -> Result<Done, BackupE
     let mut files = Vec::with_capacity(seen.segments.len());
     let (mut copied, mut copied_bytes, mut kept) = (0, 0, 0);
     for (segment, bytes) in seen.parts() {
-        let name = file::name(segment.header.number);
+        let name = names::name(segment.header.number);
         let stored = segment.stored_bytes(bytes).map_err(io_at(&log.join(&name)))?;
         let known = before.iter().flat_map(|it| &it.files).filter(|known| known.file == name);
         // What an archive has taken from the log since stays in a backup that has it.
@@ -87,11 +89,11 @@ pub fn backup(log: &Path, target: &Path, now: Timestamp) -> Result<Done, BackupE
     manifest.first = scan::archived(&segments).next();
     manifest.write(target)?;
     remove_others(&folder, &manifest)?;
-    Ok(Done { manifest, copied, copied_bytes, kept })
+    Ok(BackupReport { manifest, copied, copied_bytes, kept })
 }
 
 /// Finds the end of a log and makes durable what is before it.
-fn look(log: &Path) -> Result<Seen, BackupError> {
+fn look(log: &Path) -> Result<DurableLog, BackupError> {
     let disk = Folder::read_only(log);
     let io = io_at(log);
     let Survey { segments, broken } = recover::survey(&disk)?;
@@ -104,7 +106,7 @@ fn look(log: &Path) -> Result<Seen, BackupError> {
     let end = found.map(|found| found.whole).filter(|end| end.walk.position > Position(0));
     let (Some(end), Some(last)) = (end, segments.last()) else {
         return Err(BackupError::Refused(format!(
-            "the log in {} has no event yet: there is nothing to back up",
+            "the log in {} has no events: there is nothing to back up",
             log.display()
         )));
     };
@@ -113,10 +115,10 @@ fn look(log: &Path) -> Result<Seen, BackupError> {
     last.file.sync().and_then(|()| disk.sync_names()).map_err(&io)?;
     let claim = Claim::read(&disk).map_err(&io)?;
     let epoch = claim.map_or(0, |claim| claim.epoch).max(end.walk.epoch);
-    Ok(Seen { segments, end, epoch })
+    Ok(DurableLog { segments, end, epoch })
 }
 
-impl Seen {
+impl DurableLog {
     /// Each segment with how many of its bytes are in use.
     fn parts(&self) -> impl Iterator<Item = (&Segment, u64)> {
         let ends = self.segments.iter().skip(1).map(|next| next.header.end_before);
@@ -124,7 +126,7 @@ impl Seen {
         self.segments.iter().map(AsRef::as_ref).zip(ends)
     }
 
-    /// The hash and the time of the event at a position; none where the log is shorter.
+    /// The hash and the time of the event at a position; `None` if the log is shorter.
     fn event(&self, position: Position) -> Result<Option<(String, Timestamp)>, Fault> {
         if position > self.end.walk.position || position == Position(0) {
             return Ok(None);
@@ -136,7 +138,7 @@ impl Seen {
         Ok(record.map(|record| (to_hex(&record.frame.hash), record.content.time)))
     }
 
-    /// The chain up to and including a position in hex; none where nobody can tell.
+    /// The chain up to and including a position in hex; `None` if unknown.
     fn chain(&self, position: Position) -> Result<Option<String>, Fault> {
         let mut archived = self.segments.iter().filter_map(|segment| segment.header.remains);
         match archived.find(|remains| remains.last_position == position) {
@@ -173,8 +175,8 @@ fn lock(target: &Path) -> Result<FolderLock, BackupError> {
             let name = entry.map_err(&io)?.file_name();
             if !manifest::is_ours(&name.to_string_lossy()) {
                 return Err(BackupError::Refused(format!(
-                    "{} is no backup and not empty: it holds {}. Name a new or empty folder, or \
-                     an earlier backup of this log.",
+                    "{} is neither empty nor a backup: it contains {}. Use a new or empty \
+                     directory, or an earlier backup of this log.",
                     target.display(),
                     name.display()
                 )));
@@ -183,33 +185,33 @@ fn lock(target: &Path) -> Result<FolderLock, BackupError> {
     }
     FolderLock::take(target).map_err(|error| match error {
         OpenError::InUse { path, holder } => BackupError::Refused(format!(
-            "another backup into {path} is under way, by process {holder}; wait for it"
+            "another backup into {path} is in progress, by process {holder}; wait for it"
         )),
         other => other.into(),
     })
 }
 
 /// Refuses an earlier backup that this log does not continue: it would be lost.
-fn check_continues(seen: &Seen, before: &Manifest, target: &Path) -> Result<(), BackupError> {
+fn check_continues(seen: &DurableLog, before: &Manifest, target: &Path) -> Result<(), BackupError> {
     let folder = seen.segments.first().map(|it| it.header.folder).unwrap_or_default();
     let found = seen.chain(before.last).map_err(|fault| fault.into_open_error(String::new()))?;
     let archived = scan::archived(&seen.segments);
     let why = if folder != before.folder {
-        format!("it is of data folder {}, this one is {folder}", before.folder)
+        format!("it is of data directory {}, this one is {folder}", before.folder)
     } else if found.is_some_and(|hash| hash == before.hash) {
         return Ok(());
     } else if before.last < archived {
         format!("it ends at position {}, and this log is archived up to {archived}", before.last)
     } else {
         format!(
-            "it holds events up to position {} that this log does not have; was the log restored \
-             or cut since?",
+            "it contains events up to position {} that this log does not have; was the log \
+             restored or truncated since?",
             before.last
         )
     };
     Err(BackupError::Refused(format!(
-        "{} holds a backup that this log does not continue: {why}. It is left as it is; name \
-         another folder.",
+        "{} contains a backup that this log does not continue: {why}. It was not changed; use \
+         another directory.",
         target.display()
     )))
 }
@@ -227,7 +229,7 @@ fn copy(
     bytes: u64,
     folder: &Path,
 ) -> Result<BackupFile, BackupError> {
-    let name = file::name(segment.header.number);
+    let name = names::name(segment.header.number);
     let path = unfinished(folder, &name);
     let made = copy_unfinished(log, segment, bytes, &path);
     let named = made.and_then(|blake3| {
@@ -298,8 +300,8 @@ pub fn copy_bytes(
 fn damaged_log(log: &Path, damage: &Damage) -> BackupError {
     let data = log.parent().unwrap_or(log).display();
     BackupError::Refused(format!(
-        "{}; nothing of it counts as backed up, and an earlier backup is left as it was. `magnum \
-         log verify --data {data}` says how far the damage goes.",
+        "{}; nothing was backed up, and an earlier backup was not changed. `magnum log verify \
+         --data {data}` shows the extent of the damage.",
         damage.place()
     ))
 }
@@ -309,7 +311,7 @@ fn remove_others(folder: &Path, manifest: &Manifest) -> Result<(), BackupError> 
     let io = io_at(folder);
     for entry in fs::read_dir(folder).map_err(&io)? {
         let name = entry.map_err(&io)?.file_name().to_string_lossy().into_owned();
-        let is_segment = file::number(name.trim_end_matches(".new")).is_some();
+        let is_segment = names::number(name.trim_end_matches(".new")).is_some();
         if is_segment && !manifest.files.iter().any(|it| it.file == name) {
             fs::remove_file(folder.join(&name)).map_err(&io)?;
         }
@@ -319,7 +321,7 @@ fn remove_others(folder: &Path, manifest: &Manifest) -> Result<(), BackupError> 
 
 /// What verifying a backup found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Checked {
+pub struct CheckedBackup {
     /// What it says of itself.
     pub manifest: Manifest,
     /// How far its chain is sound.
@@ -332,7 +334,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// When there is none, its manifest is damaged, or files cannot be read.
-pub fn verify_backup(target: &Path) -> Result<Checked, BackupError> {
+pub fn verify_backup(target: &Path) -> Result<CheckedBackup, BackupError> {
     let manifest = read(target)?;
     let disk = BackupDisk::new(target, &manifest);
     let mut wrong = Vec::new();
@@ -344,12 +346,12 @@ pub fn verify_backup(target: &Path) -> Result<Checked, BackupError> {
     let found = (verified.head, to_hex(&verified.hash));
     if wrong.is_empty() && found != (manifest.last, manifest.hash.clone()) {
         wrong.push(format!(
-            "the segments end at position {} with chain {}, the manifest says {} with {}: it is \
-             of another backup",
+            "the segments end at position {} with chain {}, but the manifest says {} with {}: \
+             it belongs to another backup",
             found.0, found.1, manifest.last, manifest.hash
         ));
     }
-    Ok(Checked { manifest, verified, wrong })
+    Ok(CheckedBackup { manifest, verified, wrong })
 }
 
 /// What is wrong with a file of a backup, if anything.
@@ -383,8 +385,8 @@ pub fn wrong_file(target: &Path, known: &BackupFile) -> Result<Option<String>, B
 pub fn read(target: &Path) -> Result<Manifest, BackupError> {
     Manifest::read(target)?.ok_or_else(|| {
         BackupError::Refused(format!(
-            "{} holds no backup: there is no manifest.json, which is written last. If a backup \
-             into it was cut off, run it again; else use another backup.",
+            "{} contains no backup: manifest.json, which is written last, is missing. If a \
+             backup into it was interrupted, run it again; otherwise use another backup.",
             target.display()
         ))
     })

@@ -1,4 +1,5 @@
-//! When and how the simulated disk fails: numbers from a seed, counts that run down, what happened.
+//! When and how the simulated disk fails: random numbers from a seed, countdowns, and a record of
+//! what happened.
 
 /// What goes wrong. Counts run down with each operation of their kind; at 0 it happens, once.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,7 +39,7 @@ pub struct Happened {
     pub sync_errors: u64,
     /// Changes or syncs of names that failed.
     pub name_errors: u64,
-    /// Refusals for want of room.
+    /// Refusals for lack of space.
     pub full: u64,
     /// Writes that wrote less than they were given.
     pub short_writes: u64,

@@ -1,7 +1,7 @@
-//! Who writes to a folder: which opening of the log it is, and whether the folder is a copy.
+//! The epoch: which start of a writer a log has seen, and whether the folder is a copy.
 //!
-//! The file `writer` says it; the records repeat the number of the opening (the epoch), so losing
-//! the file loses nothing. Not here: the lock (`lock.rs`), which tells living processes apart.
+//! The file `writer` stores it; records repeat the epoch, so losing the file loses nothing. Not
+//! here: the lock (`lock.rs`), which excludes other living processes.
 
 use std::io;
 
@@ -19,7 +19,7 @@ const MOST_BYTES: usize = 4096;
 /// What the file says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
-    /// The data folder.
+    /// The data directory.
     pub folder: Uuid,
     /// Which opening of the log this is, from 1.
     pub epoch: u32,
@@ -28,7 +28,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// What the folder says; none where it says nothing that can be read.
+    /// What the folder says; `None` if it says nothing that can be read.
     pub fn read(disk: &dyn Disk) -> io::Result<Option<Self>> {
         let file = match disk.open(NAME) {
             Ok(file) => file,

@@ -1,7 +1,7 @@
-//! What the segment engine asks of a disk: one folder of files. `Folder` is the real one.
+//! What the segment engine needs of a disk: one folder of files. `Folder` is the real one.
 //!
-//! Nothing else of the engine touches files, so that a model of a disk that loses power, fails or
-//! is full can stand in its place. Not here: the lock against other processes (`lock.rs`).
+//! Nothing else in the engine accesses files, so a model of a disk that loses power, fails or is
+//! full can replace it. Not here: the lock against other processes (`lock.rs`).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -181,7 +181,7 @@ impl DiskFile for File {
     fn allocate(&self, bytes: u64) -> io::Result<()> {
         match fallocate(self, FallocateFlags::empty(), 0, bytes) {
             Ok(()) => Ok(()),
-            // Whoever writes all of it finds out.
+            // Writing all of it finds out.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(self.set_len(bytes)?),
             Err(errno) => Err(errno.into()),
         }

@@ -1,6 +1,6 @@
 //! All events of a log as lines, in order, read from its files without opening it.
 //!
-//! Not here: what a line is (`log/export.rs`).
+//! Not here: the format of a line (`log/export.rs`).
 
 use std::path::Path;
 

@@ -1,9 +1,10 @@
-//! What can be wrong with the files, and how it is said: segment, offset, position, what helps.
+//! Damage to the files, and how it is reported: segment, offset, position, and what helps.
 
 use std::fmt;
 use std::io;
 
 use super::super::{OpenError, ReadError};
+use super::names;
 
 /// Why a segment cannot be read.
 #[derive(Debug)]
@@ -21,7 +22,7 @@ pub struct Damage {
     pub segment: u32,
     /// The offset in its file.
     pub offset: u64,
-    /// The event that should be there; 0 where it is not about one.
+    /// The event that should be there; 0 if it is not about one.
     pub position: u64,
     /// What is wrong.
     pub what: String,
@@ -31,7 +32,7 @@ impl Damage {
     /// Where it is and what is wrong, without what helps.
     pub fn place(&self) -> String {
         let Self { segment, offset, position, what } = self;
-        let name = super::file::name(*segment);
+        let name = names::name(*segment);
         let position = match position {
             0 => String::new(),
             position => format!(", position {position}"),
@@ -46,8 +47,8 @@ impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}; `magnum log verify` shows how far the damage goes, \
-             `magnum log repair --truncate` cuts the log there and keeps a copy",
+            "{}; `magnum log verify` shows the extent of the damage, `magnum log repair \
+             --truncate` truncates the log there and keeps a copy",
             self.place()
         )
     }

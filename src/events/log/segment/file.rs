@@ -1,10 +1,10 @@
-//! One segment file: its header, how it is made, and where in it a position is.
+//! One segment file: its header and its creation.
 //!
-//! Not here: writing records (`writer.rs`), reading one after another (`scan.rs`).
+//! Not here: writing records (`writer.rs`), reading them in sequence and finding one (`scan.rs`).
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
@@ -12,9 +12,9 @@ use super::super::chain::Hash;
 use super::SEGMENT_HEADER_BYTES;
 use super::disk::{Disk, DiskFile, read_full, write_all};
 use super::fault::{Damage, Fault};
+use super::names::{name, unfinished};
 use super::record::Location;
 use super::remains::{Extents, Remains, Sparse};
-use super::scan::Scanner;
 use crate::ids::Position;
 
 /// The first bytes of every segment.
@@ -29,36 +29,10 @@ pub const FORMAT: u32 = 2;
 /// Bytes of the header that every segment has.
 const HEADER_BYTES: usize = 96;
 
-/// The file of a segment that is being made by an opening of the log: two processes that write to
-/// one folder against all rules must not write to one file.
-pub fn unfinished(epoch: u32) -> String {
-    format!("next-{epoch}.new")
-}
-
-/// Whether a file is one of those.
-pub fn is_unfinished(name: &str) -> bool {
-    name.starts_with("next-") && name.ends_with(".new")
-}
-
-/// Bytes between two remembered places in a segment: a look-up hops over some 200 records, and
-/// a segment of 64 MiB has 1,024 places, 16 KiB of memory.
-const PLACE_BYTES: u64 = 64 << 10;
-
-/// The file of a segment.
-pub fn name(number: u32) -> String {
-    format!("{number:010}.seg")
-}
-
-/// The number of a segment file; none where the name is not one.
-pub fn number(name: &str) -> Option<u32> {
-    let digits = name.strip_suffix(".seg")?;
-    (digits.len() == 10).then(|| digits.parse().ok())?
-}
-
 /// What stands at the beginning of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// The data folder that it belongs to.
+    /// The data directory that it belongs to.
     pub folder: Uuid,
     /// Its number, from 1.
     pub number: u32,
@@ -127,7 +101,7 @@ impl Header {
             Some((magic, u32::from_le_bytes(*format), u32::from_le_bytes(*sum), rest))
         };
         let Some((&MAGIC, format, sum, rest)) = split() else {
-            return Err(HeaderError::Damaged("this is no segment of a log"));
+            return Err(HeaderError::Damaged("this is not a segment of a log"));
         };
         if format > FORMAT {
             return Err(HeaderError::Newer(format));
@@ -219,8 +193,8 @@ pub struct Segment {
     pub stored: Arc<dyn DiskFile>,
     /// Where records are left of it; nowhere in a whole one.
     pub extents: Arc<Extents>,
-    /// Known places, in order: position and offset of records some [`PLACE_BYTES`] apart.
-    places: Mutex<Vec<(u64, u32)>>,
+    /// Known places, in order: position and offset of some records (see `scan.rs`).
+    pub places: Mutex<Vec<(u64, u32)>>,
 }
 
 impl fmt::Debug for Segment {
@@ -246,7 +220,7 @@ impl Segment {
         Self { header, salt: header.salt(), file, stored, extents, places }
     }
 
-    /// The segment in an open file whose header was read; none where the file is not all there.
+    /// The segment in an open file whose header was read; `None` if the file is not all there.
     ///
     /// # Errors
     /// What the disk says.
@@ -284,49 +258,6 @@ impl Segment {
         Ok(Self::new(header, file))
     }
 
-    /// Where the record of a position lies. It must be in this segment.
-    ///
-    /// # Errors
-    /// When the way there is not readable.
-    pub fn seek(&self, position: Position) -> Result<u32, Fault> {
-        if self.header.remains.is_some() {
-            return self.seek_left(position);
-        }
-        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = places.partition_point(|(known, _)| *known <= position.get());
-        let is_last = known == places.len();
-        let Some((mut at, offset)) = known.checked_sub(1).and_then(|it| places.get(it).copied())
-        else {
-            return Err(self.damaged(0, position.get(), "the position is not in this segment"));
-        };
-        let mut scanner = Scanner::new(self, offset);
-        let mut place = u64::from(offset);
-        while at < position.get() {
-            let here = u64::from(scanner.offset());
-            if is_last && here >= place + PLACE_BYTES {
-                places.push((at, scanner.offset()));
-                place = here;
-            }
-            if scanner.next_bytes()?.is_none() {
-                return Err(self.damaged(here, at, "there is no record where one should be"));
-            }
-            at += 1;
-        }
-        Ok(scanner.offset())
-    }
-
-    /// Where the first record that is left from a position on lies, or the segment ended.
-    fn seek_left(&self, position: Position) -> Result<u32, Fault> {
-        let mut scanner = Scanner::new(self, SEGMENT_HEADER_BYTES as u32);
-        loop {
-            let at = scanner.offset();
-            match scanner.next_record()? {
-                Some(record) if record.frame.position < position => {}
-                _ => return Ok(at),
-            }
-        }
-    }
-
     /// The first offset from one on where a record can be, though an archive has taken others.
     pub fn next_offset(&self, offset: u32) -> u32 {
         match &self.header.remains {
@@ -335,7 +266,7 @@ impl Segment {
         }
     }
 
-    /// The place behind its last record; none where only the next segment or the records tell.
+    /// The place behind its last record; `None` if only the next segment or the records tell.
     pub fn end(&self) -> Option<Location> {
         let Remains { end, .. } = self.header.remains?;
         Some(Location { segment: self.header.number, offset: end })

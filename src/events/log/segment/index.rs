@@ -1,9 +1,9 @@
-//! Where the heads of streams and the commands are: new ones in memory, old ones in sled.
+//! Heads of streams and command ids: new ones in memory, old ones in sled.
 //!
-//! Sled is a cache of what the log says. Before entries are moved there a mark says up to where
-//! they come, after them the checkpoint says that they are all there; whatever is missing is read
-//! from the log's tail, and without a checkpoint from all of the log. No batches: while sled
-//! applies one, or waits to, nobody in the process can read any tree.
+//! Sled is a cache of the log. Before entries are moved there a mark records how far they go, and
+//! after them the checkpoint records that all are there; whatever is missing is read from the
+//! log's tail, and without a checkpoint from the whole log. No batches: while sled applies one, or
+//! waits to, no thread in the process can read any tree.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,7 +75,7 @@ pub struct Known {
 /// A place in the log: an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The data folder.
+    /// The data directory.
     pub folder: Uuid,
     /// The event's position.
     pub position: Position,

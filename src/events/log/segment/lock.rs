@@ -1,8 +1,8 @@
-//! The lock that keeps a second process out of a data folder.
+//! The lock that keeps a second process out of a data directory.
 //!
-//! The kernel holds it (`flock`) and lets go when the process ends, however it ends: a lock file
-//! that is left over is no obstacle. The file says who holds it, for people, and is empty when
-//! nobody does; so one who was killed is noticed.
+//! The kernel holds it (`flock`) and releases it when the process ends, however it ends, so a lock
+//! file that is left over does no harm. The file names the holder, for people, and is emptied on a
+//! clean stop, so a killed process is noticed.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
@@ -27,7 +27,7 @@ impl FolderLock {
     /// Takes the lock of a folder, which is made if it is not there.
     ///
     /// # Errors
-    /// [`OpenError::InUse`] with whoever holds it, or what the system says.
+    /// [`OpenError::InUse`] with the holder, or the system's error.
     pub fn take(folder: &Path) -> Result<Self, OpenError> {
         let path = folder.join(NAME);
         let io = |source| OpenError::Io { path: path.display().to_string(), source };
@@ -41,8 +41,8 @@ impl FolderLock {
                 if !holder.is_empty() {
                     tracing::warn!(
                         holder,
-                        "the process that used this data folder last was killed or lost power; \
-                         the end of the log is checked"
+                        "the process that used this data directory last was killed or lost \
+                         power; the end of the log is checked"
                     );
                 }
             }

@@ -1,9 +1,9 @@
-//! What a backup says of itself, and its files as exactly that log which it vouches for.
+//! The manifest of a backup, and access to exactly the log that it describes.
 //!
 //! A backup is one folder: `segments/`, with the files of a log, and `manifest.json`, which is
-//! written last. Segments only ever grow, so the manifest names how many bytes of each belong to
-//! it: what a later backup that was cut off has added behind them takes nothing away from it. Not
-//! here: making one (`backup.rs`), making a log from one (`restore.rs`).
+//! written last. Segments only grow, so the manifest says how many bytes of each belong to it, and
+//! bytes added by a later, interrupted backup do no harm. Not here: making a backup (`backup.rs`),
+//! restoring one (`restore.rs`).
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::super::OpenError;
 use super::super::export::to_hex;
 use super::disk::{Disk, DiskFile, read_full};
-use super::file;
+use super::names;
 use crate::ids::{Position, Timestamp};
 
 /// The file's name.
@@ -39,7 +39,7 @@ pub enum BackupError {
     /// The log, or the system.
     #[error(transparent)]
     Log(#[from] OpenError),
-    /// What was asked for cannot be done; the words say what can.
+    /// What was asked for cannot be done; the message says what can.
     #[error("{0}")]
     Refused(String),
 }
@@ -56,7 +56,7 @@ pub struct Manifest {
     pub format: u32,
     /// The version of the program that made the backup.
     pub magnum: String,
-    /// The id of the data folder.
+    /// The id of the data directory.
     pub folder: Uuid,
     /// How often the log had been opened.
     pub epoch: u32,
@@ -104,7 +104,7 @@ impl Manifest {
     /// Of the first format.
     pub const FORMAT: u32 = FORMAT;
 
-    /// The manifest of a backup; none where there is none.
+    /// The manifest of a backup; `None` if there is none.
     ///
     /// # Errors
     /// When it is damaged, or a newer program wrote it.
@@ -117,9 +117,9 @@ impl Manifest {
         };
         let damaged = |why: String| {
             BackupError::Refused(format!(
-                "{} is damaged or no manifest of a backup: {why}. Use another backup. If there is \
-                 none: the segments beside it are a log; copied as DIR/log, `magnum log verify \
-                 --data DIR` says what they are worth.",
+                "{} is damaged or not the manifest of a backup: {why}. Use another backup. If \
+                 there is none, copy the segments beside it to DIR/log and check them with \
+                 `magnum log verify --data DIR`.",
                 path.display()
             ))
         };
@@ -134,7 +134,7 @@ impl Manifest {
         let sealed: Sealed =
             serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
         let manifest = sealed.manifest;
-        let names = manifest.files.iter().map(|it| file::number(&it.file));
+        let names = manifest.files.iter().map(|it| names::number(&it.file));
         if manifest.checksum() != sealed.checksum {
             return Err(damaged("its checksum is wrong".to_owned()));
         }
@@ -187,7 +187,7 @@ pub fn sync_names(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// BLAKE3 of the first bytes of a file in hex; none where it has fewer.
+/// BLAKE3 of the first bytes of a file in hex; `None` if it has fewer.
 ///
 /// # Errors
 /// What the system says.
@@ -221,7 +221,7 @@ impl BackupDisk {
 }
 
 /// One segment of a backup.
-struct Part {
+struct SegmentPart {
     file: File,
     bytes: u64,
 }
@@ -239,7 +239,7 @@ impl Disk for BackupDisk {
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let known = self.files.iter().find(|known| known.file == name);
         let bytes = known.ok_or(ErrorKind::NotFound)?.bytes;
-        Ok(Box::new(Part { file: File::open(self.folder.join(name))?, bytes }))
+        Ok(Box::new(SegmentPart { file: File::open(self.folder.join(name))?, bytes }))
     }
 
     fn create(&self, _name: &str) -> io::Result<Box<dyn DiskFile>> {
@@ -267,7 +267,7 @@ impl Disk for BackupDisk {
     }
 }
 
-impl DiskFile for Part {
+impl DiskFile for SegmentPart {
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
         let read = DiskFile::read_at(&self.file, bytes, offset)?;
         let ours = usize::try_from(self.bytes.saturating_sub(offset)).unwrap_or(usize::MAX);

@@ -48,10 +48,10 @@
 //!
 //! `record` and `file` are the format, `scan` and `read` read it, `stage` gathers what `writer`
 //! writes into what `prepare` made ready, `index` knows heads and commands, `recover`, `walk` and
-//! `tail` open a log, `stepped` one without threads, `verify` looks at one, `repair` cuts one, `export` hands out its events,
-//! `offline` reads one in place, `backup`, `manifest` and `restore` copy one, `archive` takes what
-//! is old from one and `remains` is what it leaves, `disk` is all it asks of a disk. Not here: what
-//! sled is given (`index`).
+//! `tail` open a log, `stepped` one without threads, `verify` looks at one, `repair` cuts one,
+//! `export` hands out its events, `offline` reads one in place, `backup`, `manifest` and `restore`
+//! copy one, `archive` takes what is old from one and `remains` is what it leaves, `disk` is all it
+//! asks of a disk. Not here: what sled is given (`index`).
 
 pub mod archive;
 pub mod backup;
@@ -64,6 +64,7 @@ mod file;
 mod index;
 mod lock;
 pub mod manifest;
+mod names;
 mod offline;
 mod prepare;
 mod read;
@@ -126,7 +127,7 @@ pub struct SegmentOptions {
     /// Most bytes of a new segment; larger where one append needs more, at most 4 GiB. The first
     /// ones are smaller.
     pub segment_bytes: u64,
-    /// The id of the data folder if it is a new one.
+    /// The id of the data directory if it is a new one.
     pub folder: Uuid,
 }
 
@@ -134,7 +135,7 @@ pub struct SegmentOptions {
 struct Shared {
     segments: Segments,
     index: Index,
-    /// Gone once the log is closed, so that whoever waits for the head hears of it.
+    /// Gone once the log is closed, so that those waiting for the head notice.
     head: Mutex<Option<watch::Sender<Position>>>,
     health: Mutex<LogHealth>,
 }
@@ -175,11 +176,11 @@ pub struct SegmentLog {
     shared: Arc<Shared>,
     head: watch::Receiver<Position>,
     stage: Arc<Stage>,
-    running: tokio::sync::Mutex<Option<Running>>,
+    running: tokio::sync::Mutex<Option<LogThreads>>,
 }
 
 /// What ends when the log is closed, in this order.
-struct Running {
+struct LogThreads {
     writer: JoinHandle<()>,
     preparer: JoinHandle<()>,
     indexer: JoinHandle<()>,
@@ -206,7 +207,7 @@ impl SegmentLog {
     }
 
     /// Opens the log in a folder that was locked before, so that whatever else is in the data
-    /// folder (the index's sled) can be opened under the same lock.
+    /// directory (the index's sled) can be opened under the same lock.
     ///
     /// # Errors
     /// See [`OpenError`].
@@ -240,7 +241,7 @@ impl SegmentLog {
         let indexer = indexer.map_err(io)?;
         let thread = thread::Builder::new().name("log-writer".to_owned());
         let writer = thread.spawn(move || writer.run()).map_err(io)?;
-        *log.running.get_mut() = Some(Running { writer, preparer, indexer, lock });
+        *log.running.get_mut() = Some(LogThreads { writer, preparer, indexer, lock });
         Ok(log)
     }
 
@@ -307,12 +308,12 @@ fn keep_index(index: &Index, disk: &dyn Disk, signals: &signal::Receiver<()>) {
     }
 }
 
-impl Running {
-    /// Waits for the threads, then lets go of the folder.
+impl LogThreads {
+    /// Waits for the threads, then releases the folder.
     fn finish(self) {
         for thread in [self.writer, self.preparer, self.indexer] {
             if thread.join().is_err() {
-                tracing::error!("a thread of the log ended by a defect");
+                tracing::error!("a thread of the log panicked");
             }
         }
         drop(self.lock);
@@ -335,7 +336,7 @@ impl EventLog for SegmentLog {
         let _room = self.stage.room.acquire().await.map_err(|_| self.closed())?;
         let (reply, answer) = oneshot::channel();
         self.stage.submit(&self.shared, Job { append, reply });
-        let ended = "the writer of the log ended by a defect";
+        let ended = "the writer of the log panicked";
         answer.await.unwrap_or_else(|_| Err(AppendError::OutcomeUnknown(ended.to_owned())))
     }
 
@@ -398,7 +399,7 @@ impl EventLog for SegmentLog {
         if let Some(running) = self.running.lock().await.take() {
             let finished = tokio::task::spawn_blocking(move || running.finish()).await;
             if let Err(error) = finished {
-                tracing::error!(%error, "the log was not closed in order");
+                tracing::error!(%error, "the log was not closed cleanly");
             }
         }
         self.shared.health().failed.get_or_insert_with(|| "the log is closed".to_owned());

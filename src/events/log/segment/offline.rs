@@ -1,10 +1,10 @@
-//! A log as its files have it, read without opening it: no lock, no index of sled, nothing written.
+//! A log read from its files without opening it: no lock, no sled index, nothing written.
 //!
-//! Serves beside a running server too. It ends with the last whole append that is in the files when
-//! it is opened, as the log would if it were opened then; the last write of a running server may be
-//! among it an instant before it is acknowledged. Where each stream ends is found by one pass over
-//! the records, when the first stream is asked for, spread over the cores; nothing is decoded for
-//! it. Not here: whether the log is what was written (`verify`); appending, which is refused.
+//! Works while a server is running. It ends with the last complete append in the files when it is
+//! opened; that may include a write of a running server just before it is acknowledged. The end of
+//! each stream is found by one pass over the records, spread over the cores, when the first stream
+//! is requested; nothing is decoded for it. Not here: whether the log is intact (`verify`);
+//! appending, which is refused.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -87,7 +87,7 @@ fn index(segments: &[Arc<Segment>], end: Position) -> Result<Heads, ReadError> {
     let parts: Vec<Result<Heads, ReadError>> = thread::scope(|scope| {
         let workers: Vec<_> =
             jobs.chunks(share).map(|jobs| scope.spawn(move || part(jobs))).collect();
-        let ended = || ReadError::Io("the scan of the log ended by a defect".to_owned());
+        let ended = || ReadError::Io("the scan of the log panicked".to_owned());
         workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(ended()))).collect()
     });
     let mut parts = parts.into_iter();

@@ -1,9 +1,9 @@
-//! The file of the next segment, made ready by a thread of its own while the present one fills.
+//! The file of the next segment, prepared by its own thread while the current one fills.
 //!
-//! All its blocks are written before it is used: a sync after a write into blocks that are only
-//! allocated must also commit what the file system notes of them, and takes twice as long. It is
-//! written in steps, each synced, so that the writer's own syncs never wait for much of it. Not
-//! here: what makes it a segment (`file.rs`), when the next one begins (`writer.rs`).
+//! All its blocks are written before use: a sync after writing to blocks that are only allocated
+//! must also commit file system metadata, and takes twice as long. The file is written in steps,
+//! each synced, so that the writer's own syncs never wait for much of it. Not here: what makes it a
+//! segment (`file.rs`), when the next one begins (`writer.rs`).
 
 use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
 use super::disk::{Disk, DiskFile, is_full, write_all};
-use super::file;
+use super::names;
 
 /// Bytes that are written and synced at once: some milliseconds of an ordinary disk.
 const STEP_BYTES: usize = 1 << 20;
@@ -54,7 +54,7 @@ impl Preparer {
         let stop = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&stop);
         let thread = thread::Builder::new().name("log-prepare".to_owned());
-        let name = file::unfinished(epoch);
+        let name = names::unfinished(epoch);
         let thread = thread.spawn(move || {
             while let Ok(bytes) = queue.recv() {
                 let file = make(disk.as_ref(), &name, bytes, &stopping);
@@ -68,11 +68,11 @@ impl Preparer {
 
     /// Without a thread: each file is made when it is taken.
     pub fn unthreaded(disk: Arc<dyn Disk>, epoch: u32) -> Self {
-        let maker = Maker::Taker { disk, name: file::unfinished(epoch) };
+        let maker = Maker::Taker { disk, name: names::unfinished(epoch) };
         Self { maker, ordered: None, stop: Arc::default() }
     }
 
-    /// Asks for a file of so many bytes, unless one is on its way.
+    /// Asks for a file of this many bytes, unless one is on its way.
     pub fn order(&mut self, bytes: u32) {
         if let Maker::Thread { orders, .. } = &self.maker
             && self.ordered.is_none()
@@ -82,7 +82,7 @@ impl Preparer {
         }
     }
 
-    /// A file of at least so many bytes and how many it has: the one that was ordered, once it is
+    /// A file of at least this many bytes and how many it has: the one that was ordered, once it is
     /// ready, or else one of just this size.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl Preparer {
 
     fn wait(&mut self) -> Made {
         self.ordered = None;
-        let ended = || io::Error::other("the thread that prepares segments ended by a defect");
+        let ended = || io::Error::other("the thread that prepares segments panicked");
         match &self.maker {
             Maker::Thread { made, .. } => made.recv().map_err(|_| ended())?,
             Maker::Taker { .. } => Err(ended()),

@@ -1,6 +1,6 @@
 //! Reading events: forward from a position, or the events of one stream along its back links.
 //!
-//! Every record's checksum is verified; one that is not what it should be ends the reading.
+//! Every record's checksum is verified; reading ends at an invalid record.
 
 use std::collections::VecDeque;
 
@@ -79,7 +79,7 @@ fn scan(
                 it.frame.position == next || it.frame.position > next && segment.end().is_some()
             };
             let Some(record) = record.filter(is_next) else {
-                let what = "there is no valid record of this position";
+                let what = "there is no valid record for this position";
                 return Err(segment.damaged(u64::from(at.offset), next.get(), what).into());
             };
             next = record.frame.position.next();
@@ -217,8 +217,8 @@ fn back(
         let content = &record.content;
         if content.stream != stream || content.revision.get() != revision {
             return Err(ReadError::Damaged(format!(
-                "the log leads to segment {}, offset {} for revision {revision} of {stream}, and \
-                 another event is there; `magnum log verify` says more",
+                "the index points to segment {}, offset {} for revision {revision} of {stream}, \
+                 but another event is there; check with `magnum log verify`",
                 at.segment, at.offset
             )));
         }

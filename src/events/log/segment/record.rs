@@ -1,4 +1,4 @@
-//! One record: an event's content with what places it on the disk. See the format in `mod.rs`.
+//! One record: an event's content and its place on disk. See the format in `mod.rs`.
 //!
 //! Not here: whether a record follows the one before it (`scan.rs`, `recover.rs`).
 
@@ -50,7 +50,7 @@ impl Location {
         Self { segment: (number >> 32) as u32, offset: number as u32 }
     }
 
-    /// None where it is nowhere.
+    /// `None` if it is nowhere.
     pub fn known(self) -> Option<Self> {
         (self.segment > 0 && self.offset as usize >= SEGMENT_HEADER_BYTES).then_some(self)
     }
@@ -95,7 +95,7 @@ pub fn size(content: usize, command: Option<&CommandKey>) -> usize {
 }
 
 /// The checksum of a record that lies at an offset of a segment with this salt: the same bytes
-/// elsewhere, or in another log, are no record.
+/// elsewhere, or in another log, are not a record.
 fn checksum(salt: u32, offset: u32, bytes: &[u8]) -> u32 {
     crc32c::crc32c_append(crc32c::crc32c_append(salt, &offset.to_le_bytes()), bytes)
 }
@@ -147,7 +147,7 @@ pub fn is_intact(bytes: &[u8], salt: u32, offset: u32) -> bool {
 }
 
 impl<'a> Record<'a> {
-    /// Takes a record apart; none where the bytes are not one, wherever they lie.
+    /// Takes a record apart; `None` if the bytes are not one, wherever they lie.
     pub fn parse(bytes: &'a [u8], salt: u32, offset: u32) -> Option<Self> {
         let record = Self::parse_unchecked(bytes)?;
         is_intact(bytes, salt, offset).then_some(record)

@@ -1,4 +1,4 @@
-//! Opening a log: which segments there are, where the tail ends, what the index misses.
+//! Opening a log: which segments exist, where the tail ends, what the index is missing.
 //!
 //! Costs the tail, not the log (rule L7). Not here: what a torn tail is (`tail.rs`).
 
@@ -11,10 +11,11 @@ use super::disk::{Disk, is_full, read_full};
 use super::fault::{Damage, Fault};
 use super::file::{self, Header, HeaderError, Segment};
 use super::index::{Checkpoint, Entries, Index};
+use super::names;
 use super::record::{Location, Record};
 use super::scan::Scanner;
 use super::tail::{self, Tail};
-use super::walk::{self, Walk};
+use super::walk::{self, LogEnd, Walk};
 use super::{SEGMENT_HEADER_BYTES, SegmentOptions};
 
 /// An opened log.
@@ -22,18 +23,9 @@ pub struct Recovered {
     /// Its segments.
     pub segments: Vec<Arc<Segment>>,
     /// Where it ends.
-    pub end: End,
+    pub end: LogEnd,
     /// Who writes it now.
     pub claim: Claim,
-}
-
-/// Where a log ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
-    /// The last record.
-    pub walk: Walk,
-    /// Where the next record goes; nowhere in a log without segments.
-    pub next: Location,
 }
 
 /// Opens what is in a folder and brings the index up to date.
@@ -63,20 +55,21 @@ pub fn recover(
     if claimed.is_some_and(|claim| claim.folder == folder && claim.inode != inode) {
         tracing::warn!(
             folder = disk.path(),
-            "this data folder is a copy of one that was used elsewhere; if that one is still in \
-             use, stop one of them: both act on the same backends"
+            "this data directory is a copy of one that was used elsewhere; if that one is still \
+             in use, stop one of them: both act on the same backends"
         );
     }
     let epoch = claimed.map_or(0, |claim| claim.epoch).max(end.walk.epoch).saturating_add(1);
     let claim = Claim { folder, epoch, inode };
     match claim.write(disk) {
         Err(error) if is_full(&error) => {
-            tracing::warn!(%error, "no room to note who writes the log; its records will say it");
+            tracing::warn!(%error, "no space to note the new writer of the log; its records \
+                will identify it");
         }
         other => other.map_err(io)?,
     }
     // What an opening before this one was making ready; the room is wanted again.
-    for name in disk.list().map_err(io)?.iter().filter(|name| file::is_unfinished(name)) {
+    for name in disk.list().map_err(io)?.iter().filter(|name| names::is_unfinished(name)) {
         disk.remove(name).map_err(io)?;
     }
     Ok(Recovered { segments, end, claim })
@@ -109,7 +102,7 @@ pub struct Survey {
 pub fn survey(disk: &dyn Disk) -> Result<Survey, OpenError> {
     let io = |source| OpenError::Io { path: disk.path(), source };
     let names = disk.list().map_err(io)?;
-    let mut numbers: Vec<u32> = names.iter().filter_map(|name| file::number(name)).collect();
+    let mut numbers: Vec<u32> = names.iter().filter_map(|name| names::number(name)).collect();
     numbers.sort_unstable();
     let mut segments: Vec<Arc<Segment>> = Vec::with_capacity(numbers.len());
     for number in numbers {
@@ -130,7 +123,7 @@ pub fn survey(disk: &dyn Disk) -> Result<Survey, OpenError> {
 /// # Errors
 /// When the file cannot be read, or a newer program wrote it.
 pub fn open_segment(disk: &dyn Disk, number: u32) -> Result<Result<Segment, Damage>, OpenError> {
-    let name = file::name(number);
+    let name = names::name(number);
     let path = || format!("{}/{name}", disk.path());
     let io = |source| OpenError::Io { path: path(), source };
     let file = disk.open(&name).map_err(io)?;
@@ -153,15 +146,18 @@ pub fn open_segment(disk: &dyn Disk, number: u32) -> Result<Result<Segment, Dama
     }
     match Segment::open(header, file).map_err(io)? {
         Some(segment) => Ok(Ok(segment)),
-        None if header.remains.is_some() => damaged("the table of what is left in it is damaged"),
+        None if header.remains.is_some() => damaged(
+            "the table of its remaining records is \
+            damaged",
+        ),
         None => damaged("the file is shorter than its header says"),
     }
 }
 
 /// Reads what the index does not know yet, or all of it, and finds the end.
-fn catch_up(segments: &[Arc<Segment>], index: &Index, folder: uuid::Uuid) -> Result<End, Fault> {
+fn catch_up(segments: &[Arc<Segment>], index: &Index, folder: uuid::Uuid) -> Result<LogEnd, Fault> {
     let known = index.known().unwrap_or_else(|error| {
-        tracing::warn!(%error, "the index of the log cannot be read; it is built anew");
+        tracing::warn!(%error, "the index of the log cannot be read; it is rebuilt");
         None
     });
     let known = known.filter(|known| known.all.folder == folder && known.most.folder == folder);
@@ -202,21 +198,21 @@ fn catch_up(segments: &[Arc<Segment>], index: &Index, folder: uuid::Uuid) -> Res
         tracing::warn!(
             known = known.get(),
             found = end.walk.position.get(),
-            "the index knew a longer log than there is: was the log restored from a backup?"
+            "the index covers more events than the log has: was the log restored from a backup?"
         );
     }
     Ok(end)
 }
 
-fn start(segments: &[Arc<Segment>]) -> End {
+fn start(segments: &[Arc<Segment>]) -> LogEnd {
     let number = segments.first().map_or(0, |first| first.header.number);
     let next = Location { segment: number, offset: SEGMENT_HEADER_BYTES as u32 };
     let next = if number == 0 { Location::default() } else { next };
-    End { walk: Walk::START, next }
+    LogEnd { walk: Walk::START, next }
 }
 
 /// The place of a checkpoint, if the log has the event that it names.
-fn resume(segments: &[Arc<Segment>], known: Checkpoint) -> Result<Option<End>, Fault> {
+fn resume(segments: &[Arc<Segment>], known: Checkpoint) -> Result<Option<LogEnd>, Fault> {
     let Some(at) = known.at.known() else { return Ok(None) };
     let Some(segment) = segments.iter().find(|it| it.header.number == at.segment) else {
         return Ok(None);
@@ -229,14 +225,14 @@ fn resume(segments: &[Arc<Segment>], known: Checkpoint) -> Result<Option<End>, F
     }
     let walk = Walk::after(at, &frame);
     let next = Location { segment: at.segment, offset: scanner.offset() };
-    Ok(Some(End { walk, next }))
+    Ok(Some(LogEnd { walk, next }))
 }
 
 /// Reads a segment up to where no record follows. The index learns of all whole appends but those
 /// of the last write, which may not be durable.
 fn read_segment(
     segment: &Segment,
-    from: End,
+    from: LogEnd,
     index: &Index,
     folder: uuid::Uuid,
 ) -> Result<Tail, Fault> {
@@ -259,7 +255,7 @@ fn read_segment(
         entries.note(folder, &record, at);
         if walk.is_whole() {
             let next = Location { segment: at.segment, offset: scanner.offset() };
-            whole = End { walk, next };
+            whole = LogEnd { walk, next };
             held.absorb(&std::mem::take(&mut entries));
         }
     }

@@ -84,7 +84,7 @@ impl Remains {
         bytes
     }
 
-    /// The reverse of [`Remains::to_bytes`]; none where they are something else.
+    /// The reverse of [`Remains::to_bytes`]; `None` if they are something else.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (sum, rest) = bytes.split_first_chunk()?;
         let (records, rest) = rest.split_first_chunk()?;
@@ -195,7 +195,7 @@ impl Extents {
         extents
     }
 
-    /// Reads the table of a file; none where it is not what was written.
+    /// Reads the table of a file; `None` if it is not what was written.
     ///
     /// # Errors
     /// What the disk says.

@@ -1,8 +1,9 @@
-//! Cutting a damaged log at its first damage, keeping a copy of what goes.
+//! Truncating a damaged log at the first damage, keeping a copy of what is cut off.
 //!
-//! The copy is durable before the log changes, and later segments leave from the last one on: at
-//! whichever step the power fails, the log is damaged at the same place or cut there, and can be
-//! cut again. Not here: what a torn tail is (`tail.rs`), asking whether it is meant (`cli`).
+//! The copy is durable before the log changes, and later segments are removed from the last one on:
+//! wherever the power fails, the log is either damaged at the same place or truncated there, and
+//! repair can be repeated. Not here: what a torn tail is (`tail.rs`), asking for confirmation
+//! (`cli`).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -14,9 +15,10 @@ use super::super::OpenError;
 use super::SEGMENT_HEADER_BYTES;
 use super::disk::{Disk, Folder};
 use super::fault::{Damage, Fault};
-use super::file::{self, Segment};
+use super::file::Segment;
 use super::lock::FolderLock;
 use super::manifest::sync_names;
+use super::names;
 use super::record::{self, ALIGNMENT, Record};
 use super::scan;
 use super::verify::{Examined, examine};
@@ -28,7 +30,7 @@ use crate::ids::{Position, StreamId};
 pub struct Cut {
     /// The last event that stays.
     pub head: Position,
-    /// Why it is cut; none where there is only an append that is not whole.
+    /// Why it is cut; `None` if there is only an append that is not whole.
     pub damage: Option<Damage>,
     /// Bytes of the segment that is shortened which are copied and overwritten with zeros.
     pub bytes: u64,
@@ -68,7 +70,7 @@ impl Lost {
         let bytes = tail::whole(segment, from, to)?;
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|_| from + (at as u64) < to) {
-            // The form first: checksums over what only looks like a length take for ever.
+            // The form first: checksums over what only looks like a length take forever.
             let formed = Record::parse_unchecked(rest);
             let offset = (from + at as u64) as u32;
             let valid = formed.and_then(|_| Record::parse(rest, segment.salt, offset));
@@ -85,7 +87,7 @@ impl Lost {
     }
 }
 
-/// What would go if a log was cut; none where nothing is wrong with it.
+/// What would go if a log was cut; `None` if nothing is wrong with it.
 ///
 /// # Errors
 /// When files cannot be read, or a newer program wrote them.
@@ -99,10 +101,10 @@ pub fn plan(lock: &FolderLock) -> Result<Option<Cut>, OpenError> {
     }
     let archived = scan::archived(&segments);
     if let Some(damage) = damage.as_ref().filter(|_| verified.head < archived) {
-        let name = file::name(damage.segment);
+        let name = names::name(damage.segment);
         return Err(OpenError::Damaged(format!(
-            "{}. The events up to position {archived} are archived: put segments/{name} of the \
-             backup that has them in the place of {}/{name}; nothing else is lost then",
+            "{}. The events up to position {archived} are archived: replace {}/{name} by \
+             segments/{name} of the backup that has them; nothing else is lost then",
             damage.place(),
             disk.path()
         )));
@@ -119,10 +121,10 @@ pub fn plan(lock: &FolderLock) -> Result<Option<Cut>, OpenError> {
         None => None,
     };
     let names = disk.list().map_err(|error| fault(error.into()))?;
-    let going = |name: &String| file::number(name).is_some_and(|it| it > end.next.segment);
+    let going = |name: &String| names::number(name).is_some_and(|it| it > end.next.segment);
     let mut files: Vec<String> = names.into_iter().filter(going).collect();
     files.sort_unstable();
-    for number in files.iter().filter_map(|name| file::number(name)) {
+    for number in files.iter().filter_map(|name| names::number(name)) {
         // A segment whose header is gone has nothing that says where its records belong.
         if let Ok(segment) = recover::open_segment(&disk, number)? {
             let start = SEGMENT_HEADER_BYTES as u32;
@@ -143,7 +145,7 @@ pub fn truncate(lock: &FolderLock, cut: &Cut) -> Result<PathBuf, OpenError> {
     let kept = new_folder(folder)?;
     let io = |source| OpenError::Io { path: kept.display().to_string(), source };
     if let Some((segment, _, _)) = &cut.shortened {
-        let copied = copy(folder, &kept, &file::name(segment.header.number));
+        let copied = copy(folder, &kept, &names::name(segment.header.number));
         if let Err(source) = copied {
             // Half a copy is none; the log was not touched.
             let _left_over = fs::remove_dir_all(&kept);

@@ -1,9 +1,9 @@
-//! Making a log from a backup, all of it or up to a position or a time.
+//! Creating a log from a backup, in full or up to a position or a time.
 //!
-//! What is restored is read record by record, from the first one on: it is what was backed up, or
-//! nothing is restored. The log comes under its name once it is whole, verified and durable. It
-//! says that it is a copy, so that its first opening warns whoever still has the other one. Not
-//! here: what the engine has meanwhile (`agent/reconciler.rs`).
+//! The backup is read record by record from the first one on: either it is what was backed up, or
+//! nothing is restored. The log gets its name once it is complete, verified and durable. It is
+//! marked as a copy, so that its first opening warns users who still have the original. Not here:
+//! what the engine has meanwhile (`agent/reconciler.rs`).
 
 use std::fs;
 use std::io::ErrorKind;
@@ -16,15 +16,17 @@ use super::backup::{copy_bytes, read, wrong_file};
 use super::claim::Claim;
 use super::disk::{Disk, Folder};
 use super::fault::Fault;
-use super::file::{self, Segment};
+use super::file::Segment;
 use super::manifest::{BackupDisk, BackupError, BackupFile, Manifest, io_at, sync_names};
+use super::names;
 use super::record::Location;
-use super::recover::{self, End, Survey};
+use super::recover::{self, Survey};
 use super::scan::{self, Scanner};
 use super::verify::{self, NOTHING};
+use super::walk::LogEnd;
 use crate::ids::{Position, Timestamp};
 
-/// The log's folder in a data folder.
+/// The log's folder in a data directory.
 const LOG: &str = "log";
 
 /// Its name until it is whole.
@@ -56,7 +58,7 @@ pub struct Plan {
     pub hash: String,
     /// When its event was decided.
     pub time: Timestamp,
-    end: End,
+    end: LogEnd,
     segments: Vec<Arc<Segment>>,
 }
 
@@ -68,8 +70,8 @@ impl Plan {
 }
 
 /// Where reading a backup ended.
-struct Found {
-    end: End,
+struct FoundEnd {
+    end: LogEnd,
     time: Timestamp,
 }
 
@@ -83,7 +85,7 @@ pub fn plan(target: &Path, until: Until) -> Result<Plan, BackupError> {
         && position > manifest.last
     {
         return Err(BackupError::Refused(format!(
-            "{} ends at position {}; name that one or one before it, not {position}",
+            "{} ends at position {}; use that position or an earlier one, not {position}",
             target.display(),
             manifest.last
         )));
@@ -93,14 +95,14 @@ pub fn plan(target: &Path, until: Until) -> Result<Plan, BackupError> {
     let foreign = segments.first().filter(|it| it.header.folder != manifest.folder);
     if let Some(foreign) = foreign {
         return Err(BackupError::Refused(format!(
-            "the segments in {} are of data folder {}, the manifest is of {}: one of them is of \
-             another backup. Use another backup.",
+            "the segments in {} are of data directory {}, but the manifest is of {}: one of \
+             them belongs to another backup. Use another backup.",
             target.display(),
             foreign.header.folder,
             manifest.folder
         )));
     }
-    let mut found = Found { end: NOTHING, time: Timestamp::default() };
+    let mut found = FoundEnd { end: NOTHING, time: Timestamp::default() };
     let mut stopped = false;
     for (segment, known) in segments.iter().zip(&manifest.files) {
         stopped = walk(segment, known.bytes, until, &mut found)
@@ -117,20 +119,20 @@ pub fn plan(target: &Path, until: Until) -> Result<Plan, BackupError> {
         check_archived(target, until, archived, found.end.walk.position)?;
     }
     let (position, hash) = (found.end.walk.position, to_hex(&found.end.walk.hash));
-    let Found { end, time } = found;
+    let FoundEnd { end, time } = found;
     let plan = Plan { manifest, position, hash, time, end, segments };
     check_files(target, &plan, stopped)?;
     if position == Position(0) {
         return Err(BackupError::Refused(format!(
-            "no append in {} ends at or before that: there would be nothing in the log",
+            "no append in {} ends at or before that: the log would be empty",
             target.display()
         )));
     }
     let is_end = !stopped || position == plan.manifest.last;
     if is_end && (position, &plan.hash) != (plan.manifest.last, &plan.manifest.hash) {
         return Err(BackupError::Refused(format!(
-            "the segments in {} end at position {position} with chain {}, the manifest says {} \
-             with {}: one of them is of another backup. Use another backup.",
+            "the segments in {} end at position {position} with chain {}, but the manifest says \
+             {} with {}: one of them belongs to another backup. Use another backup.",
             target.display(),
             plan.hash,
             plan.manifest.last,
@@ -157,14 +159,15 @@ fn check_archived(
         return Ok(());
     }
     Err(BackupError::Refused(format!(
-        "the events up to position {archived} were archived before {} was made: it can be restored \
-         up to that one or a later one. The backup that was named then has them.",
+        "the events up to position {archived} were archived before {} was made: it can be \
+         restored up to that position or a later one. The backup used for archiving has the \
+         others.",
         target.display()
     )))
 }
 
 /// Reads a segment of a backup on; whether what is asked for ends in it.
-fn walk(segment: &Segment, bytes: u64, until: Until, found: &mut Found) -> Result<bool, Fault> {
+fn walk(segment: &Segment, bytes: u64, until: Until, found: &mut FoundEnd) -> Result<bool, Fault> {
     let mut scanner = Scanner::new(segment, SEGMENT_HEADER_BYTES as u32);
     let mut walk = found.end.walk;
     let segment_number = segment.header.number;
@@ -213,7 +216,7 @@ fn check_files(target: &Path, plan: &Plan, is_cut: bool) -> Result<(), BackupErr
     Ok(())
 }
 
-fn damaged(target: &Path, fault: Fault, found: &Found) -> BackupError {
+fn damaged(target: &Path, fault: Fault, found: &FoundEnd) -> BackupError {
     let Fault::Damaged(damage) = fault else {
         return fault.into_open_error(target.display().to_string()).into();
     };
@@ -227,7 +230,7 @@ fn damaged(target: &Path, fault: Fault, found: &Found) -> BackupError {
     BackupError::Refused(format!("{place}. Use another backup{helps}."))
 }
 
-/// Makes the log of a data folder that has none.
+/// Makes the log of a data directory that has none.
 ///
 /// # Errors
 /// When there is something in the folder, or what the system says.
@@ -244,7 +247,7 @@ pub fn restore(plan: &Plan, data: &Path) -> Result<(), BackupError> {
             break;
         }
         let bytes = if number < last.segment { known.bytes } else { u64::from(last.offset) };
-        let copy = disk.create(&file::name(number)).map_err(&io)?;
+        let copy = disk.create(&names::name(number)).map_err(&io)?;
         let size = segment.stored_bytes(u64::from(segment.header.size)).map_err(&io)?;
         copy.allocate(size).map_err(&io)?;
         copy_bytes(segment, bytes, copy.as_ref(), &io)?;
@@ -257,14 +260,14 @@ pub fn restore(plan: &Plan, data: &Path) -> Result<(), BackupError> {
     let is_whole = verified.damage.is_empty() && verified.unfinished == 0;
     if !is_whole || (verified.head, to_hex(&verified.hash)) != (plan.position, plan.hash.clone()) {
         return Err(BackupError::Refused(format!(
-            "what was written to {} is not what the backup holds: look for a failing disk",
+            "what was written to {} differs from the backup: look for a failing disk",
             unfinished.display()
         )));
     }
     fs::rename(&unfinished, data.join(LOG)).and_then(|()| sync_names(data)).map_err(&io)
 }
 
-/// Refuses a data folder that is not new.
+/// Refuses a data directory that is not new.
 ///
 /// # Errors
 /// What is in it, and what to do.
@@ -280,16 +283,16 @@ pub fn check_new(data: &Path) -> Result<(), BackupError> {
     };
     if data.join(UNFINISHED).exists() {
         return refused(format!(
-            "holds {UNFINISHED}, of a restore that was cut off or is under way; remove the folder \
-             if it was cut off, and restore again"
+            "contains {UNFINISHED}, from a restore that was interrupted or is in progress; if \
+             it was interrupted, remove the directory and restore again"
         ));
     }
     match entries.next() {
         None => Ok(()),
         Some(Err(error)) => Err(io_at(data)(error)),
         Some(Ok(entry)) => refused(format!(
-            "is not empty: it holds {}. A backup is restored into a new data folder; name one \
-             that is not there yet.",
+            "is not empty: it contains {}. A backup is restored into a new data directory; \
+             specify one that does not exist yet.",
             entry.file_name().display()
         )),
     }

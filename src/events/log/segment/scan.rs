@@ -1,4 +1,5 @@
-//! Reading records: one after another through a buffer, or one at a location and back from there.
+//! Reading records: in sequence through a buffer, one at a location and back from there, or one at
+//! a position.
 //!
 //! Not here: which records there should be (`recover.rs`, `mod.rs`).
 
@@ -23,6 +24,10 @@ const ONE_RECORD_BYTES: usize = 1 << 10;
 /// Bytes read around a record that lies shortly before the one read last: the way back along a
 /// stream that is written often stays within it for a while.
 const WINDOW_BYTES: usize = 32 << 10;
+
+/// Bytes between two remembered places in a segment: a look-up hops over some 200 records, and
+/// a segment of 64 MiB has 1,024 places, 16 KiB of memory.
+const PLACE_BYTES: u64 = 64 << 10;
 
 /// Reads the records of one segment in order.
 pub struct Scanner<'a> {
@@ -131,7 +136,7 @@ impl Segments {
         self.get(at.segment).is_some_and(|segment| segment.next_offset(at.offset) != at.offset)
     }
 
-    /// The last position that an archive has taken; 0 where there is none. All after it are there.
+    /// The last position that an archive has taken; 0 if there is none. All after it are there.
     pub fn archived(&self) -> Position {
         archived(&self.list.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -211,7 +216,7 @@ impl<'a> Fetcher<'a> {
     }
 }
 
-/// The last position that an archive has taken from segments; 0 where there is none.
+/// The last position that an archive has taken from segments; 0 if there is none.
 pub fn archived(segments: &[Arc<Segment>]) -> Position {
     let remains = segments.iter().filter_map(|segment| segment.header.remains);
     remains.map(|remains| remains.archived).max().unwrap_or_default()
@@ -222,6 +227,51 @@ fn no_segment(at: Location) -> Fault {
         segment: at.segment,
         offset: u64::from(at.offset),
         position: 0,
-        what: "an index points to this segment, which is not there".to_owned(),
+        what: "an index points to this segment, which does not exist".to_owned(),
     })
+}
+
+impl Segment {
+    /// Where the record of a position lies. It must be in this segment.
+    ///
+    /// # Errors
+    /// When the way there is not readable.
+    pub fn seek(&self, position: Position) -> Result<u32, Fault> {
+        if self.header.remains.is_some() {
+            return self.seek_left(position);
+        }
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = places.partition_point(|(known, _)| *known <= position.get());
+        let is_last = known == places.len();
+        let Some((mut at, offset)) = known.checked_sub(1).and_then(|it| places.get(it).copied())
+        else {
+            return Err(self.damaged(0, position.get(), "the position is not in this segment"));
+        };
+        let mut scanner = Scanner::new(self, offset);
+        let mut place = u64::from(offset);
+        while at < position.get() {
+            let here = u64::from(scanner.offset());
+            if is_last && here >= place + PLACE_BYTES {
+                places.push((at, scanner.offset()));
+                place = here;
+            }
+            if scanner.next_bytes()?.is_none() {
+                return Err(self.damaged(here, at, "a record is missing here"));
+            }
+            at += 1;
+        }
+        Ok(scanner.offset())
+    }
+
+    /// Where the first record that is left from a position on lies, or the segment ended.
+    fn seek_left(&self, position: Position) -> Result<u32, Fault> {
+        let mut scanner = Scanner::new(self, SEGMENT_HEADER_BYTES as u32);
+        loop {
+            let at = scanner.offset();
+            match scanner.next_record()? {
+                Some(record) if record.frame.position < position => {}
+                _ => return Ok(at),
+            }
+        }
+    }
 }

@@ -1,9 +1,9 @@
-//! A model of a disk for tests: it keeps what was synced, and can lose the rest, fail, fill up.
+//! A model of a disk for tests: it keeps what was synced, and can lose the rest, fail, or fill up.
 //!
-//! At a power cut each sector that was not synced is by chance old, new or torn, independently of
-//! the order of writes; changes of names are kept up to some point, in their order. A failed sync
-//! drops what it was to write, as kernels do. Everything follows from a seed. Sectors are written
-//! whole or as a new beginning with an old end: no disk garbles what was in a sector before.
+//! At a power cut each unsynced sector is randomly old, new or torn, independent of the order of
+//! writes; renames are kept up to some point, in order. A failed sync drops what it was to write,
+//! as kernels do. Everything follows from a seed. Sectors are written completely, or with a new
+//! beginning and an old end: no disk garbles what was in a sector before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
@@ -27,7 +27,7 @@ struct File {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct DiskState {
     files: Vec<File>,
     names: BTreeMap<String, usize>,
     kept_names: BTreeMap<String, usize>,
@@ -44,7 +44,7 @@ struct State {
 /// The disk. Clones are the same disk.
 #[derive(Clone, Debug, Default)]
 pub struct SimulatedDisk {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<DiskState>>,
 }
 
 struct Handle {
@@ -63,7 +63,7 @@ impl SimulatedDisk {
         Self::default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, DiskState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -84,7 +84,7 @@ impl SimulatedDisk {
             state.kept_names = names;
         }
         state.names = state.kept_names.clone();
-        let State { files, happened, .. } = &mut *state;
+        let DiskState { files, happened, .. } = &mut *state;
         for file in files {
             file.lose_power(&mut chance, happened);
         }
@@ -107,12 +107,12 @@ impl SimulatedDisk {
     #[must_use]
     pub fn copy(&self) -> Self {
         let state = self.state();
-        let copy = State {
+        let copy = DiskState {
             files: state.files.iter().map(|file| File::durable(file.seen.clone())).collect(),
             names: state.names.clone(),
             kept_names: state.names.clone(),
             identity: state.identity + 1,
-            ..State::default()
+            ..DiskState::default()
         };
         Self { state: Arc::new(Mutex::new(copy)) }
     }
@@ -176,7 +176,7 @@ impl File {
     }
 }
 
-impl State {
+impl DiskState {
     /// Whether an operation that changes something can be done.
     fn powered(&mut self) -> io::Result<()> {
         self.off |= due(&mut self.faults.power_off_in);
@@ -272,7 +272,7 @@ impl Disk for SimulatedDisk {
 }
 
 impl Handle {
-    fn with<T>(&self, act: impl FnOnce(&mut State, usize) -> io::Result<T>) -> io::Result<T> {
+    fn with<T>(&self, act: impl FnOnce(&mut DiskState, usize) -> io::Result<T>) -> io::Result<T> {
         let mut state = self.disk.state();
         if state.boots != self.boots {
             return Err(failure("the file was opened before the restart"));
@@ -281,7 +281,7 @@ impl Handle {
     }
 }
 
-fn file(state: &mut State, file: usize) -> io::Result<&mut File> {
+fn file(state: &mut DiskState, file: usize) -> io::Result<&mut File> {
     state.files.get_mut(file).ok_or_else(|| ErrorKind::NotFound.into())
 }
 

@@ -1,8 +1,8 @@
-//! What goes into the next write, gathered by those who append while the one before is written.
+//! The next write, gathered by the callers while the previous one is written.
 //!
-//! Under one lock it is decided what is appended, in which order, by everything that came before,
-//! also what is not durable yet. Nobody is answered before everything that the answer rests on is.
-//! Not here: writing it (`writer.rs`).
+//! One lock decides what is appended, and in which order, based on everything that came before,
+//! including what is not durable yet. No caller is answered before everything its answer depends on
+//! is durable. Not here: writing it (`writer.rs`).
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
@@ -17,8 +17,7 @@ use super::Shared;
 use super::claim::Claim;
 use super::index::{Checkpoint, Entries, Head};
 use super::record::{self, Frame, Location};
-use super::recover::End;
-use super::walk::Walk;
+use super::walk::{LogEnd, Walk};
 use crate::ids::CommandId;
 
 /// Appends that have no answer yet before others wait to be let in: several times the largest write
@@ -37,7 +36,7 @@ pub struct Job {
     pub reply: oneshot::Sender<Answer>,
 }
 
-/// What came of an append.
+/// The outcome of an append.
 pub type Answer = Result<Appended, AppendError>;
 
 /// What is written and synced at once.
@@ -45,8 +44,8 @@ pub type Answer = Result<Appended, AppendError>;
 pub struct Group {
     /// Records.
     pub buffer: Vec<u8>,
-    /// The end of the log once they are written; none where there are none.
-    pub end: Option<End>,
+    /// The end of the log once they are written; `None` if there are none.
+    pub end: Option<LogEnd>,
     /// What they make known.
     pub known: Arc<Known>,
     /// Whom to answer then, and what.
@@ -63,17 +62,17 @@ pub struct Known {
 
 /// Where appends are gathered.
 pub struct Stage {
-    state: Mutex<State>,
+    state: Mutex<StageState>,
     /// Tells the writer that there is something to do.
     changed: Condvar,
-    /// Who may be under way.
+    /// Who may be in progress.
     pub room: Semaphore,
 }
 
 /// What the lock protects.
-pub struct State {
+pub struct StageState {
     /// The end of the last write that was begun: this one begins there.
-    begin: End,
+    begin: LogEnd,
     /// Bytes of the segment that it is in, and the salt of its records.
     size: u32,
     salt: u32,
@@ -81,7 +80,7 @@ pub struct State {
     epoch: u32,
     group: Group,
     known: Known,
-    /// What the write before made known; it may still be under way.
+    /// What the write before made known; it may still be in progress.
     before: Arc<Known>,
     /// What comes after the group: it is full, or what follows needs another segment.
     later: VecDeque<Job>,
@@ -93,8 +92,8 @@ pub struct State {
 
 impl Stage {
     /// After the end of a log.
-    pub fn new(end: End, claim: Claim) -> Self {
-        let state = State {
+    pub fn new(end: LogEnd, claim: Claim) -> Self {
+        let state = StageState {
             begin: end,
             size: 0,
             salt: 0,
@@ -112,7 +111,7 @@ impl Stage {
     }
 
     /// Takes the lock.
-    pub fn state(&self) -> MutexGuard<'_, State> {
+    pub fn state(&self) -> MutexGuard<'_, StageState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -129,13 +128,13 @@ impl Stage {
     }
 
     /// Lets the writer sleep until there is something to do.
-    pub fn sleep(&self, mut state: MutexGuard<'_, State>) {
+    pub fn sleep(&self, mut state: MutexGuard<'_, StageState>) {
         state.idle = true;
         let awake = self.changed.wait_while(state, |state| state.idle);
         drop(awake.unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn wake(&self, mut state: MutexGuard<'_, State>) {
+    fn wake(&self, mut state: MutexGuard<'_, StageState>) {
         if mem::take(&mut state.idle) {
             drop(state);
             self.changed.notify_one();
@@ -150,7 +149,7 @@ impl Stage {
         self.wake(state);
     }
 
-    /// Ends: whoever is in the group cannot know, whoever comes later is told why.
+    /// Ends: callers in the group get *unknown*, later ones get the reason.
     pub fn fail(&self, why: &str) {
         self.room.close();
         let mut state = self.state();
@@ -176,15 +175,15 @@ impl Group {
             let _gone = reply.send(answer);
         }
         self.buffer.clear();
-        // One large group must not hold its memory for ever.
+        // One large group must not hold its memory forever.
         self.buffer.shrink_to(GROUP_BYTES);
         self.end = None;
         self.known = Arc::default();
     }
 }
 
-impl State {
-    /// Goes on in another segment, nothing being under way.
+impl StageState {
+    /// Goes on in another segment, nothing being in progress.
     pub const fn begin_segment(&mut self, next: Location, size: u32, salt: u32) {
         self.begin.next = next;
         self.size = size;
@@ -234,7 +233,7 @@ impl State {
     }
 
     /// The end of the log with the group.
-    fn end(&self) -> End {
+    fn end(&self) -> LogEnd {
         self.group.end.unwrap_or(self.begin)
     }
 

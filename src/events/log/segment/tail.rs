@@ -1,21 +1,20 @@
-//! The end of the last segment: torn by a power cut, or damaged.
+//! The end of the last segment: torn by a power failure, or damaged.
 //!
 //! The writer syncs every write before it begins the next, and each record says where its write
 //! began (its *group*). So a bad record is torn only if every valid record after it belongs to a
-//! write that began at or before it; one whose write began later proves that the bad one was
-//! durable once, and that is damage.
+//! write that began at or before it; one whose write began later proves that the bad record was
+//! durable once, which is damage.
 //!
 //! What is read after a failed sync may be in memory only, while the kernel believes that it is on
-//! the disk. So the last write is written once more before anything rests on it. Not here: repair
-//! that loses something (`repair.rs`).
+//! disk. So the last write is written again before anything depends on it. Not here: repair that
+//! loses something (`repair.rs`).
 
 use super::disk::write_all;
 use super::fault::Fault;
 use super::file::Segment;
 use super::index::Entries;
 use super::record::{self, ALIGNMENT, Location, Record};
-use super::recover::End;
-use super::walk::Walk;
+use super::walk::{LogEnd, Walk};
 use crate::ids::Position;
 
 /// Bytes that are looked at or zeroed at once.
@@ -25,7 +24,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Tail {
     /// After the last whole append.
-    pub whole: End,
+    pub whole: LogEnd,
     /// Where no valid record follows.
     pub bad: Location,
     /// Why.
@@ -70,14 +69,14 @@ pub fn settle(segment: &Segment, tail: &Tail, known: Option<Position>) -> Result
         offset = cut,
         bytes = end.saturating_sub(cut),
         position = tail.whole.walk.position.next().get(),
-        "the end of the log was torn and never acknowledged; it is cut"
+        "the end of the log was torn and never acknowledged; it is truncated"
     );
     zero(segment, cut, end)?;
     rewrite(segment, &tail.whole)
 }
 
-/// Writes the last write of a segment once more, and syncs.
-fn rewrite(segment: &Segment, end: &End) -> Result<(), Fault> {
+/// Writes the last write of a segment again, and syncs.
+fn rewrite(segment: &Segment, end: &LogEnd) -> Result<(), Fault> {
     if end.walk.last.segment == segment.header.number {
         let (from, to) = (end.walk.group, end.next.offset);
         let mut bytes = vec![0; to.saturating_sub(from) as usize];
@@ -121,8 +120,8 @@ pub fn proof(segment: &Segment, bad: u64, end: u64) -> Result<Option<u64>, Fault
     let bytes = whole(segment, bad, end)?;
     while offset < end {
         let rest = bytes.get((offset - bad) as usize..).unwrap_or_default();
-        // The form first: the checksum of everything that happens to begin with a length would
-        // take for ever.
+        // The form first: the checksum of everything that happens to begin with a length would take
+        // forever.
         let formed = Record::parse_unchecked(rest);
         if formed.is_some_and(|record| u64::from(record.frame.group) > bad)
             && Record::parse(rest, segment.salt, offset as u32).is_some()

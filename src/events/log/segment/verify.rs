@@ -1,8 +1,8 @@
-//! Looking at a log without opening it: what there is, and whether it is what was written.
+//! Inspecting a log without opening it: its segments, and whether it is intact.
 //!
-//! Needs no lock and changes nothing, so it serves beside a running server too. Each segment's
-//! header says where the chain stands before it, so segments are verified at once, one a core.
-//! Not here: how it is shown (`cli`).
+//! Needs no lock and changes nothing, so it works while a server is running. Each segment's header
+//! has the chain before it, so segments are verified in parallel, one per core.
+//! Not here: how results are shown (`cli`).
 
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -18,26 +18,27 @@ use super::SEGMENT_HEADER_BYTES;
 use super::claim::Claim;
 use super::disk::{Disk, Folder};
 use super::fault::{Damage, Fault};
-use super::file::{self, Segment};
+use super::file::Segment;
+use super::names;
 use super::record::{Frame, Location};
-use super::recover::{self, End, Survey};
+use super::recover::{self, Survey};
 use super::scan::{self, Scanner};
 use super::tail;
-use super::walk::Walk;
+use super::walk::{LogEnd, Walk};
 use crate::ids::Position;
 
 /// What a log consists of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Info {
-    /// The id of the data folder; nil where nothing was ever written.
+    /// The id of the data directory; nil where nothing was ever written.
     pub folder: Uuid,
-    /// How often it was opened; 0 where nobody knows.
+    /// How often it was opened; 0 if nobody knows.
     pub epoch: u32,
     /// Whether the folder is a copy of the one that was last opened under this id.
     pub copied: bool,
     /// Its segments, in order.
     pub segments: Vec<SegmentInfo>,
-    /// The last position that an archive has taken; 0 where there is none.
+    /// The last position that an archive has taken; 0 if there is none.
     pub archived: Position,
     /// Its last event, as far as headers and the last segment say.
     pub head: Position,
@@ -64,7 +65,7 @@ pub struct SegmentInfo {
     pub epoch: u32,
     /// The chain before its first event.
     pub chain: Hash,
-    /// How many events an archive has left in it; none where it is whole.
+    /// How many events an archive has left in it; `None` if it is whole.
     pub left: Option<u32>,
 }
 
@@ -75,10 +76,10 @@ pub struct Verified {
     pub head: Position,
     /// The chain up to and including it.
     pub hash: Hash,
-    /// The last position that an archive has taken; 0 where there is none. Of the events up to
-    /// there only those that were left are there.
+    /// The last position that an archive has taken; 0 if there is none. Of the events up to there
+    /// only those that were left are there.
     pub archived: Position,
-    /// Bytes behind the last whole append: a write that is under way, or was cut off. Opening the
+    /// Bytes behind the last whole append: a write that is in progress, or was cut off. Opening the
     /// log takes them away.
     pub unfinished: u64,
     /// What is damaged, in order: at most one place a segment, the first.
@@ -101,7 +102,7 @@ pub fn verify(folder: &Path) -> Result<Verified, OpenError> {
     verify_on(&Folder::read_only(folder))
 }
 
-/// The chain up to and including an event, as the log has it; none where it has no such event.
+/// The chain up to and including an event, as the log has it; `None` if it has no such event.
 ///
 /// # Errors
 /// When files cannot be read, or a newer program wrote them.
@@ -152,7 +153,7 @@ pub fn info_on(disk: &dyn Disk) -> Result<Info, OpenError> {
     let archived = scan::archived(&segments);
     let following = segments.iter().skip(1).map(Some).chain([None]);
     let segments = segments.iter().zip(following).map(|(segment, next)| SegmentInfo {
-        name: file::name(segment.header.number),
+        name: names::name(segment.header.number),
         first: segment.header.first,
         last: next.map_or(end.walk.position, |next| next.header.first.before()),
         used: used(segment, next.map_or(end.next.offset, |next| next.header.end_before)),
@@ -180,7 +181,7 @@ pub struct Examined {
     /// What is told.
     pub verified: Verified,
     /// The last whole append before the first damage.
-    pub end: End,
+    pub end: LogEnd,
     /// The segments that continue each other.
     pub segments: Vec<Arc<Segment>>,
 }
@@ -211,7 +212,7 @@ pub fn examine(disk: &dyn Disk) -> Result<Examined, OpenError> {
 }
 
 /// Reads segments, as many at once as there are cores.
-fn check_all(segments: &[Arc<Segment>]) -> Vec<Result<Checked, Fault>> {
+fn check_all(segments: &[Arc<Segment>]) -> Vec<Result<CheckedSegment, Fault>> {
     let ends = segments.iter().skip(1).map(|next| Some(next.header.end_before)).chain([None]);
     let jobs: Vec<(&Arc<Segment>, Option<u32>)> = segments.iter().zip(ends).collect();
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -226,7 +227,7 @@ fn check_all(segments: &[Arc<Segment>]) -> Vec<Result<Checked, Fault>> {
     };
     let mut results = thread::scope(|scope| {
         let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-        let ended = || Fault::Io(std::io::Error::other("the verification ended by a defect"));
+        let ended = || Fault::Io(std::io::Error::other("the verification panicked"));
         let join = |worker: thread::ScopedJoinHandle<'_, Vec<_>>| {
             worker.join().unwrap_or_else(|_| vec![(0, Err(ended()))])
         };
@@ -237,7 +238,7 @@ fn check_all(segments: &[Arc<Segment>]) -> Vec<Result<Checked, Fault>> {
 }
 
 /// The end of a log without segments.
-pub const NOTHING: End = End { walk: Walk::START, next: Location { segment: 0, offset: 0 } };
+pub const NOTHING: LogEnd = LogEnd { walk: Walk::START, next: Location { segment: 0, offset: 0 } };
 
 /// Bytes of a segment's file, of so many while it was whole.
 fn used(segment: &Segment, whole: u32) -> u64 {
@@ -246,9 +247,9 @@ fn used(segment: &Segment, whole: u32) -> u64 {
 }
 
 /// What reading one segment found.
-pub struct Checked {
+pub struct CheckedSegment {
     /// After its last whole append before the damage.
-    pub whole: End,
+    pub whole: LogEnd,
     /// Bytes behind that.
     pub unfinished: u64,
     /// The first damage.
@@ -259,7 +260,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// What the disk says.
-pub fn check(segment: &Segment, end: Option<u32>) -> Result<Checked, Fault> {
+pub fn check(segment: &Segment, end: Option<u32>) -> Result<CheckedSegment, Fault> {
     let header = &segment.header;
     let start = SEGMENT_HEADER_BYTES as u32;
     let frame = Frame {
@@ -272,7 +273,7 @@ pub fn check(segment: &Segment, end: Option<u32>) -> Result<Checked, Fault> {
         left: 0,
     };
     let next = Location { segment: header.number, offset: start };
-    let mut whole = End { walk: Walk::after(header.last_before, &frame), next };
+    let mut whole = LogEnd { walk: Walk::after(header.last_before, &frame), next };
     loop {
         let (found, walk, offset, why) = read(segment, whole)?;
         whole = found;
@@ -281,12 +282,12 @@ pub fn check(segment: &Segment, end: Option<u32>) -> Result<Checked, Fault> {
             let what = format!("{why}, and {proof}");
             Some(Damage { segment: header.number, offset: u64::from(offset), position, what })
         };
-        let done = |unfinished, damage| Ok(Checked { whole, unfinished, damage });
+        let done = |unfinished, damage| Ok(CheckedSegment { whole, unfinished, damage });
         match end {
             Some(end) if offset == end && walk.is_whole() => {
-                whole = End { walk: walk.over(header), next: Location { offset, ..next } };
+                whole = LogEnd { walk: walk.over(header), next: Location { offset, ..next } };
                 let damage = check_remains(segment)?;
-                return Ok(Checked { whole, unfinished: 0, damage });
+                return Ok(CheckedSegment { whole, unfinished: 0, damage });
             }
             Some(_) => return done(0, damaged("valid segments follow")),
             None => {}
@@ -318,7 +319,7 @@ fn check_remains(segment: &Segment) -> Result<Option<Damage>, Fault> {
         segment: segment.header.number,
         offset: SEGMENT_HEADER_BYTES as u64,
         position: segment.header.first.get(),
-        what: "it is not what an archive has left of it".to_owned(),
+        what: "it is not what archiving left of it".to_owned(),
     };
     Ok((!is_same).then_some(damage))
 }
@@ -327,7 +328,7 @@ fn check_remains(segment: &Segment) -> Result<Option<Damage>, Fault> {
 const NO_RECORD: &str = "there is no valid record";
 
 /// Reads on; the last whole append, the last record, and where and why there is no next one.
-fn read(segment: &Segment, from: End) -> Result<(End, Walk, u32, &'static str), Fault> {
+fn read(segment: &Segment, from: LogEnd) -> Result<(LogEnd, Walk, u32, &'static str), Fault> {
     let mut scanner = Scanner::new(segment, from.next.offset);
     let (mut whole, mut walk) = (from, from.walk);
     loop {
@@ -339,7 +340,7 @@ fn read(segment: &Segment, from: End) -> Result<(End, Walk, u32, &'static str), 
             return Ok((whole, walk, at.offset, why));
         }
         if walk.is_whole() {
-            whole = End { walk, next: Location { offset: scanner.offset(), ..at } };
+            whole = LogEnd { walk, next: Location { offset: scanner.offset(), ..at } };
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether records follow each other: dense positions, the chain, whole appends.
+//! Whether records follow each other: dense positions, the chain, complete appends.
 //!
 //! Shared by opening and verifying. Not here: what to do about it.
 
@@ -25,6 +25,15 @@ pub struct Walk {
     pub group: u32,
     /// How many events of its append are to follow, of which object.
     open: Option<(u16, StreamId)>,
+}
+
+/// Where a log ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogEnd {
+    /// The last record.
+    pub walk: Walk,
+    /// Where the next record goes; nowhere in a log without segments.
+    pub next: Location,
 }
 
 impl Walk {
@@ -70,18 +79,18 @@ impl Walk {
         let position = self.position.next();
         let is_next = frame.position == position;
         if !is_next && (segment.header.remains.is_none() || frame.position < position) {
-            return Err("the record has another position than the one before it leads to");
+            return Err("the record's position does not follow the one before it");
         }
         let hash = chain::extend(&self.hash, position, &chain::digest(record.content_bytes));
         if is_next && frame.hash != hash {
             return Err("the record's hash does not continue the chain");
         }
         if frame.epoch < self.epoch {
-            return Err("the record was written by an earlier opening than the one before it");
+            return Err("the record has an earlier epoch than the one before it");
         }
         let stream = record.content.stream;
         if self.open.is_some_and(|open| open != (frame.left.saturating_add(1), stream)) {
-            return Err("the append before it is not whole");
+            return Err("the append before it is incomplete");
         }
         self.position = frame.position;
         self.hash = frame.hash;
@@ -107,7 +116,7 @@ pub fn check_link(before: Option<&Segment>, segment: &Segment) -> Result<(), Fau
         return Ok(());
     };
     if header.folder != before.header.folder {
-        return broken("the segment belongs to another data folder");
+        return broken("the segment belongs to another data directory");
     }
     if header.number != before.header.number.saturating_add(1) {
         return broken("the segment before it is missing");
@@ -116,7 +125,7 @@ pub fn check_link(before: Option<&Segment>, segment: &Segment) -> Result<(), Fau
     if header.first == before.header.first {
         // Nothing was written to the one before: it was too small for what came next.
         let same = header.chain == before.header.chain && last == before.header.last_before;
-        return if same { Ok(()) } else { broken("the chain before the segment is another one") };
+        return if same { Ok(()) } else { broken("the segment continues another chain") };
     }
     if let Some(Remains { last, last_position, chain, end, .. }) = before.header.remains {
         let next = (last_position.next(), chain, last, end);
@@ -133,6 +142,6 @@ pub fn check_link(before: Option<&Segment>, segment: &Segment) -> Result<(), Fau
     if follows {
         return Ok(());
     }
-    let what = "the last record before the next segment is not the one that it continues";
+    let what = "the next segment does not continue the last record of this one";
     Err(before.damaged(u64::from(last.offset), header.first.get().saturating_sub(1), what))
 }

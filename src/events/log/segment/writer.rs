@@ -1,4 +1,4 @@
-//! The one writer: takes what was gathered, writes once, syncs once, answers all (rules L1, L2).
+//! The single writer: takes what was gathered, writes once, syncs once, answers all (rules L1, L2).
 //!
 //! Not here: what is appended (`stage.rs`), finding the end of the log (`recover.rs`).
 
@@ -11,13 +11,13 @@ use super::disk::{Disk, is_full, write_all};
 use super::file::{Header, Segment};
 use super::prepare::{self, Preparer};
 use super::record::Location;
-use super::recover::End;
 use super::stage::{Group, Stage};
+use super::walk::LogEnd;
 use super::{SEGMENT_HEADER_BYTES, Shared};
 
-/// How often the writer looks for the next append before it sleeps: whoever was just answered often
-/// has one more within some tens of microseconds, and waking up takes as long. Whatever else wants
-/// to run runs in between.
+/// How often the writer looks for the next append before it sleeps: a caller that was just answered
+/// often has one more within some tens of microseconds, and waking up takes as long. Whatever else
+/// wants to run runs in between.
 const YIELDS: usize = 100;
 
 /// The state of the writer's thread.
@@ -29,7 +29,7 @@ pub struct Writer {
     /// Where the segments are.
     pub disk: Arc<dyn Disk>,
     /// The durable end of the log.
-    pub end: End,
+    pub end: LogEnd,
     /// Who this is.
     pub claim: Claim,
     /// Makes the next segment ready.
@@ -80,7 +80,7 @@ impl Writer {
 
     /// Takes no appends any more, from before anyone hears of it.
     fn fail(&self, why: &str) {
-        tracing::error!(why, "the log takes no appends any more");
+        tracing::error!(why, "the log no longer accepts appends");
         self.shared.health().failed = Some(why.to_owned());
         self.stage.fail(why);
     }
@@ -152,20 +152,20 @@ impl Writer {
         segment.file.sync()
     }
 
-    /// Begins the next segment, with room for at least so many bytes.
+    /// Begins the next segment, with room for at least this many bytes.
     fn roll(&mut self, bytes: usize) -> Result<Arc<Segment>, NoSegment> {
         let failed = |why: String| NoSegment::Failed(Failed(why));
-        let End { walk, next } = self.end;
+        let LogEnd { walk, next } = self.end;
         match Claim::read(self.disk.as_ref()) {
             Ok(Some(claim)) if claim.epoch != self.claim.epoch => {
-                return Err(failed(format!("opening {} of this log writes it now", claim.epoch)));
+                return Err(failed(format!("epoch {} of this log writes it now", claim.epoch)));
             }
             _ => {}
         }
         let least = u32::try_from(SEGMENT_HEADER_BYTES + bytes)
             .map_err(|_| failed("an append is larger than any segment".to_owned()))?;
         let no_segment = |error: io::Error| {
-            let why = format!("the next segment could not be made: {error}");
+            let why = format!("the next segment could not be created: {error}");
             if is_full(&error) { NoSegment::Full(why) } else { failed(why) }
         };
         let size = self.next_size().max(least);
@@ -210,7 +210,7 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         if thread::panicking() {
-            let why = "the writer of the log ended by a defect";
+            let why = "the writer of the log panicked";
             self.shared.health().failed.get_or_insert_with(|| why.to_owned());
             self.stage.fail(why);
         }
