@@ -1,4 +1,4 @@
-//! What can be set, read once at the start; one struct a section.
+//! The settings, read once at the start; one struct for each section.
 //!
 //! Not here: flags and environment variables (`cli/serve.rs` fills these).
 
@@ -38,7 +38,7 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Whether it may listen beyond loopback though it asks nobody who they are (rule T2).
     pub allow_remote_without_authentication: bool,
-    /// Who says who asks; none where nobody is asked.
+    /// Authentication by Keystone; `None` without authentication.
     pub keystone: Option<KeystoneConfig>,
     /// How long a request waits for the outcome of the work it asked for.
     pub request_wait: Duration,

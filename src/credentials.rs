@@ -1,8 +1,8 @@
-//! With what somebody proves to Keystone who they are, and the token they get for it: the service
-//! for itself (`http/edge/keystone.rs`), the CLI for whoever uses it.
+//! Credentials for Keystone, and the token obtained with them: of the service itself
+//! (`http/edge/keystone.rs`), or of the user of the CLI.
 //!
-//! Not here: what a token of somebody else is worth (`http/edge/keystone.rs`), where the settings
-//! come from (`cli`).
+//! Not here: validating the tokens of others (`http/edge/keystone.rs`), where the settings come
+//! from (`cli`).
 
 use std::fmt;
 use std::time::Duration;
@@ -63,7 +63,7 @@ pub enum TokenError {
     #[error("Keystone at {0} does not accept these credentials")]
     Refused(String),
     /// Keystone is away, or answers what it should not.
-    #[error("Keystone at {0} gives no token: {1}")]
+    #[error("Keystone at {0} issued no token: {1}")]
     Unavailable(String, String),
 }
 
@@ -81,10 +81,10 @@ impl Credentials {
         match answer.status().as_u16() {
             201 => {}
             401 | 403 => return Err(TokenError::Refused(keystone.to_owned())),
-            status => return Err(unavailable(format!("it answers {status}"))),
+            status => return Err(unavailable(format!("it answered {status}"))),
         }
         let token = answer.headers().get("x-subject-token").cloned();
-        let mut token = token.ok_or_else(|| unavailable("its answer has none".to_owned()))?;
+        let mut token = token.ok_or_else(|| unavailable("its response has none".to_owned()))?;
         token.set_sensitive(true);
         Ok(token)
     }
@@ -132,13 +132,13 @@ pub fn endpoint(text: &str) -> Result<String, String> {
     let bare = text.trim_end_matches('/');
     let versions = ["/v3", "/v2.0"];
     let bare = versions.iter().find_map(|version| bare.strip_suffix(version)).unwrap_or(bare);
-    let url = Url::parse(bare).map_err(|_| "write it as http://HOST:5000/v3.".to_owned())?;
+    let url = Url::parse(bare).map_err(|_| "use a URL like http://HOST:5000/v3.".to_owned())?;
     match url.scheme() {
         "http" if url.username().is_empty() && url.password().is_none() && url.has_host() => {
             Ok(url.as_str().trim_end_matches('/').to_owned())
         }
-        "https" => Err("only http is spoken; end TLS in front of it.".to_owned()),
-        _ => Err("write it as http://HOST:5000/v3, without user and password.".to_owned()),
+        "https" => Err("only http is supported; terminate TLS in front of it.".to_owned()),
+        _ => Err("use a URL like http://HOST:5000/v3, without user and password.".to_owned()),
     }
 }
 

@@ -1,10 +1,9 @@
-//! Values that the log keeps for ever and that can be erased all the same: each is sealed
-//! (XChaCha20-Poly1305) with a key of its project, which lies beside the log and in no backup of
-//! it. Without the key nobody reads the value any more, wherever copies of the log are
-//! (crypto-shredding).
+//! Values that the log keeps forever and that can still be erased: each is sealed
+//! (XChaCha20-Poly1305) with a key of its project, which is stored beside the log and not in
+//! backups. Without the key the value is unreadable in every copy of the log (crypto-shredding).
 //!
-//! The API seals on the way in, so no event, command or read model has a value in the clear; the
-//! backend's door opens (`backends/unsealing.rs`). Not here: which values are secret.
+//! The API seals values on the way in, so no event, command or read model contains one in the
+//! clear; `backends/unsealing.rs` opens them. Not here: which values are secret.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -39,8 +38,8 @@ const ID_CHARS: usize = 16;
 pub enum SecretsError {
     /// The key that it was sealed with is no longer there.
     #[error(
-        "the value of the environment variable {variable} cannot be read any more: the key {key} \
-         of project {project} is not there; it was erased, or the log is a restored one"
+        "the value of the environment variable {variable} can no longer be read: the key {key} \
+         of project {project} is missing; it was erased, or the log was restored without it"
     )]
     Erased {
         /// Whose value it is.
@@ -150,7 +149,7 @@ impl Secrets {
         Ok(())
     }
 
-    /// The id of the key that a project's values are sealed with now; none where it has no key.
+    /// The id of the key that a project's values are sealed with now; `None` if it has no key.
     ///
     /// # Errors
     /// When it cannot be read.

@@ -110,7 +110,7 @@ impl<E: Entity> Aggregate<E> {
         }
         let event = recorded.decode::<E::Event>().map_err(|error| {
             let (stream, position) = (self.stream, recorded.position);
-            ReadError::Unreadable(format!("{stream} stands still at position {position}: {error}"))
+            ReadError::Unreadable(format!("{stream} is stopped at position {position}: {error}"))
         })?;
         let fact = Fact {
             id: recorded.id,

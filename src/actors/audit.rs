@@ -1,5 +1,5 @@
-//! The audit streams: what no change of an object shows, as the edges have it recorded. One stream a
-//! project; one task writes all of them, so that nothing conflicts.
+//! The audit streams: what no change of an object shows, as the edges have it recorded. One stream
+//! a project; one task writes all of them, so that nothing conflicts.
 //!
 //! Not here: what is recorded (`http/audit`), and commands that were accepted, which are events of
 //! their objects.
@@ -64,7 +64,7 @@ impl AuditWriter {
     /// # Errors
     /// When it is neither.
     pub async fn record(&self, record: AuditRecord) -> Result<AuditReply, CommandError> {
-        let stopped = || CommandError::Unavailable("the service stops".to_owned());
+        let stopped = || CommandError::Unavailable("the service is stopping".to_owned());
         let (done, answer) = oneshot::channel();
         self.entries.send(Entry { record, done }).await.map_err(|_| stopped())?;
         match answer.await.map_err(|_| stopped())? {
@@ -199,7 +199,7 @@ impl Writer {
             let event = AuditEvent::Counted(counted.clone());
             let new = vec![NewEvent::new(clock::new_event_id(), now, meta, &event)];
             if let Err(error) = append(self.log.as_ref(), book, new).await {
-                tracing::error!(%error, "a count of what was not recorded one by one waits");
+                tracing::error!(%error, "a count of audit events is waiting to be recorded");
                 book.counted = Some(counted);
             }
         }

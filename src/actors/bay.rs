@@ -1,6 +1,6 @@
-//! A bay: its state, what can be asked of it, and what is allowed when.
+//! A bay: its state and commands, and which are legal in which status.
 //!
-//! A bay on Docker is a network of its own on one node: a bridge network does not span nodes.
+//! On Docker a bay is a network on one node, as a bridge network does not span nodes.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -35,7 +35,7 @@ pub enum BayCommand {
     },
     /// Remove it with everything in it.
     Delete,
-    /// What came of work.
+    /// The outcome of work.
     Outcome(Outcome),
 }
 

@@ -1,4 +1,4 @@
-//! A baymodel: its state, what can be asked of it, and what is allowed when.
+//! A baymodel: its state and commands, and which are legal when.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,7 +1,7 @@
-//! What the deletion of a bay means for its containers: they are deleted before its network goes,
-//! and one that was accepted while the bay was going is deleted after it.
+//! Deleting the containers of a bay that is being deleted: before its network is removed, and
+//! after it for a container that was accepted meanwhile.
 //!
-//! Runs in the conductor. Safe to run again at any time, as after a restart.
+//! Runs in the conductor. It can be repeated at any time, for example after a restart.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const BATCH: usize = 64;
 /// After so long without one container fewer the bay says that it is blocked, and on what.
 const STALLED: Duration = Duration::from_secs(20);
 
-/// The blocked bay is looked at again after so many milliseconds.
+/// The blocked bay is looked at again after this many milliseconds.
 const RETRY_MS: u64 = 10_000;
 
 /// Who is in a bay, by the read models brought up to the log's head.
@@ -48,7 +48,8 @@ pub async fn admit(bus: Arc<dyn Bus>, members: Arc<dyn Members>, id: ObjectId, b
             Ok(true) => return,
             Ok(false) => return delete(bus.as_ref(), id, bay_id, None).await,
             Err(error) => {
-                tracing::warn!(%bay_id, %error, "unknown whether the bay takes containers");
+                tracing::warn!(%bay_id, %error, "cannot tell whether the bay still accepts \
+                    containers");
                 tokio::time::sleep(LOOK).await;
             }
         }
@@ -63,11 +64,11 @@ pub async fn delete_orphans(bus: Arc<dyn Bus>, members: Arc<dyn Members>) {
                 delete(bus.as_ref(), id, bay_id, None).await;
             }
         }
-        Err(error) => tracing::warn!(%error, "containers of deleted bays are not looked for"),
+        Err(error) => tracing::warn!(%error, "cannot look for containers of deleted bays"),
     }
 }
 
-/// Does the work of emptying a bay, and reports what came of it.
+/// Does the work of emptying a bay, and reports the outcome.
 pub async fn empty_bay(bus: Arc<dyn Bus>, members: Arc<dyn Members>, work: Work) {
     let result = delete_members(bus.as_ref(), members.as_ref(), &work).await;
     report(bus.as_ref(), &work, result).await;
@@ -87,7 +88,7 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work) -> Wo
             since = tokio::time::Instant::now();
         } else if since.elapsed() > STALLED {
             let first = left.first().map(ToString::to_string).unwrap_or_default();
-            let words = format!("{} containers are not gone yet", left.len());
+            let words = format!("{} containers are not deleted yet", left.len());
             return blocked(format!("container {first}"), words);
         }
         for id in left.into_iter().take(BATCH) {
@@ -108,7 +109,7 @@ async fn delete(bus: &dyn Bus, id: ObjectId, bay_id: ObjectId, work: Option<&Wor
     let stream = StreamId::new(Kind::Container, id);
     let message = CommandMessage::service(stream, ServiceCommand::Delete, origin);
     if let Err(error) = record(bus, message).await {
-        tracing::debug!(%stream, %error, "a container of a deleted bay stays for now");
+        tracing::debug!(%stream, %error, "a container of a deleted bay could not be deleted yet");
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 
-use super::drift::{MAX_UNKNOWN, UnknownContainer, Unrecorded};
+use super::drift::{MAX_UNKNOWN, Unrecorded, UnrecordedContainer};
 use super::node::NodeCommand;
 use crate::backends::{Observed, RunState};
 use crate::bus::{
@@ -61,7 +61,7 @@ pub async fn note(bus: &dyn Bus, strays: Strays) -> Result<Noted, CommandError> 
     let Strays { node_id, containers, networks } = strays;
     let each = containers.into_iter();
     let containers =
-        each.map(|(stream, observed)| UnknownContainer { container_id: stream.id, observed });
+        each.map(|(stream, observed)| UnrecordedContainer { container_id: stream.id, observed });
     let (containers, complete) = told_at_once(containers.collect());
     let (networks, all_networks) = told_at_once(networks);
     for command in [
@@ -82,7 +82,7 @@ fn told_at_once<T: Unrecorded>(mut found: Vec<T>) -> (Vec<T>, bool) {
         tracing::warn!(
             unknown,
             recorded = MAX_UNKNOWN,
-            "the engine has more {} without a record than are told at once",
+            "the engine has more unrecorded {} than are reported at once",
             T::NOUN
         );
         found.sort_unstable_by(|a, b| a.engine_id().cmp(b.engine_id()));
@@ -91,7 +91,7 @@ fn told_at_once<T: Unrecorded>(mut found: Vec<T>) -> (Vec<T>, bool) {
     (found, complete)
 }
 
-/// Whether a status and what the engine has agree at first sight. While work is under way the
+/// Whether a status and what the engine has agree at first sight. While work is in progress the
 /// record is bound to lag; its outcome says what is there.
 fn agrees(status: &str, found: Option<&Observed>) -> bool {
     matches!(

@@ -1,6 +1,6 @@
-//! A container: its state, what can be asked of it, and what is allowed when.
+//! A container: its state and commands, and which are legal in which status.
 //!
-//! Not here: what Docker does about it (`backends`), what is shown of it (`projections`).
+//! Not here: how Docker carries them out (`backends`), the view (`projections`).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -76,10 +76,10 @@ pub enum ContainerCommand {
         /// In the order of the patch.
         changes: Vec<FieldChange>,
     },
-    /// What came of work.
+    /// The outcome of work.
     Outcome(Outcome),
-    /// What the engine has; none where it has nothing for this object. Sent by the worker
-    /// between pieces of work, never while one is under way.
+    /// What the engine has; `None` if it has nothing for this object. Sent by the worker between
+    /// pieces of work, never while one is in progress.
     Observe(Option<Observed>),
 }
 
@@ -314,7 +314,7 @@ fn end_execution(state: &ContainerState, execution_id: EventId) -> Result<Vec<Ev
     Ok(vec![Event::ExecutionEndRequested(ExecutionEndRequestedV1 { execution_id })])
 }
 
-/// A delete is always possible: it overtakes what is queued, and what is under way is aborted or
+/// A delete is always possible: it overtakes what is queued, and what is in progress is aborted or
 /// waited for (rule W5). Asked for again it changes nothing.
 fn delete(state: &ContainerState) -> Vec<Event> {
     if state.lifecycle.status().is_deleting() {

@@ -1,6 +1,6 @@
-//! A container's work: what its events ask a backend to do, and what comes of it as events.
+//! A container's work: which action each event requests, and which events outcomes become.
 //!
-//! Pure. Not here: what is allowed when (`container`), the queue (`lifecycle`).
+//! Pure. Not here: which commands are legal (`container`), the queue (`lifecycle`).
 
 use super::lifecycle::{Lifecycle, Setback, Task};
 use crate::backends::{Action, Done, Outcome, Progress, WorkResult};

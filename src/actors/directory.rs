@@ -1,8 +1,8 @@
-//! Finds the actor of an object: spread over arbiters, loaded on the first message, asleep when
-//! idle, with a bounded number of loads at once (rule E5).
+//! Finds the actor of an object: spread over arbiters, loaded on the first message, passivated when
+//! idle, with a bounded number of concurrent loads (rule E5).
 //!
-//! A command goes from its sender straight to the actor; only who finds the actor asleep loads it.
-//! Not here: what the actor does (`entity`).
+//! A command goes directly from its sender to the actor; a sender that finds the actor passivated
+//! loads it. Not here: what the actor does (`entity`).
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -26,8 +26,8 @@ use crate::with_noun;
 
 /// Commands that wait for one object; more are refused. An object takes some 1,000 a second, each
 /// waits for a sync: so the last one waits for a quarter of a second, and others with it. The bound
-/// of the actor's mailbox does not hold: it lets each sender in once more, and every command has
-/// one of its own.
+/// of the actor's mailbox does not hold: it lets each sender in again, and every command has one of
+/// its own.
 pub const MAX_WAITING: usize = 256;
 
 /// Objects loaded at once on threads that may block: each may read the disk.
@@ -50,7 +50,7 @@ pub struct Directory {
 
 /// An object that somebody asks for.
 struct Slot {
-    /// None while it is asleep, or being loaded by whoever holds the lock.
+    /// None while it is asleep, or being loaded by the holder of the lock.
     actor: tokio::sync::Mutex<Option<Recipient<Perform>>>,
     /// Who may wait for it.
     places: Semaphore,
@@ -138,7 +138,7 @@ impl Directory {
             return Ok(actor.clone());
         }
         let StreamKind::Object(kind) = stream.kind else {
-            return Err(CommandError::Internal("an audit stream takes no commands".to_owned()));
+            return Err(CommandError::Internal("an audit stream accepts no commands".to_owned()));
         };
         let actor = with_noun!(kind, entity E => self.load::<E>(stream).await)?;
         *held = Some(actor.clone());

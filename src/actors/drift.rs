@@ -1,9 +1,9 @@
-//! What the engine has, held against the record: differences become events, of a container that
-//! has a record its own, else of the node.
+//! Compares the engine with the record and turns differences into events: of the container if it
+//! has a record, otherwise of the node.
 //!
-//! Pure. Nothing is ever done about a difference: an engine that has more than the record may be
-//! right, when the log was restored from an older backup. Not here: who looks, and when
-//! (`agent/reconciler`); what a difference does (`container`).
+//! Pure. Differences are never corrected: an engine that has more than the record may be right
+//! after a log was restored from an older backup. Not here: when to compare (`agent/reconciler`),
+//! what a difference changes (`container`).
 
 use std::collections::BTreeSet;
 
@@ -38,14 +38,14 @@ pub trait Unrecorded {
 
 /// A container of a node that no object is the record of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UnknownContainer {
+pub struct UnrecordedContainer {
     /// The object that its labels name.
     pub container_id: ObjectId,
     /// As the engine has it.
     pub observed: Observed,
 }
 
-impl Unrecorded for UnknownContainer {
+impl Unrecorded for UnrecordedContainer {
     const NOUN: &'static str = "containers";
 
     fn engine_id(&self) -> &str {
@@ -145,8 +145,8 @@ pub fn observe(state: &ContainerState, observed: Option<&Observed>) -> Vec<Event
     events
 }
 
-/// Ends that were not requested and are not recorded, or are recorded without the OOM flag. None for
-/// a container in error: which of its ends were requested is unknown.
+/// Ends that were not requested and are not recorded, or are recorded without the OOM flag. None
+/// for a container in error: which of its ends were requested is unknown.
 fn unrecorded<'a>(state: &ContainerState, ends: &'a [End]) -> impl Iterator<Item = &'a End> {
     let known_to = state.ends_known_to;
     let late = move |end: &&End| Some(end.finished_at) == known_to && end.oom_killed;
@@ -266,7 +266,7 @@ pub fn take(state: &mut ContainerState, drift: &Drift) {
 mod tests {
     use super::*;
 
-    fn container(engine_id: &str) -> UnknownContainer {
+    fn container(engine_id: &str) -> UnrecordedContainer {
         let observed = Observed {
             engine_id: engine_id.to_owned(),
             engine_name: "magnum-x".to_owned(),
@@ -278,7 +278,7 @@ mod tests {
             ends: vec![],
             restarts: 0,
         };
-        UnknownContainer { container_id: ObjectId::default(), observed }
+        UnrecordedContainer { container_id: ObjectId::default(), observed }
     }
 
     /// The engine's ids of what was found and what is gone.

@@ -3,7 +3,8 @@
 //! Pure, one file a noun: state, commands, `decide`, `evolve`, `react`. Running them: `aggregate`
 //! (the fold), `perform` (decide and append), `entity` (the one generic actor), `directory` (finds
 //! it), `reactor` (log to work), `sessions` (who does it), `reception` (what else is heard:
-//! `comparison` with the record, `audit`). Not here: how events are kept (`events`) or shown (`projections`).
+//! `comparison` with the record, `audit`). Not here: how events are kept (`events`) or shown
+//! (`projections`).
 
 pub mod aggregate;
 pub mod audit;
@@ -72,8 +73,8 @@ pub trait Entity: Noun + 'static {
     /// The state after an event. Cannot fail, reads no clock.
     fn evolve(state: &mut Self::State, event: &Self::Event, fact: Fact<'_>);
 
-    /// The work that is due in this state: after an event, and the same after a restart. Work
-    /// that was started before is named again; whoever starts it knows it by id and attempt.
+    /// The work that is due in this state: after an event, and the same after a restart. Work that
+    /// was started before is named again; its worker knows it by id and attempt.
     fn react(state: &Self::State) -> Vec<Work>;
 
     /// Whether work that an event asked for is still open, due or not.

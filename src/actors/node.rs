@@ -1,11 +1,11 @@
-//! A node: its state, what can be asked of it, and what is allowed when.
+//! A node: its state and commands, and which are legal when.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::drift::{UnknownContainer, unknown};
+use super::drift::{UnrecordedContainer, unknown};
 use super::{Entity, Fact};
 use crate::backends::{EngineFacts, ObservedNetwork, Work};
 use crate::bus::{Ctx, NounCommand, Refusal};
@@ -50,7 +50,7 @@ pub enum NodeCommand {
     /// Its engine has containers that no object is the record of.
     Unknown {
         /// Which.
-        containers: Vec<UnknownContainer>,
+        containers: Vec<UnrecordedContainer>,
         /// Whether these are all of them, so that others are gone.
         complete: bool,
     },
@@ -206,7 +206,7 @@ fn update(state: &NodeState, changes: Vec<FieldChange>) -> Result<Vec<Event>, Re
 fn delete(state: &NodeState, bays: u64) -> Result<Vec<Event>, Refusal> {
     if state.registered {
         let why =
-            if bays > 0 { format!("{bays} bays are on it") } else { "its backend runs".into() };
+            if bays > 0 { format!("it has {bays} bays") } else { "its backend is running".into() };
         return Err(Refusal::Conflict {
             reason: format!("Node {} cannot be deleted: {why}.", state.id),
         });

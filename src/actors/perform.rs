@@ -95,7 +95,8 @@ impl<E: Entity> Aggregate<E> {
             origin.project = project.clone();
         }
         let key = command_key(&origin);
-        // An id that was minted for this message alone can be in the log only if it was sent before.
+        // An id that was minted for this message alone can be in the log only if it was sent
+        // before.
         let may_be_there =
             message.repeated || origin.digest.is_some() || *message.asked() == Asked::Again;
         if may_be_there
@@ -179,7 +180,7 @@ impl<E: Entity> Aggregate<E> {
         Ok(())
     }
 
-    /// The first answer to a command once more (rule L6), if there was one.
+    /// The first answer to a command again (rule L6), if there was one.
     async fn earlier(
         &self,
         objects: &Objects,

@@ -1,4 +1,4 @@
-//! Which node gets something: one pure function over the nodes' projected facts (rule N1).
+//! Chooses the node for an object: a pure function of the nodes' projected facts (rule N1).
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub struct NodeFacts {
     pub host: String,
     /// Whether a backend registered it: nothing can run on a node that is only a record.
     pub registered: bool,
-    /// Why it does not answer; none where it does.
+    /// Why it does not answer; `None` if it does.
     pub unavailable: Option<String>,
     /// How many bays it holds.
     pub bays: u64,
@@ -35,7 +35,7 @@ pub fn place(nodes: &[NodeFacts]) -> Result<Placement, Refusal> {
         .ok_or_else(|| Refusal::Conflict {
             reason: format!(
                 "No node can run containers: {} known, none with a backend. Start a backend, or \
-                 see its log.",
+                 check its log.",
                 nodes.len()
             ),
         })?;
@@ -52,7 +52,7 @@ fn verdict(node: &NodeFacts, chosen: &NodeFacts) -> NodeVerdict {
     } else if let Some(words) = &node.unavailable {
         format!("does not answer ({words}); {} bays", node.bays)
     } else {
-        format!("answers; {} bays, the chosen one has {}", node.bays, chosen.bays)
+        format!("available; {} bays, the chosen one has {}", node.bays, chosen.bays)
     };
     NodeVerdict {
         node_id: node.node_id,

@@ -1,7 +1,8 @@
-//! From the log to work: follows it, asks each object what is due, and hands that out once.
+//! From the log to work: follows the log, asks each object which work is due, and hands it out
+//! once.
 //!
-//! It looks at states, not at single events: the same function serves an event that just came
-//! and a restart (rule W3). Not here: doing the work (`worker`, `cascade`).
+//! It looks at states, not at single events, so new events and a restart share one code path (rule
+//! W3). Not here: doing the work (`agent/worker`, `cascade`).
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -239,7 +240,7 @@ impl Reactor {
         };
         if let Err(error) = folded {
             // Left out of `open`, so that the next event of the object tries again.
-            tracing::error!(%stream, %error, "an object cannot be followed; its work waits");
+            tracing::error!(%stream, %error, "an object's events cannot be read; its work waits");
             self.open.remove(&stream);
             return vec![];
         }

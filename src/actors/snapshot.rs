@@ -1,7 +1,7 @@
-//! States kept beside the log, so that an object with many events wakes up fast (rule E5).
+//! Snapshots: cached states, so that an object with many events loads quickly (rule E5).
 //!
-//! Only a cache: one that is missing, damaged, of another log, of another schema, or folded by
-//! other code is not used. Not here: folding (`entity`).
+//! A snapshot that is missing, damaged, or from another log, schema or version of the code is not
+//! used. Not here: folding (`entity`).
 
 use std::any::TypeId;
 use std::collections::HashMap;
@@ -63,14 +63,14 @@ impl Snapshots {
         keys.filter_map(|key| StreamId::from_bytes(key.ok()?.first_chunk()?)).collect()
     }
 
-    /// Keeps a state; one that cannot be kept is no loss.
+    /// Keeps a state; failing to do so loses nothing.
     pub fn save<E: Entity>(&self, stream: StreamId, state: &E::State, place: Place) {
         let Some(tree) = &self.tree else { return };
         let kept = codec::encode(&(state, place));
         let mut bytes = sealed::<E>(&kept).as_bytes().to_vec();
         bytes.extend(kept);
         if let Err(error) = tree.insert(stream.to_bytes(), bytes) {
-            tracing::debug!(%stream, %error, "no snapshot kept");
+            tracing::debug!(%stream, %error, "snapshot not saved");
         }
     }
 }

@@ -46,7 +46,7 @@ pub struct Turn {
     pub wanted: watch::Receiver<Wanted>,
 }
 
-/// What is under way.
+/// What is in progress.
 #[derive(Debug)]
 struct Running {
     work: Option<WorkId>,
@@ -58,7 +58,7 @@ struct Running {
 struct Lane {
     running: Option<Running>,
     queue: VecDeque<Job>,
-    /// Commands in the container, which may take for ever.
+    /// Commands in the container, which may take forever.
     beside: Vec<Running>,
 }
 
@@ -169,7 +169,7 @@ impl Lanes {
         self.next(stream)
     }
 
-    /// Work that is under way or waits.
+    /// Work that is in progress or waits.
     pub fn held(&self) -> Vec<WorkId> {
         self.lanes.values().flat_map(Lane::works).collect()
     }
@@ -192,7 +192,7 @@ impl Lanes {
 }
 
 impl Lane {
-    /// Makes way for a delete: what waits is dropped, what is under way is not wanted any more.
+    /// Makes way for a delete: what waits is dropped, what is in progress is not wanted any more.
     fn overtake(&mut self) {
         self.queue.clear();
         let under_way = self.running.iter().filter(|running| !running.is_delete);

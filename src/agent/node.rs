@@ -1,4 +1,4 @@
-//! Doing one piece of work on a node: a place for it, the attempt, and what came of it.
+//! Doing one piece of work on a node: a place for it, the attempt, and the outcome.
 //!
 //! Not here: in which order (`lanes`), when work is due (`actors/reactor`).
 
@@ -22,7 +22,7 @@ use crate::clock;
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 
 /// Attempts at work that the engine fails: with the waits below, half a minute of trouble.
-pub const MAX_ATTEMPTS: u32 = 6;
+const MAX_ATTEMPTS: u32 = 6;
 
 /// Milliseconds before the second attempt; doubled for each further one.
 const BACKOFF_MS: u64 = 1_000;
@@ -33,8 +33,8 @@ const MAX_BACKOFF_MS: u64 = 30_000;
 /// Commands of one project that run at once on a node: each holds a connection to the engine.
 const MAX_EXECUTES: usize = 64;
 
-/// Containers of one project that are being stopped at once on a node: each holds a connection to the engine, for
-/// an hour if their users like, and nothing else.
+/// Containers of one project that are being stopped at once on a node: each holds a connection to
+/// the engine, for an hour if their users like, and nothing else.
 const MAX_STOPS: usize = 256;
 
 /// Work that waits for a place says so after this time.
@@ -44,7 +44,7 @@ const SAYS_IT_WAITS: Duration = Duration::from_secs(1);
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// What every piece of work on a node needs.
-pub struct Node {
+pub struct NodeAgent {
     /// The node.
     pub node_id: ObjectId,
     /// Its name, for people.
@@ -66,7 +66,7 @@ pub struct Node {
     executes: Slots,
 }
 
-impl Node {
+impl NodeAgent {
     /// A node that makes at most `concurrency` containers of a project at once, and does as many
     /// other things.
     pub fn new(
@@ -90,15 +90,15 @@ impl Node {
         }
     }
 
-    /// Waits until nothing is under way and lets nothing start again.
+    /// Waits until nothing is in progress and lets nothing start again.
     pub async fn drain(&self) {
-        // A command may take for ever.
+        // A command may take forever.
         self.executes.close();
         tokio::join!(self.makes.drain(), self.stops.drain(), self.quick.drain());
     }
 
     /// The next place among what is said of objects.
-    pub fn next_place(&self) -> Place {
+    fn next_place(&self) -> Place {
         let number = self.said.fetch_add(1, Ordering::Relaxed);
         Place { session: self.session, number }
     }
@@ -210,7 +210,7 @@ impl Node {
         let done = match work.action.limit() {
             None => attempt.await,
             Some(limit) => timeout(limit, attempt).await.unwrap_or_else(|_| {
-                Err(BackendError::TimedOut(format!("nothing in {} s", limit.as_secs())))
+                Err(BackendError::TimedOut(format!("no answer within {} s", limit.as_secs())))
             }),
         };
         drop(slot);
@@ -277,7 +277,7 @@ fn cancelled_result() -> WorkResult {
 
 /// Where the backend reports to while it works.
 struct Reports<'a> {
-    node: &'a Node,
+    node: &'a NodeAgent,
     work: &'a Work,
     last: Mutex<Option<Instant>>,
     /// Where output goes, while somebody reads it.

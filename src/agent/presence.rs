@@ -1,5 +1,5 @@
-//! Says again and again that the agent is there, and which work it has. Whoever hands out work learns
-//! of a new session by this, and of work that was lost on the way (rule W8).
+//! Says again and again that the agent is there, and which work it has. The reactor
+//! learns of a new session by this, and of work that was lost on the way (rule W8).
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::worker::WorkerHandle;
 
 /// Between two hellos: a third of what passes before an agent counts as gone.
-pub const BEAT: Duration = Duration::from_secs(5);
+const BEAT: Duration = Duration::from_secs(5);
 
 /// Between two tries if nobody hears it.
 const RETRY: Duration = Duration::from_millis(250);

@@ -1,4 +1,5 @@
-//! Watches a node's engine: whether it answers, what it has, and what it does that was not asked for.
+//! Watches a node's engine: whether it answers, what it has, and what it does that was not asked
+//! for.
 //!
 //! Notices only say where to look, and an inventory is everything that the engine has. What differs
 //! from the record is found by the conductor (`actors/comparison`) and decided by the object

@@ -15,10 +15,10 @@ const SHARE: usize = 4;
 /// Places of one kind. Who waits gets the next one that is free and that its project may have.
 #[derive(Clone)]
 pub struct Slots {
-    shared: Arc<Shared>,
+    shared: Arc<SlotState>,
 }
 
-struct Shared {
+struct SlotState {
     state: Mutex<State>,
     returned: Notify,
 }
@@ -41,7 +41,7 @@ struct Waiting {
 /// A place, until it is dropped.
 pub struct Slot {
     project: ProjectId,
-    shared: Arc<Shared>,
+    shared: Arc<SlotState>,
 }
 
 impl State {
@@ -81,7 +81,7 @@ impl State {
     }
 }
 
-impl Shared {
+impl SlotState {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,7 +116,7 @@ impl Slots {
             waiting: VecDeque::new(),
             is_closed: false,
         };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), returned: Notify::new() }) }
+        Self { shared: Arc::new(SlotState { state: Mutex::new(state), returned: Notify::new() }) }
     }
 
     /// How many there are.

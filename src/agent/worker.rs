@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use tokio::runtime::Handle;
 
 use super::lanes::{Job, Lanes, Turn};
-use super::node::Node;
+use super::node::NodeAgent;
 use crate::backends::BackendError;
 use crate::bus::output::Outlet;
 use crate::bus::{Hello, LogRequest, NodePort, Offer, ReplyTo, Taken};
@@ -39,7 +39,7 @@ struct Ended(StreamId, Option<WorkId>, bool);
 
 /// The actor.
 struct Worker {
-    node: Arc<Node>,
+    node: Arc<NodeAgent>,
     lanes: Arc<Mutex<Lanes>>,
     /// Where jobs run: they may read the log on their way, which no arbiter is for.
     runtime: Handle,
@@ -103,7 +103,7 @@ impl Handler<Ended> for Worker {
 /// The way to a node's worker.
 #[derive(Clone)]
 pub struct WorkerHandle {
-    node: Arc<Node>,
+    node: Arc<NodeAgent>,
     worker: Addr<Worker>,
     lanes: Arc<Mutex<Lanes>>,
     beats: Arc<AtomicU64>,
@@ -114,7 +114,7 @@ pub struct WorkerHandle {
 impl WorkerHandle {
     /// Starts a worker on an arbiter; its jobs run on the present runtime. Must be called inside an
     /// actix system.
-    pub fn start(node: Arc<Node>, arbiter: &ArbiterHandle) -> Self {
+    pub fn start(node: Arc<NodeAgent>, arbiter: &ArbiterHandle) -> Self {
         let lanes = Arc::new(Mutex::new(Lanes::default()));
         let own = Worker { node: node.clone(), lanes: lanes.clone(), runtime: Handle::current() };
         let worker = Worker::start_in_arbiter(arbiter, move |_| own);
@@ -122,7 +122,7 @@ impl WorkerHandle {
     }
 
     /// What this worker works for.
-    pub fn node(&self) -> &Arc<Node> {
+    pub fn node(&self) -> &Arc<NodeAgent> {
         &self.node
     }
 
@@ -146,7 +146,7 @@ impl WorkerHandle {
         true
     }
 
-    /// Has a container inspected once the work on it that is under way has ended.
+    /// Has a container inspected once the work on it that is in progress has ended.
     pub async fn inspect(&self, stream: StreamId) {
         if self.worker.send(Enqueue::Inspect(stream)).await.is_err() {
             tracing::debug!(%stream, "the worker stopped");

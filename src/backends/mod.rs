@@ -1,4 +1,4 @@
-//! Work, what comes of it, and the one trait that every backend implements.
+//! Work, its outcomes, and the one trait that every backend implements.
 //!
 //! `docker` drives a real engine, `fake` is a model with fault knobs; one contract suite runs on
 //! both, behind `unsealing`, the door to each. Not here: when work is asked for (`actors`), or
@@ -20,8 +20,8 @@ use crate::events::Verb;
 use crate::events::container::ContainerSpec;
 use crate::ids::{ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 
-/// What an attempt may take beyond the backend's own limits (a pull has half an hour), so that
-/// a backend that forgets a limit blocks nothing for ever.
+/// What an attempt may take beyond the backend's own limits (a pull has half an hour), so that a
+/// backend that forgets a limit blocks nothing forever.
 const ATTEMPT: Duration = Duration::from_secs(40 * 60);
 
 /// What is to be done, with everything that is needed to do it.
@@ -101,7 +101,7 @@ impl Action {
         self.verb().name()
     }
 
-    /// What an attempt may take; `None` if it may take for ever: a command runs as long as it likes,
+    /// What an attempt may take; `None` if it may take forever: a command runs as long as it likes,
     /// and a bay is empty when its containers are gone, each by work of its own.
     pub const fn limit(&self) -> Option<Duration> {
         match self {
@@ -146,18 +146,18 @@ pub struct Work {
     pub action: Action,
 }
 
-/// What came of one attempt. It names its work, so a late or repeated one is harmless (rule W4).
+/// The outcome of one attempt. It names its work, so a late or repeated one is harmless (rule W4).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The work.
     pub work_id: WorkId,
     /// Which attempt.
     pub attempt: u32,
-    /// What came of it.
+    /// The outcome of it.
     pub result: WorkResult,
 }
 
-/// What came of work.
+/// The outcome of work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WorkResult {
@@ -258,7 +258,7 @@ pub struct Observed {
     pub state: RunState,
     /// The last exit code, where it ended.
     pub exit_code: Option<i64>,
-    /// Whether the kernel ended it for want of memory.
+    /// Whether the kernel OOM-killed it.
     pub oom_killed: bool,
     /// When it last ended, where it is not running.
     pub finished_at: Option<Timestamp>,
@@ -274,9 +274,9 @@ pub struct Observed {
 /// How a container's process ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct End {
-    /// Its exit code; none where it runs again and the engine has forgotten it.
+    /// Its exit code; `None` if it runs again and the engine has forgotten it.
     pub exit_code: Option<i64>,
-    /// Whether the kernel ended it for want of memory.
+    /// Whether the kernel OOM-killed it.
     pub oom_killed: bool,
     /// When the engine told of it.
     pub finished_at: Timestamp,
@@ -307,7 +307,7 @@ pub struct EngineFacts {
 /// What part of a container's output is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogQuery {
-    /// Only the last so many lines; all where there is none.
+    /// Only the last lines, this many; `None`: all.
     pub tail: Option<u64>,
     /// Only what was written at or after.
     pub since: Option<Timestamp>,
@@ -426,7 +426,7 @@ pub trait Backend: Send + Sync + 'static {
     /// Does work, or finds that it was done.
     async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError>;
 
-    /// One container, none where the engine has none for this object.
+    /// One container, `None` if the engine has none for this object.
     async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError>;
 
     /// Every container of this node that is ours, running or not.

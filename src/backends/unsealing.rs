@@ -1,5 +1,5 @@
-//! A backend's door: opens the values that its work has sealed, so that they are in the clear
-//! nowhere but on the way into the engine.
+//! Unseals the sealed values in work just before a backend gets it, so that they are in the clear
+//! only on the way into the engine.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! What is sent until it is recorded: outcomes of work, what an engine was seen to do, and commands
 //! whose answer was lost.
 //!
-//! Not here: what came of work (`agent/worker`, `actors/cascade`).
+//! Not here: the outcome of work (`agent/worker`, `actors/cascade`).
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub async fn report_at(bus: &dyn Bus, work: &Work, result: WorkResult, place: Op
         CommandMessage::service(work.stream, command, origin).at(place)
     };
     if record(bus, message(shortened(result))).await.is_err() {
-        // What cannot be recorded as it is leaves nothing behind that waits for ever.
+        // What cannot be recorded as it is leaves nothing behind that waits forever.
         let reason = "its outcome could not be recorded".to_owned();
         let _is_recorded = record(bus, message(WorkResult::Unknown { reason })).await;
     }

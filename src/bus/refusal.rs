@@ -103,10 +103,10 @@ pub enum CommandError {
     #[error("{0} is being changed by others; try again")]
     Contended(StreamId),
     /// No room on the disk; nothing was recorded.
-    #[error("no room on the disk of the log: {0}")]
+    #[error("not enough space on the disk of the log: {0}")]
     NoSpace(String),
     /// Too many commands wait; nothing was recorded.
-    #[error("too many requests wait; try again")]
+    #[error("too many requests are waiting; try again")]
     Overloaded,
     /// It may or may not be recorded: repeat it with the same `Idempotency-Key`.
     #[error("the outcome is unknown: {0}")]
@@ -118,7 +118,7 @@ pub enum CommandError {
     #[error("{0}")]
     Forbidden(String),
     /// The service is stopping, or its log does not take commands; nothing was recorded.
-    #[error("the service does not take commands: {0}")]
+    #[error("the service does not accept commands: {0}")]
     Unavailable(String),
     /// The object has an event that this program does not understand; nothing was recorded.
     #[error("{0}")]

@@ -1,7 +1,7 @@
-//! What the audit stream of a project says: what no change of an object shows.
+//! The events of a project's audit stream: actions that change no object.
 //!
-//! Payloads only, frozen once released. Who asked, when, in which request and for which reason
-//! stands in the envelope, as with every event. Not here: what is recorded (`http/edge/audit.rs`).
+//! Payloads only, frozen once released. User, time, request and reason are in the envelope, as for
+//! every event. Not here: what is recorded (`http/edge/audit.rs`).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,7 +18,7 @@ pub struct CommandRefusedV1 {
     pub command: String,
     /// What programs tell refusals apart by: `illegal-transition`.
     pub code: String,
-    /// Why, in the words that the user got.
+    /// Why, as the user got it.
     pub reason: String,
 }
 

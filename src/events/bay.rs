@@ -1,6 +1,6 @@
-//! What can happen to a bay: payloads, frozen once released, and the status that they lead to.
+//! The events of a bay: payloads, frozen once released, and the status that they lead to.
 //!
-//! Not here: what is allowed when (`actors/bay.rs`).
+//! Not here: which commands are legal (`actors/bay.rs`).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -89,7 +89,7 @@ noun_events! {
         WorkBlocked(WorkBlockedV1) = "bay.work_blocked", 1, Blocked { work_id, blocked };
         /// Work failed.
         WorkFailed(WorkFailedV2, WorkFailedV1) = "bay.work_failed", 2, Failed { work_id, cancelled };
-        /// What came of work is unknown.
+        /// The outcome of work is unknown.
         WorkUnknown(WorkUnknownV2, WorkUnknownV1) = "bay.work_unknown", 2, Unknown { work_id, cancelled };
     }
 }

@@ -1,6 +1,6 @@
-//! What can happen to a baymodel: payloads only, frozen once released.
+//! The events of a baymodel: payloads only, frozen once released.
 //!
-//! Not here: what is allowed when (`actors/baymodel.rs`).
+//! Not here: which commands are legal (`actors/baymodel.rs`).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,8 +1,8 @@
-//! An event as everyone outside gets it: a CloudEvents 1.0 document in structured mode, with
-//! every secret replaced. The same one in pages, streams, histories and offline tools.
+//! The outward form of an event: a CloudEvents 1.0 document in structured mode, with secrets
+//! replaced; the same in pages, streams, histories and offline tools.
 //!
-//! What CloudEvents has no word for stands in extension attributes, whose names may hold lower-case
-//! letters and digits only. Its Integer has 32 bits, so positions and revisions are strings.
+//! What CloudEvents does not define is in extension attributes, whose names may contain only
+//! lower-case letters and digits. Its Integer has 32 bits, so positions and revisions are strings.
 //! Not here: who gets which events (`http`).
 
 use serde::Serialize;
@@ -23,7 +23,7 @@ const SECRET: &str = "environment";
 /// Before a type of ours, so that it is one of a kind wherever events of many are gathered.
 const PREFIX: &str = "magnum.";
 
-/// What came of what an event is about; one value for all events of a type.
+/// The outcome of what an event is about; one value for all events of a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
@@ -33,7 +33,7 @@ pub enum Outcome {
     Done,
     /// Work was refused by the backend, or every attempt failed.
     Failed,
-    /// Nobody can say what came of work.
+    /// The outcome of work is unknown.
     Unknown,
     /// Work waits and is tried again.
     Blocked,
@@ -78,7 +78,7 @@ pub struct CloudEvent {
     dataschema: String,
     /// `1.0`
     specversion: &'static str,
-    /// The event, unique for ever.
+    /// The event, unique forever.
     id: String,
     /// Which installation: `/magnum/` and a uuid that no other one has.
     source: String,
@@ -101,7 +101,7 @@ pub struct CloudEvent {
     /// The roles that the user acted with, with commas between; absent where there is none.
     #[serde(skip_serializing_if = "String::is_empty")]
     roles: String,
-    /// What came of it.
+    /// The outcome of it.
     outcome: Outcome,
     /// The request that it began with; absent where nobody asked.
     #[serde(skip_serializing_if = "String::is_empty")]

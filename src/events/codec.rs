@@ -1,7 +1,7 @@
-//! How payloads become bytes: bincode, named by type and version, so that old bytes stay readable.
+//! Payloads as bytes: bincode, identified by type and version, so that old bytes stay readable.
 //!
 //! Bincode is positional: payload structs must not use `#[serde(default)]`,
-//! `skip_serializing_if`, `flatten` or untagged enums. Outward everything is JSON.
+//! `skip_serializing_if`, `flatten` or untagged enums. The outward form is always JSON.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ pub enum DecodeError {
         /// The version in the envelope.
         version: u16,
     },
-    /// The bytes are no such payload.
+    /// The bytes are not such a payload.
     #[error("the payload of event {event_type} v{version} cannot be read: {reason}")]
     Malformed {
         /// The type in the envelope.
@@ -111,7 +111,7 @@ pub fn decode_first<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String
         .map_err(|error| error.to_string())
 }
 
-/// What came of reading a payload, with the words for what did not; none: no such version.
+/// The outcome of reading a payload, with the words for what did not; none: no such version.
 ///
 /// # Errors
 /// See [`DecodeError`].
@@ -183,9 +183,9 @@ pub fn schemas() -> Vec<EventSchema> {
 ///
 /// `Moved(MovedV3, MovedV2, MovedV1) = "robot.moved", 3, Done(Move) { work_id };`: the present
 /// payload comes first, then each one before it, which is read from old logs and becomes the next
-/// by its `From`. The mark says what the event means ([`crate::events::Mark`]); in braces, which
-/// of `work_id` and `cancelled` the payload has, and `blocked` if it is a `WorkBlockedV1`. In JSON an event is its payload alone; the type
-/// stands in the envelope.
+/// by its `From`. The mark says what the event means ([`crate::events::Mark`]); in braces, which of
+/// `work_id` and `cancelled` the payload has, and `blocked` if it is a `WorkBlockedV1`. In JSON an
+/// event is its payload alone; the type stands in the envelope.
 #[macro_export]
 macro_rules! noun_events {
     (@work_id $payload:ident work_id $($rest:ident)?) => { Some($payload.work_id) };

@@ -1,7 +1,6 @@
-//! What can happen to a container: payloads, frozen once released, and the status that they lead
-//! to.
+//! The events of a container: payloads, frozen once released, and the status that they lead to.
 //!
-//! Not here: what is allowed when (`actors/container.rs`).
+//! Not here: which commands are legal (`actors/container.rs`).
 
 use std::collections::BTreeMap;
 
@@ -23,7 +22,7 @@ pub struct PortMapping {
     pub container_port: u16,
     /// The port on the node; the engine chooses one where there is none.
     pub host_port: Option<u16>,
-    /// The address on the node; all where there is none.
+    /// The address on the node; `None`: all.
     pub host_ip: Option<String>,
     /// `tcp`, `udp` or `sctp`.
     pub protocol: String,
@@ -37,7 +36,7 @@ pub enum RestartPolicy {
     No,
     /// Always.
     Always,
-    /// When it ended with an exit code other than 0, at most so many times (0: no limit).
+    /// When it ended with an exit code other than 0, at most this many times (0: no limit).
     OnFailure(u32),
     /// Always, except when it was stopped.
     UnlessStopped,
@@ -153,12 +152,12 @@ pub struct ActionDoneV1 {
     pub work_id: EventId,
 }
 
-/// The container's process ended by itself, or was ended behind our back.
+/// The container's process ended by itself, or was ended outside Magnum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExitedV1 {
     /// The exit code of the process.
     pub exit_code: i64,
-    /// Whether the kernel ended it for want of memory.
+    /// Whether the kernel OOM-killed it.
     pub oom_killed: bool,
     /// When, by the engine's clock, where it says so.
     pub finished_at: Option<Timestamp>,
@@ -278,7 +277,7 @@ noun_events! {
         WorkBlocked(WorkBlockedV1) = "container.work_blocked", 1, Blocked { work_id, blocked };
         /// Work failed.
         WorkFailed(WorkFailedV2, WorkFailedV1) = "container.work_failed", 2, Failed { work_id, cancelled };
-        /// What came of work is unknown.
+        /// The outcome of work is unknown.
         WorkUnknown(WorkUnknownV2, WorkUnknownV1) = "container.work_unknown", 2, Unknown { work_id, cancelled };
         /// The process ended.
         Exited(ExitedV2, ExitedV1) = "container.exited", 2, Observed;

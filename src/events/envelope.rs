@@ -1,4 +1,4 @@
-//! What surrounds every event: its place, its identity, who asked and why.
+//! The envelope of every event: its position, its identity, who requested it and why.
 //!
 //! Not here: the bytes on disk (`log/segment`), payloads (one file a noun).
 

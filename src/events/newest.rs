@@ -1,10 +1,9 @@
-//! The newest events of a log for all who follow it: read and decoded once, and written as text
+//! A cache of the newest events for all followers of the log: read, decoded and rendered as text
 //! once, however many they are.
 //!
-//! What is here was read from the log by the first who wanted it, and is one run of it without
-//! gaps; what is not is read from the log. So readers are told nothing new by it, nothing else, and
-//! nothing earlier. Not here: waiting for events and choosing among them (`subscription`), what
-//! the text says (`cloudevent`).
+//! The cache is one contiguous run of events, read from the log by the first reader that needed
+//! them; everything else is read from the log. It never changes what a reader gets. Not here:
+//! waiting for events and filtering (`subscription`), the text (`cloudevent`).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -48,8 +47,8 @@ impl Shared {
         Self { event, text: OnceLock::new() }
     }
 
-    /// The text for readers who name the service `host`, made by whoever asks first. It must
-    /// depend on nothing else.
+    /// The text for readers who name the service `host`, made by the first reader. It must depend
+    /// on nothing else.
     pub fn text(&self, host: &str, make: impl FnOnce() -> String) -> Bytes {
         if let Some(text) = self.text.get().filter(|text| text.host == host) {
             return text.bytes.clone();
@@ -128,7 +127,7 @@ impl Newest {
 }
 
 impl Run {
-    /// Up to `limit` events after a position; none where the first of them is not here.
+    /// Up to `limit` events after a position; `None` if the first of them is not here.
     fn after(&self, after: Position, limit: usize) -> Vec<Arc<Shared>> {
         let skip = self.index(after.next()).unwrap_or(self.events.len());
         self.events.iter().skip(skip).take(limit).cloned().collect()

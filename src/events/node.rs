@@ -1,6 +1,6 @@
-//! What can happen to a node: payloads only, frozen once released.
+//! The events of a node: payloads only, frozen once released.
 //!
-//! Not here: what is allowed when (`actors/node.rs`). Never here: where its engine listens.
+//! Not here: which commands are legal (`actors/node.rs`). Never here: the engine's address.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -1,8 +1,8 @@
-//! JSON Schemas (2020-12) of event payloads as they go outward, one for each type and version.
+//! JSON Schemas (2020-12) of the outward form of event payloads, one for each type and version.
 //!
-//! They are made from the payloads' structs; the files in `schemas/events` are what this makes,
-//! and a test compares them. A version is frozen, so its schema is strict: all fields are there,
-//! and no others. Not here: the envelope around a payload (`cloudevent`).
+//! They are generated from the payload structs, and a test compares them with the files in
+//! `schemas/events`. A version is frozen, so its schema is strict: all fields are present, and no
+//! others. Not here: the envelope around a payload (`cloudevent`).
 
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -17,7 +17,7 @@ pub const PATH: &str = "/v1/schemas/events";
 const COMPONENTS: &str = "#/components/schemas/";
 
 /// A schema, and those that it names.
-type Parts = (RefOr<Schema>, Vec<(String, RefOr<Schema>)>);
+type SchemaParts = (RefOr<Schema>, Vec<(String, RefOr<Schema>)>);
 
 /// The schema of one event type in one version.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,7 @@ pub struct EventSchema {
     pub event_type: &'static str,
     /// The version of the payload.
     pub version: u16,
-    parts: fn() -> Parts,
+    parts: fn() -> SchemaParts,
 }
 
 impl EventSchema {

@@ -1,9 +1,8 @@
 //! How readers follow the log (rules S1 to S4): catching up and following are one loop.
 //!
-//! A notification says where the log ends and carries nothing else; every event is read from the
-//! log, so there is no seam between old and new ones, and a slow reader costs nobody anything: it
-//! reads later. Not here: what those who follow together share (`newest`), what readers remember
-//! of where they are.
+//! A notification carries only the head; every event is read from the log. So there is no seam
+//! between old and new events, and a slow reader affects nobody: it reads later. Not here: what
+//! followers share (`newest`), where readers store their position.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,7 +29,7 @@ pub type Filter = Arc<dyn Fn(&Recorded) -> bool + Send + Sync>;
 /// What a reader gets at a time.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The events that it wants, in order; none where all of these were filtered out.
+    /// The events that it wants, in order; `None` if all of these were filtered out.
     pub events: Vec<Arc<Shared>>,
     /// Everything up to here was looked at, wanted or not (rule S2): resume after it.
     pub cursor: Position,

@@ -1,7 +1,7 @@
-//! How a payload that was recorded in an older version becomes the present one.
+//! Converts payloads recorded in older versions to the newest one.
 //!
-//! Each version keeps its own frozen struct, and is read with that. `From` takes it one version
-//! further, as often as it takes. What is shown outward stays as it was recorded.
+//! Each version keeps its own frozen struct and is read with that. `From` converts it by one
+//! version, as often as necessary. The outward form stays in the recorded version.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,10 +16,10 @@ pub trait Versions<Next> {
     /// How many there are, which is the number of the newest.
     const COUNT: u16;
 
-    /// Reads bytes of a version and takes them up to `Next`; none where there is no such version.
+    /// Reads bytes of a version and takes them up to `Next`; `None` if there is no such version.
     fn decode(version: u16, bytes: &[u8]) -> Option<Result<Next, String>>;
 
-    /// Bytes of a version as JSON of that version; none where there is no such version.
+    /// Bytes of a version as JSON of that version; `None` if there is no such version.
     fn json(version: u16, bytes: &[u8]) -> Option<Result<Value, String>>;
 
     /// Adds the schemas of all versions of an event type, the oldest first.

@@ -33,7 +33,7 @@ pub struct WorkFailedV1 {
     pub reason: String,
 }
 
-/// The backend never said what came of the work.
+/// The backend never reported the outcome of the work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkUnknownV1 {
     /// The work.
@@ -107,7 +107,7 @@ pub struct UpdatedV1 {
 }
 
 impl UpdatedV1 {
-    /// What a text field was set to, none where it was cleared; none where it was not touched.
+    /// What a text field was set to, `None` if it was cleared; `None` if it was not touched.
     pub fn text(&self, field: &str) -> Option<Option<String>> {
         let change = self.changes.iter().rfind(|change| change.field == field)?;
         Some(serde_json::from_str(&change.value).unwrap_or_default())

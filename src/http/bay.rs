@@ -28,7 +28,7 @@ impl Resource for BayView {
         "What a bay is made from. Numbers may be text.",
         "Create a bay",
         "Set a bay's node_count",
-        "Delete a bay with all in it",
+        "Delete a bay and the containers in it",
     ];
 
     async fn create(

@@ -1,7 +1,6 @@
-//! Asking an object to change, and waiting for what comes of it.
+//! Sending commands to objects, and waiting for their outcomes.
 //!
-//! Not here: how the answer looks (`respond`, one file a noun), which status a refusal has
-//! (`error`).
+//! Not here: the form of responses (`respond`, one file a noun), the status of refusals (`error`).
 
 use std::time::Duration;
 
@@ -31,9 +30,9 @@ const VIEW_WAIT: Duration = Duration::from_secs(2);
 /// Events that are read at once in search of an outcome.
 const PAGE: usize = 256;
 
-/// What came of a command's work.
+/// The outcome of a command's work.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Settled {
     /// Done; the exit code where a command was executed.
     Done(Option<i64>),
     /// The backend refused; its words.
@@ -154,7 +153,7 @@ async fn view_after<V: View>(
     last.map_err(|error| ApiError::Internal(error.to_string()))
 }
 
-/// Where a command changed nothing because the same thing is under way, the work to wait for.
+/// Where a command changed nothing because the same thing is in progress, the work to wait for.
 pub fn joined<V: View>(
     state: &AppState,
     mut reply: CommandReply,
@@ -173,20 +172,20 @@ pub async fn not_done<V: Shown>(
     state: &AppState,
     call: &Call,
     reply: &CommandReply,
-    outcome: Outcome,
+    outcome: Settled,
 ) -> Result<Response, ApiError> {
     match outcome {
-        Outcome::Waiting => shown::<V>(state, call, reply, StatusCode::ACCEPTED).await,
+        Settled::Waiting => shown::<V>(state, call, reply, StatusCode::ACCEPTED).await,
         outcome => Err(failure(reply, outcome)),
     }
 }
 
 /// The refusal that an outcome is, where it is one.
-pub fn failure(reply: &CommandReply, outcome: Outcome) -> ApiError {
+pub fn failure(reply: &CommandReply, outcome: Settled) -> ApiError {
     match outcome {
-        Outcome::Failed(words) => ApiError::WorkFailed(words),
-        Outcome::Unknown(words) => ApiError::WorkUnknown(words),
-        Outcome::Gone | Outcome::Done(_) | Outcome::Waiting => {
+        Settled::Failed(words) => ApiError::WorkFailed(words),
+        Settled::Unknown(words) => ApiError::WorkUnknown(words),
+        Settled::Gone | Settled::Done(_) | Settled::Waiting => {
             let id = reply.stream.id;
             ApiError::Conflict(format!("{} {id} was deleted meanwhile.", title(reply.stream.kind)))
         }
@@ -198,21 +197,21 @@ pub async fn settle<V: View>(
     state: &AppState,
     call: &Call,
     reply: &CommandReply,
-) -> Result<Outcome, ApiError> {
-    let Some(work) = reply.work else { return Ok(Outcome::Done(None)) };
+) -> Result<Settled, ApiError> {
+    let Some(work) = reply.work else { return Ok(Settled::Done(None)) };
     let id = reply.stream.id;
     let mut stopping = state.stopping.clone();
     let waited = tokio::select! {
         waited = state.reads.wait_for_work::<V>(id, work, reply.position, call.wait) => waited,
         // It is recorded, and goes on with the next start.
-        _ = stopping.wait_for(|stopping| *stopping) => return Ok(Outcome::Waiting),
+        _ = stopping.wait_for(|stopping| *stopping) => return Ok(Settled::Waiting),
     };
     let view = match waited {
-        Err(QueryError::Behind { .. }) => return Ok(Outcome::Waiting),
+        Err(QueryError::Behind { .. }) => return Ok(Settled::Waiting),
         view => view.map_err(|error| ApiError::query(V::KIND, "", error))?,
     };
     if view.as_ref().is_some_and(|view| view.tasks().iter().any(|task| task.id == work)) {
-        return Ok(Outcome::Waiting);
+        return Ok(Settled::Waiting);
     }
     ended(state, reply, work, view).await
 }
@@ -222,10 +221,10 @@ pub async fn created<V: Shown>(
     state: &AppState,
     call: &Call,
     reply: &CommandReply,
-    outcome: &Outcome,
+    outcome: &Settled,
 ) -> Result<Response, ApiError> {
     let status =
-        if *outcome == Outcome::Waiting { StatusCode::ACCEPTED } else { StatusCode::CREATED };
+        if *outcome == Settled::Waiting { StatusCode::ACCEPTED } else { StatusCode::CREATED };
     let response = shown::<V>(state, call, reply, status).await?;
     Ok(respond::located(response, call, V::KIND, reply.stream.id))
 }
@@ -260,31 +259,31 @@ fn get<V: View>(state: &AppState, id: ObjectId) -> Result<Option<V>, ApiError> {
     state.reads.get::<V>(id).map_err(|error| ApiError::query(V::KIND, "", error))
 }
 
-/// What came of work that no object waits for any more.
+/// The outcome of work that no object waits for any more.
 async fn ended<V: View>(
     state: &AppState,
     reply: &CommandReply,
     work: WorkId,
     view: Option<V>,
-) -> Result<Outcome, ApiError> {
+) -> Result<Settled, ApiError> {
     let known = view.as_ref().and_then(|view| view.outcomes().iter().find(|o| o.work_id == work));
     if let Some(outcome) = known {
         let Some(words) = outcome.failure.clone() else {
-            return Ok(Outcome::Done(outcome.exit_code));
+            return Ok(Settled::Done(outcome.exit_code));
         };
         let before = outcome.position.before();
         let event = state.log.read(before, 1)?.pop();
         let mark = event.and_then(|event| codec::mark(event.event_type.as_str()));
         let unknown = mark == Some(Mark::Unknown);
-        return Ok(if unknown { Outcome::Unknown(words) } else { Outcome::Failed(words) });
+        return Ok(if unknown { Settled::Unknown(words) } else { Settled::Failed(words) });
     }
     let (log, stream, from) = (state.log.clone(), reply.stream, reply.revision);
     let found = blocking(move || search(log.as_ref(), stream, from, work)).await??;
     Ok(match (found, view) {
         (Some(outcome), _) => outcome,
         // What a repeated command names may be an event that asked for no work.
-        (None, Some(_)) => Outcome::Done(None),
-        (None, None) => Outcome::Gone,
+        (None, Some(_)) => Settled::Done(None),
+        (None, None) => Settled::Gone,
     })
 }
 
@@ -294,7 +293,7 @@ fn search(
     stream: StreamId,
     mut from: Revision,
     work: EventId,
-) -> Result<Option<Outcome>, ApiError> {
+) -> Result<Option<Settled>, ApiError> {
     loop {
         let page = log.read_stream(stream, from, PAGE)?;
         for event in &page {
@@ -304,14 +303,14 @@ fn search(
             let reason = data.get("reason").and_then(Value::as_str).unwrap_or_default();
             if mark.ends_work() && names(data.get("work_id"), work) {
                 return Ok(Some(match mark {
-                    Mark::Failed => Outcome::Failed(reason.to_owned()),
-                    Mark::Unknown => Outcome::Unknown(reason.to_owned()),
-                    _ => Outcome::Done(data.get("exit_code").and_then(Value::as_i64)),
+                    Mark::Failed => Settled::Failed(reason.to_owned()),
+                    Mark::Unknown => Settled::Unknown(reason.to_owned()),
+                    _ => Settled::Done(data.get("exit_code").and_then(Value::as_i64)),
                 }));
             }
             let cancelled = data.get("cancelled").and_then(Value::as_array);
             if cancelled.is_some_and(|ids| ids.iter().any(|id| names(Some(id), work))) {
-                return Ok(Some(Outcome::Failed(format!("cancelled by {name}: {reason}"))));
+                return Ok(Some(Settled::Failed(format!("cancelled by {name}: {reason}"))));
             }
         }
         match page.last() {

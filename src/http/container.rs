@@ -61,9 +61,9 @@ impl Resource for ContainerView {
 
     const SAYS: [&'static str; 4] = [
         "What a container is made from.",
-        "Create a container, not running",
-        "Change a container's record",
-        "Remove a container, running or not",
+        "Create a container without starting it",
+        "Update a container's fields",
+        "Delete a container, running or not",
     ];
     const EXTRA: &'static [&'static str] = &BAY;
     const WAITS: bool = true;

@@ -1,5 +1,5 @@
-//! The built-in `default` baymodel and bay of a project: made when they are first needed, by
-//! ordinary commands, and made again when they were deleted.
+//! The built-in `default` baymodel and bay of a project: created by ordinary commands when they
+//! are first needed, and again if they were deleted.
 
 use super::edge::state::AppState;
 use super::error::ApiError;

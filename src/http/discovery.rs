@@ -1,4 +1,4 @@
-//! What there is: the documents at `/` and `/v1`, as in the 2015 API.
+//! Discovery: the documents at `/` and `/v1`, as in the 2015 API.
 
 use axum::http::StatusCode;
 use axum::response::Response;

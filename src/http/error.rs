@@ -26,11 +26,11 @@ pub enum ApiError {
     /// No token that says who asks; where Keystone gives some.
     #[error("Authentication required")]
     Unauthenticated(String),
-    /// Whoever asks may not; the words say what is missing.
+    /// The caller may not; the message says what is missing.
     #[error("{0}")]
     Forbidden(String),
     /// Keystone does not say who asks.
-    #[error("Keystone does not answer now, so nobody can be asked who they are; try again.")]
+    #[error("Keystone is unavailable; cannot authenticate. Try again.")]
     NoKeystone,
     /// Something about the request as a whole.
     #[error("{0}")]
@@ -40,7 +40,7 @@ pub enum ApiError {
     BadField {
         /// The field.
         field: String,
-        /// Its value, shortened; empty where it may be secret.
+        /// Its value, shortened; empty if it may be secret.
         value: String,
         /// What is wrong and what would be right.
         reason: String,
@@ -48,20 +48,23 @@ pub enum ApiError {
     /// No such object in this project.
     #[error("{0} {1} could not be found.")]
     NotFound(&'static str, String),
-    /// There is no such thing; the words say what there is.
+    /// There is no such thing; the message says what there is.
     #[error("{0}")]
     Missing(String),
     /// Nothing is at this path.
-    #[error("Nothing is at {0}; GET /v1 lists what there is, /v1/openapi.json describes it.")]
+    #[error(
+        "There is no resource at {0}; GET /v1 lists the collections, /v1/openapi.json \
+        describes them."
+    )]
     NoSuchPath(String),
     /// An archive has taken events that were asked for.
     #[error(transparent)]
     Archived(#[from] Archived),
     /// A page in a browser that came from elsewhere wants to change something.
-    #[error("Pages from another origin, such as {0}, neither change nor follow anything here.")]
+    #[error("Requests from pages of another origin, such as {0}, are refused.")]
     ForeignOrigin(String),
     /// The path knows other methods.
-    #[error("{0} is not possible here; see the Allow header.")]
+    #[error("{0} is not allowed here; see the Allow header.")]
     MethodNotAllowed(String),
     /// Several objects have this name.
     #[error("Multiple {0} exist with same name. Please use the {1} uuid instead.")]
@@ -76,7 +79,7 @@ pub enum ApiError {
     #[error("{0}")]
     TooMuchOutput(String),
     /// The body did not come.
-    #[error("The body of the request did not arrive in time.")]
+    #[error("The body of the request was not received in time.")]
     Slow,
     /// The object's entity says no, or nothing was recorded for another reason.
     #[error(transparent)]
@@ -87,7 +90,7 @@ pub enum ApiError {
     /// Work ended with a refusal; the backend's words.
     #[error("{0}")]
     WorkFailed(String),
-    /// Nobody can say what came of work.
+    /// The outcome of work is unknown.
     #[error("{0}")]
     WorkUnknown(String),
     /// The views have not got where the reader wants them.
@@ -100,13 +103,13 @@ pub enum ApiError {
         /// The difference.
         lag: u64,
     },
-    /// The views cannot be read now; they are made anew by themselves. The words are for the log.
+    /// The views cannot be read now; they are rebuilt by themselves. the message is for the log.
     #[error("{0}")]
     Unreadable(String),
     /// The disk of the log is nearly full.
-    #[error("The service takes no changes now: {0}")]
+    #[error("The service accepts no changes now: {0}")]
     LowSpace(String),
-    /// A fault of ours; the words are for the log only.
+    /// A fault of ours; the message is for the log only.
     #[error("{0}")]
     Internal(String),
 }
@@ -129,7 +132,7 @@ impl ApiError {
             QueryError::NotFound | QueryError::UnknownMarker => Self::not_found(kind, ident),
             QueryError::Ambiguous => Self::Ambiguous(kind.collection(), kind.name()),
             QueryError::UnknownSortKey(key) => {
-                Self::field("sort_key", key, "Lists are not sorted by this field.")
+                Self::field("sort_key", key, "Lists cannot be sorted by this field.")
             }
             QueryError::UnknownFilter(key) => {
                 Self::BadRequest(format!("Unknown argument: \"{key}\""))
@@ -188,15 +191,15 @@ impl ApiError {
         match self {
             Self::Internal(_)
             | Self::Command(CommandError::Internal(_) | CommandError::Forbidden(_)) => {
-                "An internal error; the service's log has it under the request's id.".to_owned()
+                "An internal error; see the service's log under the request id.".to_owned()
             }
             Self::Unreadable(_) => {
-                "The read model cannot be read now; try again. GET /readyz says how it is."
+                "The read model cannot be read now; try again. GET /readyz shows its state."
                     .to_owned()
             }
             Self::Command(CommandError::OutcomeUnknown(_) | CommandError::NoAnswer(_)) => {
-                "Nobody knows whether this was recorded; repeat it with the same Idempotency-Key \
-                 once the service is back."
+                "The outcome is unknown: retry with the same Idempotency-Key once the service \
+                 is back."
                     .to_owned()
             }
             other => other.to_string(),

@@ -1,5 +1,5 @@
-//! How a refusal is sent: in the body that every client understands, `error_message` for those of
-//! 2015, `errors` for those after. What is our fault is logged here, once.
+//! The body of a refusal, which every client understands: `error_message` for those of 2015,
+//! `errors` for later ones. Our own faults are logged here, once.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};

@@ -1,4 +1,4 @@
-//! Whether the service lives, and whether it is ready to be asked.
+//! Liveness and readiness.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -49,26 +49,26 @@ pub async fn alive() -> Response {
 }
 
 /// `GET /readyz`: 503 when the log takes nothing, the views are far behind, or the service stops.
-/// An engine that does not answer is no reason: its work waits, and everything else is served.
+/// An unavailable engine is not a reason: its work waits, and everything else is served.
 pub async fn ready(State(state): State<AppState>) -> Response {
     let (head, position) = (state.log.head().borrow().get(), state.reads.position().borrow().get());
     let lag = head.saturating_sub(position);
     let (stats, health) = (state.reads.stats(), state.log.health());
     let mut problems = Vec::new();
     if let Some(reason) = health.failed {
-        problems.push(format!("the log takes no events: {reason}"));
+        problems.push(format!("the log accepts no events: {reason}"));
     }
     if lag > MAX_LAG || !stats.caught_up {
         problems.push(format!("the views are {lag} events behind"));
     }
     if let Some(reason) = stats.unhealthy {
-        problems.push(format!("the views do not move: {reason}"));
+        problems.push(format!("the views are not updated: {reason}"));
     }
     if *state.stopping.borrow() {
-        problems.push("the service stops".to_owned());
+        problems.push("the service is stopping".to_owned());
     }
     if let Some(reason) = state.low_space.borrow().clone().or(health.no_space) {
-        problems.push(format!("no changes are taken: {reason}"));
+        problems.push(format!("no changes are accepted: {reason}"));
     }
     let query = ListQuery { limit: MAX_LIMIT, ..ListQuery::default() };
     let nodes = state.reads.list::<NodeView>(&ProjectId::default(), &query);

@@ -1,4 +1,4 @@
-//! The key that a project's secret values are sealed with, and erasing it.
+//! The key that seals a project's secret values, and erasing it.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! Lists as of a position: all objects as they were then, folded from the log, and a page of them.
+//! Lists as of a position: all objects folded from the log up to it, and a page of them.
 //!
-//! The same order and filters as in the lists of now (`projections/list`), which read indexes.
+//! Order and filters are those of current lists (`projections/list`), which use indexes.
 
 use std::cmp::Ordering;
 

@@ -1,4 +1,4 @@
-//! What Prometheus reads: requests, the log, the views, objects.
+//! Metrics for Prometheus: requests, the log, the views, objects.
 
 use std::fmt;
 
@@ -46,18 +46,22 @@ fn text(state: &AppState) -> Result<String, fmt::Error> {
     let views = state.reads.stats();
     let waiting = state.reads.outstanding().map_or(0, |streams| streams.len() as u64);
     let gauges = [
-        ("log_queued", "Appends that wait for the writer", log.queued as u64),
-        ("log_healthy", "Whether the log takes appends", u64::from(log.failed.is_none())),
+        ("log_queued", "Appends waiting for the writer", log.queued as u64),
+        ("log_healthy", "Whether the log accepts appends", u64::from(log.failed.is_none())),
         ("log_head", "Position of the last event", head),
-        ("views_position", "Up to where the views are", views.position.get()),
+        ("views_position", "Position up to which the views are folded", views.position.get()),
         (
             "views_lag",
-            "Events that the views are behind",
+            "Events not folded into the views yet",
             head.saturating_sub(views.position.get()),
         ),
-        ("views_saved", "Up to where the views are saved for the next start", views.saved.get()),
+        (
+            "views_saved",
+            "Position up to which the views are saved for the next start",
+            views.saved.get(),
+        ),
         ("views_parked", "Streams with an event that cannot be applied", views.parked),
-        ("views_broken_rows", "Views that had to be made again at the start", views.broken_rows),
+        ("views_broken_rows", "Views rebuilt at the start", views.broken_rows),
         ("objects_waiting", "Objects with unfinished work", waiting),
     ];
     for (name, help, value) in gauges {

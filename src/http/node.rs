@@ -1,4 +1,4 @@
-//! Nodes in the REST API. They have no names: uuids only.
+//! Nodes in the REST API. They are identified by UUID; they have no names.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -78,8 +78,8 @@ fn network(found: &node::UnknownNetwork) -> Value {
     })
 }
 
-/// What placement needs to know: every node that a backend registered, whoever it belongs to, and
-/// how many bays of this project it holds.
+/// What placement needs to know: every node that a backend registered, in any project, and how many
+/// bays of this project it holds.
 pub fn facts(state: &AppState, project: &ProjectId) -> Result<Vec<NodeFacts>, ApiError> {
     let failed = |error: QueryError| ApiError::query(Kind::Node, "", error);
     let query = ListQuery { limit: MAX_LIMIT, ..ListQuery::default() };
@@ -104,9 +104,9 @@ impl Resource for NodeView {
 
     const SAYS: [&'static str; 4] = [
         "What a node's record is made from.",
-        "Make a node known",
-        "Change a node's record",
-        "Forget a node",
+        "Register a node",
+        "Update a node's fields",
+        "Delete a node",
     ];
 
     fn check_ident(ident: &str) -> Result<(), ApiError> {

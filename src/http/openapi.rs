@@ -17,59 +17,60 @@ use super::route::{Route, Schemas, register};
 
 /// What arguments mean.
 const ARGUMENTS: &[(&str, &str)] = &[
-    ("after", "A position: only what happened after it; for streams also latest"),
+    ("after", "A position: only events after it; for streams also latest"),
     ("at", "A position, v: and a revision, a time, before: or after: and an event's id"),
-    (
-        "among",
-        "container for all containers, container/web for one; all objects where there is none",
-    ),
-    ("apply", "A command as JSON, or a list of them, as in the object's timeline"),
-    ("bay", "Only events of this bay and of containers in it; a uuid or a name"),
+    ("among", "container for all containers, container/web for one; default: all objects"),
+    ("apply", "A command as JSON, or a list of commands, as in the object's timeline"),
+    ("bay", "Only events of this bay and of containers in it; a UUID or a name"),
     ("command", "The command and its arguments, split as a shell would"),
-    ("condition", "What must be true, in the Common Expression Language: status == \"Error\""),
-    ("drop", "Ids of events that did not happen, with commas between"),
-    ("field", "A field as in a state: status, labels.tier, state.status"),
-    ("first", "1: only the first moment"),
-    ("follow", "1: go on until the container ends; the answer is plain text"),
-    ("from", "The first moment, in the forms of at; before everything where there is none"),
-    ("kind", "Only events of bays, baymodels, nodes or containers; repeat for several"),
-    ("limit", "Most items of a page, 1 to 1000"),
-    ("marker", "The uuid of the last object of the page before"),
-    ("min_position", "Wait until the answer is as of this position at least, or 503"),
-    ("object", "Only events of the object with this uuid; repeat for several"),
+    ("condition", "A condition in the Common Expression Language: status == \"Error\""),
+    ("drop", "Ids of events to leave out, separated by commas"),
+    ("field", "A field of the state: status, labels.tier, state.status"),
+    ("first", "1: only the first time"),
+    ("follow", "1: follow until the container ends; the response is plain text"),
+    ("from", "The first point, in the same form as at; default: before everything"),
+    ("kind", "Only events of bays, baymodels, nodes or containers; repeatable"),
+    ("limit", "Maximum number of items in a page, 1 to 1000"),
+    ("marker", "The UUID of the last object of the previous page"),
+    (
+        "min_position",
+        "Wait until the read model has reached this position; 503 if it takes too \
+        long",
+    ),
+    ("object", "Only events of the object with this UUID; repeatable"),
     ("outcome", "Only events that are requested, done, failed, unknown, blocked, observed"),
-    ("monotone", "1: once true the condition stays true, so few states are looked at"),
+    ("monotone", "1: the condition stays true once it is, so few states need to be checked"),
     ("project", "Only events of this project, which must be your own"),
-    ("request_id", "Only what this request led to: req-UUID"),
-    ("redact", "1: without the values of environment variables; a server always takes them out"),
-    ("related", "1: also of the bay and the node around it, and of the containers on it"),
-    ("signal", "The signal's name or number; SIGKILL where there is none"),
-    ("since", "Only what was written at or after this time; for events also 15m, for how long ago"),
-    ("snapshot", "1: first the present state of what matches, then events after that"),
+    ("request_id", "Only events caused by this request: req-UUID"),
+    ("redact", "1: without values of environment variables; a server always removes them"),
+    ("related", "1: include its bay and node, and the containers in it"),
+    ("signal", "The signal's name or number; default: SIGKILL"),
+    ("since", "Only output or events at or after this time; for events also an age such as 15m"),
+    ("snapshot", "1: first the current state of all matching objects, then events after it"),
     ("sort_dir", "asc or desc"),
     ("sort_key", "The field to sort by"),
-    ("stderr", "0: without standard error; 1: only it"),
-    ("stdout", "0: without standard output; 1: only it"),
-    ("tail", "Only so many of the last lines"),
-    ("timeout", "Seconds between the stop signal and the kill; 10 where there is none"),
+    ("stderr", "0: without standard error; 1: only standard error"),
+    ("stdout", "0: without standard output; 1: only standard output"),
+    ("tail", "Only the last lines, this many"),
+    ("timeout", "Seconds between the stop signal and the kill; default: 10"),
     ("timestamps", "1: each line starts with its time"),
-    ("to", "The second moment, in the forms of at; now where there is none"),
-    ("type", "Only events of this type: container.started; repeat for several"),
-    ("user", "Only events that this user asked for"),
+    ("to", "The second point, in the same form as at; default: now"),
+    ("type", "Only events of this type, such as container.started; repeatable"),
+    ("user", "Only events requested by this user"),
 ];
 
 /// What stands in paths.
 const PARTS: [(&str, &str); 2] = [
     ("file", "A type of event with its version: container.started.v1.json"),
-    ("ident", "A uuid or a name; nodes have uuids only"),
+    ("ident", "A UUID or a name; for nodes a UUID"),
 ];
 
 /// Headers that every change takes.
 const HEADERS: [(&str, &str); 4] = [
-    ("Idempotency-Key", "The same key with the same request changes things once"),
-    ("If-Match", "The ETag that the object must have; otherwise 412"),
-    ("Prefer", "respond-async: 202 at once; wait=5: wait so many seconds for the outcome"),
-    ("X-Magnum-Reason", "Why; recorded with the events"),
+    ("Idempotency-Key", "Repeating a request with the same key has no further effect"),
+    ("If-Match", "The ETag that the object must have; 412 otherwise"),
+    ("Prefer", "respond-async: 202 at once; wait=5: wait up to 5 seconds for the outcome"),
+    ("X-Magnum-Reason", "The reason; recorded with the events"),
 ];
 
 /// The document of these routes, as it is in `schemas/openapi.json`.
@@ -85,11 +86,15 @@ pub fn document(routes: &[Route]) -> String {
         .title("Magnum")
         .version("v1")
         .description(Some(
-            "Container management: bays, baymodels, nodes, containers, and the log of all that \
-             happened to them. Every answer has X-Magnum-Position and X-Openstack-Request-Id.",
+            "Container management: bays, baymodels, nodes, containers, and the log of all their \
+             events. Every response has X-Magnum-Position and X-Openstack-Request-Id.",
         ))
         .build();
-    let header = ApiKeyValue::with_description("X-Auth-Token", "Of Keystone, where it is asked");
+    let header = ApiKeyValue::with_description(
+        "X-Auth-Token",
+        "A Keystone token, if the server \
+        requires authentication",
+    );
     let token = SecurityScheme::ApiKey(ApiKey::Header(header));
     let components = parameters().schemas_from_iter(schemas).security_scheme("token", token);
     let document = OpenApiBuilder::new()
@@ -114,7 +119,7 @@ fn operation(route: &Route, error: &str, schemas: &mut Schemas) -> Operation {
         .securities(auth::is_public(&route.path).then(Vec::new))
         .response("default", {
             ResponseBuilder::new()
-                .description("What was wrong, and what to do")
+                .description("What was wrong, and how to fix it")
                 .content("application/json", named(error))
         });
     for (name, _) in PARTS {
@@ -147,7 +152,7 @@ fn operation(route: &Route, error: &str, schemas: &mut Schemas) -> Operation {
     }
     if let Some(object) = route.waits {
         let waits = ResponseBuilder::new()
-            .description("Recorded, and not done yet: the object as it is")
+            .description("Recorded and still in progress: the object as it is")
             .content("application/json", named(&object(schemas)));
         operation = operation.response("202", waits);
     }

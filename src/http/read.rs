@@ -1,4 +1,4 @@
-//! Reading one object: by name or uuid, now or as of any moment.
+//! Reading one object: by name or UUID, now or as of an earlier point.
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -47,7 +47,7 @@ fn present<V: View>(state: &AppState, call: &Call, ident: &str) -> Result<V, Api
     match parked.map_err(|error| ApiError::query(V::KIND, ident, error))? {
         None => Ok(view),
         Some(Parked { position, reason, .. }) => {
-            let words = format!("{stream} stands still at position {position}: {reason}");
+            let words = format!("{stream} is stopped at position {position}: {reason}");
             Err(ApiError::Command(CommandError::Unreadable(words)))
         }
     }

@@ -1,6 +1,6 @@
-//! What was, and why, over REST: questions about one object and about all, answered from the log.
+//! The debugger over REST: questions about one object and about all, answered from the log.
 //!
-//! Not here: what the answers are (`replay`).
+//! Not here: the answers (`replay`).
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -47,7 +47,7 @@ pub async fn about<V: View>(
 pub async fn find(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
     call.only(&["condition", "among", "first", "monotone"])?;
     let Some(condition) = call.argument("condition").map(str::to_owned) else {
-        let reason = "Say what must be true, as status == \"Error\".";
+        let reason = "Specify a condition, such as status == \"Error\".";
         return Err(ApiError::field("condition", "", reason));
     };
     let among = call.argument("among").unwrap_or_default().to_owned();

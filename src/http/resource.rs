@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::command::{self, Outcome};
+use super::command::{self, Settled};
 use super::edge::request::{Call, Ident};
 use super::edge::state::AppState;
 use super::error::ApiError;
@@ -89,7 +89,7 @@ pub fn routes<R: Resource>() -> Vec<Route> {
         delete = delete.waits_as(shape::object::<R>);
     }
     let full = format!("List {all} with all fields");
-    let history = "What happened to it, also after it was deleted";
+    let history = "Show its history, also after its deletion";
     let mut routes = vec![
         get(&collection, list::<R>, &format!("List {all}"))
             .query(LIST)
@@ -122,33 +122,28 @@ type Question = (&'static str, &'static str, &'static str, Register);
 
 /// The questions of the debugger.
 const QUESTIONS: [Question; 7] = [
-    ("state", "What it was at a moment, and what was shown of it", "at", register::<StateAt>),
+    ("state", "Show its state at a point in time", "at", register::<StateAt>),
     (
         "timeline",
-        "What happened to it: who, why, work and what came of it",
+        "Show its history with causes, work and outcomes",
         "related at",
         register::<Timeline>,
     ),
+    ("diff", "Show what changed between two points, field by field", "from to", register::<Diff>),
     (
-        "diff",
-        "What changed about it, field by field, and what did that",
-        "from to",
-        register::<Diff>,
+        "blame",
+        "Show the last event that set a field, and its causes",
+        "field at",
+        register::<Blame>,
     ),
-    ("blame", "The last event that set a field, and what led to it", "field at", register::<Blame>),
-    ("why", "Why it is as it is: what it waits for, and what led here", "at", register::<Why>),
+    ("why", "Explain its state: what it waits for, and its causes", "at", register::<Why>),
     (
         "what-if",
-        "What would be without some events, or if it were asked",
+        "Show its state without some events, or after other commands",
         "at drop apply",
         register::<WhatIf>,
     ),
-    (
-        "bundle",
-        "What happened to it, as a file for somebody else",
-        "related redact",
-        register::<Bundle>,
-    ),
+    ("bundle", "Export its history as a file", "related redact", register::<Bundle>),
 ];
 
 fn ask<R: Resource>(object: &str, (verb, summary, arguments, answer): Question) -> Route {
@@ -209,7 +204,7 @@ async fn create<R: Resource>(
     let outcome = if R::WAITS {
         command::settle::<R>(&state, &call, &reply).await?
     } else {
-        Outcome::Done(None)
+        Settled::Done(None)
     };
     command::created::<R>(&state, &call, &reply, &outcome).await
 }
@@ -252,7 +247,7 @@ async fn delete<R: Resource>(
     }
     let reply = command::joined::<R>(&state, reply, "delete")?;
     match command::settle::<R>(&state, &call, &reply).await? {
-        Outcome::Done(_) | Outcome::Gone => Ok(command::no_content(&reply)),
+        Settled::Done(_) | Settled::Gone => Ok(command::no_content(&reply)),
         outcome => command::not_done::<R>(&state, &call, &reply, outcome).await,
     }
 }

@@ -1,4 +1,4 @@
-//! How answers look: JSON in the content type of the 2015 API, links, `ETag`, position.
+//! The form of responses: JSON in the content type of the 2015 API, links, `ETag`, position.
 
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -65,7 +65,7 @@ pub struct Task {
 }
 
 impl Task {
-    /// The first of an object's tasks, which is the one under way.
+    /// The first of an object's tasks, which is the one in progress.
     pub fn first(tasks: &[TaskView]) -> Option<Self> {
         tasks.first().map(|task| Self {
             id: task.id.to_string(),

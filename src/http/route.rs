@@ -1,4 +1,4 @@
-//! One method of one path: what serves it, and what the document says of it.
+//! One method of one path: its handler and its documentation.
 
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -42,7 +42,7 @@ pub struct Route {
     pub answer: Option<Register>,
     /// The schema of its answer where it does not wait for the outcome (202).
     pub waits: Option<Register>,
-    /// Whether it answers with text that is no JSON.
+    /// Whether it answers with text that is not JSON.
     pub is_text: bool,
 }
 
@@ -87,7 +87,7 @@ impl Route {
         self
     }
 
-    /// With text that is no JSON as its answer.
+    /// With text that is not JSON as its answer.
     #[must_use]
     pub const fn text(mut self) -> Self {
         self.is_text = true;

@@ -47,25 +47,25 @@ pub fn table() -> Vec<Route> {
 #[rustfmt::skip]
 fn service() -> Vec<Route> {
     vec![
-        get("/", discovery::root, "What serves here").answers::<Root>(),
-        get("/v1", discovery::v1, "What is in this version"),
+        get("/", discovery::root, "Describe the service").answers::<Root>(),
+        get("/v1", discovery::v1, "Describe this version of the API"),
         get("/v1/openapi.json", document, "This document"),
-        get("/healthz", health::alive, "Whether the process answers").answers::<Health>(),
-        get("/readyz", health::ready, "Whether it is ready").answers::<Readiness>(),
-        get("/metrics", metrics::show, "Numbers for Prometheus").text(),
+        get("/healthz", health::alive, "Liveness").answers::<Health>(),
+        get("/readyz", health::ready, "Readiness, with each part").answers::<Readiness>(),
+        get("/metrics", metrics::show, "Metrics for Prometheus").text(),
     ]
 }
 
 #[rustfmt::skip]
 fn output() -> Vec<Route> {
     vec![
-        put("/v1/containers/{ident}/execute", execute::execute, "Run a command in it")
+        put("/v1/containers/{ident}/execute", execute::execute, "Execute a command in it")
             .query("command").answers::<Executed>().waits::<Executed>(),
         get("/v1/containers/{ident}/executions", executions::list, "List the running commands")
             .answers::<Executions>(),
         delete("/v1/containers/{ident}/executions/{id}", executions::end, "End a running command")
             .waits_as(shape::object::<ContainerView>),
-        get("/v1/containers/{ident}/logs", logs::logs, "What it wrote")
+        get("/v1/containers/{ident}/logs", logs::logs, "Get its logs")
             .query(LOGS).answers::<Logs>(),
     ]
 }
@@ -73,27 +73,28 @@ fn output() -> Vec<Route> {
 #[rustfmt::skip]
 fn log() -> Vec<Route> {
     vec![
-        get("/v1/replay/find", replay::find, "When a condition over objects became true")
+        get("/v1/replay/find", replay::find, "Find when a condition became true")
             .query("condition among first monotone").answers::<Found>(),
-        get("/v1/events", pages::page, "The log in pages").query(EVENTS).answers::<EventPage>(),
-        get("/v1/events/stream", follow::events, "The log as a stream")
+        get("/v1/events", pages::page, "List events").query(EVENTS).answers::<EventPage>(),
+        get("/v1/events/stream", follow::events, "Follow events as a stream")
             .query(STREAM).text(),
-        get("/v1/keys", keys::list, "The key that environments are sealed with").answers::<Keys>(),
-        delete("/v1/keys/{ident}", keys::erase, "Erase it, and so every value sealed with it"),
-        get("/v1/schemas/events", schema::list, "The JSON Schemas of all events")
+        get("/v1/keys", keys::list, "Show the key that seals environment variables").answers::<Keys>(),
+        delete("/v1/keys/{ident}", keys::erase, "Erase the key, and with it every value that it \
+            sealed"),
+        get("/v1/schemas/events", schema::list, "List the JSON Schemas of all events")
             .answers::<EventSchemas>(),
-        get("/v1/schemas/events/{file}", schema::show, "The JSON Schema of an event's data"),
+        get("/v1/schemas/events/{file}", schema::show, "Get the JSON Schema of an event's data"),
     ]
 }
 
 #[rustfmt::skip]
 fn whole() -> Vec<Route> {
     vec![
-        get("/v1/replay/diff", replay::diff, "What changed in the whole system")
+        get("/v1/replay/diff", replay::diff, "Show what changed in the whole system")
             .query("from to").answers::<SystemDiff>(),
-        get("/v1/replay/verify", replay::verify, "Whether the read models are what the log says")
+        get("/v1/replay/verify", replay::verify, "Compare the read models with the log")
             .answers::<Verified>(),
-        get("/v1/trace/{ident}", replay::trace, "What a request led to").answers::<Trace>(),
+        get("/v1/trace/{ident}", replay::trace, "Show everything that a request caused").answers::<Trace>(),
     ]
 }
 

@@ -1,4 +1,4 @@
-//! The JSON Schemas of events, as in `schemas/events`: where the `dataschema` of an event leads.
+//! The JSON Schemas of events, as in `schemas/events`: the target of an event's `dataschema`.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};

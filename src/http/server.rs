@@ -11,11 +11,11 @@ use tower::make::Shared;
 use super::edge::state::AppState;
 use super::service::service;
 
-/// How long requests under way may take once the service stops: what waits for an outcome answers
+/// How long requests in progress may take once the service stops: what waits for an outcome answers
 /// at once, streams end; what is left is a reader that does not read.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// Serves the REST API until `state.stopping` turns true and what was under way has ended.
+/// Serves the REST API until `state.stopping` turns true and what was in progress has ended.
 ///
 /// # Errors
 /// When the listener fails.

@@ -1,4 +1,4 @@
-//! What every request passes on its way in and out: one form of paths, request id, who asks,
+//! What every request passes on its way in and out: normalised paths, request id, authentication,
 //! position, metrics, panics. Not here: the parts that do it (`edge`).
 
 use std::any::Any;
@@ -15,7 +15,7 @@ use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
-use super::edge::auth::{Auth, Question};
+use super::edge::auth::{Auth, AuthRequest};
 use super::edge::caller::Caller;
 use super::edge::request::RequestId;
 use super::edge::state::AppState;
@@ -96,7 +96,7 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
 /// Who asks, and up to where the answer will be at least.
 async fn admit(
     state: &AppState,
-    question: Question,
+    question: AuthRequest,
     query: &str,
 ) -> Result<(Caller, Position), ApiError> {
     let caller = Auth::admit(&state.audit, question).await?;

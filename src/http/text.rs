@@ -1,4 +1,4 @@
-//! Text from outside: ids in one form, numbers, arguments, and how an error repeats a value.
+//! Text from clients: canonical ids, numbers, arguments, and how an error repeats a value.
 
 use uuid::Uuid;
 
@@ -35,16 +35,15 @@ pub fn canonical_uuid(text: &str) -> Option<ObjectId> {
 
 /// A whole number in an argument.
 pub fn number(name: &str, text: &str) -> Result<u64, ApiError> {
-    text.parse()
-        .map_err(|_| ApiError::field(name, shown(text), "Use a whole number that is not negative."))
+    text.parse().map_err(|_| ApiError::field(name, shown(text), "Use a non-negative whole number."))
 }
 
 /// The arguments of a query.
 pub fn arguments(query: &str) -> Result<Vec<(String, String)>, ApiError> {
     let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-    // The parser puts the replacement character where bytes are no UTF-8.
+    // The parser puts the replacement character for bytes that are not UTF-8.
     if pairs.iter().any(|(key, value)| key.contains('\u{fffd}') || value.contains('\u{fffd}')) {
-        return Err(ApiError::BadRequest("The query is no valid UTF-8.".to_owned()));
+        return Err(ApiError::BadRequest("The query is not valid UTF-8.".to_owned()));
     }
     Ok(pairs)
 }

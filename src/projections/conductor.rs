@@ -71,8 +71,8 @@ impl Conductor {
         self.shared.orders.send_modify(|orders| orders.rebuild = true);
     }
 
-    /// Finishes the batch under way, flushes, and waits for the thread to end. Blocks. Nothing can
-    /// be read from then on, and the folder is free when its [`Store`] is dropped.
+    /// Finishes the batch in progress, flushes, and waits for the thread to end. Blocks. Nothing
+    /// can be read from then on, and the folder is free when its [`Store`] is dropped.
     pub fn stop(mut self) {
         self.order_stop();
         if let Some(thread) = self.thread.take() {
@@ -195,7 +195,7 @@ impl Follower {
     fn say(&self, words: String) {
         self.shared.say(|health| {
             if health.unhealthy.is_none() {
-                tracing::error!(reason = words, "the read models stand still; trying again");
+                tracing::error!(reason = words, "the read models are not updated; trying again");
             }
             health.unhealthy = Some(words);
         });

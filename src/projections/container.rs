@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::field_table::{
-    FieldDef, Filter, Held, Rule, filter_names, filters, list_of, maybe_task,
+    FieldDef, FieldFilter, Held, Rule, filter_names, filters, list_of, maybe_task,
 };
 use super::work::{Failure, WorkOf, progress, text};
 use super::{OutcomeView, TaskView, View, ViewHead};
@@ -38,7 +38,7 @@ pub struct ContainerView {
     pub node_uuid: ObjectId,
     /// `Creating`, `Stopped`, `Running`, `Restarting`, `Paused`, `Error` or `Deleting`.
     pub status: Status,
-    /// Why, where it is no matter of course.
+    /// Why, unless it is obvious.
     pub status_reason: Option<String>,
     /// Names of environment variables.
     pub environment: Vec<String>,
@@ -60,7 +60,7 @@ pub struct ContainerView {
     pub engine_id: Option<String>,
     /// The last exit code.
     pub exit_code: Option<i64>,
-    /// Whether the last end was for want of memory.
+    /// Whether the last exit was an OOM kill.
     pub oom_killed: bool,
     /// The last difference that was found, in words.
     pub drift: Option<String>,
@@ -68,7 +68,7 @@ pub struct ContainerView {
     pub executions: Vec<Execution>,
     /// Work that it waits for.
     pub tasks: Vec<TaskView>,
-    /// What came of work lately.
+    /// The outcome of work lately.
     pub outcomes: Vec<OutcomeView>,
 }
 
@@ -81,77 +81,79 @@ pub struct Execution {
     pub command: Vec<String>,
 }
 
-type Row = FieldDef<ContainerView>;
+type ContainerRow = FieldDef<ContainerView>;
 
 /// A container's fields.
-const FIELDS: &[Row] = &[
-    Row::new::<String>("uuid", |it| it.head.uuid.into())
+const FIELDS: &[ContainerRow] = &[
+    ContainerRow::new::<String>("uuid", |it| it.head.uuid.into())
         .in_lists()
         .given(Rule::Uuid, "The id that it is to have."),
-    Row::optional::<String>("name", |it| (&it.name).into())
+    ContainerRow::optional::<String>("name", |it| (&it.name).into())
         .in_lists()
         .writable(Rule::Name, "Not unique.")
         .set(|it, new| it.name = text(new)),
-    Row::optional::<String>("desc", |it| (&it.desc).into())
+    ContainerRow::optional::<String>("desc", |it| (&it.desc).into())
         .writable(Rule::Text, "A description.")
         .set(|it, new| it.desc = text(new)),
-    Row::optional::<String>("image_id", |it| (&it.image_id).into())
+    ContainerRow::optional::<String>("image_id", |it| (&it.image_id).into())
         .in_lists()
         .needed(Rule::Image, "The image reference; `image` is taken as well.")
         .or("image")
         .kept(Rule::Image)
         .set(|it, new| it.image_id = text(new)),
-    Row::optional::<String>("command", |it| (&it.command).into())
+    ContainerRow::optional::<String>("command", |it| (&it.command).into())
         .means("One line, quoted as a shell needs it.")
         .in_lists()
         .given(Rule::Command, "A list of arguments, or one line that is split as a shell would.")
         .patched(Rule::CommandLine)
         .set(|it, new| it.command = text(new)),
-    Row::optional::<String>("bay_uuid", |it| it.bay_uuid.into())
+    ContainerRow::optional::<String>("bay_uuid", |it| it.bay_uuid.into())
         .in_lists()
         .given(Rule::Uuid, "The bay's uuid; the project's `default` bay where there is none.")
         .internal(),
-    Row::new::<String>("node_uuid", |it| it.node_uuid.into())
+    ContainerRow::new::<String>("node_uuid", |it| it.node_uuid.into())
         .means("The node that it runs on.")
-        .filter(Filter::Text),
-    Row::new::<String>("status", |it| it.status.name().into())
+        .filter(FieldFilter::Text),
+    ContainerRow::new::<String>("status", |it| it.status.name().into())
         .means("`Creating`, `Stopped`, `Running`, `Paused`, `Error`, `Deleting`.")
         .in_lists()
         .internal(),
-    Row::optional::<String>("status_reason", |it| (&it.status_reason).into()),
-    Row::new::<Pairs>("environment", |it| {
+    ContainerRow::optional::<String>("status_reason", |it| (&it.status_reason).into()),
+    ContainerRow::new::<Pairs>("environment", |it| {
         let hidden = it.environment.iter().map(|name| (name.clone(), REDACTED.into()));
         Held::Json(Value::Object(hidden.collect()))
     })
     .means("Names, with `***` for every value.")
     .given(Rule::Variables, "Names and values, or a list of `NAME=value`.")
     .secret(),
-    Row::made_elsewhere("ports", || list_of("Port"))
+    ContainerRow::made_elsewhere("ports", || list_of("Port"))
         .given(Rule::Ports, "`8080:80/tcp`, or an object."),
-    Row::new::<Pairs>("labels", |it| Held::Json(json!(it.labels)))
+    ContainerRow::new::<Pairs>("labels", |it| Held::Json(json!(it.labels)))
         .given(Rule::Labels, "Names and values, or a list of `name=value`."),
-    Row::optional::<u64>("memory", |it| it.memory_bytes.into())
+    ContainerRow::optional::<u64>("memory", |it| it.memory_bytes.into())
         .means("The memory limit in bytes.")
         .given(Rule::Memory, "Bytes, or `512m`."),
-    Row::optional::<f64>("cpu", |it| it.cpu_millis.map(|millis| f64::from(millis) / 1000.0).into())
-        .means("The limit in CPUs.")
-        .given(Rule::Cpus, "CPUs, in thousandths at the finest."),
-    Row::optional::<String>("workdir", |it| (&it.working_dir).into())
+    ContainerRow::optional::<f64>("cpu", |it| {
+        it.cpu_millis.map(|millis| f64::from(millis) / 1000.0).into()
+    })
+    .means("The limit in CPUs.")
+    .given(Rule::Cpus, "CPUs, in thousandths at the finest."),
+    ContainerRow::optional::<String>("workdir", |it| (&it.working_dir).into())
         .given(Rule::Folder, "An absolute folder."),
-    Row::optional::<String>("user", |it| (&it.user).into())
+    ContainerRow::optional::<String>("user", |it| (&it.user).into())
         .given(Rule::Name, "A name or number, optionally with a group."),
-    Row::new::<String>("restart_policy", |it| (&it.restart_policy).into())
+    ContainerRow::new::<String>("restart_policy", |it| (&it.restart_policy).into())
         .means("`no`, `always`, `on-failure:3` or `unless-stopped`.")
         .given(Rule::RestartPolicy, "`no`, `always`, `on-failure[:n]` or `unless-stopped`."),
-    Row::optional::<i64>("exit_code", |it| it.exit_code.into())
+    ContainerRow::optional::<i64>("exit_code", |it| it.exit_code.into())
         .means("The last exit code of its process."),
-    Row::new::<bool>("oom_killed", |it| it.oom_killed.into())
+    ContainerRow::new::<bool>("oom_killed", |it| it.oom_killed.into())
         .means("Whether it ended for want of memory."),
-    Row::optional::<String>("drift", |it| (&it.drift).into())
+    ContainerRow::optional::<String>("drift", |it| (&it.drift).into())
         .means("The last difference between the engine and the record, in words."),
-    Row::optional::<String>("engine_id", |it| (&it.engine_id).into())
+    ContainerRow::optional::<String>("engine_id", |it| (&it.engine_id).into())
         .means("The engine's id of it."),
-    Row::made_elsewhere("task", maybe_task).or_null(),
+    ContainerRow::made_elsewhere("task", maybe_task).or_null(),
 ];
 
 type Pairs = BTreeMap<String, String>;

@@ -31,7 +31,7 @@ pub struct FieldDef<V> {
     /// Whether lists show it.
     pub is_listed: bool,
     /// How lists filter and sort by it, if they do.
-    pub filter: Option<Filter>,
+    pub filter: Option<FieldFilter>,
     /// What a POST may have.
     pub given: Option<Given>,
     /// What a PATCH may do to it.
@@ -42,7 +42,7 @@ pub struct FieldDef<V> {
 
 /// How lists compare a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Filter {
+pub enum FieldFilter {
     /// As text.
     Text,
     /// As a whole number.
@@ -183,12 +183,12 @@ impl<V> FieldDef<V> {
     /// Lists show it, and filter and sort by it as text.
     #[must_use]
     pub const fn in_lists(self) -> Self {
-        self.listed().filter(Filter::Text)
+        self.listed().filter(FieldFilter::Text)
     }
 
     /// Lists filter and sort by it.
     #[must_use]
-    pub const fn filter(self, filter: Filter) -> Self {
+    pub const fn filter(self, filter: FieldFilter) -> Self {
         Self { filter: Some(filter), ..self }
     }
 
@@ -310,8 +310,8 @@ pub const fn filter_names<V, const N: usize>(
 const fn is_filter<V>(field: &FieldDef<V>, numbers_only: bool) -> bool {
     match field.filter {
         None => false,
-        Some(Filter::Text) => !numbers_only,
-        Some(Filter::Number) => true,
+        Some(FieldFilter::Text) => !numbers_only,
+        Some(FieldFilter::Number) => true,
     }
 }
 

@@ -76,7 +76,8 @@ impl Fold {
             };
             if let Err(reason) = applied {
                 let position = event.position;
-                tracing::error!(%stream, %position, reason, "a stream is parked; the rest goes on");
+                tracing::error!(%stream, %position, reason, "a stream is parked; all others \
+                    continue");
                 self.parked.insert(stream, Parked { stream, position, reason });
             }
         }

@@ -112,7 +112,7 @@ pub(super) fn live(tree: &Tree) -> Result<Option<(Keys, Checkpoint)>, StoreFault
 pub(super) fn load(tree: &Tree, log: &dyn EventLog) -> Result<Option<(Tables, u64)>, StoreFault> {
     let Some((keys, at)) = live(tree)? else { return Ok(None) };
     if !at.is_of(log)? {
-        tracing::error!("the read models are of another log; they are rebuilt");
+        tracing::error!("the read models belong to another log; they are rebuilt");
         return Ok(None);
     }
     let mut tables = Tables::empty(at, keys.0);

@@ -216,8 +216,8 @@ impl ReadModels {
     /// Waits until an object no longer waits for a piece of work, which was asked for by the event
     /// at `asked`.
     ///
-    /// Some: the object, with what came of the work in its outcomes; **after the timeout the object
-    /// as it is, with the work still among its tasks**. None: the object is gone.
+    /// Some: the object, with the outcome of the work in its outcomes; **after the timeout the
+    /// object as it is, with the work still among its tasks**. None: the object is gone.
     ///
     /// # Errors
     /// [`QueryError::Behind`] when the views are not even at `asked` in time.

@@ -76,7 +76,7 @@ impl ReadModelState {
     pub fn read<T>(&self, read: impl FnOnce(&Tables) -> T) -> Result<T, QueryError> {
         let tables = self.tables.read().unwrap_or_else(PoisonError::into_inner);
         tables.as_ref().map(read).ok_or_else(|| {
-            let words = "it is being built from the log, or the service stops";
+            let words = "it is being built from the log, or the service is stopping";
             QueryError::Unreadable(words.to_owned())
         })
     }

@@ -91,7 +91,7 @@ pub fn open_cache(path: &Path) -> Result<Db, OpenError> {
 /// When it is not there, is in use, or is damaged.
 pub fn open_existing(path: &Path) -> Result<Db, OpenError> {
     if !path.is_dir() {
-        return Err(denied(path, "there is no such folder".to_owned()));
+        return Err(denied(path, "there is no such directory".to_owned()));
     }
     try_open(path, |_| Ok(())).map(|(db, ())| db).map_err(|trouble| match trouble {
         OpenFailure::Locked(_) => denied(path, "a server is using it".to_owned()),
@@ -171,7 +171,7 @@ pub(super) fn is_damage(error: &sled::Error) -> bool {
 pub(super) fn words(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_else(|| "a panic without words".to_owned())
+        .unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 fn parent_of(path: &Path) -> &Path {
@@ -191,7 +191,7 @@ fn set_aside(path: &Path, reason: &str) -> io::Result<()> {
     let aside = path.with_file_name(format!("{prefix}{next}"));
     fs::rename(path, &aside)?;
     let aside = aside.display();
-    tracing::error!(reason, %aside, "a damaged folder is moved aside and rebuilt");
+    tracing::error!(reason, %aside, "a damaged directory is moved aside and rebuilt");
     let surplus = (numbers.len() + 1).saturating_sub(KEEP_DAMAGED);
     for number in numbers.iter().take(surplus) {
         fs::remove_dir_all(path.with_file_name(format!("{prefix}{number}")))?;

@@ -118,7 +118,7 @@ pub(super) fn progress(tasks: &mut [TaskView], work: WorkId, message: Option<Str
     task.progress = message;
 }
 
-/// A field's new value as text; none where it was cleared.
+/// A field's new value as text; `None` if it was cleared.
 pub(super) fn text(json: &str) -> Option<String> {
     match serde_json::from_str(json) {
         Ok(serde_json::Value::Null) => None,
@@ -128,7 +128,7 @@ pub(super) fn text(json: &str) -> Option<String> {
     }
 }
 
-/// A field's new value as a number, written as one or as text; none where it was cleared.
+/// A field's new value as a number, written as one or as text; `None` if it was cleared.
 pub(super) fn number<N: std::str::FromStr>(json: &str) -> Option<N> {
     text(json)?.parse().ok()
 }

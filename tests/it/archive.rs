@@ -118,7 +118,7 @@ fn what_is_archived_is_gone_for_readers_and_what_lives_is_as_it_was() {
     assert!(server.stop().success());
     assert_eq!(magnum(&data, &["backup", target.to_str().unwrap()]).code, 0);
     let nobody = archive(&data, &target, &["--to-position", "100"]);
-    assert!(nobody.err.contains("Nothing was archived: there is nobody to ask"), "{nobody:?}");
+    assert!(nobody.err.contains("Nothing was archived: stdin is not a terminal"), "{nobody:?}");
     let wanted = (end * 2 / 3).to_string();
     let more = ["--to-position", &wanted, "--yes", "--reason", REASON];
     let done = archive(&data, &target, &more);
@@ -223,7 +223,7 @@ fn readers_are_told(server: &Server, archived: u64) {
     assert!(first["events_left"].is_u64() && first["bytes"].as_u64() < Some(16 << 10), "{info}");
     let export = magnum(&server.data(), &["log", "export"]);
     assert_eq!((export.code, export.out.as_str()), (1, ""));
-    assert!(export.err.contains(&format!("Say --after {archived}")), "{export:?}");
+    assert!(export.err.contains(&format!("Use --after {archived}")), "{export:?}");
     let after = archived.to_string();
     let export = magnum(&server.data(), &["log", "export", "--after", &after]);
     assert!(export.out.starts_with(&format!("{{\"position\":{oldest},")), "{export:?}");
@@ -241,7 +241,7 @@ fn debuggers_are_told(server: &Server, archived: u64, gone: &str) {
     server.get("/v1/replay/diff").expect(200);
     let lost = server.get(&format!("/v1/containers/{gone}/timeline"));
     let words = lost.expect(404)["errors"][0]["detail"].as_str().unwrap().to_owned();
-    assert!(words.contains(&format!("up to position {archived} is archived")), "{words}");
+    assert!(words.contains(&format!("up to position {archived} are archived")), "{words}");
     let history = server.get("/v1/containers/stays-0/history").expect(200);
     let first = number(&history["events"][0]["position"]);
     assert!(first < archived);
@@ -250,7 +250,7 @@ fn debuggers_are_told(server: &Server, archived: u64, gone: &str) {
     assert_eq!(blame["chain"][0]["position"].as_u64().unwrap_or_default(), first, "{blame}");
     let none = server.get("/v1/trace/req-00000000-0000-4000-8000-000000000000");
     let words = none.expect(404)["errors"][0]["detail"].as_str().unwrap().to_owned();
-    assert!(words.contains("is archived"), "{words}");
+    assert!(words.contains("are archived"), "{words}");
     // The files that a server leaves.
     assert!(fs::exists(server.data().join("log/0000000001.seg")).unwrap());
 }

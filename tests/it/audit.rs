@@ -278,9 +278,9 @@ fn an_anchor_that_is_not_what_was_signed_is_refused() {
     let verify = |data: &Path| magnum(data, &["log", "verify", "--from", text(&anchor)]);
     let signed = fs::read_to_string(&anchor).unwrap();
     for (forged, words) in [
-        (signed.replace("\"position\": ", "\"position\": 1"), "does not fit"),
-        (signed.replace("\"position\"", "\"place\""), "is no anchor"),
-        (String::new(), "is no anchor"),
+        (signed.replace("\"position\": ", "\"position\": 1"), "its signature is invalid"),
+        (signed.replace("\"position\"", "\"place\""), "is not an anchor"),
+        (String::new(), "is not an anchor"),
     ] {
         fs::write(&anchor, forged).unwrap();
         told(&verify(&data), words);
@@ -319,20 +319,20 @@ fn a_key_is_made_once_for_its_owner_alone_and_away_from_the_log() {
     let secret = fs::read_to_string(&key).unwrap();
     assert!(!made.out.contains(&secret[secret.len() - 20..]), "{made:?}");
     let again = make(&key);
-    assert!(again.code == 1 && again.err.contains("is there already"), "{again:?}");
+    assert!(again.code == 1 && again.err.contains("already exists"), "{again:?}");
     assert_eq!(fs::read_to_string(&key).unwrap(), secret);
     let inside = make(&data.join("key"));
-    assert!(inside.code == 1 && inside.err.contains("lies in the data folder"), "{inside:?}");
+    assert!(inside.code == 1 && inside.err.contains("is in the data directory"), "{inside:?}");
     assert_eq!(fs::read_dir(&data).unwrap().count(), 0);
     let nowhere = make(&home.join("no/key"));
     assert!(nowhere.code == 1 && nowhere.err.contains("No such file"), "{nowhere:?}");
     // Nothing to sign, and nothing to sign with.
     let sign = |key: &Path| magnum(&data, &["log", "anchor", "--key", text(key)]);
     let none = sign(&key);
-    assert!(none.code == 1 && none.err.contains("no folder log"), "{none:?}");
+    assert!(none.code == 1 && none.err.contains("no `log` directory"), "{none:?}");
     fs::create_dir(data.join("log")).unwrap();
     let none = sign(&key);
-    assert!(none.code == 1 && none.err.contains("no event yet"), "{none:?}");
+    assert!(none.code == 1 && none.err.contains("no events"), "{none:?}");
     let wrong = sign(&home.join("key.pub"));
     assert!(wrong.code == 1 && wrong.err.contains("--new-key"), "{wrong:?}");
     assert_eq!(magnum(&data, &["log", "anchor"]).code, 2);

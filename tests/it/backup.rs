@@ -193,7 +193,7 @@ async fn what_is_there_is_not_copied_again() {
     assert_eq!(after[..count - 1], before[..count - 1], "sealed segments stay the files they were");
     assert_ne!(after[count - 1], before[count - 1], "the tail has grown");
 
-    // One that is damaged in the backup is copied anew.
+    // One that is damaged in the backup is copied again.
     flip_in(&target, "0000000002.seg");
     assert_eq!(verify(&target).code, 1);
     assert_eq!(good(&backup(data, &target))["copied"], 1);
@@ -224,7 +224,7 @@ async fn a_backup_that_is_cut_off_leaves_the_one_before_it() {
     // Nothing counts without the manifest.
     fs::create_dir_all(target.join("manifest.new")).unwrap();
     refused(&backup(data, &target), "manifest.new");
-    refused(&verify(&target), "no manifest.json");
+    refused(&verify(&target), "contains no backup");
     refused(&restore(&target, &home.path().join("new"), &[]), "run it again");
     fs::remove_dir(target.join("manifest.new")).unwrap();
     let mut known = good(&backup(data, &target));
@@ -311,7 +311,7 @@ async fn a_position_or_a_time_ends_a_restore_at_a_whole_append() {
     let new = home.path().join("asked");
     let args = ["restore", path(&target), "--data", path(&new), "--to-position", "171"];
     let asked = magnum(data, &args);
-    refused(&asked, "Say --yes");
+    refused(&asked, "Use --yes");
     for words in ["at position 170", "130 events, positions 171 to 300", "Stop the server"] {
         assert!(asked.err.contains(words), "{words}: {asked:?}");
     }
@@ -409,7 +409,7 @@ async fn a_backup_is_continued_by_its_own_log_only() {
     good(&backup(data, &target));
     let sound = bytes(&target);
     let (other, _) = written(200).await;
-    refused(&backup(other.path(), &target), "of data folder");
+    refused(&backup(other.path(), &target), "of data directory");
 
     let new = home.path().join("new");
     good(&restore(&target, &new, &["--to-position", "200"]));
@@ -429,7 +429,7 @@ async fn a_backup_is_continued_by_its_own_log_only() {
     good(&backup(other.path(), &foreign));
     fs::copy(foreign.join("manifest.json"), target.join("manifest.json")).unwrap();
     assert_eq!(verify(&target).code, 1);
-    refused(&restore(&target, &home.path().join("no"), &[]), "of data folder");
+    refused(&restore(&target, &home.path().join("no"), &[]), "of data directory");
     assert!(!home.path().join("no").exists());
     let newer = fs::read_to_string(foreign.join("manifest.json")).unwrap();
     let newer = newer.replace("\"format\": 1", "\"format\": 2");
@@ -454,13 +454,13 @@ async fn what_cannot_be_meant_is_refused_and_changes_nothing() {
     fs::create_dir_all(at("none/log")).unwrap();
     let before = bytes(home.path());
 
-    refused(&backup(&at("nothing"), &at("t")), "no such folder");
-    refused(&backup(&at("none"), &at("t")), "no event yet");
+    refused(&backup(&at("nothing"), &at("t")), "no such directory");
+    refused(&backup(&at("none"), &at("t")), "has no events");
     refused(&backup(data, &at("full")), "letter.txt");
     refused(&backup(data, &at("full/letter.txt")), "letter.txt");
-    refused(&backup(data, data), "is no backup and not empty");
-    refused(&verify(&at("nothing")), "no manifest.json");
-    refused(&restore(&at("nothing"), &at("t"), &[]), "no manifest.json");
+    refused(&backup(data, data), "is neither empty nor a backup");
+    refused(&verify(&at("nothing")), "contains no backup");
+    refused(&restore(&at("nothing"), &at("t"), &[]), "contains no backup");
     refused(&restore(&target, &at("full"), &[]), "is not empty: it holds letter.txt");
     refused(&restore(&target, &at("full/letter.txt"), &[]), "letter.txt");
     refused(&restore(&target, &at("half"), &[]), "log.new");

@@ -33,7 +33,7 @@ impl Seen {
     }
 }
 
-/// What is answered to a request line; in order where there are several, the last one for ever.
+/// What is answered to a request line; in order where there are several, the last one forever.
 struct Canned {
     line: &'static str,
     status: u16,
@@ -317,6 +317,12 @@ fn container_actions_are_asked_for_as_in_2015() {
         &["container-execute", "--command", "ls -l /tmp", "c1"],
         &[(line, Value::Null)],
     );
+    let line = "DELETE /v1/containers/c1/executions/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f";
+    requests(
+        vec![answer(line, 204, Value::Null)],
+        &["container-execution-end", "c1", UUID],
+        &[(line, Value::Null)],
+    );
     let line = "GET /v1/containers/c1/logs?tail=2&since=1&timestamps=1";
     requests(
         vec![ok(line, json!({"output": "x"}))],
@@ -329,6 +335,21 @@ fn container_actions_are_asked_for_as_in_2015() {
         &["container-delete", "a b/c%?"],
         &[(line, Value::Null)],
     );
+}
+
+#[test]
+fn running_commands_are_listed_and_a_missing_one_is_looked_up_there() {
+    let running = json!({
+        "id": UUID, "command": ["sh", "-c", "sleep 9"], "requested_at": "2015-05-21T20:46:13Z",
+        "blocked_on": null, "blocked_since": null,
+    });
+    let list = ok("GET /v1/containers/c1/executions", json!({ "executions": [running] }));
+    let line = "DELETE /v1/containers/c1/executions/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f";
+    let server = Server::start(vec![list, refusal(line, 404, "not-found", "none")]);
+    golden("container-execution-list.txt", &server.run(&["container-execution-list", "c1"]).out);
+    let ended = server.run(&["container-execution-end", "c1", UUID]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.err.contains("Try: magnum container-execution-list c1"), "{ended:?}");
 }
 
 #[test]
@@ -411,7 +432,7 @@ fn a_document_with_an_unknown_key_is_refused_before_any_request() {
     child.stdin.take().unwrap().write_all(b"{\"imgae\": \"x\"}").unwrap();
     let done = Done::of(child.wait_with_output().unwrap());
     assert_eq!(done.code, 1);
-    assert!(done.err.starts_with("ERROR: stdin: imgae is no key; Key must be in "), "{done:?}");
+    assert!(done.err.starts_with("ERROR: stdin: unknown key imgae; Key must be in "), "{done:?}");
     assert!(server.seen().is_empty());
 }
 
@@ -562,7 +583,7 @@ fn no_server_is_said_in_words_and_how_to_start_one() {
     drop(listener);
     let done = Done::of(magnum(&["bay-list"]).env("MAGNUM_URL", &url).output().unwrap());
     assert_eq!(done.code, 1);
-    let words = format!("ERROR: no Magnum server answers at {url} ");
+    let words = format!("ERROR: no Magnum server is reachable at {url} ");
     assert!(done.err.starts_with(&words), "{done:?}");
     assert!(done.err.contains("'magnum serve'") && done.err.contains("MAGNUM_URL"), "{done:?}");
 }
@@ -611,7 +632,7 @@ fn what_is_said_of_a_change_goes_with_it_and_not_with_reads() {
         "k1",
     ]);
     assert_eq!(done.code, 0, "{done:?}");
-    let look = format!("the work on bay {UUID} goes on. Look with: magnum bay-show {UUID}");
+    let look = format!("bay {UUID} is still in progress. Check with: magnum bay-show {UUID}");
     assert!(done.err.contains(&look), "{done:?}");
     let [read, change] = server.seen().try_into().unwrap();
     for name in ["x-magnum-reason", "prefer", "idempotency-key"] {
@@ -632,7 +653,7 @@ fn a_container_that_could_not_be_made_is_shown_and_fails() {
     let done = server.run(&["container-create", "--image", "nope"]);
     assert_eq!(done.code, 1);
     assert!(done.out.contains("| status        | Error"), "{done:?}");
-    assert!(done.err.contains("not made: no such image"), "{done:?}");
+    assert!(done.err.contains("could not be created: no such image"), "{done:?}");
     assert!(done.err.contains(&format!("Try: magnum container-history {UUID}")), "{done:?}");
 }
 
@@ -706,7 +727,7 @@ fn a_tail_goes_on_exactly_where_the_connection_broke() {
     assert_eq!(done.code, 0, "{done:?}");
     golden("events-tail.txt", &done.out);
     let words =
-        "The server ended the stream (the service stops) after position 45; connecting again.\n";
+        "The server ended the stream (the service stops) after position 45; reconnecting.\n";
     assert_eq!(done.err, words);
     let seen = server.seen();
     let last_ids: Vec<_> = seen.iter().map(|seen| seen.header("last-event-id")).collect();

@@ -38,7 +38,7 @@ pub fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }
 
-/// What clients were told, and so must hold for ever.
+/// What clients were told, and so must hold forever.
 #[derive(Default)]
 struct Told {
     /// Containers whose creation was acknowledged, with the last status they were told.

@@ -5,7 +5,7 @@
 //! One run of a scenario is taped: every append, and what the engine had just before it. That
 //! picture is how a crash may find the engine after the append before (work done, outcome not
 //! recorded) and after this one (work asked for, not begun). From each of them everything is
-//! started anew, the client sends the whole scenario again with the same keys, and the end is
+//! started again, the client sends the whole scenario again with the same keys, and the end is
 //! compared. `MAGNUM_CRASH_AGAIN=N` crashes those lives as well, at every Nth of their points.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -623,7 +623,7 @@ fn networks_of_bays_that_an_older_log_does_not_know_are_told() {
         let bays: Vec<_> = engine.networks().into_iter().map(|(_, bay)| bay).collect();
         assert_eq!(bays, [object(1), object(2), object(3)], "left alone");
         engine.remove_network_behind(object(2));
-        // Everything is compared anew with an engine that comes back.
+        // Everything is compared again with an engine that comes back.
         engine.go_away();
         engine.come_back();
         becomes(&[object(3)]).await;

@@ -196,7 +196,7 @@ fn the_queue_is_bounded_but_a_delete_always_fits() {
     assert_eq!(asked.cancelled.len(), MAX_QUEUED, "the one under way is aborted");
 }
 
-/// F6: neither the create that is under way nor what waits behind it counts any more.
+/// F6: neither the create that is in progress nor what waits behind it counts any more.
 #[test]
 fn f6_a_delete_overtakes_what_has_not_started() {
     let mut model = Model::new();
@@ -214,7 +214,7 @@ fn f6_a_delete_overtakes_what_has_not_started() {
     assert!(matches!(model.command(create()), Err(Refusal::AlreadyExists { .. })));
 }
 
-/// F8, F11: an outcome counts once, and only for the work under way.
+/// F8, F11: an outcome counts once, and only for the work in progress.
 #[test]
 fn f11_late_and_repeated_outcomes_change_nothing() {
     let mut model = Model::created();
@@ -251,7 +251,7 @@ fn blocked_work_is_tried_again_with_the_next_number_at_the_time_it_says() {
     assert_eq!(asked.cancelled, [id], "what waits for its next attempt has not started");
 }
 
-/// F20, F24: what happened behind our back is recorded once, and the status is true.
+/// F20, F24: what happened outside Magnum is recorded once, and the status is true.
 #[test]
 fn f24_differences_are_recorded_once() {
     let mut model = Model::running();
@@ -290,7 +290,7 @@ fn restarting() -> Model {
     model
 }
 
-/// An inspection that finds these ends: exit codes, times and whether for want of memory.
+/// An inspection that finds these ends: exit codes, times and whether by the OOM killer.
 fn looked(state: RunState, ends: &[(Option<i64>, i64, bool)]) -> Command {
     let end = |(exit_code, at, oom_killed): &(Option<i64>, i64, bool)| End {
         exit_code: *exit_code,

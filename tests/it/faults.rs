@@ -1,4 +1,4 @@
-//! What goes wrong around a server: the engine away, the data folder damaged, the disk full.
+//! What goes wrong around a server: the engine away, the data directory damaged, the disk full.
 
 use std::fs;
 use std::io;
@@ -164,7 +164,7 @@ fn a_data_folder_that_is_no_folder_is_refused_in_words() {
     assert!(said.contains(file.to_str().unwrap()), "{said}");
 }
 
-/// The first segment file of a data folder.
+/// The first segment file of a data directory.
 fn segment(data: &Path) -> PathBuf {
     let mut files: Vec<_> = fs::read_dir(data.join("log"))
         .unwrap()

@@ -1,4 +1,4 @@
-//! The real program, started for a test: on a free port, with a data folder of its own, and
+//! The real program, started for a test: on a free port, with a data directory of its own, and
 //! nothing left on the engine when the test ends. Also: waiting for a condition.
 //!
 //! Not here: what is asked of the server (one file a noun).
@@ -310,7 +310,7 @@ impl Answer {
         self.json
     }
 
-    /// A header as text; empty where there is none.
+    /// A header as text; empty if there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }

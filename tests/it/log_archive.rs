@@ -218,7 +218,7 @@ async fn left_as_before(
     restore::restore(&plan, &world.target("left")).expect("restored");
     let copy = OfflineLog::open(&world.target("left").join("log")).expect("a log");
     check(&copy, &left, &world.streams);
-    // What is archived once more takes what is old since.
+    // What is archived again takes what is old since.
     let done = world.archive(u64::MAX, &needed).expect("archived");
     let log = OfflineLog::open(&world.log()).expect("a log");
     check(&log, &world.left(done.archived, &needed), &world.streams);
@@ -266,7 +266,7 @@ async fn what_is_left_is_compared_with_the_backup() {
     assert!(told.code == 1 && told.err.contains(&wrong[0]), "{told:?}");
     let other = World::new(&[(0, 2); 150]).await;
     let error = archive::compare(&world.log(), &other.target("backup")).expect_err("another");
-    assert!(error.to_string().contains("it is of data folder"), "{error}");
+    assert!(error.to_string().contains("it is of data directory"), "{error}");
 }
 
 /// Changes the first event that is left of a segment, and all sums and hashes that tell of it.
@@ -311,12 +311,12 @@ async fn nothing_is_archived_that_is_not_in_the_backup() {
     // It ends before what is to be archived.
     let late: Vec<_> = (0..300).map(|_| (1, 1)).collect();
     world.write(&late, &index()).await;
-    refused(&world, u64::MAX, "does not hold the events up to");
+    refused(&world, u64::MAX, "does not contain the same events up to");
     // It is of another log.
     let (other, _) = two().await;
     fs::rename(world.target("backup"), world.target("kept")).expect("renamed");
     fs::rename(other.target("backup"), world.target("backup")).expect("renamed");
-    refused(&world, first_end, "it is of data folder");
+    refused(&world, first_end, "it is of data directory");
     // It is damaged.
     fs::remove_dir_all(world.target("backup")).expect("removed");
     fs::rename(world.target("kept"), world.target("backup")).expect("renamed");
@@ -327,7 +327,7 @@ async fn nothing_is_archived_that_is_not_in_the_backup() {
     refused(&world, first_end, "is not what was backed up");
     // There is none.
     fs::remove_dir_all(world.target("backup")).expect("removed");
-    refused(&world, first_end, "holds no backup");
+    refused(&world, first_end, "contains no backup");
     // Somebody uses the log.
     world.back_up("backup");
     let log = try_open(world.data(), &index()).expect("a log");
@@ -346,7 +346,7 @@ async fn nothing_is_archived_that_is_not_in_the_backup() {
     let time = Until::Time(Timestamp(0));
     assert!(restore::plan(&world.target("backup"), time).is_err());
     // Nor is more archived into it: of an object that went since, the beginning would stay.
-    refused(&world, u64::MAX, "does not hold all events up to position");
+    refused(&world, u64::MAX, "does not contain all events up to position");
 }
 
 /// The bytes of each segment.

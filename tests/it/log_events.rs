@@ -8,7 +8,7 @@ use magnum::events::log::{Append, CommandKey, EventLog, Expected};
 use magnum::events::{EventType, Meta, NewEvent, Recorded, codec};
 use magnum::ids::{CommandId, Kind, ObjectId, Position, StreamId};
 
-/// An event with a payload of so many bytes.
+/// An event with a payload of this many bytes.
 pub fn event(payload: usize) -> NewEvent {
     let id = clock::new_event_id();
     let bytes: Vec<u8> = id.0.as_bytes().iter().copied().cycle().take(payload).collect();

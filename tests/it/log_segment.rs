@@ -274,7 +274,7 @@ async fn segments_that_do_not_follow_are_refused() {
     let other = SimulatedDisk::new();
     written(&other, &self::index(), &[20; 12]).await;
     let foreign = other.content(SECOND).expect("a segment");
-    assert!(with(SECOND, foreign).contains("another data folder"));
+    assert!(with(SECOND, foreign).contains("another data directory"));
     // The last record of a sealed segment is gone: nothing is cut there.
     let mut sealed = segment(FIRST);
     let last = offsets(&sealed).iter().rev().nth(1).copied().expect("a record");

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::harness::{Done, Options, Server, run};
 use crate::log::{append, key, read_all, stream};
 
-/// Runs `magnum` on a data folder, without a terminal.
+/// Runs `magnum` on a data directory, without a terminal.
 pub fn magnum(data: &Path, args: &[&str]) -> Done {
     run(Command::new(env!("CARGO_BIN_EXE_magnum")).args(args).env("MAGNUM_DATA", data))
 }
@@ -32,7 +32,7 @@ pub fn index() -> sled::Tree {
     sled::Config::new().temporary(true).open().unwrap().open_tree("log").unwrap()
 }
 
-/// Appends of so many events each to the log of a data folder; all that is in it then.
+/// Appends of so many events each to the log of a data directory; all that is in it then.
 async fn write(data: &Path, index: &sled::Tree, appends: &[usize]) -> Vec<Recorded> {
     let log = try_open(data, index).unwrap();
     for events in appends {
@@ -214,7 +214,7 @@ async fn nothing_wrong_is_nothing_cut() {
     let before = content(&data.join("log"));
     let done = magnum(data, &["log", "repair", "--truncate"]);
     assert_eq!(done.code, 0, "{done:?}");
-    assert!(done.out.contains("Nothing is wrong"), "{done:?}");
+    assert!(done.out.contains("is not damaged"), "{done:?}");
     assert_eq!(content(&data.join("log")), before);
     assert!(!data.join("log/cut-1").exists());
 
@@ -277,7 +277,7 @@ async fn an_export_that_is_imported_is_the_same_log() {
     assert_eq!(half.out.lines().count(), events.len() - 4000);
     let again = magnum(&new, &["log", "import", file.to_str().unwrap()]);
     assert_eq!(again.code, 1);
-    assert!(again.err.contains("holds a log"), "{again:?}");
+    assert!(again.err.contains("already contains a log"), "{again:?}");
 }
 
 #[tokio::test]
@@ -294,10 +294,7 @@ async fn what_was_not_exported_is_not_imported() {
     for (given, why) in [
         (vec![lines[0], lines[2]], "line 2: position 2 must follow, not 3"),
         (vec![lines[1]], "line 1: position 1 must follow"),
-        (
-            vec![lines[0], lines[1], changed.as_str()],
-            "line 3: what it says is not what its content",
-        ),
+        (vec![lines[0], lines[1], changed.as_str()], "line 3: its fields do not agree"),
         (vec![lines[0], lines[1], forged.as_str()], "line 3: the event is not what was exported"),
         (vec![lines[0], lines[1]], "in the middle of an append"),
         (vec!["{}"], "line 1: missing field"),
@@ -321,7 +318,9 @@ fn what_is_no_data_folder_is_said() {
     fs::write(home.path().join("file"), "x").unwrap();
     let repair: &[&str] = &["log", "repair", "--truncate", "--yes"];
     for args in [&["log", "verify"][..], &["log", "info"], repair] {
-        for (folder, why) in [("", "no folder log"), ("x", "no such folder"), ("file", "no such")] {
+        for (folder, why) in
+            [("", "no `log` directory"), ("x", "no such directory"), ("file", "no such")]
+        {
             let done = magnum(&home.path().join(folder), args);
             assert_eq!(done.code, 1, "{args:?}: {done:?}");
             assert!(done.err.contains(why) && done.err.contains("--data"), "{args:?}: {done:?}");
@@ -345,7 +344,7 @@ fn names(server: &Server) -> Vec<String> {
 }
 
 /// A server whose log is damaged in the middle does not start, and does after a repair; its read
-/// models and snapshots, which know what went, are folded anew by themselves.
+/// models and snapshots, which know what went, are folded again by themselves.
 #[test]
 fn a_server_goes_on_with_what_a_repair_left() {
     let mut server = Server::start(Options::fake());

@@ -1,5 +1,5 @@
-//! One writer of a data folder, on the real program: a second process, a lock that was left over,
-//! a copied folder. Each is noticed and said.
+//! One writer of a data directory, on the real program: a second process, a lock that was left
+//! over, a copied folder. Each is noticed and said.
 //!
 //! Not here: the same inside the engine (`log_segment`).
 
@@ -11,10 +11,10 @@ use serde_json::{Value, json};
 use crate::harness::{Options, Server};
 
 /// What a start says of a folder whose last user was killed.
-const KILLED: &str = "the process that used this data folder last was killed";
+const KILLED: &str = "the process that used this data directory last was killed";
 
 /// What a start says of a folder that was copied.
-const COPIED: &str = "this data folder is a copy of one that was used elsewhere";
+const COPIED: &str = "this data directory is a copy of one that was used elsewhere";
 
 fn run(data: &Path, args: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_magnum"));

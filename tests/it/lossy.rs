@@ -105,7 +105,7 @@ impl Client {
         http.try_send(method.clone(), path, &[("Idempotency-Key", key)], body).ok()
     }
 
-    /// Asks five times, with a crash in between, and once more for the answer to compare with.
+    /// Asks five times, with a crash in between, and again for the answer to compare with.
     fn ask(&mut self, method: Method, path: &str, body: Option<Value>, status: u16) -> Value {
         let key = format!("key-{}", self.asked.len());
         let request = (&method, path, key.as_str(), body.as_ref());

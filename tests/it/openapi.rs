@@ -1,4 +1,4 @@
-//! `schemas/openapi.json` is what the routes and types generate. `MAGNUM_BLESS=1` writes it anew.
+//! `schemas/openapi.json` is what the routes and types generate. `MAGNUM_BLESS=1` writes it again.
 
 use std::collections::HashSet;
 use std::env;

@@ -40,7 +40,7 @@ impl Section {
     }
 
     /// Runs what is in its `console` blocks and compares what that prints with what was pasted.
-    /// `MAGNUM_BLESS=1` pastes all of it anew where something differs.
+    /// `MAGNUM_BLESS=1` pastes all of it again where something differs.
     #[track_caller]
     pub fn is_as_pasted(&self, run: impl Fn(&str) -> String) {
         let mut ids = Vec::new();

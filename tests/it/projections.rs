@@ -711,7 +711,7 @@ fn a_log_that_cannot_be_read_is_said_and_tried_again() {
     conductor.stop();
 }
 
-/// Failure 45: nobody sees an empty or half list while all views are built anew.
+/// Failure 45: nobody sees an empty or half list while all views are built again.
 #[test]
 fn a_rebuild_is_not_seen_until_it_is_done() {
     let folder = tempfile::tempdir().unwrap();

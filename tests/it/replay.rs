@@ -245,10 +245,10 @@ fn bad_questions_are_told_what_to_ask() {
         assert!(done.err.contains(words), "{args:?} {done:?}");
     }
     for (args, words) in [
-        (&["replay", "state", "web"][..], "write it as container/web"),
-        (&["replay", "state", "container/web", "--at", "soon"], "'soon' is no moment"),
+        (&["replay", "state", "web"][..], "must be like container/web"),
+        (&["replay", "state", "container/web", "--at", "soon"], "'soon' is not a point in time"),
         (&["replay", "state", "container/web", "--data", "/nowhere"], "/nowhere"),
-        (&["replay", "state", "container/web", "--data", "/"], "holds no events"),
+        (&["replay", "state", "container/web", "--data", "/"], "contains no events"),
         (&["replay", "state", "container/web", "--data", "/etc/hostname"], "log export"),
     ] {
         let done = magnum(server.url(), args);
@@ -297,7 +297,10 @@ fn why_and_trace_lead_back_to_the_request() {
     let why = document(&both(&server, &["why", "container/web", "--at", "v:2", "-o", "json"]));
     assert_eq!(why["waits_for"][0]["action"], "start");
     assert_eq!(why["waits_for"][0]["reason"], "the shop opens");
-    assert!(why["says"].as_str().unwrap().contains("It waits for start, asked for by"), "{why}");
+    assert!(
+        why["says"].as_str().unwrap().contains("It is waiting for start, requested by"),
+        "{why}"
+    );
     golden("why-waiting.txt", &both(&server, &["why", "container/web", "--at", "v:2"]).out);
     // An attempt has 40 minutes from when it was due.
     let time = |at: &Value| chrono::DateTime::parse_from_rfc3339(at.as_str().unwrap()).unwrap();
@@ -383,7 +386,7 @@ fn commands_are_decided_again_and_differences_fail() {
     let data = server.data();
     let checked = magnum(NOBODY, &["replay", "check", data.to_str().unwrap()]);
     assert_eq!(checked.code, 0, "{checked:?}");
-    assert!(checked.out.contains("commands are decided by this build as they were"), "{checked:?}");
+    assert!(checked.out.contains("This build decides all"), "{checked:?}");
     // A log in which a container that was never stopped was started again: no build decides that.
     let exported = magnum(NOBODY, &["log", "export", "--data", data.to_str().unwrap()]).out;
     let forged = forged(&exported);
@@ -404,7 +407,7 @@ fn commands_are_decided_again_and_differences_fail() {
     golden("check-bundle.txt", &found.out);
 }
 
-/// The same events, but the command that started the container was to pause it; hashed anew.
+/// The same events, but the command that started the container was to pause it; hashed again.
 fn forged(exported: &str) -> String {
     use magnum::events::log::export::{Line, import, to_hex};
     use magnum::events::log::memory::MemoryLog;
@@ -484,7 +487,7 @@ fn w7_replay_executes_nothing() {
                 let id = event.stream.id;
                 let own = bus.port(magnum::bus::Authority::Agent(id));
                 let (host, backend) = ("n1".to_owned(), backend.clone());
-                let node = magnum::agent::node::Node::new(id, host, backend, own, 4);
+                let node = magnum::agent::node::NodeAgent::new(id, host, backend, own, 4);
                 let arbiter = actix::Arbiter::new().handle();
                 let worker = magnum::agent::worker::WorkerHandle::start(node.into(), &arbiter);
                 bus.serve_node(id, std::sync::Arc::new(worker.clone()));

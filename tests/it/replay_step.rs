@@ -118,11 +118,11 @@ fn a_person_steps_through_what_happened() {
     terminal.press("/container.stopped\r");
     terminal.shows("~ status: Running → Stopped");
     terminal.press(" ");
-    let screen = terminal.settles_at("state, without what is off");
+    let screen = terminal.settles_at("state, without events that are off");
     assert!(!screen.contains("Running → Stopped"), "{screen}");
     golden("step-without.txt", &screen);
     terminal.press(" g9999\r");
-    terminal.shows("no event of it is at '9999'");
+    terminal.shows("no event at '9999'");
     // A pinned field stays in sight.
     terminal.press("\tf");
     terminal.shows("pinned");

@@ -39,7 +39,7 @@ fn a_condition_is_found_when_it_became_true() {
 fn a_bad_condition_is_told_what_is_wrong() {
     let server = with_a_story();
     for (args, words) in [
-        (&["status ==", "container"][..], "is no condition"),
+        (&["status ==", "container"][..], "is not a condition"),
         (&["status", "container"], "gives string and not true or false"),
         (&["1 == 1"], "names no field"),
         (&["statuss == \"x\"", "container"], "there is no field statuss. There are: "),
@@ -74,7 +74,7 @@ fn what_would_be_is_decided_and_not_done() {
             == (&json!("status"), &json!("Stopped"), &json!("Running"))
     }));
     golden("what-if-drop.txt", &both(&server, &drop).out);
-    // Asked to start, and then to pause while the start is under way.
+    // Asked to start, and then to pause while the start is in progress.
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "[\"start\", \"pause\", \"unpause\"]").unwrap();
     let path = file.path().to_str().unwrap();
@@ -93,7 +93,7 @@ fn what_would_be_is_decided_and_not_done() {
     assert!(bad.code == 2 && bad.err.contains("as JSON"), "{bad:?}");
     std::fs::write(file.path(), "\"fly\"").unwrap();
     let bad = both(&server, &apply);
-    assert!(bad.code == 2 && bad.err.contains("no command of container"), "{bad:?}");
+    assert!(bad.code == 2 && bad.err.contains("not a command of container"), "{bad:?}");
     let nobody = "3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f";
     let bad = both(&server, &["replay", "what-if", "container/web", "--drop", nobody]);
     assert!(bad.code == 2 && bad.err.contains("has no event 3f0c6a52"), "{bad:?}");

@@ -113,7 +113,7 @@ fn events_are_the_same_cloudevents_wherever_they_are_shown() {
         assert_eq!(event[name], wanted, "{name}");
     }
     assert_eq!(event["chainhash"].as_str().unwrap().len(), 64);
-    // What came of work names the event that asked for it, and the same request.
+    // The outcome of work names the event that asked for it, and the same request.
     let find = |name: &str| events.iter().find(|event| event["type"] == name).unwrap();
     let asked = find("magnum.container.create_requested.v1");
     let done = find("magnum.container.created.v1");
@@ -177,7 +177,10 @@ fn a_stream_ends_with_its_position_when_the_service_stops() {
     let _stalled = follow(&server, "after=0");
     assert!(server.stop().success());
     let last = reader.join().unwrap();
-    assert_eq!((last.control.as_str(), &last.data["reason"]), ("end", &json!("the service stops")));
+    assert_eq!(
+        (last.control.as_str(), &last.data["reason"]),
+        ("end", &json!("the service is stopping"))
+    );
     server.restart();
     let mut stream = Follower::open(&server, Transport::Sse, "", last.position).unwrap();
     server.post("/v1/baymodels", &baymodel("b")).expect(201);

@@ -87,7 +87,7 @@ fn what_is_malformed_or_reaches_nothing_is_not_recorded_and_secrets_never_are() 
     refused(&server.put("/v1/containers/nobody/start"), 404);
     refused(&server.put(&format!("/v1/containers/{id}/kill?signal=SIGFOO")), 400);
     assert_eq!(head(&server), before);
-    // The same object once more: refused, with its secret.
+    // The same object again: refused, with its secret.
     let body = json!({ "uuid": id, "image": "i", "environment": { "PASSWORD": "hunter2" } });
     let answer = server.post("/v1/containers", &body);
     refused(&answer, 409);

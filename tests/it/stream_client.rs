@@ -24,9 +24,9 @@ pub const TRANSPORTS: [Transport; 3] = [Transport::Sse, Transport::Lines, Transp
 /// One message of a stream.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Message {
-    /// What to resume after; none where the message says no position.
+    /// What to resume after; `None` if the message says no position.
     pub position: Option<u64>,
-    /// `heartbeat`, `object`, `snapshot`, `end`; empty where it is an event.
+    /// `heartbeat`, `object`, `snapshot`, `end`; empty if it is an event.
     pub control: String,
     /// The document.
     pub data: Value,
@@ -54,7 +54,7 @@ enum Connection {
 }
 
 impl Follower {
-    /// Opens a stream; none where the server is gone.
+    /// Opens a stream; `None` if the server is gone.
     ///
     /// # Panics
     /// When the server refuses.
@@ -127,7 +127,7 @@ impl Follower {
     }
 }
 
-/// A whole line; none where the connection ended before its end.
+/// A whole line; `None` if the connection ended before its end.
 fn line(lines: &mut BufReader<TcpStream>) -> Option<String> {
     let mut line = String::new();
     lines.read_line(&mut line).ok()?;

@@ -120,10 +120,10 @@ fn f34_nothing_of_another_project_is_shown_and_bad_filters_say_what_is_wrong() {
     for path in ["/v1/events", "/v1/events/stream"] {
         for (query, words) in [
             ("kind=pod", "Use bay, baymodel, node, container or audit"),
-            ("type=x", "no such type of event"),
+            ("type=x", "no such event type"),
             ("object=x", "Use an object's uuid"),
             ("object=pod/00000000-0000-4000-8000-000000000000", "Use an object's uuid"),
-            ("bay=nobody", "no bay of this name"),
+            ("bay=nobody", "no bay with this name"),
             ("project=other", "Only events of your own project"),
             ("user=", "Use the name of a user"),
             ("request_id=1", "Use the X-Openstack-Request-Id"),
@@ -158,7 +158,7 @@ fn f34_nothing_of_another_project_is_shown_and_bad_filters_say_what_is_wrong() {
     let half = [("upgrade", "websocket")];
     assert!(
         refused(&server.send(Method::GET, "/v1/events/stream", &half, None), 400)
-            .contains("No WebSocket")
+            .contains("Not a WebSocket request")
     );
     assert_eq!(head(&server), before);
 }

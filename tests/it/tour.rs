@@ -33,7 +33,7 @@ fn the_tour_of_the_readme_works_as_pasted() {
         let output = Command::new("sh")
             .args(["-c", &line])
             .env("PATH", &path)
-            // The data folder is found as from where `make run` was typed.
+            // The data directory is found as from where `make run` was typed.
             .current_dir(home.path())
             .env("MAGNUM_URL", server.url())
             .output()

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use actix::Arbiter;
 use async_trait::async_trait;
 use magnum::actors::comparison::{Records, compare};
-use magnum::agent::node::Node;
+use magnum::agent::node::NodeAgent;
 use magnum::agent::reconciler;
 use magnum::agent::worker::WorkerHandle;
 use magnum::backends::Action;
@@ -94,7 +94,7 @@ fn networks_that_are_made_or_removed_meanwhile_are_not_told() {
         bus.serve_commands(conductor.clone());
         bus.serve_conductor(conductor.clone());
         let agent = bus.port(Authority::Agent(node));
-        let node = Node::new(node, "n1".to_owned(), bench.backend().into(), agent, 1);
+        let node = NodeAgent::new(node, "n1".to_owned(), bench.backend().into(), agent, 1);
         let arbiter = Arbiter::new();
         let worker = WorkerHandle::start(Arc::new(node), &arbiter.handle());
         let (_stop, stopping) = watch::channel(false);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use magnum::agent::node::Node;
+use magnum::agent::node::NodeAgent;
 use magnum::agent::worker::WorkerHandle;
 use magnum::backends::fake::{FakeBackend, FakeEngine};
 use magnum::backends::{
@@ -105,7 +105,7 @@ impl Bench {
         local.serve_commands(Arc::new(Told(sender)));
         let backend = NoRegistry(FakeBackend::new(engine.clone(), node_id));
         let agent = local.port(Authority::Agent(node_id));
-        let node = Node::new(node_id, "n1".to_owned(), Arc::new(backend), agent, 8);
+        let node = NodeAgent::new(node_id, "n1".to_owned(), Arc::new(backend), agent, 8);
         let worker = WorkerHandle::start(Arc::new(node), &actix::Arbiter::current());
         Self { engine, node_id, bus: local.port(Authority::Edge), worker, told }
     }
@@ -227,7 +227,7 @@ fn a_command_that_nobody_waits_for_is_not_started() {
     });
 }
 
-/// Rule W5: a delete ends the attempt under way, and what waits behind it never starts.
+/// Rule W5: a delete ends the attempt in progress, and what waits behind it never starts.
 #[test]
 fn w5_a_delete_ends_what_is_under_way() {
     run(async {

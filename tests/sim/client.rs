@@ -32,7 +32,7 @@ pub struct Ask {
 #[derive(Clone, Debug)]
 pub struct Told {
     pub ask: Ask,
-    /// None where it was given up, or the run ended first.
+    /// `None` if it was given up, or the run ended first.
     pub answer: Option<Answer>,
     pub tries: u32,
 }

@@ -74,7 +74,7 @@ async fn live(seed: u64, trees: (sled::Tree, sled::Tree), traced: bool) -> End {
     let many = 2 + world.below(3);
     let running = (0..many).map(|_| tokio::spawn(client::live(clients.clone())));
     let running: Vec<_> = running.collect();
-    // Requests that are still under way then are carried through.
+    // Requests that are still in progress then are carried through.
     let stormy = Duration::from_secs(60 + world.below(120));
     let all = async {
         for client in running {

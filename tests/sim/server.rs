@@ -103,7 +103,7 @@ impl Life {
         !self.fence.is_dead() && self.log.health().failed.is_none()
     }
 
-    /// Sends a request; none where the server dies before it answers.
+    /// Sends a request; `None` if the server dies before it answers.
     pub async fn call(&self, request: Request) -> Option<Answer> {
         let answered = async {
             let Ok(response) = self.api.clone().oneshot(request).await;
@@ -121,7 +121,7 @@ impl Life {
         }
     }
 
-    /// A GET; none where the server dies.
+    /// A GET; `None` if the server dies.
     pub async fn get(&self, path: &str) -> Option<Answer> {
         self.call(request("GET", path, &BTreeMap::new(), None)).await
     }

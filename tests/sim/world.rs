@@ -23,7 +23,7 @@ const TRACE_LINES: usize = 4000;
 /// What goes wrong in a run, as its seed says.
 #[derive(Clone, Copy, Debug)]
 pub struct Weather {
-    /// Steps between two crashes of the server, on average; none where it does not crash.
+    /// Steps between two crashes of the server, on average; `None` if it does not crash.
     pub crash_every: Option<u64>,
     /// Whether a crash takes what was not synced with it.
     pub power_cuts: bool,

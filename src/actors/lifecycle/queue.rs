@@ -41,10 +41,10 @@ pub struct Task {
 /// All work of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkQueue {
-    /// One after the other; the first one is under way.
+    /// One after the other; the first one is in progress.
     #[schema(value_type = Vec<Task>)]
     queue: VecDeque<Task>,
-    /// Commands that run in a container, which may take for ever, and what ends them. They hold
+    /// Commands that run in a container, which may take forever, and what ends them. They hold
     /// nothing else back.
     executions: Vec<Task>,
 }
@@ -66,7 +66,7 @@ impl WorkQueue {
         self.queue.front()?.due_at
     }
 
-    /// The queue, the item under way first.
+    /// The queue, the item in progress first.
     pub fn queued(&self) -> impl Iterator<Item = &Task> {
         self.queue.iter()
     }

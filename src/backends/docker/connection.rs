@@ -1,4 +1,4 @@
-//! How the engine is reached, and how long each kind of call may take.
+//! Connecting to the engine, and time limits for each kind of call.
 //!
 //! Not here: what an error means (`error.rs`).
 

@@ -1,8 +1,8 @@
-//! Creating a container: adopt the one that an earlier attempt made, or pull the image, find the
+//! Creating a container: adopt the one that an earlier attempt created, or pull the image, find the
 //! bay's network and create it.
 //!
-//! A container never creates its bay's network: that of a bay that is being deleted would come
-//! back. Not here: pulling (`pull.rs`), networks (`network.rs`).
+//! It never creates the network: that would bring back the network of a bay that is being deleted.
+//! Not here: pulling (`pull.rs`), networks (`network.rs`).
 
 use std::collections::HashMap;
 
@@ -85,7 +85,7 @@ impl DockerBackend {
             && found.work_id == Some(work.id);
         match found.observed.state {
             _ if !made_by_this => Err(BackendError::Refused(format!(
-                "the name {name} is taken by the container {} of somebody else",
+                "the name {name} is used by container {}, which is not ours",
                 found.observed.engine_id
             ))),
             RunState::Dead => Err(BackendError::Failed(format!(

@@ -1,11 +1,12 @@
-//! How containers ended, by the engine's notices.
+//! How containers exited, from the engine's events.
 //!
-//! Asked for a container, the engine tells of its last end only, and of that hardly anything once
-//! it has started the container again. Its notices tell all of each, and of the last 256 of all
-//! containers it keeps a copy.
+//! An inspection reports only the last exit, and hardly anything of it once the engine has started
+//! the container again. The engine's events report each exit in full, but it keeps only the last
+//! 256 of all containers.
 //!
-//! An end has the time of its notice. An inspection says a little less, and the end before was
-//! told before this one began, so the first notice from that time on is about the same end.
+//! An exit has the time of its event. An inspection reports a slightly earlier time, and the
+//! previous exit was reported before this run began, so the first event from that time on is about
+//! the same exit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -119,8 +120,8 @@ impl Ends {
     }
 }
 
-/// The ends among the words of a container. The engine tells of a want of memory before the end or
-/// after it.
+/// The ends among the words of a container. The engine tells of an OOM kill before the end or after
+/// it.
 fn told(words: &BTreeMap<i64, Word>) -> Vec<End> {
     let mut ends: Vec<End> = Vec::new();
     let (mut runs, mut oom_killed) = (true, false);

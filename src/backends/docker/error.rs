@@ -80,9 +80,9 @@ pub(super) fn classify(error: Error) -> BackendError {
         Error::IOError { err } => away(&err),
         Error::JsonDataError { message, .. } => unreadable(&message),
         Error::JsonSerdeError { err } => unreadable(&err),
-        Error::URLParseError { .. } | Error::InvalidURIError { .. } => {
-            BackendError::Refused("a name in it is not valid for the Docker engine".to_owned())
-        }
+        Error::URLParseError { .. } | Error::InvalidURIError { .. } => BackendError::Refused(
+            "it contains a name that is not valid for the Docker engine".to_owned(),
+        ),
         other => BackendError::Failed(root_words(&other)),
     }
 }

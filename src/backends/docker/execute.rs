@@ -40,11 +40,11 @@ const START_POLL: Duration = Duration::from_millis(20);
 /// The commands that run by this process. One that an earlier process started is in nobody's
 /// list: the record says that its outcome is unknown.
 #[derive(Default)]
-pub(super) struct Executions(Mutex<HashMap<WorkId, Execution>>);
+pub(super) struct Executions(Mutex<HashMap<WorkId, RunningExec>>);
 
 /// A command that runs, or is about to.
 #[derive(Clone, Default)]
-struct Execution {
+struct RunningExec {
     /// Whether it is to end, and so does not even start.
     ends: Arc<AtomicBool>,
     /// The engine's ids of it and its container, once it has them.
@@ -52,11 +52,11 @@ struct Execution {
 }
 
 impl Executions {
-    fn lock(&self) -> MutexGuard<'_, HashMap<WorkId, Execution>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<WorkId, RunningExec>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, id: WorkId) -> Option<Execution> {
+    fn get(&self, id: WorkId) -> Option<RunningExec> {
         self.lock().get(&id).cloned()
     }
 }
@@ -79,10 +79,10 @@ impl DockerBackend {
         reporter: &dyn Reporter,
     ) -> Result<Done, BackendError> {
         if work.attempt > 1 {
-            let words = "it may have run already; not run a second time";
+            let words = "it may have run already; it is not run again";
             return Err(BackendError::Refused(words.to_owned()));
         }
-        let execution = Execution::default();
+        let execution = RunningExec::default();
         self.executions.lock().insert(work.id, execution.clone());
         let _listed = Listed(&self.executions, work.id);
         let created = self.create_execution(work, command);

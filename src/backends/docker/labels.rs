@@ -1,7 +1,7 @@
-//! The names and labels by which the engine's things are known as ours.
+//! The names and labels that mark the engine's objects as ours.
 //!
-//! Several Magnums may share one engine: only what carries the label of our node is ours, and
-//! everything else is neither touched nor listed.
+//! Several Magnums may share one engine: only objects with the label of our node are ours, and
+//! all others are neither touched nor listed.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -1,6 +1,6 @@
-//! Start, stop, reboot, pause, unpause, kill and remove, each by looking first.
+//! Start, stop, reboot, pause, unpause, kill and remove, each by inspecting first.
 //!
-//! When the engine refuses, it is asked again what is: somebody else may have been faster.
+//! When the engine refuses, the container is inspected again: somebody else may have been faster.
 
 use std::time::Duration;
 
@@ -111,7 +111,7 @@ impl DockerBackend {
                 let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
                 match within(limit, docker.remove_container(&id, Some(options))).await {
                     Ok(()) | Err(BackendError::Missing(_)) => {}
-                    // Its removal is under way already.
+                    // Its removal is in progress already.
                     Err(BackendError::Refused(words)) => waits_for = Some(words),
                     Err(error) => return Err(error),
                 }

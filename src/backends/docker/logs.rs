@@ -1,4 +1,4 @@
-//! A container's output, as the engine kept it.
+//! A container's output, as stored by the engine.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ impl DockerBackend {
             .build();
         let docker = since(self.connection.client()?, query.since);
         let output = docker.logs(&found.observed.engine_id, Some(options));
-        // Following, silence is no fault.
+        // Following, silence is not a fault.
         let limit = (!query.follow).then_some(self.connection.limits.quick);
         Ok(limited(output.boxed(), limit))
     }

@@ -1,10 +1,10 @@
 //! The Docker engine behind [`Backend`], over its socket on this machine.
 //!
-//! One concern a file: `labels` (what marks things as ours), `connection` (calls and their
-//! limits), `error` (what the engine's refusals mean), `create`, `pull`, `network`, `subnet`,
-//! `lifecycle`, `execute`, `processes`, `observe`, `notices`, `ends`, `logs`. What is ours is found by its
-//! labels each time, so a restarted process knows as much as the one before.
-//! Not here: retries, which are the worker's.
+//! One concern a file: `labels` (what marks things as ours), `connection` (calls and their limits),
+//! `error` (what the engine's refusals mean), `create`, `pull`, `network`, `subnet`, `lifecycle`,
+//! `execute`, `processes`, `observe`, `notices`, `ends`, `logs`. What is ours is found by its
+//! labels each time, so a restarted process knows as much as the one before. Not here: retries,
+//! which are the worker's.
 
 mod connection;
 mod create;
@@ -37,8 +37,8 @@ use super::{
 };
 use crate::ids::{ObjectId, StreamId};
 
-/// A Docker engine as one node. Connects anew for each call, so an engine that went away and came
-/// back is used again without further ado.
+/// A Docker engine as one node. Opens a new connection for each call, so an engine that went away
+/// and came back is used again without further ado.
 pub struct DockerBackend {
     /// How to reach it.
     connection: Connection,

@@ -1,9 +1,9 @@
-//! A bay's network: made once, removed when nothing uses it.
+//! A bay's network: created once, removed when nothing uses it.
 //!
-//! The engine knows networks by id and lets several have one name. So making one is guarded three
-//! times: one at a time in this process, the engine's own check (best effort, as it says), and a
-//! look afterwards that removes what is there twice.
-//! Not here: the subnets of those that the engine has none for (`subnet.rs`).
+//! The engine identifies networks by id and allows several with one name. So creation is guarded
+//! three times: one at a time in this process, the engine's own check (best effort, as it says),
+//! and a check afterwards that removes duplicates. Not here: subnets for networks that do not fit
+//! the engine's pools (`subnet.rs`).
 
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -49,7 +49,7 @@ impl DockerBackend {
             (Some(id), _) => Ok(Done { engine_id: Some(id), exit_code: None }),
             (None, Err(error)) => Err(error),
             (None, Ok(())) => Err(BackendError::Failed(format!(
-                "the network {} was removed by somebody while it was made",
+                "the network {} was removed outside Magnum while it was created",
                 labels::network_name(bay_id)
             ))),
         }
@@ -111,8 +111,9 @@ impl DockerBackend {
         let networks = self.connection.quick(docker.list_networks(None)).await?.len();
         Err(BackendError::Failed(format!(
             "the {networks} networks of the Docker engine have used up its address pools, and \
-             no subnet of {} is free ({tried} tried, none that a route of this machine claims): \
-             delete bays, or give the engine more `default-address-pools` ({exhausted})",
+             no subnet of {} is free ({tried} tried, leaving out those that routes of this \
+             machine use): delete bays, or give the engine more `default-address-pools` \
+             ({exhausted})",
             subnet::RANGE
         )))
     }

@@ -1,8 +1,8 @@
 //! The engine's events about our containers.
 //!
-//! The engine drops events of a listener that is slow, so they are taken off it at once by a task
-//! of their own. When the reader falls behind that one, the stream ends: the reader opens it
-//! again and looks at everything, which is what it does after any gap.
+//! The engine drops events for slow listeners, so a dedicated task takes them at once. If the
+//! reader falls behind that task, the stream ends: the reader opens it again and inspects
+//! everything, as after any gap.
 
 use bollard::Docker;
 use bollard::errors::Error;
@@ -66,7 +66,7 @@ async fn pump(docker: Docker, options: EventsOptions, sender: mpsc::Sender<Strea
     let mut events = std::pin::pin!(docker.events(Some(options)));
     while let Some(stream) = next_change(&mut events, &sender, &ends).await {
         if sender.try_send(stream).is_err() {
-            tracing::warn!("notices of the engine are not read fast enough; starting again");
+            tracing::warn!("events of the engine were not read fast enough; starting over");
             return;
         }
     }

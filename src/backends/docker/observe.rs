@@ -1,7 +1,7 @@
-//! What the engine has of ours.
+//! Which of our objects the engine has.
 //!
-//! A container is looked up by its name, and by its labels where the name is gone or another's:
-//! people rename things.
+//! A container is looked up by its name, and by its labels if the name is missing or used by
+//! another container: people rename things.
 
 use std::collections::HashMap;
 

@@ -86,7 +86,7 @@ impl Session {
 fn send(pid: i32, signal: Signal, session: &Session) -> Result<Option<()>, BackendError> {
     let Some(number) = Pid::from_raw(pid) else { return Ok(None) };
     let Ok(process) = pidfd_open(number, PidfdFlags::empty()) else { return Ok(None) };
-    // Looked at once more: the descriptor stays with this process, whoever has its number next.
+    // Looked at again: the descriptor stays with this process, whoever has its number next.
     if !belongs(pid, session) {
         return Ok(None);
     }

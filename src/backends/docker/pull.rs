@@ -1,7 +1,7 @@
-//! Getting an image when the engine does not have it.
+//! Pulling an image that the engine does not have.
 //!
-//! Not here: credentials of registries; the engine's own are not used by its API either, so a
-//! registry that asks for some refuses.
+//! Not here: registry credentials; the engine's API does not use its own either, so a registry that
+//! requires some refuses.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
-//! Subnets for the networks that an engine's own pools have no room for: which, in what order.
+//! Subnets for networks that do not fit the engine's own pools: which ones, and in what order.
 //!
-//! As distributed, the pools hold 31 networks (172.17.0.0/16 to 172.31.0.0/16, and 192.168.0.0/16
-//! by /20), the engine's own `bridge` among them.
+//! By default the pools hold 31 networks (172.17.0.0/16 to 172.31.0.0/16, and 192.168.0.0/16
+//! by /20), including the engine's own `bridge`.
 //! Not here: the calls to the engine (`network.rs`).
 
 use std::fmt;

@@ -17,7 +17,7 @@ pub struct FakeContainer {
     pub engine_id: String,
     /// The engine's name of it.
     pub name: String,
-    /// The node whose it is; none where it is somebody else's.
+    /// The node whose it is; `None` if it is somebody else's.
     pub node_id: Option<ObjectId>,
     /// The object that it is.
     pub stream: Option<StreamId>,
@@ -136,7 +136,7 @@ impl FakeContainer {
         self.restarts = 0;
     }
 
-    /// Ended for good. In its restart back-off it has no process that could end once more.
+    /// Ended for good. In its restart back-off it has no process that could end again.
     pub(super) fn ended(&mut self, code: i64, oom_killed: bool, now: Timestamp) {
         if self.has_process() {
             let (exit_code, finished_at) = (Some(code), now);

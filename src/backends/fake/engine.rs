@@ -1,7 +1,7 @@
-//! The model: what the engine has, and what it does when a backend asks.
+//! The model: what the engine has, and what it does when a backend calls it.
 //!
-//! Time is what the engine was given when it was made, and goes on from there.
-//! Not here: its processes (`run.rs`), and what is done to it in tests (`knobs.rs`).
+//! Its clock starts at the time given at its creation.
+//! Not here: processes (`run.rs`), faults and outside changes (`knobs.rs`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -37,7 +37,7 @@ pub struct FakeEngine {
     work: Mutex<()>,
     /// What its clock showed, and when.
     pub(super) began: (Timestamp, Instant),
-    /// Counts changes; wakes whoever follows output.
+    /// Counts changes; wakes followers of its output.
     pub(super) changes: watch::Sender<u64>,
     /// Lets hanging work go on.
     pub(super) releases: Semaphore,
@@ -116,7 +116,7 @@ impl FakeEngine {
         self.lock().away.clone().map_or(Ok(()), |words| Err(BackendError::Unavailable(words)))
     }
 
-    /// Every container that it has, whoever made it.
+    /// Every container that it has, including foreign ones.
     pub fn containers(&self) -> Vec<FakeContainer> {
         self.lock().containers.values().cloned().collect()
     }
@@ -167,7 +167,7 @@ impl FakeEngine {
             return Ok(Some(Done { engine_id: Some(found.engine_id), exit_code: None }));
         }
         let id = found.engine_id;
-        let words = format!("the name {name} is taken by the container {id} of somebody else");
+        let words = format!("the name {name} is used by container {id}, which is not ours");
         Err(BackendError::Refused(words))
     }
 
@@ -339,7 +339,7 @@ impl FakeEngine {
         state.containers.insert(id.clone(), FakeContainer::foreign(id, name));
     }
 
-    /// Wakes whoever waits for changes.
+    /// Wakes those waiting for changes.
     pub(super) fn tell(&self, state: &State, whose: Option<Changed>) {
         if let Some(whose) = whose {
             // Nobody may listen.

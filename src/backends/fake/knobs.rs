@@ -1,4 +1,4 @@
-//! How the model is made to fail, and what people do to its containers behind our back.
+//! How tests make the model fail, and what people do to its containers outside Magnum.
 
 use std::sync::Arc;
 
@@ -80,7 +80,7 @@ impl FakeEngine {
         }
     }
 
-    /// The kernel ends a container for want of memory.
+    /// The kernel OOM-kills a container.
     pub fn oom_kill(self: &Arc<Self>, object: ObjectId) {
         for id in self.ids_of(object) {
             self.end_by_itself(&id, KILLED, true);

@@ -117,7 +117,7 @@ impl FakeBackend {
         reporter: &dyn Reporter,
     ) -> Result<Done, BackendError> {
         if work.attempt > 1 {
-            let words = "it may have run already; not run a second time";
+            let words = "it may have run already; it is not run again";
             return Err(BackendError::Refused(words.to_owned()));
         }
         unless_cancelled(reporter, std::future::ready(Ok(()))).await?;

@@ -1,4 +1,4 @@
-//! The model as it was at a moment, so that a test can go on from there more than once.
+//! A copy of the model at one point, so that a test can continue from there more than once.
 
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ impl FakeEngine {
 
 impl Picture {
     /// An engine that goes on from this moment, with the same clock. Its processes go on as well,
-    /// but what they had still to write is lost, and so are commands. Must be called where tasks can be spawned.
+    /// but what they had still to write is lost, and so are commands. Must be called where tasks
+    /// can be spawned.
     pub fn engine(&self) -> Arc<FakeEngine> {
         let mut state = self.state.clone();
         state.commands.clear();

@@ -1,4 +1,4 @@
-//! What commands do in the model: a few of a shell's, and everything else ends at once.
+//! The commands that the model can run: a few of a shell's; all others exit at once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const NOT_FOUND: &str = "no-such-command";
 pub(super) struct Program {
     /// Its steps.
     pub(super) steps: Vec<Step>,
-    /// Its exit code; none where it goes on for ever.
+    /// Its exit code; `None` if it goes on forever.
     pub(super) exit_code: Option<i64>,
     /// Whether it ignores `SIGTERM`.
     pub(super) ignores_term: bool,
@@ -29,8 +29,8 @@ pub(super) enum Step {
 }
 
 impl Program {
-    /// What a command does; none where there is no such command. Without any it is the image's
-    /// own, which is taken to be a server.
+    /// What a command does; `None` if there is no such command. Without any it is the image's own,
+    /// which is taken to be a server.
     pub(super) fn of(command: &[String], environment: &BTreeMap<String, String>) -> Option<Self> {
         let Some((name, arguments)) = command.split_first() else { return Some(Self::default()) };
         let first = arguments.first().map(String::as_str);

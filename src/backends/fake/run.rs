@@ -1,4 +1,4 @@
-//! The processes of the model's containers, from start to end and start again.
+//! The processes of the model's containers, from start to exit and restart.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -94,7 +94,10 @@ impl Audit {
     pub async fn key_erased(&self, ctx: &Origin, key: String) -> Result<(), CommandError> {
         let recorded = self.record(ctx.meta(), Audited::KeyErased(KeyErasedV1 { key })).await;
         recorded.map_err(|error| {
-            CommandError::Unavailable(format!("the key is erased, but not on record: {error}"))
+            CommandError::Unavailable(format!(
+                "the key was erased, but the audit event was not \
+                recorded: {error}"
+            ))
         })
     }
 

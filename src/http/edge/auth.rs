@@ -1,8 +1,8 @@
-//! Who asks, and whether they may: the one place that decides both, before anything else of a
+//! Authentication and authorisation: the one place that decides both, before anything else in a
 //! request is looked at.
 //!
-//! Not here: how Keystone is asked (`keystone`). Whose objects are seen is not decided here either:
-//! each read and each command is about one project, the caller's.
+//! Not here: how Keystone is asked (`keystone`). Nor which objects are visible: each read and each
+//! command concerns one project, the caller's.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,8 +32,8 @@ const CHANGE: Need = Need::OneOf(&["member", "manager", "admin"]);
 const ADMIN: &str = "admin";
 
 /// What somebody hears whose token is for a user or a domain alone.
-const NO_PROJECT: &str = "The token is for no project. Get one for a project: set \
-                          OS_PROJECT_NAME, or scope it in POST /v3/auth/tokens.";
+const NO_PROJECT: &str = "The token is not scoped to a project. Set OS_PROJECT_NAME, or request \
+    a project scope in POST /v3/auth/tokens.";
 
 /// What a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,10 +115,10 @@ type Lost = Option<&'static str>;
 type Watched = Mutex<HashMap<[u8; 32], watch::Receiver<Lost>>>;
 
 /// What decides about a request; nothing where nobody is asked who they are.
-pub struct Question(Option<(Arc<Keystone>, Asked)>);
+pub struct AuthRequest(Option<(Arc<Keystone>, Identification)>);
 
 /// What of a request says who asks for what.
-struct Asked {
+struct Identification {
     method: Method,
     route: String,
     path: String,
@@ -126,7 +126,7 @@ struct Asked {
     request_id: String,
 }
 
-impl Asked {
+impl Identification {
     /// What a request asks for.
     fn of(request: &Request, request_id: &str) -> Self {
         let route = request.extensions().get::<MatchedPath>();
@@ -163,16 +163,16 @@ impl Auth {
 
     /// What decides about a request, where anybody is asked who they are. Taken out of it, for no
     /// body is shared.
-    pub fn question(&self, request: &Request, request_id: &str) -> Question {
+    pub fn question(&self, request: &Request, request_id: &str) -> AuthRequest {
         let keystone = self.keystone.clone();
-        Question(keystone.map(|keystone| (keystone, Asked::of(request, request_id))))
+        AuthRequest(keystone.map(|keystone| (keystone, Identification::of(request, request_id))))
     }
 
     /// Who asks, if they may.
     ///
     /// # Errors
     /// 401 where nobody knows who it is, 403 where they may not, 503 where Keystone is away.
-    pub async fn admit(audit: &Audit, question: Question) -> Result<Caller, ApiError> {
+    pub async fn admit(audit: &Audit, question: AuthRequest) -> Result<Caller, ApiError> {
         let Some((keystone, asked)) = question.0 else { return Ok(Caller::anonymous()) };
         let need = need(&asked.method, &asked.route);
         if need == Need::Nothing {
@@ -259,15 +259,18 @@ impl Check {
 fn lost(answer: &Result<Identity, Nobody>, expires_at: Timestamp) -> Lost {
     let has_expired = expires_at <= clock::now();
     match answer {
-        Ok(identity) if identity.project.is_none() => Some("the token is for no project any more"),
+        Ok(identity) if identity.project.is_none() => Some(
+            "the token is no longer scoped to a \
+            project",
+        ),
         Ok(identity) => {
             let refused = READ.refusal(&identity.roles).is_some();
-            refused.then_some("the user has no role in the project any more that may read")
+            refused.then_some("the user no longer has a role in the project that may read")
         }
         Err(_) if has_expired => Some("the token has expired"),
         Err(Nobody::Away) => None,
         Err(Nobody::Refused) => Some(
-            "the token is not valid any more: it was revoked, or its user or project was disabled \
+            "the token is no longer valid: it was revoked, or its user or project was disabled \
              or deleted, or the user lost all roles",
         ),
     }
@@ -281,7 +284,7 @@ impl Grant {
     pub async fn lost(&mut self) -> &'static str {
         let Some(lost) = &mut self.0 else { return future::pending().await };
         let words = lost.wait_for(Option::is_some).await.ok().and_then(|words| *words);
-        words.unwrap_or("nobody looks at the token any more")
+        words.unwrap_or("the token can no longer be checked")
     }
 }
 

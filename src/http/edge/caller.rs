@@ -1,4 +1,4 @@
-//! Who asks, as handlers get to know it. Not here: how that is found out (`auth`).
+//! The caller, as handlers see it. Not here: how it is established (`auth`).
 
 use axum::http::Extensions;
 

@@ -1,7 +1,8 @@
-//! What Keystone says of a token: asked once for all who come with it, and remembered for seconds.
+//! Token validation by Keystone: asked once for all requests with the same token, and cached for
+//! seconds.
 //!
 //! Keystone decides; its answer is used for at most [`FRESH`], never beyond the token's expiry.
-//! Where it gives none, nobody is let through. Not here: who may do what (`auth`).
+//! Without an answer nobody is admitted. Not here: permissions (`auth`).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -76,7 +77,7 @@ pub struct Identity {
 /// Why nobody knows whose token it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nobody {
-    /// It is no token, or no longer.
+    /// It is not a token, or no longer valid.
     Refused,
     /// Keystone gives no answer that helps.
     Away,
@@ -91,7 +92,7 @@ pub struct Seen {
     pub until: Instant,
 }
 
-type Entry = Arc<Mutex<Option<Seen>>>;
+type CachedToken = Arc<Mutex<Option<Seen>>>;
 
 /// The way to Keystone.
 pub struct Keystone {
@@ -100,7 +101,7 @@ pub struct Keystone {
     /// The service's own token.
     own: Mutex<Option<HeaderValue>>,
     questions: Semaphore,
-    known: Lock<HashMap<[u8; 32], Entry>>,
+    known: Lock<HashMap<[u8; 32], CachedToken>>,
     /// What stands in the way, as it was logged last.
     trouble: Lock<Option<Trouble>>,
 }
@@ -108,7 +109,7 @@ pub struct Keystone {
 /// Why Keystone gives no answer that helps; for the log.
 #[derive(Clone, Debug, thiserror::Error)]
 enum Trouble {
-    #[error("Keystone does not answer: {0}")]
+    #[error("Keystone is unavailable: {0}")]
     Away(String),
     #[error(
         "{0}: check --keystone-username, --keystone-project, their domains, and \
@@ -116,7 +117,7 @@ enum Trouble {
     )]
     Credentials(String),
     #[error(
-        "Keystone does not let the service look at tokens: check that its user has the role \
+        "Keystone does not let the service validate tokens: check that its user has the role \
          service or admin in its project (--keystone-username, --keystone-project)"
     )]
     Rights,
@@ -169,7 +170,7 @@ impl Keystone {
         seen.insert(Seen { answer, until }).clone()
     }
 
-    fn entry(&self, hash: [u8; 32]) -> Entry {
+    fn entry(&self, hash: [u8; 32]) -> CachedToken {
         let mut known = locked(&self.known);
         if known.len() >= MAX_TOKENS && !known.contains_key(&hash) {
             let now = Instant::now();
@@ -191,7 +192,7 @@ impl Keystone {
             self.validated(token).await
         };
         let answer = tokio::time::timeout(TIMEOUT, asked).await;
-        let late = |_| Err(Trouble::Away(format!("nothing in {} s", TIMEOUT.as_secs())));
+        let late = |_| Err(Trouble::Away(format!("no answer within {} s", TIMEOUT.as_secs())));
         let answer = answer.unwrap_or_else(late);
         self.tell(answer.as_ref().err());
         match answer {
@@ -208,13 +209,13 @@ impl Keystone {
             return;
         }
         match trouble {
-            Some(trouble) => tracing::error!("nobody can be asked who they are: {trouble}"),
-            None => tracing::info!("Keystone says again who people are"),
+            Some(trouble) => tracing::error!("cannot authenticate requests: {trouble}"),
+            None => tracing::info!("requests can be authenticated again"),
         }
         *told = trouble.cloned();
     }
 
-    /// Whose token it is; none where it is no token.
+    /// Whose token it is; `None` if it is not a token.
     async fn validated(&self, token: &Token) -> Result<Option<Identity>, Trouble> {
         let mut own = self.own_token(None).await?;
         let mut answer = self.send(token, &own).await?;
@@ -231,7 +232,7 @@ impl Keystone {
             }
             400 | 404 => Ok(None),
             401 | 403 => Err(Trouble::Rights),
-            status => Err(Trouble::Away(format!("{} says {status}", self.url()))),
+            status => Err(Trouble::Away(format!("{} answered {status}", self.url()))),
         }
     }
 
@@ -294,8 +295,8 @@ struct Role {
 
 impl From<Valid> for Identity {
     fn from(valid: Valid) -> Self {
-        // The service's own project is no tenant's: Keystone has a domain of this name, which can
-        // be made to pass for a project.
+        // The service's own project does not belong to a tenant: Keystone has a domain of this
+        // name, which can be made to pass for a project.
         let project = valid.project.map(|project| ProjectId(project.id));
         Self {
             user: valid.user.id,

@@ -1,6 +1,6 @@
-//! What a request meets before any handler: who asks and whether they may (`auth`, `keystone`,
-//! `caller`), what it says (`request`), what is recorded of it (`audit`) and counted (`requests`),
-//! and what a handler can reach (`state`, `places`).
+//! What a request passes before any handler: authentication (`auth`, `keystone`, `caller`), parsing
+//! (`request`), audit records (`audit`) and metrics (`requests`); and what handlers can reach
+//! (`state`, `places`).
 //!
 //! Not here: the order in which a request passes them (`service`).
 

@@ -1,4 +1,4 @@
-//! Places for answers that go on until somebody ends them: how many there may be at once.
+//! Slots for responses without end: how many there may be at once.
 
 use std::sync::Arc;
 

@@ -67,7 +67,7 @@ impl FromRequestParts<AppState> for Ident {
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let Path(ident) = Path::<String>::from_request_parts(parts, state)
             .await
-            .map_err(|_| ApiError::BadRequest("The path is no valid UTF-8.".to_owned()))?;
+            .map_err(|_| ApiError::BadRequest("The path is not valid UTF-8.".to_owned()))?;
         if ident.len() > MAX_NAME_BYTES || ident.chars().any(char::is_control) {
             let reason = "This is neither a uuid nor a name: at most 255 bytes, no control \
                           characters.";
@@ -180,17 +180,17 @@ impl Call {
         }
         let text = std::str::from_utf8(&self.body).map_err(|error| {
             let at = error.valid_up_to();
-            ApiError::BadRequest(format!("The body is no valid UTF-8 at byte {at}."))
+            ApiError::BadRequest(format!("The body is not valid UTF-8 at byte {at}."))
         })?;
         serde_json::from_str(text)
-            .map_err(|error| ApiError::BadRequest(format!("The body is no valid JSON: {error}.")))
+            .map_err(|error| ApiError::BadRequest(format!("The body is not valid JSON: {error}.")))
     }
 
     /// The body as a JSON object.
     pub fn object(&self) -> Result<Map<String, Value>, ApiError> {
         match self.json()? {
             Value::Object(fields) => Ok(fields),
-            _ => Err(ApiError::BadRequest("The body is no JSON object.".to_owned())),
+            _ => Err(ApiError::BadRequest("The body is not a JSON object.".to_owned())),
         }
     }
 
@@ -217,8 +217,9 @@ async fn read_body(body: Body) -> Result<Bytes, ApiError> {
     let mut whole = Vec::new();
     let mut length = 0_usize;
     while let Some(piece) = pieces.next().await {
-        let piece = piece
-            .map_err(|error| ApiError::BadRequest(format!("The body did not arrive: {error}.")))?;
+        let piece = piece.map_err(|error| {
+            ApiError::BadRequest(format!("The body was not received: {error}."))
+        })?;
         length = length.saturating_add(piece.len());
         if length <= MAX_BODY_BYTES {
             whole.extend_from_slice(&piece);
@@ -249,7 +250,7 @@ fn digest(parts: &Parts, body: &[u8]) -> String {
 fn text_header(headers: &HeaderMap, name: &str, max: usize) -> Result<Option<String>, ApiError> {
     let Some(value) = headers.get(name) else { return Ok(None) };
     let text = std::str::from_utf8(value.as_bytes())
-        .map_err(|_| ApiError::field(name, "", "The header is no valid UTF-8."))?;
+        .map_err(|_| ApiError::field(name, "", "The header is not valid UTF-8."))?;
     if text.len() > max || text.chars().any(char::is_control) {
         let reason = format!("Use at most {max} bytes without control characters.");
         return Err(ApiError::field(name, shown(text), reason));
@@ -261,7 +262,12 @@ fn text_header(headers: &HeaderMap, name: &str, max: usize) -> Result<Option<Str
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let name = "idempotency-key";
     if headers.get(name).is_some_and(|value| value.as_bytes().trim_ascii().is_empty()) {
-        return Err(ApiError::field(name, "", "The key is empty; use a new uuid a request."));
+        return Err(ApiError::field(
+            name,
+            "",
+            "The key is empty; use a new UUID for each \
+            request.",
+        ));
     }
     text_header(headers, name, MAX_NAME_BYTES)
 }

@@ -1,4 +1,4 @@
-//! Answers, counted and timed. Not here: how they are shown (`metrics`).
+//! Counts and times responses. Not here: how they are shown (`metrics`).
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ struct Answered {
 
 /// What durations are told apart by.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Asked {
+struct RequestLabels {
     method: String,
     route: String,
 }
@@ -29,7 +29,7 @@ struct Asked {
 /// What was counted since the start.
 pub struct Requests {
     requests: Family<Answered, Counter>,
-    durations: Family<Asked, Histogram, fn() -> Histogram>,
+    durations: Family<RequestLabels, Histogram, fn() -> Histogram>,
 }
 
 impl Default for Requests {
@@ -43,7 +43,7 @@ impl Requests {
     /// Counts an answer. `route` is a path of the route table, never one that a client made up.
     pub fn answered(&self, method: &str, route: &str, status: u16, took: Duration) {
         let (method, route) = (method.to_owned(), route.to_owned());
-        let asked = Asked { method: method.clone(), route: route.clone() };
+        let asked = RequestLabels { method: method.clone(), route: route.clone() };
         self.durations.get_or_create(&asked).observe(took.as_secs_f64());
         self.requests.get_or_create(&Answered { method, route, status }).inc();
     }
@@ -51,7 +51,11 @@ impl Requests {
     /// Adds what was counted to what is shown.
     pub fn register(&self, registry: &mut Registry) {
         let (requests, durations) = (self.requests.clone(), self.durations.clone());
-        registry.register("http_requests", "Answers by route and status", requests);
-        registry.register("http_request_seconds", "Time to the answer's first byte", durations);
+        registry.register("http_requests", "Responses by route and status", requests);
+        registry.register(
+            "http_request_seconds",
+            "Time to the first byte of the response",
+            durations,
+        );
     }
 }

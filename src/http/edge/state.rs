@@ -45,7 +45,7 @@ pub struct Parts {
     pub auth: Auth,
     /// Takes down what no change of an object shows.
     pub audit: Audit,
-    /// Tells this installation from every other one; the same in all its processes, for ever.
+    /// Tells this installation from every other one; the same in all its processes, forever.
     pub installation: Uuid,
     /// Turns true when the service stops: streams end with a final position.
     pub stopping: watch::Receiver<bool>,

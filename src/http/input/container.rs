@@ -1,4 +1,4 @@
-//! What a container is made from, as clients write it: commands, ports, sizes, environment.
+//! Parsing the description of a container: commands, ports, sizes, environment.
 
 use std::net::IpAddr;
 
@@ -31,24 +31,27 @@ const MAX_ENTRIES: usize = 4096;
 pub fn words(value: &Value) -> Result<Vec<String>, String> {
     let words = match value {
         Value::String(line) => shell_words::split(line).map_err(|_| {
-            "The command has a quote that is not closed; close it, or write \\\" or \\'.".to_owned()
+            "The command has an unclosed quote; close it, or use \\\" or \\'.".to_owned()
         })?,
         Value::Array(items) => items
             .iter()
             .map(|item| match item {
                 Value::String(word) => Ok(word.clone()),
-                other => Err(format!("Wrong type. Expected text, got {}.", type_name(other))),
+                other => Err(format!("Wrong type. Expected a string, got {}.", type_name(other))),
             })
             .collect::<Result<_, _>>()?,
         other => {
-            return Err(format!("Wrong type. Expected text or a list, got {}.", type_name(other)));
+            return Err(format!(
+                "Wrong type. Expected a string or a list, got {}.",
+                type_name(other)
+            ));
         }
     };
     if words.len() > MAX_ENTRIES {
         return Err(format!("At most {MAX_ENTRIES} arguments."));
     }
     if words.iter().any(|word| word.contains('\0')) {
-        return Err("Arguments cannot hold the character U+0000.".to_owned());
+        return Err("Arguments must not contain the character U+0000.".to_owned());
     }
     Ok(words)
 }
@@ -62,7 +65,7 @@ pub fn command_line(value: &Value) -> Result<Value, String> {
 pub fn image(value: &Value) -> Result<Value, String> {
     let image = text(value, MAX_NAME_BYTES)?;
     if image.chars().any(char::is_whitespace) {
-        return Err("An image reference has no spaces.".to_owned());
+        return Err("An image reference must not contain spaces.".to_owned());
     }
     Ok(Value::from(image))
 }
@@ -71,7 +74,7 @@ pub fn image(value: &Value) -> Result<Value, String> {
 pub fn folder(value: &Value) -> Result<Value, String> {
     let folder = text(value, MAX_TEXT_BYTES)?;
     if !folder.starts_with('/') {
-        return Err("The folder must start with /.".to_owned());
+        return Err("The directory must start with /.".to_owned());
     }
     Ok(Value::from(folder))
 }
@@ -91,10 +94,10 @@ fn pairs(value: &Value, is_name: fn(&str) -> bool) -> Result<Value, String> {
     let mut pairs = Map::new();
     let mut add = |name: &str, value: &str| {
         if !is_name(name) {
-            return Err(format!("'{}' is no possible name.", shown(name)));
+            return Err(format!("'{}' is not a valid name.", shown(name)));
         }
         if value.contains('\0') {
-            return Err(format!("The value of {} holds the character U+0000.", shown(name)));
+            return Err(format!("The value of {} contains the character U+0000.", shown(name)));
         }
         pairs.insert(name.to_owned(), Value::from(value));
         Ok(())
@@ -108,7 +111,7 @@ fn pairs(value: &Value, is_name: fn(&str) -> bool) -> Result<Value, String> {
                     Value::Number(_) | Value::Bool(_) => add(name, &value.to_string())?,
                     other => {
                         let (name, got) = (shown(name), type_name(other));
-                        return Err(format!("The value of {name} is {got}; expected text."));
+                        return Err(format!("The value of {name} is {got}; expected a string."));
                     }
                 }
             }
@@ -116,13 +119,13 @@ fn pairs(value: &Value, is_name: fn(&str) -> bool) -> Result<Value, String> {
         Value::Array(items) => {
             for item in items {
                 let pair = item.as_str().and_then(|item| item.split_once('='));
-                let (name, value) = pair.ok_or("Each item of the list must be NAME=value.")?;
+                let (name, value) = pair.ok_or("Each item of the list must be NAME=VALUE.")?;
                 add(name, value)?;
             }
         }
         other => {
             let got = type_name(other);
-            return Err(format!("Expected an object or a list of NAME=value, got {got}."));
+            return Err(format!("Expected an object or a list of NAME=VALUE, got {got}."));
         }
     }
     if pairs.len() > MAX_ENTRIES {
@@ -158,7 +161,10 @@ fn port(value: &Value) -> Result<PortMapping, String> {
             let protocol = string("protocol")?.unwrap_or("tcp");
             mapping(number(container)?, host, string("host_ip")?, protocol)
         }
-        other => Err(format!("A port is text, a number or an object, not {}.", type_name(other))),
+        other => Err(format!(
+            "A port must be a string, a number or an object, not {}.",
+            type_name(other)
+        )),
     }
 }
 
@@ -175,7 +181,7 @@ fn port_line(line: &str) -> Result<PortMapping, String> {
     };
     let number = |text: &str| {
         let port = text.parse::<u16>().ok().filter(|port| *port > 0);
-        port.ok_or_else(|| format!("'{}' is no port, such as 8080:80/tcp.", shown(line)))
+        port.ok_or_else(|| format!("'{}' is not a port such as 8080:80/tcp.", shown(line)))
     };
     let ip = ip.map(|ip| ip.trim_start_matches('[').trim_end_matches(']'));
     // `127.0.0.1::80`: any free port of that address.
@@ -197,7 +203,7 @@ fn mapping(
         None => None,
         Some(ip) => match ip.parse::<IpAddr>() {
             Ok(ip) => Some(ip.to_string()),
-            Err(_) => return Err(format!("'{}' is no IP address.", shown(ip))),
+            Err(_) => return Err(format!("'{}' is not an IP address.", shown(ip))),
         },
     };
     Ok(PortMapping { container_port, host_port, host_ip, protocol })

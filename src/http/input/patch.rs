@@ -1,4 +1,4 @@
-//! PATCH: a JSON-patch of an object becomes changes of its fields, with the refusals of the 2015
+//! PATCH: turns a JSON patch of an object into changes of its fields, with the refusals of the 2015
 //! API.
 
 use json_patch::Patch as Operations;
@@ -27,7 +27,7 @@ pub fn changes<V>(
         Value::Array(operations) => operations,
         // What some clients send for "no change".
         Value::Object(fields) if fields.is_empty() => return Ok(vec![]),
-        _ => return Err(bad("A patch is a list of {path, op, value}.".to_owned())),
+        _ => return Err(bad("A patch must be a list of {path, op, value}.".to_owned())),
     };
     if operations.len() > MAX_OPERATIONS {
         return Err(bad(format!("A patch has at most {MAX_OPERATIONS} operations.")));
@@ -84,7 +84,9 @@ fn check<V>(
 ) -> Result<String, ApiError> {
     let text = |name: &str| operation.get(name).and_then(Value::as_str);
     let (Some(op), Some(path)) = (text("op"), text("path")) else {
-        return Err(bad("Each operation of a patch needs an op and a path, both text.".to_owned()));
+        return Err(bad(
+            "Each operation of a patch needs an op and a path, both strings.".to_owned()
+        ));
     };
     let mut parts = path.split('/').skip(1);
     let word = |part: &str| {

@@ -8,7 +8,7 @@ pub const MAX_TEXT_BYTES: usize = 4096;
 /// Text without control characters.
 pub fn text(value: &Value, max: usize) -> Result<&str, String> {
     let Value::String(text) = value else {
-        return Err(format!("Wrong type. Expected text, got {}.", type_name(value)));
+        return Err(format!("Wrong type. Expected a string, got {}.", type_name(value)));
     };
     if text.is_empty() {
         return Err("Value should have a minimum character requirement of 1.".to_owned());
@@ -17,7 +17,7 @@ pub fn text(value: &Value, max: usize) -> Result<&str, String> {
         return Err(format!("Value should have a maximum of {max} bytes; it has {}.", text.len()));
     }
     match text.chars().find(|char| char.is_control()) {
-        Some(char) => Err(format!("Value holds the control character U+{:04X}.", char as u32)),
+        Some(char) => Err(format!("Value contains the control character U+{:04X}.", char as u32)),
         None => Ok(text),
     }
 }
@@ -32,7 +32,7 @@ pub fn integer(value: &Value, min: u64, max: u64) -> Result<u64, String> {
         _ => return Err(format!("Wrong type. Expected an integer, got {}.", type_name(value))),
     };
     let Some(number) = number else {
-        return Err("Value is no whole number.".to_owned());
+        return Err("Value is not a whole number.".to_owned());
     };
     if number < i128::from(min) {
         return Err(format!("Value should be greater or equal to {min}"));

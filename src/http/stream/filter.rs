@@ -1,7 +1,7 @@
-//! Which events a reader wants: the arguments that choose events, checked.
+//! Filters of a reader: the arguments that select events, validated.
 //!
-//! Values of one argument are alternatives, different arguments must all hold. Nobody sees events
-//! of another project, whatever they ask for. Not here: from where on (`start`).
+//! Values of one argument are alternatives, different arguments must all match. Events of other
+//! projects are never shown. Not here: where to start (`start`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,7 +55,8 @@ impl Filter {
         let arguments = call.arguments(&FILTERS);
         if arguments.len() > MAX_VALUES {
             return Err(ApiError::BadRequest(format!(
-                "These are {} values to choose events by, {MAX_VALUES} at most; ask in parts.",
+                "There are {} filter values, at most {MAX_VALUES} are allowed; split the \
+                 request.",
                 arguments.len()
             )));
         }
@@ -83,7 +84,7 @@ impl Filter {
             "type" => {
                 let known = codec::known_type(inward_type(&value));
                 self.types.insert(known.ok_or_else(|| {
-                    bad("There is no such type of event; one is container.started.")
+                    bad("There is no such event type; an example is container.started.")
                 })?);
             }
             "project" if value == self.project.0 => {}
@@ -94,7 +95,7 @@ impl Filter {
             }
             "request_id" => {
                 if value.strip_prefix("req-").and_then(canonical_uuid).is_none() {
-                    return Err(bad("Use the X-Openstack-Request-Id of an answer: req-UUID."));
+                    return Err(bad("Use the X-Openstack-Request-Id of a response: req-UUID."));
                 }
                 self.requests.insert(value);
             }
@@ -200,7 +201,7 @@ pub fn only_objects(call: &Call) -> Result<(), ApiError> {
     match call.arguments(&FILTERS).iter().find(|(name, _)| !OF_OBJECTS.contains(&&**name)) {
         None => Ok(()),
         Some((name, _)) => Err(ApiError::BadRequest(format!(
-            "snapshot=1 sends whole objects, and {name}= chooses single events. Use kind=, \
+            "snapshot=1 sends whole objects, but {name}= selects single events. Use kind=, \
              object=, bay= or project= with it."
         ))),
     }
@@ -234,7 +235,7 @@ fn bay(state: &AppState, call: &Call, ident: &str) -> Result<ObjectId, ApiError>
     match read::find::<BayView>(state, call, ident) {
         Ok(view) => Ok(view.head.uuid),
         Err(ApiError::NotFound(..)) => {
-            let reason = "There is no bay of this name; one that is gone has its uuid only.";
+            let reason = "There is no bay with this name; use the UUID of a deleted one.";
             Err(ApiError::field("bay", shown(ident), reason))
         }
         Err(error) => Err(error),

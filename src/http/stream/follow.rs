@@ -1,9 +1,9 @@
-//! The log as a stream: from any position on, and then as it grows; before that, if asked for, the
-//! present state.
+//! The log as a stream: from any position, and then as it grows; preceded by the current state if
+//! requested.
 //!
-//! Every message of an event or heartbeat says the position, so that a reader whose filter lets
-//! nothing through resumes where it was (rules S1 to S4). What is asked for: `filter`,
-//! `start`; what is sent: `reader`, `snapshot`, `form`.
+//! Every event and heartbeat carries the position, so that a reader whose filter matches nothing
+//! resumes where it was (rules S1 to S4). Arguments: `filter`, `start`; content: `reader`,
+//! `snapshot`, `form`.
 
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequest, FromRequestParts, Request, State};
@@ -34,7 +34,12 @@ pub async fn events(State(state): State<AppState>, request: Request) -> Result<R
     };
     let socket = if parts.headers.contains_key(header::UPGRADE) {
         let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &state).await;
-        Some(upgrade.map_err(|error| ApiError::BadRequest(format!("No WebSocket: {error}.")))?)
+        Some(upgrade.map_err(|error| {
+            ApiError::BadRequest(format!(
+                "Not a WebSocket request: \
+            {error}."
+            ))
+        })?)
     } else {
         None
     };
@@ -62,7 +67,7 @@ async fn wanted(
         event_filter::only_objects(&call)?;
         if let Some((name, _)) = call.arguments(&STARTS).first() {
             return Err(ApiError::BadRequest(format!(
-                "snapshot=1 starts with the present state, {name}= at another place; use one of \
+                "snapshot=1 starts with the current state, {name}= at another point; use one of \
                  them."
             )));
         }

@@ -1,5 +1,5 @@
-//! How what a stream sends is written: as server-sent events, as lines of JSON, as WebSocket
-//! messages. The documents are the same in all three.
+//! The encodings of a stream: server-sent events, lines of JSON, WebSocket messages. The documents
+//! are the same in all three.
 //!
 //! Not here: what is sent (`reader`).
 
@@ -71,8 +71,8 @@ impl Form {
     }
 }
 
-/// The document of what is no event: `{"stream": "heartbeat", "position": 41}`. JSON in one line:
-/// it has no line breaks of its own.
+/// The document of a message that is not an event: `{"stream": "heartbeat", "position": 41}`. JSON
+/// in one line: it has no line breaks of its own.
 fn document(item: &Item) -> String {
     let Item::Control(name, position, fields) = item else { return String::new() };
     let mut document = json!({ "stream": name });

@@ -1,4 +1,4 @@
-//! What a stream sends, a piece at a time.
+//! The items of a stream.
 
 use axum::body::Bytes;
 use serde_json::Value;
@@ -13,8 +13,8 @@ const FRAME_BYTES: usize = 40;
 pub enum Item {
     /// An event as JSON, with its position.
     Event(Position, Bytes),
-    /// What is no event: `heartbeat`, `object`, `snapshot`, `end`, `error`. With the position to
-    /// resume after where there is one.
+    /// What is not an event: `heartbeat`, `object`, `snapshot`, `end`, `error`. With the position
+    /// to resume after where there is one.
     Control(&'static str, Option<Position>, Value),
 }
 

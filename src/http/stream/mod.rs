@@ -1,7 +1,7 @@
 //! The log for readers: in pages (`pages`) and as a stream (`follow`).
 //!
-//! Which events (`filter`), from where on (`start`); what a reader gets next (`reader`), before
-//! that the present state (`snapshot`), as what (`item`) and how it is written (`form`).
+//! Which events (`filter`), from where (`start`); what a reader gets next (`reader`), the current
+//! state before that (`snapshot`), items (`item`) and their encoding (`form`).
 
 mod filter;
 pub mod follow;

@@ -1,7 +1,7 @@
-//! One reader of the stream: its place, what it wants, and what it gets next.
+//! One reader of a stream: its position, its filter, and what it gets next.
 //!
-//! What it has not taken yet is in the log, not in memory: the next page is read when the last one
-//! was taken. Not here: how that is written (`form`).
+//! What it has not read yet is in the log, not in memory: the next page is read after the last one
+//! was taken. Not here: how it is encoded (`form`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,7 +129,7 @@ impl Reader {
             let position = self.events.cursor();
             match next {
                 Next::Stop | Next::Page(Ok(None)) => {
-                    return Some(self.end("end", json!({ "reason": "the service stops" })));
+                    return Some(self.end("end", json!({ "reason": "the service is stopping" })));
                 }
                 Next::Lost(words) => {
                     self.is_shut_out = true;
@@ -144,7 +144,7 @@ impl Reader {
                 }
                 Next::Objects(Err(error)) => {
                     tracing::error!(%error, "an event stream ends");
-                    let fields = json!({ "reason": "the present state cannot be read" });
+                    let fields = json!({ "reason": "the current state cannot be read" });
                     return Some(self.end("error", fields));
                 }
                 Next::Objects(Ok(items)) => {

@@ -1,8 +1,8 @@
-//! The present state of what a reader wants, as of one position, for it to go on from there.
+//! The current state of the matching objects, as of one position, for a reader to continue from.
 //!
-//! Lists take a while, and meanwhile things change. What the list shows as it was at the position
-//! is sent as it is; what changed since, or is gone, is folded from the log as of the position. So
-//! the state at P and the events after P make the state at any later Q, without a seam.
+//! Listing takes a while, and objects change meanwhile. Objects that did not change after the
+//! position are sent as listed; those that changed or were deleted since are folded from the log as
+//! of the position. So the state at P and the events after P give the state at any later Q.
 //! Not here: the events after it (`reader`).
 
 use std::collections::HashSet;
@@ -107,14 +107,14 @@ impl Snapshot {
     }
 
     /// A page of a noun's list.
-    async fn page<V: Shown>(&self, marker: Option<ObjectId>) -> Result<Page, ApiError> {
+    async fn page<V: Shown>(&self, marker: Option<ObjectId>) -> Result<ListedPage, ApiError> {
         let (state, filter, host) = (self.state.clone(), self.filter.clone(), self.host.clone());
         let position = self.position;
         blocking(move || {
             let query = ListQuery { limit: PAGE, marker, ..ListQuery::default() };
             let views = state.reads.list::<V>(filter.project(), &query);
             let views = views.map_err(|error| ApiError::query(V::KIND, "", error))?;
-            let mut page = Page::default();
+            let mut page = ListedPage::default();
             if views.len() >= PAGE {
                 page.last = views.last().map(|view| view.head().uuid);
             }
@@ -162,10 +162,10 @@ impl Snapshot {
 
 /// A page of a list, as of the position.
 #[derive(Default)]
-struct Page {
+struct ListedPage {
     items: Vec<Item>,
     told: Vec<StreamId>,
-    /// Where the list goes on; none where this was its end.
+    /// Where the list goes on; `None` if this was its end.
     last: Option<ObjectId>,
 }
 

@@ -1,4 +1,4 @@
-//! Where a reader of events starts: after a position, at a time, or where it was.
+//! Where a reader of events starts: after a position, at a time, or where it left off.
 //!
 //! Not here: how a time is found (`events/log/moment.rs`).
 
@@ -27,7 +27,7 @@ pub async fn after(
         (Some(id), ..) => Position(number("Last-Event-ID", id)?),
         (None, Some(_), Some(_)) => {
             return Err(ApiError::BadRequest(
-                "after= and since= both say where to start; use one of them.".to_owned(),
+                "after= and since= both set the start; use one of them.".to_owned(),
             ));
         }
         (None, None, None) => usual.max(state.log.archived()),
@@ -39,7 +39,7 @@ pub async fn after(
         }
     };
     if after > head {
-        let words = format!("The log ends at position {head}; {after} is not written yet.");
+        let words = format!("The log ends at position {head}; there is no position {after} yet.");
         return Err(ApiError::BadRequest(words));
     }
     state.log.has_all_after(after)?;
@@ -63,8 +63,8 @@ fn time(call: &Call, text: &str) -> Result<Timestamp, ApiError> {
     }
     call.time("since")
         .map_err(|_| {
-            let reason = "Use a time like 2015-05-21T20:46:13Z, seconds since 1970, or how long \
-                          ago: 90s, 15m, 2h, 7d.";
+            let reason = "Use a time like 2015-05-21T20:46:13Z, seconds since 1970, or an age: \
+                90s, 15m, 2h, 7d.";
             ApiError::field("since", shown(text), reason)
         })
         .map(Option::unwrap_or_default)

@@ -1,6 +1,6 @@
-//! What can be done with a container that is there: start, stop, reboot, pause, unpause, kill.
+//! Actions on an existing container: start, stop, reboot, pause, unpause, kill.
 //!
-//! The answer waits for the outcome; its body is `null`, as in the 2015 API.
+//! The response waits for the outcome; its body is `null`, as in the 2015 API.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -8,7 +8,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use crate::actors::container::ContainerCommand;
-use crate::http::command::{self, Outcome};
+use crate::http::command::{self, Settled};
 use crate::http::container::BAY;
 use crate::http::edge::request::{Call, Ident};
 use crate::http::edge::state::AppState;
@@ -42,7 +42,7 @@ pub fn routes() -> Vec<Route> {
             Ok(C::Reboot { grace_s: grace_s(call)? })
         }),
         action("pause", "Freeze", "", |_| Ok(C::Pause)),
-        action("unpause", "Let go on", "", |_| Ok(C::Unpause)),
+        action("unpause", "Unpause", "", |_| Ok(C::Unpause)),
         action("kill", "Send a signal", "signal", |call| Ok(C::Kill { signal: signal(call)? })),
     ]
 }
@@ -75,7 +75,7 @@ async fn act(
     let reply = command::ask(state, call, find, |_: &ContainerView| Ok(command)).await?;
     let reply = command::joined::<ContainerView>(state, reply, verb)?;
     match command::settle::<ContainerView>(state, call, &reply).await? {
-        Outcome::Done(_) => {
+        Settled::Done(_) => {
             let response = respond::json(StatusCode::OK, &Value::Null);
             Ok(respond::at(response, reply.position))
         }

@@ -1,4 +1,4 @@
-//! Running a command in a container: its output and its exit code in one answer.
+//! Executing a command in a container: output and exit code in one response.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use crate::actors::container::ContainerCommand;
 use crate::bus::{CommandReply, Frames, ReplyTo, output};
 use crate::clock;
-use crate::http::command::{self, Outcome};
+use crate::http::command::{self, Settled};
 use crate::http::edge::request::{Call, Ident};
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
@@ -33,7 +33,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// What came out of a command.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Executed {
-    /// Standard output and standard error as they came; bytes that are no UTF-8 are replaced.
+    /// Standard output and standard error as they came; bytes that are not UTF-8 are replaced.
     pub output: String,
     /// The command's exit code; none while it still runs.
     pub exit_code: Option<i64>,
@@ -48,7 +48,7 @@ pub async fn execute(
     call.only(&["command", "bay_ident"])?;
     let command = words(&call)?;
     let (reply, mut frames) = match command::earlier(&state, &call).await? {
-        // Its output went to whoever asked first.
+        // Its output went to the first caller.
         Some(reply) => (reply, stream::empty().boxed()),
         None => start(&state, &call, &ident, command).await?,
     };
@@ -68,8 +68,8 @@ pub async fn execute(
         }
     };
     let (status, exit_code) = match outcome {
-        Outcome::Done(exit_code) => (StatusCode::OK, exit_code),
-        Outcome::Waiting => (StatusCode::ACCEPTED, None),
+        Settled::Done(exit_code) => (StatusCode::OK, exit_code),
+        Settled::Waiting => (StatusCode::ACCEPTED, None),
         other => return Err(command::failure(&reply, other)),
     };
     if status == StatusCode::OK && !reply.repeated {
@@ -116,8 +116,8 @@ async fn take(frames: &mut Frames, output: &mut Vec<u8>) -> Result<bool, ApiErro
     let frame = frame?;
     if output.len().saturating_add(frame.data.len()) > MAX_OUTPUT_BYTES {
         return Err(ApiError::TooMuchOutput(format!(
-            "The command runs, but its output is over {MAX_OUTPUT_BYTES} bytes; send it to a file \
-             in the container."
+            "The command is running, but its output exceeds {MAX_OUTPUT_BYTES} bytes; redirect \
+             it to a file in the container."
         )));
     }
     output.extend_from_slice(&frame.data);

@@ -9,7 +9,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::actors::container::ContainerCommand;
-use crate::http::command::{self, Outcome};
+use crate::http::command::{self, Settled};
 use crate::http::container::BAY;
 use crate::http::edge::request::{Call, Ident};
 use crate::http::edge::state::AppState;
@@ -76,10 +76,10 @@ pub async fn end(
     let asks = |_: &ContainerView| Ok(ContainerCommand::EndExecution { execution_id });
     let reply = command::ask(&state, &call, find, asks).await?;
     match command::settle::<ContainerView>(&state, &call, &reply).await? {
-        Outcome::Done(_) | Outcome::Gone => {
+        Settled::Done(_) | Settled::Gone => {
             Ok(respond::at(StatusCode::NO_CONTENT.into_response(), reply.position))
         }
-        Outcome::Waiting => {
+        Settled::Waiting => {
             command::shown::<ContainerView>(&state, &call, &reply, StatusCode::ACCEPTED).await
         }
         other => Err(command::failure(&reply, other)),

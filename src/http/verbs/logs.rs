@@ -1,4 +1,4 @@
-//! A container's output so far, or as it comes.
+//! A container's output so far, or as it arrives.
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -25,7 +25,7 @@ use crate::projections::container::ContainerView;
 /// What a container wrote.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Logs {
-    /// Standard output and standard error as they came; bytes that are no UTF-8 are replaced.
+    /// Standard output and standard error as they came; bytes that are not UTF-8 are replaced.
     output: String,
 }
 
@@ -60,8 +60,8 @@ pub async fn logs(
         let frame = frame?;
         if output.len().saturating_add(frame.data.len()) > MAX_OUTPUT_BYTES {
             return Err(ApiError::TooMuchOutput(format!(
-                "The output is over {MAX_OUTPUT_BYTES} bytes; ask for less with tail= or since=, \
-                 or for a stream with follow=1."
+                "The output exceeds {MAX_OUTPUT_BYTES} bytes; limit it with tail= or since=, or \
+                 stream it with follow=1."
             )));
         }
         output.extend_from_slice(&frame.data);
@@ -93,7 +93,7 @@ fn followed(
     let last = stream::once(async move {
         let words = words.try_recv().map_or_else(
             |_| String::new(),
-            |words| format!("\nmagnum: not followed any longer: {words}\n"),
+            |words| format!("\nmagnum: no longer followed: {words}\n"),
         );
         Ok(Bytes::from(words))
     });
@@ -117,12 +117,12 @@ fn query(call: &Call) -> Result<LogQuery, ApiError> {
 
 /// Which outputs are asked for.
 #[derive(Clone, Copy)]
-struct Wanted {
+struct WantedOutputs {
     stdout: bool,
     stderr: bool,
 }
 
-impl Wanted {
+impl WantedOutputs {
     const fn has(self, stream: OutputStream) -> bool {
         match stream {
             OutputStream::Stdout => self.stdout,
@@ -132,12 +132,12 @@ impl Wanted {
 }
 
 /// Both, unless `stdout=` or `stderr=` names one or rules one out.
-fn wanted(call: &Call) -> Result<Wanted, ApiError> {
+fn wanted(call: &Call) -> Result<WantedOutputs, ApiError> {
     let flag = |name: &str| call.argument(name).map(|_| call.flag(name)).transpose();
     Ok(match (flag("stdout")?, flag("stderr")?) {
-        (Some(stdout), Some(stderr)) => Wanted { stdout, stderr },
-        (Some(stdout), None) => Wanted { stdout, stderr: !stdout },
-        (None, Some(stderr)) => Wanted { stdout: !stderr, stderr },
-        (None, None) => Wanted { stdout: true, stderr: true },
+        (Some(stdout), Some(stderr)) => WantedOutputs { stdout, stderr },
+        (Some(stdout), None) => WantedOutputs { stdout, stderr: !stdout },
+        (None, Some(stderr)) => WantedOutputs { stdout: !stderr, stderr },
+        (None, None) => WantedOutputs { stdout: true, stderr: true },
     })
 }

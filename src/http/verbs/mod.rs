@@ -1,4 +1,4 @@
-//! What can be done with a container that is there, besides changing its record.
+//! Actions on an existing container, besides changing its fields.
 
 pub mod action;
 pub mod execute;

@@ -44,7 +44,7 @@ pub static NOTICES_OF_THE_ENGINE: tokio::sync::Mutex<()> = tokio::sync::Mutex::c
 /// Longer than anything here takes on a machine out of breath.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What people do behind our back.
+/// What people do outside Magnum.
 #[derive(Clone, Copy)]
 pub enum Behind {
     Kill,

@@ -48,7 +48,7 @@ fn newer(last: &Line) -> Line {
     Line::new(&bytes, None, (position, 0, &hash)).unwrap()
 }
 
-/// A data folder whose log ends with a container that was asked for, and the newer event of it.
+/// A data directory whose log ends with a container that was asked for, and the newer event of it.
 fn data(home: &TempDir) -> (StreamId, Position) {
     let mut server = Server::start(Options::fake());
     let container = json!({ "name": "old", "image": "i" });
@@ -102,7 +102,7 @@ fn an_event_from_a_newer_program_stops_who_needs_it_and_nobody_else() {
     // The entity takes no commands, and nothing is recorded.
     is_refused(&server, reqwest::Method::PUT, &format!("{path}/start"));
     is_refused(&server, reqwest::Method::DELETE, &path);
-    // The reactor does not do what was asked for before: who knows what came of it.
+    // The reactor does not do what was asked for before: who knows the outcome.
     wait_until("the reactor to say so", PATIENCE, || server.stderr().contains("its work waits"));
     let history = server.get(&format!("{path}/history")).expect(200);
     let events = history["events"].as_array().unwrap();

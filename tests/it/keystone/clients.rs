@@ -84,15 +84,15 @@ fn the_command_says_what_is_missing() {
     let user = keystone().user(&["reader"]);
     let nobody = run(&mut magnum(&server, &["bay-list"]));
     assert_eq!(nobody.code, 1);
-    let words = "this server asks who you are: set OS_AUTH_URL";
+    let words = "this server requires authentication: set OS_AUTH_URL";
     assert!(nobody.err.contains(words) && nobody.err.contains("401"), "{nobody:?}");
     let bad = run(magnum(&server, &["bay-list"]).env("OS_TOKEN", "bogus"));
     assert!(bad.code == 1 && bad.err.contains("does not accept the token"), "{bad:?}");
     let wrong = run(magnum(&server, &["bay-list"]).envs(variables(&user)).env("OS_PASSWORD", "x"));
-    assert!(wrong.code == 1 && wrong.err.contains("look at OS_USERNAME"), "{wrong:?}");
+    assert!(wrong.code == 1 && wrong.err.contains("check OS_USERNAME"), "{wrong:?}");
     let away = ("OS_AUTH_URL", "http://127.0.0.1:1/v3");
     let away = run(magnum(&server, &["bay-list"]).envs(variables(&user)).env(away.0, away.1));
-    assert!(away.code == 1 && away.err.contains("gives no token"), "{away:?}");
+    assert!(away.code == 1 && away.err.contains("issued no token"), "{away:?}");
     let denied = run(magnum(&server, &["bay-delete", "b"]).envs(variables(&user)));
     assert!((denied.out + &denied.err).contains("This needs the role member"));
 }

@@ -51,7 +51,10 @@ fn who_has_no_valid_token_is_unknown() {
     let user = keystone().user(&["member"]);
     let unscoped = keystone().token_of(&user.name, None);
     let words = refused(&server.with_token(&unscoped).get("/v1/bays"), 403);
-    assert!(words.contains("no project") && words.contains("OS_PROJECT_NAME"), "{words}");
+    assert!(
+        words.contains("not scoped to a project") && words.contains("OS_PROJECT_NAME"),
+        "{words}"
+    );
     let token = keystone().token(&user);
     server.with_token(&token).get("/v1/bays").expect(200);
     keystone().revoke(&token);

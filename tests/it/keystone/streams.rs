@@ -68,7 +68,7 @@ fn a_lost_role_ends_streams() {
         let path = format!("/v3/projects/{project}/users/{id}/roles/{role}");
         keystone().admin().delete(&path).expect(204);
     };
-    all_end(&server, &user, take, "no role in the project any more that may read");
+    all_end(&server, &user, take, "no longer has a role in the project that may read");
     let token = keystone().token(&user);
     assert_eq!(server.with_token(&token).get("/v1/events").status, 403);
 }
@@ -105,5 +105,5 @@ fn a_followed_log_says_why_it_ends() {
     });
     keystone().revoke(&token);
     let answer = read.join().unwrap();
-    assert!(answer.text.contains("magnum: not followed any longer: the token"), "{}", answer.text);
+    assert!(answer.text.contains("magnum: no longer followed: the token"), "{}", answer.text);
 }
