@@ -123,9 +123,8 @@ fn an_end_by_itself_has_its_exit_code_and_a_restart_policy_is_followed() {
     let (again, _) = running(&server, body("again", "on-failure:2"));
     wait_until("ends and restarts", PATIENCE, || {
         let types = unasked(&server, &again);
-        let count = |wanted: &str| {
-            types.iter().filter(|event| event["type"] == full(wanted)).count()
-        };
+        let count =
+            |wanted: &str| types.iter().filter(|event| event["type"] == full(wanted)).count();
         count("container.exited") >= 2 && count("container.restarted") >= 1
     });
     wait_until("the last end", PATIENCE, || show(&server, &again)["status"] == "Stopped");
