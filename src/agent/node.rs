@@ -98,7 +98,7 @@ impl Node {
     }
 
     /// The next place among what is said of objects.
-    pub fn next_place(&self) -> Place {
+    fn next_place(&self) -> Place {
         let number = self.said.fetch_add(1, Ordering::Relaxed);
         Place { session: self.session, number }
     }

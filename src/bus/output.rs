@@ -14,10 +14,9 @@ use futures_util::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::Bus;
-use super::message::LogRequest;
+use super::message::{LogRequest, ReplyTo};
 use super::wire::messages;
 use crate::backends::{BackendError, OutputFrame};
 
@@ -33,11 +32,6 @@ const GRANT_AGAIN: Duration = Duration::from_secs(1);
 
 /// A piece that comes so long after a later one is lost.
 const LOST: Duration = Duration::from_secs(5);
-
-/// Where output goes: one reader's key, minted by the edge for one request (rule T4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ReplyTo(pub Uuid);
 
 /// A piece of output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
