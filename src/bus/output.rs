@@ -14,9 +14,9 @@ use futures_util::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::Bus;
+use super::message::{LogRequest, ReplyTo};
 use super::wire::messages;
 use crate::backends::{BackendError, LogQuery, OutputFrame};
 use crate::ids::{ObjectId, StreamId};
@@ -34,24 +34,6 @@ const GRANT_AGAIN: Duration = Duration::from_secs(1);
 /// A piece that comes so long after a later one is lost.
 const LOST: Duration = Duration::from_secs(5);
 
-/// Where output goes: one reader's key, minted by the edge for one request (rule T4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ReplyTo(pub Uuid);
-
-/// Asks a node for a container's output.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LogRequest {
-    /// The node.
-    pub node_id: ObjectId,
-    /// The container.
-    pub stream: StreamId,
-    /// Which part of it.
-    pub query: LogQuery,
-    /// Where it goes.
-    pub reply_to: ReplyTo,
-}
-
 /// A piece of output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
@@ -60,13 +42,13 @@ pub struct Piece {
     /// Its place, from 0.
     pub number: u64,
     /// What it is.
-    pub part: Part,
+    pub part: PieceContent,
 }
 
 /// What a piece is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Part {
+pub enum PieceContent {
     /// Some of the output.
     Frame(OutputFrame),
     /// There is no more; why, if it is not because all of it was sent.
@@ -110,7 +92,7 @@ pub fn frames(bus: &Arc<dyn Bus>, reply_to: ReplyTo) -> Result<Frames, KeyTaken>
     let pieces = bus.pieces(reply_to)?;
     let key = Held { bus: bus.clone(), reply_to };
     let reader =
-        CreditedReader { key, pieces, early: BTreeMap::new(), next: 0, granted: 0, ended: false };
+        FrameReader { key, pieces, early: BTreeMap::new(), next: 0, granted: 0, ended: false };
     let frames = stream::unfold(reader, |mut reader| async move {
         let frame = reader.next().await?;
         Some((frame, reader))
@@ -141,17 +123,17 @@ impl Drop for Held {
     }
 }
 
-struct CreditedReader {
+struct FrameReader {
     key: Held,
     pieces: mpsc::Receiver<Piece>,
     /// What came before what comes before it: never more than was granted.
-    early: BTreeMap<u64, Part>,
+    early: BTreeMap<u64, PieceContent>,
     next: u64,
     granted: u64,
     ended: bool,
 }
 
-impl CreditedReader {
+impl FrameReader {
     async fn next(&mut self) -> Option<Result<OutputFrame, BackendError>> {
         if self.ended {
             return None;
@@ -181,10 +163,10 @@ impl CreditedReader {
         }
     }
 
-    fn take(&mut self, part: Part) -> Option<Result<OutputFrame, BackendError>> {
+    fn take(&mut self, part: PieceContent) -> Option<Result<OutputFrame, BackendError>> {
         match part {
-            Part::Frame(frame) => Some(Ok(frame)),
-            Part::End(why) => {
+            PieceContent::Frame(frame) => Some(Ok(frame)),
+            PieceContent::End(why) => {
                 self.ended = true;
                 why.map(Err)
             }
@@ -240,12 +222,12 @@ impl Outlet {
     /// # Errors
     /// When nobody reads it any more.
     pub async fn send(&mut self, frame: OutputFrame) -> Result<(), Unread> {
-        self.push(Part::Frame(frame)).await
+        self.push(PieceContent::Frame(frame)).await
     }
 
     /// Says that there is no more, and why. One that nobody reads needs no end.
     pub async fn end(mut self, why: Option<BackendError>) {
-        let _is_read = self.push(Part::End(why)).await;
+        let _is_read = self.push(PieceContent::End(why)).await;
     }
 
     /// Sends all of it, until nobody reads it any more.
@@ -272,7 +254,7 @@ impl Outlet {
         }
     }
 
-    async fn push(&mut self, part: Part) -> Result<(), Unread> {
+    async fn push(&mut self, part: PieceContent) -> Result<(), Unread> {
         let number = self.sent;
         self.granted.wait_for(|granted| *granted > number).await.map_err(|_| Unread)?;
         self.sent += 1;
