@@ -58,7 +58,7 @@ struct UnderWay {
 struct Lane {
     running: Option<UnderWay>,
     queue: VecDeque<Job>,
-    /// Commands in the container, which may take for ever.
+    /// Commands in the container, which may take forever.
     beside: Vec<UnderWay>,
 }
 

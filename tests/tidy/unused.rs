@@ -12,30 +12,6 @@ const ITEMS: [&str; 8] = ["fn", "struct", "enum", "trait", "const", "static", "t
 /// How many files may declare a type of one name: a reader can tell two apart by their folders.
 const SAME_NAME: usize = 2;
 
-/// Type names that more files declare. Nothing may be added.
-const NOT_YET: &[&str] = &[
-    "Asked",
-    "Checked",
-    "Done",
-    "End",
-    "Entry",
-    "Found",
-    "Outcome",
-    "Page",
-    "Parts",
-    "Place",
-    "Shared",
-    "State",
-    "Trouble",
-    "UnknownContainer",
-    "Execution",
-    "Filter",
-    "Object",
-    "Question",
-    "Row",
-    "Wanted",
-];
-
 /// In how many files each word stands.
 fn files_of_words(sources: &[Source]) -> BTreeMap<&str, usize> {
     let mut files = BTreeMap::new();
