@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 use super::refusal::CommandError;
 use super::wire::messages;
-use crate::backends::{BackendError, EngineFacts, Observed, ObservedNetwork, Outcome, Work};
+use crate::backends::{
+    BackendError, EngineFacts, LogQuery, Observed, ObservedNetwork, Outcome, Work,
+};
 use crate::events::Meta;
 use crate::events::audit::{CommandRefusedV1, KeyErasedV1, ReadV1};
 use crate::ids::{
@@ -23,6 +25,7 @@ messages! {
     AuditReply = "audit_reply";
     Offer = "offer";
     Taken = "taken";
+    LogRequest = "log_request";
     BackendError = "backend_error";
     Hello = "hello";
     Inventory = "inventory";
@@ -261,6 +264,19 @@ pub struct Offer {
 /// The node has the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken;
+
+/// Asks a node for a container's output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogRequest {
+    /// The node.
+    pub node_id: ObjectId,
+    /// The container.
+    pub stream: StreamId,
+    /// Which part of it.
+    pub query: LogQuery,
+    /// Where it goes.
+    pub reply_to: ReplyTo,
+}
 
 /// One life of an agent: what it held in memory is gone with the one before.
 #[derive(

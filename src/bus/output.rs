@@ -18,8 +18,7 @@ use tokio::time::timeout;
 use super::Bus;
 use super::message::{LogRequest, ReplyTo};
 use super::wire::messages;
-use crate::backends::{BackendError, LogQuery, OutputFrame};
-use crate::ids::{ObjectId, StreamId};
+use crate::backends::{BackendError, OutputFrame};
 
 /// Pieces that a reader has room for, at most 64 KiB each: 4 MiB.
 pub const WINDOW: u64 = 64;
@@ -67,7 +66,6 @@ pub struct Credit {
 messages! {
     Piece = "piece";
     Credit = "credit";
-    LogRequest = "log_request";
 }
 
 /// Nobody reads it.
