@@ -85,7 +85,7 @@ impl Moment {
 /// When it cannot be meant, could never be decided, or the log cannot be read.
 pub fn find(source: &Source, text: &str, among: Among, how: How) -> Result<Found, ReplayError> {
     let condition = Condition::read(text)?;
-    let (moments, trouble) = (Vec::new(), Trouble::None);
+    let (moments, trouble) = (Vec::new(), Indecision::None);
     let mut search = Search { source, condition, among, how, moments, trouble };
     match (how.monotone, among) {
         (true, Among::Object(stream)) => search.bisect(stream)?,
@@ -93,7 +93,7 @@ pub fn find(source: &Source, text: &str, among: Among, how: How) -> Result<Found
         (false, Among::Object(stream)) => search.scan_one(stream)?,
         (false, _) => search.scan_all(among)?,
     }
-    if let (Trouble::Only(words), []) = (&search.trouble, search.moments.as_slice()) {
+    if let (Indecision::Only(words), []) = (&search.trouble, search.moments.as_slice()) {
         return Err(ReplayError::Invalid(format!(
             "the condition could never be decided: {words}."
         )));
@@ -113,7 +113,7 @@ pub fn find(source: &Source, text: &str, among: Among, how: How) -> Result<Found
 }
 
 /// Whether the condition was ever neither true nor false.
-enum Trouble {
+enum Indecision {
     None,
     /// Each time so far; the last words about it.
     Only(String),
@@ -127,7 +127,7 @@ struct Search<'a> {
     among: Among,
     how: How,
     moments: Vec<Moment>,
-    trouble: Trouble,
+    trouble: Indecision,
 }
 
 impl Search<'_> {
@@ -144,7 +144,7 @@ impl Search<'_> {
         match holds {
             Ok(holds) => {
                 if is_there {
-                    self.trouble = Trouble::Sometimes;
+                    self.trouble = Indecision::Sometimes;
                 }
                 Ok(holds)
             }
@@ -153,8 +153,8 @@ impl Search<'_> {
                 Err(ReplayError::Invalid(words))
             }
             Err(Undecided::NotNow(words) | Undecided::NoField(words)) => {
-                if !matches!(self.trouble, Trouble::Sometimes) {
-                    self.trouble = Trouble::Only(words);
+                if !matches!(self.trouble, Indecision::Sometimes) {
+                    self.trouble = Indecision::Only(words);
                 }
                 Ok(false)
             }
