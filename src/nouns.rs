@@ -278,7 +278,7 @@ mod tests {
 
     use super::toy::{Toy, ToyDeletedV1, ToyEvent, ToyNamedV1, ToyView};
     use crate::actors::aggregate::Aggregate;
-    use crate::actors::snapshot::{Place, Snapshots};
+    use crate::actors::snapshot::{SnapshotPoint, Snapshots};
     use crate::events::codec;
     use crate::events::log::memory::MemoryLog;
     use crate::events::log::{Append, EventLog, Expected};
@@ -433,7 +433,8 @@ mod tests {
             folded.take(&event.borrowed()).unwrap();
         }
         let last = events.last().unwrap();
-        let place = Place { revision: last.revision, position: last.position, event_id: last.id };
+        let place =
+            SnapshotPoint { revision: last.revision, position: last.position, event_id: last.id };
         snapshots.save::<Toy>(toy(RENAMED), &folded.state, place);
 
         let kept = Kept::live(reads, snapshots.clone());

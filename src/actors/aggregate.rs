@@ -3,7 +3,7 @@
 //! Pure but for reading the log. Not here: deciding and recording (`perform`), the actor that
 //! holds it (`entity`).
 
-use super::snapshot::{self, Place, Snapshots};
+use super::snapshot::{self, SnapshotPoint, Snapshots};
 use super::{Entity, Fact};
 use crate::bus::CommandReply;
 use crate::events::log::{EventLog, ReadError};
@@ -19,7 +19,7 @@ pub struct Aggregate<E: Entity> {
     /// What its events fold to.
     pub state: E::State,
     /// The last event in it; `None` before the first.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<SnapshotPoint>,
     /// The revision of the last snapshot.
     kept: Revision,
 }
@@ -131,7 +131,7 @@ impl<E: Entity> Aggregate<E> {
     }
 
     const fn pass(&mut self, recorded: &EventRef<'_>) {
-        self.place = Some(Place {
+        self.place = Some(SnapshotPoint {
             revision: recorded.revision,
             position: recorded.position,
             event_id: recorded.id,
@@ -149,7 +149,7 @@ impl<E: Entity> Aggregate<E> {
     }
 
     pub(super) fn reply(&self, work: Option<WorkId>) -> CommandReply {
-        let Place { position, revision, .. } = self.place.unwrap_or_default();
+        let SnapshotPoint { position, revision, .. } = self.place.unwrap_or_default();
         CommandReply { stream: self.stream, position, revision, work, repeated: false }
     }
 }

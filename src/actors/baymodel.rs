@@ -50,6 +50,7 @@ impl Entity for Baymodel {
     type State = BaymodelState;
     type Command = BaymodelCommand;
     type Event = Event;
+    const HAS_WORK: bool = false;
 
     fn decide(
         state: &BaymodelState,

@@ -59,6 +59,9 @@ pub trait Entity: Noun + 'static {
     /// What can happen to it.
     type Event: EventPayload;
 
+    /// Whether [`Entity::react`] ever has work, so that the reactor has to follow its objects.
+    const HAS_WORK: bool = true;
+
     /// What happens if the command is carried out in this state; no event where it changes
     /// nothing.
     ///

@@ -100,6 +100,7 @@ impl Entity for Node {
     type State = NodeState;
     type Command = NodeCommand;
     type Event = Event;
+    const HAS_WORK: bool = false;
 
     fn decide(state: &NodeState, command: NodeCommand, _ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
         Ok(match (state.present, command) {

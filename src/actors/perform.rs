@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::aggregate::Aggregate;
-use super::snapshot::{Place, Snapshots};
+use super::snapshot::{SnapshotPoint, Snapshots};
 use super::{Entity, Fact};
 use crate::backends::WorkResult;
 use crate::blocking;
@@ -228,7 +228,7 @@ impl<E: Entity> Aggregate<E> {
             }
         }));
         evolved.map_err(|_| CommandError::Internal("an event could not be applied".to_owned()))?;
-        self.place = Some(Place {
+        self.place = Some(SnapshotPoint {
             revision: appended.revision,
             position: appended.last,
             event_id: ids.last().copied().unwrap_or_default(),

@@ -13,9 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::Entity;
 use super::aggregate::Aggregate;
-use super::bay::Bay;
 use super::cascade::{self, Members, empty_bay};
-use super::container::Container;
 use super::perform::Objects;
 use super::sessions::{Next, Sessions, TICK};
 use crate::backends::{Action, Work, WorkResult};
@@ -27,6 +25,7 @@ use crate::events::log::{EventLog, ReadError};
 use crate::events::subscription::Subscription;
 use crate::events::{EventType, Mark, Recorded, codec};
 use crate::ids::{Kind, Position, StreamId, WorkId};
+use crate::with_noun;
 
 /// Events taken at once.
 const PAGE: usize = 256;
@@ -60,45 +59,37 @@ struct Delayed {
 
 /// An object with open work, and which attempts were handed out.
 struct Open {
-    fold: Fold,
+    fold: Box<dyn FollowedObject>,
     started: HashSet<(WorkId, u32)>,
 }
 
-/// The nouns that have work.
-enum Fold {
-    Bay(Aggregate<Bay>),
-    Container(Aggregate<Container>),
+/// One object with its work, whatever its noun.
+trait FollowedObject: Send {
+    fn catch_up(&mut self, log: &dyn EventLog) -> Result<(), ReadError>;
+    fn follow(&mut self, event: &Recorded, log: &dyn EventLog) -> Result<(), ReadError>;
+    fn due(&self) -> Vec<Work>;
 }
 
-impl Fold {
-    fn new(stream: StreamId) -> Option<Self> {
-        match stream.kind.noun()? {
-            Kind::Bay => Some(Self::Bay(Aggregate::new(stream))),
-            Kind::Container => Some(Self::Container(Aggregate::new(stream))),
-            _ => None,
-        }
-    }
-
+impl<E: Entity> FollowedObject for Aggregate<E> {
     fn catch_up(&mut self, log: &dyn EventLog) -> Result<(), ReadError> {
-        match self {
-            Self::Bay(fold) => fold.catch_up(log),
-            Self::Container(fold) => fold.catch_up(log),
-        }
+        Self::catch_up(self, log)
     }
 
     fn follow(&mut self, event: &Recorded, log: &dyn EventLog) -> Result<(), ReadError> {
-        match self {
-            Self::Bay(fold) => fold.follow(event, log),
-            Self::Container(fold) => fold.follow(event, log),
-        }
+        Self::follow(self, event, log)
     }
 
     fn due(&self) -> Vec<Work> {
-        match self {
-            Self::Bay(fold) => Bay::react(&fold.state),
-            Self::Container(fold) => Container::react(&fold.state),
-        }
+        E::react(&self.state)
     }
+}
+
+/// An object before its first event; `None` if its noun never has work.
+fn unfolded(stream: StreamId) -> Option<Box<dyn FollowedObject>> {
+    fn of<E: Entity>(stream: StreamId) -> Option<Box<dyn FollowedObject>> {
+        E::HAS_WORK.then(|| Box::new(Aggregate::<E>::new(stream)) as Box<dyn FollowedObject>)
+    }
+    with_noun!(stream.kind.noun()?, entity E => of::<E>(stream))
 }
 
 impl Reactor {
@@ -231,7 +222,7 @@ impl Reactor {
 
     /// The work of an object that is due and was not handed out before.
     fn look(&mut self, stream: StreamId, event: Option<&Recorded>) -> Vec<Work> {
-        let Some(fresh) = Fold::new(stream) else { return vec![] };
+        let Some(fresh) = unfolded(stream) else { return vec![] };
         let known = self.open.contains_key(&stream);
         let open = self.open.entry(stream).or_insert(Open { fold: fresh, started: HashSet::new() });
         let folded = match event.filter(|event| known || event.revision.get() == 0) {

@@ -26,7 +26,7 @@ pub const EVERY: u64 = 100;
 
 /// Where a state was folded to: the last event in it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct SnapshotPoint {
     /// Its place in its stream.
     pub revision: Revision,
     /// Its place in the log.
@@ -48,7 +48,7 @@ impl Snapshots {
     }
 
     /// The last state that was kept, if it has this program's schema and this code folded it.
-    pub fn load<E: Entity>(&self, stream: StreamId) -> Option<(E::State, Place)> {
+    pub fn load<E: Entity>(&self, stream: StreamId) -> Option<(E::State, SnapshotPoint)> {
         let bytes = self.tree.as_ref()?.get(stream.to_bytes()).ok()??;
         let (sum, kept) = bytes.split_at_checked(blake3::OUT_LEN)?;
         if sum != sealed::<E>(kept).as_bytes() {
@@ -64,7 +64,7 @@ impl Snapshots {
     }
 
     /// Keeps a state; failing to do so loses nothing.
-    pub fn save<E: Entity>(&self, stream: StreamId, state: &E::State, place: Place) {
+    pub fn save<E: Entity>(&self, stream: StreamId, state: &E::State, place: SnapshotPoint) {
         let Some(tree) = &self.tree else { return };
         let kept = codec::encode(&(state, place));
         let mut bytes = sealed::<E>(&kept).as_bytes().to_vec();

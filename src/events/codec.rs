@@ -178,6 +178,11 @@ pub fn schemas() -> Vec<EventSchema> {
     StreamKind::all().flat_map(|kind| with_events!(kind, E => E::schemas())).collect()
 }
 
+/// The schema in a file of this name.
+pub fn schema(file: &str) -> Option<EventSchema> {
+    schemas().into_iter().find(|schema| schema.file() == file)
+}
+
 /// Declares the events of a noun: an enum over one struct a type, with its name, its version and
 /// its mark.
 ///

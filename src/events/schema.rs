@@ -8,8 +8,6 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
-use super::codec;
-
 /// Where a server has them.
 pub const PATH: &str = "/v1/schemas/events";
 
@@ -93,9 +91,4 @@ fn freeze(schema: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(freeze),
         _ => {}
     }
-}
-
-/// The schema in a file of this name.
-pub fn named(file: &str) -> Option<EventSchema> {
-    codec::schemas().into_iter().find(|schema| schema.file() == file)
 }

@@ -11,7 +11,7 @@ use super::respond;
 use super::text::shown;
 use crate::events::cloudevent::outward_type;
 use crate::events::codec;
-use crate::events::schema::{EventSchema, PATH, named};
+use crate::events::schema::{EventSchema, PATH};
 
 /// All schemas of events.
 #[derive(Debug, Serialize, ToSchema)]
@@ -43,6 +43,6 @@ pub async fn list(call: Call) -> Result<Response, ApiError> {
 pub async fn show(Ident(file): Ident, call: Call) -> Result<Response, ApiError> {
     call.only(&[])?;
     let missing = || ApiError::NoSuchPath(shown(&format!("{PATH}/{file}")));
-    let schema = named(&file).ok_or_else(missing)?;
+    let schema = codec::schema(&file).ok_or_else(missing)?;
     Ok(([(header::CONTENT_TYPE, "application/schema+json")], schema.document()).into_response())
 }

@@ -20,14 +20,14 @@ use crate::ids::{ObjectId, Position, StreamId, StreamKind};
 use crate::{each_noun, with_noun};
 
 /// A view while it is folded.
-struct Row<V> {
+struct FoldedRow<V> {
     /// Its index keys before the fold; `None` while the table is unindexed.
     before: Option<IndexEntry>,
     view: Option<V>,
 }
 
 /// Boxed: views are large, and a growing map moves its values.
-type Rows<V> = HashMap<ObjectId, Box<Row<V>>>;
+type Rows<V> = HashMap<ObjectId, Box<FoldedRow<V>>>;
 
 struct EachRows;
 
@@ -135,7 +135,7 @@ fn apply<V: View>(
             // What is in memory was encoded or decoded before.
             let view = bytes.and_then(|bytes| decode::<V>(bytes).ok());
             let before = view.as_ref().filter(|_| is_indexed).map(IndexEntry::of);
-            row.insert(Box::new(Row { before, view }))
+            row.insert(Box::new(FoldedRow { before, view }))
         }
     };
     // A saved view may be ahead of the checkpoint.

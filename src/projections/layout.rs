@@ -19,7 +19,7 @@ use sled::Tree;
 
 use super::query::Parked;
 use super::store::StoreFault;
-use super::tables::{Checkpoint, Part, Tables};
+use super::tables::{Checkpoint, RecordPart, Tables};
 use crate::events::codec::{decode, encode};
 use crate::events::log::EventLog;
 use crate::ids::{Kind, StreamId};
@@ -59,18 +59,18 @@ impl Keys {
 
     /// The prefix of every view of a noun.
     pub fn views(self, kind: Kind) -> Vec<u8> {
-        let mut key = self.tag(Part::View as u8);
+        let mut key = self.tag(RecordPart::View as u8);
         key.push(kind as u8);
         key
     }
 
     /// The prefix of every parked stream.
     pub fn parked(self) -> Vec<u8> {
-        self.tag(Part::Parked as u8)
+        self.tag(RecordPart::Parked as u8)
     }
 
     /// A record of a stream.
-    pub fn stream(self, part: Part, stream: StreamId) -> Vec<u8> {
+    pub fn stream(self, part: RecordPart, stream: StreamId) -> Vec<u8> {
         let mut key = self.tag(part as u8);
         key.extend(stream.to_bytes());
         key
@@ -127,7 +127,7 @@ pub(super) fn load(tree: &Tree, log: &dyn EventLog) -> Result<Option<(Tables, u6
         let saved: Vec<_> = records.collect::<Result<_, _>>()?;
         broken_rows += with_noun!(kind, view V => tables.take_up::<V>(log, saved))?;
     }
-    for record in tree.scan_prefix(keys.tag(Part::Parked as u8)) {
+    for record in tree.scan_prefix(keys.tag(RecordPart::Parked as u8)) {
         let parked: Parked = decode(&record?.1).map_err(StoreFault::Damaged)?;
         tables.unpark(log, parked)?;
     }

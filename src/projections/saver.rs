@@ -15,7 +15,7 @@ use sled::Tree;
 use super::layout::{self, Keys};
 use super::state::ReadModelState;
 use super::store::{Store, StoreFault, words};
-use super::tables::{Changes, Checkpoint, Part};
+use super::tables::{Changes, Checkpoint, RecordPart};
 use crate::ids::{Kind, StreamId};
 
 /// Time between two batches. What a crash loses is read from the log again: a fifth of a second
@@ -129,7 +129,7 @@ impl Saver {
                 last = Some(*id);
                 self.store.check_room(piece.iter().map(|(_, bytes)| bytes.len()).sum())?;
                 for (id, bytes) in piece {
-                    let key = keys.stream(Part::View, StreamId::new(kind, id));
+                    let key = keys.stream(RecordPart::View, StreamId::new(kind, id));
                     tree.insert(key, &*bytes)?;
                 }
             }

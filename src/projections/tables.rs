@@ -41,13 +41,13 @@ impl Checkpoint {
 /// The kinds of records that are saved for a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(super) enum Part {
+pub(super) enum RecordPart {
     Parked = b'p',
     View = b'v',
 }
 
 /// Unsaved changes; `None` removes the record. In the order of the keys in sled.
-pub(super) type Changes = BTreeMap<(Part, StreamId), Option<Arc<[u8]>>>;
+pub(super) type Changes = BTreeMap<(RecordPart, StreamId), Option<Arc<[u8]>>>;
 
 /// A changed view.
 pub(super) struct Change {
@@ -119,7 +119,7 @@ impl Tables {
             (Some(entry), Some((created, bytes)))
         });
         let bytes = row.as_ref().map(|(_, bytes)| Arc::clone(bytes));
-        self.changes.insert((Part::View, StreamId::new(kind, id)), bytes);
+        self.changes.insert((RecordPart::View, StreamId::new(kind, id)), bytes);
         let table = self.table_mut(kind);
         table.put(id, row);
         table.index(before, entry);
@@ -128,7 +128,7 @@ impl Tables {
     /// Advances to a checkpoint, if there is one, and parks streams (rule P3).
     pub fn reach(&mut self, at: Option<Checkpoint>, parked: impl IntoIterator<Item = Parked>) {
         for parked in parked {
-            self.changes.insert((Part::Parked, parked.stream), Some(encode(&parked).into()));
+            self.changes.insert((RecordPart::Parked, parked.stream), Some(encode(&parked).into()));
             self.parked.insert(parked.stream, parked);
         }
         self.at = at.unwrap_or(self.at);
@@ -168,7 +168,7 @@ impl Tables {
     pub fn save_in(&mut self, generation: u32) {
         self.saved_in = Some(generation);
         let parked = self.parked.values();
-        let parked = parked.map(|it| ((Part::Parked, it.stream), Some(encode(it).into())));
+        let parked = parked.map(|it| ((RecordPart::Parked, it.stream), Some(encode(it).into())));
         self.changes = parked.collect();
     }
 
@@ -191,7 +191,7 @@ impl Tables {
                 Err(AsOfError::Read(error)) => return Err(error),
             };
             let bytes: Option<Arc<[u8]>> = view.as_ref().map(|view| encode(view).into());
-            self.changes.insert((Part::View, stream), bytes.clone());
+            self.changes.insert((RecordPart::View, stream), bytes.clone());
             view.iter().zip(bytes).for_each(|(view, bytes)| packed.add(view, bytes));
         }
         self.fill(V::KIND, packed);
@@ -215,7 +215,7 @@ impl Tables {
         };
         tracing::info!(%stream, "a stream is no longer parked");
         self.parked.remove(&stream);
-        self.changes.insert((Part::Parked, stream), None);
+        self.changes.insert((RecordPart::Parked, stream), None);
         self.change(change);
         Ok(())
     }

@@ -20,7 +20,7 @@ const MAX_TOLD: usize = 100;
 
 /// What deciding again came to.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
-pub struct Checked {
+pub struct CheckReport {
     /// The last position that was looked at.
     pub position: u64,
     /// How many commands were decided again.
@@ -61,8 +61,8 @@ struct Pending {
 ///
 /// # Errors
 /// When the log or an event cannot be read.
-pub fn check(source: &Source) -> Result<Checked, ReplayError> {
-    let mut checked = Checked { position: source.head().get(), ..Checked::default() };
+pub fn check(source: &Source) -> Result<CheckReport, ReplayError> {
+    let mut checked = CheckReport { position: source.head().get(), ..CheckReport::default() };
     let mut objects: HashMap<StreamId, (Box<dyn Object>, Option<Pending>)> = HashMap::new();
     source.each(Position(0), source.head(), |event| {
         // What is audited was refused: it was decided, but not recorded as a decision.
@@ -92,7 +92,7 @@ pub fn check(source: &Source) -> Result<Checked, ReplayError> {
     Ok(checked)
 }
 
-impl Checked {
+impl CheckReport {
     fn take(&mut self, pending: &Pending) {
         self.commands += 1;
         let Some(difference) = pending.difference() else { return };

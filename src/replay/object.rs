@@ -9,7 +9,7 @@ use super::ReplayError;
 use crate::actors::Entity;
 use crate::actors::aggregate::Aggregate;
 use crate::actors::lifecycle;
-use crate::actors::snapshot::{Place, Snapshots};
+use crate::actors::snapshot::{SnapshotPoint, Snapshots};
 use crate::bus::{Ctx, Refusal};
 use crate::events::cloudevent::redacted;
 use crate::events::{EventPayload, Recorded};
@@ -67,7 +67,7 @@ pub trait Object: Send {
     fn decide(&self, command: &str, ctx: &Ctx) -> Result<Vec<Decided>, Undecided>;
     /// The state that is kept of an object as a snapshot, and the event that it was folded to;
     /// `None` if none is kept that this build would use.
-    fn kept(&self, stream: StreamId, snapshots: &Snapshots) -> Option<(Value, Place)>;
+    fn kept(&self, stream: StreamId, snapshots: &Snapshots) -> Option<(Value, SnapshotPoint)>;
     /// The work that is due, as documents; there is nobody here to do it.
     fn due(&self) -> Vec<Value>;
     /// When an attempt at work that is due is given up, if it began as soon as it was due; `None`
@@ -146,7 +146,7 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
         Ok(decided.collect())
     }
 
-    fn kept(&self, stream: StreamId, snapshots: &Snapshots) -> Option<(Value, Place)> {
+    fn kept(&self, stream: StreamId, snapshots: &Snapshots) -> Option<(Value, SnapshotPoint)> {
         let (state, place) = snapshots.load::<E>(stream)?;
         Some((state_document(&state), place))
     }
@@ -203,7 +203,7 @@ impl Object for Audited {
         Err(Undecided::Unreadable("an audit stream accepts no commands".to_owned()))
     }
 
-    fn kept(&self, _: StreamId, _: &Snapshots) -> Option<(Value, Place)> {
+    fn kept(&self, _: StreamId, _: &Snapshots) -> Option<(Value, SnapshotPoint)> {
         None
     }
 

@@ -9,7 +9,7 @@ use magnum::actors::Entity;
 use magnum::actors::aggregate::Aggregate;
 use magnum::actors::container::Container;
 use magnum::actors::node::Node;
-use magnum::actors::snapshot::{EVERY, Place, Snapshots};
+use magnum::actors::snapshot::{EVERY, SnapshotPoint, Snapshots};
 use magnum::events::codec::{encode, types};
 use magnum::events::log::memory::MemoryLog;
 use magnum::events::log::{Append, EventLog, Expected, MAX_APPEND_EVENTS};
@@ -78,9 +78,9 @@ impl Object {
     }
 
     /// Where its event of a revision is.
-    fn place(&self, revision: u64) -> Place {
+    fn place(&self, revision: u64) -> SnapshotPoint {
         let event = self.log.read_stream(self.stream, Revision(revision), 1).unwrap().remove(0);
-        Place { revision: event.revision, position: event.position, event_id: event.id }
+        SnapshotPoint { revision: event.revision, position: event.position, event_id: event.id }
     }
 }
 
@@ -204,7 +204,7 @@ fn f47_a_snapshot_of_something_else_is_not_used() {
     let loaded =
         Aggregate::<Container>::load(other.stream, &other.log, &Snapshots::default()).unwrap();
     let snapshots = object.snapshots();
-    let check = |place: Place, what: &str| {
+    let check = |place: SnapshotPoint, what: &str| {
         snapshots.save::<Container>(object.stream, &loaded.state, place);
         assert!(snapshots.load::<Container>(object.stream).is_some(), "{what}: whole as such");
         assert_eq!(object.load::<Container>(&snapshots).0, full, "{what}");
@@ -212,8 +212,8 @@ fn f47_a_snapshot_of_something_else_is_not_used() {
     check(other.place(2 * count as u64 - 1), "of a revision that this log does not have");
     let here = object.place(count as u64 - 1);
     let before = object.place(count as u64 - 2);
-    check(Place { event_id: EventId(Uuid::from_u128(999)), ..here }, "of another event");
-    check(Place { revision: before.revision, ..here }, "of another revision");
+    check(SnapshotPoint { event_id: EventId(Uuid::from_u128(999)), ..here }, "of another event");
+    check(SnapshotPoint { revision: before.revision, ..here }, "of another revision");
     let node = Aggregate::<Node>::new(object.stream).state;
     snapshots.save::<Node>(object.stream, &node, here);
     assert!(snapshots.load::<Container>(object.stream).is_none(), "of another noun");
