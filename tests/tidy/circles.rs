@@ -12,7 +12,6 @@ use crate::source::{Source, sources};
 const NOT_YET: &[&str] = &[
     "src",
     "src/actors",
-    "src/backends/fake",
     "src/cli/replay",
     "src/events",
     "src/events/log/segment",

@@ -36,15 +36,16 @@ const EXIT_CODE_LOOKS: u32 = 500;
 
 /// How often it is looked whether a command that is to end has begun: it takes milliseconds.
 const START_POLL: Duration = Duration::from_millis(20);
+const START_LOOKS: u32 = 50;
 
 /// The commands that run by this process. One that an earlier process started is in nobody's
 /// list: the record says that its outcome is unknown.
 #[derive(Default)]
-pub(super) struct Executions(Mutex<HashMap<WorkId, Execution>>);
+pub(super) struct Executions(Mutex<HashMap<WorkId, RunningCommand>>);
 
 /// A command that runs, or is about to.
 #[derive(Clone, Default)]
-struct Execution {
+struct RunningCommand {
     /// Whether it is to end, and so does not even start.
     ends: Arc<AtomicBool>,
     /// The engine's ids of it and its container, once it has them.
@@ -52,11 +53,11 @@ struct Execution {
 }
 
 impl Executions {
-    fn lock(&self) -> MutexGuard<'_, HashMap<WorkId, Execution>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<WorkId, RunningCommand>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn get(&self, id: WorkId) -> Option<Execution> {
+    fn get(&self, id: WorkId) -> Option<RunningCommand> {
         self.lock().get(&id).cloned()
     }
 }
@@ -82,7 +83,7 @@ impl DockerBackend {
             let words = "it may have run already; not run a second time";
             return Err(BackendError::Refused(words.to_owned()));
         }
-        let execution = Execution::default();
+        let execution = RunningCommand::default();
         self.executions.lock().insert(work.id, execution.clone());
         let _listed = Listed(&self.executions, work.id);
         let created = self.create_execution(work, command);
@@ -93,11 +94,20 @@ impl DockerBackend {
         let running = self.run(&exec_id, reporter);
         tokio::select! {
             ended = running => ended,
-            () = reporter.cancelled() => {
-                self.end_processes(&exec_id, &engine_id, Duration::ZERO).await?;
-                self.exit_code(&exec_id).await
-            }
+            () = reporter.cancelled() => self.kill(&exec_id, &engine_id).await,
         }
+    }
+
+    /// Ends a command at once, also one that is just about to start.
+    async fn kill(&self, exec_id: &str, engine_id: &str) -> Result<Done, BackendError> {
+        for _ in 0..START_LOOKS {
+            let killed = self.end_processes(exec_id, engine_id, Duration::ZERO).await?;
+            if killed || self.ended(exec_id).await?.is_some() {
+                return self.exit_code(exec_id).await;
+            }
+            sleep(START_POLL).await;
+        }
+        Err(BackendError::Cancelled)
     }
 
     /// Has the engine take up a command, without starting it.
