@@ -100,7 +100,7 @@ pub fn frames(bus: &Arc<dyn Bus>, reply_to: ReplyTo) -> Result<Frames, KeyTaken>
         let frame = reader.next().await?;
         Some((frame, reader))
     });
-    Ok(frames.boxed())
+    Ok(frames.fuse().boxed())
 }
 
 /// The output of a container, sent to a new key.
