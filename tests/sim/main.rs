@@ -24,7 +24,7 @@ use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::panic;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -32,6 +32,14 @@ use world::{World, locked};
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 20;
+
+/// Seeds that found something once; they are always run.
+const REGRESSIONS: [u64; 4] = [
+    // A bay that was deleted while it was created left its network behind; a delete waited for a
+    // pull.
+    38, 4, // The offer of a create was late, and was done after the delete.
+    17, 28,
+];
 
 /// Whether a seed is the same run every time: tokio takes its seed only with this flag. Without it
 /// every run is traced, in case it fails.
@@ -46,6 +54,8 @@ thread_local! {
 struct End {
     breaches: Vec<String>,
     steps: u64,
+    /// The chain over all that was recorded.
+    #[cfg_attr(not(tokio_unstable), expect(dead_code, reason = "no run is the same again"))]
     hash: String,
     story: Vec<String>,
 }
@@ -131,16 +141,17 @@ fn lines() -> usize {
 
 #[test]
 fn the_system_keeps_its_promises_whatever_happens() {
-    let seeds = match number("MAGNUM_SIM") {
-        Some(one) => one..one + 1,
+    let seeds: Vec<u64> = match number("MAGNUM_SIM") {
+        Some(one) => vec![one],
         None => {
             let first = number("MAGNUM_SIM_FROM").unwrap_or(0);
-            first..first + number("MAGNUM_SIMS").unwrap_or(SEEDS)
+            let end = first + number("MAGNUM_SIMS").unwrap_or(SEEDS);
+            REGRESSIONS.into_iter().chain(first..end).collect()
         }
     };
     keep_panics();
     let most = number("MAGNUM_SIM_FAILURES").unwrap_or(1) as usize;
-    let (next, steps) = (AtomicU64::new(seeds.start), AtomicU64::new(0));
+    let (next, steps) = (AtomicUsize::new(0), AtomicU64::new(0));
     let failed: Mutex<Vec<(u64, End)>> = Mutex::default();
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     thread::scope(|scope| {
@@ -148,10 +159,10 @@ fn the_system_keeps_its_promises_whatever_happens() {
             scope.spawn(|| {
                 let trees = trees();
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end || locked(&failed).len() >= most {
+                    let seed = seeds.get(next.fetch_add(1, Ordering::Relaxed)).copied();
+                    let Some(seed) = seed.filter(|_| locked(&failed).len() < most) else {
                         return;
-                    }
+                    };
                     let end = run(seed, &trees, !REPEATABLE);
                     steps.fetch_add(end.steps, Ordering::Relaxed);
                     if !end.breaches.is_empty() {
@@ -163,7 +174,7 @@ fn the_system_keeps_its_promises_whatever_happens() {
     });
     let mut failed = failed.into_inner().expect("a list");
     failed.sort_by_key(|(seed, _)| *seed);
-    println!("{} seeds, {} steps", seeds.end - seeds.start, steps.into_inner());
+    println!("{} seeds, {} steps", seeds.len(), steps.into_inner());
     for (seed, end) in &failed {
         eprintln!("seed {seed}: {}", end.breaches[0]);
     }

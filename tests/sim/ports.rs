@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use magnum::backends::fake::FakeBackend;
 use magnum::backends::{
@@ -23,7 +24,7 @@ use magnum::events::log::segment::stepped::Steps;
 use magnum::events::log::{
     Append, AppendError, Appended, CommandSeen, Each, EventLog, LogHealth, ReadError,
 };
-use magnum::ids::{CommandId, ObjectId, Position, Revision, StreamId};
+use magnum::ids::{CommandId, Position, Revision, StreamId};
 use tokio::sync::{Notify, mpsc, watch};
 
 use crate::world::{World, locked};
@@ -342,11 +343,11 @@ impl SimulatedBus {
         fate
     }
 
-    async fn carry<T, E>(
-        &self,
+    async fn carry<'a, T: Send, E: Send>(
+        &'a self,
         what: &str,
         lost: fn(String) -> E,
-        call: impl AsyncFn() -> Result<T, E>,
+        call: impl Fn() -> BoxFuture<'a, Result<T, E>> + Send + Sync,
     ) -> Result<T, E> {
         let fate = self.send(what).await;
         let words = || format!("simulated: {what} has no answer");
@@ -365,37 +366,37 @@ impl SimulatedBus {
 #[async_trait]
 impl Bus for SimulatedBus {
     async fn command(&self, message: CommandMessage) -> Result<CommandReply, CommandError> {
-        let call = async || self.inner.command(message.clone()).await;
+        let call = || self.inner.command(message.clone());
         self.carry("a command", CommandError::NoAnswer, call).await
     }
 
     async fn audit(&self, record: AuditRecord) -> Result<AuditReply, CommandError> {
-        let call = async || self.inner.audit(record.clone()).await;
+        let call = || self.inner.audit(record.clone());
         self.carry("an audit record", CommandError::NoAnswer, call).await
     }
 
     async fn hello(&self, hello: Hello) -> Result<Noted, CommandError> {
-        let call = async || self.inner.hello(hello.clone()).await;
+        let call = || self.inner.hello(hello.clone());
         self.carry("a hello", CommandError::NoAnswer, call).await
     }
 
     async fn inventory(&self, inventory: Inventory) -> Result<Comparison, CommandError> {
-        let call = async || self.inner.inventory(inventory.clone()).await;
+        let call = || self.inner.inventory(inventory.clone());
         self.carry("an inventory", CommandError::NoAnswer, call).await
     }
 
     async fn strays(&self, strays: Strays) -> Result<Noted, CommandError> {
-        let call = async || self.inner.strays(strays.clone()).await;
+        let call = || self.inner.strays(strays.clone());
         self.carry("strays", CommandError::NoAnswer, call).await
     }
 
     async fn work(&self, offer: Offer) -> Result<Taken, BackendError> {
-        let call = async || self.inner.work(offer.clone()).await;
+        let call = || self.inner.work(offer.clone());
         self.carry("an offer", BackendError::Unavailable, call).await
     }
 
     async fn logs(&self, request: LogRequest) -> Result<Taken, BackendError> {
-        let call = async || self.inner.logs(request.clone()).await;
+        let call = || self.inner.logs(request.clone());
         self.carry("a log request", BackendError::Unavailable, call).await
     }
 
