@@ -32,19 +32,19 @@ const THROUGHPUT: f64 = 0.95;
 
 /// The calls in the order in which a container gets them.
 #[derive(Clone, Copy)]
-enum Call {
+enum EngineCall {
     Create,
     Start,
     Delete,
 }
 
-const CALLS: [(Call, &str); 3] =
-    [(Call::Create, "create"), (Call::Start, "start"), (Call::Delete, "delete")];
+const CALLS: [(EngineCall, &str); 3] =
+    [(EngineCall::Create, "create"), (EngineCall::Start, "start"), (EngineCall::Delete, "delete")];
 
 /// Whoever is asked: the server or the engine.
 trait Side {
     /// Does a call for the container of this name, which it knows by what the first call gave.
-    fn call<'a>(&'a self, call: Call, id: &'a str) -> BoxFuture<'a, String>;
+    fn call<'a>(&'a self, call: EngineCall, id: &'a str) -> BoxFuture<'a, String>;
 }
 
 /// Measures both sides at both widths.
@@ -171,12 +171,12 @@ impl Engine {
 }
 
 impl Side for Engine {
-    fn call<'a>(&'a self, call: Call, id: &'a str) -> BoxFuture<'a, String> {
+    fn call<'a>(&'a self, call: EngineCall, id: &'a str) -> BoxFuture<'a, String> {
         async move {
             match call {
-                Call::Create => return self.create().await,
-                Call::Start => self.docker.start_container(id, None).await.expect("a start"),
-                Call::Delete => {
+                EngineCall::Create => return self.create().await,
+                EngineCall::Start => self.docker.start_container(id, None).await.expect("a start"),
+                EngineCall::Delete => {
                     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
                     self.docker.remove_container(id, Some(options)).await.expect("a removal");
                 }
@@ -238,16 +238,16 @@ impl Magnum {
 }
 
 impl Side for Magnum {
-    fn call<'a>(&'a self, call: Call, id: &'a str) -> BoxFuture<'a, String> {
+    fn call<'a>(&'a self, call: EngineCall, id: &'a str) -> BoxFuture<'a, String> {
         let path = format!("{}/containers/{id}", self.url);
         async move {
             let (request, done) = match call {
-                Call::Create => {
+                EngineCall::Create => {
                     let body = json!({ "image": IMAGE, "command": COMMAND, "bay_uuid": self.bay });
                     return self.post("containers", &body).await;
                 }
-                Call::Start => (self.client.put(format!("{path}/start")), 200),
-                Call::Delete => (self.client.delete(path), 204),
+                EngineCall::Start => (self.client.put(format!("{path}/start")), 200),
+                EngineCall::Delete => (self.client.delete(path), 204),
             };
             let answer = request.send().await.expect("an answer");
             assert_eq!(answer.status(), done);

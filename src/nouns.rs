@@ -137,8 +137,8 @@ pub mod toy {
     use serde::{Deserialize, Serialize};
     use utoipa::ToSchema;
 
+    use crate::actors::lifecycle::DueWork;
     use crate::actors::{Entity, Fact};
-    use crate::backends::Work;
     use crate::bus::{Ctx, NounCommand, Refusal};
     use crate::events::{DecodeError, EventRef};
     use crate::http::shape::Shown;
@@ -211,7 +211,7 @@ pub mod toy {
             }
         }
 
-        fn react(_: &ToyState) -> Vec<Work> {
+        fn react(_: &ToyState) -> Vec<DueWork> {
             vec![]
         }
 

@@ -5,10 +5,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::lifecycle::{Lifecycle, Setback};
+use super::lifecycle::{Cascade, DueWork, Effect, Lifecycle, Setback};
 use super::placement::{self, NodeFacts};
 use super::{Entity, Fact};
-use crate::backends::{Action, Outcome, Work, WorkResult};
+use crate::backends::{Action, Desired, Outcome, Removed, WorkResult};
 use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::bay::{
     BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1,
@@ -102,7 +102,7 @@ impl Entity for Bay {
         state.lifecycle.apply(event, asked_for(event), fact);
     }
 
-    fn react(state: &BayState) -> Vec<Work> {
+    fn react(state: &BayState) -> Vec<DueWork> {
         let Some(project) = &state.project else { return vec![] };
         let stream = StreamId::new(Kind::Bay, state.id);
         state.lifecycle.work().due(stream, project, state.node_id)
@@ -118,11 +118,11 @@ impl Entity for Bay {
 }
 
 /// What an event asks a backend or the conductor for, and the step that follows one that is done.
-const fn asked_for(event: &Event) -> Option<Action> {
+const fn asked_for(event: &Event) -> Option<Effect> {
     match event {
-        Event::CreateRequested(_) => Some(Action::CreateNetwork),
-        Event::DeleteRequested(_) => Some(Action::EmptyBay),
-        Event::Emptied(_) => Some(Action::DeleteNetwork),
+        Event::CreateRequested(_) => Some(Effect::Engine(Action::Apply(Desired::Network))),
+        Event::DeleteRequested(_) => Some(Effect::Conductor(Cascade::EmptyBay)),
+        Event::Emptied(_) => Some(Effect::Engine(Action::Remove(Removed::Network))),
         _ => None,
     }
 }
@@ -154,16 +154,20 @@ fn settle(state: &BayState, outcome: &Outcome, now: Timestamp) -> Vec<Event> {
     let Some(task) = work.current(outcome) else { return vec![] };
     let work_id = task.id;
     let event = match (&outcome.result, &task.action) {
-        (WorkResult::Done(done), Action::CreateNetwork) => Event::Created(BayCreatedV1 {
-            work_id,
-            network_id: done.engine_id.clone().unwrap_or_default(),
-        }),
-        (WorkResult::Done(_), Action::EmptyBay) => Event::Emptied(BayEmptiedV1 { work_id }),
+        (WorkResult::Done(done), Effect::Engine(Action::Apply(_))) => {
+            Event::Created(BayCreatedV1 {
+                work_id,
+                network_id: done.engine_id.clone().unwrap_or_default(),
+            })
+        }
+        (WorkResult::Done(_), Effect::Conductor(Cascade::EmptyBay)) => {
+            Event::Emptied(BayEmptiedV1 { work_id })
+        }
         (WorkResult::Done(_), _) => Event::Deleted(BayDeletedV1 { work_id }),
         (WorkResult::Progress(_), _) if task.retry_at.is_some() => {
             Event::WorkResumed(WorkResumedV1 { work_id })
         }
-        (WorkResult::Blocked { reason, .. }, Action::CreateNetwork)
+        (WorkResult::Blocked { reason, .. }, Effect::Engine(Action::Apply(_)))
             if state.create_deadline.is_some_and(|deadline| deadline <= now) =>
         {
             let reason = format!("not done within bay_create_timeout; last reason: {reason}");

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::lifecycle::DueWork;
 use super::{Entity, Fact};
-use crate::backends::Work;
+
 use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::baymodel::{
     BaymodelCreatedV1, BaymodelDeletedV1, BaymodelEvent as Event, BaymodelFields,
@@ -96,7 +97,7 @@ impl Entity for Baymodel {
         }
     }
 
-    fn react(_state: &BaymodelState) -> Vec<Work> {
+    fn react(_state: &BaymodelState) -> Vec<DueWork> {
         vec![]
     }
 

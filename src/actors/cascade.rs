@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::lifecycle::Cascade;
 use crate::backends::{Done, Work, WorkResult};
 use crate::bus::delivery::{record, report};
 use crate::bus::{Bus, CommandMessage, Origin, ServiceCommand};
@@ -68,13 +69,13 @@ pub async fn delete_orphans(bus: Arc<dyn Bus>, members: Arc<dyn Members>) {
     }
 }
 
-/// Does the work of emptying a bay, and reports the outcome.
-pub async fn empty_bay(bus: Arc<dyn Bus>, members: Arc<dyn Members>, work: Work) {
+/// Does the work of emptying a bay, and reports what came of it.
+pub async fn empty_bay(bus: Arc<dyn Bus>, members: Arc<dyn Members>, work: Work<Cascade>) {
     let result = delete_members(bus.as_ref(), members.as_ref(), &work).await;
     report(bus.as_ref(), &work, result).await;
 }
 
-async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work) -> WorkResult {
+async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascade>) -> WorkResult {
     let mut fewest = usize::MAX;
     let mut since = tokio::time::Instant::now();
     loop {
@@ -99,7 +100,7 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work) -> Wo
 }
 
 /// Asks a container to go; one that is going already, or cannot, shows in the next look.
-async fn delete(bus: &dyn Bus, id: ObjectId, bay_id: ObjectId, work: Option<&Work>) {
+async fn delete(bus: &dyn Bus, id: ObjectId, bay_id: ObjectId, work: Option<&Work<Cascade>>) {
     let request_id = work.map(|work| work.request_id.as_str()).unwrap_or_default();
     let origin = Origin {
         causation: work.map(|work| work.id),

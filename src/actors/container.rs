@@ -5,9 +5,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::lifecycle::{Lifecycle, MAX_EXECUTIONS, MAX_QUEUED, Task};
+use super::lifecycle::{DueWork, Effect, Lifecycle, MAX_EXECUTIONS, MAX_QUEUED, Task};
 use super::{Entity, Fact, container_work, drift, placement};
-use crate::backends::{Action, Observed, Outcome, Work};
+use crate::backends::{Action, Exec, Observed, Outcome};
 use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::Verb;
 use crate::events::container::{
@@ -214,7 +214,7 @@ impl Entity for Container {
         }
     }
 
-    fn react(state: &ContainerState) -> Vec<Work> {
+    fn react(state: &ContainerState) -> Vec<DueWork> {
         let Some(project) = &state.project else { return vec![] };
         let stream = StreamId::new(Kind::Container, state.id);
         state.lifecycle.work().due(stream, project, state.node_id)
@@ -307,7 +307,7 @@ fn end_execution(state: &ContainerState, execution_id: EventId) -> Result<Vec<Ev
         let id = ObjectId(execution_id.0);
         return Err(Refusal::NotFound { kind: "Execution".to_owned(), id });
     }
-    let ends = |task: &Task| matches!(task.action, Action::EndExecution { execution_id: id } if id == execution_id);
+    let ends = |task: &Task| matches!(task.action, Effect::Engine(Action::Exec(Exec::End { execution_id: id })) if id == execution_id);
     if executions().any(ends) {
         return Ok(vec![]);
     }

@@ -2,8 +2,11 @@
 //!
 //! Pure. Not here: which commands are legal (`container`), the queue (`lifecycle`).
 
-use super::lifecycle::{Lifecycle, Setback, Task};
-use crate::backends::{Action, Done, Outcome, Progress, WorkResult};
+use super::lifecycle::{Effect, Lifecycle, Setback, Task};
+use crate::backends::{
+    Action, Desired, Done, Exec, Operation, Outcome, Progress, Removed, WorkResult,
+};
+use crate::events::Verb;
 use crate::events::container::{
     ActionDoneV1, ContainerEvent as Event, CreatedV1, ExecutedV1, PullProgressedV1, Status,
 };
@@ -11,28 +14,28 @@ use crate::events::work::WorkResumedV1;
 use crate::ids::Timestamp;
 
 /// What an event asks a backend to do.
-pub fn asked_for(event: &Event) -> Option<Action> {
-    Some(match event {
-        Event::CreateRequested(asked) => Action::CreateContainer {
+pub fn asked_for(event: &Event) -> Option<Effect> {
+    Some(Effect::Engine(match event {
+        Event::CreateRequested(asked) => Action::Apply(Desired::Container {
             name: asked.name.clone(),
             bay_id: asked.bay_id,
             spec: asked.spec.clone(),
-        },
-        Event::StartRequested(_) => Action::StartContainer,
-        Event::StopRequested(asked) => Action::StopContainer { grace_s: asked.grace_s },
-        Event::RebootRequested(asked) => Action::RebootContainer { grace_s: asked.grace_s },
-        Event::PauseRequested(_) => Action::PauseContainer,
-        Event::UnpauseRequested(_) => Action::UnpauseContainer,
-        Event::KillRequested(asked) => Action::KillContainer { signal: asked.signal.clone() },
+        }),
+        Event::StartRequested(_) => Action::Do(Operation::Start),
+        Event::StopRequested(asked) => Action::Do(Operation::Stop { grace_s: asked.grace_s }),
+        Event::RebootRequested(asked) => Action::Do(Operation::Reboot { grace_s: asked.grace_s }),
+        Event::PauseRequested(_) => Action::Do(Operation::Pause),
+        Event::UnpauseRequested(_) => Action::Do(Operation::Unpause),
+        Event::KillRequested(asked) => Action::Do(Operation::Kill { signal: asked.signal.clone() }),
         Event::ExecuteRequested(asked) => {
-            Action::ExecuteInContainer { command: asked.command.clone() }
+            Action::Exec(Exec::Start { command: asked.command.clone() })
         }
         Event::ExecutionEndRequested(asked) => {
-            Action::EndExecution { execution_id: asked.execution_id }
+            Action::Exec(Exec::End { execution_id: asked.execution_id })
         }
-        Event::DeleteRequested(_) => Action::DeleteContainer,
+        Event::DeleteRequested(_) => Action::Remove(Removed::Container),
         _ => return None,
-    })
+    }))
 }
 
 /// What an outcome of open work leads to; late and repeated outcomes change nothing (rule W4).
@@ -53,8 +56,8 @@ pub fn settle(lifecycle: &Lifecycle<Status>, outcome: &Outcome, now: Timestamp) 
 /// A pull says how far it is; other work only that it proceeds after it was blocked.
 fn progress_event(task: &Task, progress: &Progress) -> Option<Event> {
     let work_id = task.id;
-    match task.action {
-        Action::CreateContainer { .. } => Some(Event::PullProgressed(PullProgressedV1 {
+    match task.action.verb() {
+        Verb::Create => Some(Event::PullProgressed(PullProgressedV1 {
             work_id,
             message: progress.message.clone(),
             current_bytes: progress.current_bytes,
@@ -67,23 +70,23 @@ fn progress_event(task: &Task, progress: &Progress) -> Option<Event> {
 fn done_event(task: &Task, done: &Done) -> Option<Event> {
     let work_id = task.id;
     let plain = ActionDoneV1 { work_id };
-    Some(match &task.action {
-        Action::CreateContainer { .. } => {
+    Some(match task.action.verb() {
+        Verb::Create => {
             let engine_id = done.engine_id.clone().unwrap_or_default();
             Event::Created(CreatedV1 { work_id, engine_id })
         }
-        Action::StartContainer => Event::Started(plain),
-        Action::StopContainer { .. } => Event::Stopped(plain),
-        Action::RebootContainer { .. } => Event::Rebooted(plain),
-        Action::PauseContainer => Event::Paused(plain),
-        Action::UnpauseContainer => Event::Unpaused(plain),
-        Action::KillContainer { .. } => Event::Killed(plain),
-        Action::ExecuteInContainer { .. } => {
+        Verb::Start => Event::Started(plain),
+        Verb::Stop => Event::Stopped(plain),
+        Verb::Reboot => Event::Rebooted(plain),
+        Verb::Pause => Event::Paused(plain),
+        Verb::Unpause => Event::Unpaused(plain),
+        Verb::Kill => Event::Killed(plain),
+        Verb::Execute => {
             let exit_code = done.exit_code.unwrap_or_default();
             Event::Executed(ExecutedV1 { work_id, exit_code })
         }
-        Action::EndExecution { .. } => Event::ExecutionEnded(plain),
-        Action::DeleteContainer => Event::Deleted(plain),
-        Action::CreateNetwork | Action::DeleteNetwork | Action::EmptyBay => return None,
+        Verb::EndExecution => Event::ExecutionEnded(plain),
+        Verb::Delete => Event::Deleted(plain),
+        Verb::Empty => return None,
     })
 }

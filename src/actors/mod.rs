@@ -30,7 +30,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
-use crate::backends::Work;
+use self::lifecycle::DueWork;
 use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::EventPayload;
 use crate::ids::{EventId, Noun, ObjectId, ProjectId, Timestamp, WorkId};
@@ -76,9 +76,9 @@ pub trait Entity: Noun + 'static {
     /// The state after an event. Cannot fail, reads no clock.
     fn evolve(state: &mut Self::State, event: &Self::Event, fact: Fact<'_>);
 
-    /// The work that is due in this state: after an event, and the same after a restart. Work that
-    /// was started before is named again; its worker knows it by id and attempt.
-    fn react(state: &Self::State) -> Vec<Work>;
+    /// The work that is due in this state: after an event, and the same after a restart. Work
+    /// that was started before is named again; whoever starts it knows it by id and attempt.
+    fn react(state: &Self::State) -> Vec<DueWork>;
 
     /// Whether work that an event asked for is still open, due or not.
     fn awaits(state: &Self::State, id: WorkId) -> bool;

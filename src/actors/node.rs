@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::drift::{UnrecordedContainer, unknown};
+use super::lifecycle::DueWork;
 use super::{Entity, Fact};
-use crate::backends::{EngineFacts, ObservedNetwork, Work};
+use crate::backends::{EngineFacts, ObservedNetwork};
 use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::node::{
     NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent as Event, NodeWentDownV1,
@@ -177,7 +178,7 @@ impl Entity for Node {
         }
     }
 
-    fn react(_state: &NodeState) -> Vec<Work> {
+    fn react(_state: &NodeState) -> Vec<DueWork> {
         vec![]
     }
 

@@ -14,9 +14,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::Entity;
 use super::aggregate::Aggregate;
 use super::cascade::{self, Members, empty_bay};
+use super::lifecycle::{Due, DueWork};
 use super::perform::Objects;
 use super::sessions::{Next, Sessions, TICK};
-use crate::backends::{Action, Work, WorkResult};
+use crate::backends::{Work, WorkResult};
 use crate::bus::delivery::{record, report};
 use crate::bus::{Bus, CommandMessage, Hello, Offer, Origin, ServiceCommand};
 use crate::clock;
@@ -53,7 +54,7 @@ pub struct Reactor {
 
 /// Work and when it is tried, by a clock that nobody sets.
 struct Delayed {
-    work: Work,
+    work: DueWork,
     due: Instant,
 }
 
@@ -79,7 +80,7 @@ impl<E: Entity> FollowedObject for Aggregate<E> {
         Self::follow(self, event, log)
     }
 
-    fn due(&self) -> Vec<Work> {
+    fn due(&self) -> Vec<DueWork> {
         E::react(&self.state)
     }
 }
@@ -142,12 +143,11 @@ impl Reactor {
     /// Work that was open when the service stopped: the agent of its node says whether it still has
     /// it. The bay's own part runs here, and is done again.
     fn resume(&mut self, stream: StreamId) {
-        for mut work in self.look(stream, None) {
-            if work.action == Action::EmptyBay {
-                work.attempt = work.attempt.saturating_add(1);
-                self.hand_out(work);
-            } else {
-                self.sessions.inherit(work, Instant::now());
+        for work in self.look(stream, None) {
+            let attempt = work.attempt.saturating_add(1);
+            match Due::from(work.clone()) {
+                Due::Engine(work) => self.sessions.inherit(work, Instant::now()),
+                Due::Conductor(_) => self.hand_out(DueWork { attempt, ..work }),
             }
         }
     }
@@ -157,7 +157,7 @@ impl Reactor {
     fn hear(&mut self, hello: &Hello) {
         for next in self.sessions.hear(hello, Instant::now()) {
             match next {
-                Next::Offer(work) => self.hand_out(work),
+                Next::Offer(work) => self.hand_out(work.clone().with(work.action.into())),
                 Next::Unknown(work) => {
                     let reason = "it was interrupted by a restart; it is not done twice".to_owned();
                     self.tell(work, WorkResult::Unknown { reason });
@@ -171,7 +171,7 @@ impl Reactor {
         let now = Instant::now();
         for work in self.sessions.overdue(now) {
             let reason = "there was no outcome within the time of an attempt".to_owned();
-            let result = if work.action.is_repeatable() {
+            let result = if work.action.traits().repeatable {
                 let blocked_on = format!("node {}", work.node_id);
                 WorkResult::Blocked { blocked_on, reason, retry_at: clock::now() }
             } else {
@@ -221,7 +221,7 @@ impl Reactor {
     }
 
     /// The work of an object that is due and was not handed out before.
-    fn look(&mut self, stream: StreamId, event: Option<&Recorded>) -> Vec<Work> {
+    fn look(&mut self, stream: StreamId, event: Option<&Recorded>) -> Vec<DueWork> {
         let Some(fresh) = unfolded(stream) else { return vec![] };
         let known = self.open.contains_key(&stream);
         let open = self.open.entry(stream).or_insert(Open { fold: fresh, started: HashSet::new() });
@@ -253,7 +253,7 @@ impl Reactor {
         fresh
     }
 
-    fn hand_out(&mut self, work: Work) {
+    fn hand_out(&mut self, work: DueWork) {
         let now = clock::now();
         match work.not_before.filter(|time| *time > now) {
             Some(time) => {
@@ -265,12 +265,15 @@ impl Reactor {
         }
     }
 
-    fn start(&mut self, work: Work) {
+    fn start(&mut self, work: DueWork) {
         let bus = self.bus.clone();
-        if work.action == Action::EmptyBay {
-            tokio::spawn(empty_bay(bus, self.members.clone(), work));
-            return;
-        }
+        let work = match Due::from(work) {
+            Due::Engine(work) => work,
+            Due::Conductor(work) => {
+                tokio::spawn(empty_bay(bus, self.members.clone(), work));
+                return;
+            }
+        };
         let Some(work) = self.sessions.give(work, Instant::now()) else { return };
         let offer = Offer { reply_to: self.objects.replies.of(work.id), work };
         tokio::spawn(async move {
@@ -290,7 +293,7 @@ impl Reactor {
 
     /// Starts delayed work whose time has come, or that need not wait any longer. What is no
     /// longer due, because it was cancelled meanwhile, is forgotten.
-    fn release(&mut self, early: impl Fn(&Work) -> bool) {
+    fn release(&mut self, early: impl Fn(&DueWork) -> bool) {
         let now = Instant::now();
         let (ready, delayed): (Vec<_>, Vec<_>) = std::mem::take(&mut self.delayed)
             .into_iter()

@@ -103,7 +103,7 @@ impl Sessions {
             Some(given) if given.work.attempt == work.attempt && given.to == to => given.offers,
             _ => 0,
         };
-        let deadline = work.action.limit().map(|limit| now + limit + GRACE);
+        let deadline = work.action.traits().limit.map(|limit| now + limit + GRACE);
         let given = Given { work: work.clone(), to, at: now, offers: offers + 1, deadline };
         self.given.insert(work.id, given);
         Some(work)
@@ -138,7 +138,7 @@ impl Sessions {
             let Some(Given { mut work, .. }) = self.given.remove(&id) else { continue };
             // It may have been lost in the middle of the attempt.
             work.attempt = work.attempt.saturating_add(1);
-            next.push(if work.action.is_repeatable() {
+            next.push(if work.action.traits().repeatable {
                 Next::Offer(work)
             } else {
                 Next::Unknown(work)
@@ -211,7 +211,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
-    use crate::backends::Action;
+    use crate::backends::{Action, Exec, Operation};
     use crate::ids::{EventId, Kind, ProjectId, StreamId};
     use uuid::Uuid;
 
@@ -234,11 +234,11 @@ mod tests {
     }
 
     fn start(number: u128) -> Work {
-        work(number, Action::StartContainer)
+        work(number, Action::Do(Operation::Start))
     }
 
     fn execute(number: u128) -> Work {
-        work(number, Action::ExecuteInContainer { command: vec![] })
+        work(number, Action::Exec(Exec::Start { command: vec![] }))
     }
 
     /// Each is later than those before it.
@@ -331,7 +331,7 @@ mod tests {
         sessions.hear(&hello(1, &[]), now);
         sessions.give(start(1), now);
         sessions.give(execute(2), now);
-        let end = now + Action::StartContainer.limit().unwrap() + GRACE;
+        let end = now + Action::Do(Operation::Start).traits().limit.unwrap() + GRACE;
         assert_eq!(sessions.overdue(end - Duration::from_secs(1)), []);
         assert_eq!(sessions.overdue(end), [start(1)], "a command may take for ever");
         assert_eq!(sessions.overdue(end), []);

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use tokio::sync::watch;
 
-use crate::backends::{Action, Work};
+use crate::backends::{Action, Exec, Order, Work};
 use crate::bus::Offer;
 use crate::ids::{StreamId, WorkId};
 
@@ -109,15 +109,6 @@ impl Begun {
     }
 }
 
-/// Whether work runs beside the lane of its object.
-const fn is_beside(action: &Action) -> bool {
-    matches!(action, Action::ExecuteInContainer { .. } | Action::EndExecution { .. })
-}
-
-const fn is_delete(action: &Action) -> bool {
-    matches!(action, Action::DeleteContainer | Action::DeleteNetwork)
-}
-
 impl Lanes {
     /// Takes an offer; the job if it is its turn. One that was taken before changes nothing.
     pub fn offer(&mut self, offer: Offer) -> Option<Turn> {
@@ -128,15 +119,15 @@ impl Lanes {
         self.begun.trim(|| lanes.values().flat_map(Lane::works).collect());
         let stream = offer.work.stream;
         let lane = self.lanes.entry(stream).or_default();
-        if let Action::EndExecution { execution_id } = &offer.work.action {
+        if let Action::Exec(Exec::End { execution_id }) = &offer.work.action {
             lane.hold_back(*execution_id);
         }
-        if is_beside(&offer.work.action) {
+        if offer.work.action.traits().order == Order::Beside {
             let (running, turn) = begin(stream, Job::Work(Box::new(offer)));
             lane.beside.push(running);
             return Some(turn);
         }
-        if is_delete(&offer.work.action) {
+        if offer.work.action.traits().order == Order::Overtakes {
             lane.overtake();
         }
         // A new attempt takes the place of one that has not begun.
@@ -231,7 +222,7 @@ fn begin(stream: StreamId, job: Job) -> (UnderWay, Turn) {
         Job::Work(offer) => Some(&offer.work),
         Job::Inspect => None,
     };
-    let is_delete = work.is_some_and(|work| is_delete(&work.action));
+    let is_delete = work.is_some_and(|work| work.action.traits().order == Order::Overtakes);
     let running = UnderWay { work: work.map(|work| work.id), is_delete, wanted: sender };
     (running, Turn { stream, job, wanted })
 }
@@ -239,6 +230,7 @@ fn begin(stream: StreamId, job: Job) -> (UnderWay, Turn) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backends::{Operation, Removed};
     use crate::ids::{EventId, Kind, ObjectId, ProjectId};
 
     fn stream() -> StreamId {
@@ -270,28 +262,28 @@ mod tests {
     #[test]
     fn w8_an_attempt_is_taken_once() {
         let mut lanes = Lanes::default();
-        let first = lanes.offer(offer(1, 1, Action::StartContainer)).unwrap();
-        assert!(lanes.offer(offer(1, 1, Action::StartContainer)).is_none());
+        let first = lanes.offer(offer(1, 1, Action::Do(Operation::Start))).unwrap();
+        assert!(lanes.offer(offer(1, 1, Action::Do(Operation::Start))).is_none());
         assert!(lanes.ended(stream(), id(&first), true).is_none());
-        assert!(lanes.offer(offer(1, 1, Action::StartContainer)).is_none(), "late");
+        assert!(lanes.offer(offer(1, 1, Action::Do(Operation::Start))).is_none(), "late");
         assert!(lanes.held().is_empty());
-        assert!(lanes.offer(offer(1, 3, Action::StartContainer)).is_some());
-        assert!(lanes.offer(offer(1, 2, Action::StartContainer)).is_none(), "later still");
+        assert!(lanes.offer(offer(1, 3, Action::Do(Operation::Start))).is_some());
+        assert!(lanes.offer(offer(1, 2, Action::Do(Operation::Start))).is_none(), "later still");
     }
 
     #[test]
     fn a_delete_drops_what_waits_and_cancels_what_is_under_way() {
         let mut lanes = Lanes::default();
-        let first = lanes.offer(offer(1, 1, Action::StartContainer)).unwrap();
-        assert!(lanes.offer(offer(2, 1, Action::PauseContainer)).is_none());
-        let command = Action::ExecuteInContainer { command: vec![] };
+        let first = lanes.offer(offer(1, 1, Action::Do(Operation::Start))).unwrap();
+        assert!(lanes.offer(offer(2, 1, Action::Do(Operation::Pause))).is_none());
+        let command = Action::Exec(Exec::Start { command: vec![] });
         let beside = lanes.offer(offer(3, 1, command)).unwrap();
-        assert!(lanes.offer(offer(4, 1, Action::DeleteContainer)).is_none(), "it waits");
+        assert!(lanes.offer(offer(4, 1, Action::Remove(Removed::Container))).is_none(), "it waits");
         assert_eq!((*first.wanted.borrow(), *beside.wanted.borrow()), (Wanted::No, Wanted::No));
         assert!(lanes.ended(stream(), id(&beside), true).is_none());
         let next = lanes.ended(stream(), id(&first), true).unwrap();
         assert_eq!(id(&next), Some(EventId(uuid::Uuid::from_u128(4))));
-        assert!(lanes.offer(offer(4, 2, Action::DeleteContainer)).is_none());
+        assert!(lanes.offer(offer(4, 2, Action::Remove(Removed::Container))).is_none());
         assert_eq!(*next.wanted.borrow(), Wanted::Yes, "by its own next attempt");
         assert!(lanes.ended(stream(), id(&next), true).is_none(), "nor is it done twice");
         assert!(lanes.lanes.is_empty());
@@ -301,10 +293,10 @@ mod tests {
     fn commands_hold_nothing_back() {
         let mut lanes = Lanes::default();
         for number in 1..100 {
-            let command = Action::ExecuteInContainer { command: vec![] };
+            let command = Action::Exec(Exec::Start { command: vec![] });
             assert!(lanes.offer(offer(number, 1, command)).is_some());
         }
-        let stop = lanes.offer(offer(200, 1, Action::StopContainer { grace_s: 10 }));
+        let stop = lanes.offer(offer(200, 1, Action::Do(Operation::Stop { grace_s: 10 })));
         assert!(stop.is_some());
         assert_eq!(lanes.held().len(), 100);
     }
@@ -312,11 +304,11 @@ mod tests {
     #[test]
     fn one_command_is_ended_and_no_other() {
         let mut lanes = Lanes::default();
-        let command = || Action::ExecuteInContainer { command: vec![] };
+        let command = || Action::Exec(Exec::Start { command: vec![] });
         let first = lanes.offer(offer(1, 1, command())).unwrap();
         let second = lanes.offer(offer(2, 1, command())).unwrap();
         let execution_id = EventId(uuid::Uuid::from_u128(2));
-        assert!(lanes.offer(offer(3, 1, Action::EndExecution { execution_id })).is_some());
+        assert!(lanes.offer(offer(3, 1, Action::Exec(Exec::End { execution_id }))).is_some());
         let wanted = (*first.wanted.borrow(), *second.wanted.borrow());
         assert_eq!(wanted, (Wanted::Yes, Wanted::IfBegun));
     }
@@ -325,8 +317,8 @@ mod tests {
     fn a_new_attempt_takes_the_place_of_one_that_waits() {
         let mut lanes = Lanes::default();
         let first = lanes.inspect(stream()).unwrap();
-        lanes.offer(offer(1, 1, Action::StartContainer));
-        lanes.offer(offer(1, 2, Action::StartContainer));
+        lanes.offer(offer(1, 1, Action::Do(Operation::Start)));
+        lanes.offer(offer(1, 2, Action::Do(Operation::Start)));
         let next = lanes.ended(stream(), id(&first), false).unwrap();
         assert!(matches!(&next.job, Job::Work(offer) if offer.work.attempt == 2));
         assert!(lanes.ended(stream(), id(&next), true).is_none());

@@ -13,12 +13,13 @@ use tokio::time::{Instant, timeout};
 use super::lanes::Wanted;
 use super::slots::{Slot, Slots};
 use crate::backends::{
-    Action, Backend, BackendError, OutputFrame, Progress, Reporter, Work, WorkResult,
+    Action, Backend, BackendError, Load, OutputFrame, Progress, Reporter, Work, WorkResult,
 };
 use crate::bus::delivery::{record, report_at};
 use crate::bus::output::Outlet;
 use crate::bus::{Bus, CommandMessage, Offer, Origin, Place, ServiceCommand, SessionId};
 use crate::clock;
+use crate::events::Verb;
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 
 /// Attempts at work that the engine fails: with the waits below, half a minute of trouble.
@@ -120,14 +121,12 @@ impl NodeAgent {
     }
 
     /// The places that an action takes, and what they are for.
-    const fn slots(&self, action: &Action) -> (&Slots, &'static str) {
-        match action {
-            Action::CreateContainer { .. } => (&self.makes, "containers being created"),
-            Action::ExecuteInContainer { .. } => (&self.executes, "running commands"),
-            Action::StopContainer { .. } | Action::RebootContainer { .. } => {
-                (&self.stops, "containers being stopped")
-            }
-            _ => (&self.quick, "other work"),
+    fn slots(&self, action: &Action) -> (&Slots, &'static str) {
+        match action.traits().load {
+            Load::Create => (&self.makes, "containers being created"),
+            Load::Command => (&self.executes, "running commands"),
+            Load::Wait => (&self.stops, "containers being stopped"),
+            Load::Quick => (&self.quick, "other work"),
         }
     }
 
@@ -157,7 +156,7 @@ impl NodeAgent {
         let is_over = self.conclude(work, result).await;
         // What an earlier attempt did may have ended since, unseen; and a kill during the restart
         // back-off ends no process, so no notice tells of it.
-        let kills = matches!(work.action, Action::KillContainer { .. });
+        let kills = work.action.verb() == Verb::Kill;
         if (work.attempt > 1 || kills) && work.stream.kind == Kind::Container {
             self.inspect(work.stream).await;
         }
@@ -203,11 +202,11 @@ impl NodeAgent {
             return cancelled_result();
         }
         // It takes the place of an end that came before it and was not seen yet.
-        if matches!(work.action, Action::StopContainer { .. } | Action::RebootContainer { .. }) {
+        if work.action.traits().inspect_before {
             self.inspect(work.stream).await;
         }
         let attempt = self.backend.perform(work, reporter);
-        let done = match work.action.limit() {
+        let done = match work.action.traits().limit {
             None => attempt.await,
             Some(limit) => timeout(limit, attempt).await.unwrap_or_else(|_| {
                 Err(BackendError::TimedOut(format!("no answer within {} s", limit.as_secs())))
@@ -224,7 +223,7 @@ impl NodeAgent {
     /// What an attempt that did not succeed comes to.
     fn settle(&self, work: &Work, error: BackendError) -> WorkResult {
         let reason = error.to_string();
-        let once = !work.action.is_repeatable();
+        let once = !work.action.traits().repeatable;
         match error {
             BackendError::Refused(_) | BackendError::Missing(_) | BackendError::Cancelled => {
                 WorkResult::Failed { reason }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::worker::WorkerHandle;
-use crate::backends::{BackendError, Notice, Observed, RunState};
+use crate::backends::{BackendError, EngineObject, Notice, Observed, ObservedNetwork, RunState};
 use crate::bus::{Comparison, Inventory, Listed, ServiceCommand, Strays};
 use crate::ids::{Kind, StreamId, Timestamp};
 
@@ -91,9 +91,8 @@ async fn take_stock(
     ends: &mut LastEnds,
 ) -> Result<Option<HashSet<StreamId>>, BackendError> {
     let node = worker.node();
-    let containers = node.backend.list().await?;
-    // Before the record is read: a bay is recorded before its network is made.
-    let networks = node.backend.networks().await?;
+    // Before the record is read: a bay is recorded before its network is created.
+    let (containers, networks) = by_kind(node.backend.inventory().await?);
     let before = std::mem::take(ends);
     let listed = containers.into_iter().map(|(stream, observed)| {
         let last = last_end(&observed);
@@ -123,20 +122,30 @@ async fn take_stock(
 async fn tell_strays(worker: &WorkerHandle, compared: Comparison) -> Result<(), BackendError> {
     let node = worker.node();
     let Comparison { unrecorded, unrecorded_networks, .. } = compared;
-    let (mut containers, mut networks) = (vec![], vec![]);
-    if !unrecorded.is_empty() {
-        containers = node.backend.list().await?;
-        containers.retain(|(stream, _)| unrecorded.contains(stream));
-    }
-    if !unrecorded_networks.is_empty() {
-        networks = node.backend.networks().await?;
-        networks.retain(|network| unrecorded_networks.contains(&network.engine_id));
-    }
+    let anything = !(unrecorded.is_empty() && unrecorded_networks.is_empty());
+    let still = if anything { node.backend.inventory().await? } else { vec![] };
+    let (mut containers, mut networks) = by_kind(still);
+    containers.retain(|(stream, _)| unrecorded.contains(stream));
+    networks.retain(|network| unrecorded_networks.contains(&network.engine_id));
     let strays = Strays { node_id: node.node_id, containers, networks };
     if let Err(error) = node.bus.strays(strays).await {
         tracing::warn!(%error, "what has no record is not told");
     }
     Ok(())
+}
+
+/// An inventory, sorted by kind.
+fn by_kind(
+    seen: Vec<(StreamId, EngineObject)>,
+) -> (Vec<(StreamId, Observed)>, Vec<ObservedNetwork>) {
+    let (mut containers, mut networks) = (vec![], vec![]);
+    for (stream, seen) in seen {
+        match seen {
+            EngineObject::Container(observed) => containers.push((stream, observed)),
+            EngineObject::Network(observed) => networks.push(observed),
+        }
+    }
+    (containers, networks)
 }
 
 /// The last end of a container that the record may not know though both agree in all else.

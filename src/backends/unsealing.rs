@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 
 use super::{
-    Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, ObservedNetwork,
-    OutputFrame, Reporter, Work,
+    Action, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, LogQuery, Notice,
+    Observed, OutputFrame, Reporter, Work,
 };
 use crate::events::container::ContainerSpec;
 use crate::ids::StreamId;
@@ -49,7 +49,7 @@ impl Unsealing {
 impl Backend for Unsealing {
     async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
         let mut opened = work.clone();
-        if let Action::CreateContainer { spec, .. } = &mut opened.action {
+        if let Action::Apply(Desired::Container { spec, .. }) = &mut opened.action {
             self.open(work, spec).await?;
         }
         self.backend.perform(&opened, reporter).await
@@ -59,12 +59,8 @@ impl Backend for Unsealing {
         self.backend.inspect(stream).await
     }
 
-    async fn list(&self) -> Result<Vec<(StreamId, Observed)>, BackendError> {
-        self.backend.list().await
-    }
-
-    async fn networks(&self) -> Result<Vec<ObservedNetwork>, BackendError> {
-        self.backend.networks().await
+    async fn inventory(&self) -> Result<Vec<(StreamId, EngineObject)>, BackendError> {
+        self.backend.inventory().await
     }
 
     async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {

@@ -28,12 +28,17 @@ const MAX_FAULTS: u32 = 5;
 ///
 /// An outcome that is lost with its sender is no harm: the work stays open, and is looked up at the
 /// backend when it is offered again.
-pub async fn report(bus: &dyn Bus, work: &Work, result: WorkResult) {
+pub async fn report<A: Sync>(bus: &dyn Bus, work: &Work<A>, result: WorkResult) {
     report_at(bus, work, result, None).await;
 }
 
 /// Reports an outcome of which, with a place, only the latest counts.
-pub async fn report_at(bus: &dyn Bus, work: &Work, result: WorkResult, place: Option<Place>) {
+pub async fn report_at<A: Sync>(
+    bus: &dyn Bus,
+    work: &Work<A>,
+    result: WorkResult,
+    place: Option<Place>,
+) {
     let message = |result| {
         let outcome = Outcome { work_id: work.id, attempt: work.attempt, result };
         let origin =

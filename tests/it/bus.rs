@@ -8,8 +8,8 @@ use futures_util::{FutureExt, StreamExt};
 use magnum::actors::container::ContainerCommand;
 use magnum::actors::node::NodeCommand;
 use magnum::backends::{
-    Action, BackendError, EngineFacts, LogQuery, Observed, ObservedNetwork, Outcome, OutputFrame,
-    OutputStream, RunState, Work, WorkResult,
+    Action, BackendError, EngineFacts, LogQuery, Observed, ObservedNetwork, Operation, Outcome,
+    OutputFrame, OutputStream, RunState, Work, WorkResult,
 };
 use magnum::bus::local::LocalBus;
 use magnum::bus::output::{Credit, Outlet, Piece, PieceContent, WINDOW, frames};
@@ -70,7 +70,7 @@ fn work() -> Work {
         project: ProjectId("p".to_owned()),
         node_id: ObjectId(Uuid::from_u128(3)),
         request_id: "req-1".to_owned(),
-        action: Action::KillContainer { signal: "SIGHUP".to_owned() },
+        action: Action::Do(Operation::Kill { signal: "SIGHUP".to_owned() }),
     }
 }
 

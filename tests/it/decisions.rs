@@ -2,12 +2,14 @@
 
 use magnum::actors::bay::{Bay, BayCommand, BayState};
 use magnum::actors::container::{Container, ContainerCommand as Command, ContainerState};
+use magnum::actors::lifecycle::Effect;
 use magnum::actors::lifecycle::MAX_QUEUED;
 use magnum::actors::placement::{NodeFacts, place};
 use magnum::actors::{Entity, Fact};
-use magnum::backends::{Action, Done, End, Observed, Outcome, RunState, WorkResult};
+use magnum::backends::{Action, Done, End, Observed, Outcome, Removed, RunState, WorkResult};
 use magnum::bus::{Ctx, Refusal};
 use magnum::events::EventPayload;
+use magnum::events::Verb;
 use magnum::events::bay::{BayEvent, BayPlan};
 use magnum::events::container::{ContainerEvent as Event, ContainerSpec, RestartPolicy};
 use magnum::ids::{EventId, ObjectId, Timestamp, WorkId};
@@ -65,7 +67,7 @@ impl Model {
         Ok(events)
     }
 
-    fn due(&self) -> Option<(WorkId, u32, Action)> {
+    fn due(&self) -> Option<(WorkId, u32, Effect)> {
         Container::react(&self.state).into_iter().next().map(|w| (w.id, w.attempt, w.action))
     }
 
@@ -205,7 +207,7 @@ fn f6_a_delete_overtakes_what_has_not_started() {
     model.command(Command::Start).unwrap();
     model.command(Command::Delete).unwrap();
     assert!(model.command(Command::Delete).unwrap().is_empty(), "again changes nothing");
-    assert_eq!(model.due().unwrap().2, Action::DeleteContainer);
+    assert_eq!(model.due().unwrap().2, Action::Remove(Removed::Container).into());
     let late = Done { engine_id: Some("e1".into()), exit_code: None };
     assert!(model.outcome(create_id, 1, WorkResult::Done(late)).is_empty());
     assert_eq!(types(&model.finish(Done::default())), ["container.deleted"]);
@@ -513,7 +515,7 @@ proptest! {
             }
             let work = Container::react(&model.state);
             let queued =
-                work.iter().filter(|w| !matches!(w.action, Action::ExecuteInContainer { .. }));
+                work.iter().filter(|w| w.action.verb() != Verb::Execute);
             prop_assert!(queued.count() <= 1);
         }
         // Deleted unless it is gone already; then everything that is due gets done.

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use magnum::actors::bay::{Bay, BayCommand, BayState};
 use magnum::actors::container::{Container, ContainerCommand, ContainerState};
+use magnum::actors::lifecycle::DueWork;
 use magnum::actors::{Entity, Fact};
-use magnum::backends::Work;
 use magnum::bus::{Ctx, Refusal};
 use magnum::events::bay::{self, BayEvent};
 use magnum::events::container::{self, ContainerEvent};
@@ -119,7 +119,7 @@ impl<E: Entity> Life<E> {
         E::decide(&self.state, command, &Ctx { now: Timestamp(0) })
     }
 
-    fn due(&self) -> Vec<Work> {
+    fn due(&self) -> Vec<DueWork> {
         E::react(&self.state)
     }
 }

@@ -564,18 +564,12 @@ impl magnum::backends::Backend for Untouchable {
         self.touch()
     }
 
-    async fn list(
+    async fn inventory(
         &self,
     ) -> Result<
-        Vec<(magnum::ids::StreamId, magnum::backends::Observed)>,
+        Vec<(magnum::ids::StreamId, magnum::backends::EngineObject)>,
         magnum::backends::BackendError,
     > {
-        self.touch()
-    }
-
-    async fn networks(
-        &self,
-    ) -> Result<Vec<magnum::backends::ObservedNetwork>, magnum::backends::BackendError> {
         self.touch()
     }
 

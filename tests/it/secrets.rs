@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use magnum::backends::fake::{FakeBackend, FakeEngine};
 use magnum::backends::unsealing::Unsealing;
-use magnum::backends::{Action, Backend, BackendError, Done};
+use magnum::backends::{Action, Backend, BackendError, Desired, Done};
 use magnum::clock;
 use magnum::events::container::ContainerSpec;
 use magnum::events::log::export::to_hex;
@@ -127,7 +127,7 @@ async fn work_whose_values_were_erased_fails_and_what_it_made_before_is_taken_up
     let perform = async |work| door.perform(work, &Notes::default()).await;
     perform(&made).await.unwrap();
     assert!(engine.containers().iter().all(|one| one.spec.environment["TOKEN"] == SECRET));
-    assert!(matches!(&made.action, Action::CreateContainer { spec, .. }
+    assert!(matches!(&made.action, Action::Apply(Desired::Container { spec, .. })
         if spec.environment["TOKEN"].starts_with("sealed:v1:")));
     let key = secrets.key_id(&project).unwrap().unwrap();
     // A key that cannot be read may be readable later.

@@ -9,7 +9,7 @@ use magnum::actors::comparison::{Records, compare};
 use magnum::agent::node::NodeAgent;
 use magnum::agent::reconciler;
 use magnum::agent::worker::WorkerHandle;
-use magnum::backends::Action;
+use magnum::backends::{Action, Desired, Removed};
 use magnum::bus::local::LocalBus;
 use magnum::bus::{
     AuditRecord, AuditReply, Authority, CommandError, CommandMessage, CommandPort, CommandReply,
@@ -37,8 +37,8 @@ impl Records for Meanwhile {
     }
 
     async fn bays_on(&self, _: ObjectId) -> Result<HashSet<ObjectId>, String> {
-        act(self.bench.as_ref(), self.comes, Action::CreateNetwork).await.unwrap();
-        act(self.bench.as_ref(), self.goes, Action::DeleteNetwork).await.unwrap();
+        act(self.bench.as_ref(), self.comes, Action::Apply(Desired::Network)).await.unwrap();
+        act(self.bench.as_ref(), self.goes, Action::Remove(Removed::Network)).await.unwrap();
         Ok(HashSet::new())
     }
 }
@@ -83,7 +83,7 @@ fn networks_that_are_made_or_removed_meanwhile_are_not_told() {
         let bench = Arc::new(Fake::new());
         let (comes, goes, stray) = (bay(), bay(), bay());
         for there in [goes, stray] {
-            act(bench.as_ref(), there, Action::CreateNetwork).await.unwrap();
+            act(bench.as_ref(), there, Action::Apply(Desired::Network)).await.unwrap();
         }
         let (told, mut strays) = mpsc::unbounded_channel();
         let bus = Arc::new(LocalBus::default());

@@ -9,8 +9,8 @@ use magnum::agent::node::NodeAgent;
 use magnum::agent::worker::WorkerHandle;
 use magnum::backends::fake::{FakeBackend, FakeEngine};
 use magnum::backends::{
-    Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, ObservedNetwork,
-    Outcome, OutputFrame, Reporter, Work, WorkResult,
+    Action, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, Exec, LogQuery,
+    Notice, Observed, Operation, Outcome, OutputFrame, Removed, Reporter, Work, WorkResult,
 };
 use magnum::bus::local::LocalBus;
 use magnum::bus::output::frames;
@@ -52,7 +52,8 @@ struct NoRegistry(FakeBackend);
 #[async_trait]
 impl Backend for NoRegistry {
     async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
-        if matches!(&work.action, Action::CreateContainer { spec, .. } if spec.image == "hangs") {
+        if matches!(&work.action, Action::Apply(Desired::Container { spec, .. }) if spec.image == "hangs")
+        {
             reporter.cancelled().await;
             return Err(BackendError::Cancelled);
         }
@@ -63,12 +64,8 @@ impl Backend for NoRegistry {
         self.0.inspect(stream).await
     }
 
-    async fn list(&self) -> Result<Vec<(StreamId, Observed)>, BackendError> {
-        self.0.list().await
-    }
-
-    async fn networks(&self) -> Result<Vec<ObservedNetwork>, BackendError> {
-        self.0.networks().await
+    async fn inventory(&self) -> Result<Vec<(StreamId, EngineObject)>, BackendError> {
+        self.0.inventory().await
     }
 
     async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {
@@ -151,17 +148,17 @@ impl Bench {
     async fn running(&mut self) -> StreamId {
         let bay = StreamId::new(Kind::Bay, clock::new_object_id());
         let stream = StreamId::new(Kind::Container, clock::new_object_id());
-        self.act(bay, Action::CreateNetwork).await;
+        self.act(bay, Action::Apply(Desired::Network)).await;
         let made = self.act(stream, create(bay.id, "busybox:local")).await;
         assert!(matches!(made, WorkResult::Done(_)), "{made:?}");
-        self.act(stream, Action::StartContainer).await;
+        self.act(stream, Action::Do(Operation::Start)).await;
         stream
     }
 
     /// Commands that never end, as many as are asked for.
     async fn hang(&self, stream: StreamId, count: usize) {
         for _ in 0..count {
-            let hangs = Action::ExecuteInContainer { command: words("sleep 100000") };
+            let hangs = Action::Exec(Exec::Start { command: words("sleep 100000") });
             self.offer(&self.work(stream, hangs), None).await;
         }
     }
@@ -170,7 +167,7 @@ impl Bench {
 fn create(bay_id: ObjectId, image: &str) -> Action {
     let command = words("sleep 100000");
     let spec = ContainerSpec { image: image.to_owned(), command, ..ContainerSpec::default() };
-    Action::CreateContainer { name: None, bay_id, spec }
+    Action::Apply(Desired::Container { name: None, bay_id, spec })
 }
 
 fn run(test: impl Future<Output = ()>) {
@@ -185,20 +182,20 @@ fn commands_that_hang_hold_nothing_back() {
         let mut bench = Bench::new();
         let stream = bench.running().await;
         bench.hang(stream, 100).await;
-        let late = bench.work(stream, Action::ExecuteInContainer { command: words("echo a") });
+        let late = bench.work(stream, Action::Exec(Exec::Start { command: words("echo a") }));
         bench.offer(&late, None).await;
         let waits = bench.outcome(late.id).await;
         assert!(matches!(waits, WorkResult::Waiting { .. }), "{waits:?}");
-        let mut other = bench.work(stream, Action::ExecuteInContainer { command: words("echo b") });
+        let mut other = bench.work(stream, Action::Exec(Exec::Start { command: words("echo b") }));
         other.project = ProjectId("other".to_owned());
         bench.offer(&other, None).await;
         let done = bench.outcome(other.id).await;
         assert!(matches!(done, WorkResult::Done(_)), "{done:?}");
         for action in [
-            Action::KillContainer { signal: "SIGHUP".to_owned() },
-            Action::StopContainer { grace_s: 0 },
-            Action::RebootContainer { grace_s: 0 },
-            Action::DeleteContainer,
+            Action::Do(Operation::Kill { signal: "SIGHUP".to_owned() }),
+            Action::Do(Operation::Stop { grace_s: 0 }),
+            Action::Do(Operation::Reboot { grace_s: 0 }),
+            Action::Remove(Removed::Container),
         ] {
             let done = timeout(Duration::from_secs(10), bench.act(stream, action)).await;
             assert!(matches!(done, Ok(WorkResult::Done(_))), "{done:?}");
@@ -214,7 +211,7 @@ fn a_command_that_nobody_waits_for_is_not_started() {
         let mut bench = Bench::new();
         let stream = bench.running().await;
         bench.hang(stream, 64).await;
-        let command = Action::ExecuteInContainer { command: words("echo a") };
+        let command = Action::Exec(Exec::Start { command: words("echo a") });
         let late = bench.work(stream, command);
         let reply_to = ReplyTo(clock::new_uuid());
         let reader = frames(&bench.bus, reply_to).unwrap();
@@ -234,10 +231,10 @@ fn w5_a_delete_ends_what_is_under_way() {
         let mut bench = Bench::new();
         let stream = StreamId::new(Kind::Container, clock::new_object_id());
         let make = bench.work(stream, create(clock::new_object_id(), "hangs"));
-        let start = bench.work(stream, Action::StartContainer);
+        let start = bench.work(stream, Action::Do(Operation::Start));
         bench.offer(&make, None).await;
         bench.offer(&start, None).await;
-        let delete = bench.work(stream, Action::DeleteContainer);
+        let delete = bench.work(stream, Action::Remove(Removed::Container));
         bench.offer(&delete, None).await;
         let (mut ended, mut deleted) = (None, None);
         while deleted.is_none() {
@@ -257,13 +254,13 @@ fn w8_what_has_begun_is_not_begun_again() {
     run(async {
         let mut bench = Bench::new();
         let stream = bench.running().await;
-        let command = Action::ExecuteInContainer { command: words("echo a") };
+        let command = Action::Exec(Exec::Start { command: words("echo a") });
         let work = bench.work(stream, command);
         bench.offer(&work, None).await;
         bench.offer(&work, None).await;
         assert!(matches!(bench.outcome(work.id).await, WorkResult::Done(_)));
         bench.offer(&work, None).await;
-        bench.act(stream, Action::PauseContainer).await;
+        bench.act(stream, Action::Do(Operation::Pause)).await;
         let times = bench.engine.effects().iter().filter(|(id, _)| *id == work.id).count();
         assert_eq!(times, 1);
         let released = async {

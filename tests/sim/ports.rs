@@ -10,8 +10,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 use magnum::backends::fake::FakeBackend;
 use magnum::backends::{
-    Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, ObservedNetwork,
-    OutputFrame, Reporter, Work,
+    Action, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, LogQuery, Notice,
+    Observed, OutputFrame, Reporter, Work,
 };
 use magnum::bus::ReplyTo;
 use magnum::bus::output::{Credit, KeyTaken, Piece};
@@ -248,7 +248,9 @@ impl Backend for SimulatedBackend {
     async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
         self.fence.step(|| format!("{} of {}", work.action.name(), work.stream)).await;
         let slow = match &work.action {
-            Action::CreateContainer { spec, .. } if spec.image.starts_with(SLOW_IMAGES) => {
+            Action::Apply(Desired::Container { spec, .. })
+                if spec.image.starts_with(SLOW_IMAGES) =>
+            {
                 60_000 + self.world().below(600_000)
             }
             _ if self.world().strikes(8) => self.world().below(8_000),
@@ -280,14 +282,9 @@ impl Backend for SimulatedBackend {
         self.inner.inspect(stream).await
     }
 
-    async fn list(&self) -> Result<Vec<(StreamId, Observed)>, BackendError> {
-        self.ask(|| "list".to_owned()).await;
-        self.inner.list().await
-    }
-
-    async fn networks(&self) -> Result<Vec<ObservedNetwork>, BackendError> {
-        self.ask(|| "networks".to_owned()).await;
-        self.inner.networks().await
+    async fn inventory(&self) -> Result<Vec<(StreamId, EngineObject)>, BackendError> {
+        self.ask(|| "inventory".to_owned()).await;
+        self.inner.inventory().await
     }
 
     async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {

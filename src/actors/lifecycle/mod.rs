@@ -4,14 +4,16 @@
 //! outcome counts. Not here: what an event asks a backend for, and what is allowed when (one file a
 //! noun); the status itself (`events/<noun>.rs`).
 
+mod effect;
 mod queue;
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use self::effect::{Cascade, Due, DueWork, Effect};
 pub use self::queue::{MAX_EXECUTIONS, MAX_QUEUED, Task, WorkQueue};
 use super::Fact;
-use crate::backends::{Action, Outcome, Work, WorkResult};
+use crate::backends::{Outcome, WorkResult};
 use crate::events::mark::Status;
 use crate::events::work::{WorkBlockedV1, WorkFailedV2, WorkUnknownV2};
 use crate::events::{EventPayload, Mark, Verb};
@@ -35,21 +37,21 @@ impl<S: Status> Lifecycle<S> {
         &self.tasks
     }
 
-    /// Takes in an event. `action` is what the event asks a backend for, or the next step of work
+    /// Takes in an event. `effect` is what the event asks for, or the next step of work
     /// that goes on.
-    pub fn apply(&mut self, event: &S::Event, action: Option<Action>, fact: Fact<'_>) {
+    pub fn apply(&mut self, event: &S::Event, effect: Option<Effect>, fact: Fact<'_>) {
         let was_deleting = self.status.is_deleting();
         self.status = self.status.after(event);
         self.tasks.drop_all(event.cancelled());
-        match (event.mark(), action, event.work_id()) {
-            (Mark::Asks(verb), Some(action), _) => {
+        match (event.mark(), effect, event.work_id()) {
+            (Mark::Asks(verb), Some(effect), _) => {
                 if verb == Verb::Delete {
                     self.tasks.overtake();
                 }
-                self.tasks.push(action, fact);
+                self.tasks.push(effect, fact);
             }
             (Mark::Done(Verb::Delete), ..) => self.tasks.clear(),
-            (Mark::Step, Some(action), Some(id)) => self.tasks.continue_as(id, &action),
+            (Mark::Step, Some(effect), Some(id)) => self.tasks.continue_as(id, &effect),
             (Mark::Progress, _, Some(id)) => self.tasks.resume(id),
             (Mark::Done(_) | Mark::Failed | Mark::Unknown, _, Some(id)) => {
                 self.tasks.drop_all(&[id]);
@@ -119,8 +121,8 @@ pub enum Setback {
 }
 
 /// When an attempt is given up that began as soon as it was due.
-pub fn deadline(work: &Work) -> Option<Timestamp> {
-    let limit = work.action.limit()?;
+pub fn deadline(work: &DueWork) -> Option<Timestamp> {
+    let limit = work.action.traits().limit?;
     let begins = work.not_before.max(work.due_at)?;
     Some(begins.plus_ms(limit.as_secs().saturating_mul(1000)))
 }
@@ -128,11 +130,12 @@ pub fn deadline(work: &Work) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backends::{Action, Exec, Operation, Work};
     use crate::ids::{Kind, ObjectId, ProjectId, StreamId, WorkId};
 
     #[test]
     fn an_attempt_has_its_time_from_when_it_may_begin() {
-        let work = |action: Action, due_at: Option<i64>, not_before: Option<i64>| Work {
+        let work = |effect: Effect, due_at: Option<i64>, not_before: Option<i64>| Work {
             id: WorkId::default(),
             attempt: 1,
             not_before: not_before.map(Timestamp),
@@ -141,17 +144,18 @@ mod tests {
             project: ProjectId::default(),
             node_id: ObjectId::default(),
             request_id: String::new(),
-            action,
+            action: effect,
         };
         let after = |begins_us: i64| Some(Timestamp(begins_us + 40 * 60 * 1_000_000));
-        let start =
-            |due_at, not_before| deadline(&work(Action::StartContainer, due_at, not_before));
+        let start = |due_at, not_before| {
+            deadline(&work(Action::Do(Operation::Start).into(), due_at, not_before))
+        };
         assert_eq!(start(None, None), None, "it waits behind other work");
         assert_eq!(start(Some(5), None), after(5));
         assert_eq!(start(Some(5), Some(7)), after(7), "it waits for its next attempt");
         assert_eq!(start(Some(9), Some(7)), after(9));
-        let command = Action::ExecuteInContainer { command: vec![] };
-        assert_eq!(deadline(&work(command, Some(5), None)), None, "it may take for ever");
-        assert_eq!(deadline(&work(Action::EmptyBay, Some(5), None)), None);
+        let command = Action::Exec(Exec::Start { command: vec![] });
+        assert_eq!(deadline(&work(command.into(), Some(5), None)), None, "it may take for ever");
+        assert_eq!(deadline(&work(Effect::Conductor(Cascade::EmptyBay), Some(5), None)), None);
     }
 }

@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::effect::{DueWork, Effect};
 use crate::actors::Fact;
-use crate::backends::{Action, Outcome, Work, WorkResult};
+use crate::backends::{Order, Outcome, WorkResult};
 use crate::events::Verb;
 use crate::events::work::WorkBlockedV1;
 use crate::ids::{EventId, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
@@ -27,7 +28,7 @@ pub struct Task {
     /// The event that asked for it.
     pub id: WorkId,
     /// What to do.
-    pub action: Action,
+    pub action: Effect,
     /// The request that it came from.
     pub request_id: String,
     /// How many attempts ended without an outcome.
@@ -99,8 +100,8 @@ impl WorkQueue {
     }
 
     /// The work that is due now.
-    pub fn due(&self, stream: StreamId, project: &ProjectId, node_id: ObjectId) -> Vec<Work> {
-        let work = |task: &Task| Work {
+    pub fn due(&self, stream: StreamId, project: &ProjectId, node_id: ObjectId) -> Vec<DueWork> {
+        let work = |task: &Task| DueWork {
             id: task.id,
             attempt: task.attempts.saturating_add(1),
             not_before: task.retry_at,
@@ -115,7 +116,7 @@ impl WorkQueue {
     }
 
     /// Takes up work that an event asked for.
-    pub(super) fn push(&mut self, action: Action, fact: Fact<'_>) {
+    pub(super) fn push(&mut self, action: Effect, fact: Fact<'_>) {
         let task = Task {
             id: fact.id,
             request_id: fact.request_id.to_owned(),
@@ -124,7 +125,7 @@ impl WorkQueue {
             due_at: None,
             action,
         };
-        if matches!(task.action.verb(), Verb::Execute | Verb::EndExecution) {
+        if task.action.traits().order == Order::Beside {
             self.executions.push(task);
         } else {
             self.queue.push_back(task);
@@ -148,7 +149,7 @@ impl WorkQueue {
     }
 
     /// Continues with another action under the same id: the next step of one work item.
-    pub(super) fn continue_as(&mut self, id: WorkId, action: &Action) {
+    pub(super) fn continue_as(&mut self, id: WorkId, action: &Effect) {
         for task in self.queue.iter_mut().filter(|task| task.id == id) {
             // Attempts are numbered on, so that this step is not taken for the one that is done.
             task.attempts = task.attempts.saturating_add(1);

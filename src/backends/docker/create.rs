@@ -12,9 +12,11 @@ use bollard::models::{
 };
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
-use super::super::{BackendError, Done, Reporter, RunState, Work, no_network, unless_cancelled};
+use super::super::{
+    BackendError, Done, Reporter, RunState, Work, labels, no_network, unless_cancelled,
+};
+use super::DockerBackend;
 use super::observe::Found;
-use super::{DockerBackend, labels};
 use crate::events::container::{ContainerSpec, PortMapping, RestartPolicy};
 use crate::ids::ObjectId;
 

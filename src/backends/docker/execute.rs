@@ -36,6 +36,7 @@ const EXIT_CODE_LOOKS: u32 = 500;
 
 /// How often it is looked whether a command that is to end has begun: it takes milliseconds.
 const START_POLL: Duration = Duration::from_millis(20);
+const START_LOOKS: u32 = 50;
 
 /// The commands that run by this process. One that an earlier process started is in nobody's
 /// list: the record says that its outcome is unknown.
@@ -93,11 +94,20 @@ impl DockerBackend {
         let running = self.run(&exec_id, reporter);
         tokio::select! {
             ended = running => ended,
-            () = reporter.cancelled() => {
-                self.end_processes(&exec_id, &engine_id, Duration::ZERO).await?;
-                self.exit_code(&exec_id).await
-            }
+            () = reporter.cancelled() => self.kill(&exec_id, &engine_id).await,
         }
+    }
+
+    /// Ends a command at once, also one that is just about to start.
+    async fn kill(&self, exec_id: &str, engine_id: &str) -> Result<Done, BackendError> {
+        for _ in 0..START_LOOKS {
+            let killed = self.end_processes(exec_id, engine_id, Duration::ZERO).await?;
+            if killed || self.ended(exec_id).await?.is_some() {
+                return self.exit_code(exec_id).await;
+            }
+            sleep(START_POLL).await;
+        }
+        Err(BackendError::Cancelled)
     }
 
     /// Has the engine take up a command, without starting it.

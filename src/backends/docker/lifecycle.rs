@@ -9,10 +9,10 @@ use bollard::query_parameters::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::super::{Action, BackendError, Done, Reporter, RunState, Work, unless_cancelled};
+use super::super::{BackendError, Done, Operation, Reporter, RunState, Work, unless_cancelled};
 use super::DockerBackend;
 use super::connection::within;
-use crate::ids::{StreamId, Timestamp};
+use crate::ids::StreamId;
 
 /// Between two looks at a container that is being removed: short beside what people notice.
 const REMOVAL_POLL: Duration = Duration::from_millis(250);
@@ -22,14 +22,15 @@ impl DockerBackend {
     pub(super) async fn change(
         &self,
         work: &Work,
+        operation: &Operation,
         reporter: &dyn Reporter,
     ) -> Result<Done, BackendError> {
         let found = self.find(work.stream).await?.ok_or_else(|| missing(work.stream))?;
         let state = found.observed.state;
-        if is_settled(work, state, found.started_at) {
+        if work.is_settled(state, found.started_at) {
             return Ok(Done::default());
         }
-        let asked = self.ask(&found.observed.engine_id, state, &work.action, reporter).await;
+        let asked = self.ask(&found.observed.engine_id, state, operation, reporter).await;
         let error = match asked {
             Ok(()) => return Ok(Done::default()),
             Err(
@@ -41,7 +42,7 @@ impl DockerBackend {
         };
         match (self.find(work.stream).await?, error) {
             (None, _) => Err(missing(work.stream)),
-            (Some(found), _) if is_settled(work, found.observed.state, found.started_at) => {
+            (Some(found), _) if work.is_settled(found.observed.state, found.started_at) => {
                 Ok(Done::default())
             }
             // Something else is missing: the network, say.
@@ -55,29 +56,28 @@ impl DockerBackend {
         &self,
         id: &str,
         state: RunState,
-        action: &Action,
+        operation: &Operation,
         reporter: &dyn Reporter,
     ) -> Result<(), BackendError> {
         let docker = self.connection.client()?;
         let quick = self.connection.limits.quick;
-        match action {
-            Action::StartContainer => within(quick, docker.start_container(id, None)).await,
-            Action::StopContainer { grace_s } => self.stop(id, *grace_s, reporter).await,
+        match operation {
+            Operation::Start => within(quick, docker.start_container(id, None)).await,
+            Operation::Stop { grace_s } => self.stop(id, *grace_s, reporter).await,
             // Not the engine's own restart: it hides why a start is refused behind a 500, and
             // goes on by itself after it was cancelled.
-            Action::RebootContainer { grace_s } => {
-                if !has_ended(state) {
+            Operation::Reboot { grace_s } => {
+                if !state.has_ended() {
                     self.stop(id, *grace_s, reporter).await?;
                 }
                 within(quick, docker.start_container(id, None)).await
             }
-            Action::PauseContainer => within(quick, docker.pause_container(id)).await,
-            Action::UnpauseContainer => within(quick, docker.unpause_container(id)).await,
-            Action::KillContainer { signal } => {
+            Operation::Pause => within(quick, docker.pause_container(id)).await,
+            Operation::Unpause => within(quick, docker.unpause_container(id)).await,
+            Operation::Kill { signal } => {
                 let options = KillContainerOptionsBuilder::new().signal(signal).build();
                 within(quick, docker.kill_container(id, Some(options))).await
             }
-            other => Err(BackendError::Refused(format!("a container cannot {}", other.name()))),
         }
     }
 
@@ -123,33 +123,6 @@ impl DockerBackend {
             }
         }
     }
-}
-
-/// Whether nothing is left to do for a container that is found like this.
-///
-/// Engine and service share this machine's clock, so a process that started after it was the
-/// work's turn was started by an attempt whose answer was lost, even if it has ended since.
-/// A container in its restart back-off counts as started to the engine, but not as ended.
-pub(in crate::backends) fn is_settled(
-    work: &Work,
-    state: RunState,
-    started_at: Option<Timestamp>,
-) -> bool {
-    use RunState::{Paused, Restarting, Running};
-    let begun = work.attempt > 1 && work.due_at.is_some() && started_at > work.due_at;
-    match work.action {
-        Action::StartContainer => begun || matches!(state, Running | Restarting),
-        Action::StopContainer { .. } | Action::KillContainer { .. } => has_ended(state),
-        Action::PauseContainer => state == Paused,
-        Action::UnpauseContainer => state != Paused,
-        Action::RebootContainer { .. } => begun,
-        _ => false,
-    }
-}
-
-/// Whether it has no process, and gets none by itself.
-const fn has_ended(state: RunState) -> bool {
-    matches!(state, RunState::Created | RunState::Exited | RunState::Dead)
 }
 
 /// The engine has nothing for this object.

@@ -1,6 +1,6 @@
 //! The Docker engine behind [`Backend`], over its socket on this machine.
 //!
-//! One concern a file: `labels` (what marks things as ours), `connection` (calls and their limits),
+//! One concern a file: `connection` (calls and their limits),
 //! `error` (what the engine's refusals mean), `create`, `pull`, `network`, `subnet`, `lifecycle`,
 //! `execute`, `processes`, `observe`, `notices`, `ends`, `logs`. What is ours is found by its
 //! labels each time, so a restarted process knows as much as the one before. Not here: retries,
@@ -11,8 +11,7 @@ mod create;
 mod ends;
 mod error;
 mod execute;
-pub(super) mod labels;
-pub(super) mod lifecycle;
+mod lifecycle;
 mod logs;
 mod network;
 mod notices;
@@ -32,8 +31,8 @@ use self::ends::Ends;
 use self::execute::Executions;
 use self::network::Networks;
 use super::{
-    Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, ObservedNetwork,
-    OutputFrame, Reporter, Work,
+    Action, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, Exec, LogQuery,
+    Notice, Observed, OutputFrame, Removed, Reporter, Work, observed,
 };
 use crate::ids::{ObjectId, StreamId};
 
@@ -74,23 +73,17 @@ impl DockerBackend {
 impl Backend for DockerBackend {
     async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
         match &work.action {
-            Action::CreateContainer { name, bay_id, spec } => {
+            Action::Apply(Desired::Network) => {
+                self.ensure_network(work.stream.id, &work.project).await
+            }
+            Action::Apply(Desired::Container { name, bay_id, spec }) => {
                 self.create(work, name.as_deref(), *bay_id, spec, reporter).await
             }
-            Action::ExecuteInContainer { command } => self.execute(work, command, reporter).await,
-            Action::EndExecution { execution_id } => self.end_execution(*execution_id).await,
-            Action::DeleteContainer => self.delete(work.stream).await,
-            Action::CreateNetwork => self.ensure_network(work.stream.id, &work.project).await,
-            Action::DeleteNetwork => self.delete_network(work.stream.id).await,
-            Action::EmptyBay => {
-                Err(BackendError::Refused("a bay is not emptied by a backend".to_owned()))
-            }
-            Action::StartContainer
-            | Action::StopContainer { .. }
-            | Action::RebootContainer { .. }
-            | Action::PauseContainer
-            | Action::UnpauseContainer
-            | Action::KillContainer { .. } => self.change(work, reporter).await,
+            Action::Remove(Removed::Network) => self.delete_network(work.stream.id).await,
+            Action::Remove(Removed::Container) => self.delete(work.stream).await,
+            Action::Do(operation) => self.change(work, operation, reporter).await,
+            Action::Exec(Exec::Start { command }) => self.execute(work, command, reporter).await,
+            Action::Exec(Exec::End { execution_id }) => self.end_execution(*execution_id).await,
         }
     }
 
@@ -98,12 +91,11 @@ impl Backend for DockerBackend {
         self.observe(stream).await
     }
 
-    async fn list(&self) -> Result<Vec<(StreamId, Observed)>, BackendError> {
-        self.observe_all().await
-    }
-
-    async fn networks(&self) -> Result<Vec<ObservedNetwork>, BackendError> {
-        self.observe_networks().await
+    async fn inventory(&self) -> Result<Vec<(StreamId, EngineObject)>, BackendError> {
+        // Networks last: those of containers that are created meanwhile exist already.
+        let containers = self.observe_all().await?;
+        let networks = self.observe_networks().await?;
+        Ok(observed::inventory(containers, networks))
     }
 
     async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {

@@ -12,9 +12,9 @@ use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
 use bollard::query_parameters::ListNetworksOptionsBuilder;
 use bollard::{BollardRequest, body_full};
 
-use super::super::{BackendError, Done, ObservedNetwork};
+use super::super::{BackendError, Done, ObservedNetwork, labels};
 use super::subnet::{self, Subnet};
-use super::{DockerBackend, error, labels};
+use super::{DockerBackend, error};
 use crate::ids::{ObjectId, ProjectId};
 
 /// What is remembered of networks.

@@ -13,9 +13,9 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::super::{BackendError, Notice};
+use super::super::{BackendError, Notice, labels};
+use super::DockerBackend;
 use super::ends::Ends;
-use super::{DockerBackend, labels};
 use crate::ids::StreamId;
 
 /// Notices that wait for the reader: all of a few hundred containers at once, several each.

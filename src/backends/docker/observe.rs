@@ -11,9 +11,9 @@ use bollard::models::{
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::super::{BackendError, Observed, RunState};
+use super::super::{BackendError, Observed, RunState, labels};
+use super::DockerBackend;
 use super::ends::LastRun;
-use super::{DockerBackend, labels};
 use crate::ids::{EventId, ObjectId, StreamId, Timestamp};
 
 /// Inspections at once when everything is looked at: enough to hide the engine's latency, few

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::super::docker::labels;
-use super::super::{BackendError, End, Observed, OutputFrame, OutputStream, RunState, Work};
+use super::super::{
+    BackendError, End, Observed, OutputFrame, OutputStream, RunState, Work, labels,
+};
 use super::process::Program;
 use crate::events::container::{ContainerSpec, RestartPolicy};
 use crate::ids::{ObjectId, StreamId, Timestamp, WorkId};

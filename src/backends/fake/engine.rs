@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
-use super::super::docker::{labels, lifecycle};
-use super::super::{Action, BackendError, Done, ObservedNetwork, RunState, Work, no_network};
+use super::super::{
+    BackendError, Done, ObservedNetwork, Operation, RunState, Work, labels, no_network,
+};
 use super::container::FakeContainer;
-use super::knobs::Fault;
+use super::fault::Fault;
 use crate::events::container::ContainerSpec;
 use crate::ids::{Kind, ObjectId, StreamId, Timestamp, WorkId};
 
@@ -261,30 +262,31 @@ impl FakeEngine {
         self: &Arc<Self>,
         node_id: ObjectId,
         work: &Work,
+        operation: &Operation,
     ) -> Result<Done, BackendError> {
         let _whole = self.whole();
         let found = self.find(node_id, work.stream).ok_or_else(|| missing(work.stream))?;
-        if lifecycle::is_settled(work, found.state, found.started_at) {
+        if work.is_settled(found.state, found.started_at) {
             return Ok(Done::default());
         }
         let id = &found.engine_id;
         let refused = |words: String| Err(BackendError::Refused(words));
-        match &work.action {
-            Action::StartContainer if found.state == RunState::Paused => {
+        match operation {
+            Operation::Start if found.state == RunState::Paused => {
                 return refused("cannot start a paused container, try unpause instead".to_owned());
             }
-            Action::PauseContainer => {
+            Operation::Pause => {
                 found.require_running()?;
                 self.alter(id, |one| one.state = RunState::Paused);
             }
-            Action::StartContainer => self.start(id)?,
-            Action::StopContainer { .. } => self.end(id, KILLED, false),
-            Action::RebootContainer { .. } => {
+            Operation::Start => self.start(id)?,
+            Operation::Stop { .. } => self.end(id, KILLED, false),
+            Operation::Reboot { .. } => {
                 self.end(id, KILLED, false);
                 self.start(id)?;
             }
-            Action::UnpauseContainer => self.alter(id, |one| one.state = RunState::Running),
-            Action::KillContainer { signal } => match signal.trim_start_matches("SIG") {
+            Operation::Unpause => self.alter(id, |one| one.state = RunState::Running),
+            Operation::Kill { signal } => match signal.trim_start_matches("SIG") {
                 "KILL" | "9" => self.end(id, KILLED, false),
                 // Nobody handles them, but any signal ends a restart back-off.
                 "TERM" | "INT" | "HUP" | "QUIT" | "USR1" | "USR2" => {
@@ -294,7 +296,6 @@ impl FakeEngine {
                 }
                 _ => return refused(format!("Invalid signal: {signal}")),
             },
-            other => return refused(format!("a container cannot {}", other.name())),
         }
         self.lock().effects.push((work.id, work.action.name()));
         Ok(Done::default())

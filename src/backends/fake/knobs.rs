@@ -2,23 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::docker::labels;
-use super::super::{BackendError, RunState};
+use super::super::{BackendError, RunState, labels};
 use super::engine::{FakeEngine, KILLED, container, new_notices};
+use super::fault::Fault;
 use crate::ids::{ObjectId, WorkId};
-
-/// What goes wrong with a piece of work. Each fault strikes once, in the order they were set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It is not done, and this is the answer.
-    Fail(BackendError),
-    /// It is done twice, as when it is handed over twice.
-    Repeat,
-    /// It is not done before a [`FakeEngine::release`].
-    Hang,
-    /// It is done, and this is the answer.
-    LoseAnswer(BackendError),
-}
 
 impl FakeEngine {
     /// The next piece of work of any backend of this engine meets a fault.

@@ -6,6 +6,7 @@
 
 mod container;
 mod engine;
+mod fault;
 mod knobs;
 mod picture;
 mod process;
@@ -18,19 +19,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 use tokio_stream::wrappers::BroadcastStream;
 
 pub use self::container::{FakeContainer, FakeLine};
 pub use self::engine::FakeEngine;
 use self::engine::KILLED;
-pub use self::knobs::Fault;
+pub use self::fault::Fault;
 pub use self::picture::Picture;
 use self::process::{Program, Step};
 use super::{
-    Action, Backend, BackendError, Done, END_GRACE, EngineFacts, LogQuery, Notice, Observed,
-    ObservedNetwork, OutputFrame, Progress, Reporter, Work, unless_cancelled,
+    Action, Backend, BackendError, Desired, Done, END_GRACE, EngineFacts, EngineObject, Exec,
+    LogQuery, Notice, Observed, Operation, OutputFrame, Progress, Removed, Reporter, Work,
+    observed, unless_cancelled,
 };
 use crate::ids::{ObjectId, StreamId, WorkId};
 
@@ -61,34 +63,26 @@ impl FakeBackend {
     /// Does work without any fault.
     async fn act(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
         match &work.action {
-            Action::CreateContainer { name, bay_id, spec } => {
+            Action::Apply(Desired::Network) => Ok(self.engine.create_network(self.node_id, work)),
+            Action::Apply(Desired::Container { name, bay_id, spec }) => {
                 if let Some(done) = self.engine.adopt(self.node_id, work)? {
                     return Ok(done);
                 }
                 unless_cancelled(reporter, self.pull(&spec.image, reporter)).await?;
                 self.engine.create(work, name.as_deref(), *bay_id, spec)
             }
-            Action::ExecuteInContainer { command } => self.execute(work, command, reporter).await,
-            Action::CreateNetwork => Ok(self.engine.create_network(self.node_id, work)),
-            Action::DeleteNetwork => self.engine.delete_network(self.node_id, work),
-            Action::DeleteContainer => Ok(self.engine.delete(self.node_id, work)),
-            Action::EndExecution { execution_id } => Ok(self.end_execution(*execution_id)),
-            Action::EmptyBay => {
-                Err(BackendError::Refused("a bay is not emptied by a backend".to_owned()))
+            Action::Remove(Removed::Network) => self.engine.delete_network(self.node_id, work),
+            Action::Remove(Removed::Container) => Ok(self.engine.delete(self.node_id, work)),
+            Action::Do(operation) => {
+                if let Operation::Stop { grace_s } | Operation::Reboot { grace_s } = operation {
+                    let grace = Duration::from_secs(u64::from(*grace_s));
+                    let over = self.engine.grace(self.node_id, work.stream, grace);
+                    unless_cancelled(reporter, over.map(Ok)).await?;
+                }
+                self.engine.change(self.node_id, work, operation)
             }
-            Action::StopContainer { grace_s } | Action::RebootContainer { grace_s } => {
-                let grace = Duration::from_secs(u64::from(*grace_s));
-                let ended = async {
-                    self.engine.grace(self.node_id, work.stream, grace).await;
-                    Ok(())
-                };
-                unless_cancelled(reporter, ended).await?;
-                self.engine.change(self.node_id, work)
-            }
-            Action::StartContainer
-            | Action::PauseContainer
-            | Action::UnpauseContainer
-            | Action::KillContainer { .. } => self.engine.change(self.node_id, work),
+            Action::Exec(Exec::Start { command }) => self.execute(work, command, reporter).await,
+            Action::Exec(Exec::End { execution_id }) => Ok(self.end_execution(*execution_id)),
         }
     }
 
@@ -126,7 +120,7 @@ impl FakeBackend {
         let program = Program::of(command, environment).unwrap_or_else(Program::not_found);
         let ends = watch::Sender::new(false);
         self.lock().insert(work.id, ends.clone());
-        let _running = Running(self, work.id);
+        let _listed = ListedCommand(self, work.id);
         let exit_code = tokio::select! {
             exit_code = run(&program, reporter) => exit_code,
             exit_code = terminated(&program, &ends) => exit_code,
@@ -150,9 +144,9 @@ impl FakeBackend {
 }
 
 /// A command, gone when its attempt ends in any way.
-struct Running<'a>(&'a FakeBackend, WorkId);
+struct ListedCommand<'a>(&'a FakeBackend, WorkId);
 
-impl Drop for Running<'_> {
+impl Drop for ListedCommand<'_> {
     fn drop(&mut self) {
         self.0.lock().remove(&self.1);
         self.0.engine.lock().commands.remove(&self.1);
@@ -198,11 +192,7 @@ impl Backend for FakeBackend {
                 self.act(work, reporter).await
             }
             Some(Fault::Hang) => {
-                let released = async {
-                    self.engine.released().await;
-                    Ok(())
-                };
-                unless_cancelled(reporter, released).await?;
+                unless_cancelled(reporter, self.engine.released().map(Ok)).await?;
                 self.engine.answers()?;
                 self.act(work, reporter).await
             }
@@ -218,16 +208,12 @@ impl Backend for FakeBackend {
         Ok(self.engine.find(self.node_id, stream).map(|container| container.observed()))
     }
 
-    async fn list(&self) -> Result<Vec<(StreamId, Observed)>, BackendError> {
+    async fn inventory(&self) -> Result<Vec<(StreamId, EngineObject)>, BackendError> {
         self.engine.answers()?;
-        let containers = self.engine.containers().into_iter();
-        let ours = containers.filter(|container| container.node_id == Some(self.node_id));
-        Ok(ours.filter_map(|container| Some((container.stream?, container.observed()))).collect())
-    }
-
-    async fn networks(&self) -> Result<Vec<ObservedNetwork>, BackendError> {
-        self.engine.answers()?;
-        Ok(self.engine.networks_of(self.node_id))
+        let ours = |one: &FakeContainer| one.node_id == Some(self.node_id);
+        let containers = self.engine.containers().into_iter().filter(ours);
+        let containers = containers.filter_map(|one| Some((one.stream?, one.observed())));
+        Ok(observed::inventory(containers.collect(), self.engine.networks_of(self.node_id)))
     }
 
     async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {

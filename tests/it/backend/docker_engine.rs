@@ -11,7 +11,10 @@ use axum::Router;
 use axum::http::{StatusCode, Uri};
 use futures_util::StreamExt;
 use magnum::backends::docker::{DockerBackend, Limits};
-use magnum::backends::{Action, Backend, BackendError, Done, LogQuery, Notice, RunState, Work};
+use magnum::backends::{
+    Action, Backend, BackendError, Desired, Done, Exec, LogQuery, Notice, Operation, Removed,
+    RunState, Work,
+};
 use magnum::clock;
 use magnum::events::container::{ContainerSpec, PortMapping, RestartPolicy};
 use magnum::ids::StreamId;
@@ -21,25 +24,25 @@ use tokio::task::JoinHandle;
 
 use super::{
     Bench, Docker, IMAGE, NOTICES_OF_THE_ENGINE, Notes, PATIENCE, SOCKET, act, bay, by_output,
-    container, create, created, docker, observed, open_bay, spec, started, words, work,
+    container, containers, create, created, docker, observed, open_bay, spec, started, words, work,
 };
 
 /// A container with a name in a bay, running.
 async fn named(bench: &Docker, bay: StreamId, name: &str) -> StreamId {
     let stream = container();
-    let create = Action::CreateContainer {
+    let create = Action::Apply(Desired::Container {
         name: Some(name.to_owned()),
         bay_id: bay.id,
         spec: spec("sleep 100"),
-    };
+    });
     act(bench, stream, create).await.unwrap();
-    act(bench, stream, Action::StartContainer).await.unwrap();
+    act(bench, stream, Action::Do(Operation::Start)).await.unwrap();
     stream
 }
 
 /// Whether a command succeeds in a container.
 async fn succeeds(bench: &Docker, stream: StreamId, command: &str) -> bool {
-    let action = Action::ExecuteInContainer { command: words(command) };
+    let action = Action::Exec(Exec::Start { command: words(command) });
     act(bench, stream, action).await.unwrap().exit_code == Some(0)
 }
 
@@ -48,7 +51,7 @@ async fn succeeds(bench: &Docker, stream: StreamId, command: &str) -> bool {
 async fn reaches(bench: &Docker, from: StreamId, command: &str) -> String {
     let attempt = async || {
         let notes = Notes::default();
-        let action = Action::ExecuteInContainer { command: words(command) };
+        let action = Action::Exec(Exec::Start { command: words(command) });
         let work = work(bench.node(), from, action);
         let done = bench.backend().perform(&work, &notes).await.unwrap();
         (done.exit_code, by_output(notes.output.into_inner().unwrap()))
@@ -112,7 +115,7 @@ async fn there_are_more_bays_than_the_engine_has_subnets_for() {
     // As distributed it has 31: 172.17.0.0/16 to 172.31.0.0/16, and 192.168.0.0/16 by /20.
     let bays: Vec<_> = (0..40).map(|_| bay()).collect();
     for bay in &bays {
-        act(&bench, *bay, Action::CreateNetwork).await.unwrap();
+        act(&bench, *bay, Action::Apply(Desired::Network)).await.unwrap();
     }
     let format = "{{range .IPAM.Config}}{{.Subnet}}{{end}}";
     let is_ours = |bay: &StreamId| {
@@ -124,7 +127,7 @@ async fn there_are_more_bays_than_the_engine_has_subnets_for() {
     let (kept, spare) = late.split_at_checked(2).expect("an engine with its own pools only");
     assert!(early.len() <= 31 && !spare.is_empty(), "{} and {}", early.len(), late.len());
     for bay in early.iter().chain(spare) {
-        act(&bench, *bay, Action::DeleteNetwork).await.unwrap();
+        act(&bench, *bay, Action::Remove(Removed::Network)).await.unwrap();
     }
     let web = named(&bench, kept[0], "web").await;
     let db = named(&bench, kept[0], "db").await;
@@ -144,7 +147,7 @@ async fn what_was_noticed_is_known_when_the_engine_has_forgotten() {
     let stream = created(&bench, ContainerSpec { command, restart_policy, ..spec("") }).await;
     let backend = bench.backend();
     let mut notices = backend.notices().await.unwrap();
-    act(&bench, stream, Action::StartContainer).await.unwrap();
+    act(&bench, stream, Action::Do(Operation::Start)).await.unwrap();
     bench.stumble(stream.id);
     // Its first start, its end, and the start that followed.
     for wanted in iter::once(Notice::Connected).chain(iter::repeat_n(Notice::Changed(stream), 3)) {
@@ -207,7 +210,7 @@ impl Exhausted {
 
     /// What a bay's network comes to, and what the engine was asked for.
     async fn answer(&self) -> (Result<Done, BackendError>, Vec<Option<String>>) {
-        let work = work(clock::new_object_id(), bay(), Action::CreateNetwork);
+        let work = work(clock::new_object_id(), bay(), Action::Apply(Desired::Network));
         let answer = self.backend.perform(&work, &Notes::default()).await;
         (answer, self.asked.lock().unwrap().clone())
     }
@@ -265,10 +268,11 @@ async fn what_was_asked_for_is_what_the_engine_has() {
     };
     let stream = container();
     let bay = open_bay(&bench).await;
-    let create = Action::CreateContainer { name: Some("web".to_owned()), bay_id: bay.id, spec };
+    let create =
+        Action::Apply(Desired::Container { name: Some("web".to_owned()), bay_id: bay.id, spec });
     let work = work(bench.node(), stream, create);
     bench.backend().perform(&work, &Notes::default()).await.unwrap();
-    act(&bench, stream, Action::StartContainer).await.unwrap();
+    act(&bench, stream, Action::Do(Operation::Start)).await.unwrap();
     let all: Value =
         serde_json::from_str(&docker(&["inspect", &format!("magnum-{}", stream.id)])).unwrap();
     let (config, host) = (&all[0]["Config"], &all[0]["HostConfig"]);
@@ -307,10 +311,10 @@ async fn a_port_that_is_taken_is_tried_again() {
         protocol: "tcp".to_owned(),
     };
     let stream = created(&bench, ContainerSpec { ports: vec![port], ..spec("sleep 100") }).await;
-    let answer = act(&bench, stream, Action::StartContainer).await;
+    let answer = act(&bench, stream, Action::Do(Operation::Start)).await;
     assert!(matches!(answer, Err(BackendError::Failed(_))), "{answer:?}");
     drop(taken);
-    act(&bench, stream, Action::StartContainer).await.unwrap();
+    act(&bench, stream, Action::Do(Operation::Start)).await.unwrap();
     assert_eq!(observed(&bench, stream).await.state, RunState::Running);
 }
 
@@ -338,7 +342,7 @@ async fn much_output_arrives_whole() {
     // 20 MB, binary, without a line end: what would break a decoder by lines.
     let command = words(r#"sh -c "dd if=/dev/zero bs=1000000 count=20 2>/dev/null; exit 5""#);
     let notes = Notes::default();
-    let work = work(bench.node(), stream, Action::ExecuteInContainer { command });
+    let work = work(bench.node(), stream, Action::Exec(Exec::Start { command }));
     let done = bench.backend().perform(&work, &notes).await.unwrap();
     assert_eq!(done.exit_code, Some(5));
     let bytes: usize = notes.output.into_inner().unwrap().iter().map(|f| f.data.len()).sum();
@@ -351,18 +355,18 @@ async fn a_command_ends_with_its_container_and_not_with_its_children() {
     let stream = started(&bench, "sleep 100").await;
     // What it leaves behind holds its output open.
     let command = words(r#"sh -c "sleep 50 & echo done""#);
-    let done = act(&bench, stream, Action::ExecuteInContainer { command });
+    let done = act(&bench, stream, Action::Exec(Exec::Start { command }));
     let done = tokio::time::timeout(PATIENCE / 2, done).await.unwrap().unwrap();
     assert_eq!(done.exit_code, Some(0));
     let (node, backend) = (bench.node(), bench.backend());
     let running = tokio::spawn(async move {
-        let action = Action::ExecuteInContainer { command: words("sleep 70") };
+        let action = Action::Exec(Exec::Start { command: words("sleep 70") });
         backend.perform(&work(node, stream, action), &Notes::default()).await
     });
     while !docker(&["top", &format!("magnum-{}", stream.id)]).contains("sleep 70") {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    act(&bench, stream, Action::DeleteContainer).await.unwrap();
+    act(&bench, stream, Action::Remove(Removed::Container)).await.unwrap();
     let answer = tokio::time::timeout(PATIENCE / 2, running).await.unwrap().unwrap();
     // The engine may know its exit code still, or may not.
     assert!(
@@ -385,8 +389,7 @@ async fn an_engine_that_is_away_says_so_without_its_address() {
         let answers = [
             backend.perform(&work, &Notes::default()).await.err(),
             backend.inspect(stream).await.err(),
-            backend.list().await.err(),
-            backend.networks().await.err(),
+            backend.inventory().await.err(),
             backend.notices().await.err(),
             backend.logs(stream, LogQuery::default()).await.err(),
             backend.probe().await.err(),
@@ -414,12 +417,11 @@ async fn an_engine_that_hangs_is_given_up() {
     let limits = Limits { quick: Duration::from_millis(50), ..Limits::default() };
     let backend = DockerBackend::with_limits(socket, clock::new_object_id(), limits);
     let stream = container();
-    let work = work(clock::new_object_id(), stream, Action::StartContainer);
+    let work = work(clock::new_object_id(), stream, Action::Do(Operation::Start));
     for answer in [
         backend.perform(&work, &Notes::default()).await.err(),
         backend.inspect(stream).await.err(),
-        backend.list().await.err(),
-        backend.networks().await.err(),
+        backend.inventory().await.err(),
         backend.notices().await.err(),
         backend.probe().await.err(),
     ] {
@@ -467,11 +469,11 @@ async fn streams_end_with_the_connection_and_calls_find_the_way_back() {
     let mut notices = backend.notices().await.unwrap();
     assert_eq!(notices.next().await, Some(Notice::Connected));
     // One notice shows that the engine is listened to.
-    act(&bench, stream, Action::PauseContainer).await.unwrap();
+    act(&bench, stream, Action::Do(Operation::Pause)).await.unwrap();
     assert_eq!(notices.next().await, Some(Notice::Changed(stream)));
-    act(&bench, stream, Action::UnpauseContainer).await.unwrap();
+    act(&bench, stream, Action::Do(Operation::Unpause)).await.unwrap();
     assert_eq!(notices.next().await, Some(Notice::Changed(stream)));
-    let action = Action::ExecuteInContainer { command: words("sleep 30") };
+    let action = Action::Exec(Exec::Start { command: words("sleep 30") });
     let execute = work(bench.node(), stream, action);
     let notes = Notes::default();
     let (answer, cut) = tokio::join!(backend.perform(&execute, &notes), async {
@@ -598,5 +600,5 @@ async fn a_pull_that_fails_says_why_and_whether_to_try_again() {
             other => panic!("{image}: {other:?}"),
         }
     }
-    assert_eq!(bench.backend().list().await.unwrap(), []);
+    assert_eq!(containers(&bench).await, []);
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use magnum::backends::fake::Fault;
-use magnum::backends::{Action, BackendError, LogQuery, Notice, RunState};
+use magnum::backends::{Action, BackendError, LogQuery, Notice, Operation, RunState};
 
 use super::{
     Bench, Fake, Notes, act, bay, container, create, created, observed, open_bay, spec, started,
@@ -20,9 +20,9 @@ async fn the_next_work_fails_and_only_that() {
     let bench = Fake::new();
     let stream = created(&bench, spec("sleep 100")).await;
     bench.engine.inject(Fault::Fail(failed()));
-    assert_eq!(act(&bench, stream, Action::StartContainer).await, Err(failed()));
+    assert_eq!(act(&bench, stream, Action::Do(Operation::Start)).await, Err(failed()));
     assert_eq!(observed(&bench, stream).await.state, RunState::Created);
-    act(&bench, stream, Action::StartContainer).await.unwrap();
+    act(&bench, stream, Action::Do(Operation::Start)).await.unwrap();
     assert_eq!(observed(&bench, stream).await.state, RunState::Running);
 }
 
@@ -42,7 +42,7 @@ async fn work_that_is_repeated_or_whose_answer_is_lost_is_done_once() {
     assert_eq!(bench.backend().perform(&work, &Notes::default()).await, Ok(first));
     assert_eq!(bench.engine.effects()[before..], [(work.id, "create")]);
     bench.engine.inject(Fault::LoseAnswer(failed()));
-    assert_eq!(act(&bench, stream, Action::StartContainer).await, Err(failed()));
+    assert_eq!(act(&bench, stream, Action::Do(Operation::Start)).await, Err(failed()));
     assert_eq!(observed(&bench, stream).await.state, RunState::Running);
 }
 
@@ -53,7 +53,7 @@ async fn work_that_hangs_is_done_when_it_is_let_go() {
     bench.engine.inject(Fault::Hang);
     let hanging = {
         let bench = Arc::clone(&bench);
-        tokio::spawn(async move { act(&*bench, stream, Action::StartContainer).await })
+        tokio::spawn(async move { act(&*bench, stream, Action::Do(Operation::Start)).await })
     };
     // On one thread it has come as far as it can when others had their turn.
     tokio::task::yield_now().await;
@@ -78,9 +78,8 @@ async fn an_engine_that_is_away_says_so_and_its_streams_end() {
     assert!(matches!(logs.next().await, Some(Err(BackendError::Unavailable(_)))));
     assert!(matches!(backend.probe().await, Err(BackendError::Unavailable(_))));
     assert!(matches!(backend.inspect(stream).await, Err(BackendError::Unavailable(_))));
-    assert!(matches!(backend.list().await, Err(BackendError::Unavailable(_))));
-    assert!(matches!(backend.networks().await, Err(BackendError::Unavailable(_))));
-    let start = act(&bench, stream, Action::StartContainer).await;
+    assert!(matches!(backend.inventory().await, Err(BackendError::Unavailable(_))));
+    let start = act(&bench, stream, Action::Do(Operation::Start)).await;
     assert!(matches!(start, Err(BackendError::Unavailable(_))), "{start:?}");
     bench.engine.come_back();
     assert_eq!(observed(&bench, stream).await.state, RunState::Running);

@@ -26,8 +26,9 @@ use magnum::backends::docker::DockerBackend;
 use magnum::backends::fake::{FakeBackend, FakeEngine};
 use magnum::backends::unsealing::Unsealing;
 use magnum::backends::{
-    Action, Backend, BackendError, Done, LogQuery, Notice, Observed, OutputFrame, OutputStream,
-    Progress, Reporter, RunState, Work,
+    Action, Backend, BackendError, Desired, Done, EngineObject, Exec, LogQuery, Notice, Observed,
+    ObservedNetwork, Operation, OutputFrame, OutputStream, Progress, Removed, Reporter, RunState,
+    Work,
 };
 use magnum::clock;
 use magnum::events::container::{ContainerSpec, RestartPolicy};
@@ -330,7 +331,7 @@ pub fn work(node_id: ObjectId, stream: StreamId, action: Action) -> Work {
 }
 
 pub fn create(bay: StreamId, spec: ContainerSpec) -> Action {
-    Action::CreateContainer { name: None, bay_id: bay.id, spec }
+    Action::Apply(Desired::Container { name: None, bay_id: bay.id, spec })
 }
 
 /// Does new work.
@@ -346,7 +347,7 @@ pub async fn act(
 /// A new bay that has its network.
 pub async fn open_bay(bench: &dyn Bench) -> StreamId {
     let bay = bay();
-    act(bench, bay, Action::CreateNetwork).await.unwrap();
+    act(bench, bay, Action::Apply(Desired::Network)).await.unwrap();
     bay
 }
 
@@ -361,12 +362,35 @@ pub async fn created(bench: &dyn Bench, spec: ContainerSpec) -> StreamId {
 /// A new container that runs.
 pub async fn started(bench: &dyn Bench, command: &str) -> StreamId {
     let stream = created(bench, spec(command)).await;
-    act(bench, stream, Action::StartContainer).await.unwrap();
+    act(bench, stream, Action::Do(Operation::Start)).await.unwrap();
     stream
 }
 
 pub async fn observed(bench: &dyn Bench, stream: StreamId) -> Observed {
     bench.backend().inspect(stream).await.unwrap().unwrap()
+}
+
+/// Every container of ours.
+pub async fn containers(bench: &dyn Bench) -> Vec<(StreamId, Observed)> {
+    let all = bench.backend().inventory().await.unwrap().into_iter();
+    let containers = all.filter_map(|(stream, seen)| match seen {
+        EngineObject::Container(observed) => Some((stream, observed)),
+        EngineObject::Network(_) => None,
+    });
+    containers.collect()
+}
+
+/// Every network of ours.
+async fn networks(bench: &dyn Bench) -> Vec<ObservedNetwork> {
+    let all = bench.backend().inventory().await.unwrap().into_iter();
+    let networks = all.filter_map(|(stream, seen)| match seen {
+        EngineObject::Container(_) => None,
+        EngineObject::Network(observed) => {
+            assert_eq!(stream, StreamId::new(Kind::Bay, observed.bay_id));
+            Some(observed)
+        }
+    });
+    networks.collect()
 }
 
 async fn state(bench: &dyn Bench, stream: StreamId) -> RunState {
@@ -484,14 +508,14 @@ async fn every_action_brings_its_state(bench: &dyn Bench) {
     assert_eq!((new.exit_code, new.finished_at, new.oom_killed), (None, None, false));
     let quickly = 1;
     for (action, wanted) in [
-        (Action::StartContainer, RunState::Running),
-        (Action::PauseContainer, RunState::Paused),
-        (Action::UnpauseContainer, RunState::Running),
-        (Action::RebootContainer { grace_s: quickly }, RunState::Running),
-        (Action::StopContainer { grace_s: quickly }, RunState::Exited),
-        (Action::RebootContainer { grace_s: quickly }, RunState::Running),
-        (Action::KillContainer { signal: "SIGKILL".to_owned() }, RunState::Exited),
-        (Action::StartContainer, RunState::Running),
+        (Action::Do(Operation::Start), RunState::Running),
+        (Action::Do(Operation::Pause), RunState::Paused),
+        (Action::Do(Operation::Unpause), RunState::Running),
+        (Action::Do(Operation::Reboot { grace_s: quickly }), RunState::Running),
+        (Action::Do(Operation::Stop { grace_s: quickly }), RunState::Exited),
+        (Action::Do(Operation::Reboot { grace_s: quickly }), RunState::Running),
+        (Action::Do(Operation::Kill { signal: "SIGKILL".to_owned() }), RunState::Exited),
+        (Action::Do(Operation::Start), RunState::Running),
     ] {
         let name = action.name();
         act(bench, stream, action).await.unwrap();
@@ -501,25 +525,29 @@ async fn every_action_brings_its_state(bench: &dyn Bench) {
         assert_eq!(now.exit_code, (wanted == RunState::Exited).then_some(137), "{name}");
         assert_eq!(now.finished_at.is_some(), wanted == RunState::Exited, "{name}");
     }
-    act(bench, stream, Action::DeleteContainer).await.unwrap();
+    act(bench, stream, Action::Remove(Removed::Container)).await.unwrap();
     assert_eq!(bench.backend().inspect(stream).await, Ok(None));
 }
 
 async fn every_action_can_be_repeated(bench: &dyn Bench) {
     let (bay, stream) = (bay(), container());
     for (of, action, wanted) in [
-        (bay, Action::CreateNetwork, None),
+        (bay, Action::Apply(Desired::Network), None),
         (stream, create(bay, spec("sleep 100")), Some(RunState::Created)),
-        (stream, Action::StopContainer { grace_s: 1 }, Some(RunState::Created)),
-        (stream, Action::UnpauseContainer, Some(RunState::Created)),
-        (stream, Action::StartContainer, Some(RunState::Running)),
-        (stream, Action::UnpauseContainer, Some(RunState::Running)),
-        (stream, Action::PauseContainer, Some(RunState::Paused)),
-        (stream, Action::UnpauseContainer, Some(RunState::Running)),
-        (stream, Action::StopContainer { grace_s: 1 }, Some(RunState::Exited)),
-        (stream, Action::KillContainer { signal: "SIGKILL".to_owned() }, Some(RunState::Exited)),
-        (stream, Action::DeleteContainer, None),
-        (bay, Action::DeleteNetwork, None),
+        (stream, Action::Do(Operation::Stop { grace_s: 1 }), Some(RunState::Created)),
+        (stream, Action::Do(Operation::Unpause), Some(RunState::Created)),
+        (stream, Action::Do(Operation::Start), Some(RunState::Running)),
+        (stream, Action::Do(Operation::Unpause), Some(RunState::Running)),
+        (stream, Action::Do(Operation::Pause), Some(RunState::Paused)),
+        (stream, Action::Do(Operation::Unpause), Some(RunState::Running)),
+        (stream, Action::Do(Operation::Stop { grace_s: 1 }), Some(RunState::Exited)),
+        (
+            stream,
+            Action::Do(Operation::Kill { signal: "SIGKILL".to_owned() }),
+            Some(RunState::Exited),
+        ),
+        (stream, Action::Remove(Removed::Container), None),
+        (bay, Action::Remove(Removed::Network), None),
     ] {
         let mut work = work(bench.node(), of, action);
         let first = bench.backend().perform(&work, &Notes::default()).await.unwrap();
@@ -528,27 +556,27 @@ async fn every_action_can_be_repeated(bench: &dyn Bench) {
         assert_eq!(first, second, "{:?}", work.action);
         let now = bench.backend().inspect(stream).await.unwrap().map(|observed| observed.state);
         assert_eq!(now, wanted, "{:?}", work.action);
-        assert!(bench.backend().list().await.unwrap().len() <= 1);
+        assert!(containers(bench).await.len() <= 1);
     }
 }
 
 async fn what_is_not_there_is_missing_or_fine(bench: &dyn Bench) {
     let stream = container();
     for action in [
-        Action::StartContainer,
-        Action::StopContainer { grace_s: 1 },
-        Action::RebootContainer { grace_s: 1 },
-        Action::PauseContainer,
-        Action::UnpauseContainer,
-        Action::KillContainer { signal: "SIGKILL".to_owned() },
-        Action::ExecuteInContainer { command: words("true") },
+        Action::Do(Operation::Start),
+        Action::Do(Operation::Stop { grace_s: 1 }),
+        Action::Do(Operation::Reboot { grace_s: 1 }),
+        Action::Do(Operation::Pause),
+        Action::Do(Operation::Unpause),
+        Action::Do(Operation::Kill { signal: "SIGKILL".to_owned() }),
+        Action::Exec(Exec::Start { command: words("true") }),
     ] {
         let name = action.name();
         let answer = act(bench, stream, action).await;
         assert!(matches!(answer, Err(BackendError::Missing(_))), "{name}: {answer:?}");
     }
-    assert_eq!(act(bench, stream, Action::DeleteContainer).await, Ok(Done::default()));
-    assert_eq!(act(bench, bay(), Action::DeleteNetwork).await, Ok(Done::default()));
+    assert_eq!(act(bench, stream, Action::Remove(Removed::Container)).await, Ok(Done::default()));
+    assert_eq!(act(bench, bay(), Action::Remove(Removed::Network)).await, Ok(Done::default()));
     assert_eq!(bench.backend().inspect(stream).await, Ok(None));
     let logs = bench.backend().logs(stream, LogQuery::default()).await.err().unwrap();
     assert!(matches!(logs, BackendError::Missing(_)));
@@ -563,14 +591,14 @@ async fn what_an_earlier_attempt_made_is_adopted(bench: &dyn Bench) {
     bench.behind(Behind::Rename("elsewhere"), stream.id);
     let second = bench.backend().perform(&work, &Notes::default()).await.unwrap();
     assert_eq!(first, second);
-    let all = bench.backend().list().await.unwrap();
+    let all = containers(bench).await;
     assert_eq!(all.len(), 1);
     assert!(!all[0].1.name_is_ours);
     // Whatever its name is, it is ours to work with.
-    act(bench, stream, Action::StartContainer).await.unwrap();
+    act(bench, stream, Action::Do(Operation::Start)).await.unwrap();
     assert_eq!(state(bench, stream).await, RunState::Running);
-    act(bench, stream, Action::DeleteContainer).await.unwrap();
-    assert_eq!(bench.backend().list().await.unwrap(), []);
+    act(bench, stream, Action::Remove(Removed::Container)).await.unwrap();
+    assert_eq!(containers(bench).await, []);
 }
 
 async fn what_is_anothers_is_refused_and_left_alone(bench: &dyn Bench) {
@@ -579,11 +607,11 @@ async fn what_is_anothers_is_refused_and_left_alone(bench: &dyn Bench) {
     let bay = open_bay(bench).await;
     let answer = act(bench, stream, create(bay, spec("sleep 100"))).await;
     assert!(matches!(&answer, Err(BackendError::Refused(w)) if w.contains("taken")), "{answer:?}");
-    let answer = act(bench, stream, Action::StartContainer).await;
+    let answer = act(bench, stream, Action::Do(Operation::Start)).await;
     assert!(matches!(answer, Err(BackendError::Missing(_))), "{answer:?}");
-    act(bench, stream, Action::DeleteContainer).await.unwrap();
+    act(bench, stream, Action::Remove(Removed::Container)).await.unwrap();
     assert!(bench.name_is_occupied(stream.id));
-    assert_eq!(bench.backend().list().await.unwrap(), []);
+    assert_eq!(containers(bench).await, []);
     // Ours, but of other work.
     let stream = created(bench, spec("sleep 100")).await;
     let answer = act(bench, stream, create(bay, spec("sleep 100"))).await;
@@ -598,17 +626,16 @@ async fn what_cannot_be_is_refused(bench: &dyn Bench) {
     let not_there = created(bench, spec("no-such-command")).await;
     let idle = created(bench, spec("sleep 100")).await;
     let paused = started(bench, "sleep 100").await;
-    act(bench, paused, Action::PauseContainer).await.unwrap();
-    let execute = Action::ExecuteInContainer { command: words("true") };
+    act(bench, paused, Action::Do(Operation::Pause)).await.unwrap();
+    let execute = Action::Exec(Exec::Start { command: words("true") });
     for (stream, action) in [
         (container(), create(bay(), reserved)),
-        (bay(), Action::EmptyBay),
-        (not_there, Action::StartContainer),
-        (idle, Action::PauseContainer),
+        (not_there, Action::Do(Operation::Start)),
+        (idle, Action::Do(Operation::Pause)),
         (idle, execute.clone()),
         (paused, execute),
-        (paused, Action::StartContainer),
-        (paused, Action::KillContainer { signal: "SIGNONE".to_owned() }),
+        (paused, Action::Do(Operation::Start)),
+        (paused, Action::Do(Operation::Kill { signal: "SIGNONE".to_owned() })),
     ] {
         let name = action.name();
         let answer = act(bench, stream, action).await;
@@ -622,13 +649,13 @@ async fn what_cannot_be_is_refused(bench: &dyn Bench) {
 async fn a_lost_reboot_is_not_done_twice(bench: &dyn Bench) {
     let stream = started(bench, r#"sh -c "echo up; sleep 100""#).await;
     written(bench, stream, "up\n").await;
-    let mut work = work(bench.node(), stream, Action::RebootContainer { grace_s: 0 });
+    let mut work = work(bench.node(), stream, Action::Do(Operation::Reboot { grace_s: 0 }));
     bench.backend().perform(&work, &Notes::default()).await.unwrap();
     written(bench, stream, "up\nup\n").await;
     work.attempt = 2;
     bench.backend().perform(&work, &Notes::default()).await.unwrap();
     // A later one is another.
-    act(bench, stream, Action::RebootContainer { grace_s: 0 }).await.unwrap();
+    act(bench, stream, Action::Do(Operation::Reboot { grace_s: 0 })).await.unwrap();
     written(bench, stream, "up\nup\nup\n").await;
 }
 
@@ -638,7 +665,7 @@ async fn an_end_is_told_with_its_exit_code(bench: &dyn Bench) {
     let end = ended(bench, stream).await;
     assert_eq!((end.exit_code, end.oom_killed), (Some(3), false));
     assert!(end.finished_at.unwrap() >= before && end.finished_at.unwrap() <= clock::now());
-    assert_eq!(bench.backend().list().await.unwrap(), [(stream, end)]);
+    assert_eq!(containers(bench).await, [(stream, end)]);
 }
 
 async fn the_engine_restarts_what_its_policy_says(bench: &dyn Bench) {
@@ -646,7 +673,7 @@ async fn the_engine_restarts_what_its_policy_says(bench: &dyn Bench) {
     let command = r#"sh -c "echo up; exit 3""#;
     let stream = created(bench, ContainerSpec { restart_policy: policy, ..spec(command) }).await;
     let mut notices = bench.backend().notices().await.unwrap();
-    act(bench, stream, Action::StartContainer).await.unwrap();
+    act(bench, stream, Action::Do(Operation::Start)).await.unwrap();
     let wait = async {
         while logs(bench, stream, LogQuery::default()).await.0 != "up\nup\nup\n" {
             noticed(&mut notices, stream).await;
@@ -661,7 +688,7 @@ async fn backing_off(bench: &dyn Bench) -> StreamId {
     let restart_policy = RestartPolicy::Always;
     let command = r#"sh -c "exit 7""#;
     let stream = created(bench, ContainerSpec { restart_policy, ..spec(command) }).await;
-    act(bench, stream, Action::StartContainer).await.unwrap();
+    act(bench, stream, Action::Do(Operation::Start)).await.unwrap();
     let wait = async {
         loop {
             let seen = observed(bench, stream).await;
@@ -677,22 +704,24 @@ async fn backing_off(bench: &dyn Bench) -> StreamId {
 }
 
 async fn a_restart_back_off_is_told_and_ends_when_asked(bench: &dyn Bench) {
-    let kill = Action::KillContainer { signal: "SIGKILL".to_owned() };
-    let term = Action::KillContainer { signal: "SIGTERM".to_owned() };
-    let (stop, reboot) =
-        (Action::StopContainer { grace_s: 30 }, Action::RebootContainer { grace_s: 30 });
-    let execute = Action::ExecuteInContainer { command: words("true") };
-    join_all([stop, kill, term, reboot, Action::DeleteContainer].map(async |action| {
+    let kill = Action::Do(Operation::Kill { signal: "SIGKILL".to_owned() });
+    let term = Action::Do(Operation::Kill { signal: "SIGTERM".to_owned() });
+    let (stop, reboot) = (
+        Action::Do(Operation::Stop { grace_s: 30 }),
+        Action::Do(Operation::Reboot { grace_s: 30 }),
+    );
+    let execute = Action::Exec(Exec::Start { command: words("true") });
+    join_all([stop, kill, term, reboot, Action::Remove(Removed::Container)].map(async |action| {
         let stream = backing_off(bench).await;
         let before = observed(bench, stream).await;
         assert_eq!((before.exit_code, before.finished_at.is_some()), (Some(7), true));
         assert_eq!(before.ends.last().and_then(|end| end.exit_code), Some(7));
-        for refused in [Action::PauseContainer, execute.clone()] {
+        for refused in [Action::Do(Operation::Pause), execute.clone()] {
             let answer = act(bench, stream, refused).await;
             let told = matches!(&answer, Err(BackendError::Refused(w)) if w.contains("restarting"));
             assert!(told, "{answer:?}");
         }
-        for settled in [Action::StartContainer, Action::UnpauseContainer] {
+        for settled in [Action::Do(Operation::Start), Action::Do(Operation::Unpause)] {
             act(bench, stream, settled).await.unwrap();
         }
         assert_eq!(observed(bench, stream).await, before);
@@ -735,23 +764,28 @@ async fn cancelled_work_ends_at_once(bench: &dyn Bench) {
     let silent = ContainerSpec { image: bench.silent_image(), ..spec("true") };
     let answer = cancel(bench, pulling, create(bay, silent)).await;
     assert_eq!(answer, Err(BackendError::Cancelled));
-    act(bench, pulling, Action::DeleteContainer).await.unwrap();
+    act(bench, pulling, Action::Remove(Removed::Container)).await.unwrap();
     let grace_s = 600;
-    for action in [Action::StopContainer { grace_s }, Action::RebootContainer { grace_s }] {
+    for action in
+        [Action::Do(Operation::Stop { grace_s }), Action::Do(Operation::Reboot { grace_s })]
+    {
         let stream = started(bench, r#"sh -c "trap '' TERM; sleep 100""#).await;
         let answer = cancel(bench, stream, action).await;
         assert_eq!(answer, Err(BackendError::Cancelled));
         assert_eq!(state(bench, stream).await, RunState::Running);
-        act(bench, stream, Action::DeleteContainer).await.unwrap();
+        act(bench, stream, Action::Remove(Removed::Container)).await.unwrap();
         assert_eq!(bench.backend().inspect(stream).await, Ok(None));
     }
-    assert_eq!(bench.backend().list().await.unwrap(), []);
+    assert_eq!(containers(bench).await, []);
 }
 
 async fn a_stop_ends_with_its_container(bench: &dyn Bench) {
-    for end in [Action::KillContainer { signal: "SIGKILL".to_owned() }, Action::DeleteContainer] {
+    for end in [
+        Action::Do(Operation::Kill { signal: "SIGKILL".to_owned() }),
+        Action::Remove(Removed::Container),
+    ] {
         let stream = started(bench, r#"sh -c "trap '' TERM; sleep 100""#).await;
-        let stop = act(bench, stream, Action::StopContainer { grace_s: 600 });
+        let stop = act(bench, stream, Action::Do(Operation::Stop { grace_s: 600 }));
         let ended = async {
             tokio::time::sleep(Duration::from_millis(300)).await;
             act(bench, stream, end).await.unwrap();
@@ -773,7 +807,7 @@ async fn an_end_is_told_after_the_restart_that_followed(bench: &dyn Bench) {
     assert_eq!(notices.next().await, Some(Notice::Connected));
     // The engine may have a clock of its own, which is a bit behind.
     let before = Timestamp(clock::now().0 - 1_000);
-    act(bench, stream, Action::StartContainer).await.unwrap();
+    act(bench, stream, Action::Do(Operation::Start)).await.unwrap();
     bench.stumble(stream.id);
     // At the latest the notice of the restart has what came before it.
     noticed(&mut notices, stream).await;
@@ -788,7 +822,7 @@ async fn an_end_is_told_after_the_restart_that_followed(bench: &dyn Bench) {
     assert!(before < finished_at && finished_at <= clock::now(), "{before} {finished_at}");
     // The same end for whoever was not there.
     assert_eq!(bench.backend().inspect(stream).await, Ok(Some(seen.clone())));
-    assert_eq!(bench.backend().list().await, Ok(vec![(stream, seen)]));
+    assert_eq!(containers(bench).await, [(stream, seen)]);
     // When it was is all that is left when the engine has forgotten.
     bench.forget_notices(stream.id);
     let late = observed(bench, stream).await;
@@ -843,7 +877,7 @@ async fn followed_logs_end_with_the_container(bench: &dyn Bench) {
 async fn commands_are_executed_once_with_output_and_exit_code(bench: &dyn Bench) {
     let environment = BTreeMap::from([("COLOUR".to_owned(), "blue".to_owned())]);
     let stream = created(bench, ContainerSpec { environment, ..spec("sleep 100") }).await;
-    act(bench, stream, Action::StartContainer).await.unwrap();
+    act(bench, stream, Action::Do(Operation::Start)).await.unwrap();
     for (command, code, out, err) in [
         (r#"sh -c "echo out; echo err >&2; exit 7""#, 7, "out\n", "err\n"),
         ("true", 0, "", ""),
@@ -851,7 +885,7 @@ async fn commands_are_executed_once_with_output_and_exit_code(bench: &dyn Bench)
         ("echo a b", 0, "a b\n", ""),
     ] {
         let notes = Notes::default();
-        let action = Action::ExecuteInContainer { command: words(command) };
+        let action = Action::Exec(Exec::Start { command: words(command) });
         let mut work = work(bench.node(), stream, action);
         let done = bench.backend().perform(&work, &notes).await.unwrap();
         assert_eq!(done, Done { engine_id: None, exit_code: Some(code) }, "{command}");
@@ -862,14 +896,14 @@ async fn commands_are_executed_once_with_output_and_exit_code(bench: &dyn Bench)
         assert!(matches!(again, Err(BackendError::Refused(_))), "{command}: {again:?}");
     }
     let notes = Notes::default();
-    let action = Action::ExecuteInContainer { command: words("no-such-command") };
+    let action = Action::Exec(Exec::Start { command: words("no-such-command") });
     let work = work(bench.node(), stream, action);
     let done = bench.backend().perform(&work, &notes).await.unwrap();
     assert!(matches!(done.exit_code, Some(126 | 127)), "{done:?}");
     let (out, err) = by_output(notes.output.into_inner().unwrap());
     assert!((out + &err).contains("not found"));
     let environment = Notes::default();
-    let action = Action::ExecuteInContainer { command: words("env") };
+    let action = Action::Exec(Exec::Start { command: words("env") });
     let work = Work { action, id: clock::new_event_id(), ..work };
     bench.backend().perform(&work, &environment).await.unwrap();
     assert!(by_output(environment.output.into_inner().unwrap()).0.contains("COLOUR=blue\n"));
@@ -883,7 +917,7 @@ async fn run_until(
     command: &str,
     end: impl AsyncFnOnce(&dyn Backend, WorkId, &Notes),
 ) -> Option<i64> {
-    let action = Action::ExecuteInContainer { command: words(command) };
+    let action = Action::Exec(Exec::Start { command: words(command) });
     let (work, notes) = (work(bench.node(), stream, action), Notes::default());
     let backend = bench.backend();
     let ending = async {
@@ -900,7 +934,7 @@ async fn run_until(
 async fn a_command_that_runs_can_be_ended(bench: &dyn Bench) {
     let stream = started(bench, "sleep 100").await;
     let end = async |backend: &dyn Backend, execution_id: WorkId, _: &Notes| {
-        let work = work(bench.node(), stream, Action::EndExecution { execution_id });
+        let work = work(bench.node(), stream, Action::Exec(Exec::End { execution_id }));
         backend.perform(&work, &Notes::default()).await.unwrap();
         // It is fine that it has ended.
         backend.perform(&work, &Notes::default()).await.unwrap();
@@ -928,12 +962,12 @@ async fn a_command_ends_when_it_is_cancelled_or_its_container_ends(bench: &dyn B
     assert_eq!(run_until(bench, stream, command, cancel).await, Some(137));
     assert_eq!(bench.commands_in(stream.id), 0);
     let stop = async |_: &dyn Backend, _: WorkId, _: &Notes| {
-        act(bench, stream, Action::StopContainer { grace_s: 0 }).await.unwrap();
+        act(bench, stream, Action::Do(Operation::Stop { grace_s: 0 })).await.unwrap();
     };
     assert_eq!(run_until(bench, stream, command, stop).await, Some(137));
     // One that is cancelled before it begins never does.
-    act(bench, stream, Action::StartContainer).await.unwrap();
-    let action = Action::ExecuteInContainer { command: words("echo up") };
+    act(bench, stream, Action::Do(Operation::Start)).await.unwrap();
+    let action = Action::Exec(Exec::Start { command: words("echo up") });
     let (work, notes) = (work(bench.node(), stream, action), Notes::default());
     notes.cancel.cancel();
     let answer = bench.backend().perform(&work, &notes).await;
@@ -992,7 +1026,7 @@ async fn running_out_of_memory_is_told(bench: &dyn Bench) {
         let hungry = ContainerSpec { command: hungry, memory_bytes: Some(8 << 20), ..spec("") };
         let stream = created(bench, hungry).await;
         let mut notices = bench.backend().notices().await.unwrap();
-        act(bench, stream, Action::StartContainer).await.unwrap();
+        act(bench, stream, Action::Do(Operation::Start)).await.unwrap();
         bench.starve(stream.id);
         // The end and the want of memory may be told one after the other.
         let told = async {
@@ -1023,21 +1057,21 @@ async fn only_what_is_ours_is_listed(bench: &dyn Bench) {
     let stream = started(bench, "sleep 100").await;
     let theirs = container();
     let network = bay();
-    let make = work(neighbour, network, Action::CreateNetwork);
+    let make = work(neighbour, network, Action::Apply(Desired::Network));
     other.perform(&make, &Notes::default()).await.unwrap();
     let theirs_work = work(neighbour, theirs, create(network, spec("sleep 100")));
     other.perform(&theirs_work, &Notes::default()).await.unwrap();
     let mut notices = bench.backend().notices().await.unwrap();
-    let start = work(neighbour, theirs, Action::StartContainer);
+    let start = work(neighbour, theirs, Action::Do(Operation::Start));
     other.perform(&start, &Notes::default()).await.unwrap();
-    let ours = bench.backend().list().await.unwrap();
+    let ours = containers(bench).await;
     assert_eq!(ours.iter().map(|(stream, _)| *stream).collect::<Vec<_>>(), [stream]);
     assert_eq!(bench.backend().inspect(theirs).await, Ok(None));
     // Not even when asked to.
-    act(bench, theirs, Action::DeleteContainer).await.unwrap();
+    act(bench, theirs, Action::Remove(Removed::Container)).await.unwrap();
     assert_eq!(other.inspect(theirs).await.unwrap().unwrap().state, RunState::Running);
-    act(bench, network, Action::DeleteNetwork).await.unwrap();
-    let delete = work(neighbour, network, Action::DeleteNetwork);
+    act(bench, network, Action::Remove(Removed::Network)).await.unwrap();
+    let delete = work(neighbour, network, Action::Remove(Removed::Network));
     let in_use = other.perform(&delete, &Notes::default()).await;
     assert!(matches!(in_use, Err(BackendError::Failed(_))), "{in_use:?}");
     // What happens to theirs is not said to us.
@@ -1046,7 +1080,9 @@ async fn only_what_is_ours_is_listed(bench: &dyn Bench) {
     assert_eq!(notices.next().await, Some(Notice::Connected));
     let next = tokio::time::timeout(PATIENCE, notices.next()).await.unwrap();
     assert_eq!(next, Some(Notice::Changed(stream)));
-    for (stream, action) in [(theirs, Action::DeleteContainer), (network, Action::DeleteNetwork)] {
+    for (stream, action) in
+        [(theirs, Action::Remove(Removed::Container)), (network, Action::Remove(Removed::Network))]
+    {
         other.perform(&work(neighbour, stream, action), &Notes::default()).await.unwrap();
     }
 }
@@ -1054,7 +1090,8 @@ async fn only_what_is_ours_is_listed(bench: &dyn Bench) {
 async fn a_bay_has_one_network(bench: &dyn Bench) {
     let bay = bay();
     let backend = bench.backend();
-    let works: Vec<_> = (0..8).map(|_| work(bench.node(), bay, Action::CreateNetwork)).collect();
+    let works: Vec<_> =
+        (0..8).map(|_| work(bench.node(), bay, Action::Apply(Desired::Network))).collect();
     let notes = Notes::default();
     let made = join_all(works.iter().map(|work| backend.perform(work, &notes))).await;
     let first = made[0].clone().unwrap();
@@ -1065,20 +1102,20 @@ async fn a_bay_has_one_network(bench: &dyn Bench) {
     // A container finds it, and it stays as long as one runs in it.
     let stream = container();
     act(bench, stream, create(bay, spec("sleep 100"))).await.unwrap();
-    act(bench, stream, Action::StartContainer).await.unwrap();
-    assert_eq!(act(bench, bay, Action::CreateNetwork).await.unwrap(), first);
-    let in_use = act(bench, bay, Action::DeleteNetwork).await;
+    act(bench, stream, Action::Do(Operation::Start)).await.unwrap();
+    assert_eq!(act(bench, bay, Action::Apply(Desired::Network)).await.unwrap(), first);
+    let in_use = act(bench, bay, Action::Remove(Removed::Network)).await;
     assert!(matches!(in_use, Err(BackendError::Failed(_))), "{in_use:?}");
-    act(bench, stream, Action::DeleteContainer).await.unwrap();
-    act(bench, bay, Action::DeleteNetwork).await.unwrap();
-    assert_ne!(act(bench, bay, Action::CreateNetwork).await.unwrap(), first);
+    act(bench, stream, Action::Remove(Removed::Container)).await.unwrap();
+    act(bench, bay, Action::Remove(Removed::Network)).await.unwrap();
+    assert_ne!(act(bench, bay, Action::Apply(Desired::Network)).await.unwrap(), first);
 }
 
 async fn a_container_never_brings_a_network_back(bench: &dyn Bench) {
     let (bay, stream) = (open_bay(bench).await, container());
     let early = container();
     act(bench, early, create(bay, spec("sleep 100"))).await.unwrap();
-    act(bench, bay, Action::DeleteNetwork).await.unwrap();
+    act(bench, bay, Action::Remove(Removed::Network)).await.unwrap();
     let mut late = work(bench.node(), stream, create(bay, spec("sleep 100")));
     // The bay may be a moment behind, but not for long.
     for attempt in 1..=3 {
@@ -1092,37 +1129,40 @@ async fn a_container_never_brings_a_network_back(bench: &dyn Bench) {
         assert_eq!(bench.backend().inspect(stream).await, Ok(None));
     }
     // Nor do those that are there already.
-    for action in [Action::StartContainer, Action::RebootContainer { grace_s: 0 }] {
+    for action in [Action::Do(Operation::Start), Action::Do(Operation::Reboot { grace_s: 0 })] {
         let name = action.name();
         let answer = act(bench, early, action).await;
         assert!(matches!(answer, Err(BackendError::Refused(_))), "{name}: {answer:?}");
     }
-    act(bench, early, Action::DeleteContainer).await.unwrap();
-    assert_eq!(bench.backend().networks().await, Ok(vec![]));
+    act(bench, early, Action::Remove(Removed::Container)).await.unwrap();
+    assert_eq!(networks(bench).await, []);
 }
 
 async fn networks_are_listed_with_their_bays(bench: &dyn Bench) {
     let listed = || async {
-        let mut all = bench.backend().networks().await.unwrap();
+        let mut all = networks(bench).await;
         all.sort_by_key(|network| network.bay_id);
         all
     };
     assert_eq!(listed().await, []);
     let mut bays = [bay(), bay()];
     bays.sort();
-    let made = act(bench, bays[0], Action::CreateNetwork).await.unwrap();
-    act(bench, bays[1], Action::CreateNetwork).await.unwrap();
+    let made = act(bench, bays[0], Action::Apply(Desired::Network)).await.unwrap();
+    act(bench, bays[1], Action::Apply(Desired::Network)).await.unwrap();
     let neighbour = clock::new_object_id();
     let (other, theirs) = (bench.backend_as(neighbour), bay());
     let notes = Notes::default();
-    other.perform(&work(neighbour, theirs, Action::CreateNetwork), &notes).await.unwrap();
+    other.perform(&work(neighbour, theirs, Action::Apply(Desired::Network)), &notes).await.unwrap();
     let all = listed().await;
     assert_eq!(all.iter().map(|it| it.bay_id).collect::<Vec<_>>(), bays.map(|bay| bay.id));
     assert_eq!(Some(&all[0].engine_id), made.engine_id.as_ref());
     assert_eq!(all[1].engine_name, format!("magnum-{}", bays[1].id));
-    act(bench, bays[0], Action::DeleteNetwork).await.unwrap();
+    act(bench, bays[0], Action::Remove(Removed::Network)).await.unwrap();
     assert_eq!(listed().await, all[1..]);
-    other.perform(&work(neighbour, theirs, Action::DeleteNetwork), &notes).await.unwrap();
+    other
+        .perform(&work(neighbour, theirs, Action::Remove(Removed::Network)), &notes)
+        .await
+        .unwrap();
 }
 
 async fn the_engine_is_probed(bench: &dyn Bench) {

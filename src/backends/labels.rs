@@ -5,36 +5,36 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::super::{BackendError, Work};
+use super::{BackendError, Work};
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 
 /// The node that made it.
-pub(in crate::backends) const NODE: &str = "magnum.node";
+pub(super) const NODE: &str = "magnum.node";
 /// The container, as we know it.
-pub(in crate::backends) const CONTAINER: &str = "magnum.container";
+pub(super) const CONTAINER: &str = "magnum.container";
 /// The bay.
-pub(in crate::backends) const BAY: &str = "magnum.bay";
+pub(super) const BAY: &str = "magnum.bay";
 /// The tenant.
-pub(in crate::backends) const PROJECT: &str = "magnum.project";
+pub(super) const PROJECT: &str = "magnum.project";
 /// The name that people gave it.
-pub(in crate::backends) const NAME: &str = "magnum.name";
+pub(super) const NAME: &str = "magnum.name";
 /// The work that made it (rule W2).
-pub(in crate::backends) const WORK: &str = "magnum.work";
+pub(super) const WORK: &str = "magnum.work";
 /// What no user's label may start with.
 const RESERVED: &str = "magnum.";
 
 /// The engine's name of a container.
-pub(in crate::backends) fn container_name(id: ObjectId) -> String {
+pub(super) fn container_name(id: ObjectId) -> String {
     format!("magnum-{id}")
 }
 
 /// The engine's name of a bay's network.
-pub(in crate::backends) fn network_name(bay_id: ObjectId) -> String {
+pub(super) fn network_name(bay_id: ObjectId) -> String {
     format!("magnum-{bay_id}")
 }
 
 /// All labels of a container: the user's and ours.
-pub(in crate::backends) fn of_container(
+pub(super) fn of_container(
     work: &Work,
     name: Option<&str>,
     bay_id: ObjectId,

@@ -1,0 +1,18 @@
+//! What can go wrong with work in the model.
+//!
+//! Not here: how a fault is set (`knobs`), and what it does (`mod`).
+
+use super::super::BackendError;
+
+/// What goes wrong with a piece of work. Each fault strikes once, in the order they were set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is not done, and this is the answer.
+    Fail(BackendError),
+    /// It is done twice, as when it is handed over twice.
+    Repeat,
+    /// It is not done before a [`super::FakeEngine::release`].
+    Hang,
+    /// It is done, and this is the answer.
+    LoseAnswer(BackendError),
+}

@@ -1,0 +1,127 @@
+//! What an engine has, as it is found there.
+//!
+//! Not here: what should be there (`action`), what a difference means (`actors/drift`).
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::ids::{Kind, ObjectId, StreamId, Timestamp};
+
+/// An object of ours as the engine has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EngineObject {
+    /// A container.
+    Container(Observed),
+    /// A bay's network.
+    Network(ObservedNetwork),
+}
+
+/// An inventory, each object with the record that it belongs to.
+pub(super) fn inventory(
+    containers: Vec<(StreamId, Observed)>,
+    networks: Vec<ObservedNetwork>,
+) -> Vec<(StreamId, EngineObject)> {
+    let containers =
+        containers.into_iter().map(|(stream, it)| (stream, EngineObject::Container(it)));
+    let networks = networks
+        .into_iter()
+        .map(|it| (StreamId::new(Kind::Bay, it.bay_id), EngineObject::Network(it)));
+    containers.chain(networks).collect()
+}
+
+/// Whether the engine's process of a container lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunState {
+    /// Made, never started.
+    Created,
+    /// Running.
+    Running,
+    /// Frozen.
+    Paused,
+    /// Being started again by the engine's restart policy.
+    Restarting,
+    /// Ended.
+    Exited,
+    /// Half gone: the engine says `dead` or `removing`.
+    Dead,
+}
+
+impl RunState {
+    /// As it is shown: `running`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Restarting => "restarting",
+            Self::Exited => "exited",
+            Self::Dead => "dead",
+        }
+    }
+
+    /// Whether it has no process, and gets none by itself.
+    pub const fn has_ended(self) -> bool {
+        matches!(self, Self::Created | Self::Exited | Self::Dead)
+    }
+}
+
+/// A container as the engine has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The engine's id.
+    pub engine_id: String,
+    /// The name that the engine has for it.
+    pub engine_name: String,
+    /// Whether [`Observed::engine_name`] is the name that we gave.
+    pub name_is_ours: bool,
+    /// Whether it runs.
+    pub state: RunState,
+    /// The last exit code, where it ended.
+    pub exit_code: Option<i64>,
+    /// Whether the kernel ended it for want of memory.
+    pub oom_killed: bool,
+    /// When it last ended, where it is not running.
+    pub finished_at: Option<Timestamp>,
+    /// How it ended so far, the last end last, whether it runs again or not; as far back as the
+    /// engine tells. An end has the same time whenever it is told.
+    #[serde(default)]
+    pub ends: Vec<End>,
+    /// How often the engine's restart policy started it since somebody else did.
+    #[serde(default)]
+    pub restarts: u32,
+}
+
+/// How a container's process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct End {
+    /// Its exit code; none where it runs again and the engine has forgotten it.
+    pub exit_code: Option<i64>,
+    /// Whether the kernel ended it for want of memory.
+    pub oom_killed: bool,
+    /// When the engine told of it.
+    pub finished_at: Timestamp,
+}
+
+/// A bay's network as the engine has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedNetwork {
+    /// The bay that its labels name.
+    pub bay_id: ObjectId,
+    /// The engine's id.
+    pub engine_id: String,
+    /// The name that the engine has for it.
+    pub engine_name: String,
+}
+
+/// What is known of a node whose engine answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EngineFacts {
+    /// The engine and its version: `docker 20.10.24`.
+    pub engine: String,
+    /// Number of CPUs.
+    pub cpus: u32,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+}

@@ -1,0 +1,127 @@
+//! One attempt at an action, and its outcome.
+//!
+//! Not here: what can be done (`action`), when it is (`actors`), retries (`agent`).
+
+use serde::{Deserialize, Serialize};
+
+use super::action::{Action, Operation};
+use super::observed::RunState;
+use crate::ids::{ObjectId, ProjectId, StreamId, Timestamp, WorkId};
+
+/// One attempt at something that an event asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work<A = Action> {
+    /// The event that asked for it; the idempotency key at the backend (rule W2).
+    pub id: WorkId,
+    /// Which attempt this is, from 1. From 2 on an earlier one may have done it.
+    pub attempt: u32,
+    /// Not to be tried before; at once where there is none.
+    pub not_before: Option<Timestamp>,
+    /// When nothing stood before it any more.
+    pub due_at: Option<Timestamp>,
+    /// The object: a container or a bay.
+    pub stream: StreamId,
+    /// Its tenant.
+    pub project: ProjectId,
+    /// The node that does it.
+    pub node_id: ObjectId,
+    /// The request that it came from, for tracing.
+    pub request_id: String,
+    /// What to do.
+    pub action: A,
+}
+
+impl<A> Work<A> {
+    /// The same work with another action.
+    pub fn with<B>(self, action: B) -> Work<B> {
+        let Self { id, attempt, not_before, due_at, stream, project, node_id, request_id, .. } =
+            self;
+        Work { id, attempt, not_before, due_at, stream, project, node_id, request_id, action }
+    }
+}
+
+impl Work {
+    /// Whether nothing is left to do for a container that is found like this.
+    ///
+    /// Engine and service share this machine's clock, so a process that started after it was the
+    /// work's turn was started by an attempt whose answer was lost, even if it has ended since.
+    /// A container in its restart back-off counts as started to the engine, but not as ended.
+    pub(super) fn is_settled(&self, state: RunState, started_at: Option<Timestamp>) -> bool {
+        let Action::Do(operation) = &self.action else { return false };
+        let begun = self.attempt > 1 && self.due_at.is_some() && started_at > self.due_at;
+        match operation {
+            Operation::Start => begun || matches!(state, RunState::Running | RunState::Restarting),
+            Operation::Stop { .. } | Operation::Kill { .. } => state.has_ended(),
+            Operation::Reboot { .. } => begun,
+            Operation::Pause => state == RunState::Paused,
+            Operation::Unpause => state != RunState::Paused,
+        }
+    }
+}
+
+/// What came of one attempt. It names its work, so a late or repeated one is harmless (rule W4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The work.
+    pub work_id: WorkId,
+    /// Which attempt.
+    pub attempt: u32,
+    /// What came of it.
+    pub result: WorkResult,
+}
+
+/// What came of work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkResult {
+    /// Done, now or by an earlier attempt.
+    Done(Done),
+    /// Refused for good, or out of attempts.
+    Failed {
+        /// The backend's words.
+        reason: String,
+    },
+    /// Nobody can say.
+    Unknown {
+        /// Why.
+        reason: String,
+    },
+    /// Not now; tried again.
+    Blocked {
+        /// What it waits for.
+        blocked_on: String,
+        /// The backend's words.
+        reason: String,
+        /// When it is tried next at the latest.
+        retry_at: Timestamp,
+    },
+    /// Not begun yet: it waits for a place, and begins as soon as there is one.
+    Waiting {
+        /// What it waits for.
+        blocked_on: String,
+        /// In words.
+        reason: String,
+    },
+    /// Still at it.
+    Progress(Progress),
+}
+
+/// What done work leaves behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The engine's id of what was made.
+    pub engine_id: Option<String>,
+    /// The exit code of an executed command.
+    pub exit_code: Option<i64>,
+}
+
+/// How far a pull is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// The engine's words.
+    pub message: String,
+    /// Bytes so far.
+    pub current_bytes: u64,
+    /// Bytes in all, as far as is known.
+    pub total_bytes: u64,
+}
