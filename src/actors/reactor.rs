@@ -68,7 +68,7 @@ struct Open {
 trait FollowedObject: Send {
     fn catch_up(&mut self, log: &dyn EventLog) -> Result<(), ReadError>;
     fn follow(&mut self, event: &Recorded, log: &dyn EventLog) -> Result<(), ReadError>;
-    fn due(&self) -> Vec<Work>;
+    fn due(&self) -> Vec<DueWork>;
 }
 
 impl<E: Entity> FollowedObject for Aggregate<E> {

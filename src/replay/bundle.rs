@@ -22,7 +22,7 @@ use crate::events::container::ContainerEvent;
 use crate::events::log::chain::{self, Hash};
 use crate::events::log::excerpt::ExcerptLog;
 use crate::events::log::export::{from_hex, to_hex};
-use crate::events::{EventPayload, EventType, Meta, NewEvent, Recorded, codec, schema};
+use crate::events::{EventPayload, EventType, Meta, NewEvent, Recorded, codec};
 use crate::ids::{EventId, Position, Revision, StreamId, Timestamp};
 
 /// What a bundle says that it is.
@@ -199,7 +199,7 @@ fn digest(event: &Recorded) -> Hash {
 fn schemas(events: &[Recorded]) -> BTreeMap<String, Value> {
     let files = events.iter().map(|it| format!("{}.v{}.json", it.event_type.as_str(), it.version));
     let document = |file: String| {
-        let text = schema::named(&file)?.document();
+        let text = codec::schema(&file)?.document();
         Some((file, serde_json::from_str(&text).ok()?))
     };
     files.collect::<BTreeSet<_>>().into_iter().filter_map(document).collect()

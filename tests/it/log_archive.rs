@@ -10,7 +10,7 @@ use std::path::Path;
 
 use magnum::clock;
 use magnum::events::Recorded;
-use magnum::events::log::segment::archive::{self, Done};
+use magnum::events::log::segment::archive::{self, ArchiveReport};
 use magnum::events::log::segment::backup::{backup, verify_backup};
 use magnum::events::log::segment::manifest::BackupError;
 use magnum::events::log::segment::restore::{self, Until};
@@ -77,7 +77,11 @@ impl World {
         log.close().await;
     }
 
-    fn archive(&self, until: u64, needed: &HashSet<StreamId>) -> Result<Done, BackupError> {
+    fn archive(
+        &self,
+        until: u64,
+        needed: &HashSet<StreamId>,
+    ) -> Result<ArchiveReport, BackupError> {
         let lock = FolderLock::take(&self.log())?;
         let plan = archive::plan(&lock, Position(until), &self.target("backup"))?;
         archive::archive(&lock, &plan, |stream, _| needed.contains(&stream))
