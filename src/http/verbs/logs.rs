@@ -117,12 +117,12 @@ fn query(call: &Call) -> Result<LogQuery, ApiError> {
 
 /// Which outputs are asked for.
 #[derive(Clone, Copy)]
-struct Wanted {
+struct WantedOutputs {
     stdout: bool,
     stderr: bool,
 }
 
-impl Wanted {
+impl WantedOutputs {
     const fn has(self, stream: OutputStream) -> bool {
         match stream {
             OutputStream::Stdout => self.stdout,
@@ -132,12 +132,12 @@ impl Wanted {
 }
 
 /// Both, unless `stdout=` or `stderr=` names one or rules one out.
-fn wanted(call: &Call) -> Result<Wanted, ApiError> {
+fn wanted(call: &Call) -> Result<WantedOutputs, ApiError> {
     let flag = |name: &str| call.argument(name).map(|_| call.flag(name)).transpose();
     Ok(match (flag("stdout")?, flag("stderr")?) {
-        (Some(stdout), Some(stderr)) => Wanted { stdout, stderr },
-        (Some(stdout), None) => Wanted { stdout, stderr: !stdout },
-        (None, Some(stderr)) => Wanted { stdout: !stderr, stderr },
-        (None, None) => Wanted { stdout: true, stderr: true },
+        (Some(stdout), Some(stderr)) => WantedOutputs { stdout, stderr },
+        (Some(stdout), None) => WantedOutputs { stdout, stderr: !stdout },
+        (None, Some(stderr)) => WantedOutputs { stdout: !stderr, stderr },
+        (None, None) => WantedOutputs { stdout: true, stderr: true },
     })
 }
