@@ -10,7 +10,7 @@ use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
 use super::respond;
-use super::shape::{Object, Rows, Shown};
+use super::shape::{Representation, Rows, Shown};
 use super::text::{canonical_uuid, shown};
 use super::{list_past, read};
 use crate::ids::Position;
@@ -56,7 +56,7 @@ pub async fn page<V: Shown>(
         next::<V>(call, rows, &query, &last, extra, at)
     });
     let collection = V::KIND.collection();
-    let items = views.iter().map(|view| Object { view, host: &call.host, rows }).collect();
+    let items = views.iter().map(|view| Representation { view, host: &call.host, rows }).collect();
     Ok(respond::json(StatusCode::OK, &Page { collection, items, next }))
 }
 

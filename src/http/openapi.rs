@@ -60,8 +60,9 @@ const ARGUMENTS: &[(&str, &str)] = &[
 ];
 
 /// What stands in paths.
-const PARTS: [(&str, &str); 2] = [
+const PARTS: [(&str, &str); 3] = [
     ("file", "A type of event with its version: container.started.v1.json"),
+    ("id", "The id of a running command, as the list of them has it"),
     ("ident", "A UUID or a name; for nodes a UUID"),
 ];
 

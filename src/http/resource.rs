@@ -118,10 +118,10 @@ fn body<R: Resource>(schemas: &mut Schemas) -> String {
 }
 
 /// A question about an object: its verb, what it asks, its arguments and its answer.
-type Question = (&'static str, &'static str, &'static str, Register);
+type ObjectQuestion = (&'static str, &'static str, &'static str, Register);
 
 /// The questions of the debugger.
-const QUESTIONS: [Question; 7] = [
+const QUESTIONS: [ObjectQuestion; 7] = [
     ("state", "Show its state at a point in time", "at", register::<StateAt>),
     (
         "timeline",
@@ -146,7 +146,7 @@ const QUESTIONS: [Question; 7] = [
     ("bundle", "Export its history as a file", "related redact", register::<Bundle>),
 ];
 
-fn ask<R: Resource>(object: &str, (verb, summary, arguments, answer): Question) -> Route {
+fn ask<R: Resource>(object: &str, (verb, summary, arguments, answer): ObjectQuestion) -> Route {
     let handler = move |State(state): State<AppState>, ident: Ident, call: Call| async move {
         let known: Vec<&str> = arguments.split_whitespace().collect();
         replay::about::<R>(state, ident, call, verb, &known).await

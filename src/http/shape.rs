@@ -18,7 +18,7 @@ use super::respond::{Link, Task, json};
 use super::route::{Register, Schemas, register};
 use crate::ids::Timestamp;
 use crate::projections::View;
-use crate::projections::field_table::{FieldDef, Given, Rule};
+use crate::projections::field_table::{FieldDef, Given, Rule, nullable};
 
 /// A noun's view as the REST API shows it.
 pub trait Shown: View {
@@ -41,7 +41,7 @@ pub enum Rows {
 }
 
 /// An object as it is shown.
-pub struct Object<'a, V> {
+pub struct Representation<'a, V> {
     /// What is shown.
     pub view: &'a V,
     /// What links start with.
@@ -50,7 +50,7 @@ pub struct Object<'a, V> {
     pub rows: Rows,
 }
 
-impl<V: Shown> Serialize for Object<'_, V> {
+impl<V: Shown> Serialize for Representation<'_, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Self { view, host, rows } = *self;
         let mut map = serializer.serialize_map(None)?;
@@ -79,7 +79,7 @@ fn shown<V: Shown>(rows: Rows) -> impl Iterator<Item = &'static FieldDef<V>> {
 /// The answer with one object, with its revision as `ETag`.
 pub fn answer<V: Shown>(status: StatusCode, call: &Call, view: &V) -> Response {
     let etag = format!("\"{}\"", view.head().revision);
-    let object = Object { view, host: &call.host, rows: Rows::Detail };
+    let object = Representation { view, host: &call.host, rows: Rows::Detail };
     let mut response = json(status, &object);
     if let Ok(etag) = HeaderValue::from_str(&etag) {
         response.headers_mut().insert(header::ETAG, etag);
@@ -135,7 +135,7 @@ fn described<V: Shown>(rows: Rows, name: &str, what: &str, schemas: &mut Schemas
     }
     if rows == Rows::Detail {
         object = object.property("created_at", String::schema()).required("created_at");
-        object = object.property("updated_at", Option::<String>::schema());
+        object = object.property("updated_at", nullable::<String>());
     }
     let links = ArrayBuilder::new().items(Ref::from_schema_name(register::<Link>(schemas)));
     let object = object.property("links", links).required("links");
@@ -149,7 +149,7 @@ fn page<V: Shown>(row: &str, name: &str, what: &str, schemas: &mut Schemas) -> S
         .description(Some(format!("A page of {collection}{what}.")))
         .property(collection, ArrayBuilder::new().items(Ref::from_schema_name(row)))
         .required(collection)
-        .property("next", with_meaning(Option::<String>::schema(), next));
+        .property("next", with_meaning(nullable::<String>(), next));
     push(format!("{}{name}", title(V::KIND)), page, schemas)
 }
 
@@ -161,14 +161,14 @@ fn push(name: String, schema: impl Into<RefOr<Schema>>, schemas: &mut Schemas) -
 /// The schema of what a POST may have in a field.
 fn of_given(given: &Given) -> RefOr<Schema> {
     let mut schema = match given.rule {
-        Rule::Integer(_, ..=0xffff) => Option::<u16>::schema(),
-        Rule::Integer(..) => Option::<u32>::schema(),
-        Rule::Memory => Option::<u64>::schema(),
-        Rule::Cpus => Option::<f64>::schema(),
+        Rule::Integer(_, ..=0xffff) => nullable::<u16>(),
+        Rule::Integer(..) => nullable::<u32>(),
+        Rule::Memory => nullable::<u64>(),
+        Rule::Cpus => nullable::<f64>(),
         Rule::Command | Rule::Ports => Vec::<String>::schema(),
         Rule::Variables | Rule::Labels => BTreeMap::<String, String>::schema(),
         _ if given.is_mandatory => String::schema(),
-        _ => Option::<String>::schema(),
+        _ => nullable::<String>(),
     };
     match (&mut schema, given.rule) {
         (RefOr::T(Schema::Object(object)), Rule::Integer(min, _)) => {

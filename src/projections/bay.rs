@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::field_table::{
-    FieldDef, FieldFilter, Held, MAX_COUNT, Rule, filter_names, filters, maybe_task,
+    FieldDef, Held, MAX_COUNT, Rule, SortAs, filter_names, filters, maybe_task,
 };
 use super::work::{Failure, WorkOf, number, progress, text};
 use super::{OutcomeView, TaskView, View, ViewHead};
@@ -45,16 +45,16 @@ pub struct BayView {
     pub outcomes: Vec<OutcomeView>,
 }
 
-type BayRow = FieldDef<BayView>;
+type BayField = FieldDef<BayView>;
 
 /// A bay's fields.
-const FIELDS: &[BayRow] = &[
-    BayRow::new::<String>("uuid", |it| it.head.uuid.into()).in_lists().given(Rule::Uuid, ""),
-    BayRow::optional::<String>("name", |it| (&it.name).into())
+const FIELDS: &[BayField] = &[
+    BayField::new::<String>("uuid", |it| it.head.uuid.into()).in_lists().given(Rule::Uuid, ""),
+    BayField::optional::<String>("name", |it| (&it.name).into())
         .in_lists()
         .writable(Rule::Name, "Not unique.")
         .set(|it, new| it.name = text(new)),
-    BayRow::new::<String>("baymodel_id", |it| it.baymodel_id.into())
+    BayField::new::<String>("baymodel_id", |it| it.baymodel_id.into())
         .means("The baymodel's uuid.")
         .in_lists()
         .given(
@@ -62,37 +62,37 @@ const FIELDS: &[BayRow] = &[
             "A baymodel's uuid or name; the project's `default` one where there is none.",
         )
         .kept(Rule::Name),
-    BayRow::new::<u32>("node_count", |it| it.node_count.into())
+    BayField::new::<u32>("node_count", |it| it.node_count.into())
         .listed()
-        .filter(FieldFilter::Number)
+        .filter(SortAs::Number)
         .given(Rule::Integer(1, MAX_COUNT), "1 where there is none.")
         .kept(Rule::Integer(1, MAX_COUNT))
         .set(|it, new| it.node_count = number(new).unwrap_or(it.node_count)),
-    BayRow::new::<String>("status", |it| it.status.name().into())
+    BayField::new::<String>("status", |it| it.status.name().into())
         .means("`CREATE_IN_PROGRESS`, `CREATE_COMPLETE`, ... as OpenStack Heat has them.")
         .in_lists()
         .internal(),
-    BayRow::optional::<String>("status_reason", |it| (&it.status_reason).into()),
-    BayRow::hidden("bay_create_timeout")
+    BayField::optional::<String>("status_reason", |it| (&it.status_reason).into()),
+    BayField::hidden("bay_create_timeout")
         .given(Rule::Integer(0, MAX_COUNT), "Minutes until creation counts as failed; 0 never."),
-    BayRow::optional::<String>("discovery_url", |it| (&it.discovery_url).into())
+    BayField::optional::<String>("discovery_url", |it| (&it.discovery_url).into())
         .writable(Rule::Name, ""),
-    BayRow::optional::<String>("api_address", |_| Held::Nothing)
+    BayField::optional::<String>("api_address", |_| Held::Nothing)
         .given(Rule::ReadOnly, "")
         .internal(),
-    BayRow::new::<Vec<String>>("node_addresses", |it| {
+    BayField::new::<Vec<String>>("node_addresses", |it| {
         Held::Json(it.network_id.iter().map(|_| it.node_host.as_str()).collect())
     })
     .given(Rule::ReadOnly, "")
     .internal(),
-    BayRow::optional::<String>("type", |it| (&it.bay_type).into()).writable(Rule::Name, ""),
-    BayRow::optional::<String>("image_id", |it| (&it.image_id).into()).writable(Rule::Text, ""),
-    BayRow::new::<String>("node_uuid", |it| it.node_uuid.into())
+    BayField::optional::<String>("type", |it| (&it.bay_type).into()).writable(Rule::Name, ""),
+    BayField::optional::<String>("image_id", |it| (&it.image_id).into()).writable(Rule::Text, ""),
+    BayField::new::<String>("node_uuid", |it| it.node_uuid.into())
         .means("The node that holds the bay's network.")
-        .filter(FieldFilter::Text),
-    BayRow::optional::<String>("network_id", |it| (&it.network_id).into())
+        .filter(SortAs::Text),
+    BayField::optional::<String>("network_id", |it| (&it.network_id).into())
         .means("The engine's id of that network."),
-    BayRow::made_elsewhere("task", maybe_task).or_null(),
+    BayField::made_elsewhere("task", maybe_task).or_null(),
 ];
 
 impl View for BayView {

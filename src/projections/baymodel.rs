@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::field_table::{FieldDef, FieldFilter, MAX_COUNT, Rule, filter_names, filters};
+use super::field_table::{FieldDef, MAX_COUNT, Rule, SortAs, filter_names, filters};
 use super::work::{number, text};
 use super::{View, ViewHead};
 use crate::events::baymodel::{BaymodelEvent, BaymodelFields};
@@ -17,33 +17,33 @@ pub struct BaymodelView {
     pub fields: BaymodelFields,
 }
 
-type BaymodelRow = FieldDef<BaymodelView>;
+type BaymodelField = FieldDef<BaymodelView>;
 
 /// A field that holds a name or nothing, as most do.
 macro_rules! name {
     ($field:ident) => {
-        BaymodelRow::optional::<String>(stringify!($field), |it| (&it.fields.$field).into())
+        BaymodelField::optional::<String>(stringify!($field), |it| (&it.fields.$field).into())
             .writable(Rule::Name, "")
             .set(|it, new| it.fields.$field = text(new))
     };
 }
 
 /// A baymodel's fields.
-const FIELDS: &[BaymodelRow] = &[
-    BaymodelRow::new::<String>("uuid", |it| it.head.uuid.into()).in_lists().given(Rule::Uuid, ""),
+const FIELDS: &[BaymodelField] = &[
+    BaymodelField::new::<String>("uuid", |it| it.head.uuid.into()).in_lists().given(Rule::Uuid, ""),
     name!(name).in_lists(),
-    BaymodelRow::new::<String>("coe", |it| (&it.fields.coe).into())
+    BaymodelField::new::<String>("coe", |it| (&it.fields.coe).into())
         .means(COE)
         .in_lists()
         .needed(Rule::Name, COE)
         .kept(Rule::Name)
         .set(|it, new| it.fields.coe = text(new).unwrap_or_default()),
-    BaymodelRow::new::<String>("image_id", |it| (&it.fields.image_id).into())
+    BaymodelField::new::<String>("image_id", |it| (&it.fields.image_id).into())
         .in_lists()
         .needed(Rule::Name, "")
         .kept(Rule::Name)
         .set(|it, new| it.fields.image_id = text(new).unwrap_or_default()),
-    BaymodelRow::optional::<String>("keypair_id", |it| (&it.fields.keypair_id).into())
+    BaymodelField::optional::<String>("keypair_id", |it| (&it.fields.keypair_id).into())
         .needed(Rule::Name, "")
         .kept(Rule::Name)
         .set(|it, new| it.fields.keypair_id = text(new)),
@@ -51,19 +51,21 @@ const FIELDS: &[BaymodelRow] = &[
     name!(master_flavor_id),
     name!(external_network_id),
     name!(fixed_network),
-    BaymodelRow::optional::<String>("dns_nameserver", |it| (&it.fields.dns_nameserver).into())
+    BaymodelField::optional::<String>("dns_nameserver", |it| (&it.fields.dns_nameserver).into())
         .writable(Rule::Ipv4, "An IPv4 address.")
         .set(|it, new| it.fields.dns_nameserver = text(new)),
-    BaymodelRow::optional::<u16>("apiserver_port", |it| it.fields.apiserver_port.into())
+    BaymodelField::optional::<u16>("apiserver_port", |it| it.fields.apiserver_port.into())
         .listed()
-        .filter(FieldFilter::Number)
+        .filter(SortAs::Number)
         .writable(PORT, "")
         .set(|it, new| it.fields.apiserver_port = number(new)),
-    BaymodelRow::optional::<u32>("docker_volume_size", |it| it.fields.docker_volume_size_gb.into())
-        .means("Gigabytes.")
-        .writable(SIZE, "Gigabytes.")
-        .set(|it, new| it.fields.docker_volume_size_gb = number(new)),
-    BaymodelRow::optional::<String>("ssh_authorized_key", |it| {
+    BaymodelField::optional::<u32>("docker_volume_size", |it| {
+        it.fields.docker_volume_size_gb.into()
+    })
+    .means("Gigabytes.")
+    .writable(SIZE, "Gigabytes.")
+    .set(|it, new| it.fields.docker_volume_size_gb = number(new)),
+    BaymodelField::optional::<String>("ssh_authorized_key", |it| {
         (&it.fields.ssh_authorized_key).into()
     })
     .writable(Rule::Text, "")

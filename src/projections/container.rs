@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::field_table::{
-    FieldDef, FieldFilter, Held, Rule, filter_names, filters, list_of, maybe_task,
+    FieldDef, Held, Rule, SortAs, filter_names, filters, list_of, maybe_task,
 };
 use super::work::{Failure, WorkOf, progress, text};
 use super::{OutcomeView, TaskView, View, ViewHead};
@@ -81,79 +81,79 @@ pub struct Execution {
     pub command: Vec<String>,
 }
 
-type ContainerRow = FieldDef<ContainerView>;
+type ContainerField = FieldDef<ContainerView>;
 
 /// A container's fields.
-const FIELDS: &[ContainerRow] = &[
-    ContainerRow::new::<String>("uuid", |it| it.head.uuid.into())
+const FIELDS: &[ContainerField] = &[
+    ContainerField::new::<String>("uuid", |it| it.head.uuid.into())
         .in_lists()
         .given(Rule::Uuid, "The id that it is to have."),
-    ContainerRow::optional::<String>("name", |it| (&it.name).into())
+    ContainerField::optional::<String>("name", |it| (&it.name).into())
         .in_lists()
         .writable(Rule::Name, "Not unique.")
         .set(|it, new| it.name = text(new)),
-    ContainerRow::optional::<String>("desc", |it| (&it.desc).into())
+    ContainerField::optional::<String>("desc", |it| (&it.desc).into())
         .writable(Rule::Text, "A description.")
         .set(|it, new| it.desc = text(new)),
-    ContainerRow::optional::<String>("image_id", |it| (&it.image_id).into())
+    ContainerField::optional::<String>("image_id", |it| (&it.image_id).into())
         .in_lists()
         .needed(Rule::Image, "The image reference; `image` is taken as well.")
         .or("image")
         .kept(Rule::Image)
         .set(|it, new| it.image_id = text(new)),
-    ContainerRow::optional::<String>("command", |it| (&it.command).into())
+    ContainerField::optional::<String>("command", |it| (&it.command).into())
         .means("One line, quoted as a shell needs it.")
         .in_lists()
         .given(Rule::Command, "A list of arguments, or one line that is split as a shell would.")
         .patched(Rule::CommandLine)
         .set(|it, new| it.command = text(new)),
-    ContainerRow::optional::<String>("bay_uuid", |it| it.bay_uuid.into())
+    ContainerField::optional::<String>("bay_uuid", |it| it.bay_uuid.into())
         .in_lists()
         .given(Rule::Uuid, "The bay's uuid; the project's `default` bay where there is none.")
         .internal(),
-    ContainerRow::new::<String>("node_uuid", |it| it.node_uuid.into())
+    ContainerField::new::<String>("node_uuid", |it| it.node_uuid.into())
         .means("The node that it runs on.")
-        .filter(FieldFilter::Text),
-    ContainerRow::new::<String>("status", |it| it.status.name().into())
+        .filter(SortAs::Text),
+    ContainerField::new::<String>("status", |it| it.status.name().into())
         .means("`Creating`, `Stopped`, `Running`, `Paused`, `Error`, `Deleting`.")
         .in_lists()
         .internal(),
-    ContainerRow::optional::<String>("status_reason", |it| (&it.status_reason).into()),
-    ContainerRow::new::<Pairs>("environment", |it| {
+    ContainerField::optional::<String>("status_reason", |it| (&it.status_reason).into()),
+    ContainerField::new::<Pairs>("environment", |it| {
         let hidden = it.environment.iter().map(|name| (name.clone(), REDACTED.into()));
         Held::Json(Value::Object(hidden.collect()))
     })
     .means("Names, with `***` for every value.")
     .given(Rule::Variables, "Names and values, or a list of `NAME=value`.")
     .secret(),
-    ContainerRow::made_elsewhere("ports", || list_of("Port"))
+    ContainerField::made_elsewhere("ports", || list_of("Port"))
         .given(Rule::Ports, "`8080:80/tcp`, or an object."),
-    ContainerRow::new::<Pairs>("labels", |it| Held::Json(json!(it.labels)))
+    ContainerField::new::<Pairs>("labels", |it| Held::Json(json!(it.labels)))
         .given(Rule::Labels, "Names and values, or a list of `name=value`."),
-    ContainerRow::optional::<u64>("memory", |it| it.memory_bytes.into())
+    ContainerField::optional::<u64>("memory", |it| it.memory_bytes.into())
         .means("The memory limit in bytes.")
         .given(Rule::Memory, "Bytes, or `512m`."),
-    ContainerRow::optional::<f64>("cpu", |it| {
+    ContainerField::optional::<f64>("cpu", |it| {
         it.cpu_millis.map(|millis| f64::from(millis) / 1000.0).into()
     })
     .means("The limit in CPUs.")
     .given(Rule::Cpus, "CPUs, in thousandths at the finest."),
-    ContainerRow::optional::<String>("workdir", |it| (&it.working_dir).into())
+    ContainerField::optional::<String>("workdir", |it| (&it.working_dir).into())
         .given(Rule::Folder, "An absolute folder."),
-    ContainerRow::optional::<String>("user", |it| (&it.user).into())
+    ContainerField::optional::<String>("user", |it| (&it.user).into())
         .given(Rule::Name, "A name or number, optionally with a group."),
-    ContainerRow::new::<String>("restart_policy", |it| (&it.restart_policy).into())
+    ContainerField::new::<String>("restart_policy", |it| (&it.restart_policy).into())
         .means("`no`, `always`, `on-failure:3` or `unless-stopped`.")
         .given(Rule::RestartPolicy, "`no`, `always`, `on-failure[:n]` or `unless-stopped`."),
-    ContainerRow::optional::<i64>("exit_code", |it| it.exit_code.into())
+    ContainerField::optional::<i64>("exit_code", |it| it.exit_code.into())
         .means("The last exit code of its process."),
-    ContainerRow::new::<bool>("oom_killed", |it| it.oom_killed.into())
+    ContainerField::new::<bool>("oom_killed", |it| it.oom_killed.into())
         .means("Whether it ended for want of memory."),
-    ContainerRow::optional::<String>("drift", |it| (&it.drift).into())
+    ContainerField::optional::<String>("drift", |it| (&it.drift).into())
         .means("The last difference between the engine and the record, in words."),
-    ContainerRow::optional::<String>("engine_id", |it| (&it.engine_id).into())
+    ContainerField::optional::<String>("engine_id", |it| (&it.engine_id).into())
         .means("The engine's id of it."),
-    ContainerRow::made_elsewhere("task", maybe_task).or_null(),
+    ContainerField::made_elsewhere("task", maybe_task).or_null(),
 ];
 
 type Pairs = BTreeMap<String, String>;

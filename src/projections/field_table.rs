@@ -6,7 +6,7 @@
 //! and schemas (`http/shape`).
 
 use utoipa::PartialSchema;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, SchemaType, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
 pub use super::held::Held;
@@ -31,7 +31,7 @@ pub struct FieldDef<V> {
     /// Whether lists show it.
     pub is_listed: bool,
     /// How lists filter and sort by it, if they do.
-    pub filter: Option<FieldFilter>,
+    pub filter: Option<SortAs>,
     /// What a POST may have.
     pub given: Option<Given>,
     /// What a PATCH may do to it.
@@ -42,7 +42,7 @@ pub struct FieldDef<V> {
 
 /// How lists compare a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FieldFilter {
+pub enum SortAs {
     /// As text.
     Text,
     /// As a whole number.
@@ -139,11 +139,11 @@ impl<V> FieldDef<V> {
     }
 
     /// A field that may be `null`.
-    pub const fn optional<T>(name: &'static str, get: for<'a> fn(&'a V) -> Held<'a>) -> Self
-    where
-        Option<T>: PartialSchema,
-    {
-        Self { is_optional: true, ..Self::new::<Option<T>>(name, get) }
+    pub const fn optional<T: PartialSchema>(
+        name: &'static str,
+        get: for<'a> fn(&'a V) -> Held<'a>,
+    ) -> Self {
+        Self { is_optional: true, schema: Some(nullable::<T>), ..Self::new::<T>(name, get) }
     }
 
     /// A field whose value and schema the layer above has.
@@ -183,12 +183,12 @@ impl<V> FieldDef<V> {
     /// Lists show it, and filter and sort by it as text.
     #[must_use]
     pub const fn in_lists(self) -> Self {
-        self.listed().filter(FieldFilter::Text)
+        self.listed().filter(SortAs::Text)
     }
 
     /// Lists filter and sort by it.
     #[must_use]
-    pub const fn filter(self, filter: FieldFilter) -> Self {
+    pub const fn filter(self, filter: SortAs) -> Self {
         Self { filter: Some(filter), ..self }
     }
 
@@ -255,6 +255,17 @@ impl<V> FieldDef<V> {
     }
 }
 
+/// The schema of a value or `null`.
+pub fn nullable<T: PartialSchema>() -> RefOr<Schema> {
+    let mut schema = T::schema();
+    if let RefOr::T(Schema::Object(object)) = &mut schema
+        && let SchemaType::Type(one) = &object.schema_type
+    {
+        object.schema_type = SchemaType::from_iter([one.clone(), Type::Null]);
+    }
+    schema
+}
+
 /// The schema of a list of what has a schema of its own.
 pub fn list_of(name: &str) -> RefOr<Schema> {
     ArrayBuilder::new().items(Ref::from_schema_name(name)).into()
@@ -310,8 +321,8 @@ pub const fn filter_names<V, const N: usize>(
 const fn is_filter<V>(field: &FieldDef<V>, numbers_only: bool) -> bool {
     match field.filter {
         None => false,
-        Some(FieldFilter::Text) => !numbers_only,
-        Some(FieldFilter::Number) => true,
+        Some(SortAs::Text) => !numbers_only,
+        Some(SortAs::Number) => true,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::field_table::{FieldDef, FieldFilter, Rule, filter_names, filters, list_of};
+use super::field_table::{FieldDef, Rule, SortAs, filter_names, filters, list_of};
 use super::work::text;
 use super::{View, ViewHead};
 use crate::events::node::NodeEvent;
@@ -68,40 +68,40 @@ pub struct UnknownNetwork {
     pub since: Timestamp,
 }
 
-type NodeRow = FieldDef<NodeView>;
+type NodeField = FieldDef<NodeView>;
 
 /// A node's fields.
-const FIELDS: &[NodeRow] = &[
-    NodeRow::new::<String>("uuid", |it| it.head.uuid.into()).in_lists().given(Rule::Uuid, ""),
-    NodeRow::optional::<String>("type", |it| (&it.node_type).into())
+const FIELDS: &[NodeField] = &[
+    NodeField::new::<String>("uuid", |it| it.head.uuid.into()).in_lists().given(Rule::Uuid, ""),
+    NodeField::optional::<String>("type", |it| (&it.node_type).into())
         .means("`docker` where a backend registered it.")
         .in_lists()
         .writable(Rule::Name, "")
         .set(|it, new| it.node_type = text(new)),
-    NodeRow::optional::<String>("image_id", |it| (&it.image_id).into())
+    NodeField::optional::<String>("image_id", |it| (&it.image_id).into())
         .in_lists()
         .writable(Rule::Text, "")
         .set(|it, new| it.image_id = text(new)),
-    NodeRow::optional::<String>("ironic_node_id", |it| (&it.ironic_node_id).into())
+    NodeField::optional::<String>("ironic_node_id", |it| (&it.ironic_node_id).into())
         .in_lists()
         .writable(Rule::Name, "Unique.")
         .set(|it, new| it.ironic_node_id = text(new)),
-    NodeRow::optional::<String>("host", |it| (&it.host).into())
+    NodeField::optional::<String>("host", |it| (&it.host).into())
         .means("Its host name, where a backend registered it.")
-        .filter(FieldFilter::Text),
-    NodeRow::new::<String>("status", |it| (&it.status).into())
+        .filter(SortAs::Text),
+    NodeField::new::<String>("status", |it| (&it.status).into())
         .means("`available`, `unavailable`, or `unknown` where no backend registered it.")
-        .filter(FieldFilter::Text),
-    NodeRow::optional::<String>("status_reason", |it| (&it.status_reason).into()),
-    NodeRow::optional::<String>("status_since", |it| it.status_since.into()),
-    NodeRow::optional::<String>("engine", |it| (&it.engine).into())
+        .filter(SortAs::Text),
+    NodeField::optional::<String>("status_reason", |it| (&it.status_reason).into()),
+    NodeField::optional::<String>("status_since", |it| it.status_since.into()),
+    NodeField::optional::<String>("engine", |it| (&it.engine).into())
         .means("The engine and its version."),
-    NodeRow::optional::<u32>("cpus", |it| it.cpus.into()),
-    NodeRow::optional::<u64>("memory_bytes", |it| it.memory_bytes.into()),
-    NodeRow::made_elsewhere("unknown_containers", || list_of("UnknownContainer")).means(
+    NodeField::optional::<u32>("cpus", |it| it.cpus.into()),
+    NodeField::optional::<u64>("memory_bytes", |it| it.memory_bytes.into()),
+    NodeField::made_elsewhere("unknown_containers", || list_of("UnknownContainer")).means(
         "What its engine has under this node's label and no object is the record of: left alone.",
     ),
-    NodeRow::made_elsewhere("unknown_networks", || list_of("UnknownNetwork")).means(
+    NodeField::made_elsewhere("unknown_networks", || list_of("UnknownNetwork")).means(
         "Networks that its engine has under this node's label for bays that are not recorded.",
     ),
 ];

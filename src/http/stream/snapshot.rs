@@ -16,7 +16,7 @@ use super::item::Item;
 use crate::http::command::blocking;
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
-use crate::http::shape::{Object, Rows, Shown};
+use crate::http::shape::{Representation, Rows, Shown};
 use crate::ids::{Kind, ObjectId, Position, StreamId, StreamKind};
 use crate::projections::as_of::{self, AsOfError};
 use crate::projections::query::ListQuery;
@@ -191,8 +191,8 @@ fn object<V: Shown>(filter: &Filter, view: &V, host: &str) -> Option<Item> {
     let head = view.head();
     let stream = StreamId::new(V::KIND, head.uuid);
     filter.wants_object(stream, view.bay()).then(|| {
-        let shown =
-            serde_json::to_value(Object { view, host, rows: Rows::Detail }).unwrap_or_default();
+        let shown = serde_json::to_value(Representation { view, host, rows: Rows::Detail })
+            .unwrap_or_default();
         let fields = json!({
             "subject": stream.to_string(), "revision": head.revision, "object": shown,
         });
