@@ -25,7 +25,7 @@ use crate::events::container::ContainerEvent;
 use crate::events::log::{EventLog, ReadError};
 use crate::events::subscription::Subscription;
 use crate::events::{EventType, Mark, Recorded, codec};
-use crate::ids::{Kind, Position, StreamId, WorkId};
+use crate::ids::{Kind, Position, Revision, StreamId, WorkId};
 
 /// Events taken at once.
 const PAGE: usize = 256;
@@ -89,6 +89,13 @@ impl Fold {
         match self {
             Self::Bay(fold) => fold.follow(event, log),
             Self::Container(fold) => fold.follow(event, log),
+        }
+    }
+
+    fn revision(&self) -> Option<Revision> {
+        match self {
+            Self::Bay(fold) => fold.revision(),
+            Self::Container(fold) => fold.revision(),
         }
     }
 
@@ -280,7 +287,9 @@ impl Reactor {
             return;
         }
         let Some(work) = self.sessions.give(work, Instant::now()) else { return };
-        let offer = Offer { reply_to: self.objects.replies.of(work.id), work };
+        let open = self.open.get(&work.stream);
+        let revision = open.and_then(|open| open.fold.revision()).unwrap_or_default();
+        let offer = Offer { reply_to: self.objects.replies.of(work.id), work, revision };
         tokio::spawn(async move {
             // It is offered again when its agent says that it does not have it.
             if let Err(error) = bus.work(offer.clone()).await {
