@@ -235,8 +235,8 @@ pub mod toy {
 
     impl View for ToyView {
         const TABLE: &'static [FieldDef<Self>] = &[
-            FieldDef::new::<String>("uuid", |it| it.head.uuid.into()).in_lists(),
-            FieldDef::new::<String>("name", |it| (&it.name).into()).in_lists(),
+            FieldDef::<Self>::new::<String>("uuid", |it| it.head.uuid.into()).in_lists(),
+            FieldDef::<Self>::new::<String>("name", |it| (&it.name).into()).in_lists(),
         ];
         const FIELDS: &'static [&'static str] = &["uuid", "name"];
 

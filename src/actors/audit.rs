@@ -54,7 +54,8 @@ impl AuditWriter {
     /// Starts the writer; it ends with the last clone.
     pub fn start(log: Arc<dyn EventLog>, installation: Uuid) -> Self {
         let (entries, waiting) = mpsc::channel(QUEUE);
-        let writer = Writer { log, installation, books: HashMap::new(), seen: Seen::default() };
+        let writer =
+            Writer { log, installation, books: HashMap::new(), seen: WrittenRecords::default() };
         tokio::spawn(writer.run(waiting));
         Self { entries }
     }
@@ -88,12 +89,12 @@ impl From<Audited> for AuditEvent {
 
 /// The last records that were written.
 #[derive(Default)]
-struct Seen {
+struct WrittenRecords {
     ids: HashSet<EventId>,
     order: VecDeque<EventId>,
 }
 
-impl Seen {
+impl WrittenRecords {
     fn note(&mut self, id: EventId) {
         if self.ids.insert(id) {
             self.order.push_back(id);
@@ -122,7 +123,7 @@ struct Writer {
     log: Arc<dyn EventLog>,
     installation: Uuid,
     books: HashMap<ProjectId, Book>,
-    seen: Seen,
+    seen: WrittenRecords,
 }
 
 impl Writer {

@@ -50,7 +50,7 @@ pub struct Directory {
 
 /// An object that somebody asks for.
 struct Slot {
-    /// None while it is asleep, or being loaded by whoever holds the lock.
+    /// `None` while it is asleep, or being loaded by the holder of the lock.
     actor: tokio::sync::Mutex<Option<Recipient<Perform>>>,
     /// Who may wait for it.
     places: Semaphore,
@@ -153,7 +153,7 @@ impl Directory {
     }
 
     /// The object as its events say. Most have few; the others are read where that may take long.
-    /// This runs on the thread of whoever sends the command, never on an arbiter.
+    /// This runs on the sender's thread, never on an arbiter.
     async fn fold<E: Entity>(&self, stream: StreamId) -> Result<Aggregate<E>, ReadError> {
         let load = move |objects: &Objects| {
             Aggregate::load(stream, objects.log.as_ref(), &objects.snapshots)

@@ -48,7 +48,7 @@ pub struct Turn {
 
 /// What is under way.
 #[derive(Debug)]
-struct Running {
+struct UnderWay {
     work: Option<WorkId>,
     is_delete: bool,
     wanted: watch::Sender<Wanted>,
@@ -56,10 +56,10 @@ struct Running {
 
 #[derive(Debug, Default)]
 struct Lane {
-    running: Option<Running>,
+    running: Option<UnderWay>,
     queue: VecDeque<Job>,
     /// Commands in the container, which may take for ever.
-    beside: Vec<Running>,
+    beside: Vec<UnderWay>,
 }
 
 /// The lanes of a node.
@@ -239,14 +239,14 @@ impl Lane {
     }
 }
 
-fn begin(stream: StreamId, job: Job) -> (Running, Turn) {
+fn begin(stream: StreamId, job: Job) -> (UnderWay, Turn) {
     let (sender, wanted) = watch::channel(Wanted::Yes);
     let work = match &job {
         Job::Work(offer) => Some(&offer.work),
         Job::Inspect => None,
     };
     let is_delete = work.is_some_and(|work| is_delete(&work.action));
-    let running = Running { work: work.map(|work| work.id), is_delete, wanted: sender };
+    let running = UnderWay { work: work.map(|work| work.id), is_delete, wanted: sender };
     (running, Turn { stream, job, wanted })
 }
 

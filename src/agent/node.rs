@@ -22,7 +22,7 @@ use crate::clock;
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 
 /// Attempts at work that the engine fails: with the waits below, half a minute of trouble.
-pub const MAX_ATTEMPTS: u32 = 6;
+const MAX_ATTEMPTS: u32 = 6;
 
 /// Milliseconds before the second attempt; doubled for each further one.
 const BACKOFF_MS: u64 = 1_000;
@@ -98,7 +98,7 @@ impl Node {
     }
 
     /// The next place among what is said of objects.
-    pub fn next_place(&self) -> Place {
+    fn next_place(&self) -> Place {
         let number = self.said.fetch_add(1, Ordering::Relaxed);
         Place { session: self.session, number }
     }

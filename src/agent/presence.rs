@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::worker::WorkerHandle;
 
 /// Between two hellos: a third of what passes before an agent counts as gone.
-pub const BEAT: Duration = Duration::from_secs(5);
+const BEAT: Duration = Duration::from_secs(5);
 
 /// Between two tries if nobody hears it.
 const RETRY: Duration = Duration::from_millis(250);

@@ -96,7 +96,7 @@ impl Shared {
 }
 
 impl Slots {
-    /// So many places for whoever comes first.
+    /// So many places, first come, first served.
     pub fn new(all: usize) -> Self {
         Self::with(all, 0)
     }
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn places_that_are_not_shared_are_for_whoever_comes() {
+    fn places_that_are_not_shared_go_to_the_first() {
         let slots = Slots::new(1);
         let slot = now(&slots, "a");
         assert!(slot.is_some() && now(&slots, "b").is_none());

@@ -1,4 +1,4 @@
-//! The bus in one process: hands messages over directly, to whoever serves them.
+//! The bus in one process: hands messages over directly.
 //!
 //! With debug assertions every message and every answer passes through its bytes, so that what
 //! cannot cross a process boundary fails here first (rule B2).

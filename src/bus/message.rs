@@ -6,7 +6,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::output::ReplyTo;
 use super::refusal::CommandError;
 use super::wire::messages;
 use crate::backends::{
@@ -94,6 +93,11 @@ impl Origin {
         }
     }
 }
+
+/// Where output goes: one reader's key, minted by the edge for one request (rule T4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ReplyTo(pub Uuid);
 
 /// Everything that can be asked of one noun's objects.
 pub trait NounCommand: Noun + Serialize + DeserializeOwned + Send + Sync + 'static {}

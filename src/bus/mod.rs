@@ -21,11 +21,11 @@ use tokio::sync::{mpsc, watch};
 pub use self::authority::Authority;
 pub use self::message::{
     Asked, AuditRecord, AuditReply, Audited, CommandMessage, CommandReply, Comparison, Ctx, Hello,
-    Inventory, Listed, LogRequest, Noted, NounCommand, Offer, Origin, Place, ServiceCommand,
-    SessionId, Strays, Taken,
+    Inventory, Listed, LogRequest, Noted, NounCommand, Offer, Origin, Place, ReplyTo,
+    ServiceCommand, SessionId, Strays, Taken,
 };
+pub use self::output::Frames;
 use self::output::{Credit, KeyTaken, Piece};
-pub use self::output::{Frames, ReplyTo};
 pub use self::refusal::{CommandError, Refusal};
 use crate::backends::BackendError;
 

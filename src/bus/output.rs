@@ -14,10 +14,9 @@ use futures_util::{Stream, StreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::Bus;
-use super::message::LogRequest;
+use super::message::{LogRequest, ReplyTo};
 use super::wire::messages;
 use crate::backends::{BackendError, OutputFrame};
 
@@ -34,11 +33,6 @@ const GRANT_AGAIN: Duration = Duration::from_secs(1);
 /// A piece that comes so long after a later one is lost.
 const LOST: Duration = Duration::from_secs(5);
 
-/// Where output goes: one reader's key, minted by the edge for one request (rule T4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ReplyTo(pub Uuid);
-
 /// A piece of output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
@@ -47,13 +41,13 @@ pub struct Piece {
     /// Its place, from 0.
     pub number: u64,
     /// What it is.
-    pub part: Part,
+    pub part: PieceContent,
 }
 
 /// What a piece is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Part {
+pub enum PieceContent {
     /// Some of the output.
     Frame(OutputFrame),
     /// There is no more; why, if it is not because all of it was sent.
@@ -95,12 +89,13 @@ pub type Frames = BoxStream<'static, Result<OutputFrame, BackendError>>;
 pub fn frames(bus: &Arc<dyn Bus>, reply_to: ReplyTo) -> Result<Frames, KeyTaken> {
     let pieces = bus.pieces(reply_to)?;
     let key = Held { bus: bus.clone(), reply_to };
-    let reader = Reader { key, pieces, early: BTreeMap::new(), next: 0, granted: 0, ended: false };
+    let reader =
+        FrameReader { key, pieces, early: BTreeMap::new(), next: 0, granted: 0, ended: false };
     let frames = stream::unfold(reader, |mut reader| async move {
         let frame = reader.next().await?;
         Some((frame, reader))
     });
-    Ok(frames.boxed())
+    Ok(frames.fuse().boxed())
 }
 
 /// The output of a container, sent to a new key.
@@ -126,17 +121,17 @@ impl Drop for Held {
     }
 }
 
-struct Reader {
+struct FrameReader {
     key: Held,
     pieces: mpsc::Receiver<Piece>,
     /// What came before what comes before it: never more than was granted.
-    early: BTreeMap<u64, Part>,
+    early: BTreeMap<u64, PieceContent>,
     next: u64,
     granted: u64,
     ended: bool,
 }
 
-impl Reader {
+impl FrameReader {
     async fn next(&mut self) -> Option<Result<OutputFrame, BackendError>> {
         if self.ended {
             return None;
@@ -166,10 +161,10 @@ impl Reader {
         }
     }
 
-    fn take(&mut self, part: Part) -> Option<Result<OutputFrame, BackendError>> {
+    fn take(&mut self, part: PieceContent) -> Option<Result<OutputFrame, BackendError>> {
         match part {
-            Part::Frame(frame) => Some(Ok(frame)),
-            Part::End(why) => {
+            PieceContent::Frame(frame) => Some(Ok(frame)),
+            PieceContent::End(why) => {
                 self.ended = true;
                 why.map(Err)
             }
@@ -225,12 +220,12 @@ impl Outlet {
     /// # Errors
     /// When nobody reads it any more.
     pub async fn send(&mut self, frame: OutputFrame) -> Result<(), Unread> {
-        self.push(Part::Frame(frame)).await
+        self.push(PieceContent::Frame(frame)).await
     }
 
     /// Says that there is no more, and why. One that nobody reads needs no end.
     pub async fn end(mut self, why: Option<BackendError>) {
-        let _is_read = self.push(Part::End(why)).await;
+        let _is_read = self.push(PieceContent::End(why)).await;
     }
 
     /// Sends all of it, until nobody reads it any more.
@@ -257,7 +252,7 @@ impl Outlet {
         }
     }
 
-    async fn push(&mut self, part: Part) -> Result<(), Unread> {
+    async fn push(&mut self, part: PieceContent) -> Result<(), Unread> {
         let number = self.sent;
         self.granted.wait_for(|granted| *granted > number).await.map_err(|_| Unread)?;
         self.sent += 1;

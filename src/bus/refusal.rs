@@ -1,4 +1,4 @@
-//! Why a command was not carried out, in words for whoever sent it.
+//! Why a command was not carried out, in words for its sender.
 //!
 //! Not here: which HTTP status that is (`http/error`).
 

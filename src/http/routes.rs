@@ -20,10 +20,7 @@ use super::verbs::executions::Executions;
 use super::verbs::logs::Logs;
 use super::verbs::{action, execute, executions, logs};
 use super::{metrics, openapi, replay, resource, shape};
-use crate::projections::bay::BayView;
-use crate::projections::baymodel::BaymodelView;
 use crate::projections::container::ContainerView;
-use crate::projections::node::NodeView;
 use crate::replay::find::Found;
 use crate::replay::system::SystemDiff;
 use crate::replay::trace::Trace;
@@ -33,20 +30,18 @@ const EVENTS: &str = "after since limit kind object bay type project user reques
 const LOGS: &str = "tail since timestamps follow stdout stderr";
 const STREAM: &str = "after since snapshot kind object bay type project user request_id outcome";
 
+/// What every noun has, for each row of the table of nouns.
+macro_rules! of_nouns {
+    ([] $($(#[$doc:meta])* $byte:literal $module:ident $Noun:ident $collection:literal
+        $Event:ty, $Entity:ty, $View:ty;)*) => {
+        [$(resource::routes::<$View>()),*].concat()
+    };
+}
+
 /// All routes.
 pub fn table() -> Vec<Route> {
-    [
-        service(),
-        resource::routes::<BayView>(),
-        resource::routes::<BaymodelView>(),
-        resource::routes::<NodeView>(),
-        resource::routes::<ContainerView>(),
-        action::routes(),
-        output(),
-        log(),
-        whole(),
-    ]
-    .concat()
+    let nouns = crate::noun_table! { of_nouns [] };
+    [service(), nouns, action::routes(), output(), log(), whole()].concat()
 }
 
 #[rustfmt::skip]

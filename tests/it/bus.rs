@@ -12,7 +12,7 @@ use magnum::backends::{
     OutputStream, RunState, Work, WorkResult,
 };
 use magnum::bus::local::LocalBus;
-use magnum::bus::output::{Credit, Outlet, Part, Piece, WINDOW, frames};
+use magnum::bus::output::{Credit, Outlet, Piece, PieceContent, WINDOW, frames};
 use magnum::bus::wire::{Message, decode, encode};
 use magnum::bus::{
     AuditRecord, AuditReply, Audited, Authority, Bus, CommandError, CommandMessage, CommandReply,
@@ -147,9 +147,9 @@ fn b2_every_message_survives_its_bytes() {
     survives(Comparison { inspect: vec![container()], ..Comparison::default() });
     let containers = vec![(container(), observed())];
     survives(Strays { node_id, containers, networks: vec![network] });
-    let part = Part::Frame(OutputFrame { data: vec![0, 255, b'"'].into(), ..frame("") });
+    let part = PieceContent::Frame(OutputFrame { data: vec![0, 255, b'"'].into(), ..frame("") });
     survives(Piece { reply_to: reply_to(), number: u64::MAX, part });
-    let part = Part::End(Some(BackendError::Missing("m".to_owned())));
+    let part = PieceContent::End(Some(BackendError::Missing("m".to_owned())));
     survives(Piece { reply_to: reply_to(), number: 0, part });
     survives(Credit { reply_to: reply_to(), pieces: 64 });
 }
@@ -283,7 +283,7 @@ async fn what_is_lost_of_the_output_is_told() {
     let (bus, key) = (edge(), reply_to());
     let mut reads = frames(&bus, key).unwrap();
     for (number, text) in [(1, "b"), (0, "a"), (0, "again"), (3, "d")] {
-        bus.piece(Piece { reply_to: key, number, part: Part::Frame(frame(text)) }).await;
+        bus.piece(Piece { reply_to: key, number, part: PieceContent::Frame(frame(text)) }).await;
     }
     assert_eq!(reads.next().await, Some(Ok(frame("a"))));
     assert_eq!(reads.next().await, Some(Ok(frame("b"))));

@@ -12,10 +12,10 @@ use magnum::agent::worker::WorkerHandle;
 use magnum::backends::Action;
 use magnum::bus::local::LocalBus;
 use magnum::bus::{
-    AuditRecord, AuditReply, Authority, CommandError, Comparison, ConductorPort, Hello, Inventory,
-    Noted, Strays,
+    AuditRecord, AuditReply, Authority, CommandError, CommandMessage, CommandPort, CommandReply,
+    Comparison, ConductorPort, Hello, Inventory, Noted, Strays,
 };
-use magnum::ids::{ObjectId, StreamId};
+use magnum::ids::{ObjectId, Position, Revision, StreamId};
 use tokio::sync::{mpsc, watch};
 
 use crate::backend::{Bench, Fake, act, bay};
@@ -40,6 +40,19 @@ impl Records for Meanwhile {
         act(self.bench.as_ref(), self.comes, Action::CreateNetwork).await.unwrap();
         act(self.bench.as_ref(), self.goes, Action::DeleteNetwork).await.unwrap();
         Ok(HashSet::new())
+    }
+}
+
+#[async_trait]
+impl CommandPort for Meanwhile {
+    async fn command(
+        &self,
+        message: CommandMessage,
+        _: Authority,
+    ) -> Result<CommandReply, CommandError> {
+        let (position, revision) = (Position(1), Revision(0));
+        let stream = message.stream;
+        Ok(CommandReply { stream, position, revision, work: None, repeated: false })
     }
 }
 
@@ -78,6 +91,7 @@ fn networks_that_are_made_or_removed_meanwhile_are_not_told() {
         let inventories = Mutex::default();
         let conductor =
             Arc::new(Meanwhile { bench: bench.clone(), comes, goes, told, inventories });
+        bus.serve_commands(conductor.clone());
         bus.serve_conductor(conductor.clone());
         let agent = bus.port(Authority::Agent(node));
         let node = Node::new(node, "n1".to_owned(), bench.backend().into(), agent, 1);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use magnum::backends::RunState;
 use magnum::events::log::EventLog;
 use magnum::events::{Recorded, codec};
-use magnum::ids::{EventId, Kind, ObjectId, Position, StreamId};
+use magnum::ids::{EventId, Kind, ObjectId, Position, StreamId, StreamKind};
 use magnum::projections::bay::BayView;
 use magnum::projections::container::ContainerView;
 use magnum::replay::{self, Source};
@@ -190,7 +190,7 @@ pub async fn promises(world: &World, clients: &Clients) {
     let mut seen: BTreeMap<String, Vec<Position>> = BTreeMap::new();
     let mut asked: BTreeMap<StreamId, Vec<String>> = BTreeMap::new();
     for event in events(&life) {
-        if event.stream.kind == Kind::Audit {
+        if event.stream.kind == StreamKind::Audit {
             continue;
         }
         asked.entry(event.stream).or_default().push(event.event_type.as_str().to_owned());

@@ -288,7 +288,8 @@ fn fold<E: Entity, V: View>(mut events: Vec<Recorded>) {
         story.take(&event.borrowed()).unwrap_or_else(|error| panic!("{}", words(&error)));
         E::react(&story.state);
         let mut alone = Aggregate::<E>::new(stream);
-        alone.take(&event.borrowed()).unwrap_or_else(|error| panic!("{}", words(&error)));
+        let first = Recorded { revision: Revision(0), ..event.clone() };
+        alone.take(&first.borrowed()).unwrap_or_else(|error| panic!("{}", words(&error)));
         V::apply(&mut None, &event.borrowed()).unwrap_or_else(|error| panic!("{}", words(&error)));
         let mut next = view.clone();
         V::apply(&mut next, &event.borrowed()).unwrap_or_else(|error| panic!("{}", words(&error)));
