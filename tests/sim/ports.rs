@@ -13,7 +13,8 @@ use magnum::backends::{
     Action, Backend, BackendError, Done, EngineFacts, LogQuery, Notice, Observed, ObservedNetwork,
     OutputFrame, Reporter, Work,
 };
-use magnum::bus::output::{Credit, KeyTaken, Piece, ReplyTo};
+use magnum::bus::ReplyTo;
+use magnum::bus::output::{Credit, KeyTaken, Piece};
 use magnum::bus::{
     AuditRecord, AuditReply, Bus, CommandError, CommandMessage, CommandReply, Comparison, Hello,
     Inventory, LogRequest, Noted, Offer, Strays, Taken,
