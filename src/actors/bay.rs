@@ -152,6 +152,12 @@ fn update(changes: Vec<FieldChange>) -> Result<Vec<Event>, Refusal> {
 fn settle(state: &BayState, outcome: &Outcome, now: Timestamp) -> Vec<Event> {
     let work = state.lifecycle.work();
     let Some(task) = work.current(outcome) else { return vec![] };
+    // The halves of a delete are numbered on: a past attempt may have been at emptying the bay, and
+    // its repeated outcome says nothing of the network (rule W4).
+    if matches!(task.action, Effect::Engine(Action::Remove(_))) && outcome.attempt <= task.attempts
+    {
+        return vec![];
+    }
     let work_id = task.id;
     let event = match (&outcome.result, &task.action) {
         (WorkResult::Done(done), Effect::Engine(Action::Apply(_))) => {

@@ -25,7 +25,7 @@ use crate::events::container::ContainerEvent;
 use crate::events::log::{EventLog, ReadError};
 use crate::events::subscription::Subscription;
 use crate::events::{EventType, Mark, Recorded, codec};
-use crate::ids::{Kind, Position, StreamId, WorkId};
+use crate::ids::{Kind, Position, Revision, StreamId, WorkId};
 use crate::with_noun;
 
 /// Events taken at once.
@@ -68,6 +68,9 @@ struct Open {
 trait FollowedObject: Send {
     fn catch_up(&mut self, log: &dyn EventLog) -> Result<(), ReadError>;
     fn follow(&mut self, event: &Recorded, log: &dyn EventLog) -> Result<(), ReadError>;
+    /// Its last event that is folded.
+    fn revision(&self) -> Option<Revision>;
+    /// The work that is due.
     fn due(&self) -> Vec<DueWork>;
 }
 
@@ -78,6 +81,10 @@ impl<E: Entity> FollowedObject for Aggregate<E> {
 
     fn follow(&mut self, event: &Recorded, log: &dyn EventLog) -> Result<(), ReadError> {
         Self::follow(self, event, log)
+    }
+
+    fn revision(&self) -> Option<Revision> {
+        Self::revision(self)
     }
 
     fn due(&self) -> Vec<DueWork> {
@@ -275,7 +282,9 @@ impl Reactor {
             }
         };
         let Some(work) = self.sessions.give(work, Instant::now()) else { return };
-        let offer = Offer { reply_to: self.objects.replies.of(work.id), work };
+        let open = self.open.get(&work.stream);
+        let revision = open.and_then(|open| open.fold.revision()).unwrap_or_default();
+        let offer = Offer { reply_to: self.objects.replies.of(work.id), work, revision };
         tokio::spawn(async move {
             // It is offered again when its agent says that it does not have it.
             if let Err(error) = bus.work(offer.clone()).await {

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::backends::{Action, Exec, Order, Work};
 use crate::bus::Offer;
-use crate::ids::{StreamId, WorkId};
+use crate::ids::{Revision, StreamId, WorkId};
 
 /// Attempts that are remembered after their end: what a node does in minutes, while an offer that
 /// comes late or twice is seconds old.
@@ -74,9 +74,19 @@ pub struct Lanes {
 struct Begun {
     attempts: HashMap<WorkId, u32>,
     order: VecDeque<WorkId>,
+    /// The newest revision of each object that something was offered at.
+    revisions: HashMap<StreamId, Revision>,
 }
 
 impl Begun {
+    /// Whether a newer offer for the object overtook this one on the way: what it is for may have
+    /// been cancelled, or be gone.
+    fn is_outdated(&mut self, offer: &Offer) -> bool {
+        let newest = self.revisions.entry(offer.work.stream).or_insert(offer.revision);
+        *newest = offer.revision.max(*newest);
+        offer.revision < *newest
+    }
+
     /// Whether this attempt is new; it is not from now on.
     fn is_new(&mut self, work: &Work) -> bool {
         match self.attempts.insert(work.id, work.attempt) {
@@ -112,10 +122,14 @@ impl Begun {
 impl Lanes {
     /// Takes an offer; the job if it is its turn. One that was taken before changes nothing.
     pub fn offer(&mut self, offer: Offer) -> Option<Turn> {
-        if !self.begun.is_new(&offer.work) {
+        if self.begun.is_outdated(&offer) || !self.begun.is_new(&offer.work) {
             return None;
         }
         let lanes = &self.lanes;
+        if self.begun.revisions.len() > MAX_REMEMBERED {
+            let stream = offer.work.stream;
+            self.begun.revisions.retain(|known, _| *known == stream || lanes.contains_key(known));
+        }
         self.begun.trim(|| lanes.values().flat_map(Lane::works).collect());
         let stream = offer.work.stream;
         let lane = self.lanes.entry(stream).or_default();
@@ -230,7 +244,7 @@ fn begin(stream: StreamId, job: Job) -> (UnderWay, Turn) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backends::{Operation, Removed};
+    use crate::backends::{Desired, Operation, Removed};
     use crate::ids::{EventId, Kind, ObjectId, ProjectId};
 
     fn stream() -> StreamId {
@@ -249,7 +263,7 @@ mod tests {
             request_id: String::new(),
             action,
         };
-        Offer { work, reply_to: None }
+        Offer { work, revision: Revision(0), reply_to: None }
     }
 
     fn id(turn: &Turn) -> Option<WorkId> {
@@ -287,6 +301,20 @@ mod tests {
         assert_eq!(*next.wanted.borrow(), Wanted::Yes, "by its own next attempt");
         assert!(lanes.ended(stream(), id(&next), true).is_none(), "nor is it done twice");
         assert!(lanes.lanes.is_empty());
+    }
+
+    #[test]
+    fn w5_what_a_delete_overtook_on_the_way_is_not_done_after_it() {
+        let mut lanes = Lanes::default();
+        let late = offer(1, 1, Action::Apply(Desired::Network));
+        let delete =
+            Offer { revision: Revision(1), ..offer(2, 1, Action::Remove(Removed::Network)) };
+        let turn = lanes.offer(delete).unwrap();
+        assert!(lanes.offer(late.clone()).is_none(), "not behind it");
+        assert!(lanes.ended(stream(), id(&turn), true).is_none());
+        assert!(lanes.offer(late.clone()).is_none(), "nor once it is done");
+        assert!(lanes.held().is_empty());
+        assert!(lanes.offer(Offer { revision: Revision(3), ..late }).is_some(), "but made again");
     }
 
     #[test]

@@ -257,6 +257,9 @@ pub struct AuditReply;
 pub struct Offer {
     /// What is to be done.
     pub work: Work,
+    /// The object's revision when it was offered: an offer that a newer one overtook on the way is
+    /// out of date.
+    pub revision: Revision,
     /// Where the output goes of what is executed, if anybody reads it.
     pub reply_to: Option<ReplyTo>,
 }

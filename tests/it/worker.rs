@@ -122,7 +122,10 @@ impl Bench {
     }
 
     async fn offer(&self, work: &Work, reply_to: Option<ReplyTo>) {
-        self.worker.work(Offer { work: work.clone(), reply_to }).await.unwrap();
+        self.worker
+            .work(Offer { work: work.clone(), revision: Revision(0), reply_to })
+            .await
+            .unwrap();
     }
 
     /// What comes of work; what is said of other work meanwhile is dropped.

@@ -189,7 +189,9 @@ impl Clients {
         let number = world.below(2);
         ask.request_id = Some(format!("req-00000000-0000-4000-8000-00000000000{number}"));
         let told = self.send(ask).await;
-        if let Some(answer) = told.answer.as_ref().filter(|answer| answer.status == 200 && !hangs) {
+        if let Some(answer) =
+            told.answer.as_ref().filter(|answer| answer.json["exit_code"] == 0 && !hangs)
+        {
             let output = answer.json["output"].as_str().unwrap_or_default();
             let is_own = output.trim_end() == mark;
             if !(is_own || (output.is_empty() && told.tries > 1)) {

@@ -26,6 +26,40 @@ pub enum Cascade {
     EmptyBay,
 }
 
+/// How an effect is kept in a snapshot: as JSON text, since the codec of snapshots is positional and
+/// cannot read an enum that has no tag.
+pub mod kept {
+    use serde::de::Error as _;
+    use serde::ser::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Effect;
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(effect: &Effect, serializer: S) -> Result<S::Ok, S::Error> {
+        if serializer.is_human_readable() {
+            return effect.serialize(serializer);
+        }
+        let text = serde_json::to_string(effect).map_err(S::Error::custom)?;
+        serializer.serialize_str(&text)
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Those of the deserializer, and text that is not an effect.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Effect, D::Error> {
+        if deserializer.is_human_readable() {
+            return Effect::deserialize(deserializer);
+        }
+        let text = String::deserialize(deserializer)?;
+        serde_json::from_str(&text).map_err(D::Error::custom)
+    }
+}
+
 /// Work of either that is due.
 pub type DueWork = Work<Effect>;
 

@@ -28,6 +28,7 @@ pub struct Task {
     /// The event that asked for it.
     pub id: WorkId,
     /// What to do.
+    #[serde(with = "super::effect::kept")]
     pub action: Effect,
     /// The request that it came from.
     pub request_id: String,
@@ -182,6 +183,35 @@ impl WorkQueue {
     pub(super) fn note_turn(&mut self, now: Timestamp) {
         if let Some(first) = self.queue.front_mut() {
             first.due_at.get_or_insert(now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backends::{Action, Desired, Operation};
+    use crate::events::codec;
+
+    #[test]
+    fn a_snapshot_keeps_what_waits() {
+        let spec = crate::events::container::ContainerSpec::default();
+        let container = Desired::Container { name: None, bay_id: ObjectId::default(), spec };
+        let effects = [
+            Effect::Engine(Action::Apply(container)),
+            Effect::Engine(Action::Do(Operation::Stop { grace_s: 3 })),
+            Effect::Conductor(super::super::Cascade::EmptyBay),
+        ];
+        for action in effects {
+            let task = Task {
+                id: WorkId::default(),
+                action,
+                request_id: String::new(),
+                attempts: 1,
+                retry_at: None,
+                due_at: None,
+            };
+            assert_eq!(codec::decode::<Task>(&codec::encode(&task)).unwrap(), task);
         }
     }
 }
