@@ -157,9 +157,10 @@ impl Reactor {
     /// Work that was open when the service stopped: the agent of its node says whether it still has
     /// it. The bay's own part runs here, and is done again.
     fn resume(&mut self, stream: StreamId) {
-        for mut work in self.look(stream, None) {
+        for work in self.look(stream, None) {
             if work.action == Action::EmptyBay {
-                work.attempt = work.attempt.saturating_add(1);
+                // As the same attempt, which ended with the process that made it: one that is not
+                // recorded could be taken for one at the network, which is numbered on.
                 self.hand_out(work);
             } else {
                 self.sessions.inherit(work, Instant::now());

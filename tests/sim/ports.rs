@@ -248,7 +248,10 @@ impl Backend for SimulatedBackend {
     async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
         self.fence.step(|| format!("{} of {}", work.action.name(), work.stream)).await;
         let slow = match &work.action {
-            Action::CreateContainer { spec, .. } if spec.image.starts_with(SLOW_IMAGES) => {
+            // Once it is there, it is.
+            Action::CreateContainer { spec, .. }
+                if spec.image.starts_with(SLOW_IMAGES) && work.attempt == 1 =>
+            {
                 60_000 + self.world().below(600_000)
             }
             _ if self.world().strikes(8) => self.world().below(8_000),
