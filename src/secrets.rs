@@ -303,7 +303,7 @@ mod tests {
         assert!(!secrets.erase(&mine, &id).unwrap(), "it is gone");
         let mut new = sealed(&secrets, &mine);
         let words = secrets.open(&mine, &mut old).unwrap_err().to_string();
-        assert!(words.contains("variable A cannot be read any more: the key"), "{words}");
+        assert!(words.contains("variable A can no longer be read: the key"), "{words}");
         secrets.open(&mine, &mut new).unwrap();
         secrets.open(&other, &mut others).unwrap();
         assert_eq!((new, others), (variables(), variables()));

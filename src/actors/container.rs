@@ -15,7 +15,7 @@ use crate::events::container::{
     DeleteRequestedV1, ExecuteRequestedV1, ExecutionEndRequestedV1, KillRequestedV1, RestartPolicy,
     Status, StopRequestedV1,
 };
-use crate::events::mark::Status as _;
+use crate::events::status::Status as _;
 use crate::events::work::{FieldChange, UpdatedV1};
 use crate::ids::{EventId, Kind, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 
@@ -307,7 +307,8 @@ fn end_execution(state: &ContainerState, execution_id: EventId) -> Result<Vec<Ev
         let id = ObjectId(execution_id.0);
         return Err(Refusal::NotFound { kind: "Execution".to_owned(), id });
     }
-    let ends = |task: &Task| matches!(task.action, Effect::Engine(Action::Exec(Exec::End { execution_id: id })) if id == execution_id);
+    let ending = Effect::Engine(Action::Exec(Exec::End { execution_id }));
+    let ends = |task: &Task| task.action == ending;
     if executions().any(ends) {
         return Ok(vec![]);
     }

@@ -151,10 +151,11 @@ impl Reactor {
     /// it. The bay's own part runs here, and is done again.
     fn resume(&mut self, stream: StreamId) {
         for work in self.look(stream, None) {
-            let attempt = work.attempt.saturating_add(1);
             match Due::from(work.clone()) {
                 Due::Engine(work) => self.sessions.inherit(work, Instant::now()),
-                Due::Conductor(_) => self.hand_out(DueWork { attempt, ..work }),
+                // As the same attempt, which ended with the process that made it: one that is not
+                // recorded could be taken for one at the network, which is numbered on.
+                Due::Conductor(_) => self.hand_out(work),
             }
         }
     }

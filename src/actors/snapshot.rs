@@ -115,6 +115,7 @@ const SOURCES: &[(&str, &str)] = sources![
     "events/container.rs",
     "events/envelope.rs",
     "events/mark.rs",
+    "events/status.rs",
     "events/mod.rs",
     "events/newest.rs",
     "events/node.rs",

@@ -13,13 +13,13 @@ use tokio::time::{Instant, timeout};
 use super::lanes::Wanted;
 use super::slots::{Slot, Slots};
 use crate::backends::{
-    Action, Backend, BackendError, Load, OutputFrame, Progress, Reporter, Work, WorkResult,
+    Action, Backend, BackendError, Load, Operation, OutputFrame, Progress, Reporter, Work,
+    WorkResult,
 };
 use crate::bus::delivery::{record, report_at};
 use crate::bus::output::Outlet;
 use crate::bus::{Bus, CommandMessage, Offer, Origin, Place, ServiceCommand, SessionId};
 use crate::clock;
-use crate::events::Verb;
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 
 /// Attempts at work that the engine fails: with the waits below, half a minute of trouble.
@@ -156,7 +156,7 @@ impl NodeAgent {
         let is_over = self.conclude(work, result).await;
         // What an earlier attempt did may have ended since, unseen; and a kill during the restart
         // back-off ends no process, so no notice tells of it.
-        let kills = work.action.verb() == Verb::Kill;
+        let kills = matches!(work.action, Action::Do(Operation::Kill { .. }));
         if (work.attempt > 1 || kills) && work.stream.kind == Kind::Container {
             self.inspect(work.stream).await;
         }

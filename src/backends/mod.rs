@@ -1,9 +1,9 @@
 //! The one trait that every backend implements, and the words of it.
 //!
-//! `action` is what can be asked for, `work` one attempt at it, `observed` what an engine has. `docker`
-//! drives a real engine, `fake` is a model with fault knobs; one contract suite runs on both,
-//! behind `unsealing`, the door to each. Not here: when work is asked for (`actors`), or retried
-//! (`agent`).
+//! `action` is what can be asked for, `work` one attempt at it, `observed` what an engine has.
+//! `docker` drives a real engine, `fake` is a model with fault knobs; one contract suite runs on
+//! both, behind `unsealing`, the door to each. Not here: when work is asked for (`actors`), or
+//! retried (`agent`).
 
 mod action;
 pub mod docker;

@@ -5,7 +5,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::mark::{self, Verb};
+use super::mark::Verb;
+use super::status;
 use super::work::{
     Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkFailedV2, WorkResumedV1, WorkUnknownV1,
     WorkUnknownV2,
@@ -88,9 +89,11 @@ noun_events! {
         /// Work waits.
         WorkBlocked(WorkBlockedV1) = "bay.work_blocked", 1, Blocked { work_id, blocked };
         /// Work failed.
-        WorkFailed(WorkFailedV2, WorkFailedV1) = "bay.work_failed", 2, Failed { work_id, cancelled };
+        WorkFailed(WorkFailedV2, WorkFailedV1)
+            = "bay.work_failed", 2, Failed { work_id, cancelled };
         /// The outcome of work is unknown.
-        WorkUnknown(WorkUnknownV2, WorkUnknownV1) = "bay.work_unknown", 2, Unknown { work_id, cancelled };
+        WorkUnknown(WorkUnknownV2, WorkUnknownV1)
+            = "bay.work_unknown", 2, Unknown { work_id, cancelled };
     }
 }
 
@@ -137,7 +140,7 @@ impl Status {
     }
 }
 
-impl mark::Status for Status {
+impl status::Status for Status {
     type Event = BayEvent;
 
     fn after(self, event: &BayEvent) -> Self {

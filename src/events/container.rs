@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::mark::{self, Verb};
+use super::mark::Verb;
+use super::status;
 use super::work::{
     Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkFailedV2, WorkResumedV1, WorkUnknownV1,
     WorkUnknownV2,
@@ -261,7 +262,8 @@ noun_events! {
         /// The command ended.
         Executed(ExecutedV1) = "container.executed", 1, Done(Execute) { work_id };
         /// To go.
-        DeleteRequested(DeleteRequestedV1) = "container.delete_requested", 1, Asks(Delete) { cancelled };
+        DeleteRequested(DeleteRequestedV1)
+            = "container.delete_requested", 1, Asks(Delete) { cancelled };
         /// Gone.
         Deleted(ActionDoneV1) = "container.deleted", 1, Done(Delete) { work_id };
         /// Fields set by a PATCH.
@@ -270,15 +272,18 @@ noun_events! {
         ExecutionEndRequested(ExecutionEndRequestedV1)
             = "container.execution_end_requested", 1, Asks(EndExecution);
         /// It was ended; its exit code is in `container.executed`.
-        ExecutionEnded(ActionDoneV1) = "container.execution_ended", 1, Done(EndExecution) { work_id };
+        ExecutionEnded(ActionDoneV1)
+            = "container.execution_ended", 1, Done(EndExecution) { work_id };
         /// Work that waited proceeds.
         WorkResumed(WorkResumedV1) = "container.work_resumed", 1, Progress { work_id };
         /// Work waits.
         WorkBlocked(WorkBlockedV1) = "container.work_blocked", 1, Blocked { work_id, blocked };
         /// Work failed.
-        WorkFailed(WorkFailedV2, WorkFailedV1) = "container.work_failed", 2, Failed { work_id, cancelled };
+        WorkFailed(WorkFailedV2, WorkFailedV1)
+            = "container.work_failed", 2, Failed { work_id, cancelled };
         /// The outcome of work is unknown.
-        WorkUnknown(WorkUnknownV2, WorkUnknownV1) = "container.work_unknown", 2, Unknown { work_id, cancelled };
+        WorkUnknown(WorkUnknownV2, WorkUnknownV1)
+            = "container.work_unknown", 2, Unknown { work_id, cancelled };
         /// The process ended.
         Exited(ExitedV2, ExitedV1) = "container.exited", 2, Observed;
         /// The engine's restart policy started it again.
@@ -334,7 +339,7 @@ impl Status {
     }
 }
 
-impl mark::Status for Status {
+impl status::Status for Status {
     type Event = ContainerEvent;
 
     fn after(self, event: &ContainerEvent) -> Self {

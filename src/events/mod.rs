@@ -18,6 +18,7 @@ pub mod mark;
 pub mod newest;
 pub mod node;
 pub mod schema;
+pub mod status;
 pub mod subscription;
 pub mod upcast;
 pub mod work;

@@ -96,9 +96,11 @@ noun_events! {
         /// Fields set by a PATCH.
         Updated(UpdatedV1) = "node.updated", 1, Changed;
         /// Having a container that no record knows.
-        UnknownContainerFound(NodeUnknownContainerFoundV1) = "node.unknown_container_found", 1, Changed;
+        UnknownContainerFound(NodeUnknownContainerFoundV1)
+            = "node.unknown_container_found", 1, Changed;
         /// No longer having it.
-        UnknownContainerGone(NodeUnknownContainerGoneV1) = "node.unknown_container_gone", 1, Changed;
+        UnknownContainerGone(NodeUnknownContainerGoneV1)
+            = "node.unknown_container_gone", 1, Changed;
         /// Having a network that no record knows.
         UnknownNetworkFound(NodeUnknownNetworkFoundV1) = "node.unknown_network_found", 1, Changed;
         /// No longer having it.

@@ -8,7 +8,7 @@ use super::field_table::{
 use super::work::{Failure, WorkOf, number, progress, text};
 use super::{OutcomeView, TaskView, View, ViewHead};
 use crate::events::bay::{BayCreateRequestedV1, BayEvent, Status};
-use crate::events::mark::Status as _;
+use crate::events::status::Status as _;
 use crate::events::{DecodeError, EventPayload, EventRef};
 use crate::ids::ObjectId;
 

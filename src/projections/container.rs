@@ -15,7 +15,7 @@ use crate::events::container::{
     ContainerEvent, CreateRequestedV1, Drift, DriftedV1, ExitedV2, PortMapping, PullProgressedV1,
     RestartPolicy, Status,
 };
-use crate::events::mark::Status as _;
+use crate::events::status::Status as _;
 use crate::events::{DecodeError, EventPayload, EventRef, Verb};
 use crate::ids::{ObjectId, WorkId};
 

@@ -210,7 +210,7 @@ mod tests {
         }
         for bad in ["", "x", "-1", "v:", "v:x", "before:x", "2015-13-01T00:00:00Z", "now\n"] {
             let words = bad.parse::<When>().unwrap_err();
-            assert!(words.contains("no moment") && !words.contains('\n'), "{words}");
+            assert!(words.contains("not a point in time") && !words.contains('\n'), "{words}");
         }
     }
 }

@@ -10,7 +10,7 @@ use magnum::actors::{Entity, Fact};
 use magnum::bus::{Ctx, Refusal};
 use magnum::events::bay::{self, BayEvent};
 use magnum::events::container::{self, ContainerEvent};
-use magnum::events::mark::Status;
+use magnum::events::status::Status;
 use magnum::events::{EventPayload, Mark, Verb};
 use magnum::ids::{EventId, ObjectId, Timestamp, WorkId};
 use uuid::Uuid;

@@ -121,10 +121,12 @@ async fn work_whose_values_were_erased_fails_and_what_it_made_before_is_taken_up
     let mut environment = [("TOKEN".to_owned(), SECRET.to_owned())].into();
     secrets.seal(&project, &mut environment).unwrap();
     let spec = ContainerSpec { environment, ..backend::spec("sleep 100") };
-    let create =
-        || backend::work(node, backend::container(), backend::create(backend::bay(), spec.clone()));
+    let bay = backend::bay();
+    let create = || backend::work(node, backend::container(), backend::create(bay, spec.clone()));
     let (made, late) = (create(), create());
     let perform = async |work| door.perform(work, &Notes::default()).await;
+    let network = backend::work(node, bay, Action::Apply(Desired::Network));
+    perform(&network).await.unwrap();
     perform(&made).await.unwrap();
     assert!(engine.containers().iter().all(|one| one.spec.environment["TOKEN"] == SECRET));
     assert!(matches!(&made.action, Action::Apply(Desired::Container { spec, .. })

@@ -52,8 +52,9 @@ struct NoRegistry(FakeBackend);
 #[async_trait]
 impl Backend for NoRegistry {
     async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
-        if matches!(&work.action, Action::Apply(Desired::Container { spec, .. }) if spec.image == "hangs")
-        {
+        let hangs = matches!(&work.action, Action::Apply(Desired::Container { spec, .. })
+            if spec.image == "hangs");
+        if hangs {
             reporter.cancelled().await;
             return Err(BackendError::Cancelled);
         }

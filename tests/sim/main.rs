@@ -34,13 +34,14 @@ use world::{World, locked};
 const SEEDS: u64 = 20;
 
 /// Seeds that found something once; they are always run.
-const REGRESSIONS: [u64; 6] = [
+const REGRESSIONS: [u64; 8] = [
     // A bay that was deleted while it was created left its network behind; a delete waited for a
     // pull.
     38, 4, // The offer of a create was late, and was done after the delete.
     17, 28,
-    // A repeated outcome of emptying a bay was taken for that of deleting its network.
-    167, 258,
+    // A repeated outcome of emptying a bay was taken for that of deleting its network, also with
+    // an attempt of a restart that was not recorded.
+    167, 258, 990, 1648,
 ];
 
 /// Whether a seed is the same run every time: tokio takes its seed only with this flag. Without it

@@ -238,7 +238,10 @@ fn is_kept(told: &Told, asked: &BTreeMap<StreamId, Vec<String>>) -> bool {
         ("POST", _) => has(&format!("{noun}.create_requested")),
         ("DELETE", _) => has(&format!("{noun}.delete_requested")),
         // One that changes nothing is not recorded; it was all the same once asked for.
-        (_, Some("start")) => has("container.start_requested") || has("container.reboot_requested"),
+        (_, Some("start")) => {
+            let started = ["start_requested", "reboot_requested", "drifted", "restarted"];
+            started.iter().any(|name| has(&format!("container.{name}")))
+        }
         (_, Some(verb)) => verb == "stop" || has(&format!("container.{verb}_requested")),
         _ => true,
     }

@@ -248,8 +248,9 @@ impl Backend for SimulatedBackend {
     async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
         self.fence.step(|| format!("{} of {}", work.action.name(), work.stream)).await;
         let slow = match &work.action {
+            // Once it is there, it is.
             Action::Apply(Desired::Container { spec, .. })
-                if spec.image.starts_with(SLOW_IMAGES) =>
+                if spec.image.starts_with(SLOW_IMAGES) && work.attempt == 1 =>
             {
                 60_000 + self.world().below(600_000)
             }

@@ -26,8 +26,8 @@ pub enum Cascade {
     EmptyBay,
 }
 
-/// How an effect is kept in a snapshot: as JSON text, since the codec of snapshots is positional and
-/// cannot read an enum that has no tag.
+/// How an effect is kept in a snapshot: as JSON text, since the codec of snapshots is positional
+/// and cannot read an enum that has no tag.
 pub mod kept {
     use serde::de::Error as _;
     use serde::ser::Error as _;

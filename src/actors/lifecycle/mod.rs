@@ -14,7 +14,7 @@ pub use self::effect::{Cascade, Due, DueWork, Effect};
 pub use self::queue::{MAX_EXECUTIONS, MAX_QUEUED, Task, WorkQueue};
 use super::Fact;
 use crate::backends::{Outcome, WorkResult};
-use crate::events::mark::Status;
+use crate::events::status::Status;
 use crate::events::work::{WorkBlockedV1, WorkFailedV2, WorkUnknownV2};
 use crate::events::{EventPayload, Mark, Verb};
 use crate::ids::Timestamp;

@@ -230,8 +230,8 @@ mod tests {
             (json!([{ "op": "replace", "path": "/a b", "value": "x" }]), "Use /attribute"),
             (json!([{ "op": 5, "path": "/name" }]), "needs an op and a path"),
             (json!(["x"]), "needs an op and a path"),
-            (json!("x"), "A patch is a list"),
-            (json!({ "op": "add" }), "A patch is a list"),
+            (json!("x"), "A patch must be a list"),
+            (json!({ "op": "add" }), "A patch must be a list"),
         ];
         for (patch, words) in cases {
             let error = apply(patch.clone()).unwrap_err();

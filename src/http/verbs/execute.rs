@@ -72,7 +72,8 @@ pub async fn execute(
         Settled::Waiting => (StatusCode::ACCEPTED, None),
         other => return Err(command::failure(&reply, other)),
     };
-    if status == StatusCode::OK && !reply.repeated {
+    // Also where the command was repeated on the bus; a request that was repeated has no frames.
+    if status == StatusCode::OK {
         let deadline = Instant::now() + DRAIN;
         // What is later than that after the exit code is lost with the engine's connection.
         while let Ok(more) = timeout_at(deadline, take(&mut frames, &mut output)).await {

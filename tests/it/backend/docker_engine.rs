@@ -320,10 +320,11 @@ async fn a_port_that_is_taken_is_tried_again() {
 
 #[tokio::test]
 async fn what_a_user_names_never_reaches_another_call() {
-    let bench = Docker::new();
+    let (bench, bay) = (Docker::new(), bay());
+    act(&bench, bay, Action::Apply(Desired::Network)).await.unwrap();
     for image in ["", "..", "a/../../containers/x", "a?b", "Bad_Case", "-x", &"a".repeat(600)] {
         let spec = ContainerSpec { image: image.to_owned(), ..spec("true") };
-        let answer = act(&bench, container(), create(bay(), spec)).await;
+        let answer = act(&bench, container(), create(bay, spec)).await;
         assert!(matches!(answer, Err(BackendError::Refused(_))), "{image}: {answer:?}");
     }
 }

@@ -48,7 +48,7 @@
 //!
 //! `record` and `file` are the format, `scan` and `read` read it, `stage` gathers what `writer`
 //! writes into what `prepare` made ready, `index` knows heads and commands, `recover`, `walk` and
-//! `tail` open a log, `stepped` one without threads, `verify` looks at one, `repair` cuts one,
+//! `tail` open a log as `options` say, `stepped` one without threads, `verify` looks at one, `repair` cuts one,
 //! `export` hands out its events, `offline` reads one in place, `backup`, `manifest` and `restore`
 //! copy one, `archive` takes what is old from one and `remains` is what it leaves, `disk` is all it
 //! asks of a disk. Not here: what sled is given (`index`).
@@ -66,6 +66,7 @@ mod lock;
 pub mod manifest;
 mod names;
 mod offline;
+mod options;
 mod prepare;
 mod read;
 mod record;
@@ -91,7 +92,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
-use uuid::Uuid;
 
 use super::admission::Prepared;
 use super::{
@@ -105,6 +105,7 @@ pub use fault::Damage;
 use index::Index;
 pub use lock::FolderLock;
 pub use offline::OfflineLog;
+pub use options::SegmentOptions;
 use prepare::Preparer;
 use scan::{Fetcher, Segments};
 use stage::{Group, Job, QUEUE_APPENDS, Stage};
@@ -120,16 +121,6 @@ const INDEX_ROOM_BYTES: u64 = 2 << 20;
 
 /// Longest time until the index is moved to sled: what a start has to read again.
 const MOVE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How a log is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SegmentOptions {
-    /// Most bytes of a new segment; larger where one append needs more, at most 4 GiB. The first
-    /// ones are smaller.
-    pub segment_bytes: u64,
-    /// The id of the data directory if it is a new one.
-    pub folder: Uuid,
-}
 
 /// What readers, the writer and the indexer share.
 struct Shared {
