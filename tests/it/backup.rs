@@ -312,7 +312,7 @@ async fn a_position_or_a_time_ends_a_restore_at_a_whole_append() {
     let args = ["restore", path(&target), "--data", path(&new), "--to-position", "171"];
     let asked = magnum(data, &args);
     refused(&asked, "Use --yes");
-    for words in ["at position 170", "130 events, positions 171 to 300", "Stop the server"] {
+    for words in ["as of position 170", "130 events, positions 171 to 300", "Stop the server"] {
         assert!(asked.err.contains(words), "{words}: {asked:?}");
     }
     assert!(!new.exists());
@@ -461,7 +461,7 @@ async fn what_cannot_be_meant_is_refused_and_changes_nothing() {
     refused(&backup(data, data), "is neither empty nor a backup");
     refused(&verify(&at("nothing")), "contains no backup");
     refused(&restore(&at("nothing"), &at("t"), &[]), "contains no backup");
-    refused(&restore(&target, &at("full"), &[]), "is not empty: it holds letter.txt");
+    refused(&restore(&target, &at("full"), &[]), "is not empty: it contains letter.txt");
     refused(&restore(&target, &at("full/letter.txt"), &[]), "letter.txt");
     refused(&restore(&target, &at("half"), &[]), "log.new");
     refused(&restore(&target, data, &[]), "is not empty");

@@ -529,7 +529,7 @@ fn output_is_printed_as_it_is() {
     assert_eq!((good.code, good.out.as_str(), good.err.as_str()), (0, "d", ""));
     let bad = server.run(&["container-execute", "c", "--command", "false"]);
     assert_eq!((bad.code, bad.out.as_str()), (1, "e"));
-    assert_eq!(bad.err, "ERROR: the command ended with exit code 3\n");
+    assert_eq!(bad.err, "ERROR: the command exited with code 3\n");
     let follow = server.run(&["container-logs", "c", "--follow"]);
     assert_eq!((follow.code, follow.out.as_str()), (0, "one\ntwo\n"));
 }

@@ -333,7 +333,7 @@ async fn a_folder_that_another_opening_took_over_is_left_alone() {
         }
     }
     match refused.expect("the next segment is not begun") {
-        AppendError::Closed(why) => assert!(why.contains("opening 2"), "{why}"),
+        AppendError::Closed(why) => assert!(why.contains("epoch 2"), "{why}"),
         other => panic!("{other}"),
     }
 }
