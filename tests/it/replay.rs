@@ -231,7 +231,7 @@ fn bad_questions_are_told_what_to_ask() {
     let server = with_a_story();
     for (args, words) in [
         (&["replay", "state", "container/nope"][..], "There is no container nope"),
-        (&["replay", "state", "container/web", "--at", "v:99"], "has no revision 99 yet"),
+        (&["replay", "state", "container/web", "--at", "v:99"], "has no revision 99"),
         (&["replay", "state", "container/web", "--at", "9999"], "after the end of the log"),
         (&["replay", "state", "container/web", "--at", "1"], "did not exist at 1"),
         (&["replay", "state", "container/web", "--at", "2001-01-01T00:00:00Z"], "did not exist at"),

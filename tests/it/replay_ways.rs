@@ -40,10 +40,10 @@ fn a_bad_condition_is_told_what_is_wrong() {
     let server = with_a_story();
     for (args, words) in [
         (&["status ==", "container"][..], "is not a condition"),
-        (&["status", "container"], "gives string and not true or false"),
+        (&["status", "container"], "is string, not true or false"),
         (&["1 == 1"], "names no field"),
         (&["statuss == \"x\"", "container"], "there is no field statuss. There are: "),
-        (&["status == \"x\"", "pod"], "'pod' is no noun"),
+        (&["status == \"x\"", "pod"], "'pod' is not a kind of object"),
         (&["status == \"x\"", "container/nope"], "There is no container nope"),
         (&["nope(status)", "container"], "nope"),
     ] {
@@ -90,7 +90,7 @@ fn what_would_be_is_decided_and_not_done() {
     assert_eq!(server.get("/v1/containers/web").expect(200)["status"], "Stopped");
     std::fs::write(file.path(), "fly").unwrap();
     let bad = magnum(server.url(), &apply);
-    assert!(bad.code == 2 && bad.err.contains("as JSON"), "{bad:?}");
+    assert!(bad.code == 2 && bad.err.contains("Use JSON for a command"), "{bad:?}");
     std::fs::write(file.path(), "\"fly\"").unwrap();
     let bad = both(&server, &apply);
     assert!(bad.code == 2 && bad.err.contains("not a command of container"), "{bad:?}");

@@ -76,7 +76,7 @@ impl Body {
                     strict.insert((*name).to_owned(), value);
                 }
                 None if given.is_mandatory => {
-                    return Err(ApiError::field(*name, "None", "Mandatory field missing."));
+                    return Err(ApiError::field(name, "None", "Mandatory field missing."));
                 }
                 None => {}
             }
