@@ -3,6 +3,8 @@
 //!
 //! Both take turns with few containers each, so that both see the same moods of the engine.
 
+#![expect(clippy::indexing_slicing, reason = "answers have these fields, and a pair has two sides")]
+
 use std::time::{Duration, Instant};
 
 use bollard::Docker;

@@ -117,7 +117,7 @@ fn it_is_made_listed_and_shown() {
         assert_eq!(made["links"], links);
 
         let shown = noun.settled(server, uuid);
-        assert_eq!(noun.rows(server, "/detail"), [shown.clone()]);
+        assert_eq!(noun.rows(server, "/detail"), std::slice::from_ref(&shown));
         let rows = noun.rows(server, "");
         assert_eq!(rows.len(), 1);
         for (name, value) in rows[0].as_object().unwrap() {

@@ -81,7 +81,7 @@ impl Fence {
         if dies {
             self.world.note(|| format!("the server dies at step {step}: {}", what()));
             self.kill();
-            return pending().await;
+            pending().await
         }
     }
 }

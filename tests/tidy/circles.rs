@@ -64,7 +64,7 @@ fn imports_within(folder: &[&str], sources: &[Source]) -> Imports {
         .map(|child| (child, BTreeSet::new()))
         .collect();
     let parent = sources.iter().find(|source| is_parent(source) && source.module() == folder);
-    let exported = parent.map(|parent| exports(parent)).unwrap_or_default();
+    let exported = parent.map(exports).unwrap_or_default();
     for source in sources.iter().filter(below) {
         let Some(from) = child(source) else { continue };
         for path in paths(source) {
