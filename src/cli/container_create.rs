@@ -228,9 +228,9 @@ mod tests {
         let words = |text: &str| object("f", text.as_bytes()).unwrap_err().message();
         assert!(words("[]").contains("a JSON object"));
         assert!(words("{").contains("not valid JSON"));
-        assert!(words("{\"imgae\": 1}").contains("imgae is no key"));
+        assert!(words("{\"imgae\": 1}").contains("unknown key imgae"));
         assert!(object("f", "{\"name\": null, \"desc\": \"d\"}".as_bytes()).is_ok());
         let long = format!("\"{}\"", "x".repeat(1 << 20));
-        assert!(words(&long).contains("more than 1048576 bytes"));
+        assert!(words(&long).contains("larger than 1048576 bytes"));
     }
 }

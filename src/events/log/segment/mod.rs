@@ -48,10 +48,10 @@
 //!
 //! `record` and `file` are the format, `scan` and `read` read it, `stage` gathers what `writer`
 //! writes into what `prepare` made ready, `index` knows heads and commands, `recover`, `walk` and
-//! `tail` open a log as `options` say, `stepped` one without threads, `verify` looks at one, `repair` cuts one,
-//! `export` hands out its events, `offline` reads one in place, `backup`, `manifest` and `restore`
-//! copy one, `archive` takes what is old from one and `remains` is what it leaves, `disk` is all it
-//! asks of a disk. Not here: what sled is given (`index`).
+//! `tail` open a log as `options` say, `stepped` one without threads, `verify` looks at one,
+//! `repair` cuts one, `export` hands out its events, `offline` reads one in place, `backup`,
+//! `manifest` and `restore` copy one, `archive` takes what is old from one and `remains` is what it
+//! leaves, `disk` is all it asks of a disk. Not here: what sled is given (`index`).
 
 pub mod archive;
 pub mod backup;
