@@ -17,6 +17,7 @@ use super::super::{
 };
 use super::DockerBackend;
 use super::observe::Found;
+use super::pull::check_reference;
 use crate::events::container::{ContainerSpec, PortMapping, RestartPolicy};
 use crate::ids::ObjectId;
 
@@ -36,6 +37,7 @@ impl DockerBackend {
         spec: &ContainerSpec,
         reporter: &dyn Reporter,
     ) -> Result<Done, BackendError> {
+        check_reference(&spec.image)?;
         let body = body(work, name, bay_id, spec)?;
         if let Some(found) = unless_cancelled(reporter, self.find_by_label(work.stream)).await? {
             return self.adopt(work, found);

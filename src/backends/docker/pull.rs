@@ -24,9 +24,6 @@ impl DockerBackend {
         image: &str,
         reporter: &dyn Reporter,
     ) -> Result<(), BackendError> {
-        if !is_reference(image) {
-            return Err(BackendError::Refused(format!("invalid reference format: {image:?}")));
-        }
         let docker = self.connection.client()?;
         match self.connection.quick(docker.inspect_image(image)).await {
             Err(BackendError::Missing(_)) => {}
@@ -79,6 +76,15 @@ fn options(image: &str) -> CreateImageOptions {
     let last = image.rsplit('/').next().unwrap_or(image);
     let tagged = image.contains('@') || last.contains(':');
     if tagged { options.build() } else { options.tag("latest").build() }
+}
+
+/// Refuses what cannot name an image before any call: the engine creates a container from no image
+/// at all, and a reference becomes part of a path.
+pub(super) fn check_reference(image: &str) -> Result<(), BackendError> {
+    if is_reference(image) {
+        return Ok(());
+    }
+    Err(BackendError::Refused(format!("invalid reference format: {image:?}")))
 }
 
 /// Whether this can be an image reference at all. It becomes part of a path, so nothing else may
