@@ -40,6 +40,7 @@ test: ## install what the tests need and run all of them
 lint: ## formatting and lints, warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --test sim -- -D warnings
 
 deny: ## licences, sources and versions of the dependencies
 	PATH="$(VENV)/bin:$$PATH" $(CARGO) deny --locked check bans licenses sources
