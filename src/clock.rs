@@ -74,6 +74,19 @@ pub fn now() -> Timestamp {
     simulated(|clock| clock.now()).unwrap_or_else(|| Timestamp(Utc::now().timestamp_micros()))
 }
 
+/// The wall clock and the steady clock at one moment: the closest of several reads, because a
+/// thread may lose its turn between the two. For a clock that starts here and goes on by itself.
+pub fn now_and_instant() -> (Timestamp, Instant) {
+    let read = |_| {
+        let (before, now, after) = (Instant::now(), now(), Instant::now());
+        (after - before, (now, after))
+    };
+    (0..9)
+        .map(read)
+        .fold(read(0), |closest, next| if next.0 < closest.0 { next } else { closest })
+        .1
+}
+
 /// A new id that sorts by the time it was made (UUID version 7).
 #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
 pub fn new_uuid() -> Uuid {

@@ -225,7 +225,9 @@ fn cache_error(error: impl std::fmt::Display) -> AppError {
 fn backend(engine: &Engine, node_id: ObjectId) -> Arc<dyn Backend> {
     match engine {
         Engine::Docker { socket } => Arc::new(DockerBackend::new(socket.clone(), node_id)),
-        Engine::Fake => Arc::new(FakeBackend::new(FakeEngine::new(clock::now()), node_id)),
+        Engine::Fake => {
+            Arc::new(FakeBackend::new(FakeEngine::new(clock::now_and_instant()), node_id))
+        }
     }
 }
 

@@ -599,7 +599,7 @@ async fn unknown_networks(life: &Life) -> Vec<ObjectId> {
 #[test]
 fn networks_of_bays_that_an_older_log_does_not_know_are_told() {
     actix::System::new().block_on(async {
-        let engine = FakeEngine::new(clock::now());
+        let engine = FakeEngine::new(clock::now_and_instant());
         let mut all = Scenario::default();
         let fields = BaymodelFields { coe: "docker".into(), ..BaymodelFields::default() };
         all.ask(Kind::Baymodel, 1, &BaymodelCommand::Create { fields });
@@ -638,7 +638,7 @@ fn networks_of_bays_that_an_older_log_does_not_know_are_told() {
 fn a_crash_at_any_record_changes_nothing_about_the_end() {
     let steps = scenario();
     let (tape, expected) = actix::System::new().block_on(async {
-        let engine = FakeEngine::new(clock::now());
+        let engine = FakeEngine::new(clock::now_and_instant());
         let life = Life::begin("without a crash".to_owned(), &[], engine).await;
         life.live(&steps).await;
         check(&life);

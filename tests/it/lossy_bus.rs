@@ -110,7 +110,7 @@ impl Life {
 
 async fn live(carry: impl Fn(Arc<dyn Bus>) -> Arc<dyn Bus>) -> End {
     let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
-    let engine = FakeEngine::new(clock::now());
+    let engine = FakeEngine::new(clock::now_and_instant());
     let config = BackendConfig { host: "n1".to_owned(), ..Config::default().backend };
     let (_stop, stopping) = watch::channel(false);
     let mut node = ObjectId::default();

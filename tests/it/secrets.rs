@@ -116,7 +116,7 @@ fn f53_values_reach_the_container_are_kept_sealed_and_can_be_erased() {
 async fn work_whose_values_were_erased_fails_and_what_it_made_before_is_taken_up() {
     let home = tempfile::tempdir().unwrap();
     let (secrets, project) = (Secrets::new(home.path().join("keys")), ProjectId::default());
-    let (engine, node) = (FakeEngine::new(clock::now()), clock::new_object_id());
+    let (engine, node) = (FakeEngine::new(clock::now_and_instant()), clock::new_object_id());
     let door = Unsealing::new(Arc::new(FakeBackend::new(engine.clone(), node)), secrets.clone());
     let mut environment = [("TOKEN".to_owned(), SECRET.to_owned())].into();
     secrets.seal(&project, &mut environment).unwrap();

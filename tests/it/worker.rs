@@ -96,7 +96,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let engine = FakeEngine::new(clock::now());
+        let engine = FakeEngine::new(clock::now_and_instant());
         let node_id = clock::new_object_id();
         let (sender, told) = mpsc::unbounded_channel();
         let local = Arc::new(LocalBus::default());

@@ -87,7 +87,7 @@ impl World {
         let folder = clock::new_uuid();
         Arc::new(Self {
             weather,
-            engine: FakeEngine::new(clock::now()),
+            engine: FakeEngine::new(clock::now_and_instant()),
             disk: SimulatedDisk::new(),
             index,
             snapshots,

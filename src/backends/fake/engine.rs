@@ -71,8 +71,9 @@ impl State {
 }
 
 impl FakeEngine {
-    /// An engine without containers, with the image `busybox:local`, whose clock shows `now`.
-    pub fn new(now: Timestamp) -> Arc<Self> {
+    /// An engine without containers, with the image `busybox:local`, and the clock that it began
+    /// with.
+    pub fn new(began: (Timestamp, Instant)) -> Arc<Self> {
         let state = State {
             containers: BTreeMap::new(),
             networks: BTreeMap::new(),
@@ -84,7 +85,7 @@ impl FakeEngine {
             away: None,
             effects: Vec::new(),
         };
-        Self::with(state, (now, Instant::now()))
+        Self::with(state, began)
     }
 
     /// An engine that has all this.

@@ -73,8 +73,9 @@ impl FakeEngine {
 
     /// A container's process ends though nobody asked for that: its restart policy holds.
     pub(super) fn end_by_itself(self: &Arc<Self>, id: &str, exit_code: i64, oom_killed: bool) {
+        let found = self.lock().containers.get(id).filter(|one| one.has_process()).cloned();
+        let Some(container) = found else { return };
         self.end(id, exit_code, oom_killed);
-        let Some(container) = self.lock().containers.get(id).cloned() else { return };
         if container.restarts_after(exit_code) {
             self.alter(id, |one| one.state = RunState::Restarting);
             self.restart_later(container);

@@ -91,7 +91,7 @@ pub struct Fake {
 
 impl Fake {
     pub fn new() -> Self {
-        Self { engine: FakeEngine::new(clock::now()), node: clock::new_object_id() }
+        Self { engine: FakeEngine::new(clock::now_and_instant()), node: clock::new_object_id() }
     }
 }
 

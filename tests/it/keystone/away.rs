@@ -11,9 +11,9 @@ use crate::stream_client::{Follower, Transport};
 
 #[test]
 fn without_keystone_requests_wait_and_streams_go_on_until_their_token_expires() {
-    let own = keystone().another(0, "[token]\nexpiration = 20\n");
-    let server = Server::start(own.magnum());
     let owner = keystone().user(&["member"]);
+    let mut own = keystone().another("[token]\nexpiration = 20\n");
+    let server = Server::start(own.magnum());
     let open = |token: &str| {
         let http = server.with_token(token);
         let mut stream = Follower::open(&http, Transport::Sse, "after=0", None).unwrap();
@@ -22,7 +22,6 @@ fn without_keystone_requests_wait_and_streams_go_on_until_their_token_expires() 
     };
     let (short, user) = (own.token(&owner), as_user(&server, &owner));
     let (mut ending, mut lasting) = (open(&short), open(user.token.as_deref().unwrap()));
-    let port = own.port();
     own.stop();
     let answer = wait_for("what was known to be forgotten", PATIENCE, || {
         let answer = user.get("/v1/bays");
@@ -44,7 +43,7 @@ fn without_keystone_requests_wait_and_streams_go_on_until_their_token_expires() 
     assert!(ending.next().is_none());
     // Said once, however often it was asked.
     assert_eq!(server.stderr().matches("cannot authenticate requests").count(), 1);
-    let own = keystone().another(port, "");
+    let mut own = own.again();
     wait_until("Keystone to be asked again", PATIENCE, || user.get("/v1/bays").status == 200);
     assert!(server.stderr().contains("requests can be authenticated again"));
     let expired = server.with_token(&short).get("/v1/bays");
@@ -57,9 +56,10 @@ fn without_keystone_requests_wait_and_streams_go_on_until_their_token_expires() 
 
 #[test]
 fn keystone_is_asked_once_for_all_who_come_with_one_token() {
-    let own = keystone().another(0, "");
+    let user = keystone().user(&["reader"]);
+    let mut own = keystone().another("");
     let server = Server::start(own.magnum());
-    let user = as_user(&server, &keystone().user(&["reader"]));
+    let user = as_user(&server, &user);
     let asked = || own.asked("GET /v3/auth/tokens");
     let before = asked();
     thread::scope(|scope| {

@@ -275,14 +275,15 @@ fn work_goes_on_when_whoever_asked_for_it_has_left() {
 
 #[test]
 fn a_service_that_keystone_does_not_know_any_more_says_what_to_check() {
-    let own = keystone().another(0, "");
     let service = keystone().user(&["service"]);
+    let user = keystone().user(&["reader"]);
+    let mut own = keystone().another("");
     let server = Server::start(
         own.magnum()
             .arg(&format!("--keystone-username={}", service.name))
             .arg(&format!("--keystone-project={}", service.project)),
     );
-    let user = server.with_token(&keystone().token(&keystone().user(&["reader"])));
+    let user = as_user(&server, &user);
     user.get("/v1/bays").expect(200);
     own.enable("user", &service.id, false);
     wait_until("the service to be locked out", PATIENCE, || {

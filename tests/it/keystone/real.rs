@@ -31,6 +31,12 @@ cli.CONF.reset()
 cli.main([*manage, 'bootstrap', '--bootstrap-password', sys.argv[2]])
 ";
 
+/// Copies the database as it stands. Two that serve one file would lock each other out of it.
+const COPY: &str = "
+import sqlite3, sys
+sqlite3.connect(sys.argv[1], timeout=60).execute('VACUUM INTO ?', sys.argv[2:])
+";
+
 /// Runs a program until stdin ends, which it does with the process that holds its other end; then
 /// removes a folder, if one is named.
 const UNTIL_STDIN_ENDS: &str = "
@@ -52,6 +58,8 @@ pub fn keystone() -> &'static Keystone {
 /// A Keystone, as its administrator.
 pub struct Keystone {
     folder: PathBuf,
+    /// Later files overrule earlier ones.
+    config: Vec<PathBuf>,
     log: PathBuf,
     process: Child,
     admin: Http,
@@ -91,14 +99,8 @@ impl Keystone {
         );
         let path = folder.join("keystone.conf");
         fs::write(&path, config).unwrap();
-        let made = Command::new(python())
-            .args(["-W", "ignore", "-c", BOOTSTRAP])
-            .arg(&path)
-            .arg(PASSWORD)
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let keystone = Self::serve(&folder, &[&path], 0, true);
+        run_python(BOOTSTRAP, &[&path, Path::new(PASSWORD)]);
+        let keystone = Self::serve(&folder, &[path], 0, true);
         let role = keystone.role("service");
         let service = json!({ "project": { "name": "service", "domain_id": "default" } });
         let project = keystone.admin.post("/v3/projects", &service).expect(201);
@@ -106,22 +108,32 @@ impl Keystone {
         keystone
     }
 
-    /// Another one with the same users and tokens on a port of its own, which the test may end.
-    /// `more` is what is set besides.
-    pub fn another(&self, port: u16, more: &str) -> Self {
-        let file = tempfile::Builder::new().suffix(".conf").tempfile_in(&self.folder).unwrap();
-        let (_, file) = file.keep().unwrap();
-        fs::write(&file, more).unwrap();
-        Self::serve(&self.folder, &[&self.folder.join("keystone.conf"), &file], port, false)
+    /// Another one on a port of its own, which the test may end. It has the same keys and the users
+    /// that there are by now, and goes its own way from there. `more` is what is set besides.
+    pub fn another(&self, more: &str) -> Self {
+        let new = |suffix| {
+            let file = tempfile::Builder::new().suffix(suffix).tempfile_in(&self.folder).unwrap();
+            file.keep().unwrap().1
+        };
+        let (database, config) = (new(".db"), new(".conf"));
+        run_python(COPY, &[&self.folder.join("keystone.db"), &database]);
+        let connection = format!("[database]\nconnection = sqlite:///{}\n", database.display());
+        fs::write(&config, connection + more).unwrap();
+        Self::serve(&self.folder, &[self.folder.join("keystone.conf"), config], 0, false)
     }
 
-    fn serve(folder: &Path, config: &[&Path], port: u16, owns: bool) -> Self {
+    /// Starts it again on the same port, once it was stopped.
+    pub fn again(self) -> Self {
+        Self::serve(&self.folder, &self.config, self.port(), false)
+    }
+
+    fn serve(folder: &Path, config: &[PathBuf], port: u16, owns: bool) -> Self {
         let log = tempfile::Builder::new().suffix(".log").tempfile_in(folder).unwrap();
         let log = log.keep().unwrap().1;
         let out = File::options().append(true).open(&log).unwrap();
         let python = python();
         let venv = python.parent().and_then(Path::parent).unwrap();
-        let config: Vec<_> = config.iter().map(|file| file.to_str().unwrap()).collect();
+        let files: Vec<_> = config.iter().map(|file| file.to_str().unwrap()).collect();
         let process = Command::new("sh")
             .args(["-c", UNTIL_STDIN_ENDS, "sh"])
             .arg(if owns { folder } else { Path::new("") })
@@ -133,7 +145,7 @@ impl Keystone {
             .args(["--buffer-size", "65535"])
             // It does, and does not say so by itself.
             .args(["--add-header", "Connection: close"])
-            .env("OS_KEYSTONE_CONFIG_FILES", config.join(";"))
+            .env("OS_KEYSTONE_CONFIG_FILES", files.join(";"))
             .stdin(Stdio::piped())
             .stdout(out.try_clone().unwrap())
             .stderr(out)
@@ -146,8 +158,9 @@ impl Keystone {
             rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u16>().ok()
         });
         let http = Http::new().by_way_of(&format!("http://127.0.0.1:{port}"));
-        let folder = folder.to_owned();
-        let mut keystone = Self { folder, log, process, admin: http, admin_project: String::new() };
+        let (folder, config) = (folder.to_owned(), config.to_vec());
+        let admin_project = String::new();
+        let mut keystone = Self { folder, config, log, process, admin: http, admin_project };
         let token = keystone.token_of("admin", Some("admin"));
         keystone.admin.token = Some(token);
         let projects = keystone.admin.get("/v3/projects?name=admin").expect(200);
@@ -265,10 +278,17 @@ impl Keystone {
     }
 
     /// Ends it.
-    pub fn stop(mut self) {
+    pub fn stop(&mut self) {
         drop(self.process.stdin.take());
         self.process.wait().unwrap();
     }
+}
+
+/// Runs a script to its end.
+fn run_python(script: &str, arguments: &[&Path]) {
+    let mut python = Command::new(python());
+    let made = python.args(["-W", "ignore", "-c", script]).args(arguments).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
 /// A name that no other test has.
