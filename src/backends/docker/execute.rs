@@ -178,15 +178,18 @@ impl DockerBackend {
         engine_id: &str,
         grace: Duration,
     ) -> Result<bool, BackendError> {
-        let Some(leader) = self.leader(exec_id).await? else { return Ok(false) };
-        let session = Session { leader, engine_id: engine_id.to_owned() };
-        // It may have ended since it was asked for, but not if the engine still knows it to run.
-        if !session.is_visible() && self.leader(exec_id).await?.is_some() {
-            let words = "the command's process is not visible here: ending a command needs an \
-                         agent that runs as root in the PID namespace of its engine";
-            return Err(BackendError::Refused(words.to_owned()));
+        for _ in 0..EXIT_CODE_LOOKS {
+            let Some(leader) = self.leader(exec_id).await? else { return Ok(false) };
+            let session = Session { leader, engine_id: engine_id.to_owned() };
+            if session.is_visible() {
+                return session.end(grace).await.map(|()| true);
+            }
+            // It may have ended, which the engine learns a moment later.
+            sleep(EXIT_CODE_POLL).await;
         }
-        session.end(grace).await.map(|()| true)
+        let words = "the command's process is not visible here: ending a command needs an agent \
+                     that runs as root in the PID namespace of its engine";
+        Err(BackendError::Refused(words.to_owned()))
     }
 
     /// The process of a command that runs, by its number on the engine's machine.

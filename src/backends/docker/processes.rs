@@ -74,11 +74,18 @@ impl Session {
         blocking(move || session.pids().len()).await
     }
 
-    /// Its processes.
+    /// Its processes, in the order in which they are signalled.
     fn pids(&self) -> Vec<i32> {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| belongs(*pid, self)).collect()
+        self.leader_first(pids.filter(|pid| belongs(*pid, self)).collect())
+    }
+
+    /// A leader that sees what it waits for end before its own signal may end by itself, with
+    /// another exit code.
+    fn leader_first(&self, mut pids: Vec<i32>) -> Vec<i32> {
+        pids.sort_by_key(|pid| *pid != self.leader);
+        pids
     }
 }
 
@@ -133,6 +140,12 @@ mod tests {
         assert_eq!(session_of("7 (a ) b) S 1 7 5 0 -1"), Some(5));
         assert_eq!(session_of("7 (sh) Z 1 7 5 0 -1"), None);
         assert_eq!(session_of(""), None);
+    }
+
+    #[test]
+    fn a_leader_is_signalled_first_also_where_process_numbers_began_again() {
+        let session = Session { leader: 7, engine_id: String::new() };
+        assert_eq!(session.leader_first(vec![3, 5, 7, 9]), [7, 3, 5, 9]);
     }
 
     #[test]

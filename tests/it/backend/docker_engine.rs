@@ -355,9 +355,9 @@ async fn a_command_ends_with_its_container_and_not_with_its_children() {
     let bench = Docker::new();
     let stream = started(&bench, "sleep 100").await;
     // What it leaves behind holds its output open.
-    let command = words(r#"sh -c "sleep 50 & echo done""#);
+    let command = words(r#"sh -c "sleep 500 & echo done""#);
     let done = act(&bench, stream, Action::Exec(Exec::Start { command }));
-    let done = tokio::time::timeout(PATIENCE / 2, done).await.unwrap().unwrap();
+    let done = tokio::time::timeout(PATIENCE, done).await.unwrap().unwrap();
     assert_eq!(done.exit_code, Some(0));
     let (node, backend) = (bench.node(), bench.backend());
     let running = tokio::spawn(async move {
@@ -368,7 +368,7 @@ async fn a_command_ends_with_its_container_and_not_with_its_children() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     act(&bench, stream, Action::Remove(Removed::Container)).await.unwrap();
-    let answer = tokio::time::timeout(PATIENCE / 2, running).await.unwrap().unwrap();
+    let answer = tokio::time::timeout(PATIENCE, running).await.unwrap().unwrap();
     // The engine may know its exit code still, or may not.
     assert!(
         matches!(&answer, Ok(done) if done.exit_code == Some(137))

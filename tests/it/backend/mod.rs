@@ -238,7 +238,7 @@ impl Bench for Docker {
     fn commands_in(&self, object: ObjectId) -> usize {
         // Each is a shell that sleeps.
         let all = docker(&["top", &format!("magnum-{object}"), "-o", "pid,args"]);
-        all.lines().filter(|line| line.ends_with(" sleep 50")).count()
+        all.lines().filter(|line| line.ends_with(" sleep 500")).count()
     }
 }
 
@@ -940,19 +940,19 @@ async fn run_until(
         end(backend.as_ref(), work.id, &notes).await;
     };
     let both = async { tokio::join!(backend.perform(&work, &notes), ending).0 };
-    let done = tokio::time::timeout(PATIENCE / 2, both).await.unwrap();
+    let done = tokio::time::timeout(PATIENCE, both).await.unwrap();
     done.unwrap().exit_code
 }
 
 async fn a_command_that_runs_can_be_ended(bench: &dyn Bench) {
-    let stream = started(bench, "sleep 100").await;
+    let stream = started(bench, "sleep 1000").await;
     let end = async |backend: &dyn Backend, execution_id: WorkId, _: &Notes| {
         let work = work(bench.node(), stream, Action::Exec(Exec::End { execution_id }));
         backend.perform(&work, &Notes::default()).await.unwrap();
         // It is fine that it has ended.
         backend.perform(&work, &Notes::default()).await.unwrap();
     };
-    let command = r#"sh -c "echo up; sleep 50; echo late""#;
+    let command = r#"sh -c "echo up; sleep 500; echo late""#;
     let other = run_until(bench, stream, command, async |_, _, notes: &Notes| {
         assert_eq!(run_until(bench, stream, command, end).await, Some(143));
         // The other one runs on, however alike it is.
@@ -960,7 +960,7 @@ async fn a_command_that_runs_can_be_ended(bench: &dyn Bench) {
         notes.cancel.cancel();
     });
     assert_eq!(other.await, Some(137));
-    let command = r#"sh -c "trap '' TERM; echo up; sleep 50; echo late""#;
+    let command = r#"sh -c "trap '' TERM; echo up; sleep 500; echo late""#;
     let begin = Instant::now();
     assert_eq!(run_until(bench, stream, command, end).await, Some(137));
     assert!(begin.elapsed() >= Duration::from_secs(10), "it has its grace period");
@@ -969,8 +969,8 @@ async fn a_command_that_runs_can_be_ended(bench: &dyn Bench) {
 }
 
 async fn a_command_ends_when_it_is_cancelled_or_its_container_ends(bench: &dyn Bench) {
-    let stream = started(bench, "sleep 100").await;
-    let command = r#"sh -c "trap '' TERM; echo up; sleep 50""#;
+    let stream = started(bench, "sleep 1000").await;
+    let command = r#"sh -c "trap '' TERM; echo up; sleep 500""#;
     let cancel = async |_: &dyn Backend, _: WorkId, notes: &Notes| notes.cancel.cancel();
     assert_eq!(run_until(bench, stream, command, cancel).await, Some(137));
     assert_eq!(bench.commands_in(stream.id), 0);
