@@ -278,3 +278,33 @@ fn stream(installation: Uuid, project: &ProjectId) -> StreamId {
     let id = Uuid::new_v5(&installation, format!("audit/{project}").as_bytes());
     StreamId::new(StreamKind::Audit, ObjectId(id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::audit::ReadV1;
+    use crate::events::log::memory::MemoryLog;
+    use crate::ids::Position;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_fit_into_a_span_is_counted() {
+        let log = Arc::new(MemoryLog::new());
+        let writer = AuditWriter::start(log.clone(), Uuid::from_u128(1));
+        let record = async |count| {
+            for _ in 0..count {
+                let read = ReadV1 { object: "container/1".to_owned(), what: "logs".to_owned() };
+                let (id, meta) = (clock::new_event_id(), Meta::default());
+                let record = AuditRecord { id, meta, what: Audited::Read(read) };
+                writer.record(record).await.unwrap();
+            }
+        };
+        record(RECORDS + 7).await;
+        tokio::time::sleep(2 * SPAN).await;
+        record(1).await;
+        let events = log.read(Position(0), usize::MAX).unwrap();
+        let reads = events.iter().filter(|event| event.event_type.as_str() == "audit.read").count();
+        assert_eq!((reads, events.len()), (RECORDS as usize + 1, RECORDS as usize + 2));
+        let counted = events[RECORDS as usize].borrowed().decode::<AuditEvent>().unwrap();
+        assert!(matches!(counted, AuditEvent::Counted(it) if it.reads == 7));
+    }
+}

@@ -8,8 +8,9 @@ use super::{Entity, Fact};
 
 use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::baymodel::{
-    BaymodelCreatedV1, BaymodelDeletedV1, BaymodelEvent as Event, BaymodelFields,
+    BaymodelCreatedV1, BaymodelDeletedV1, BaymodelEvent as Event, BaymodelFields, Status,
 };
+use crate::events::status::Status as _;
 use crate::events::work::{FieldChange, UpdatedV1};
 use crate::ids::{ObjectId, ProjectId, WorkId};
 
@@ -41,7 +42,7 @@ impl NounCommand for BaymodelCommand {}
 pub struct BaymodelState {
     project: Option<ProjectId>,
     id: ObjectId,
-    present: bool,
+    status: Status,
 }
 
 /// The baymodel noun.
@@ -58,7 +59,7 @@ impl Entity for Baymodel {
         command: BaymodelCommand,
         _ctx: &Ctx,
     ) -> Result<Vec<Event>, Refusal> {
-        Ok(match (state.present, command) {
+        Ok(match (!state.status.is_gone(), command) {
             (false, BaymodelCommand::Create { fields }) => {
                 vec![Event::Created(BaymodelCreatedV1 { fields })]
             }
@@ -84,16 +85,10 @@ impl Entity for Baymodel {
     }
 
     fn evolve(state: &mut BaymodelState, event: &Event, fact: Fact<'_>) {
-        match event {
-            Event::Created(_) => {
-                *state = BaymodelState {
-                    project: Some(ProjectId(fact.project.to_owned())),
-                    id: fact.object,
-                    present: true,
-                };
-            }
-            Event::Updated(_) => {}
-            Event::Deleted(_) => state.present = false,
+        state.status = state.status.after(event);
+        if let Event::Created(_) = event {
+            state.project = Some(ProjectId(fact.project.to_owned()));
+            state.id = fact.object;
         }
     }
 

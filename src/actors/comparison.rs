@@ -1,14 +1,15 @@
 //! What a node says that it has, held against the record: where to look closer, and what has no
 //! record at all.
 //!
-//! Not here: what a difference comes to (`drift`), who looks at the engine (`agent/reconciler`).
+//! Not here: what a difference comes to (`drift`, `unrecorded`), who looks at the engine
+//! (`agent/reconciler`).
 
 use std::collections::{HashMap, HashSet};
 
 use async_trait::async_trait;
 
-use super::drift::{MAX_UNKNOWN, Unrecorded, UnrecordedContainer};
 use super::node::NodeCommand;
+use super::unrecorded::{MAX_UNKNOWN, Unrecorded, UnrecordedContainer};
 use crate::backends::{Observed, RunState};
 use crate::bus::{
     Bus, CommandError, CommandMessage, Comparison, Inventory, Listed, Noted, Origin, Strays,

@@ -1,11 +1,12 @@
-//! A container: its state and commands, and which are legal in which status.
+//! A container: its commands, and what comes of each.
 //!
-//! Not here: how Docker carries them out (`backends`), the view (`projections`).
+//! Not here: its state and what is legal in it (`container_state`), how Docker carries them out
+//! (`backends`), the view (`projections`).
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
-use super::lifecycle::{DueWork, Effect, Lifecycle, MAX_EXECUTIONS, MAX_QUEUED, Task};
+pub use super::container_state::ContainerState;
+use super::lifecycle::{DueWork, Effect, MAX_EXECUTIONS, MAX_QUEUED, Task};
 use super::{Entity, Fact, container_work, drift, placement};
 use crate::backends::{Action, Exec, Observed, Outcome};
 use crate::bus::{Ctx, NounCommand, Refusal};
@@ -17,7 +18,7 @@ use crate::events::container::{
 };
 use crate::events::status::Status as _;
 use crate::events::work::{FieldChange, UpdatedV1};
-use crate::ids::{EventId, Kind, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
+use crate::ids::{EventId, Kind, ObjectId, ProjectId, StreamId, WorkId};
 
 /// What can be asked of a container.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,69 +85,6 @@ pub enum ContainerCommand {
 }
 
 impl NounCommand for ContainerCommand {}
-
-/// What a container's events fold to.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
-pub struct ContainerState {
-    pub(super) lifecycle: Lifecycle<Status>,
-    project: Option<ProjectId>,
-    id: ObjectId,
-    node_id: ObjectId,
-    name: Option<String>,
-    /// The engine's id of it, while the engine has it.
-    pub(super) engine_id: Option<String>,
-    pub(super) renamed_to: Option<String>,
-    /// Whether the engine's restart policy may start it again.
-    pub(super) restarts: bool,
-    /// It ended by itself, as far as was known for no want of memory.
-    pub(super) exited: bool,
-    /// Up to when its ends are recorded, or are what somebody here asked for.
-    pub(super) ends_known_to: Option<Timestamp>,
-    /// Until when the first end after that is the reboot's that somebody here asked for.
-    pub(super) rebooted_by: Option<Timestamp>,
-}
-
-impl ContainerState {
-    /// The status once everything that is queued has been done.
-    fn anticipated(&self) -> Status {
-        self.lifecycle.work().queued().fold(self.lifecycle.status(), |status, task| {
-            match task.action.verb() {
-                Verb::Start | Verb::Reboot | Verb::Unpause => Status::Running,
-                Verb::Create | Verb::Stop => Status::Stopped,
-                Verb::Pause => Status::Paused,
-                Verb::Delete => Status::Deleting,
-                Verb::Kill | Verb::Execute | Verb::EndExecution | Verb::Empty => status,
-            }
-        })
-    }
-
-    /// Whether it has a process.
-    pub(super) fn is_alive(&self) -> bool {
-        matches!(self.lifecycle.status(), Status::Running | Status::Paused)
-    }
-
-    /// How messages call it.
-    fn label(&self) -> String {
-        format!("Container {}", self.name.clone().unwrap_or_else(|| self.id.to_string()))
-    }
-
-    /// What can be asked for in a status, a deletion aside, which always can. What was never made,
-    /// or is lost, can only be deleted.
-    const fn legal(status: Status, is_made: bool) -> &'static [Verb] {
-        match status {
-            Status::Stopped => &[Verb::Start, Verb::Reboot],
-            Status::Running => &[Verb::Stop, Verb::Reboot, Verb::Pause, Verb::Kill, Verb::Execute],
-            Status::Restarting => &[Verb::Stop, Verb::Reboot, Verb::Kill],
-            Status::Paused => &[Verb::Unpause, Verb::Stop, Verb::Kill],
-            Status::Error if is_made => &[Verb::Start, Verb::Stop, Verb::Reboot],
-            Status::Error
-            | Status::Absent
-            | Status::Creating
-            | Status::Deleting
-            | Status::Deleted => &[],
-        }
-    }
-}
 
 /// The container noun.
 pub struct Container;

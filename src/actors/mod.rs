@@ -13,6 +13,7 @@ pub mod baymodel;
 pub mod cascade;
 pub mod comparison;
 pub mod container;
+mod container_state;
 pub mod container_work;
 pub mod directory;
 pub mod drift;
@@ -25,6 +26,7 @@ pub mod reactor;
 pub mod reception;
 mod sessions;
 pub mod snapshot;
+pub mod unrecorded;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::drift::{UnrecordedContainer, unknown};
 use super::lifecycle::DueWork;
+use super::unrecorded::{UnrecordedContainer, unknown};
 use super::{Entity, Fact};
 use crate::backends::{EngineFacts, ObservedNetwork};
 use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::node::{
-    NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent as Event, NodeWentDownV1,
+    NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent as Event, NodeWentDownV1, Status,
 };
+use crate::events::status::Status as _;
 use crate::events::work::{FieldChange, UpdatedV1};
 use crate::ids::{ObjectId, ProjectId, WorkId};
 
@@ -66,28 +67,17 @@ pub enum NodeCommand {
 
 impl NounCommand for NodeCommand {}
 
-/// Whether a node's engine answers, as far as was said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-enum Reach {
-    /// Nobody said yet.
-    #[default]
-    Unknown,
-    /// It does.
-    Up(EngineFacts),
-    /// It does not.
-    Down,
-}
-
 /// What a node's events fold to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct NodeState {
     project: Option<ProjectId>,
     id: ObjectId,
-    present: bool,
+    status: Status,
     /// A backend registered it.
     registered: bool,
     ironic_node_id: Option<String>,
-    reach: Reach,
+    /// What its engine said of itself when it came up last.
+    facts: Option<EngineFacts>,
     /// The engine's ids of containers that no object is the record of.
     unknown_containers: BTreeSet<String>,
     /// The engine's ids of networks of bays that are not recorded.
@@ -104,7 +94,7 @@ impl Entity for Node {
     const HAS_WORK: bool = false;
 
     fn decide(state: &NodeState, command: NodeCommand, _ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
-        Ok(match (state.present, command) {
+        Ok(match (!state.status.is_gone(), command) {
             (false, NodeCommand::Create { node_type, image_id, ironic_node_id, host }) => {
                 vec![Event::Created(NodeCreatedV1 { node_type, image_id, ironic_node_id, host })]
             }
@@ -116,13 +106,17 @@ impl Entity for Node {
             }
             (true, NodeCommand::Update { changes }) => update(state, changes)?,
             (true, NodeCommand::Delete { bays }) => delete(state, bays)?,
-            (true, NodeCommand::Up(facts)) if state.reach == Reach::Up(facts.clone()) => vec![],
+            (true, NodeCommand::Up(facts))
+                if state.status == Status::Available && state.facts.as_ref() == Some(&facts) =>
+            {
+                vec![]
+            }
             (true, NodeCommand::Up(facts)) => vec![Event::CameUp(NodeCameUpV1 {
                 engine: facts.engine,
                 cpus: facts.cpus,
                 memory_bytes: facts.memory_bytes,
             })],
-            (true, NodeCommand::Down { .. }) if state.reach == Reach::Down => vec![],
+            (true, NodeCommand::Down { .. }) if state.status == Status::Unavailable => vec![],
             (true, NodeCommand::Down { reason }) => {
                 vec![Event::WentDown(NodeWentDownV1 { reason })]
             }
@@ -136,27 +130,25 @@ impl Entity for Node {
     }
 
     fn evolve(state: &mut NodeState, event: &Event, fact: Fact<'_>) {
+        state.status = state.status.after(event);
         match event {
             Event::Created(created) => {
                 *state = NodeState {
                     project: Some(ProjectId(fact.project.to_owned())),
                     id: fact.object,
-                    present: true,
+                    status: state.status,
                     registered: created.host.is_some(),
                     ironic_node_id: created.ironic_node_id.clone(),
-                    reach: Reach::Unknown,
-                    unknown_containers: BTreeSet::new(),
-                    unknown_networks: BTreeSet::new(),
+                    ..NodeState::default()
                 };
             }
             Event::CameUp(up) => {
-                state.reach = Reach::Up(EngineFacts {
+                state.facts = Some(EngineFacts {
                     engine: up.engine.clone(),
                     cpus: up.cpus,
                     memory_bytes: up.memory_bytes,
                 });
             }
-            Event::WentDown(_) => state.reach = Reach::Down,
             Event::Updated(updated) => {
                 if let Some(ironic_node_id) = updated.text("ironic_node_id") {
                     state.ironic_node_id = ironic_node_id;
@@ -174,7 +166,7 @@ impl Entity for Node {
             Event::UnknownNetworkGone(gone) => {
                 state.unknown_networks.remove(&gone.engine_id);
             }
-            Event::Deleted(_) => state.present = false,
+            Event::WentDown(_) | Event::Deleted(_) => {}
         }
     }
 
@@ -207,8 +199,11 @@ fn update(state: &NodeState, changes: Vec<FieldChange>) -> Result<Vec<Event>, Re
 
 fn delete(state: &NodeState, bays: u64) -> Result<Vec<Event>, Refusal> {
     if state.registered {
-        let why =
-            if bays > 0 { format!("it has {bays} bays") } else { "its backend is running".into() };
+        let why = match bays {
+            0 => "its backend is running".to_owned(),
+            1 => "a bay is on it".to_owned(),
+            _ => format!("{bays} bays are on it"),
+        };
         return Err(Refusal::Conflict {
             reason: format!("Node {} cannot be deleted: {why}.", state.id),
         });

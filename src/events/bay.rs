@@ -161,4 +161,8 @@ impl status::Status for Status {
     fn is_deleting(self) -> bool {
         self == Self::DeleteInProgress
     }
+
+    fn is_gone(self) -> bool {
+        matches!(self, Self::Absent | Self::Deleted)
+    }
 }

@@ -5,8 +5,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::status;
 use super::work::UpdatedV1;
-use crate::noun_events;
+use crate::{noun_events, statuses};
 
 /// The fields of a baymodel, as in the 2015 API.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -59,5 +60,33 @@ noun_events! {
         Updated(UpdatedV1) = "baymodel.updated", 1, Changed;
         /// Gone.
         Deleted(BaymodelDeletedV1) = "baymodel.deleted", 1, Changed;
+    }
+}
+
+statuses! {
+    /// Whether there is a baymodel. Nobody is shown more than that.
+    Status {
+        /// Never made.
+        Absent = "Absent";
+        /// There.
+        Present = "Present";
+        /// Gone.
+        Deleted = "Deleted";
+    }
+}
+
+impl status::Status for Status {
+    type Event = BaymodelEvent;
+
+    fn after(self, event: &BaymodelEvent) -> Self {
+        match (self, event) {
+            (_, BaymodelEvent::Created(_)) => Self::Present,
+            (Self::Present, BaymodelEvent::Deleted(_)) => Self::Deleted,
+            (_, BaymodelEvent::Updated(_) | BaymodelEvent::Deleted(_)) => self,
+        }
+    }
+
+    fn is_gone(self) -> bool {
+        self != Self::Present
     }
 }

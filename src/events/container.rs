@@ -383,4 +383,8 @@ impl status::Status for Status {
     fn is_deleting(self) -> bool {
         self == Self::Deleting
     }
+
+    fn is_gone(self) -> bool {
+        matches!(self, Self::Absent | Self::Deleted)
+    }
 }

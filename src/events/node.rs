@@ -5,9 +5,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::status;
 use super::work::UpdatedV1;
 use crate::ids::ObjectId;
-use crate::noun_events;
+use crate::{noun_events, statuses};
 
 /// A node was made known, by a user or by the backend that runs on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -107,5 +108,47 @@ noun_events! {
         UnknownNetworkGone(NodeUnknownNetworkGoneV1) = "node.unknown_network_gone", 1, Changed;
         /// Gone.
         Deleted(NodeDeletedV1) = "node.deleted", 1, Changed;
+    }
+}
+
+statuses! {
+    /// Whether a node can be used, as far as was said.
+    Status {
+        /// Never made known.
+        Absent = "absent";
+        /// Nobody said yet whether its engine answers.
+        Unknown = "unknown";
+        /// Its engine answers.
+        Available = "available";
+        /// Its engine does not answer.
+        Unavailable = "unavailable";
+        /// Gone.
+        Deleted = "deleted";
+    }
+}
+
+impl status::Status for Status {
+    type Event = NodeEvent;
+
+    fn after(self, event: &NodeEvent) -> Self {
+        match (self, event) {
+            (_, NodeEvent::Created(_)) => Self::Unknown,
+            (Self::Absent | Self::Deleted, _) => self,
+            (_, NodeEvent::CameUp(_)) => Self::Available,
+            (_, NodeEvent::WentDown(_)) => Self::Unavailable,
+            (_, NodeEvent::Deleted(_)) => Self::Deleted,
+            (
+                _,
+                NodeEvent::Updated(_)
+                | NodeEvent::UnknownContainerFound(_)
+                | NodeEvent::UnknownContainerGone(_)
+                | NodeEvent::UnknownNetworkFound(_)
+                | NodeEvent::UnknownNetworkGone(_),
+            ) => self,
+        }
+    }
+
+    fn is_gone(self) -> bool {
+        matches!(self, Self::Absent | Self::Deleted)
     }
 }

@@ -15,7 +15,12 @@ pub trait Status: Copy + Default + PartialEq + Send + 'static {
     fn after(self, event: &Self::Event) -> Self;
 
     /// Whether the object is being deleted: only the outcome of that changes the status.
-    fn is_deleting(self) -> bool;
+    fn is_deleting(self) -> bool {
+        false
+    }
+
+    /// Whether there is no such object: not yet, or no longer.
+    fn is_gone(self) -> bool;
 }
 
 /// Declares the statuses of a noun, each with the word that it is recorded and shown as. The first

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use super::edge::state::AppState;
 use super::list::MAX_LIMIT;
 use super::respond;
+use crate::events::node::Status;
 use crate::ids::ProjectId;
 use crate::projections::node::NodeView;
 use crate::projections::query::ListQuery;
@@ -77,15 +78,15 @@ pub async fn ready(State(state): State<AppState>) -> Response {
         Vec::new()
     });
     let ready = problems.is_empty();
-    let count = |status: &str| nodes.iter().filter(|node| node.status == status).count();
+    let count = |status| nodes.iter().filter(|node| node.status == status).count();
     let body = Readiness {
         ready,
         problems,
         head,
         position,
         lag,
-        nodes_available: count("available"),
-        nodes_unavailable: count("unavailable"),
+        nodes_available: count(Status::Available),
+        nodes_unavailable: count(Status::Unavailable),
     };
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     respond::json(status, &body)

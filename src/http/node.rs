@@ -17,6 +17,7 @@ use super::text::{canonical_uuid, shown};
 
 use crate::actors::node::NodeCommand;
 use crate::actors::placement::NodeFacts;
+use crate::events::node::Status;
 use crate::events::work::FieldChange;
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 use crate::projections::bay::BayView;
@@ -90,7 +91,7 @@ pub fn facts(state: &AppState, project: &ProjectId) -> Result<Vec<NodeFacts>, Ap
         Ok(NodeFacts {
             node_id: id,
             registered: node.host.is_some(),
-            unavailable: (node.status == "unavailable")
+            unavailable: (node.status == Status::Unavailable)
                 .then(|| node.status_reason.unwrap_or_else(|| "no reason given".to_owned())),
             host: node.host.unwrap_or_default(),
             bays: bays.map_err(failed)?,

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::field_table::{FieldDef, Rule, SortAs, filter_names, filters, list_of};
 use super::work::text;
 use super::{View, ViewHead};
-use crate::events::node::NodeEvent;
+use crate::events::node::{NodeEvent, Status};
+use crate::events::status::Status as _;
 use crate::events::{DecodeError, EventRef};
 use crate::ids::{ObjectId, Timestamp};
 
@@ -23,7 +24,7 @@ pub struct NodeView {
     /// Host name, where a backend registered it.
     pub host: Option<String>,
     /// `available`, `unavailable`, or `unknown` where no backend registered it.
-    pub status: String,
+    pub status: Status,
     /// Why, in the backend's words.
     pub status_reason: Option<String>,
     /// Since when.
@@ -89,7 +90,7 @@ const FIELDS: &[NodeField] = &[
     NodeField::optional::<String>("host", |it| (&it.host).into())
         .means("Its host name, where a backend registered it.")
         .filter(SortAs::Text),
-    NodeField::new::<String>("status", |it| (&it.status).into())
+    NodeField::new::<String>("status", |it| it.status.name().into())
         .means("`available`, `unavailable`, or `unknown` where no backend registered it.")
         .filter(SortAs::Text),
     NodeField::optional::<String>("status_reason", |it| (&it.status_reason).into()),
@@ -124,7 +125,7 @@ impl View for NodeView {
                     image_id: created.image_id,
                     ironic_node_id: created.ironic_node_id,
                     host: created.host,
-                    status: "unknown".to_owned(),
+                    status: Status::Unknown,
                     ..Self::default()
                 });
             }
@@ -142,14 +143,19 @@ impl View for NodeView {
 impl NodeView {
     fn change(&mut self, payload: NodeEvent, event: &EventRef<'_>) {
         self.head.change(event);
+        let before = self.status;
+        self.status = before.after(&payload);
+        if self.status != before {
+            self.status_since = Some(event.time);
+        }
         match payload {
             NodeEvent::CameUp(up) => {
-                self.settle("available", None, event.time);
+                self.status_reason = None;
                 self.engine = Some(up.engine);
                 self.cpus = Some(up.cpus);
                 self.memory_bytes = Some(up.memory_bytes);
             }
-            NodeEvent::WentDown(down) => self.settle("unavailable", Some(down.reason), event.time),
+            NodeEvent::WentDown(down) => self.status_reason = Some(down.reason),
             NodeEvent::Updated(updated) => self.set_fields(&updated),
             NodeEvent::UnknownContainerFound(found) => {
                 self.unknown_containers.push(UnknownContainer {
@@ -175,14 +181,6 @@ impl NodeView {
             NodeEvent::Created(_) | NodeEvent::Deleted(_) => {}
         }
     }
-
-    fn settle(&mut self, status: &str, reason: Option<String>, time: Timestamp) {
-        if self.status != status {
-            status.clone_into(&mut self.status);
-            self.status_since = Some(time);
-        }
-        self.status_reason = reason;
-    }
 }
 
 #[cfg(test)]
@@ -202,17 +200,17 @@ mod tests {
         let (node_type, image_id, ironic_node_id) = (None, None, None);
         let made = NodeCreatedV1 { node_type, image_id, ironic_node_id, host };
         story.tell(&NodeEvent::Created(made));
-        assert_eq!(story.now_view().status, "unknown");
+        assert_eq!(story.now_view().status, Status::Unknown);
         let up = || NodeCameUpV1 { engine: "docker 20".to_owned(), cpus: 2, memory_bytes: 7 };
         story.tell(&NodeEvent::CameUp(up()));
         let since = story.now();
         story.tell(&NodeEvent::CameUp(up()));
         let view = story.now_view();
-        assert_eq!((view.status.as_str(), view.status_since), ("available", Some(since)));
+        assert_eq!((view.status, view.status_since), (Status::Available, Some(since)));
         assert_eq!((view.cpus, view.memory_bytes), (Some(2), Some(7)));
         story.tell(&NodeEvent::WentDown(NodeWentDownV1 { reason: "refused".to_owned() }));
         let view = story.now_view();
-        assert_eq!((view.status.as_str(), view.status_since), ("unavailable", Some(story.now())));
+        assert_eq!((view.status, view.status_since), (Status::Unavailable, Some(story.now())));
         assert_eq!(view.status_reason.as_deref(), Some("refused"));
         story.tell(&NodeEvent::Updated(updated("type", "\"virt\"")));
         assert_eq!(story.now_view().node_type.as_deref(), Some("virt"));

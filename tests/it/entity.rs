@@ -126,6 +126,34 @@ fn f16_two_directories_over_one_log_never_lose_a_change() {
     });
 }
 
+/// A revision that is missing is read from the log, or stops the object: it is never passed over.
+#[test]
+fn a_gap_in_revisions_is_filled_or_refused() {
+    run(async {
+        let log = memory();
+        let directory = directory(&log, &Snapshots::default());
+        ask(&directory, 1, &create()).await.unwrap();
+        let before = log.read_stream(stream(1), Revision(0), 1).unwrap();
+        ask(&directory, 1, &rename("a")).await.unwrap();
+        ask(&directory, 1, &BaymodelCommand::Delete { bays: 0 }).await.unwrap();
+        let last = log.read_stream(stream(1), Revision(2), 1).unwrap();
+        let first = || {
+            let mut fold = Aggregate::<Baymodel>::new(stream(1));
+            fold.take(&before[0].borrowed()).unwrap();
+            fold
+        };
+        let refused = first().take(&last[0].borrowed()).unwrap_err().to_string();
+        assert!(refused.contains("revision 2 where 1 was expected"), "{refused}");
+        let mut filled = first();
+        filled.follow(&last[0], log.as_ref()).unwrap();
+        let whole = Aggregate::<Baymodel>::load(stream(1), log.as_ref(), &Snapshots::default());
+        let states =
+            [filled.state, whole.unwrap().state].map(|it| serde_json::to_value(it).unwrap());
+        assert_eq!(states[0], states[1]);
+        assert_eq!(states[0]["status"], "Deleted");
+    });
+}
+
 /// F34: another tenant's object is not found, whatever is asked of it.
 #[test]
 fn f34_another_tenants_object_is_not_found() {

@@ -4,13 +4,19 @@
 use std::fmt::Write as _;
 
 use magnum::actors::bay::{Bay, BayCommand, BayState};
+use magnum::actors::baymodel::{Baymodel, BaymodelCommand};
 use magnum::actors::container::{Container, ContainerCommand, ContainerState};
 use magnum::actors::lifecycle::DueWork;
+use magnum::actors::node::{Node, NodeCommand};
 use magnum::actors::{Entity, Fact};
+use magnum::backends::EngineFacts;
 use magnum::bus::{Ctx, Refusal};
 use magnum::events::bay::{self, BayEvent};
+use magnum::events::baymodel::{self, BaymodelEvent, BaymodelFields};
 use magnum::events::container::{self, ContainerEvent};
+use magnum::events::node::{self, NodeEvent};
 use magnum::events::status::Status;
+use magnum::events::work::FieldChange;
 use magnum::events::{EventPayload, Mark, Verb};
 use magnum::ids::{EventId, ObjectId, Timestamp, WorkId};
 use uuid::Uuid;
@@ -38,17 +44,13 @@ fn table_of_events<S: Status + std::fmt::Debug>(
     table
 }
 
-/// What must hold of any noun that has work.
-fn holds<S: Status + std::fmt::Debug>(
-    statuses: &[S],
-    is_gone: fn(S) -> bool,
-    events: &[(&'static str, S::Event)],
-) {
+/// What must hold of any noun.
+fn holds<S: Status + std::fmt::Debug>(statuses: &[S], events: &[(&'static str, S::Event)]) {
     for status in statuses {
         for (label, event) in events {
             let after = status.after(event);
             let context = || format!("{status:?} after {} ({label})", event.event_type());
-            let begins = event.mark() == Mark::Asks(Verb::Create);
+            let begins = !S::default().after(event).is_gone();
             if status.is_deleting() && after != *status && !begins {
                 assert!(
                     event.mark().ends_work(),
@@ -56,11 +58,11 @@ fn holds<S: Status + std::fmt::Debug>(
                     context()
                 );
             }
-            if is_gone(*status) && !begins {
+            if status.is_gone() && !begins {
                 assert_eq!(after, *status, "what is gone stays gone: {}", context());
             }
-            if event.mark() == Mark::Done(Verb::Delete) && !is_gone(*status) {
-                assert!(is_gone(after), "{}", context());
+            if event.mark() == Mark::Done(Verb::Delete) && !status.is_gone() {
+                assert!(after.is_gone(), "{}", context());
             }
             if event.mark().is_progress() {
                 assert_eq!(after, *status, "progress changes no status: {}", context());
@@ -69,21 +71,24 @@ fn holds<S: Status + std::fmt::Debug>(
     }
 }
 
-#[test]
-fn each_status_of_a_container_after_each_event() {
-    let (statuses, events) = (container::Status::ALL, values::containers());
-    let gone = |it| matches!(it, container::Status::Absent | container::Status::Deleted);
-    holds(statuses, gone, &events);
-    let table = table_of_events(statuses, container::Status::name, &events);
-    golden("lifecycle/container-events.txt", &table);
+/// The table of a noun's events.
+macro_rules! each_status_after_each_event {
+    ($($name:ident: $noun:ident, $values:ident;)*) => {
+        $(#[test]
+        fn $name() {
+            let (statuses, events) = ($noun::Status::ALL, values::$values());
+            holds(statuses, &events);
+            let table = table_of_events(statuses, $noun::Status::name, &events);
+            golden(concat!("lifecycle/", stringify!($noun), "-events.txt"), &table);
+        })*
+    };
 }
 
-#[test]
-fn each_status_of_a_bay_after_each_event() {
-    let (statuses, events) = (bay::Status::ALL, values::bays());
-    let gone = |it| matches!(it, bay::Status::Absent | bay::Status::Deleted);
-    holds(statuses, gone, &events);
-    golden("lifecycle/bay-events.txt", &table_of_events(statuses, bay::Status::name, &events));
+each_status_after_each_event! {
+    each_status_of_a_baymodel_after_each_event: baymodel, baymodels;
+    each_status_of_a_bay_after_each_event: bay, bays;
+    each_status_of_a_node_after_each_event: node, nodes;
+    each_status_of_a_container_after_each_event: container, containers;
 }
 
 /// An object that events are applied to; their ids are 1, 2, 3, ..., but for the one that asks for
@@ -221,12 +226,79 @@ fn each_command_in_each_status_of_a_bay() {
         let state = serde_json::to_value(&life.state).unwrap();
         assert_eq!(state["lifecycle"]["status"], *status);
     }
-    let changes = vec![magnum::events::work::FieldChange {
-        field: "node_count".to_owned(),
-        value: "2".to_owned(),
-    }];
+    let changes = changes("node_count", "2");
     let commands = [("update", BayCommand::Update { changes }), ("delete", BayCommand::Delete)];
     golden("lifecycle/bay-commands.txt", &table_of_commands(&lives, &commands));
+}
+
+#[test]
+fn each_command_in_each_status_of_a_baymodel() {
+    let all = values::baymodels();
+    let full = |short: &str| event(&all, &format!("baymodel.{short}"), "full");
+    let after = |events: &[BaymodelEvent]| Life::<Baymodel>::new().after(events);
+    let lives = [
+        ("Absent", after(&[])),
+        ("Present", after(&[full("created")])),
+        ("Deleted", after(&[full("created"), full("deleted")])),
+    ];
+    type Command = BaymodelCommand;
+    let changes = changes("name", "\"2\"");
+    let commands = [
+        ("create", Command::Create { fields: BaymodelFields::default() }),
+        ("update", Command::Update { changes }),
+        ("delete", Command::Delete { bays: 0 }),
+        ("delete with a bay made from it", Command::Delete { bays: 1 }),
+    ];
+    golden("lifecycle/baymodel-commands.txt", &table_of_commands(&lives, &commands));
+}
+
+#[test]
+fn each_command_in_each_status_of_a_node() {
+    let all = values::nodes();
+    let of = |short: &str, label: &str| event(&all, &format!("node.{short}"), label);
+    let full = |short: &str| of(short, "full");
+    let (created, up) = (full("created"), full("came_up"));
+    let after = |events: &[NodeEvent]| Life::<Node>::new().after(events);
+    let lives = [
+        ("absent", after(&[])),
+        ("unknown", after(std::slice::from_ref(&created))),
+        ("unknown (made by a user)", after(&[of("created", "bare")])),
+        ("available", after(&[created.clone(), up.clone()])),
+        ("unavailable", after(&[created.clone(), up, full("went_down")])),
+        ("deleted", after(&[created, full("deleted")])),
+    ];
+    type Command = NodeCommand;
+    let facts = |cpus| EngineFacts {
+        engine: "docker 20.10.24".to_owned(),
+        cpus,
+        memory_bytes: 16_777_216_000,
+    };
+    let create = Command::Create {
+        node_type: None,
+        image_id: None,
+        ironic_node_id: None,
+        host: Some("n1".to_owned()),
+    };
+    let commands = [
+        ("create", create),
+        ("update", Command::Update { changes: changes("type", "\"2\"") }),
+        (
+            "update of an Ironic node",
+            Command::Update { changes: changes("ironic_node_id", "\"2\"") },
+        ),
+        ("delete", Command::Delete { bays: 0 }),
+        ("delete with a bay on it", Command::Delete { bays: 1 }),
+        ("up", Command::Up(facts(8))),
+        ("up with other facts", Command::Up(facts(4))),
+        ("down", Command::Down { reason: "refused".to_owned() }),
+        ("unknown containers", Command::Unknown { containers: vec![], complete: true }),
+        ("unknown networks", Command::UnknownNetworks { networks: vec![], complete: true }),
+    ];
+    golden("lifecycle/node-commands.txt", &table_of_commands(&lives, &commands));
+}
+
+fn changes(field: &str, value: &str) -> Vec<FieldChange> {
+    vec![FieldChange { field: field.to_owned(), value: value.to_owned() }]
 }
 
 /// A bay that is deleted while it is being created stays deleted, whatever comes late.

@@ -128,7 +128,8 @@ fn unknown() -> WorkUnknownV2 {
     WorkUnknownV2 { work_id: WORK, action: text("execute"), reason, cancelled: vec![OTHER_WORK] }
 }
 
-fn baymodels() -> Vec<(&'static str, BaymodelEvent)> {
+/// A value of each event of a baymodel.
+pub fn baymodels() -> Vec<(&'static str, BaymodelEvent)> {
     let fields = BaymodelFields {
         name: some("small"),
         coe: text("swarm"),
@@ -190,7 +191,8 @@ pub fn bays() -> Vec<(&'static str, BayEvent)> {
     ]
 }
 
-fn nodes() -> Vec<(&'static str, NodeEvent)> {
+/// A value of each event of a node.
+pub fn nodes() -> Vec<(&'static str, NodeEvent)> {
     let created = NodeCreatedV1 {
         node_type: some("docker"),
         image_id: some("debian-13"),

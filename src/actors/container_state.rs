@@ -1,0 +1,74 @@
+//! What a container's events fold to, and what can be asked of it in which status.
+//!
+//! Not here: its commands (`container`), how it is held against the engine (`drift`).
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::lifecycle::Lifecycle;
+use crate::events::Verb;
+use crate::events::container::Status;
+use crate::ids::{ObjectId, ProjectId, Timestamp};
+
+/// What a container's events fold to.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct ContainerState {
+    pub(super) lifecycle: Lifecycle<Status>,
+    pub(super) project: Option<ProjectId>,
+    pub(super) id: ObjectId,
+    pub(super) node_id: ObjectId,
+    pub(super) name: Option<String>,
+    /// The engine's id of it, while the engine has it.
+    pub(super) engine_id: Option<String>,
+    pub(super) renamed_to: Option<String>,
+    /// Whether the engine's restart policy may start it again.
+    pub(super) restarts: bool,
+    /// It ended by itself, as far as was known for no want of memory.
+    pub(super) exited: bool,
+    /// Up to when its ends are recorded, or are what somebody here asked for.
+    pub(super) ends_known_to: Option<Timestamp>,
+    /// Until when the first end after that is the reboot's that somebody here asked for.
+    pub(super) rebooted_by: Option<Timestamp>,
+}
+
+impl ContainerState {
+    /// The status once everything that is queued has been done.
+    pub(super) fn anticipated(&self) -> Status {
+        self.lifecycle.work().queued().fold(self.lifecycle.status(), |status, task| {
+            match task.action.verb() {
+                Verb::Start | Verb::Reboot | Verb::Unpause => Status::Running,
+                Verb::Create | Verb::Stop => Status::Stopped,
+                Verb::Pause => Status::Paused,
+                Verb::Delete => Status::Deleting,
+                Verb::Kill | Verb::Execute | Verb::EndExecution | Verb::Empty => status,
+            }
+        })
+    }
+
+    /// Whether it has a process.
+    pub(super) fn is_alive(&self) -> bool {
+        matches!(self.lifecycle.status(), Status::Running | Status::Paused)
+    }
+
+    /// How messages call it.
+    pub(super) fn label(&self) -> String {
+        format!("Container {}", self.name.clone().unwrap_or_else(|| self.id.to_string()))
+    }
+
+    /// What can be asked for in a status, a deletion aside, which always can. What was never made,
+    /// or is lost, can only be deleted.
+    pub(super) const fn legal(status: Status, is_made: bool) -> &'static [Verb] {
+        match status {
+            Status::Stopped => &[Verb::Start, Verb::Reboot],
+            Status::Running => &[Verb::Stop, Verb::Reboot, Verb::Pause, Verb::Kill, Verb::Execute],
+            Status::Restarting => &[Verb::Stop, Verb::Reboot, Verb::Kill],
+            Status::Paused => &[Verb::Unpause, Verb::Stop, Verb::Kill],
+            Status::Error if is_made => &[Verb::Start, Verb::Stop, Verb::Reboot],
+            Status::Error
+            | Status::Absent
+            | Status::Creating
+            | Status::Deleting
+            | Status::Deleted => &[],
+        }
+    }
+}
