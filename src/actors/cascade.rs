@@ -9,10 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::lifecycle::Cascade;
-use crate::backends::{Done, Work, WorkResult};
+use crate::backends::{Done, Retry, Work, WorkResult};
 use crate::bus::delivery::{record, report};
 use crate::bus::{Bus, CommandMessage, Origin, ServiceCommand};
-use crate::clock;
 use crate::ids::{Kind, ObjectId, StreamId};
 
 /// Between two looks at what is left.
@@ -115,5 +114,5 @@ async fn delete(bus: &dyn Bus, id: ObjectId, bay_id: ObjectId, work: Option<&Wor
 }
 
 fn blocked(blocked_on: String, reason: String) -> WorkResult {
-    WorkResult::Blocked { blocked_on, reason, retry_at: clock::now().plus_ms(RETRY_MS) }
+    WorkResult::Blocked { blocked_on, reason, retry: Retry::After(RETRY_MS) }
 }

@@ -17,7 +17,7 @@ use super::cascade::{self, Members, empty_bay};
 use super::lifecycle::{Due, DueWork};
 use super::perform::Objects;
 use super::sessions::{Next, Sessions, TICK};
-use crate::backends::{Work, WorkResult};
+use crate::backends::{Retry, Work, WorkResult};
 use crate::bus::delivery::{record, report};
 use crate::bus::{Bus, CommandMessage, Hello, Offer, Origin, ServiceCommand};
 use crate::clock;
@@ -181,7 +181,7 @@ impl Reactor {
             let reason = "there was no outcome within the time of an attempt".to_owned();
             let result = if work.action.traits().repeatable {
                 let blocked_on = format!("node {}", work.node_id);
-                WorkResult::Blocked { blocked_on, reason, retry_at: clock::now() }
+                WorkResult::Blocked { blocked_on, reason, retry: Retry::After(0) }
             } else {
                 WorkResult::Unknown { reason }
             };

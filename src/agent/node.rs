@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::lanes::Wanted;
 use super::slots::{Slot, Slots};
 use crate::backends::{
-    Action, Backend, BackendError, Load, Operation, OutputFrame, Progress, Reporter, Work,
+    Action, Backend, BackendError, Load, Operation, OutputFrame, Progress, Reporter, Retry, Work,
     WorkResult,
 };
 use crate::bus::delivery::{record, report_at};
@@ -251,7 +251,7 @@ impl NodeAgent {
         WorkResult::Blocked {
             blocked_on: format!("node {}", self.host),
             reason,
-            retry_at: clock::now().plus_ms(backoff_ms + clock::jitter_ms(backoff_ms / 4)),
+            retry: Retry::After(backoff_ms + clock::jitter_ms(backoff_ms / 4)),
         }
     }
 

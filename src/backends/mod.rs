@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::action::{Action, Desired, Exec, Load, Operation, Order, Removed, Traits};
 pub use self::observed::{End, EngineFacts, EngineObject, Observed, ObservedNetwork, RunState};
-pub use self::work::{Done, Outcome, Progress, Work, WorkResult};
+pub use self::work::{Done, Outcome, Progress, Retry, Work, WorkResult};
 use crate::ids::{ObjectId, StreamId, Timestamp};
 
 /// What part of a container's output is asked for.

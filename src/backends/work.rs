@@ -93,7 +93,8 @@ pub enum WorkResult {
         /// The backend's words.
         reason: String,
         /// When it is tried next at the latest.
-        retry_at: Timestamp,
+        #[serde(flatten)]
+        retry: Retry,
     },
     /// Not begun yet: it waits for a place, and begins as soon as there is one.
     Waiting {
@@ -104,6 +105,27 @@ pub enum WorkResult {
     },
     /// Still at it.
     Progress(Progress),
+}
+
+/// When blocked work is tried next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Retry {
+    /// So long after it is recorded: the clock is that of whoever decides (rule B6).
+    #[serde(rename = "retry_after_ms")]
+    After(u64),
+    /// Then, by the clock of the agent, as earlier builds recorded it.
+    #[serde(rename = "retry_at")]
+    At(Timestamp),
+}
+
+impl Retry {
+    /// The time, for a decision that is taken now.
+    pub const fn at(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::After(delay_ms) => now.plus_ms(delay_ms),
+            Self::At(time) => time,
+        }
+    }
 }
 
 /// What done work leaves behind.
@@ -124,4 +146,26 @@ pub struct Progress {
     pub current_bytes: u64,
     /// Bytes in all, as far as is known.
     pub total_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_is_read_as_every_build_recorded_it() {
+        let (now, blocked_on, reason) = (Timestamp(7_000), "node n1".to_owned(), "no".to_owned());
+        let recorded = r#"{"blocked":{"blocked_on":"node n1","reason":"no","retry_"#.to_owned();
+        for (retry, rest, at) in [
+            (Retry::After(2), r#"after_ms":2}}"#, Timestamp(9_000)),
+            (Retry::At(Timestamp(5)), r#"at":"1970-01-01T00:00:00.000005+00:00"}}"#, Timestamp(5)),
+        ] {
+            let (blocked_on, reason) = (blocked_on.clone(), reason.clone());
+            let result = WorkResult::Blocked { blocked_on, reason, retry };
+            let text = recorded.clone() + rest;
+            assert_eq!(serde_json::to_string(&result).unwrap(), text);
+            assert_eq!(serde_json::from_str::<WorkResult>(&text).unwrap(), result);
+            assert_eq!(retry.at(now), at);
+        }
+    }
 }

@@ -6,7 +6,9 @@ use magnum::actors::lifecycle::Effect;
 use magnum::actors::lifecycle::MAX_QUEUED;
 use magnum::actors::placement::{NodeFacts, place};
 use magnum::actors::{Entity, Fact};
-use magnum::backends::{Action, Done, End, Observed, Outcome, Removed, RunState, WorkResult};
+use magnum::backends::{
+    Action, Done, End, Observed, Outcome, Removed, Retry, RunState, WorkResult,
+};
 use magnum::bus::{Ctx, Refusal};
 use magnum::events::EventPayload;
 use magnum::events::Verb;
@@ -242,7 +244,7 @@ fn blocked_work_is_tried_again_with_the_next_number_at_the_time_it_says() {
     let blocked = |at| WorkResult::Blocked {
         blocked_on: "node n1".into(),
         reason: "connection refused".into(),
-        retry_at: Timestamp(at),
+        retry: Retry::At(Timestamp(at)),
     };
     assert_eq!(types(&model.outcome(id, attempt, blocked(5))), ["container.work_blocked"]);
     let work = Container::react(&model.state).remove(0);
@@ -453,7 +455,7 @@ fn a_bay_that_is_not_made_within_its_timeout_has_failed() {
         let result = WorkResult::Blocked {
             blocked_on: "node n1".into(),
             reason: "connection refused".into(),
-            retry_at: Timestamp(0),
+            retry: Retry::After(0),
         };
         let outcome = Outcome { work_id: work.id, attempt: work.attempt, result };
         let events = bay_step(&mut state, BayCommand::Outcome(outcome), now_s);
@@ -508,7 +510,7 @@ proptest! {
                 model.outcome(id, attempt, match answer {
                     0 => WorkResult::Failed { reason: "no".into() },
                     1 => WorkResult::Blocked {
-                        blocked_on: "n1".into(), reason: "away".into(), retry_at: Timestamp(1),
+                        blocked_on: "n1".into(), reason: "away".into(), retry: Retry::After(1),
                     },
                     _ => WorkResult::Done(done),
                 });

@@ -87,15 +87,13 @@ impl<S: Status> Lifecycle<S> {
                 reason: reason.clone(),
                 cancelled: cancelled(),
             }),
-            WorkResult::Blocked { blocked_on, reason, retry_at } => {
-                Setback::Blocked(WorkBlockedV1 {
-                    work_id,
-                    attempt: outcome.attempt,
-                    blocked_on: blocked_on.clone(),
-                    reason: reason.clone(),
-                    retry_at: *retry_at,
-                })
-            }
+            WorkResult::Blocked { blocked_on, reason, retry } => Setback::Blocked(WorkBlockedV1 {
+                work_id,
+                attempt: outcome.attempt,
+                blocked_on: blocked_on.clone(),
+                reason: reason.clone(),
+                retry_at: retry.at(now),
+            }),
             // The attempt has not begun, so it does not count; it may begin at any time.
             WorkResult::Waiting { blocked_on, reason } => Setback::Blocked(WorkBlockedV1 {
                 work_id,
