@@ -137,12 +137,11 @@ pub mod toy {
     use serde::{Deserialize, Serialize};
     use utoipa::ToSchema;
 
-    use crate::actors::lifecycle::DueWork;
     use crate::actors::{Entity, Fact};
     use crate::bus::{Ctx, NounCommand, Refusal};
-    use crate::events::{DecodeError, EventRef};
+    use crate::field;
     use crate::http::shape::Shown;
-    use crate::ids::{ProjectId, WorkId};
+    use crate::ids::ProjectId;
     use crate::projections::field_table::FieldDef;
     use crate::projections::{View, ViewHead};
 
@@ -163,7 +162,7 @@ pub mod toy {
             /// Made or renamed.
             Named(ToyNamedV1) = "toy.named", 1, Changed;
             /// Gone.
-            Deleted(ToyDeletedV1) = "toy.deleted", 1, Changed;
+            Deleted(ToyDeletedV1) = "toy.deleted", 1, Changed { end };
         }
     }
 
@@ -211,21 +210,13 @@ pub mod toy {
             }
         }
 
-        fn react(_: &ToyState) -> Vec<DueWork> {
-            vec![]
-        }
-
-        fn awaits(_: &ToyState, _: WorkId) -> bool {
-            false
-        }
-
         fn project(state: &ToyState) -> Option<&ProjectId> {
             state.project.as_ref()
         }
     }
 
     /// A toy as it is shown.
-    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
     pub struct ToyView {
         /// What every view has.
         pub head: ViewHead,
@@ -234,34 +225,12 @@ pub mod toy {
     }
 
     impl View for ToyView {
-        const TABLE: &'static [FieldDef<Self>] = &[
-            FieldDef::<Self>::new::<String>("uuid", |it| it.head.uuid.into()).in_lists(),
-            FieldDef::<Self>::new::<String>("name", |it| (&it.name).into()).in_lists(),
-        ];
-        const FIELDS: &'static [&'static str] = &["uuid", "name"];
+        const TABLE: &'static [FieldDef<Self>] =
+            &[FieldDef::uuid(""), field!("name", name).in_lists()];
 
-        fn head(&self) -> &ViewHead {
-            &self.head
-        }
-
-        fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError> {
-            match event.decode()? {
-                ToyEvent::Named(named) => {
-                    let created = view.as_ref().map(|view| view.head.created_position);
-                    let head = ViewHead {
-                        uuid: event.stream.id,
-                        project: ProjectId(event.project.to_owned()),
-                        created_position: created.unwrap_or(event.position),
-                        position: event.position,
-                        revision: event.revision,
-                        created_at: event.time,
-                        updated_at: None,
-                    };
-                    *view = Some(Self { head, name: named.name });
-                }
-                ToyEvent::Deleted(_) => *view = None,
-            }
-            Ok(())
+        fn first(head: ViewHead, payload: &ToyEvent) -> Option<Self> {
+            let ToyEvent::Named(named) = payload else { return None };
+            Some(Self { head, name: named.name.clone() })
         }
     }
 

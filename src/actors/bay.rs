@@ -9,37 +9,32 @@ use super::lifecycle::{Cascade, DueWork, Effect, Lifecycle, Setback};
 use super::placement::{self, NodeFacts};
 use super::{Entity, Fact};
 use crate::backends::{Action, Desired, Outcome, Removed, WorkResult};
-use crate::bus::{Ctx, NounCommand, Refusal};
+use crate::bus::{Ctx, Refusal};
+use crate::events::Verb;
 use crate::events::bay::{
     BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1,
     BayEvent as Event, BayPlan, Status,
 };
 use crate::events::work::{FieldChange, UpdatedV1, WorkFailedV2, WorkResumedV1};
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
+use crate::noun_commands;
 
-/// What can be asked of a bay.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BayCommand {
-    /// Make it.
-    Create {
-        /// What it is to be.
-        plan: BayPlan,
-        /// The nodes there are.
-        nodes: Vec<NodeFacts>,
-    },
-    /// Set fields: only `node_count`.
-    Update {
-        /// In the order of the patch.
-        changes: Vec<FieldChange>,
-    },
-    /// Remove it with everything in it.
-    Delete,
-    /// The outcome of work.
-    Outcome(Outcome),
+noun_commands! {
+    /// What can be asked of a bay.
+    BayCommand {
+        /// Make it.
+        Create {
+            /// What it is to be.
+            plan: BayPlan,
+            /// The nodes there are.
+            nodes: Vec<NodeFacts>,
+        },
+        /// Remove it with everything in it.
+        Delete,
+        /// The outcome of work.
+        Outcome(Outcome),
+    }
 }
-
-impl NounCommand for BayCommand {}
 
 /// What a bay's events fold to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -64,27 +59,21 @@ impl Entity for Bay {
     fn decide(state: &BayState, command: BayCommand, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
         use Status::{Absent, CreateComplete, DeleteInProgress, Deleted, UpdateComplete};
         Ok(match (state.lifecycle.status(), command) {
-            (status, BayCommand::Create { .. }) if !matches!(status, Absent | Deleted) => {
-                return Err(Refusal::AlreadyExists { kind: "bay".to_owned(), id: state.id });
-            }
-            (_, BayCommand::Create { plan, nodes }) => {
+            (Absent | Deleted, BayCommand::Create { plan, nodes }) => {
                 let placement = placement::place(&nodes)?;
                 vec![Event::CreateRequested(BayCreateRequestedV1 { plan, placement })]
             }
+            (_, BayCommand::Create { .. }) => return Err(Self::already_exists(state.id)),
             (_, BayCommand::Outcome(outcome)) => settle(state, &outcome, ctx.now),
-            (Absent | Deleted, _) => {
-                return Err(Refusal::NotFound { kind: "Bay".to_owned(), id: state.id });
-            }
+            (Absent | Deleted, _) => return Err(Self::not_found(state.id)),
             (DeleteInProgress, BayCommand::Delete) => vec![],
             (_, BayCommand::Delete) => vec![Event::DeleteRequested(BayDeleteRequestedV1 {})],
             (CreateComplete | UpdateComplete, BayCommand::Update { changes }) => update(changes)?,
             (status, BayCommand::Update { .. }) => {
-                return Err(Refusal::NotAllowed {
-                    reason: format!(
-                        "Updating a bay when stack status is \"{}\" is not supported.",
-                        status.name()
-                    ),
-                });
+                let status = status.name();
+                let reason =
+                    format!("Updating a bay when stack status is \"{status}\" is not supported.");
+                return Err(Refusal::NotAllowed { reason });
             }
         })
     }
@@ -135,17 +124,13 @@ fn deadline(plan: &BayPlan, asked_at: Timestamp) -> Option<Timestamp> {
 
 /// Only the number of nodes can change, as in the 2015 API.
 fn update(changes: Vec<FieldChange>) -> Result<Vec<Event>, Refusal> {
-    let others: Vec<_> = changes
-        .iter()
-        .filter(|change| change.field != "node_count")
-        .map(|change| change.field.as_str())
-        .collect();
+    let fields = changes.iter().map(|change| change.field.as_str());
+    let others: Vec<&str> = fields.filter(|field| *field != "node_count").collect();
     if !others.is_empty() {
-        return Err(Refusal::NotAllowed {
-            reason: format!("cannot change bay property(ies) {}.", others.join(", ")),
-        });
+        let reason = format!("cannot change bay property(ies) {}.", others.join(", "));
+        return Err(Refusal::NotAllowed { reason });
     }
-    Ok(if changes.is_empty() { vec![] } else { vec![Event::Updated(UpdatedV1 { changes })] })
+    Ok(Vec::from_iter(UpdatedV1::of(changes).map(Event::Updated)))
 }
 
 /// What an outcome of open work leads to; late and repeated outcomes change nothing (rule W4).
@@ -154,26 +139,21 @@ fn settle(state: &BayState, outcome: &Outcome, now: Timestamp) -> Vec<Event> {
     let Some(task) = work.current(outcome) else { return vec![] };
     // The halves of a delete are numbered on: a past attempt may have been at emptying the bay, and
     // its repeated outcome says nothing of the network (rule W4).
-    if matches!(task.action, Effect::Engine(Action::Remove(_))) && outcome.attempt <= task.attempts
-    {
+    if task.action.verb() == Verb::Delete && outcome.attempt <= task.attempts {
         return vec![];
     }
     let work_id = task.id;
-    let event = match (&outcome.result, &task.action) {
-        (WorkResult::Done(done), Effect::Engine(Action::Apply(_))) => {
-            Event::Created(BayCreatedV1 {
-                work_id,
-                network_id: done.engine_id.clone().unwrap_or_default(),
-            })
+    let event = match (&outcome.result, task.action.verb()) {
+        (WorkResult::Done(done), Verb::Create) => {
+            let network_id = done.engine_id.clone().unwrap_or_default();
+            Event::Created(BayCreatedV1 { work_id, network_id })
         }
-        (WorkResult::Done(_), Effect::Conductor(Cascade::EmptyBay)) => {
-            Event::Emptied(BayEmptiedV1 { work_id })
-        }
+        (WorkResult::Done(_), Verb::Empty) => Event::Emptied(BayEmptiedV1 { work_id }),
         (WorkResult::Done(_), _) => Event::Deleted(BayDeletedV1 { work_id }),
         (WorkResult::Progress(_), _) if task.retry_at.is_some() => {
             Event::WorkResumed(WorkResumedV1 { work_id })
         }
-        (WorkResult::Blocked { reason, .. }, Effect::Engine(Action::Apply(_)))
+        (WorkResult::Blocked { reason, .. }, Verb::Create)
             if state.create_deadline.is_some_and(|deadline| deadline <= now) =>
         {
             let reason = format!("not done within bay_create_timeout; last reason: {reason}");

@@ -1,10 +1,11 @@
 //! Decisions, and who carries them out.
 //!
-//! Pure, one file a noun: state, commands, `decide`, `evolve`, `react`. Running them: `aggregate`
-//! (the fold), `perform` (decide and append), `entity` (the one generic actor), `directory` (finds
-//! it), `reactor` (log to work), `sessions` (who does it), `reception` (what else is heard:
-//! `comparison` with the record, `audit`). Not here: how events are kept (`events`) or shown
-//! (`projections`).
+//! Pure, one file a noun: commands, state, `decide`, `evolve`, `react` (`lifecycle`: the status and
+//! work of those that have any; `record`: the state of those that have none). Running them:
+//! `aggregate` (the fold), `perform` (decide and append), `entity` (the one generic actor),
+//! `directory` (finds it), `reactor` (log to work), `sessions` (who does it), `reception` (what
+//! else is heard: `comparison` with the record, `audit`). Not here: how events are kept (`events`)
+//! or shown (`projections`).
 
 pub mod aggregate;
 pub mod audit;
@@ -24,6 +25,7 @@ pub mod perform;
 pub mod placement;
 pub mod reactor;
 pub mod reception;
+pub mod record;
 mod sessions;
 pub mod snapshot;
 pub mod unrecorded;
@@ -50,6 +52,27 @@ pub struct Fact<'a> {
     pub project: &'a str,
     /// The request.
     pub request_id: &'a str,
+}
+
+/// Declares the commands of a noun: those in braces, and the one that sets fields. In JSON they are
+/// named `create`, `update`.
+#[macro_export]
+macro_rules! noun_commands {
+    ($(#[$doc:meta])* $name:ident { $($own:tt)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum $name {
+            $($own)*
+            /// Set fields, as named in the REST API.
+            Update {
+                /// In the order of the patch.
+                changes: Vec<$crate::events::work::FieldChange>,
+            },
+        }
+
+        impl $crate::bus::NounCommand for $name {}
+    };
 }
 
 /// A noun: pure functions over its state (rule E1). The shell that runs them is `entity`.
@@ -80,11 +103,25 @@ pub trait Entity: Noun + 'static {
 
     /// The work that is due in this state: after an event, and the same after a restart. Work
     /// that was started before is named again; whoever starts it knows it by id and attempt.
-    fn react(state: &Self::State) -> Vec<DueWork>;
+    fn react(_state: &Self::State) -> Vec<DueWork> {
+        vec![]
+    }
 
     /// Whether work that an event asked for is still open, due or not.
-    fn awaits(state: &Self::State, id: WorkId) -> bool;
+    fn awaits(_state: &Self::State, _id: WorkId) -> bool {
+        false
+    }
 
     /// The tenant of an object that exists.
     fn project(state: &Self::State) -> Option<&ProjectId>;
+
+    /// The refusal of a second object with the same id.
+    fn already_exists(id: ObjectId) -> Refusal {
+        Refusal::AlreadyExists { kind: Self::KIND.name().to_owned(), id }
+    }
+
+    /// The refusal of a command to an object that is not there.
+    fn not_found(id: ObjectId) -> Refusal {
+        Refusal::NotFound { kind: Self::KIND.title().to_owned(), id }
+    }
 }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::lifecycle::DueWork;
 use super::unrecorded::{UnrecordedContainer, unknown};
 use super::{Entity, Fact};
 use crate::backends::{EngineFacts, ObservedNetwork};
@@ -15,7 +14,7 @@ use crate::events::node::{
 };
 use crate::events::status::Status as _;
 use crate::events::work::{FieldChange, UpdatedV1};
-use crate::ids::{ObjectId, ProjectId, WorkId};
+use crate::ids::{ObjectId, ProjectId};
 
 /// What can be asked of a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,12 +97,8 @@ impl Entity for Node {
             (false, NodeCommand::Create { node_type, image_id, ironic_node_id, host }) => {
                 vec![Event::Created(NodeCreatedV1 { node_type, image_id, ironic_node_id, host })]
             }
-            (true, NodeCommand::Create { .. }) => {
-                return Err(Refusal::AlreadyExists { kind: "node".to_owned(), id: state.id });
-            }
-            (false, _) => {
-                return Err(Refusal::NotFound { kind: "Node".to_owned(), id: state.id });
-            }
+            (true, NodeCommand::Create { .. }) => return Err(Self::already_exists(state.id)),
+            (false, _) => return Err(Self::not_found(state.id)),
             (true, NodeCommand::Update { changes }) => update(state, changes)?,
             (true, NodeCommand::Delete { bays }) => delete(state, bays)?,
             (true, NodeCommand::Up(facts))
@@ -168,14 +163,6 @@ impl Entity for Node {
             }
             Event::WentDown(_) | Event::Deleted(_) => {}
         }
-    }
-
-    fn react(_state: &NodeState) -> Vec<DueWork> {
-        vec![]
-    }
-
-    fn awaits(_state: &NodeState, _id: WorkId) -> bool {
-        false
     }
 
     fn project(state: &NodeState) -> Option<&ProjectId> {

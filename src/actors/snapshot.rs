@@ -15,9 +15,18 @@ use super::Entity;
 use crate::events::codec;
 use crate::ids::{EventId, Position, Revision, StreamId};
 
-/// Files of this crate by their path below `src`, with their text.
+/// Files of this crate by their path below `src`, with their text: those in brackets, and those of
+/// each noun.
 macro_rules! sources {
-    ($($path:literal),* $(,)?) => { &[$(($path, include_str!(concat!("../", $path)))),*] };
+    ([$($path:literal),* $(,)?] $($(#[$doc:meta])* $byte:literal $module:ident $Noun:ident
+        $collection:literal $Event:ty, $Entity:ty, $View:ty;)*) => {
+        &[
+            $(sources!(@file $path),)*
+            $(sources!(@file concat!("actors/", stringify!($module), ".rs")),)*
+            $(sources!(@file concat!("events/", stringify!($module), ".rs")),)*
+        ]
+    };
+    (@file $path:expr) => { ($path, include_str!(concat!("../", $path))) };
 }
 
 /// Events after the last snapshot before the next one is worth its write: loading that many
@@ -81,14 +90,11 @@ fn sealed<E: Entity>(kept: &[u8]) -> blake3::Hash {
 }
 
 /// The code that folds events, and what it uses. A test compares the list with the folders.
-const SOURCES: &[(&str, &str)] = sources![
+const SOURCES: &[(&str, &str)] = crate::noun_table! { sources [
     "actors/aggregate.rs",
     "actors/audit.rs",
-    "actors/bay.rs",
-    "actors/baymodel.rs",
     "actors/cascade.rs",
     "actors/comparison.rs",
-    "actors/container.rs",
     "actors/container_state.rs",
     "actors/container_work.rs",
     "actors/directory.rs",
@@ -98,11 +104,11 @@ const SOURCES: &[(&str, &str)] = sources![
     "actors/lifecycle/mod.rs",
     "actors/lifecycle/queue.rs",
     "actors/mod.rs",
-    "actors/node.rs",
     "actors/perform.rs",
     "actors/placement.rs",
     "actors/reactor.rs",
     "actors/reception.rs",
+    "actors/record.rs",
     "actors/sessions.rs",
     "actors/snapshot.rs",
     "actors/unrecorded.rs",
@@ -110,23 +116,19 @@ const SOURCES: &[(&str, &str)] = sources![
     "backends/observed.rs",
     "backends/work.rs",
     "events/audit.rs",
-    "events/bay.rs",
-    "events/baymodel.rs",
     "events/cloudevent.rs",
     "events/codec.rs",
-    "events/container.rs",
     "events/envelope.rs",
     "events/mark.rs",
     "events/status.rs",
     "events/mod.rs",
     "events/newest.rs",
-    "events/node.rs",
     "events/schema.rs",
     "events/subscription.rs",
     "events/upcast.rs",
     "events/work.rs",
     "ids.rs",
-];
+] };
 
 /// What a state of a noun means: the schema of the state, and the code that folds it. Bytes are
 /// positional, so another schema would read other values from them; changed code may fold the same

@@ -1,7 +1,7 @@
 //! Arguments that many commands share: which objects, and what to change.
 
 use clap::{Args, ValueEnum};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::error::CliError;
 
@@ -119,11 +119,6 @@ fn change(op: Op, attribute: &str) -> Result<Value, CliError> {
             Ok(json!({ "path": path, "value": value, "op": op }))
         }
     }
-}
-
-/// A body of fields; those not given are `null`, as the old clients send them.
-pub fn fields<const N: usize>(fields: [(&str, Option<&str>); N]) -> Map<String, Value> {
-    fields.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
 }
 
 #[cfg(test)]

@@ -9,9 +9,9 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::args::ident;
-use super::bay::BAY;
 use super::error::CliError;
 use super::noun::Session;
+use crate::ids::Kind;
 use crate::projections::View;
 use crate::projections::container::ContainerView;
 use crate::projections::field_table::keys;
@@ -75,7 +75,7 @@ impl ContainerCreate {
     pub async fn body(&self, session: &Session) -> Result<Value, CliError> {
         let mut body = self.document()?;
         if let Some(bay) = &self.bay {
-            body.insert("bay_uuid".to_owned(), json!(BAY.uuid(session, bay).await?));
+            body.insert("bay_uuid".to_owned(), json!(session.uuid(Kind::Bay, bay).await?));
         }
         self.apply(&mut body);
         Ok(Value::Object(body))

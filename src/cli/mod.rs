@@ -1,9 +1,9 @@
 //! The command line: the commands of `python-magnumclient` of 2015, and new ones.
 //!
-//! One file a command group. `options` are the global ones, `client` speaks HTTP, `noun` has the
-//! verbs that every collection shares, `table` prints, `error` says what went wrong and what to do
-//! next. Not here: anything the server decides; a client checks only what it must to send a
-//! request that means what was typed.
+//! One file a command group. `options` are the global ones, `client` speaks HTTP, `noun` does what
+//! can be done with every collection, `verbs` has the commands for it, `table` prints, `error` says
+//! what went wrong and what to do next. Not here: anything the server decides; a client checks only
+//! what it must to send a request that means what was typed.
 
 mod args;
 mod backup;
@@ -30,6 +30,7 @@ mod sse;
 mod table;
 mod terminal;
 mod trace;
+mod verbs;
 mod why;
 
 use std::process::ExitCode;
@@ -51,6 +52,9 @@ options of python-magnumclient (--os-username, ...) are accepted too, so old scr
 Start with: magnum serve
 Then:       magnum container-create --name hello --image busybox --command 'echo hello'";
 
+/// Nouns that have the commands of `verbs` and no others, in the order of the help.
+const NOUNS: [&verbs::Commands; 3] = [&bay::BAY, &baymodel::BAYMODEL, &node::NODE];
+
 /// The whole command line.
 #[derive(Parser)]
 #[command(name = "magnum", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
@@ -68,11 +72,7 @@ pub(crate) struct Cli {
 #[derive(Subcommand)]
 enum Command {
     #[command(flatten)]
-    Bay(bay::BayCommand),
-    #[command(flatten)]
-    Baymodel(baymodel::BaymodelCommand),
-    #[command(flatten)]
-    Node(node::NodeCommand),
+    Noun(verbs::NounCommand),
     #[command(flatten)]
     Container(container::ContainerCommand),
     /// List past events, or follow new ones
@@ -136,9 +136,7 @@ fn run(mut cli: Cli) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match cli.command {
-            Command::Bay(command) => bay::run(&session, command).await,
-            Command::Baymodel(command) => baymodel::run(&session, command).await,
-            Command::Node(command) => node::run(&session, command).await,
+            Command::Noun(command) => command.run(&session).await,
             Command::Container(command) => container::run(&session, command).await,
             Command::Events(command) => events::run(&session, command, is_wide).await,
             Command::Replay(command) => replay::run(&session, command).await,

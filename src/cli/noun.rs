@@ -30,6 +30,16 @@ impl Session {
         let format = options.output;
         Ok(Self { client: Client::new(options, openstack)?, format })
     }
+
+    /// The UUID of an object, given by name or UUID.
+    pub async fn uuid(&self, kind: Kind, ident: &str) -> Result<String, CliError> {
+        let object = self.client.send(Call::new(Method::GET, kind).segment(ident)).await?.body;
+        object
+            .get("uuid")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+            .ok_or_else(|| CliError::Failed(format!("the response for {kind} {ident} has no uuid")))
+    }
 }
 
 /// The direction of a sort.
@@ -128,15 +138,6 @@ impl Noun {
             rows.sort_by_cached_key(key);
         }
         table::list(session.format, self.columns, &rows)
-    }
-
-    /// The UUID of an object, given by name or UUID.
-    pub async fn uuid(&self, session: &Session, ident: &str) -> Result<String, CliError> {
-        let call = Call::new(Method::GET, self.kind).segment(ident);
-        let object = session.client.send(call).await?.body;
-        object.get("uuid").and_then(Value::as_str).map(str::to_owned).ok_or_else(|| {
-            CliError::Failed(format!("the response for {} {ident} has no uuid", self.kind))
-        })
     }
 
     /// One object, now or as of an earlier point.

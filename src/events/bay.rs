@@ -7,15 +7,12 @@ use utoipa::ToSchema;
 
 use super::mark::Verb;
 use super::status;
-use super::work::{
-    Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkFailedV2, WorkResumedV1, WorkUnknownV1,
-    WorkUnknownV2,
-};
+use super::work::{Placement, UpdatedV1};
 use crate::ids::{EventId, ObjectId};
 use crate::{noun_events, statuses};
 
 /// What a bay is to be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BayPlan {
     /// Its name; not unique.
     pub name: Option<String>,
@@ -71,29 +68,19 @@ pub struct BayDeletedV1 {
 
 noun_events! {
     /// Everything that can happen to a bay.
-    BayEvent {
+    BayEvent of work "bay" {
         /// Asked for.
         CreateRequested(BayCreateRequestedV1) = "bay.create_requested", 1, Asks(Create);
         /// There.
         Created(BayCreatedV1) = "bay.created", 1, Done(Create) { work_id };
         /// Fields set by a PATCH.
-        Updated(UpdatedV1) = "bay.updated", 1, Changed;
+        Updated(UpdatedV1) = "bay.updated", 1, Changed { updated };
         /// To go.
         DeleteRequested(BayDeleteRequestedV1) = "bay.delete_requested", 1, Asks(Delete);
         /// Empty.
         Emptied(BayEmptiedV1) = "bay.emptied", 1, Step { work_id };
         /// Gone.
-        Deleted(BayDeletedV1) = "bay.deleted", 1, Done(Delete) { work_id };
-        /// Work that waited proceeds.
-        WorkResumed(WorkResumedV1) = "bay.work_resumed", 1, Progress { work_id };
-        /// Work waits.
-        WorkBlocked(WorkBlockedV1) = "bay.work_blocked", 1, Blocked { work_id, blocked };
-        /// Work failed.
-        WorkFailed(WorkFailedV2, WorkFailedV1)
-            = "bay.work_failed", 2, Failed { work_id, cancelled };
-        /// The outcome of work is unknown.
-        WorkUnknown(WorkUnknownV2, WorkUnknownV1)
-            = "bay.work_unknown", 2, Unknown { work_id, cancelled };
+        Deleted(BayDeletedV1) = "bay.deleted", 1, Done(Delete) { work_id, end };
     }
 }
 

@@ -57,9 +57,9 @@ noun_events! {
         /// Made.
         Created(BaymodelCreatedV1) = "baymodel.created", 1, Changed;
         /// Fields set by a PATCH.
-        Updated(UpdatedV1) = "baymodel.updated", 1, Changed;
+        Updated(UpdatedV1) = "baymodel.updated", 1, Changed { updated };
         /// Gone.
-        Deleted(BaymodelDeletedV1) = "baymodel.deleted", 1, Changed;
+        Deleted(BaymodelDeletedV1) = "baymodel.deleted", 1, Changed { end };
     }
 }
 

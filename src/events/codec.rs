@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::audit::AuditEvent;
 use super::mark::Mark;
 use super::schema::EventSchema;
-use super::work::WorkBlockedV1;
+use super::work::{Failure, UpdatedV1, WorkBlockedV1};
 use crate::ids::{StreamKind, WorkId};
 use crate::with_noun;
 
@@ -55,6 +55,12 @@ pub trait EventPayload: Sized + Clone + Serialize + Send + 'static {
     fn cancelled(&self) -> &[WorkId];
     /// That work waits, on what, and until when.
     fn blocked(&self) -> Option<&WorkBlockedV1>;
+    /// That work failed or that its outcome is unknown, and why.
+    fn failure(&self) -> Option<Failure<'_>>;
+    /// Fields that it sets.
+    fn updated(&self) -> Option<&UpdatedV1>;
+    /// Whether the object is gone with it.
+    fn is_end(&self) -> bool;
     /// The version of this payload's struct.
     fn version(&self) -> u16;
     /// The payload in bincode.
@@ -188,29 +194,57 @@ pub fn schema(file: &str) -> Option<EventSchema> {
 ///
 /// `Moved(MovedV3, MovedV2, MovedV1) = "robot.moved", 3, Done(Move) { work_id };`: the present
 /// payload comes first, then each one before it, which is read from old logs and becomes the next
-/// by its `From`. The mark says what the event means ([`crate::events::Mark`]); in braces, which of
-/// `work_id` and `cancelled` the payload has, and `blocked` if it is a `WorkBlockedV1`. In JSON an
-/// event is its payload alone; the type stands in the envelope.
+/// by its `From`. The mark says what the event means ([`crate::events::Mark`]); in braces, what
+/// [`EventPayload`] says of it besides: which of `work_id` and `cancelled` the payload has,
+/// `blocked` if it is a `WorkBlockedV1`, `failure` if it has an action and a reason, `updated` if
+/// it is an `UpdatedV1`, and `end` if the object is gone with it. In JSON an event is its payload
+/// alone; the type stands in the envelope.
+///
+/// `RobotEvent of work "robot" { ... }` has the events of work besides, which are the same for all
+/// nouns with work.
 #[macro_export]
 macro_rules! noun_events {
-    (@work_id $payload:ident work_id $($rest:ident)?) => { Some($payload.work_id) };
-    (@work_id $payload:ident $($other:ident)?) => {{
+    (@work_id $payload:ident work_id $($rest:ident)*) => { Some($payload.work_id) };
+    (@cancelled $payload:ident cancelled $($rest:ident)*) => { &$payload.cancelled };
+    (@blocked $payload:ident blocked $($rest:ident)*) => { Some($payload) };
+    (@failure $payload:ident failure $($rest:ident)*) => {
+        Some($crate::events::work::Failure { action: &$payload.action, reason: &$payload.reason })
+    };
+    (@updated $payload:ident updated $($rest:ident)*) => { Some($payload) };
+    (@end $payload:ident end $($rest:ident)*) => {{
         let _ = $payload;
-        None
+        true
     }};
-    (@blocked $payload:ident work_id blocked) => { Some($payload) };
-    (@blocked $payload:ident $($other:ident)*) => {{
+    (@$what:ident $payload:ident $other:ident $($rest:ident)*) => {
+        $crate::noun_events!(@$what $payload $($rest)*)
+    };
+    (@$what:ident $payload:ident) => {{
         let _ = $payload;
-        None
+        Default::default()
     }};
-    (@cancelled $payload:ident $(work_id)? cancelled) => { &$payload.cancelled };
-    (@cancelled $payload:ident $($other:ident)*) => {{
-        let _ = $payload;
-        &[]
-    }};
+    ($(#[$doc:meta])* $name:ident of work $noun:literal { $($own:tt)* }) => {
+        $crate::noun_events! {
+            $(#[$doc])* $name {
+                $($own)*
+                /// Work that waited proceeds.
+                WorkResumed($crate::events::work::WorkResumedV1)
+                    = concat!($noun, ".work_resumed"), 1, Progress { work_id };
+                /// Work waits.
+                WorkBlocked($crate::events::work::WorkBlockedV1)
+                    = concat!($noun, ".work_blocked"), 1, Blocked { work_id, blocked };
+                /// Work failed.
+                WorkFailed($crate::events::work::WorkFailedV2, $crate::events::work::WorkFailedV1)
+                    = concat!($noun, ".work_failed"), 2, Failed { work_id, cancelled, failure };
+                /// The outcome of work is unknown.
+                WorkUnknown(
+                    $crate::events::work::WorkUnknownV2, $crate::events::work::WorkUnknownV1
+                ) = concat!($noun, ".work_unknown"), 2, Unknown { work_id, cancelled, failure };
+            }
+        }
+    };
     ($(#[$doc:meta])* $name:ident {
         $($(#[$vdoc:meta])* $variant:ident($payload:ty $(, $older:ty)*)
-            = $type:literal, $version:literal, $mark:ident $(($verb:ident))?
+            = $type:expr, $version:literal, $mark:ident $(($verb:ident))?
             $({ $($about:ident),+ })?;)*
     }) => {
         $(#[$doc])*
@@ -257,6 +291,27 @@ macro_rules! noun_events {
                 }
             }
 
+            fn failure(&self) -> Option<$crate::events::work::Failure<'_>> {
+                match self {
+                    $(Self::$variant(payload) =>
+                        $crate::noun_events!(@failure payload $($($about)+)?),)*
+                }
+            }
+
+            fn updated(&self) -> Option<&$crate::events::work::UpdatedV1> {
+                match self {
+                    $(Self::$variant(payload) =>
+                        $crate::noun_events!(@updated payload $($($about)+)?),)*
+                }
+            }
+
+            fn is_end(&self) -> bool {
+                match self {
+                    $(Self::$variant(payload) =>
+                        $crate::noun_events!(@end payload $($($about)+)?),)*
+                }
+            }
+
             fn version(&self) -> u16 {
                 match self { $(Self::$variant(_) => $version,)* }
             }
@@ -272,13 +327,13 @@ macro_rules! noun_events {
                 version: u16,
                 bytes: &[u8],
             ) -> Result<Self, $crate::events::DecodeError> {
-                let read = match event_type {
-                    $($type => {
-                        <$crate::versions!($payload $(, $older)*)
-                            as $crate::events::upcast::Versions<$payload>>::decode(version, bytes)
-                            .map(|read| read.map(Self::$variant))
+                let read = 'known: {
+                    $(if event_type == $type {
+                        let read = <$crate::versions!($payload $(, $older)*)
+                            as $crate::events::upcast::Versions<$payload>>::decode(version, bytes);
+                        break 'known read.map(|read| read.map(Self::$variant));
                     })*
-                    _ => None,
+                    None
                 };
                 $crate::events::codec::read(event_type, version, read)
             }
@@ -288,12 +343,12 @@ macro_rules! noun_events {
                 version: u16,
                 bytes: &[u8],
             ) -> Result<serde_json::Value, $crate::events::DecodeError> {
-                let read = match event_type {
-                    $($type => {
-                        <$crate::versions!($payload $(, $older)*)
-                            as $crate::events::upcast::Versions<$payload>>::json(version, bytes)
+                let read = 'known: {
+                    $(if event_type == $type {
+                        break 'known <$crate::versions!($payload $(, $older)*)
+                            as $crate::events::upcast::Versions<$payload>>::json(version, bytes);
                     })*
-                    _ => None,
+                    None
                 };
                 $crate::events::codec::read(event_type, version, read)
             }

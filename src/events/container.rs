@@ -9,10 +9,7 @@ use utoipa::ToSchema;
 
 use super::mark::Verb;
 use super::status;
-use super::work::{
-    Placement, UpdatedV1, WorkBlockedV1, WorkFailedV1, WorkFailedV2, WorkResumedV1, WorkUnknownV1,
-    WorkUnknownV2,
-};
+use super::work::{Placement, UpdatedV1};
 use crate::ids::{EventId, ObjectId, Timestamp};
 use crate::{noun_events, statuses};
 
@@ -226,7 +223,7 @@ pub struct DriftedV1 {
 
 noun_events! {
     /// Everything that can happen to a container.
-    ContainerEvent {
+    ContainerEvent of work "container" {
         /// Asked for.
         CreateRequested(CreateRequestedV1) = "container.create_requested", 1, Asks(Create);
         /// Being pulled.
@@ -265,25 +262,15 @@ noun_events! {
         DeleteRequested(DeleteRequestedV1)
             = "container.delete_requested", 1, Asks(Delete) { cancelled };
         /// Gone.
-        Deleted(ActionDoneV1) = "container.deleted", 1, Done(Delete) { work_id };
+        Deleted(ActionDoneV1) = "container.deleted", 1, Done(Delete) { work_id, end };
         /// Fields set by a PATCH.
-        Updated(UpdatedV1) = "container.updated", 1, Changed;
+        Updated(UpdatedV1) = "container.updated", 1, Changed { updated };
         /// A running command is to end.
         ExecutionEndRequested(ExecutionEndRequestedV1)
             = "container.execution_end_requested", 1, Asks(EndExecution);
         /// It was ended; its exit code is in `container.executed`.
         ExecutionEnded(ActionDoneV1)
             = "container.execution_ended", 1, Done(EndExecution) { work_id };
-        /// Work that waited proceeds.
-        WorkResumed(WorkResumedV1) = "container.work_resumed", 1, Progress { work_id };
-        /// Work waits.
-        WorkBlocked(WorkBlockedV1) = "container.work_blocked", 1, Blocked { work_id, blocked };
-        /// Work failed.
-        WorkFailed(WorkFailedV2, WorkFailedV1)
-            = "container.work_failed", 2, Failed { work_id, cancelled };
-        /// The outcome of work is unknown.
-        WorkUnknown(WorkUnknownV2, WorkUnknownV1)
-            = "container.work_unknown", 2, Unknown { work_id, cancelled };
         /// The process ended.
         Exited(ExitedV2, ExitedV1) = "container.exited", 2, Observed;
         /// The engine's restart policy started it again.

@@ -95,7 +95,7 @@ noun_events! {
         /// Not answering.
         WentDown(NodeWentDownV1) = "node.went_down", 1, Observed;
         /// Fields set by a PATCH.
-        Updated(UpdatedV1) = "node.updated", 1, Changed;
+        Updated(UpdatedV1) = "node.updated", 1, Changed { updated };
         /// Having a container that no record knows.
         UnknownContainerFound(NodeUnknownContainerFoundV1)
             = "node.unknown_container_found", 1, Changed;
@@ -107,7 +107,7 @@ noun_events! {
         /// No longer having it.
         UnknownNetworkGone(NodeUnknownNetworkGoneV1) = "node.unknown_network_gone", 1, Changed;
         /// Gone.
-        Deleted(NodeDeletedV1) = "node.deleted", 1, Changed;
+        Deleted(NodeDeletedV1) = "node.deleted", 1, Changed { end };
     }
 }
 

@@ -83,6 +83,15 @@ impl From<WorkUnknownV1> for WorkUnknownV2 {
     }
 }
 
+/// Why work failed or why its outcome is unknown, as an event says.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure<'a> {
+    /// What was asked for: `start`.
+    pub action: &'a str,
+    /// The backend's message, or why nothing is known.
+    pub reason: &'a str,
+}
+
 /// Work that was blocked proceeds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WorkResumedV1 {
@@ -107,6 +116,11 @@ pub struct UpdatedV1 {
 }
 
 impl UpdatedV1 {
+    /// The event of these changes; `None` if there are none.
+    pub fn of(changes: Vec<FieldChange>) -> Option<Self> {
+        (!changes.is_empty()).then_some(Self { changes })
+    }
+
     /// What a text field was set to, `None` if it was cleared; `None` if it was not touched.
     pub fn text(&self, field: &str) -> Option<Option<String>> {
         let change = self.changes.iter().rfind(|change| change.field == field)?;

@@ -9,18 +9,15 @@ use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
 use super::input::body::Body;
-use super::resource::Resource;
-use super::respond::Task;
+use super::resource::{ObjectCall, Resource};
 use super::route::{Register, register};
 use super::shape::Shown;
 use super::{command, defaults, keys, read};
 use crate::actors::container::ContainerCommand;
 use crate::events::container::{ContainerSpec, PortMapping};
-use crate::events::work::FieldChange;
-use crate::ids::{Kind, ObjectId, StreamId};
+use crate::ids::{Kind, StreamId};
 use crate::projections::bay::BayView;
 use crate::projections::container::ContainerView;
-use crate::projections::query::QueryError;
 
 /// Clients of 2016 say which bay they mean beside the container.
 pub const BAY: [&str; 1] = ["bay_ident"];
@@ -46,7 +43,7 @@ impl From<&PortMapping> for Port {
 }
 
 impl Shown for ContainerView {
-    const PARTS: &'static [Register] = &[register::<Task>, register::<Port>];
+    const PARTS: &'static [Register] = &[register::<Port>];
 
     fn part(&self, name: &str) -> Value {
         match name {
@@ -57,8 +54,6 @@ impl Shown for ContainerView {
 }
 
 impl Resource for ContainerView {
-    type Command = ContainerCommand;
-
     const SAYS: [&'static str; 4] = [
         "What a container is made from.",
         "Create a container without starting it",
@@ -75,14 +70,10 @@ impl Resource for ContainerView {
         Ok(vec![("bay_uuid".to_owned(), bay.head.uuid.to_string())])
     }
 
-    async fn create(
-        state: &AppState,
-        call: &Call,
-        _id: ObjectId,
-        mut new: Body,
-    ) -> Result<ContainerCommand, ApiError> {
+    async fn create(on: ObjectCall<'_>, mut new: Body) -> Result<ContainerCommand, ApiError> {
+        let ObjectCall { call, state, .. } = on;
         let bay = match new.take::<Option<String>>("bay_uuid")? {
-            Some(uuid) => bay(state, call, &uuid)?,
+            Some(uuid) => read::named::<BayView>(state, call, &uuid)?,
             None => defaults::bay(state, &call.on_the_way()).await?,
         };
         if !bay.status.takes_members() {
@@ -112,21 +103,7 @@ impl Resource for ContainerView {
         })
     }
 
-    fn update(changes: Vec<FieldChange>) -> ContainerCommand {
-        ContainerCommand::Update { changes }
-    }
-
-    async fn delete(&self, _state: &AppState, _call: &Call) -> Result<ContainerCommand, ApiError> {
+    async fn delete(&self, _on: ObjectCall<'_>) -> Result<ContainerCommand, ApiError> {
         Ok(ContainerCommand::Delete)
-    }
-}
-
-/// The bay that a body names; an unknown one is the body's fault.
-fn bay(state: &AppState, call: &Call, uuid: &str) -> Result<BayView, ApiError> {
-    match state.reads.find::<BayView>(&call.ctx.project, uuid) {
-        Err(QueryError::NotFound) => {
-            Err(ApiError::BadRequest(format!("Bay {uuid} could not be found.")))
-        }
-        found => found.map_err(|error| ApiError::query(Kind::Bay, uuid, error)),
     }
 }

@@ -47,15 +47,8 @@ pub async fn bay(state: &AppState, ctx: &Origin) -> Result<BayView, ApiError> {
         return Ok(view);
     }
     let baymodel_id = baymodel(state, ctx).await?;
-    let plan = BayPlan {
-        name: Some(NAME.to_owned()),
-        baymodel_id,
-        node_count: 1,
-        discovery_url: None,
-        create_timeout_min: 0,
-        bay_type: None,
-        image_id: None,
-    };
+    let name = Some(NAME.to_owned());
+    let plan = BayPlan { name, baymodel_id, node_count: 1, ..BayPlan::default() };
     let command = BayCommand::Create { plan, nodes: node::facts(state, &ctx.project)? };
     let made = command::send(state, ctx, StreamId::new(Kind::Bay, id), &command).await;
     settle::<BayView>(state, made).await?;

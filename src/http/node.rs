@@ -5,12 +5,11 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::command;
-use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
 use super::input::body::Body;
 use super::list::MAX_LIMIT;
-use super::resource::Resource;
+use super::resource::{ObjectCall, Resource};
 use super::route::{Register, register};
 use super::shape::Shown;
 use super::text::{canonical_uuid, shown};
@@ -18,7 +17,6 @@ use super::text::{canonical_uuid, shown};
 use crate::actors::node::NodeCommand;
 use crate::actors::placement::NodeFacts;
 use crate::events::node::Status;
-use crate::events::work::FieldChange;
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 use crate::projections::bay::BayView;
 use crate::projections::node::{self, NodeView};
@@ -101,8 +99,6 @@ pub fn facts(state: &AppState, project: &ProjectId) -> Result<Vec<NodeFacts>, Ap
 }
 
 impl Resource for NodeView {
-    type Command = NodeCommand;
-
     const SAYS: [&'static str; 4] = [
         "What a node's record is made from.",
         "Register a node",
@@ -120,22 +116,15 @@ impl Resource for NodeView {
         }
     }
 
-    async fn create(
-        state: &AppState,
-        call: &Call,
-        id: ObjectId,
-        mut new: Body,
-    ) -> Result<NodeCommand, ApiError> {
+    async fn create(on: ObjectCall<'_>, mut new: Body) -> Result<NodeCommand, ApiError> {
         let ironic_node_id: Option<String> = new.take("ironic_node_id")?;
-        if let Some(ironic) = &ironic_node_id {
-            let project = &call.ctx.project;
-            let holders = state.reads.count::<Self>(project, "ironic_node_id", ironic);
-            if holders.map_err(|error| ApiError::query(Kind::Node, ironic, error))? > 0 {
-                let words =
-                    format!("Ironic node {} belongs to another node already.", shown(ironic));
-                let stream = StreamId::new(Kind::Node, id);
-                return Err(command::refuse(state, call, stream, "create", words).await);
-            }
+        if let Some(ironic) = &ironic_node_id
+            && on.count::<Self>("ironic_node_id", ironic)? > 0
+        {
+            let words = format!("Ironic node {} belongs to another node already.", shown(ironic));
+            let ObjectCall { call, state, id } = on;
+            let stream = StreamId::new(Kind::Node, id);
+            return Err(command::refuse(state, call, stream, "create", words).await);
         }
         Ok(NodeCommand::Create {
             node_type: new.take("type")?,
@@ -145,12 +134,8 @@ impl Resource for NodeView {
         })
     }
 
-    fn update(changes: Vec<FieldChange>) -> NodeCommand {
-        NodeCommand::Update { changes }
-    }
-
-    async fn delete(&self, state: &AppState, _call: &Call) -> Result<NodeCommand, ApiError> {
-        Ok(NodeCommand::Delete { bays: bays_on(state, self.head.uuid).await? })
+    async fn delete(&self, on: ObjectCall<'_>) -> Result<NodeCommand, ApiError> {
+        Ok(NodeCommand::Delete { bays: bays_on(on.state, on.id).await? })
     }
 }
 

@@ -6,7 +6,7 @@ use axum::response::Response;
 use super::command::blocking;
 use super::edge::request::Call;
 use super::edge::state::AppState;
-use super::error::ApiError;
+use super::error::{ApiError, title};
 use super::shape::{self, Shown};
 use super::text::{canonical_uuid, shown};
 use crate::bus::CommandError;
@@ -21,6 +21,17 @@ pub fn find<V: View>(state: &AppState, call: &Call, ident: &str) -> Result<V, Ap
         .reads
         .find::<V>(&call.ctx.project, ident)
         .map_err(|error| ApiError::query(V::KIND, ident, error))
+}
+
+/// An object that a body names, by uuid or name; an unknown one is the body's fault.
+pub fn named<V: View>(state: &AppState, call: &Call, ident: &str) -> Result<V, ApiError> {
+    find::<V>(state, call, ident).map_err(|error| match error {
+        ApiError::NotFound(..) => {
+            let title = title(V::KIND);
+            ApiError::BadRequest(format!("{title} {ident} could not be found."))
+        }
+        error => error,
+    })
 }
 
 /// The answer to a GET of one object; `extra` are arguments that it takes besides.
@@ -93,9 +104,9 @@ async fn as_of<V: View>(
         let position = at.of(&source, stream)?;
         Ok::<_, ApiError>(as_of::view::<V>(source.log(), stream.id, position)?)
     };
-    blocking(fold).await??.ok_or_else(|| {
-        ApiError::NotFound(super::error::title(V::KIND), format!("{ident} as of {at}"))
-    })
+    blocking(fold)
+        .await??
+        .ok_or_else(|| ApiError::NotFound(title(V::KIND), format!("{ident} as of {at}")))
 }
 
 /// The log as the caller may see it.

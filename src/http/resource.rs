@@ -21,9 +21,11 @@ use super::shape::{self, Rows, Shown};
 use super::stream::pages::{self, EventPage};
 use super::text::canonical_uuid;
 use super::{read, replay};
+use crate::actors::Entity;
 use crate::bus::NounCommand;
 use crate::events::work::FieldChange;
 use crate::ids::{ObjectId, StreamId};
+use crate::projections::View;
 use crate::replay::bundle::Bundle;
 use crate::replay::diff::{Blame, Diff};
 use crate::replay::state::StateAt;
@@ -34,11 +36,52 @@ use crate::replay::why::Why;
 /// Arguments of lists, besides the fields that they filter by.
 const LIST: &str = "at limit marker sort_key sort_dir min_position";
 
-/// What is a noun's own over REST.
-pub trait Resource: Shown {
+/// The commands of a noun by its row in the table of nouns.
+pub trait Commanded: Shown {
     /// What its actor takes.
     type Command: NounCommand;
 
+    /// The command that sets fields.
+    fn update(changes: Vec<FieldChange>) -> Self::Command;
+}
+
+/// Implements [`Commanded`] by the table of nouns.
+macro_rules! commanded {
+    ([] $($(#[$doc:meta])* $byte:literal $module:ident $Noun:ident $collection:literal
+        $Event:ty, $Entity:ty, $View:ty;)*) => {
+        $(impl Commanded for $View {
+            type Command = <$Entity as Entity>::Command;
+
+            fn update(changes: Vec<FieldChange>) -> Self::Command {
+                type Command = <$Entity as Entity>::Command;
+                Command::Update { changes }
+            }
+        })*
+    };
+}
+crate::noun_table!(commanded []);
+
+/// A request about one object, and what its command may be looked up in.
+#[derive(Clone, Copy)]
+pub struct ObjectCall<'a> {
+    /// The request.
+    pub call: &'a Call,
+    /// What the edge has.
+    pub state: &'a AppState,
+    /// The object.
+    pub id: ObjectId,
+}
+
+impl ObjectCall<'_> {
+    /// How many objects of the project have a value in a field.
+    pub fn count<V: View>(&self, field: &str, value: &str) -> Result<u64, ApiError> {
+        let counted = self.state.reads.count::<V>(&self.call.ctx.project, field, value);
+        counted.map_err(|error| ApiError::query(V::KIND, value, error))
+    }
+}
+
+/// What is a noun's own over REST.
+pub trait Resource: Commanded {
     /// What a POST's body is, and what creating, changing and deleting one means.
     const SAYS: [&'static str; 4];
     /// Arguments that every request takes and most ignore.
@@ -59,20 +102,14 @@ pub trait Resource: Shown {
 
     /// The command that makes one.
     fn create(
-        state: &AppState,
-        call: &Call,
-        id: ObjectId,
+        on: ObjectCall<'_>,
         new: Body,
     ) -> impl Future<Output = Result<Self::Command, ApiError>> + Send;
-
-    /// The command that changes fields.
-    fn update(changes: Vec<FieldChange>) -> Self::Command;
 
     /// The command that deletes it.
     fn delete(
         &self,
-        state: &AppState,
-        call: &Call,
+        on: ObjectCall<'_>,
     ) -> impl Future<Output = Result<Self::Command, ApiError>> + Send;
 }
 
@@ -91,11 +128,9 @@ pub fn routes<R: Resource>() -> Vec<Route> {
     let full = format!("List {all} with all fields");
     let history = "Show its history, also after its deletion";
     let mut routes = vec![
-        get(&collection, list::<R>, &format!("List {all}"))
-            .query(LIST)
+        list::<R>(&collection, Rows::Summary, &format!("List {all}"))
             .answers_as(shape::summaries::<R>),
-        get(&format!("{collection}/detail"), detail::<R>, &full)
-            .query(LIST)
+        list::<R>(&format!("{collection}/detail"), Rows::Detail, &full)
             .answers_as(shape::details::<R>),
         get(&object, show::<R>, &format!("Show a {one}"))
             .query("at min_position")
@@ -154,22 +189,13 @@ fn ask<R: Resource>(object: &str, (verb, summary, arguments, answer): ObjectQues
     get(&format!("{object}/{verb}"), handler, summary).query(arguments).answers_as(answer)
 }
 
-/// `GET /v1/{collection}`
-async fn list<R: Resource>(
-    State(state): State<AppState>,
-    call: Call,
-) -> Result<Response, ApiError> {
-    let filters = R::filters(&state, &call)?;
-    list::page::<R>(&state, &call, Rows::Summary, R::EXTRA, filters).await
-}
-
-/// `GET /v1/{collection}/detail`
-async fn detail<R: Resource>(
-    State(state): State<AppState>,
-    call: Call,
-) -> Result<Response, ApiError> {
-    let filters = R::filters(&state, &call)?;
-    list::page::<R>(&state, &call, Rows::Detail, R::EXTRA, filters).await
+/// `GET /v1/{collection}` and `GET /v1/{collection}/detail`
+fn list<R: Resource>(path: &str, rows: Rows, summary: &str) -> Route {
+    let handler = move |State(state): State<AppState>, call: Call| async move {
+        let filters = R::filters(&state, &call)?;
+        list::page::<R>(&state, &call, rows, R::EXTRA, filters).await
+    };
+    get(path, handler, summary).query(LIST)
 }
 
 /// `GET /v1/{collection}/{ident}`
@@ -196,7 +222,8 @@ async fn create<R: Resource>(
         None => {
             let mut new = Body::checked::<R>(&call.object()?)?;
             let id = call.new_id(R::KIND, canonical_uuid(&new.take::<String>("uuid")?));
-            let command = R::create(&state, &call, id, new).await?;
+            let on = ObjectCall { call: &call, state: &state, id };
+            let command = R::create(on, new).await?;
             command::send(&state, &call.ctx, StreamId::new(R::KIND, id), &command).await?
         }
     };
@@ -235,8 +262,9 @@ async fn delete<R: Resource>(
         Some(reply) => reply,
         None => {
             let view = find::<R>(&state, &call, &ident)?;
-            let command = view.delete(&state, &call).await?;
-            let stream = StreamId::new(R::KIND, view.head().uuid);
+            let id = view.head().uuid;
+            let command = view.delete(ObjectCall { call: &call, state: &state, id }).await?;
+            let stream = StreamId::new(R::KIND, id);
             command::send(&state, &call.ctx, stream, &command).await?
         }
     };

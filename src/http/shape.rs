@@ -22,7 +22,7 @@ use crate::projections::field_table::{FieldDef, Given, Rule, nullable};
 
 /// A noun's view as the REST API shows it.
 pub trait Shown: View {
-    /// The schemas that its fields name.
+    /// The schemas that its fields name, besides that of its work.
     const PARTS: &'static [Register] = &[];
 
     /// The value of a field that the table does not have.
@@ -89,6 +89,9 @@ pub fn answer<V: Shown>(status: StatusCode, call: &Call, view: &V) -> Response {
 
 /// Pushes the schema of an object; its name.
 pub fn object<V: Shown>(schemas: &mut Schemas) -> String {
+    if V::TABLE.iter().any(|field| field.name == "task") {
+        register::<Task>(schemas);
+    }
     for part in V::PARTS {
         part(schemas);
     }

@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::field_table::{
-    FieldDef, Held, Rule, SortAs, filter_names, filters, list_of, maybe_task,
-};
-use super::work::{Failure, WorkOf, progress, text};
+use super::field_table::{FieldDef, Held, Rule, SortAs, list_of};
+use super::work::{explained, has_work, progress};
 use super::{OutcomeView, TaskView, View, ViewHead};
 use crate::events::cloudevent::REDACTED;
 use crate::events::container::{
-    ContainerEvent, CreateRequestedV1, Drift, DriftedV1, ExitedV2, PortMapping, PullProgressedV1,
-    RestartPolicy, Status,
+    ContainerEvent, Drift, DriftedV1, ExitedV2, PortMapping, PullProgressedV1, RestartPolicy,
+    Status,
 };
 use crate::events::status::Status as _;
-use crate::events::{DecodeError, EventPayload, EventRef, Verb};
+use crate::events::work::{WorkFailedV2, WorkUnknownV2};
+use crate::events::{EventPayload, EventRef, Verb};
+use crate::field;
 use crate::ids::{ObjectId, WorkId};
 
 /// A container as it is shown. Environment values are not in it; only their names.
@@ -81,125 +81,80 @@ pub struct Execution {
     pub command: Vec<String>,
 }
 
-type ContainerField = FieldDef<ContainerView>;
-
-/// A container's fields.
-const FIELDS: &[ContainerField] = &[
-    ContainerField::new::<String>("uuid", |it| it.head.uuid.into())
-        .in_lists()
-        .given(Rule::Uuid, "The id that it is to have."),
-    ContainerField::optional::<String>("name", |it| (&it.name).into())
-        .in_lists()
-        .writable(Rule::Name, "Not unique.")
-        .set(|it, new| it.name = text(new)),
-    ContainerField::optional::<String>("desc", |it| (&it.desc).into())
-        .writable(Rule::Text, "A description.")
-        .set(|it, new| it.desc = text(new)),
-    ContainerField::optional::<String>("image_id", |it| (&it.image_id).into())
-        .in_lists()
-        .needed(Rule::Image, "The image reference; `image` is taken as well.")
-        .or("image")
-        .kept(Rule::Image)
-        .set(|it, new| it.image_id = text(new)),
-    ContainerField::optional::<String>("command", |it| (&it.command).into())
-        .means("One line, quoted as a shell needs it.")
-        .in_lists()
-        .given(Rule::Command, "A list of arguments, or one line that is split as a shell would.")
-        .patched(Rule::CommandLine)
-        .set(|it, new| it.command = text(new)),
-    ContainerField::optional::<String>("bay_uuid", |it| it.bay_uuid.into())
-        .in_lists()
-        .given(Rule::Uuid, "The bay's uuid; the project's `default` bay where there is none.")
-        .internal(),
-    ContainerField::new::<String>("node_uuid", |it| it.node_uuid.into())
-        .means("The node that it runs on.")
-        .filter(SortAs::Text),
-    ContainerField::new::<String>("status", |it| it.status.name().into())
-        .means("`Creating`, `Stopped`, `Running`, `Paused`, `Error`, `Deleting`.")
-        .in_lists()
-        .internal(),
-    ContainerField::optional::<String>("status_reason", |it| (&it.status_reason).into()),
-    ContainerField::new::<Pairs>("environment", |it| {
-        let hidden = it.environment.iter().map(|name| (name.clone(), REDACTED.into()));
-        Held::Json(Value::Object(hidden.collect()))
-    })
-    .means("Names, with `***` for every value.")
-    .given(Rule::Variables, "Names and values, or a list of `NAME=value`.")
-    .secret(),
-    ContainerField::made_elsewhere("ports", || list_of("Port"))
-        .given(Rule::Ports, "`8080:80/tcp`, or an object."),
-    ContainerField::new::<Pairs>("labels", |it| Held::Json(json!(it.labels)))
-        .given(Rule::Labels, "Names and values, or a list of `name=value`."),
-    ContainerField::optional::<u64>("memory", |it| it.memory_bytes.into())
-        .means("The memory limit in bytes.")
-        .given(Rule::Memory, "Bytes, or `512m`."),
-    ContainerField::optional::<f64>("cpu", |it| {
-        it.cpu_millis.map(|millis| f64::from(millis) / 1000.0).into()
-    })
-    .means("The limit in CPUs.")
-    .given(Rule::Cpus, "CPUs, in thousandths at the finest."),
-    ContainerField::optional::<String>("workdir", |it| (&it.working_dir).into())
-        .given(Rule::Folder, "An absolute folder."),
-    ContainerField::optional::<String>("user", |it| (&it.user).into())
-        .given(Rule::Name, "A name or number, optionally with a group."),
-    ContainerField::new::<String>("restart_policy", |it| (&it.restart_policy).into())
-        .means("`no`, `always`, `on-failure:3` or `unless-stopped`.")
-        .given(Rule::RestartPolicy, "`no`, `always`, `on-failure[:n]` or `unless-stopped`."),
-    ContainerField::optional::<i64>("exit_code", |it| it.exit_code.into())
-        .means("The last exit code of its process."),
-    ContainerField::new::<bool>("oom_killed", |it| it.oom_killed.into())
-        .means("Whether it ended for want of memory."),
-    ContainerField::optional::<String>("drift", |it| (&it.drift).into())
-        .means("The last difference between the engine and the record, in words."),
-    ContainerField::optional::<String>("engine_id", |it| (&it.engine_id).into())
-        .means("The engine's id of it."),
-    ContainerField::made_elsewhere("task", maybe_task).or_null(),
-];
-
 type Pairs = BTreeMap<String, String>;
 
 impl View for ContainerView {
-    const TABLE: &'static [FieldDef<Self>] = FIELDS;
-    const FIELDS: &'static [&'static str] =
-        &filter_names::<Self, { filters(FIELDS, false) }>(FIELDS, false);
-
-    fn head(&self) -> &ViewHead {
-        &self.head
-    }
-
-    fn tasks(&self) -> &[TaskView] {
-        &self.tasks
-    }
-
-    fn outcomes(&self) -> &[OutcomeView] {
-        &self.outcomes
-    }
+    const TABLE: &'static [FieldDef<Self>] = &[
+        FieldDef::uuid("The id that it is to have."),
+        field!("name", name).in_lists().writable(Rule::Name, "Not unique."),
+        field!("desc", desc).writable(Rule::Text, "A description."),
+        field!("image_id", image_id)
+            .in_lists()
+            .needed(Rule::Image, "The image reference; `image` is taken as well.")
+            .or("image")
+            .kept(Rule::Image),
+        field!("command", command)
+            .means("One line, quoted as a shell needs it.")
+            .in_lists()
+            .given(
+                Rule::Command,
+                "A list of arguments, or one line that is split as a shell would.",
+            )
+            .patched(Rule::CommandLine),
+        field!("bay_uuid", bay_uuid)
+            .in_lists()
+            .given(Rule::Uuid, "The bay's uuid; the project's `default` bay where there is none.")
+            .internal(),
+        field!("node_uuid", node_uuid).means("The node that it runs on.").filter(SortAs::Text),
+        FieldDef::<Self>::new::<String>("status", |it| it.status.name().into())
+            .means("`Creating`, `Stopped`, `Running`, `Paused`, `Error`, `Deleting`.")
+            .in_lists()
+            .internal(),
+        field!("status_reason", status_reason),
+        FieldDef::<Self>::new::<Pairs>("environment", |it| {
+            let hidden = it.environment.iter().map(|name| (name.clone(), REDACTED.into()));
+            Held::Json(Value::Object(hidden.collect()))
+        })
+        .means("Names, with `***` for every value.")
+        .given(Rule::Variables, "Names and values, or a list of `NAME=value`.")
+        .secret(),
+        FieldDef::<Self>::made_elsewhere("ports", || list_of("Port"))
+            .given(Rule::Ports, "`8080:80/tcp`, or an object."),
+        FieldDef::<Self>::new::<Pairs>("labels", |it| Held::Json(json!(it.labels)))
+            .given(Rule::Labels, "Names and values, or a list of `name=value`."),
+        field!("memory", memory_bytes)
+            .means("The memory limit in bytes.")
+            .given(Rule::Memory, "Bytes, or `512m`."),
+        FieldDef::<Self>::optional::<f64>("cpu", |it| {
+            it.cpu_millis.map(|millis| f64::from(millis) / 1000.0).into()
+        })
+        .means("The limit in CPUs.")
+        .given(Rule::Cpus, "CPUs, in thousandths at the finest."),
+        field!("workdir", working_dir).given(Rule::Folder, "An absolute folder."),
+        field!("user", user).given(Rule::Name, "A name or number, optionally with a group."),
+        field!("restart_policy", restart_policy)
+            .means("`no`, `always`, `on-failure:3` or `unless-stopped`.")
+            .given(Rule::RestartPolicy, "`no`, `always`, `on-failure[:n]` or `unless-stopped`."),
+        FieldDef::<Self>::optional::<i64>("exit_code", |it| it.exit_code.into())
+            .means("The last exit code of its process."),
+        FieldDef::<Self>::new::<bool>("oom_killed", |it| it.oom_killed.into())
+            .means("Whether it ended for want of memory."),
+        field!("drift", drift)
+            .means("The last difference between the engine and the record, in words."),
+        field!("engine_id", engine_id).means("The engine's id of it."),
+        FieldDef::task(),
+    ];
 
     fn bay(&self) -> Option<ObjectId> {
         self.bay_uuid
     }
 
-    fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError> {
-        match event.decode()? {
-            ContainerEvent::Deleted(_) => *view = None,
-            payload => {
-                if let ContainerEvent::CreateRequested(asked) = &payload {
-                    *view = Some(Self::asked(asked.clone(), event));
-                }
-                if let Some(view) = view {
-                    view.change(&payload, event);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl ContainerView {
-    fn asked(asked: CreateRequestedV1, event: &EventRef<'_>) -> Self {
+    fn first(head: ViewHead, payload: &ContainerEvent) -> Option<Self> {
+        let ContainerEvent::CreateRequested(asked) = payload else { return None };
+        let asked = asked.clone();
         let spec = asked.spec;
-        Self {
-            head: ViewHead::first(event),
+        Some(Self {
+            head,
             name: asked.name,
             desc: asked.desc,
             image_id: Some(spec.image),
@@ -215,41 +170,40 @@ impl ContainerView {
             user: spec.user,
             restart_policy: policy(&spec.restart_policy),
             ..Self::default()
-        }
+        })
     }
 
     fn change(&mut self, payload: &ContainerEvent, event: &EventRef<'_>) {
         use ContainerEvent as E;
         let before = self.status;
         self.status = before.after(payload);
-        let (failure, exit_code) = match payload {
-            E::WorkFailed(it) => (Some(Failure { action: &it.action, reason: &it.reason }), None),
-            E::WorkUnknown(it) => (Some(Failure { action: &it.action, reason: &it.reason }), None),
-            E::Executed(done) => (None, Some(done.exit_code)),
-            _ => (None, None),
-        };
-        let Self { tasks, outcomes, .. } = self;
-        WorkOf { tasks, outcomes, event }.follow(payload, failure, exit_code);
         match payload {
             E::PullProgressed(pull) => progress(&mut self.tasks, pull.work_id, Some(pulled(pull))),
             E::Created(created) => self.engine_id = Some(created.engine_id.clone()),
-            E::Updated(updated) => self.set_fields(updated),
             E::Exited(exited) => {
                 self.exit_code = Some(exited.exit_code);
                 self.oom_killed = exited.oom_killed;
             }
+            E::ExecuteRequested(asked) => {
+                self.executions.push(Execution { id: event.id, command: asked.command.clone() });
+            }
+            E::Executed(done) => {
+                if let Some(outcome) = self.outcomes.last_mut() {
+                    outcome.exit_code = Some(done.exit_code);
+                }
+            }
             _ => {}
-        }
-        if let E::ExecuteRequested(asked) = payload {
-            self.executions.push(Execution { id: event.id, command: asked.command.clone() });
         }
         if payload.mark().ends_work() {
             self.executions.retain(|execution| Some(execution.id) != payload.work_id());
         }
         self.explain(before, payload);
-        self.head.note(event, payload.mark());
     }
 
+    has_work!();
+}
+
+impl ContainerView {
     /// Says why the status is what it is. While the container is being deleted nothing but the
     /// outcome of that counts.
     fn explain(&mut self, before: Status, payload: &ContainerEvent) {
@@ -267,11 +221,11 @@ impl ContainerView {
             }
             E::Drifted(DriftedV1 { drift: Drift::Removed }) => self.drift.clone(),
             E::Drifted(_) => None,
-            E::WorkFailed(it) if says_error(&it.action) => {
-                Some(format!("{} failed: {}", it.action, it.reason))
-            }
-            E::WorkUnknown(it) if says_error(&it.action) => {
-                Some(format!("outcome of {} is unknown: {}", it.action, it.reason))
+            E::WorkFailed(WorkFailedV2 { action, .. })
+            | E::WorkUnknown(WorkUnknownV2 { action, .. })
+                if says_error(action) =>
+            {
+                explained(payload)
             }
             E::Created(_)
             | E::Started(_)
@@ -343,8 +297,9 @@ mod tests {
     use super::super::testing::{Story, blocked, failed, unknown, updated};
     use super::*;
     use crate::events::container::{
-        ActionDoneV1, ActionRequestedV1, ContainerSpec, CreatedV1, DeleteRequestedV1, DriftedV1,
-        ExecuteRequestedV1, ExecutedV1, KillRequestedV1, RestartedV1, StopRequestedV1,
+        ActionDoneV1, ActionRequestedV1, ContainerSpec, CreateRequestedV1, CreatedV1,
+        DeleteRequestedV1, ExecuteRequestedV1, ExecutedV1, KillRequestedV1, RestartedV1,
+        StopRequestedV1,
     };
     use crate::events::work::Placement;
 

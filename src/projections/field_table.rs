@@ -6,10 +6,11 @@
 //! and schemas (`http/shape`).
 
 use utoipa::PartialSchema;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
-pub use super::held::Held;
+use super::View;
+pub use super::held::{Held, Settable, nullable};
 
 /// Largest count: what a column of the 2015 database holds.
 pub const MAX_COUNT: u64 = 0x7fff_ffff;
@@ -146,6 +147,21 @@ impl<V> FieldDef<V> {
         Self { is_optional: true, schema: Some(nullable::<T>), ..Self::new::<T>(name, get) }
     }
 
+    /// A field that a view keeps in one place; written as [`field!`](crate::field).
+    pub const fn at<T: Settable>(
+        name: &'static str,
+        _place: for<'a> fn(&'a V) -> &'a T,
+        get: for<'a> fn(&'a V) -> Held<'a>,
+        set: fn(&mut V, &str),
+    ) -> Self {
+        Self {
+            is_optional: T::IS_OPTIONAL,
+            schema: Some(T::schema),
+            set: Some(set),
+            ..Self::new::<String>(name, get)
+        }
+    }
+
     /// A field whose value and schema the layer above has.
     pub const fn made_elsewhere(name: &'static str, schema: fn() -> RefOr<Schema>) -> Self {
         let field = Self::new::<String>(name, |_| Held::Nothing);
@@ -166,12 +182,6 @@ impl<V> FieldDef<V> {
     #[must_use]
     pub const fn means(self, meaning: &'static str) -> Self {
         Self { meaning, ..self }
-    }
-
-    /// May be `null`.
-    #[must_use]
-    pub const fn or_null(self) -> Self {
-        Self { is_optional: true, ..self }
     }
 
     /// Lists show it.
@@ -255,15 +265,32 @@ impl<V> FieldDef<V> {
     }
 }
 
-/// The schema of a value or `null`.
-pub fn nullable<T: PartialSchema>() -> RefOr<Schema> {
-    let mut schema = T::schema();
-    if let RefOr::T(Schema::Object(object)) = &mut schema
-        && let SchemaType::Type(one) = &object.schema_type
-    {
-        object.schema_type = SchemaType::from_iter([one.clone(), Type::Null]);
+impl<V: View> FieldDef<V> {
+    /// The work that an object waits for.
+    pub const fn task() -> Self {
+        Self { is_optional: true, ..Self::made_elsewhere("task", maybe_task) }
     }
-    schema
+
+    /// The id of an object; `meaning` is what it means in a POST.
+    pub const fn uuid(meaning: &'static str) -> Self {
+        Self::new::<String>("uuid", |it| it.head().uuid.into())
+            .in_lists()
+            .given(Rule::Uuid, meaning)
+    }
+}
+
+/// A row for a field that a view keeps in one place: `field!("name", fields.name)`. An update can
+/// set it there.
+#[macro_export]
+macro_rules! field {
+    ($name:literal, $($place:ident).+) => {
+        $crate::projections::field_table::FieldDef::<Self>::at(
+            $name,
+            |it| &it.$($place).+,
+            |it| $crate::projections::field_table::Settable::held(&it.$($place).+),
+            |it, new| $crate::projections::field_table::Settable::set(&mut it.$($place).+, new),
+        )
+    };
 }
 
 /// The schema of a list of what has a schema of its own.
@@ -272,7 +299,7 @@ pub fn list_of(name: &str) -> RefOr<Schema> {
 }
 
 /// The schema of the work that an object waits for.
-pub fn maybe_task() -> RefOr<Schema> {
+fn maybe_task() -> RefOr<Schema> {
     let mut task = Ref::from_schema_name("Task");
     "What it waits for.".clone_into(&mut task.description);
     let nothing = ObjectBuilder::new().schema_type(Type::Null);
@@ -329,13 +356,13 @@ const fn is_filter<V>(field: &FieldDef<V>, numbers_only: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::fmt::Debug;
+
+    use uuid::Uuid;
 
     use super::*;
-    use crate::projections::View;
-    use crate::projections::bay::BayView;
-    use crate::projections::baymodel::BaymodelView;
-    use crate::projections::container::ContainerView;
-    use crate::projections::node::NodeView;
+    use crate::each_noun;
+    use crate::ids::ObjectId;
 
     /// Names that the REST API has for what a view calls otherwise.
     const RENAMED: [(&str, &str); 7] = [
@@ -349,9 +376,9 @@ mod tests {
     ];
 
     /// Checks that a table has a row for everything that a view holds.
-    fn is_complete<V: View + Default>(part: Option<&str>) {
+    fn is_complete<V: View + Default>() {
         let view = serde_json::to_value(V::default()).unwrap();
-        let held = part.map_or(&view, |part| &view[part]).as_object().unwrap();
+        let held = view.get("fields").unwrap_or(&view).as_object().unwrap();
         let rows: BTreeSet<&str> = V::TABLE.iter().map(|field| field.name).collect();
         assert_eq!(rows.len(), V::TABLE.len(), "a name that two rows have");
         for key in held
@@ -373,26 +400,28 @@ mod tests {
 
     #[test]
     fn tables_are_complete() {
-        is_complete::<BayView>(None);
-        is_complete::<BaymodelView>(Some("fields"));
-        is_complete::<NodeView>(None);
-        is_complete::<ContainerView>(None);
+        each_noun!(view V => is_complete::<V>());
     }
 
-    /// Checks that whatever a PATCH may change, an update sets.
-    fn is_set<V: View>(settable: impl Fn(&str) -> bool) {
+    /// Checks that whatever a PATCH may change, an update sets; and clears, if it may be removed.
+    fn is_set<V: View + Default + Debug>() {
         for field in V::TABLE {
-            let is_patched = matches!(field.patch, Patch::Set { .. });
-            let wanted = is_patched && settable(field.name);
-            assert!(!wanted || field.set.is_some(), "{} {}", V::KIND, field.name);
+            let Patch::Set { rule, is_mandatory } = field.patch else { continue };
+            let set = field.set.unwrap_or_else(|| panic!("{} {}: set it", V::KIND, field.name));
+            let (mut view, empty) = (V::default(), V::default());
+            let new = match rule {
+                Rule::Integer(..) => "8080".to_owned(),
+                _ => ObjectId(Uuid::from_u128(7)).to_string(),
+            };
+            set(&mut view, &format!("\"{new}\""));
+            assert_eq!(view.field(field.name), Some(new));
+            set(&mut view, "null");
+            assert!(is_mandatory || view == empty, "{} {}: clear it", V::KIND, field.name);
         }
     }
 
     #[test]
     fn updates_set_what_a_patch_may_change() {
-        is_set::<BayView>(|name| name == "node_count");
-        is_set::<BaymodelView>(|_| true);
-        is_set::<NodeView>(|_| true);
-        is_set::<ContainerView>(|_| true);
+        each_noun!(view V => is_set::<V>());
     }
 }

@@ -1,9 +1,13 @@
-//! A value that a view holds in a field, on its way to whoever is shown it.
+//! A value that a view holds in a field: on its way to whoever is shown it, and set by an update.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::PartialSchema;
+use utoipa::openapi::schema::{SchemaType, Type};
+use utoipa::openapi::{RefOr, Schema};
 
 use crate::ids::{ObjectId, Timestamp};
 
@@ -73,6 +77,12 @@ macro_rules! held {
             fn from(value: $from) -> Self {
                 Self::$name(value.into())
             }
+        }
+
+        impl From<&$from> for Held<'_> {
+            fn from(value: &$from) -> Self {
+                Self::from(*value)
+            }
         })*
     };
 }
@@ -85,8 +95,101 @@ impl<'a> From<&'a Option<String>> for Held<'a> {
     }
 }
 
+impl From<&ObjectId> for Held<'_> {
+    fn from(id: &ObjectId) -> Self {
+        Self::from(*id)
+    }
+}
+
 impl<'a, T: Into<Held<'a>>> From<Option<T>> for Held<'a> {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Nothing, Into::into)
     }
+}
+
+/// What a view keeps of a field in one place, so that an update can set it there.
+pub trait Settable {
+    /// Whether it may be `null`.
+    const IS_OPTIONAL: bool;
+
+    /// What is shown of it.
+    fn schema() -> RefOr<Schema>;
+    /// Its value.
+    fn held(&self) -> Held<'_>;
+    /// Sets it to the JSON text that an update holds. What fits no value clears it, or leaves it as
+    /// it is where it cannot be cleared.
+    fn set(&mut self, new: &str);
+}
+
+/// Each of these types can be set; an option of it can be cleared too.
+macro_rules! settable {
+    ($($type:ty, $schema:ty, $read:expr;)*) => { $(
+        impl Settable for $type {
+            const IS_OPTIONAL: bool = false;
+
+            fn schema() -> RefOr<Schema> {
+                <$schema as PartialSchema>::schema()
+            }
+
+            fn held(&self) -> Held<'_> {
+                Held::from(self)
+            }
+
+            fn set(&mut self, new: &str) {
+                if let Some(new) = $read(new) {
+                    *self = new;
+                }
+            }
+        }
+
+        impl Settable for Option<$type> {
+            const IS_OPTIONAL: bool = true;
+
+            fn schema() -> RefOr<Schema> {
+                nullable::<$schema>()
+            }
+
+            fn held(&self) -> Held<'_> {
+                self.as_ref().map_or(Held::Nothing, Settable::held)
+            }
+
+            fn set(&mut self, new: &str) {
+                *self = $read(new);
+            }
+        }
+    )* };
+}
+
+settable! {
+    String, String, text;
+    ObjectId, String, parsed;
+    u16, u16, parsed;
+    u32, u32, parsed;
+    u64, u64, parsed;
+}
+
+/// A field's new value as text; `None` if it was cleared.
+fn text(json: &str) -> Option<String> {
+    match serde_json::from_str(json) {
+        Ok(Value::Null) => None,
+        Ok(Value::String(text)) => Some(text),
+        Ok(other) => Some(other.to_string()),
+        Err(_) => Some(json.to_owned()),
+    }
+}
+
+/// A field's new value as a number or an id, also written as text; `None` if it was cleared.
+fn parsed<T: FromStr>(json: &str) -> Option<T> {
+    text(json)?.parse().ok()
+}
+
+/// The schema of a value or `null`.
+pub fn nullable<T: PartialSchema>() -> RefOr<Schema> {
+    let mut schema = T::schema();
+    if let RefOr::T(Schema::Object(object)) = &mut schema
+        && let SchemaType::Type(one) = &object.schema_type
+    {
+        object.schema_type = SchemaType::from_iter([one.clone(), Type::Null]);
+    }
+    schema
 }

@@ -48,13 +48,14 @@ mod testing;
 mod update;
 mod work;
 
-use field_table::FieldDef;
+use field_table::{FieldDef, filter_names, filters};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use self::each::InEach;
+use self::work::WorkOf;
 use crate::events::work::UpdatedV1;
-use crate::events::{DecodeError, EventRef, Mark};
+use crate::events::{DecodeError, EventPayload, EventRef, Mark};
 use crate::ids::{Noun, ObjectId, Position, ProjectId, Revision, Timestamp, WorkId};
 
 /// What every view has.
@@ -150,19 +151,75 @@ pub struct OutcomeView {
 /// Outcomes a view keeps for callers that wait: more than an object's queue holds.
 pub const OUTCOMES: usize = 24;
 
-/// One noun's read model: a pure fold of an object's events, and the fields of its lists.
-pub trait View:
-    Noun + InEach + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
-{
-    /// All that is known of its fields, in the order in which they are shown.
-    const TABLE: &'static [FieldDef<Self>];
+/// What a view has by its row in the table of nouns.
+pub trait OfNoun: Noun + Sized {
+    /// What can happen to the noun's objects.
+    type Event: EventPayload;
     /// Fields that lists sort and filter by, besides `id` (the order of creation).
     const FIELDS: &'static [&'static str];
-    /// Those of [`View::FIELDS`] that hold whole numbers and sort as such.
-    const NUMBERS: &'static [&'static str] = &[];
+    /// Those of [`OfNoun::FIELDS`] that hold whole numbers and sort as such.
+    const NUMBERS: &'static [&'static str];
 
     /// What every view has.
     fn head(&self) -> &ViewHead;
+    /// The same, to be changed.
+    fn head_mut(&mut self) -> &mut ViewHead;
+}
+
+/// Implements [`OfNoun`] by the table of nouns.
+macro_rules! of_noun {
+    ([] $($(#[$doc:meta])* $byte:literal $module:ident $Noun:ident $collection:literal
+        $Event:ty, $Entity:ty, $View:ty;)*) => {
+        $(impl OfNoun for $View {
+            type Event = $Event;
+            const FIELDS: &'static [&'static str] =
+                &filter_names::<Self, { filters(<$View>::TABLE, false) }>(Self::TABLE, false);
+            const NUMBERS: &'static [&'static str] =
+                &filter_names::<Self, { filters(<$View>::TABLE, true) }>(Self::TABLE, true);
+
+            fn head(&self) -> &ViewHead {
+                &self.head
+            }
+
+            fn head_mut(&mut self) -> &mut ViewHead {
+                &mut self.head
+            }
+        })*
+    };
+}
+crate::for_each_noun!(of_noun []);
+
+/// One noun's read model: a pure fold of an object's events, and the fields of its lists.
+pub trait View:
+    OfNoun + InEach + Clone + PartialEq + Serialize + DeserializeOwned + Send + Sync + 'static
+{
+    /// All that is known of its fields, in the order in which they are shown.
+    const TABLE: &'static [FieldDef<Self>];
+
+    /// The view of a new object, if the event is the first of one.
+    fn first(head: ViewHead, payload: &Self::Event) -> Option<Self>;
+
+    /// Takes in what an event means for fields that are the noun's own. Work and fields that the
+    /// event sets have been taken in.
+    fn change(&mut self, _payload: &Self::Event, _event: &EventRef<'_>) {}
+
+    /// Its tasks and outcomes, to be changed; `None` for a noun without work.
+    fn work(&mut self) -> Option<(&mut Vec<TaskView>, &mut Vec<OutcomeView>)> {
+        None
+    }
+    /// Work that the object waits for, the running one first.
+    fn tasks(&self) -> &[TaskView] {
+        &[]
+    }
+    /// The latest outcomes, oldest first, at most [`OUTCOMES`].
+    fn outcomes(&self) -> &[OutcomeView] {
+        &[]
+    }
+    /// The bay that the object is a member of.
+    fn bay(&self) -> Option<ObjectId> {
+        None
+    }
+
     /// A field as text; `None` if it is not set.
     fn field(&self, name: &str) -> Option<String> {
         let field = Self::TABLE.iter().find(|field| field.name == name)?;
@@ -177,21 +234,28 @@ pub trait View:
             }
         }
     }
-    /// Work that the object waits for, the running one first.
-    fn tasks(&self) -> &[TaskView] {
-        &[]
-    }
-    /// The latest outcomes, oldest first, at most [`OUTCOMES`].
-    fn outcomes(&self) -> &[OutcomeView] {
-        &[]
-    }
-    /// The bay that the object is a member of.
-    fn bay(&self) -> Option<ObjectId> {
-        None
-    }
     /// Applies an event; the view becomes `None` once the object is gone.
     ///
     /// # Errors
     /// When the event cannot be read: its stream is parked (rule P3).
-    fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError>;
+    fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError> {
+        let payload: Self::Event = event.decode()?;
+        if payload.is_end() {
+            *view = None;
+            return Ok(());
+        }
+        if let Some(new) = Self::first(ViewHead::first(event), &payload) {
+            *view = Some(new);
+        }
+        let Some(view) = view else { return Ok(()) };
+        if let Some((tasks, outcomes)) = view.work() {
+            WorkOf { tasks, outcomes, event }.follow(&payload);
+        }
+        if let Some(updated) = payload.updated() {
+            view.set_fields(updated);
+        }
+        view.change(&payload, event);
+        view.head_mut().note(event, payload.mark());
+        Ok(())
+    }
 }

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::field_table::{FieldDef, Rule, SortAs, filter_names, filters, list_of};
-use super::work::text;
+use super::field_table::{FieldDef, Rule, SortAs, list_of};
 use super::{View, ViewHead};
-use crate::events::node::{NodeEvent, Status};
+use crate::events::EventRef;
+use crate::events::node::{NodeCreatedV1, NodeEvent, Status};
 use crate::events::status::Status as _;
-use crate::events::{DecodeError, EventRef};
+use crate::field;
 use crate::ids::{ObjectId, Timestamp};
 
 /// A node as it is shown. Where its engine listens is in no view.
@@ -69,86 +69,50 @@ pub struct UnknownNetwork {
     pub since: Timestamp,
 }
 
-type NodeField = FieldDef<NodeView>;
-
-/// A node's fields.
-const FIELDS: &[NodeField] = &[
-    NodeField::new::<String>("uuid", |it| it.head.uuid.into()).in_lists().given(Rule::Uuid, ""),
-    NodeField::optional::<String>("type", |it| (&it.node_type).into())
-        .means("`docker` where a backend registered it.")
-        .in_lists()
-        .writable(Rule::Name, "")
-        .set(|it, new| it.node_type = text(new)),
-    NodeField::optional::<String>("image_id", |it| (&it.image_id).into())
-        .in_lists()
-        .writable(Rule::Text, "")
-        .set(|it, new| it.image_id = text(new)),
-    NodeField::optional::<String>("ironic_node_id", |it| (&it.ironic_node_id).into())
-        .in_lists()
-        .writable(Rule::Name, "Unique.")
-        .set(|it, new| it.ironic_node_id = text(new)),
-    NodeField::optional::<String>("host", |it| (&it.host).into())
-        .means("Its host name, where a backend registered it.")
-        .filter(SortAs::Text),
-    NodeField::new::<String>("status", |it| it.status.name().into())
-        .means("`available`, `unavailable`, or `unknown` where no backend registered it.")
-        .filter(SortAs::Text),
-    NodeField::optional::<String>("status_reason", |it| (&it.status_reason).into()),
-    NodeField::optional::<String>("status_since", |it| it.status_since.into()),
-    NodeField::optional::<String>("engine", |it| (&it.engine).into())
-        .means("The engine and its version."),
-    NodeField::optional::<u32>("cpus", |it| it.cpus.into()),
-    NodeField::optional::<u64>("memory_bytes", |it| it.memory_bytes.into()),
-    NodeField::made_elsewhere("unknown_containers", || list_of("UnknownContainer")).means(
-        "What its engine has under this node's label and no object is the record of: left alone.",
-    ),
-    NodeField::made_elsewhere("unknown_networks", || list_of("UnknownNetwork")).means(
-        "Networks that its engine has under this node's label for bays that are not recorded.",
-    ),
-];
+const UNKNOWN_CONTAINERS: &str =
+    "What its engine has under this node's label and no object is the record of: left alone.";
+const UNKNOWN_NETWORKS: &str =
+    "Networks that its engine has under this node's label for bays that are not recorded.";
 
 impl View for NodeView {
-    const TABLE: &'static [FieldDef<Self>] = FIELDS;
-    const FIELDS: &'static [&'static str] =
-        &filter_names::<Self, { filters(FIELDS, false) }>(FIELDS, false);
+    const TABLE: &'static [FieldDef<Self>] = &[
+        FieldDef::uuid(""),
+        field!("type", node_type)
+            .means("`docker` where a backend registered it.")
+            .in_lists()
+            .writable(Rule::Name, ""),
+        field!("image_id", image_id).in_lists().writable(Rule::Text, ""),
+        field!("ironic_node_id", ironic_node_id).in_lists().writable(Rule::Name, "Unique."),
+        field!("host", host)
+            .means("Its host name, where a backend registered it.")
+            .filter(SortAs::Text),
+        FieldDef::<Self>::new::<String>("status", |it| it.status.name().into())
+            .means("`available`, `unavailable`, or `unknown` where no backend registered it.")
+            .filter(SortAs::Text),
+        field!("status_reason", status_reason),
+        FieldDef::<Self>::optional::<String>("status_since", |it| it.status_since.into()),
+        field!("engine", engine).means("The engine and its version."),
+        field!("cpus", cpus),
+        field!("memory_bytes", memory_bytes),
+        FieldDef::<Self>::made_elsewhere("unknown_containers", || list_of("UnknownContainer"))
+            .means(UNKNOWN_CONTAINERS),
+        FieldDef::<Self>::made_elsewhere("unknown_networks", || list_of("UnknownNetwork"))
+            .means(UNKNOWN_NETWORKS),
+    ];
 
-    fn head(&self) -> &ViewHead {
-        &self.head
+    fn first(head: ViewHead, payload: &NodeEvent) -> Option<Self> {
+        let NodeEvent::Created(created) = payload else { return None };
+        let NodeCreatedV1 { node_type, image_id, ironic_node_id, host } = created.clone();
+        Some(Self { head, node_type, image_id, ironic_node_id, host, ..Self::default() })
     }
 
-    fn apply(view: &mut Option<Self>, event: &EventRef<'_>) -> Result<(), DecodeError> {
-        match event.decode()? {
-            NodeEvent::Created(created) => {
-                *view = Some(Self {
-                    head: ViewHead::first(event),
-                    node_type: created.node_type,
-                    image_id: created.image_id,
-                    ironic_node_id: created.ironic_node_id,
-                    host: created.host,
-                    status: Status::Unknown,
-                    ..Self::default()
-                });
-            }
-            NodeEvent::Deleted(_) => *view = None,
-            payload => {
-                if let Some(view) = view {
-                    view.change(payload, event);
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-impl NodeView {
-    fn change(&mut self, payload: NodeEvent, event: &EventRef<'_>) {
-        self.head.change(event);
+    fn change(&mut self, payload: &NodeEvent, event: &EventRef<'_>) {
         let before = self.status;
-        self.status = before.after(&payload);
-        if self.status != before {
+        self.status = before.after(payload);
+        if self.status != before && !before.is_gone() {
             self.status_since = Some(event.time);
         }
-        match payload {
+        match payload.clone() {
             NodeEvent::CameUp(up) => {
                 self.status_reason = None;
                 self.engine = Some(up.engine);
@@ -156,7 +120,6 @@ impl NodeView {
                 self.memory_bytes = Some(up.memory_bytes);
             }
             NodeEvent::WentDown(down) => self.status_reason = Some(down.reason),
-            NodeEvent::Updated(updated) => self.set_fields(&updated),
             NodeEvent::UnknownContainerFound(found) => {
                 self.unknown_containers.push(UnknownContainer {
                     engine_id: found.engine_id,
@@ -178,7 +141,7 @@ impl NodeView {
             NodeEvent::UnknownNetworkGone(gone) => {
                 self.unknown_networks.retain(|it| it.engine_id != gone.engine_id);
             }
-            NodeEvent::Created(_) | NodeEvent::Deleted(_) => {}
+            NodeEvent::Created(_) | NodeEvent::Updated(_) | NodeEvent::Deleted(_) => {}
         }
     }
 }
@@ -188,9 +151,8 @@ mod tests {
     use super::super::testing::{Story, updated};
     use super::*;
     use crate::events::node::{
-        NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeUnknownContainerFoundV1,
-        NodeUnknownContainerGoneV1, NodeUnknownNetworkFoundV1, NodeUnknownNetworkGoneV1,
-        NodeWentDownV1,
+        NodeCameUpV1, NodeDeletedV1, NodeUnknownContainerFoundV1, NodeUnknownContainerGoneV1,
+        NodeUnknownNetworkFoundV1, NodeUnknownNetworkGoneV1, NodeWentDownV1,
     };
 
     #[test]

@@ -3,7 +3,7 @@
 //! Not here: what an outcome means for the object (one file a noun).
 
 use super::{OUTCOMES, OutcomeView, TaskView};
-use crate::events::work::WorkBlockedV1;
+use crate::events::work::{Failure, WorkBlockedV1};
 use crate::events::{EventPayload, EventRef, Mark, Verb};
 use crate::ids::WorkId;
 
@@ -15,14 +15,8 @@ pub(super) struct WorkOf<'a> {
 }
 
 impl WorkOf<'_> {
-    /// Takes in what an event means for work. `failure` is why, if it says that work failed;
-    /// `exit_code` that of a command.
-    pub fn follow<E: EventPayload>(
-        &mut self,
-        payload: &E,
-        failure: Option<Failure<'_>>,
-        exit_code: Option<i64>,
-    ) {
+    /// Takes in what an event means for work.
+    pub fn follow<E: EventPayload>(&mut self, payload: &E) {
         match (payload.mark(), payload.work_id()) {
             (Mark::Asks(verb), _) => {
                 if verb == Verb::Delete {
@@ -32,10 +26,10 @@ impl WorkOf<'_> {
                 }
                 self.ask(verb.name());
             }
-            (Mark::Done(verb), Some(work)) => self.end(work, verb.name(), None, exit_code),
+            (Mark::Done(verb), Some(work)) => self.end(work, verb.name(), None),
             (Mark::Failed | Mark::Unknown, Some(work)) => {
-                let Some(Failure { action, reason }) = failure else { return };
-                self.end(work, action, Some(reason.to_owned()), None);
+                let Some(Failure { action, reason }) = payload.failure() else { return };
+                self.end(work, action, Some(reason.to_owned()));
                 let why = format!("cancelled, because {action} failed: {reason}");
                 self.cancel(payload.cancelled(), &why);
             }
@@ -61,7 +55,7 @@ impl WorkOf<'_> {
         });
     }
 
-    fn end(&mut self, work: WorkId, action: &str, failure: Option<String>, exit: Option<i64>) {
+    fn end(&mut self, work: WorkId, action: &str, failure: Option<String>) {
         self.tasks.retain(|task| task.id != work);
         if self.outcomes.len() >= OUTCOMES {
             self.outcomes.remove(0);
@@ -70,7 +64,7 @@ impl WorkOf<'_> {
             work_id: work,
             action: action.to_owned(),
             failure,
-            exit_code: exit,
+            exit_code: None,
             position: self.event.position,
         });
     }
@@ -79,18 +73,36 @@ impl WorkOf<'_> {
         for work in works {
             let Some(task) = self.tasks.iter().find(|task| task.id == *work) else { continue };
             let action = task.action.clone();
-            self.end(*work, &action, Some(why.to_owned()), None);
+            self.end(*work, &action, Some(why.to_owned()));
         }
     }
 }
 
-/// Why work failed, as the event says.
-#[derive(Clone, Copy)]
-pub(super) struct Failure<'a> {
-    /// What was asked for: `start`.
-    pub action: &'a str,
-    /// The backend's message.
-    pub reason: &'a str,
+/// The methods of a [`View`](super::View) that keeps its work in `tasks` and `outcomes`.
+macro_rules! has_work {
+    () => {
+        fn work(&mut self) -> Option<(&mut Vec<TaskView>, &mut Vec<OutcomeView>)> {
+            Some((&mut self.tasks, &mut self.outcomes))
+        }
+
+        fn tasks(&self) -> &[TaskView] {
+            &self.tasks
+        }
+
+        fn outcomes(&self) -> &[OutcomeView] {
+            &self.outcomes
+        }
+    };
+}
+pub(super) use has_work;
+
+/// Why an object has the status that a failure led to, in words; `None` if none did.
+pub(super) fn explained<E: EventPayload>(payload: &E) -> Option<String> {
+    let Failure { action, reason } = payload.failure()?;
+    Some(match payload.mark() {
+        Mark::Unknown => format!("outcome of {action} is unknown: {reason}"),
+        _ => format!("{action} failed: {reason}"),
+    })
 }
 
 /// Whether work of this name is not in the queue, so that a delete does not overtake it.
@@ -116,19 +128,4 @@ pub(super) fn progress(tasks: &mut [TaskView], work: WorkId, message: Option<Str
     task.blocked_since = None;
     task.retry_at = None;
     task.progress = message;
-}
-
-/// A field's new value as text; `None` if it was cleared.
-pub(super) fn text(json: &str) -> Option<String> {
-    match serde_json::from_str(json) {
-        Ok(serde_json::Value::Null) => None,
-        Ok(serde_json::Value::String(text)) => Some(text),
-        Ok(other) => Some(other.to_string()),
-        Err(_) => Some(json.to_owned()),
-    }
-}
-
-/// A field's new value as a number, written as one or as text; `None` if it was cleared.
-pub(super) fn number<N: std::str::FromStr>(json: &str) -> Option<N> {
-    text(json)?.parse().ok()
 }

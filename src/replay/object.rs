@@ -119,7 +119,7 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
     }
 
     fn head(&self) -> Option<&ViewHead> {
-        self.view.as_ref().map(View::head)
+        self.view.as_ref().map(V::head)
     }
 
     fn field(&self, name: &str) -> Option<String> {

@@ -1,18 +1,11 @@
 //! Bays over REST.
 
+use magnum::ids::Kind;
 use serde_json::{Value, json};
 
-use crate::harness::{Http, Options, PATIENCE, Server, wait_for, wait_until};
+use crate::harness::{Options, PATIENCE, Server, wait_until};
+use crate::noun::settled;
 use crate::requests::{baymodel, refused};
-
-/// Waits until a bay has a status.
-#[track_caller]
-fn becomes(server: &Http, ident: &str, status: &str) -> Value {
-    wait_for(status, PATIENCE, || {
-        let bay = server.get(&format!("/v1/bays/{ident}")).expect(200);
-        (bay["status"] == status).then_some(bay)
-    })
-}
 
 #[test]
 fn a_bay_from_birth_to_death() {
@@ -22,19 +15,12 @@ fn a_bay_from_birth_to_death() {
         "name": "b", "node_count": "3", "discovery_url": null, "baymodel_id": "km",
         "bay_create_timeout": "15", "master_count": 1,
     });
-    let answer = server.post("/v1/bays", &body);
-    let place = answer.header("location").to_owned();
-    let made = answer.expect(201);
-    let uuid = made["uuid"].as_str().unwrap().to_owned();
-    assert_eq!(place, format!("{}/v1/bays/{uuid}", server.url()));
-    assert_eq!(made["baymodel_id"], model["uuid"]);
-    assert_eq!(made["node_count"], 3);
+    let made = server.post("/v1/bays", &body).expect(201);
+    assert_eq!((&made["baymodel_id"], &made["node_count"]), (&model["uuid"], &json!(3)));
     assert!(made["status"].as_str().unwrap().starts_with("CREATE_"));
-    assert!(made.get("bay_create_timeout").is_none());
-    let done = becomes(&server, "b", "CREATE_COMPLETE");
-    assert_eq!(done["task"], Value::Null);
+    let done = settled(Kind::Bay, &server, "b");
+    assert_eq!(done["status"], "CREATE_COMPLETE");
     assert!(done["network_id"].is_string());
-    assert_eq!(done["links"][0]["href"], place);
 
     let words = refused(&server.delete("/v1/baymodels/km"), 400);
     let model = model["uuid"].as_str().unwrap();
@@ -45,16 +31,7 @@ fn a_bay_from_birth_to_death() {
     };
     assert_eq!(set("/node_count", json!(4)).expect(200)["node_count"], 4);
     assert_eq!(refused(&set("/name", json!("x")), 400), "cannot change bay property(ies) name.");
-    refused(&set("/node_count", json!("x")), 400);
-    let words = refused(&set("/node_count", json!(0)), 400);
-    assert_eq!(words, "'add' and 'replace' operations needs value");
-    let words = refused(&set("/uuid", json!("x")), 400);
-    assert_eq!(words, "'/uuid' is an internal attribute and can not be updated");
-    assert_eq!(server.patch("/v1/bays/b", &json!([])).expect(200)["node_count"], 4);
-
-    let answer = server.delete("/v1/bays/b");
-    assert_eq!((answer.status, answer.text.as_str()), (204, ""));
-    assert_eq!(answer.header("content-type"), "");
+    assert_eq!(server.delete("/v1/bays/b").status, 204);
     wait_until("the bay to be gone", PATIENCE, || server.get("/v1/bays/b").status == 404);
     assert_eq!(server.delete(&format!("/v1/baymodels/{model}")).status, 204);
 }
@@ -78,7 +55,7 @@ fn deleting_a_bay_deletes_its_containers_and_no_others() {
     let server = Server::start(Options::fake());
     let bay = |name: &str| {
         let uuid = server.post("/v1/bays", &json!({ "name": name })).expect(201)["uuid"].take();
-        becomes(&server, name, "CREATE_COMPLETE");
+        settled(Kind::Bay, &server, name);
         uuid
     };
     let (doomed, spared) = (bay("doomed"), bay("spared"));

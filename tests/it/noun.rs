@@ -5,6 +5,9 @@
 //! Not here: what is a noun's own (one file a noun), who may see what (`keystone`).
 
 use magnum::ids::Kind;
+use magnum::projections::View;
+use magnum::projections::field_table::{FieldDef, Patch};
+use magnum::with_noun;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -24,6 +27,8 @@ struct Fixture {
     values: [Value; 2],
     /// Whether it has a name, by which it is found too.
     is_named: bool,
+    /// An argument of a list that only those from the body fit.
+    filter: &'static str,
 }
 
 fn fixture(kind: Kind) -> Fixture {
@@ -35,7 +40,9 @@ fn fixture(kind: Kind) -> Fixture {
             (json!({ "name": "a", "image_id": "i" }), "desc", [Value::Null, json!("d")])
         }
     };
-    Fixture { kind, body, field, values, is_named: kind != Kind::Node }
+    let is_named = kind != Kind::Node;
+    let filter = if is_named { "name=a" } else { "type=virt" };
+    Fixture { kind, body, field, values, is_named, filter }
 }
 
 impl Fixture {
@@ -51,16 +58,8 @@ impl Fixture {
     fn make(&self, server: &Http) -> String {
         let made = server.post(&self.collection(), &self.body).expect(201);
         let uuid = made["uuid"].as_str().unwrap().to_owned();
-        self.settled(server, &uuid);
+        settled(self.kind, server, &uuid);
         uuid
-    }
-
-    /// An object, once it waits for nothing.
-    fn settled(&self, server: &Http, uuid: &str) -> Value {
-        wait_for("its work to end", PATIENCE, || {
-            let object = server.get(&self.path(uuid)).expect(200);
-            object.get("task").is_none_or(Value::is_null).then_some(object)
-        })
     }
 
     fn set(&self, value: &Value) -> Value {
@@ -81,9 +80,19 @@ impl Fixture {
     }
 
     fn delete(&self, server: &Http, uuid: &str) {
-        assert_eq!(server.delete(&self.path(uuid)).status, 204, "{}", self.kind);
+        let answer = server.delete(&self.path(uuid));
+        assert_eq!((answer.status, answer.text.as_str()), (204, ""), "{}", self.kind);
+        assert_eq!(answer.header("content-type"), "");
         wait_until("it to be gone", PATIENCE, || server.get(&self.path(uuid)).status == 404);
     }
+}
+
+/// An object, once it waits for nothing.
+pub fn settled(kind: Kind, server: &Http, ident: &str) -> Value {
+    wait_for("its work to end", PATIENCE, || {
+        let object = server.get(&format!("/v1/{}/{ident}", kind.collection())).expect(200);
+        object.get("task").is_none_or(Value::is_null).then_some(object)
+    })
 }
 
 /// Runs a part of the suite for each noun, with a server of its own.
@@ -92,6 +101,33 @@ fn each(part: fn(&Fixture, &Server)) {
         println!("{kind}");
         part(&fixture(kind), &Server::start(Options::fake()));
     }
+}
+
+/// The names of the fields of an object, in alphabetical order.
+fn keys(object: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = object.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// The fields of a noun that are shown, in a list or of one object, in alphabetical order.
+fn shown_of<V: View>(is_listed: bool) -> Vec<&'static str> {
+    let shown = V::TABLE.iter().filter(|field| field.schema.is_some());
+    let shown = shown.filter(|field| field.is_listed || !is_listed).map(|field| field.name);
+    let times = ["created_at", "updated_at"].into_iter().filter(|_| !is_listed);
+    let mut names: Vec<&str> = shown.chain(times).chain(["links"]).collect();
+    names.sort_unstable();
+    names
+}
+
+/// What a POST must have, and what a PATCH cannot remove.
+fn mandatory<V: View>() -> (Vec<&'static str>, Vec<&'static str>) {
+    let is_needed = |field: &&FieldDef<V>| field.given.is_some_and(|given| given.is_mandatory);
+    let is_kept =
+        |field: &&FieldDef<V>| matches!(field.patch, Patch::Set { is_mandatory: true, .. });
+    let needed = V::TABLE.iter().filter(is_needed).map(|field| field.name);
+    let kept = V::TABLE.iter().filter(is_kept).map(|field| field.name);
+    (needed.collect(), kept.collect())
 }
 
 /// The revision that an answer says.
@@ -116,15 +152,21 @@ fn it_is_made_listed_and_shown() {
         ]);
         assert_eq!(made["links"], links);
 
-        let shown = noun.settled(server, uuid);
+        let shown = settled(noun.kind, server, uuid);
         assert_eq!(noun.rows(server, "/detail"), std::slice::from_ref(&shown));
         let rows = noun.rows(server, "");
         assert_eq!(rows.len(), 1);
         for (name, value) in rows[0].as_object().unwrap() {
             assert_eq!(*value, shown[name], "{name}");
         }
+        with_noun!(noun.kind, view V => {
+            assert_eq!(keys(&rows[0]), shown_of::<V>(true));
+            assert_eq!(keys(&shown), shown_of::<V>(false));
+        });
         assert_eq!(noun.rows(server, &format!("?uuid={uuid}")), rows);
         assert_eq!(noun.rows(server, &format!("?uuid={CHOSEN}")), Vec::<Value>::new());
+        let of_2014 = format!("/{}/{uuid}/", noun.kind.collection());
+        assert_eq!(server.get(&of_2014).expect(200), shown);
         if noun.is_named {
             assert_eq!(server.get(&noun.path("a")).expect(200), shown);
         }
@@ -136,27 +178,63 @@ fn it_is_made_listed_and_shown() {
 }
 
 #[test]
-fn lists_go_on_where_a_page_ended() {
+fn lists_filter_sort_and_go_on_where_a_page_ended() {
     each(|noun, server| {
-        let mut made: Vec<String> = (0..3).map(|_| noun.make(server)).collect();
-        if !noun.is_named {
-            made.insert(0, server.get("/v1/nodes").expect(200)["nodes"][0]["uuid"].to_string());
-        }
-        let (mut list, mut pages) = (format!("{}?limit=2", noun.collection()), Vec::new());
-        loop {
-            let page = server.get(&list).expect(200);
-            pages.push(page[noun.kind.collection()].as_array().unwrap().len());
-            match page["next"].as_str() {
-                Some(next) => list = next.strip_prefix(server.url()).unwrap().to_owned(),
-                None => break,
+        let made: Vec<String> = (0..3).map(|_| noun.make(server)).collect();
+        let (collection, filter) = (noun.collection(), noun.filter);
+        let page = |path: &str| {
+            let page = server.get(path).expect(200);
+            let rows = page[noun.kind.collection()].as_array().unwrap().iter();
+            let uuids = rows.map(|row| row["uuid"].as_str().unwrap().to_owned());
+            let next = page["next"].as_str().map(|next| next.strip_prefix(server.url()).unwrap());
+            (uuids.collect::<Vec<_>>(), next.map(str::to_owned))
+        };
+        let walk = |list: &str| {
+            let (mut next, mut pages) = (Some(format!("{collection}{list}")), Vec::new());
+            while let Some(path) = next {
+                let (uuids, more) = page(&path);
+                pages.push(uuids);
+                next = more;
             }
-        }
-        assert_eq!(pages.iter().sum::<usize>(), made.len(), "{pages:?}");
-        assert_eq!(pages[0], 2);
+            pages
+        };
+        assert_eq!(walk(&format!("?{filter}&limit=2")), [made[..2].to_vec(), made[2..].to_vec()]);
+        assert_eq!(walk(&format!("/?marker={}&{filter}", made[1])), [&made[2..]]);
+        assert_eq!(walk(&format!("?uuid={CHOSEN}&limit=1")), [[""; 0]]);
+        let mut sorted = made.clone();
+        sorted.sort_unstable();
+        // A last page that is full has a next one, which is empty.
+        let pages = walk(&format!("/detail?sort_key=uuid&limit=3&{filter}"));
+        assert_eq!(pages, [sorted.clone(), vec![]]);
+        sorted.reverse();
+        let list = format!("?sort_key=uuid&sort_dir=desc&limit=2&{filter}");
+        assert_eq!(walk(&list), [sorted[..2].to_vec(), sorted[2..].to_vec()]);
+        let next = format!("{collection}{list}&marker={}", sorted[1]);
+        assert_eq!(page(&format!("{collection}{list}")).1, Some(next));
         if noun.is_named {
             let words = refused(&server.get(&noun.path("a")), 409);
             assert!(words.contains("Multiple") && words.contains(noun.kind.name()), "{words}");
             refused(&server.delete(&noun.path("a")), 409);
+        }
+    });
+}
+
+#[test]
+fn what_it_must_have_it_keeps() {
+    each(|noun, server| {
+        let path = noun.path(&noun.make(server));
+        let (needed, kept) = with_noun!(noun.kind, view V => mandatory::<V>());
+        for field in needed {
+            let mut body = noun.body.clone();
+            body.as_object_mut().unwrap().remove(field);
+            let words = refused(&server.post(&noun.collection(), &body), 400);
+            assert!(words.contains("Mandatory field missing") && words.contains(field), "{words}");
+        }
+        for field in kept {
+            let patch = json!([{ "op": "remove", "path": format!("/{field}") }]);
+            let words = refused(&server.patch(&path, &patch), 400);
+            let wanted = format!("'/{field}' is a mandatory attribute and can not be removed");
+            assert_eq!(words, wanted);
         }
     });
 }
@@ -211,7 +289,7 @@ fn the_same_request_counts_once() {
         let mut other = noun.body.clone();
         other["image_id"] = json!("another");
         assert_eq!(create(&other).0, 422);
-        noun.settled(server, &uuid);
+        settled(noun.kind, server, &uuid);
         let patch = noun.set(&noun.values[1]);
         let (path, key) = (noun.path(&uuid), [("idempotency-key", "p")]);
         for _ in 0..2 {

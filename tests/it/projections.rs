@@ -511,17 +511,17 @@ fn walking_a_list_while_it_changes_misses_and_repeats_nothing() {
     loop {
         let page: Vec<ContainerView> = reads.list(&tenant, &query).unwrap();
         let Some(last) = page.last() else { break };
-        query.marker = Some(last.head().uuid);
+        query.marker = Some(last.head.uuid);
         // Everything on the page goes, its end included; others come.
         let done = ActionDoneV1 { work_id: EventId(Uuid::nil()) };
         for view in &page {
             let event = ContainerEvent::Deleted(done.clone());
-            log.put(Kind::Container, view.head().uuid, "a", &event);
+            log.put(Kind::Container, view.head.uuid, "a", &event);
             if seen.len() < 100 {
                 let id = object(10_000 + seen.len() as u64);
                 log.put(Kind::Container, id, "a", &asked("new", "busybox", 24));
             }
-            seen.push(view.head().uuid);
+            seen.push(view.head.uuid);
         }
         settle(&log, &reads);
     }

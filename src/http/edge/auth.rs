@@ -143,8 +143,8 @@ impl Identification {
     fn names(&self) -> (String, String) {
         let path = self.path.strip_prefix("/v1/").unwrap_or(&self.path);
         let parts: Vec<&str> = path.split('/').collect();
-        let noun = |name: &&str| Kind::ALL.into_iter().find(|kind| kind.collection() == *name);
-        let object = match (parts.first().and_then(noun), parts.get(1)) {
+        let noun = parts.first().and_then(|name| Kind::named(name));
+        let object = match (noun, parts.get(1)) {
             (Some(kind), Some(ident)) => format!("{kind}/{}", shown(ident)),
             _ => shown(path),
         };
