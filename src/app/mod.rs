@@ -6,6 +6,7 @@ mod archive;
 mod backup;
 mod import;
 pub mod parts;
+pub mod site;
 
 use std::path::Path;
 use std::sync::Arc;

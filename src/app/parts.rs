@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::site::Site;
 use super::{AppError, cache_error, installation};
 use crate::actors::audit::AuditWriter;
 use crate::actors::cascade::Members;
@@ -21,9 +22,6 @@ use crate::actors::perform::Objects;
 use crate::actors::reactor::Reactor;
 use crate::actors::reception::{HELLOS, Reception};
 use crate::actors::snapshot::Snapshots;
-use crate::agent::node::NodeAgent;
-use crate::agent::worker::WorkerHandle;
-use crate::agent::{presence, reconciler};
 use crate::backends::Backend;
 use crate::blocking;
 use crate::bus::local::LocalBus;
@@ -66,9 +64,10 @@ pub struct Parts {
     pub bus: Arc<dyn Bus>,
     /// What answers queries.
     pub reads: ReadModels,
+    /// Where the agent of this machine's node runs.
+    pub site: Arc<Site>,
     conductor: Conductor,
-    worker: WorkerHandle,
-    followers: Vec<JoinHandle<()>>,
+    reactor: JoinHandle<()>,
     arbiters: Vec<Arbiter>,
 }
 
@@ -105,27 +104,31 @@ impl Parts {
         owned.push(own);
         let threads = Threads { reads, conductor, entities, worker, owned };
         let direct = |bus| bus;
-        Self::join(Objects::new(log, snapshots), threads, direct, config, backend, stopping).await
+        let agent = |site: &Site| site.start_agent(direct, backend);
+        Self::join(Objects::new(log, snapshots), threads, direct, config, agent, stopping).await
     }
 
-    /// Starts them on the one thread of a simulation, which keeps no read models; `carry` may put
-    /// something round each way to the bus.
+    /// Starts them on the one thread of a simulation, which saves read models after each
+    /// `save_interval`; `carry` may put something round each way to the bus, and `agent` starts the
+    /// first agent.
     ///
     /// # Errors
     /// As [`Parts::start`].
     pub async fn start_simulated(
-        (log, snapshots): (Arc<dyn EventLog>, Snapshots),
+        (log, snapshots, views): (Arc<dyn EventLog>, Snapshots, Arc<Store>),
+        save_interval: Duration,
         carry: impl Fn(Arc<dyn Bus>) -> Arc<dyn Bus>,
         config: &BackendConfig,
-        backend: impl FnOnce(ObjectId) -> Arc<dyn Backend>,
+        agent: impl FnOnce(&Site),
         stopping: &watch::Receiver<bool>,
     ) -> Result<Self, AppError> {
-        let (reads, conductor, following) = Conductor::unthreaded(log.clone());
+        let (reads, conductor, following) =
+            Conductor::unthreaded(log.clone(), views, save_interval);
         tokio::spawn(following);
         let here = Arbiter::current();
         let entities = vec![here.clone()];
         let threads = Threads { reads, conductor, entities, worker: here, owned: vec![] };
-        Self::join(Objects::new(log, snapshots), threads, carry, config, backend, stopping).await
+        Self::join(Objects::new(log, snapshots), threads, carry, config, agent, stopping).await
     }
 
     async fn join(
@@ -133,7 +136,7 @@ impl Parts {
         threads: Threads,
         carry: impl Fn(Arc<dyn Bus>) -> Arc<dyn Bus>,
         config: &BackendConfig,
-        backend: impl FnOnce(ObjectId) -> Arc<dyn Backend>,
+        start_agent: impl FnOnce(&Site),
         stopping: &watch::Receiver<bool>,
     ) -> Result<Self, AppError> {
         let Threads { reads, conductor, entities, worker, owned } = threads;
@@ -151,38 +154,30 @@ impl Parts {
             hellos,
             audit: AuditWriter::start(log.clone(), installation(log.as_ref())?),
         }));
-        let agent = carry(local.port(Authority::Agent(node_id)));
-        let host = config.host.clone();
-        let node = NodeAgent::new(node_id, host, backend(node_id), agent, config.concurrency);
-        let worker = WorkerHandle::start(Arc::new(node), &worker);
-        local.serve_node(node_id, Arc::new(worker.clone()));
+        let bus = carry(local.port(Authority::Edge));
+        let site = Site::new(local, node_id, config.clone(), worker, stopping.clone());
+        start_agent(&site);
         let position = catch_up(&log, &reads).await?;
         let outstanding = reads.outstanding().map_err(cache_error)?;
         let reactor = Reactor::new(objects, own, views, heard);
-        let followers = vec![
-            tokio::spawn(reactor.run(outstanding, position, stopping.clone())),
-            tokio::spawn(presence::announce(worker.clone(), stopping.clone())),
-            tokio::spawn(reconciler::watch(worker.clone(), stopping.clone())),
-        ];
-        let bus = carry(local.port(Authority::Edge));
-        Ok(Self { log, bus, reads, conductor, worker, followers, arbiters: owned })
+        let reactor = tokio::spawn(reactor.run(outstanding, position, stopping.clone()));
+        let site = Arc::new(site);
+        Ok(Self { log, bus, reads, site, conductor, reactor, arbiters: owned })
     }
 
     /// Stops what starts work, lets work end, then closes the stores.
     pub async fn stop(self) {
-        if tokio::time::timeout(DRAIN, self.worker.node().drain()).await.is_err() {
+        if tokio::time::timeout(DRAIN, self.site.drain()).await.is_err() {
             tracing::warn!("work is still in progress; it is looked up at the next start");
         }
-        for follower in self.followers {
-            follower.abort();
-        }
+        self.reactor.abort();
+        self.site.stop();
         self.log.close().await;
         for arbiter in self.arbiters {
             arbiter.stop();
         }
-        let stopped = tokio::task::spawn_blocking(move || self.conductor.stop());
-        if stopped.await.is_err() {
-            tracing::warn!("the read models did not stop cleanly");
+        if let Err(error) = blocking::run(move || self.conductor.stop()).await {
+            tracing::warn!(%error, "the read models did not stop cleanly");
         }
     }
 }

@@ -52,14 +52,31 @@ impl Conductor {
         Ok((reads, Self { shared, thread: Some(thread) }))
     }
 
-    /// As [`Conductor::start`] without threads: the future follows the log while it is polled.
-    /// Nothing is saved.
-    pub fn unthreaded(log: Arc<dyn EventLog>) -> (ReadModels, Self, impl Future<Output = ()>) {
+    /// As [`Conductor::start`] without threads: the future follows the log while it is polled, and
+    /// saves views after each `interval`.
+    pub fn unthreaded(
+        log: Arc<dyn EventLog>,
+        store: Arc<Store>,
+        interval: Duration,
+    ) -> (ReadModels, Self, impl Future<Output = ()>) {
         let shared = Arc::new(ReadModelState::new(log));
-        let follower = Follower { shared: Arc::clone(&shared), store: None };
+        let (running, ended) = mpsc::channel::<()>();
+        let mut saver = Saver::new(Arc::clone(&shared), Arc::clone(&store), ended);
+        let follower = Follower { shared: Arc::clone(&shared), store: Some(store) };
         let reads = ReadModels { shared: Arc::clone(&shared) };
         let following = async move {
-            follower.run().await;
+            let saving = async {
+                loop {
+                    tokio::time::sleep(interval).await;
+                    saver.turn();
+                }
+            };
+            tokio::select! {
+                () = follower.run() => {}
+                () = saving => {}
+            }
+            drop(running);
+            saver.turn();
             drop(follower.shared.replace(None));
         };
         (reads, Self { shared, thread: None }, following)

@@ -58,14 +58,7 @@ impl Saver {
         let mut wait = SAVE;
         loop {
             let is_over = self.ended.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected);
-            // Sled asserts where it reads what it cannot have written.
-            let saved = catch_unwind(AssertUnwindSafe(|| self.save()))
-                .unwrap_or_else(|panic| Err(StoreFault::Damaged(words(&*panic))));
-            wait = if saved.is_ok() { SAVE } else { RETRY };
-            match saved {
-                Ok(()) => self.say(None),
-                Err(fault) => self.recover(fault),
-            }
+            wait = if self.turn() { SAVE } else { RETRY };
             if is_over {
                 break;
             }
@@ -73,6 +66,19 @@ impl Saver {
         if let Err(error) = self.store.flush() {
             tracing::warn!(%error, "the read models are not flushed; the next start reads the log");
         }
+    }
+
+    /// Saves what changed; whether it could.
+    pub fn turn(&mut self) -> bool {
+        // Sled asserts where it reads what it cannot have written.
+        let saved = catch_unwind(AssertUnwindSafe(|| self.save()))
+            .unwrap_or_else(|panic| Err(StoreFault::Damaged(words(&*panic))));
+        let is_saved = saved.is_ok();
+        match saved {
+            Ok(()) => self.say(None),
+            Err(fault) => self.recover(fault),
+        }
+        is_saved
     }
 
     fn save(&mut self) -> Result<(), StoreFault> {

@@ -202,7 +202,8 @@ fn set_aside(path: &Path, reason: &str) -> io::Result<()> {
 /// The open folder. It can be closed and opened again under those who use it, so none of them
 /// keeps a tree longer than it takes to use it once.
 pub struct Store {
-    path: PathBuf,
+    /// Where it is; `None` if it is somebody else's.
+    path: Option<PathBuf>,
     open: RwLock<Option<(Db, Tree)>>,
 }
 
@@ -213,7 +214,17 @@ impl Store {
     /// See [`open_cache`].
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         let opened = open_trees(path)?;
-        Ok(Self { path: path.to_owned(), open: RwLock::new(Some(opened)) })
+        Ok(Self { path: Some(path.to_owned()), open: RwLock::new(Some(opened)) })
+    }
+
+    /// Keeps views in a tree that somebody else opened, for a simulation. Closed once, it stays so.
+    pub const fn over(db: Db, views: Tree) -> Self {
+        Self { path: None, open: RwLock::new(Some((db, views))) }
+    }
+
+    /// Keeps nothing any more.
+    pub fn close(&self) {
+        drop(self.open.write().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// A tree of the folder for something else that can be rebuilt; none while it is closed.
@@ -240,11 +251,12 @@ impl Store {
     /// Whether there is room for what is about to be written. Sled must not find out by itself:
     /// after a write that failed it cannot be read in places, and writes nothing any more.
     pub(super) fn check_room(&self, bytes: usize) -> Result<(), StoreFault> {
-        let free = free_bytes(parent_of(&self.path));
+        let Some(path) = &self.path else { return Ok(()) };
+        let free = free_bytes(parent_of(path));
         let free = free.map_err(|error| StoreFault::Store(error.to_string()))?;
         let needed = ROOM_BYTES.saturating_add(2 * bytes as u64);
         if free < needed {
-            let path = self.path.display();
+            let path = path.display();
             return Err(StoreFault::Full(format!(
                 "{free} bytes are free for {path}, {needed} are needed"
             )));
@@ -254,15 +266,18 @@ impl Store {
 
     /// Closes the folder and opens it again, or a new one if this one is damaged.
     pub(super) fn reopen(&self, damage: Option<&str>) -> Result<(), OpenError> {
+        let Some(path) = &self.path else {
+            return Err(denied(Path::new("memory"), "it was closed".to_owned()));
+        };
         let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
         // Sled holds the folder's lock until its last handle is gone.
         drop(open.take());
         if let Some(reason) = damage
-            && self.path.exists()
+            && path.exists()
         {
-            set_aside(&self.path, reason).map_err(|error| denied(&self.path, error.to_string()))?;
+            set_aside(path, reason).map_err(|error| denied(path, error.to_string()))?;
         }
-        *open = Some(open_trees(&self.path)?);
+        *open = Some(open_trees(path)?);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! The end of a run: all is well, so what is asked for now must be done, and done soon; then
 //! everything that must hold is looked at.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use crate::client::{Clients, Told};
 use crate::oracle;
 use crate::ports::SLOW_IMAGES;
+use crate::server::{Life, request};
 use crate::world::{World, locked};
 
 /// Two comparisons of the reconciler with the engine.
@@ -23,6 +25,13 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// Commands that hang in one container, more than may run there.
 const HANGING: u64 = 20;
+
+/// Containers that stop slowly at once: twice as many as a node does other things.
+const SLOW: usize = 8;
+
+/// Commands of one project that run at once on a node, and in one container.
+const PLACES: usize = 64;
+const PER_CONTAINER: usize = 16;
 
 /// Checks everything; what identifies the run.
 pub async fn check(world: &Arc<World>, clients: &Arc<Clients>) -> String {
@@ -38,6 +47,9 @@ pub async fn check(world: &Arc<World>, clients: &Arc<Clients>) -> String {
     if world.breaches().is_empty() && world.one_in(2) {
         wipe(world, clients).await;
     }
+    if world.breaches().is_empty() && world.one_in(2) {
+        restart(world).await;
+    }
     oracle::promises(world, clients).await;
     oracle::work(world).await;
     oracle::replays(world).await;
@@ -50,11 +62,13 @@ async fn try_something(world: &Arc<World>, clients: &Arc<Clients>) {
     let body = json!({"uuid": bay.to_string(), "name": "last"});
     clients.send(clients.ask("POST", "/v1/bays".to_owned(), Some(body))).await;
     let script = Script { world, clients, bay };
-    match world.below(4) {
-        0 => script.stop_what_restarts().await,
-        1 => script.stop_what_is_busy().await,
-        2 => script.wait_for_the_engine().await,
-        _ => script.delete_what_is_pulled().await,
+    match world.below(12) {
+        0..3 => script.stop_what_restarts().await,
+        3..5 => script.stop_what_is_busy().await,
+        5..7 => script.wait_for_the_engine().await,
+        7..9 => script.delete_what_is_pulled().await,
+        9..11 => script.stop_what_takes_its_time().await,
+        _ => script.give_up_what_waits_for_a_place().await,
     }
     oracle::settle(world).await;
     tokio::time::sleep(COMPARED).await;
@@ -146,6 +160,53 @@ impl Script<'_> {
         self.until("a busy container goes", || self.state(id).is_none()).await;
     }
 
+    /// Containers that take long to stop hold back nothing else on their node.
+    async fn stop_what_takes_its_time(&self) {
+        let command = "sh -c \"trap '' TERM; sleep 100000\"";
+        let mut slow = vec![];
+        for _ in 0..SLOW {
+            let id = self.container("busybox:local", command, "no", false).await;
+            self.expect(self.put(id, "start", false).await);
+            slow.push(id);
+        }
+        for id in &slow {
+            self.expect(self.put(*id, "stop?timeout=600", true).await);
+        }
+        let id = self.container("busybox:local", "sleep 100000", "no", true).await;
+        self.expect(self.put(id, "start", true).await);
+        let runs = || self.state(id) == Some(RunState::Running);
+        self.until("a container starts while others stop", runs).await;
+        self.expect(self.put(id, "stop?timeout=0", true).await);
+        self.until("a container stops while others do", || self.is_still(id)).await;
+    }
+
+    /// A command whose caller went before there was a place for it does not run later.
+    async fn give_up_what_waits_for_a_place(&self) {
+        let mut full = vec![];
+        for _ in 0..PLACES / PER_CONTAINER {
+            let id = self.container("busybox:local", "sleep 100000", "no", false).await;
+            self.expect(self.put(id, "start", false).await);
+            for _ in 0..PER_CONTAINER {
+                self.expect(self.put(id, "execute?command=sleep%20100000", true).await);
+            }
+            full.push(id);
+        }
+        let id = self.container("busybox:local", "sleep 100000", "no", false).await;
+        self.expect(self.put(id, "start", false).await);
+        let life = self.world.server().await;
+        let path = format!("/v1/containers/{id}/execute?command=sleep%20100000");
+        let call = life.call(request("PUT", &path, &BTreeMap::new(), None));
+        drop(tokio::time::timeout(Duration::from_secs(5), call).await);
+        for id in full {
+            self.expect(self.put(id, "stop?timeout=0", true).await);
+            self.until("a container full of commands stops", || self.is_still(id)).await;
+        }
+        tokio::time::sleep(SOON).await;
+        if self.world.engine.commands_in(id) > 0 {
+            self.world.broken(format!("a command runs in container {id} that nobody waits for"));
+        }
+    }
+
     /// What waits for the engine says so.
     async fn wait_for_the_engine(&self) {
         let id = self.container("busybox:local", "sleep 100000", "no", false).await;
@@ -198,6 +259,21 @@ impl Script<'_> {
         let mut ask = self.clients.ask("DELETE", format!("/v1/{collection}/{id}"), None);
         ask.hurries = true;
         self.expect(self.clients.send(ask).await);
+    }
+}
+
+/// A server that is stopped and started again goes on where it was.
+async fn restart(world: &Arc<World>) {
+    let life = world.server().await;
+    let before = oracle::streams(&life);
+    life.order_stop();
+    let next = |now: &Option<Arc<Life>>| now.as_ref().is_some_and(|now| !Arc::ptr_eq(now, &life));
+    drop(world.life.subscribe().wait_for(next).await);
+    oracle::settle(world).await;
+    oracle::engine(world).await;
+    let after = oracle::streams(&*world.server().await);
+    if after != before {
+        world.broken(format!("a restart changed what there is: {before:?} {after:?}"));
     }
 }
 

@@ -11,6 +11,7 @@ mod client;
 mod finish;
 mod oracle;
 mod ports;
+mod saved;
 mod server;
 mod weather;
 mod world;
@@ -23,7 +24,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use world::{World, locked};
+use world::{Trees, World, locked};
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 20;
@@ -59,7 +60,7 @@ struct End {
 }
 
 /// Runs one seed to its end.
-fn run(seed: u64, trees: &(sled::Tree, sled::Tree), traced: bool) -> End {
+fn run(seed: u64, trees: &Trees, traced: bool) -> End {
     PANICS.take();
     let mut builder = tokio::runtime::Builder::new_current_thread();
     builder.enable_time().start_paused(true);
@@ -73,7 +74,7 @@ fn run(seed: u64, trees: &(sled::Tree, sled::Tree), traced: bool) -> End {
     end
 }
 
-async fn live(seed: u64, trees: (sled::Tree, sled::Tree), traced: bool) -> End {
+async fn live(seed: u64, trees: Trees, traced: bool) -> End {
     let world = World::new(seed, trees, traced);
     world.note(|| format!("seed {seed}: {:?}", world.weather));
     tokio::spawn(server::supervise(world.clone()));
@@ -97,13 +98,10 @@ async fn live(seed: u64, trees: (sled::Tree, sled::Tree), traced: bool) -> End {
         all.await;
     }
     let hash = finish::check(&world, &clients).await;
+    // It would keep the world, which keeps it.
+    world.life.send_replace(None);
     let (breaches, steps, story) = (world.breaches(), world.steps(), world.story());
     End { breaches, steps, hash, story }
-}
-
-fn trees() -> (sled::Tree, sled::Tree) {
-    let sled = sled::Config::new().temporary(true).flush_every_ms(None).open().expect("sled");
-    (sled.open_tree("index").expect("a tree"), sled.open_tree("snapshots").expect("a tree"))
 }
 
 /// Keeps what panics say, instead of printing it.
@@ -119,7 +117,7 @@ fn keep_panics() {
 
 /// Tells how a seed went; where runs can be repeated, by running it again.
 fn tell(seed: u64, end: End) {
-    let end = if REPEATABLE { run(seed, &trees(), true) } else { end };
+    let end = if REPEATABLE { run(seed, &Trees::new(), true) } else { end };
     let skipped = end.story.len().saturating_sub(lines());
     for line in end.story.iter().skip(skipped) {
         eprintln!("{line}");
@@ -155,7 +153,7 @@ fn the_system_keeps_its_promises_whatever_happens() {
     thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
-                let trees = trees();
+                let trees = Trees::new();
                 loop {
                     let seed = seeds.get(next.fetch_add(1, Ordering::Relaxed)).copied();
                     let Some(seed) = seed.filter(|_| locked(&failed).len() < most) else {
@@ -188,7 +186,7 @@ fn the_system_keeps_its_promises_whatever_happens() {
 #[cfg(tokio_unstable)]
 #[test]
 fn a_seed_is_the_same_run_every_time() {
-    let (first, second) = (trees(), trees());
+    let (first, second) = (Trees::new(), Trees::new());
     for seed in 0..20 {
         let (one, other) = (run(seed, &first, true), run(seed, &second, true));
         if one.hash != other.hash {

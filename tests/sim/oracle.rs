@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use magnum::backends::RunState;
+use magnum::clock;
 use magnum::events::log::EventLog;
 use magnum::events::{Recorded, codec};
-use magnum::ids::{EventId, Kind, ObjectId, Position, StreamId, StreamKind};
+use magnum::ids::{EventId, Kind, ObjectId, Position, StreamId, StreamKind, Timestamp};
 use magnum::projections::bay::BayView;
 use magnum::projections::container::ContainerView;
 use magnum::replay::{self, Source};
@@ -24,6 +25,9 @@ const SETTLED: Duration = Duration::from_secs(20 * 60);
 /// Longest time that a delete may take then.
 const DELETED: Duration = Duration::from_secs(90);
 
+/// Longest wait between two attempts, with its jitter.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(40);
+
 /// The payload of an event.
 pub fn data(event: &Recorded) -> Value {
     let name = event.event_type.as_str();
@@ -36,7 +40,7 @@ async fn fresh(world: &World) -> Arc<Life> {
     loop {
         let life = world.server().await;
         let head = *life.log.head().borrow();
-        let wait = life.parts.reads.wait_for(head, Duration::from_secs(10));
+        let wait = life.reads.wait_for(head, Duration::from_secs(10));
         tokio::select! {
             at = wait => match at {
                 Ok(_) => return life,
@@ -72,7 +76,7 @@ fn containers(life: &Life) -> Vec<Row> {
         let json = serde_json::to_value(&view).expect("JSON");
         rows.push(Row { id: view.head.uuid, json });
     };
-    life.parts.reads.each(each).expect("views");
+    life.reads.each(each).expect("views");
     rows
 }
 
@@ -82,13 +86,18 @@ fn bays(life: &Life) -> Vec<Row> {
         let json = serde_json::to_value(&view).expect("JSON");
         rows.push(Row { id: view.head.uuid, json });
     };
-    life.parts.reads.each(each).expect("views");
+    life.reads.each(each).expect("views");
     rows
+}
+
+/// The bays and containers that there are.
+pub fn streams(life: &Life) -> Vec<ObjectId> {
+    containers(life).into_iter().chain(bays(life)).map(|row| row.id).collect()
 }
 
 /// Whether there is no such container.
 pub fn is_gone(life: &Life, id: ObjectId) -> bool {
-    life.parts.reads.get::<ContainerView>(id).is_ok_and(|view| view.is_none())
+    life.reads.get::<ContainerView>(id).is_ok_and(|view| view.is_none())
 }
 
 /// Whether somebody asked for an object to go.
@@ -102,13 +111,28 @@ fn only_executes(row: &Row) -> bool {
     tasks.is_some_and(|tasks| tasks.iter().all(|task| task["action"] == "execute"))
 }
 
+/// What waits says for what, why, since when and until when.
+fn reasons(world: &World, row: &Row) {
+    for task in row.json["tasks"].as_array().into_iter().flatten() {
+        let says = ["reason", "blocked_since", "retry_at"].iter().all(|part| !task[part].is_null());
+        let retry_at = serde_json::from_value::<Timestamp>(task["retry_at"].clone());
+        let wait_ms = retry_at.map_or(0, |at| at.since_ms(clock::now()));
+        // One that was recorded before the clock was set back is later than it will be.
+        let is_soon = world.weather.jumps || u128::from(wait_ms) < LONGEST_BACKOFF.as_millis();
+        if !task["blocked_on"].is_null() && !(says && is_soon) {
+            world.broken(format!("{} does not say what it waits for: {task}", row.id));
+        }
+    }
+}
+
 /// Waits until nothing waits for work any more.
 pub async fn settle(world: &World) {
     let start = Instant::now();
     loop {
         let life = fresh(world).await;
-        let mut open = life.parts.reads.outstanding().expect("views");
+        let mut open = life.reads.outstanding().expect("views");
         let rows = containers(&life);
+        rows.iter().chain(&bays(&life)).for_each(|row| reasons(world, row));
         // A command in a container may run for ever.
         open.retain(|stream| rows.iter().all(|row| row.id != stream.id || !only_executes(row)));
         if open.is_empty() {
@@ -320,7 +344,7 @@ pub async fn work(world: &World) {
 pub async fn replays(world: &World) {
     let life = fresh(world).await;
     let source = Source::new(life.log.clone());
-    let kept = replay::verify::Kept::live(life.parts.reads.clone(), life.snapshots.clone());
+    let kept = replay::verify::Kept::live(life.reads.clone(), life.snapshots.clone());
     match replay::verify::verify(&source, &kept) {
         Ok(verified) => {
             if let Some(difference) = verified.difference {

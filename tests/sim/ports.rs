@@ -2,7 +2,7 @@
 //! may die; from then on nothing that it does has any effect.
 
 use std::future::pending;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,9 +30,14 @@ use tokio::sync::{Notify, mpsc, watch};
 
 use crate::world::{World, locked};
 
-/// Between a process and everything else, until it dies.
+/// Between a process and everything else, until it dies. The agent has one of its own, and dies
+/// with its server at the latest.
 pub struct Fence {
     world: Arc<World>,
+    /// The server that this is the agent of.
+    server: Option<Arc<Self>>,
+    /// The agent of this server.
+    agent: Mutex<Weak<Self>>,
     dead: watch::Sender<bool>,
     /// Steps until it dies.
     countdown: Mutex<Option<u64>>,
@@ -41,29 +46,74 @@ pub struct Fence {
 }
 
 impl Fence {
+    /// Of a new server.
     pub fn new(world: &Arc<World>) -> Arc<Self> {
-        let every = world.weather.crash_every.filter(|_| !world.is_calm());
-        let countdown = every.map(|every| world.below(2 * every));
-        Arc::new(Self {
+        Arc::new(Self::with(world, None, world.weather.crash_every))
+    }
+
+    /// Of a new agent of a server, in place of the one before.
+    pub fn agent(server: &Arc<Self>) -> Arc<Self> {
+        let world = &server.world;
+        let every = world.weather.agent_crash_every;
+        let agent = Arc::new(Self::with(world, Some(server.clone()), every));
+        *locked(&server.agent) = Arc::downgrade(&agent);
+        agent
+    }
+
+    fn with(world: &Arc<World>, server: Option<Arc<Self>>, every: Option<u64>) -> Self {
+        let every = every.filter(|_| !world.is_calm());
+        Self {
             world: world.clone(),
+            server,
+            agent: Mutex::default(),
             dead: watch::Sender::new(false),
-            countdown: Mutex::new(countdown),
+            countdown: Mutex::new(every.map(|every| world.below(2 * every))),
             lingers: world.one_in(2),
-        })
+        }
     }
 
     pub fn is_dead(&self) -> bool {
-        *self.dead.borrow()
+        *self.dead.borrow() || self.server.as_ref().is_some_and(|server| server.is_dead())
     }
 
     pub fn kill(&self) {
         self.dead.send_replace(true);
     }
 
+    /// Kills the agent of this server; whether there was one.
+    pub fn kill_agent(&self) -> bool {
+        let agent = locked(&self.agent).upgrade().filter(|agent| !agent.is_dead());
+        agent.inspect(|agent| agent.kill()).is_some()
+    }
+
+    /// Returns when the present agent of this server is dead.
+    pub async fn agent_died(&self) {
+        let agent = locked(&self.agent).upgrade();
+        if let Some(agent) = agent {
+            agent.died().await;
+        }
+    }
+
+    /// Whether this server's agent is there to take work.
+    fn has_agent(&self) -> bool {
+        locked(&self.agent).upgrade().is_some_and(|agent| !agent.is_dead())
+    }
+
     /// Returns when it is dead.
     pub async fn died(&self) {
         let mut dead = self.dead.subscribe();
-        drop(dead.wait_for(|dead| *dead).await);
+        let mut server = self.server.as_ref().map(|server| server.dead.subscribe());
+        let with_server = async {
+            match &mut server {
+                Some(dead) => drop(dead.wait_for(|dead| *dead).await),
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = dead.wait_for(|dead| *dead) => {}
+            () = with_server => {}
+        }
     }
 
     /// One step. Never returns in a dead process.
@@ -72,17 +122,21 @@ impl Fence {
             return pending().await;
         }
         let step = self.world.step();
-        let dies = {
-            let mut countdown = locked(&self.countdown);
-            let dies = *countdown == Some(0);
-            *countdown = countdown.and_then(|left| left.checked_sub(1));
-            dies && !self.world.is_calm()
-        };
-        if dies {
-            self.world.note(|| format!("the server dies at step {step}: {}", what()));
-            self.kill();
+        let server_dies = self.server.as_ref().filter(|server| server.is_last_step());
+        let dies = self.is_last_step().then_some(self);
+        if let Some(fence) = server_dies.map(|server| &**server).or(dies) {
+            let who = if fence.server.is_some() { "agent" } else { "server" };
+            self.world.note(|| format!("the {who} dies at step {step}: {}", what()));
+            fence.kill();
             pending().await
         }
+    }
+
+    fn is_last_step(&self) -> bool {
+        let mut countdown = locked(&self.countdown);
+        let is_last = *countdown == Some(0);
+        *countdown = countdown.and_then(|left| left.checked_sub(1));
+        is_last && !self.world.is_calm()
     }
 }
 
@@ -363,6 +417,22 @@ impl SimulatedBus {
         self.fence.step(|| format!("answer to {what}")).await;
         if fate == Fate::AnswerLost { Err(lost(words())) } else { answer }
     }
+
+    /// A message to the agent, which may not be there, or not any more when it should answer.
+    fn to_agent<'a>(
+        &'a self,
+        call: impl Future<Output = Result<Taken, BackendError>> + Send + 'a,
+    ) -> BoxFuture<'a, Result<Taken, BackendError>> {
+        let there = || {
+            let absent = || BackendError::Unavailable("simulated: there is no agent".to_owned());
+            self.fence.has_agent().then_some(()).ok_or_else(absent)
+        };
+        Box::pin(async move {
+            there()?;
+            let taken = call.await?;
+            there().map(|()| taken)
+        })
+    }
 }
 
 #[async_trait]
@@ -393,12 +463,12 @@ impl Bus for SimulatedBus {
     }
 
     async fn work(&self, offer: Offer) -> Result<Taken, BackendError> {
-        let call = || self.inner.work(offer.clone());
+        let call = || self.to_agent(self.inner.work(offer.clone()));
         self.carry("an offer", BackendError::Unavailable, call).await
     }
 
     async fn logs(&self, request: LogRequest) -> Result<Taken, BackendError> {
-        let call = || self.inner.logs(request.clone());
+        let call = || self.to_agent(self.inner.logs(request.clone()));
         self.carry("a log request", BackendError::Unavailable, call).await
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -11,16 +11,18 @@ use axum::extract::Request;
 use axum::response::Response;
 use magnum::actors::snapshot::Snapshots;
 use magnum::app::parts::Parts;
+use magnum::app::site::Site;
 use magnum::backends::fake::FakeBackend;
 use magnum::config::{BackendConfig, Config, Engine};
 use magnum::events::log::segment::simulated::Faults;
 use magnum::events::log::segment::{SegmentOptions, stepped};
 use magnum::events::log::{EventLog, OpenError};
-
 use magnum::http::edge::audit::Audit;
 use magnum::http::edge::auth::Auth;
 use magnum::http::{self, AppState};
 use magnum::ids::Position;
+use magnum::projections::read_models::ReadModels;
+use magnum::projections::store::Store;
 use magnum::secrets::Secrets;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -28,7 +30,8 @@ use tower::ServiceExt;
 use tower::util::BoxCloneSyncService;
 
 use crate::ports::{Fence, SimulatedBackend, SimulatedBus, SimulatedLog};
-use crate::world::World;
+use crate::saved::Saved;
+use crate::world::{World, locked};
 
 /// Largest answer that a client reads.
 const ANSWER_BYTES: usize = 16 << 20;
@@ -36,11 +39,13 @@ const ANSWER_BYTES: usize = 16 << 20;
 /// A server.
 pub struct Life {
     pub fence: Arc<Fence>,
-    pub parts: Parts,
+    pub reads: ReadModels,
     pub log: Arc<SimulatedLog>,
     pub snapshots: Snapshots,
     api: BoxCloneSyncService<Request, Response, Infallible>,
-    _stop: watch::Sender<bool>,
+    /// Until it stops.
+    parts: Mutex<Option<Parts>>,
+    stop: watch::Sender<bool>,
 }
 
 /// What a client gets.
@@ -58,24 +63,28 @@ impl Answer {
 }
 
 impl Life {
-    async fn start(world: &Arc<World>, fence: Arc<Fence>) -> Result<Self, String> {
+    async fn start(
+        world: &Arc<World>,
+        fence: Arc<Fence>,
+        saved: Arc<Store>,
+    ) -> Result<Self, String> {
         let options = SegmentOptions { segment_bytes: world.segment_bytes, folder: world.folder };
         let disk = Arc::new(world.disk.clone());
         let words = |error: OpenError| error.to_string();
-        let (log, steps) = stepped::open(disk, options, world.index.clone()).map_err(words)?;
+        let (log, steps) =
+            stepped::open(disk, options, world.trees.index.clone()).map_err(words)?;
         let log = SimulatedLog::new(log, steps, &fence);
-        let snapshots = Snapshots::new(world.snapshots.clone());
+        let snapshots = Snapshots::new(world.trees.snapshots.clone());
         let (stop, stopping) = watch::channel(false);
         let (host, engine) = ("simulated".to_owned(), Engine::Fake);
         let config = BackendConfig { host, engine, concurrency: 4 };
         let carry = |inner| Arc::new(SimulatedBus { inner, fence: fence.clone() }) as _;
-        let backend = |node_id| {
-            let inner = FakeBackend::new(world.engine.clone(), node_id);
-            Arc::new(SimulatedBackend { inner, fence: fence.clone() }) as _
-        };
-        let on = (log.clone() as Arc<dyn EventLog>, snapshots.clone());
-        let parts = Parts::start_simulated(on, carry, &config, backend, &stopping).await;
+        let on = (log.clone() as Arc<dyn EventLog>, snapshots.clone(), saved);
+        let agent = |site: &Site| start_agent(world, &fence, site);
+        let save_every = Duration::from_millis(500 + world.below(30_000));
+        let parts = Parts::start_simulated(on, save_every, carry, &config, agent, &stopping).await;
         let parts = parts.map_err(|error| error.to_string())?;
+        tokio::spawn(supervise_agent(world.clone(), fence.clone(), parts.site.clone()));
         let first = log.read(Position(0), 1).map_err(|error| error.to_string())?;
         let installation = first.first().ok_or("the log is empty")?.id.get();
         let config = Config::default().http;
@@ -95,7 +104,29 @@ impl Life {
             low_space,
         });
         let api = BoxCloneSyncService::new(http::service(state));
-        Ok(Self { fence, parts, log, snapshots, api, _stop: stop })
+        let (reads, parts) = (parts.reads.clone(), Mutex::new(Some(parts)));
+        Ok(Self { fence, reads, log, snapshots, api, parts, stop })
+    }
+
+    /// Has it stop as an operator would.
+    pub fn order_stop(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Stops it once that was ordered, and returns when it has.
+    async fn stopped(&self, world: &World) {
+        drop(self.stop.subscribe().wait_for(|stops| *stops).await);
+        world.note(|| "the server stops".to_owned());
+        world.life.send_replace(None);
+        // What is being answered may end.
+        world.pause(2000).await;
+        let parts = locked(&self.parts).take();
+        if let Some(parts) = parts {
+            parts.stop().await;
+        }
+        // The read models end by themselves.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        world.note(|| "the server has stopped".to_owned());
     }
 
     /// Whether it can still record something.
@@ -152,17 +183,22 @@ pub fn request(
 pub async fn supervise(world: Arc<World>) {
     loop {
         world.disk.inject(faults(&world));
-        let fence = Fence::new(&world);
+        let (fence, saved) = (Fence::new(&world), Saved::new(&world));
         let started = tokio::select! {
             biased;
             () = fence.died() => None,
-            started = Life::start(&world, fence.clone()) => Some(started),
+            started = Life::start(&world, fence.clone(), saved.store.clone()) => Some(started),
         };
         match started {
             Some(Ok(life)) => {
                 world.note(|| "a server is up".to_owned());
-                world.life.send_replace(Some(Arc::new(life)));
-                fence.died().await;
+                let life = Arc::new(life);
+                world.life.send_replace(Some(life.clone()));
+                tokio::select! {
+                    biased;
+                    () = fence.died() => {}
+                    () = life.stopped(&world) => {}
+                }
                 world.life.send_replace(None);
             }
             Some(Err(words)) => {
@@ -176,10 +212,39 @@ pub async fn supervise(world: Arc<World>) {
         }
         // Dead also where it did not start: nothing of it may go on.
         fence.kill();
+        saved.end(&world);
         lose(&world);
         let down_ms = 200 + world.below(if world.is_calm() { 1000 } else { 20_000 });
         world.note(|| format!("no server for {down_ms} ms"));
         tokio::time::sleep(Duration::from_millis(down_ms)).await;
+    }
+}
+
+/// Starts an agent of a server.
+fn start_agent(world: &Arc<World>, server: &Arc<Fence>, site: &Site) {
+    let fence = Fence::agent(server);
+    let carry = |inner| Arc::new(SimulatedBus { inner, fence: fence.clone() }) as _;
+    let backend = |node_id| {
+        let inner = FakeBackend::new(world.engine.clone(), node_id);
+        Arc::new(SimulatedBackend { inner, fence: fence.clone() }) as _
+    };
+    site.start_agent(carry, backend);
+}
+
+/// Starts an agent after each that dies, while its server lives.
+async fn supervise_agent(world: Arc<World>, server: Arc<Fence>, site: Arc<Site>) {
+    loop {
+        server.agent_died().await;
+        if server.is_dead() {
+            return;
+        }
+        let down_ms = 200 + world.below(if world.is_calm() { 1000 } else { 20_000 });
+        world.note(|| format!("no agent for {down_ms} ms"));
+        tokio::time::sleep(Duration::from_millis(down_ms)).await;
+        if !server.is_dead() {
+            world.note(|| "an agent is up".to_owned());
+            start_agent(&world, &server, &site);
+        }
     }
 }
 
@@ -190,9 +255,9 @@ fn lose(world: &World) {
         world.disk.restart(world.below(u64::MAX));
     }
     world.disk.inject(Faults::default());
-    world.index.clear().expect("cleared");
+    world.trees.index.clear().expect("cleared");
     if world.one_in(3) {
-        world.snapshots.clear().expect("cleared");
+        world.trees.snapshots.clear().expect("cleared");
     }
 }
 

@@ -16,7 +16,8 @@ pub async fn blow(world: Arc<World>, clients: Arc<Clients>) {
         if world.is_calm() {
             return;
         }
-        match world.below(4) {
+        let life = world.life.borrow().clone();
+        match world.below(7) {
             0 if world.weather.engine_outages => {
                 world.note(|| "the engine goes away".to_owned());
                 world.engine.go_away();
@@ -24,16 +25,32 @@ pub async fn blow(world: Arc<World>, clients: Arc<Clients>) {
                 world.note(|| "the engine is back".to_owned());
                 world.engine.come_back();
             }
-            1 if world.weather.jumps => {
+            1 if world.weather.engine_crashes => {
+                world.note(|| "the engine dies".to_owned());
+                world.engine.crash();
+                world.pause(40_000).await;
+                world.note(|| "the engine starts".to_owned());
+                world.engine.start_up();
+            }
+            2 if world.weather.jumps => {
                 let by = i64::try_from(world.below(1_200_000)).unwrap_or(0) - 600_000;
                 world.note(|| format!("the clock jumps by {by} ms"));
                 clock::jump_ms(by);
             }
-            2 if world.weather.crash_every.is_some() && world.one_in(2) => {
-                let life = world.life.borrow().clone();
+            3 if world.weather.crash_every.is_some() => {
                 if let Some(life) = life {
                     world.note(|| "the server is killed".to_owned());
                     life.fence.kill();
+                }
+            }
+            4 if world.weather.agent_crash_every.is_some() => {
+                if life.is_some_and(|life| life.fence.kill_agent()) {
+                    world.note(|| "the agent is killed".to_owned());
+                }
+            }
+            5 if world.weather.stops => {
+                if let Some(life) = life {
+                    life.order_stop();
                 }
             }
             _ if world.weather.meddling => meddle(&world, &clients),

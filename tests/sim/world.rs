@@ -17,6 +17,9 @@ use crate::server::Life;
 /// When every simulation begins: 2026-01-01.
 const BEGIN: Timestamp = Timestamp(1_767_225_600_000_000);
 
+/// What a sled database may keep in memory: what one run needs.
+const CACHE_BYTES: u64 = 4 << 20;
+
 /// Lines of a trace that are kept: the last ones are what matters.
 const TRACE_LINES: usize = 4000;
 
@@ -25,12 +28,18 @@ const TRACE_LINES: usize = 4000;
 pub struct Weather {
     /// Steps between two crashes of the server, on average; `None` if it does not crash.
     pub crash_every: Option<u64>,
+    /// Steps between two crashes of the agent alone, on average; `None` if it does not crash.
+    pub agent_crash_every: Option<u64>,
+    /// Whether servers are stopped and started again as by an operator.
+    pub stops: bool,
     /// Whether a crash takes what was not synced with it.
     pub power_cuts: bool,
     /// Whether the disk fails.
     pub disk_faults: bool,
     /// Whether the engine goes away now and then.
     pub engine_outages: bool,
+    /// Whether the engine dies now and then, with its containers.
+    pub engine_crashes: bool,
     /// Whether engine calls fail, or lose their answers.
     pub engine_faults: bool,
     /// Whether people use the engine directly.
@@ -43,13 +52,32 @@ pub struct Weather {
     pub bus_faults: bool,
 }
 
+/// What a server keeps beside its log, which may be lost. Used for one run after the other.
+#[derive(Clone)]
+pub struct Trees {
+    pub db: sled::Db,
+    pub index: sled::Tree,
+    pub snapshots: sled::Tree,
+    pub views: sled::Tree,
+}
+
+impl Trees {
+    pub fn new() -> Self {
+        // What runs before this one left in the cache is not needed.
+        let config = sled::Config::new().cache_capacity(CACHE_BYTES);
+        let db = config.temporary(true).flush_every_ms(None).open().expect("sled");
+        let tree = |name| db.open_tree(name).expect("a tree");
+        let (index, snapshots, views) = (tree("index"), tree("snapshots"), tree("views"));
+        Self { db, index, snapshots, views }
+    }
+}
+
 /// Everything that is not the server.
 pub struct World {
     pub weather: Weather,
     pub engine: Arc<FakeEngine>,
     pub disk: SimulatedDisk,
-    pub index: sled::Tree,
-    pub snapshots: sled::Tree,
+    pub trees: Trees,
     pub segment_bytes: u64,
     pub folder: Uuid,
     /// The server that runs, if one does.
@@ -65,18 +93,21 @@ pub struct World {
 
 impl World {
     /// Must be called in a runtime.
-    pub fn new(seed: u64, trees: (sled::Tree, sled::Tree), traced: bool) -> Arc<Self> {
+    pub fn new(seed: u64, trees: Trees, traced: bool) -> Arc<Self> {
         let mut chance = Chance::new(seed ^ 0x5151_5151);
         clock::simulate(BEGIN, seed);
-        let (index, snapshots) = trees;
-        index.clear().expect("cleared");
-        snapshots.clear().expect("cleared");
+        for tree in [&trees.index, &trees.snapshots, &trees.views] {
+            tree.clear().expect("cleared");
+        }
         let mut is = |times| chance.below(times) == 0;
         let weather = Weather {
             crash_every: is(2).then_some(300),
+            agent_crash_every: is(2).then_some(120),
+            stops: is(3),
             power_cuts: is(2),
             disk_faults: is(6),
             engine_outages: is(3),
+            engine_crashes: is(3),
             engine_faults: is(2),
             meddling: is(3),
             jumps: is(6),
@@ -89,8 +120,7 @@ impl World {
             weather,
             engine: FakeEngine::new(clock::now_and_instant()),
             disk: SimulatedDisk::new(),
-            index,
-            snapshots,
+            trees,
             segment_bytes,
             folder,
             life: watch::Sender::new(None),
@@ -134,7 +164,7 @@ impl World {
     pub fn calm_down(&self) {
         self.note(|| "---- everything is well from now on".to_owned());
         self.calm.store(true, Ordering::Relaxed);
-        self.engine.come_back();
+        self.engine.start_up();
         self.disk.inject(Faults::default());
         let life = self.life.borrow().clone();
         if let Some(life) = life.filter(|life| !life.is_well()) {

@@ -39,6 +39,8 @@ pub struct FakeContainer {
     /// How often the engine started it again since it was last started by somebody.
     pub(super) restarts: u32,
     pub(super) started_at: Option<Timestamp>,
+    /// Whether somebody ended it since then.
+    pub(super) was_ended: bool,
     /// How it ended so far.
     ends: Vec<End>,
 }
@@ -79,6 +81,7 @@ impl FakeContainer {
             runs: 0,
             restarts: 0,
             started_at: None,
+            was_ended: false,
             ends: Vec::new(),
         }
     }
@@ -133,6 +136,7 @@ impl FakeContainer {
     pub(super) const fn started(&mut self, now: Timestamp) {
         self.state = RunState::Running;
         self.started_at = Some(now);
+        self.was_ended = false;
         self.runs += 1;
         self.restarts = 0;
     }
@@ -162,6 +166,16 @@ impl FakeContainer {
             for end in &mut self.ends {
                 (end.exit_code, end.oom_killed) = (None, false);
             }
+        }
+    }
+
+    /// Whether the engine starts it again when it starts itself. Docker's documentation: one that
+    /// was stopped stays so unless it is to run always, and `on-failure` is not about the engine.
+    pub(super) const fn restarts_with_engine(&self) -> bool {
+        match self.spec.restart_policy {
+            RestartPolicy::No | RestartPolicy::OnFailure(_) => false,
+            RestartPolicy::Always => self.started_at.is_some(),
+            RestartPolicy::UnlessStopped => self.started_at.is_some() && !self.was_ended,
         }
     }
 

@@ -42,6 +42,8 @@ pub struct FakeEngine {
     pub(super) changes: watch::Sender<u64>,
     /// Lets hanging work go on.
     pub(super) releases: Semaphore,
+    /// Counts its crashes.
+    pub(super) crashes: watch::Sender<u64>,
 }
 
 /// What the engine has.
@@ -59,6 +61,8 @@ pub(super) struct State {
     pub(super) faults: VecDeque<Fault>,
     /// Why it does not answer.
     pub(super) away: Option<String>,
+    /// Whether it is down: it does nothing at all, also not by itself.
+    pub(super) is_down: bool,
     /// What work really did, in order.
     pub(super) effects: Vec<(WorkId, &'static str)>,
 }
@@ -83,6 +87,7 @@ impl FakeEngine {
             notices: new_notices(),
             faults: VecDeque::new(),
             away: None,
+            is_down: false,
             effects: Vec::new(),
         };
         Self::with(state, began)
@@ -96,6 +101,7 @@ impl FakeEngine {
             began,
             changes: watch::Sender::new(0),
             releases: Semaphore::new(0),
+            crashes: watch::Sender::new(0),
         })
     }
 

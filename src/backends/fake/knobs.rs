@@ -26,9 +26,33 @@ impl FakeEngine {
         self.tell(&state, None);
     }
 
+    /// Dies, and all containers and commands with it; what it was asked for has no answer.
+    pub fn crash(&self) {
+        let _whole = self.whole();
+        self.lock().is_down = true;
+        self.end_all();
+        self.crashes.send_modify(|count| *count += 1);
+        self.go_away();
+    }
+
+    /// Answers again; after a crash, once it has started what the restart policies say.
+    pub fn start_up(self: &Arc<Self>) {
+        let was_down = std::mem::take(&mut self.lock().is_down);
+        if was_down {
+            self.restart_all();
+        }
+        self.come_back();
+    }
+
     /// Answers again.
     pub fn come_back(&self) {
         self.lock().away = None;
+    }
+
+    /// Returns when it dies.
+    pub(super) async fn crashed(&self) {
+        // It is never closed, and this is a new receiver, which has seen all that was.
+        drop(self.crashes.subscribe().changed().await);
     }
 
     /// What work really did so far, in order: each piece of work should be here once.

@@ -60,6 +60,31 @@ impl FakeBackend {
         Self { engine, node_id, executions: Mutex::default() }
     }
 
+    /// Does work, with the next fault if there is one.
+    async fn perform_with_fault(
+        &self,
+        work: &Work,
+        reporter: &dyn Reporter,
+    ) -> Result<Done, BackendError> {
+        match self.engine.next_fault() {
+            None => self.act(work, reporter).await,
+            Some(Fault::Fail(error)) => Err(error),
+            Some(Fault::Repeat) => {
+                drop(self.act(work, reporter).await);
+                self.act(work, reporter).await
+            }
+            Some(Fault::Hang) => {
+                unless_cancelled(reporter, self.engine.released().map(Ok)).await?;
+                self.engine.answers()?;
+                self.act(work, reporter).await
+            }
+            Some(Fault::LoseAnswer(error)) => {
+                drop(self.act(work, reporter).await);
+                Err(error)
+            }
+        }
+    }
+
     /// Does work without any fault.
     async fn act(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
         match &work.action {
@@ -153,6 +178,15 @@ impl Drop for ListedCommand<'_> {
     }
 }
 
+/// What is told of work whose engine died: a command may have run, all else is tried again.
+fn cut_off(work: &Work) -> BackendError {
+    let words = "the engine closed the connection".to_owned();
+    match &work.action {
+        Action::Exec(Exec::Start { .. }) => BackendError::TimedOut(words),
+        _ => BackendError::Unavailable(words),
+    }
+}
+
 /// What a command does until it ends by itself.
 async fn run(program: &Program, reporter: &dyn Reporter) -> i64 {
     for step in &program.steps {
@@ -184,22 +218,10 @@ async fn terminated(program: &Program, ends: &watch::Sender<bool>) -> i64 {
 impl Backend for FakeBackend {
     async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
         self.engine.answers()?;
-        match self.engine.next_fault() {
-            None => self.act(work, reporter).await,
-            Some(Fault::Fail(error)) => Err(error),
-            Some(Fault::Repeat) => {
-                drop(self.act(work, reporter).await);
-                self.act(work, reporter).await
-            }
-            Some(Fault::Hang) => {
-                unless_cancelled(reporter, self.engine.released().map(Ok)).await?;
-                self.engine.answers()?;
-                self.act(work, reporter).await
-            }
-            Some(Fault::LoseAnswer(error)) => {
-                drop(self.act(work, reporter).await);
-                Err(error)
-            }
+        tokio::select! {
+            biased;
+            () = self.engine.crashed() => Err(cut_off(work)),
+            done = self.perform_with_fault(work, reporter) => done,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::{BackendError, RunState};
 use super::container::{FakeContainer, FakeLine};
-use super::engine::FakeEngine;
+use super::engine::{FakeEngine, KILLED};
 use super::process::{Program, Step};
 use crate::ids::{ObjectId, StreamId};
 
@@ -68,14 +68,18 @@ impl FakeEngine {
     /// Ends a container's process, for good.
     pub(super) fn end(&self, id: &str, exit_code: i64, oom_killed: bool) {
         let now = self.now();
-        self.alter(id, |one| one.ended(exit_code, oom_killed, now));
+        self.alter(id, |one| {
+            one.ended(exit_code, oom_killed, now);
+            one.was_ended = true;
+        });
     }
 
     /// A container's process ends though nobody asked for that: its restart policy holds.
     pub(super) fn end_by_itself(self: &Arc<Self>, id: &str, exit_code: i64, oom_killed: bool) {
         let found = self.lock().containers.get(id).filter(|one| one.has_process()).cloned();
         let Some(container) = found else { return };
-        self.end(id, exit_code, oom_killed);
+        let now = self.now();
+        self.alter(id, |one| one.ended(exit_code, oom_killed, now));
         if container.restarts_after(exit_code) {
             self.alter(id, |one| one.state = RunState::Restarting);
             self.restart_later(container);
@@ -88,14 +92,40 @@ impl FakeEngine {
         let (engine, id) = (Arc::clone(self), container.engine_id);
         tokio::spawn(async move {
             tokio::time::sleep(delay).await;
-            let waiting = engine.lock().containers.get(&id).cloned();
-            if waiting
-                .is_some_and(|one| one.runs == container.runs && one.state == RunState::Restarting)
-            {
-                let now = engine.now();
-                drop(engine.begin(&id, |one| one.restarted(now)));
+            let waits = |one: &&FakeContainer| {
+                one.runs == container.runs && one.state == RunState::Restarting
+            };
+            let is_due = {
+                let state = engine.lock();
+                !state.is_down && state.containers.get(&id).filter(waits).is_some()
+            };
+            if is_due {
+                engine.restart(&id);
             }
         });
+    }
+
+    /// The engine starts a container by itself.
+    fn restart(self: &Arc<Self>, id: &str) {
+        let now = self.now();
+        drop(self.begin(id, |one| one.restarted(now)));
+    }
+
+    /// Every process ends with the engine, unseen.
+    pub(super) fn end_all(&self) {
+        let now = self.now();
+        for one in self.lock().containers.values_mut() {
+            one.ended(KILLED, false, now);
+        }
+    }
+
+    /// The engine, which was down, starts what it has to.
+    pub(super) fn restart_all(self: &Arc<Self>) {
+        let mut all = self.containers();
+        all.retain(|one| !one.is_alive() && one.restarts_with_engine());
+        for one in all {
+            self.restart(&one.engine_id);
+        }
     }
 
     /// Waits as long as a stop does: until the grace period is over or the process has ended.

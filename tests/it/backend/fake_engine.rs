@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use magnum::backends::fake::Fault;
-use magnum::backends::{Action, BackendError, LogQuery, Notice, Operation, RunState};
+use magnum::backends::{Action, BackendError, Exec, LogQuery, Notice, Operation, RunState};
+use magnum::events::container::{ContainerSpec, RestartPolicy};
+use magnum::ids::StreamId;
 
 use super::{
     Bench, Fake, Notes, act, bay, container, create, created, observed, open_bay, spec, started,
@@ -83,6 +85,53 @@ async fn an_engine_that_is_away_says_so_and_its_streams_end() {
     assert!(matches!(start, Err(BackendError::Unavailable(_))), "{start:?}");
     bench.engine.come_back();
     assert_eq!(observed(&bench, stream).await.state, RunState::Running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_takes_all_containers_along_and_policies_hold_when_the_engine_starts() {
+    let bench = Arc::new(Fake::new());
+    let policies = [
+        RestartPolicy::No,
+        RestartPolicy::OnFailure(0),
+        RestartPolicy::Always,
+        RestartPolicy::UnlessStopped,
+    ];
+    let (mut running, mut stopped) = (vec![], vec![]);
+    for restart_policy in policies {
+        let with_policy = ContainerSpec { restart_policy, ..spec("sleep 100000") };
+        for streams in [&mut running, &mut stopped] {
+            let stream = created(&*bench, with_policy.clone()).await;
+            act(&*bench, stream, Action::Do(Operation::Start)).await.unwrap();
+            streams.push(stream);
+        }
+    }
+    for stream in &stopped {
+        act(&*bench, *stream, Action::Do(Operation::Stop { grace_s: 0 })).await.unwrap();
+    }
+    let command = Action::Exec(Exec::Start { command: vec!["sleep".into(), "100000".into()] });
+    let executing = {
+        let (bench, stream) = (Arc::clone(&bench), running[0]);
+        tokio::spawn(async move { act(&*bench, stream, command).await })
+    };
+    tokio::task::yield_now().await;
+    bench.engine.crash();
+    let executed = executing.await.unwrap();
+    assert!(matches!(executed, Err(BackendError::TimedOut(_))), "it may have run: {executed:?}");
+    assert_eq!(bench.engine.commands_in(running[0].id), 0);
+    assert!(matches!(bench.backend().probe().await, Err(BackendError::Unavailable(_))));
+    let all = bench.engine.containers();
+    assert!(all.iter().all(|one| one.state == RunState::Exited), "{all:?}");
+    bench.engine.start_up();
+    let states = async |streams: &[StreamId]| {
+        let mut states = vec![];
+        for stream in streams {
+            states.push(observed(&*bench, *stream).await.state);
+        }
+        states
+    };
+    let (exited, runs) = (RunState::Exited, RunState::Running);
+    assert_eq!(states(&running).await, [exited, exited, runs, runs]);
+    assert_eq!(states(&stopped).await, [exited, exited, runs, exited]);
 }
 
 #[tokio::test]
