@@ -174,8 +174,22 @@ impl Clients {
         self.send(self.ask("PUT", format!("/v1/containers/{container}/{verb}"), None)).await;
     }
 
-    /// Runs a command and looks at its output.
+    /// Runs a command, or two at once that have the same request id.
     async fn execute(&self, container: &str) {
+        let request_id = self.world.below(2);
+        if self.world.one_in(2) {
+            self.command(container, request_id).await;
+        } else {
+            let (one, other) = (self.command(container, request_id), async {
+                self.world.pause(20).await;
+                self.command(container, request_id).await;
+            });
+            tokio::join!(one, other);
+        }
+    }
+
+    /// Runs a command and looks at its output.
+    async fn command(&self, container: &str, request_id: u64) {
         let world = &self.world;
         let mark = format!("mark-{}", clock::new_uuid().simple());
         let hangs = world.one_in(4);
@@ -186,8 +200,7 @@ impl Clients {
         };
         let path = format!("/v1/containers/{container}/execute?command={command}");
         let mut ask = self.ask("PUT", path, None);
-        let number = world.below(2);
-        ask.request_id = Some(format!("req-00000000-0000-4000-8000-00000000000{number}"));
+        ask.request_id = Some(format!("req-00000000-0000-4000-8000-00000000000{request_id}"));
         let told = self.send(ask).await;
         if let Some(answer) =
             told.answer.as_ref().filter(|answer| answer.json["exit_code"] == 0 && !hangs)
@@ -204,6 +217,19 @@ impl Clients {
         self.send(self.ask("DELETE", format!("/v1/{collection}/{uuid}"), None)).await;
     }
 
+    /// Deletes a bay, and may have a container made in it at the same time.
+    async fn delete_bay(&self, bay: String) {
+        let delete = self.delete("bays", &bay);
+        if self.world.one_in(2) {
+            return delete.await;
+        }
+        let create = async {
+            self.world.pause(100).await;
+            self.create_container(bay.clone()).await;
+        };
+        tokio::join!(delete, create);
+    }
+
     /// One thing that a client does.
     async fn step(&self) {
         let world = &self.world;
@@ -211,7 +237,7 @@ impl Clients {
             0..10 => self.create_bay().await,
             10..18 => {
                 if let Some(bay) = self.any(&self.bays) {
-                    self.delete("bays", &bay).await;
+                    self.delete_bay(bay).await;
                 }
             }
             18..45 => {
