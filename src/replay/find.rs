@@ -424,7 +424,7 @@ mod tests {
             let scanned = found("name == 'b'", false);
             assert_eq!(scanned[0].event.position, OBJECTS as u64 + 1);
             assert_eq!(found("name == 'b'", true), scanned);
-            assert_eq!(found("state.present && name == 'b'", true), scanned);
+            assert_eq!(found("state.status == 'Present' && name == 'b'", true), scanned);
         }
     }
 

@@ -139,7 +139,7 @@ async fn an_image_is_pulled_with_progress_once() {
     let bench = Fake::new();
     for (image, pulled) in [("nginx:1", true), ("nginx:1", false)] {
         let notes = Notes::default();
-        let spec = magnum::events::container::ContainerSpec { image: image.to_owned(), ..spec("") };
+        let spec = ContainerSpec { image: image.to_owned(), ..spec("") };
         let bay = open_bay(&bench).await;
         let work = work(bench.node, container(), create(bay, spec));
         bench.backend().perform(&work, &notes).await.unwrap();
@@ -149,8 +149,7 @@ async fn an_image_is_pulled_with_progress_once() {
             pulled.then_some(true)
         );
     }
-    let spec =
-        magnum::events::container::ContainerSpec { image: "missing/x".to_owned(), ..spec("") };
+    let spec = ContainerSpec { image: "missing/x".to_owned(), ..spec("") };
     let answer = act(&bench, container(), create(bay(), spec)).await;
     assert!(matches!(answer, Err(BackendError::Refused(_))), "{answer:?}");
 }
