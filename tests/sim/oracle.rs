@@ -119,7 +119,7 @@ fn reasons(world: &World, row: &Row) {
         let wait_ms = retry_at.map_or(0, |at| at.since_ms(clock::now()));
         // One that was recorded before the clock was set back is later than it will be.
         let is_soon = world.weather.jumps || u128::from(wait_ms) < LONGEST_BACKOFF.as_millis();
-        if !task["blocked_on"].is_null() && !(says && is_soon) {
+        if !(task["blocked_on"].is_null() || (says && is_soon)) {
             world.broken(format!("{} does not say what it waits for: {task}", row.id));
         }
     }
