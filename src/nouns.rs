@@ -228,9 +228,9 @@ pub mod toy {
         const TABLE: &'static [FieldDef<Self>] =
             &[FieldDef::uuid(""), field!("name", name).in_lists()];
 
-        fn first(head: ViewHead, payload: &ToyEvent) -> Option<Self> {
+        fn first(payload: &ToyEvent) -> Option<Self> {
             let ToyEvent::Named(named) = payload else { return None };
-            Some(Self { head, name: named.name.clone() })
+            Some(Self { name: named.name.clone(), ..Self::default() })
         }
     }
 

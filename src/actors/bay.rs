@@ -15,6 +15,7 @@ use crate::events::bay::{
     BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1,
     BayEvent as Event, BayPlan, Status,
 };
+use crate::events::status::Status as _;
 use crate::events::work::{FieldChange, UpdatedV1, WorkFailedV2, WorkResumedV1};
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 use crate::noun_commands;
@@ -57,15 +58,15 @@ impl Entity for Bay {
 
     /// The one table (rule E4).
     fn decide(state: &BayState, command: BayCommand, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
-        use Status::{Absent, CreateComplete, DeleteInProgress, Deleted, UpdateComplete};
+        use Status::{CreateComplete, DeleteInProgress, UpdateComplete};
         Ok(match (state.lifecycle.status(), command) {
-            (Absent | Deleted, BayCommand::Create { plan, nodes }) => {
+            (status, BayCommand::Create { plan, nodes }) if status.is_gone() => {
                 let placement = placement::place(&nodes)?;
                 vec![Event::CreateRequested(BayCreateRequestedV1 { plan, placement })]
             }
             (_, BayCommand::Create { .. }) => return Err(Self::already_exists(state.id)),
             (_, BayCommand::Outcome(outcome)) => settle(state, &outcome, ctx.now),
-            (Absent | Deleted, _) => return Err(Self::not_found(state.id)),
+            (status, _) if status.is_gone() => return Err(Self::not_found(state.id)),
             (DeleteInProgress, BayCommand::Delete) => vec![],
             (_, BayCommand::Delete) => vec![Event::DeleteRequested(BayDeleteRequestedV1 {})],
             (CreateComplete | UpdateComplete, BayCommand::Update { changes }) => update(changes)?,

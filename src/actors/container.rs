@@ -113,7 +113,7 @@ impl Entity for Container {
                 Ok(container_work::settle(&state.lifecycle, &outcome, ctx.now))
             }
             ContainerCommand::Observe(observed) => Ok(drift::observe(state, observed.as_ref())),
-            _ if matches!(status, Status::Absent | Status::Deleted) => {
+            _ if status.is_gone() => {
                 Err(Refusal::NotFound { kind: "Container".to_owned(), id: state.id })
             }
             ContainerCommand::Update { changes } if changes.is_empty() => Ok(vec![]),

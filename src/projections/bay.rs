@@ -88,13 +88,12 @@ impl View for BayView {
         FieldDef::task(),
     ];
 
-    fn first(head: ViewHead, payload: &BayEvent) -> Option<Self> {
+    fn first(payload: &BayEvent) -> Option<Self> {
         let BayEvent::CreateRequested(asked) = payload else { return None };
         let BayCreateRequestedV1 { plan, placement } = asked.clone();
         let node_uuid = placement.node_id;
         let chosen = placement.verdicts.into_iter().find(|it| it.node_id == node_uuid);
         Some(Self {
-            head,
             name: plan.name,
             baymodel_id: plan.baymodel_id,
             node_count: plan.node_count,

@@ -43,8 +43,8 @@ impl View for BaymodelView {
         field!("cluster_distro", fields.cluster_distro).writable(Rule::Name, ""),
     ];
 
-    fn first(head: ViewHead, payload: &BaymodelEvent) -> Option<Self> {
+    fn first(payload: &BaymodelEvent) -> Option<Self> {
         let BaymodelEvent::Created(created) = payload else { return None };
-        Some(Self { head, fields: created.fields.clone() })
+        Some(Self { fields: created.fields.clone(), ..Self::default() })
     }
 }

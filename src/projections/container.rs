@@ -149,12 +149,11 @@ impl View for ContainerView {
         self.bay_uuid
     }
 
-    fn first(head: ViewHead, payload: &ContainerEvent) -> Option<Self> {
+    fn first(payload: &ContainerEvent) -> Option<Self> {
         let ContainerEvent::CreateRequested(asked) = payload else { return None };
         let asked = asked.clone();
         let spec = asked.spec;
         Some(Self {
-            head,
             name: asked.name,
             desc: asked.desc,
             image_id: Some(spec.image),

@@ -196,8 +196,8 @@ pub trait View:
     /// All that is known of its fields, in the order in which they are shown.
     const TABLE: &'static [FieldDef<Self>];
 
-    /// The view of a new object, if the event is the first of one.
-    fn first(head: ViewHead, payload: &Self::Event) -> Option<Self>;
+    /// The view of a new object, but for its head, if the event is the first of one.
+    fn first(payload: &Self::Event) -> Option<Self>;
 
     /// Takes in what an event means for fields that are the noun's own. Work and fields that the
     /// event sets have been taken in.
@@ -244,7 +244,8 @@ pub trait View:
             *view = None;
             return Ok(());
         }
-        if let Some(new) = Self::first(ViewHead::first(event), &payload) {
+        if let Some(mut new) = Self::first(&payload) {
+            *new.head_mut() = ViewHead::first(event);
             *view = Some(new);
         }
         let Some(view) = view else { return Ok(()) };

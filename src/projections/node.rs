@@ -100,10 +100,10 @@ impl View for NodeView {
             .means(UNKNOWN_NETWORKS),
     ];
 
-    fn first(head: ViewHead, payload: &NodeEvent) -> Option<Self> {
+    fn first(payload: &NodeEvent) -> Option<Self> {
         let NodeEvent::Created(created) = payload else { return None };
         let NodeCreatedV1 { node_type, image_id, ironic_node_id, host } = created.clone();
-        Some(Self { head, node_type, image_id, ironic_node_id, host, ..Self::default() })
+        Some(Self { node_type, image_id, ironic_node_id, host, ..Self::default() })
     }
 
     fn change(&mut self, payload: &NodeEvent, event: &EventRef<'_>) {
