@@ -705,11 +705,11 @@ async fn backing_off(bench: &dyn Bench) -> StreamId {
     let wait = async {
         loop {
             let seen = observed(bench, stream).await;
-            // By then the delay has been doubled five times, from 100 ms.
-            if seen.state == RunState::Restarting && seen.restarts >= 5 {
+            // By then the delay has been doubled seven times, from 100 ms: 12.8 s.
+            if seen.state == RunState::Restarting && seen.restarts >= 7 {
                 return;
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     tokio::time::timeout(PATIENCE, wait).await.unwrap();
@@ -748,7 +748,7 @@ async fn a_restart_back_off_is_told_and_ends_when_asked(bench: &dyn Bench) {
                 let now = now.unwrap();
                 assert_eq!((now.state, now.exit_code), (RunState::Exited, Some(7)), "{name}");
                 assert_eq!(now.ends, before.ends, "{name}: a back-off's end is not another");
-                tokio::time::sleep(Duration::from_secs(4)).await;
+                tokio::time::sleep(Duration::from_secs(14)).await;
                 assert_eq!(state(bench, stream).await, RunState::Exited, "{name}");
             }
         }
