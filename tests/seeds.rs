@@ -4,6 +4,10 @@
 //! or not at all, positions are dense, the chain holds, and a flipped bit is never skipped.
 //! `MAGNUM_SEEDS=10000` runs that many seeds, `MAGNUM_SEED=17` one. A program of its own, so that
 //! `make test` can compile it with optimisation and run many.
+//!
+//! A seed draws the same appends and faults again, and the same ids but for the time in them. It is
+//! not the same run again: the log's writer is a thread, so how many appends it gathers for a write
+//! differs, and with that where a fault strikes and what follows.
 
 #![expect(
     clippy::expect_used,
@@ -22,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use magnum::clock;
 use magnum::events::Recorded;
 use magnum::events::log::segment::disk::Disk;
 use magnum::events::log::segment::simulated::{Chance, Faults, Happened, SimulatedDisk};
@@ -29,12 +34,15 @@ use magnum::events::log::segment::{SEGMENT_HEADER_BYTES, SegmentLog, SegmentOpti
 use magnum::events::log::{
     Append, AppendError, Appended, EventLog, Expected, OpenError, ReadError,
 };
-use magnum::ids::{CommandId, EventId, Position, Revision, StreamId};
+use magnum::ids::{CommandId, EventId, Position, Revision, StreamId, Timestamp};
 
 use log_events::{append, key, read_all, stream};
 
 /// Seeds of an ordinary run; debug builds take some milliseconds for each.
 const SEEDS: u64 = 500;
+
+/// When every run begins: 2026-01-01.
+const BEGIN: Timestamp = Timestamp(1_767_225_600_000_000);
 
 /// What the test knows of one append.
 struct Sent {
@@ -99,7 +107,7 @@ fn run(next: &AtomicU64, end: u64) -> Happened {
         match catch_unwind(AssertUnwindSafe(life)) {
             Ok(happened) => sum = add(sum, happened),
             Err(panic) => {
-                eprintln!("to see it again: MAGNUM_SEED={seed}");
+                eprintln!("to draw the same again: MAGNUM_SEED={seed}");
                 resume_unwind(panic);
             }
         }
@@ -124,6 +132,7 @@ fn add(one: Happened, other: Happened) -> Happened {
 
 async fn live(seed: u64, index: sled::Tree) -> Happened {
     index.clear().expect("cleared");
+    clock::simulate(BEGIN, seed);
     let mut chance = Chance::new(seed);
     let segment_bytes = 5 << (10 + chance.below(4));
     let disk = SimulatedDisk::new();

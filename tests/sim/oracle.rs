@@ -9,6 +9,7 @@ use magnum::clock;
 use magnum::events::log::EventLog;
 use magnum::events::{Recorded, codec};
 use magnum::ids::{EventId, Kind, ObjectId, Position, StreamId, StreamKind, Timestamp};
+use magnum::projections::View;
 use magnum::projections::bay::BayView;
 use magnum::projections::container::ContainerView;
 use magnum::replay::{self, Source};
@@ -70,21 +71,11 @@ impl Row {
     }
 }
 
-fn containers(life: &Life) -> Vec<Row> {
+fn rows<V: View>(life: &Life) -> Vec<Row> {
     let mut rows = vec![];
-    let each = |view: ContainerView| {
+    let each = |view: V| {
         let json = serde_json::to_value(&view).expect("JSON");
-        rows.push(Row { id: view.head.uuid, json });
-    };
-    life.reads.each(each).expect("views");
-    rows
-}
-
-fn bays(life: &Life) -> Vec<Row> {
-    let mut rows = vec![];
-    let each = |view: BayView| {
-        let json = serde_json::to_value(&view).expect("JSON");
-        rows.push(Row { id: view.head.uuid, json });
+        rows.push(Row { id: view.head().uuid, json });
     };
     life.reads.each(each).expect("views");
     rows
@@ -92,7 +83,8 @@ fn bays(life: &Life) -> Vec<Row> {
 
 /// The bays and containers that there are.
 pub fn streams(life: &Life) -> Vec<ObjectId> {
-    containers(life).into_iter().chain(bays(life)).map(|row| row.id).collect()
+    let containers = rows::<ContainerView>(life).into_iter();
+    containers.chain(rows::<BayView>(life)).map(|row| row.id).collect()
 }
 
 /// Whether there is no such container.
@@ -103,6 +95,11 @@ pub fn is_gone(life: &Life, id: ObjectId) -> bool {
 /// Whether somebody asked for an object to go.
 fn is_going(row: &Row) -> bool {
     matches!(row.status(), "Deleting" | "DELETE_IN_PROGRESS")
+}
+
+/// Whether an object is in a status that lasts only while something is done.
+fn is_in_transition(row: &Row) -> bool {
+    matches!(row.status(), "Creating" | "Deleting") || row.status().ends_with("_IN_PROGRESS")
 }
 
 /// Whether all that a container waits for are commands that run in it.
@@ -131,39 +128,41 @@ pub async fn settle(world: &World) {
     loop {
         let life = fresh(world).await;
         let mut open = life.reads.outstanding().expect("views");
-        let rows = containers(&life);
-        rows.iter().chain(&bays(&life)).for_each(|row| reasons(world, row));
+        let mut all = rows::<ContainerView>(&life);
         // A command in a container may run for ever.
-        open.retain(|stream| rows.iter().all(|row| row.id != stream.id || !only_executes(row)));
+        open.retain(|stream| all.iter().all(|row| row.id != stream.id || !only_executes(row)));
+        all.extend(rows::<BayView>(&life));
+        all.iter().for_each(|row| reasons(world, row));
+        let waits = |row: &&Row| open.iter().any(|stream| stream.id == row.id);
+        if let Some(row) = all.iter().find(|row| is_in_transition(row) && !waits(row)) {
+            return world.broken(format!("{} is {} and waits for nothing", row.id, row.status()));
+        }
         if open.is_empty() {
             return;
         }
-        if start.elapsed() > DELETED {
-            let rows = containers(&life).into_iter().chain(bays(&life));
-            let going: Vec<_> = rows.filter(is_going).map(|row| row.json.to_string()).collect();
-            if let Some(first) = going.first() {
-                return world.broken(format!("a delete does not come to an end: {first}"));
-            }
+        if start.elapsed() > DELETED
+            && let Some(row) = all.iter().find(|row| is_going(row))
+        {
+            return world.broken(format!("a delete does not come to an end: {}", row.json));
         }
         if start.elapsed() > SETTLED {
-            let rows = containers(&life).into_iter().chain(bays(&life));
-            let rows: Vec<_> = rows.filter(|row| open.iter().any(|it| it.id == row.id)).collect();
-            let first = rows.first().map(|row| row.json.to_string());
+            let first = all.iter().find(waits).map(|row| row.json.to_string());
             return world.broken(format!("unfinished: {first:?} {open:?}"));
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
-/// Whether a status and the engine's state of a container belong together.
-fn agrees(status: &str, found: Option<RunState>) -> bool {
+/// Whether a status and the engine's state of a container belong together. What the engine
+/// restarts by itself changes while one looks.
+fn agrees(status: &str, found: Option<RunState>, restarts: bool) -> bool {
+    use RunState::{Created, Exited, Paused, Restarting, Running};
+    let changes = restarts && matches!(found, Some(Running | Restarting | Exited));
     match status {
-        "Running" => found == Some(RunState::Running),
-        "Restarting" => found == Some(RunState::Restarting),
-        "Stopped" => {
-            matches!(found, Some(RunState::Created | RunState::Exited | RunState::Restarting))
-        }
-        "Paused" => found == Some(RunState::Paused),
+        "Running" | "Restarting" | "Stopped" if changes => true,
+        "Running" => found == Some(Running),
+        "Stopped" => matches!(found, Some(Created | Exited)),
+        "Paused" => found == Some(Paused),
         "Error" => true,
         _ => false,
     }
@@ -172,7 +171,7 @@ fn agrees(status: &str, found: Option<RunState>) -> bool {
 /// The engine has what the record says, and nothing else.
 pub async fn engine(world: &World) {
     let life = fresh(world).await;
-    let (containers, bays) = (containers(&life), bays(&life));
+    let (containers, bays) = (rows::<ContainerView>(&life), rows::<BayView>(&life));
     let meddled = locked(&world.meddled).clone();
     let mut found: BTreeMap<ObjectId, Vec<RunState>> = BTreeMap::new();
     for one in world.engine.containers() {
@@ -187,9 +186,7 @@ pub async fn engine(world: &World) {
             world.broken(format!("container {id} is at the engine {} times", there.len()));
         }
         let there = there.first().copied();
-        // What restarts by itself changes while one looks.
-        let restarts = row.json["restart_policy"] != "no";
-        if !(agrees(status, there) || (restarts && there.is_some())) {
+        if !agrees(status, there, row.json["restart_policy"] != "no") {
             world.broken(format!("container {id} is {status}, the engine says {there:?}"));
         }
         if row.bay().is_none_or(|bay| bays.iter().all(|row| row.id != bay)) {
@@ -217,57 +214,71 @@ fn events(life: &Life) -> Vec<Recorded> {
     life.log.read(Position(0), usize::MAX).expect("the log")
 }
 
-/// What was promised is in the log, once.
-pub async fn promises(world: &World, clients: &Clients) {
-    let life = fresh(world).await;
-    let mut seen: BTreeMap<String, Vec<Position>> = BTreeMap::new();
-    let mut asked: BTreeMap<StreamId, Vec<String>> = BTreeMap::new();
-    for event in events(&life) {
-        if event.stream.kind == StreamKind::Audit {
-            continue;
+/// What the log has of requests.
+#[derive(Default)]
+struct Requests {
+    /// Where each was recorded, by its key: its text is kept with the first event that it caused.
+    keys: BTreeMap<String, Vec<Position>>,
+    /// The types of an object's events.
+    types: BTreeMap<StreamId, Vec<String>>,
+}
+
+impl Requests {
+    fn of(events: Vec<Recorded>) -> Self {
+        let mut found = Self::default();
+        for event in events.into_iter().filter(|event| event.stream.kind != StreamKind::Audit) {
+            let types = found.types.entry(event.stream).or_default();
+            types.push(event.event_type.as_str().to_owned());
+            if let Some(id) = event.meta.command_id.filter(|_| event.meta.command.is_some()) {
+                found.keys.entry(id.0).or_default().push(event.position);
+            }
         }
-        asked.entry(event.stream).or_default().push(event.event_type.as_str().to_owned());
-        if let Some(id) = &event.meta.command_id {
-            seen.entry(id.0.clone()).or_default().push(event.position);
-        }
+        found
     }
-    for told in locked(&clients.told).iter() {
-        let positions = seen.get(&format!("default/{}", told.ask.key));
-        if let Some(positions) = positions
-            && positions.windows(2).any(|pair| pair[0].next() != pair[1])
-        {
-            world.broken(format!("{:?} was recorded more than once: {positions:?}", told.ask));
-        }
-        if told.is_acknowledged() && !is_kept(told, &asked) {
-            world.broken(format!("{:?} was acknowledged and is lost", told.ask));
+
+    fn recorded(&self, told: &Told) -> &[Position] {
+        self.keys.get(&format!("default/{}", told.ask.key)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether what an acknowledged request asked for is there.
+    fn has(&self, told: &Told) -> bool {
+        let path = told.ask.path.split('?').next().unwrap_or_default();
+        let words: Vec<&str> = path.split('/').skip(2).collect();
+        let Some(id) = words.get(1).and_then(|id| id.parse::<ObjectId>().ok()) else {
+            return !self.recorded(told).is_empty();
+        };
+        let (kind, noun) = if words.first() == Some(&"bays") {
+            (Kind::Bay, "bay")
+        } else {
+            (Kind::Container, "container")
+        };
+        let types = self.types.get(&StreamId::new(kind, id));
+        let has = |name: &str| types.is_some_and(|types| types.iter().any(|it| it == name));
+        match (told.ask.method, words.get(2).copied()) {
+            // One that changes nothing is not recorded; it was all the same once asked for.
+            ("DELETE", _) => has(&format!("{noun}.delete_requested")),
+            (_, Some("start")) => {
+                let started = ["start_requested", "reboot_requested", "drifted", "restarted"];
+                started.iter().any(|name| has(&format!("container.{name}")))
+            }
+            (_, Some("stop")) => true,
+            _ => !self.recorded(told).is_empty(),
         }
     }
 }
 
-/// Whether the log has what an acknowledged request asked for.
-fn is_kept(told: &Told, asked: &BTreeMap<StreamId, Vec<String>>) -> bool {
-    let path = told.ask.path.split('?').next().unwrap_or_default();
-    let words: Vec<&str> = path.split('/').skip(2).collect();
-    let body = told.ask.body.as_ref();
-    let named = words.get(1).copied().or_else(|| body.and_then(|body| body["uuid"].as_str()));
-    let Some(id) = named.and_then(|id| id.parse::<ObjectId>().ok()) else { return true };
-    let (kind, noun) = if words.first() == Some(&"bays") {
-        (Kind::Bay, "bay")
-    } else {
-        (Kind::Container, "container")
-    };
-    let names = asked.get(&StreamId::new(kind, id));
-    let has = |name: &str| names.is_some_and(|names| names.iter().any(|it| it == name));
-    match (told.ask.method, words.get(2).copied()) {
-        ("POST", _) => has(&format!("{noun}.create_requested")),
-        ("DELETE", _) => has(&format!("{noun}.delete_requested")),
-        // One that changes nothing is not recorded; it was all the same once asked for.
-        (_, Some("start")) => {
-            let started = ["start_requested", "reboot_requested", "drifted", "restarted"];
-            started.iter().any(|name| has(&format!("container.{name}")))
+/// What was promised is in the log, once.
+pub async fn promises(world: &World, clients: &Clients) {
+    let life = fresh(world).await;
+    let requests = Requests::of(events(&life));
+    for told in locked(&clients.told).iter() {
+        let positions = requests.recorded(told);
+        if positions.len() > 1 {
+            world.broken(format!("{:?} was recorded more than once: {positions:?}", told.ask));
         }
-        (_, Some(verb)) => verb == "stop" || has(&format!("container.{verb}_requested")),
-        _ => true,
+        if told.is_acknowledged() && !requests.has(told) {
+            world.broken(format!("{:?} was acknowledged and is lost", told.ask));
+        }
     }
 }
 

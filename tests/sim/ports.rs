@@ -302,7 +302,7 @@ impl Backend for SimulatedBackend {
     async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
         self.fence.step(|| format!("{} of {}", work.action.name(), work.stream)).await;
         let slow = match &work.action {
-            // Once it is there, it is.
+            // A pull is slow once; the attempts after that find the image.
             Action::Apply(Desired::Container { spec, .. })
                 if spec.image.starts_with(SLOW_IMAGES) && work.attempt == 1 =>
             {
@@ -362,8 +362,8 @@ impl Backend for SimulatedBackend {
     }
 }
 
-/// The bus of a process: messages of every kind are late, and so out of order; they and their
-/// answers are lost, and they come twice.
+/// The bus of a process: messages of every kind are late, and so out of order, and come twice; all
+/// but pieces of output are lost, and so are answers.
 pub struct SimulatedBus {
     pub inner: Arc<dyn Bus>,
     pub fence: Arc<Fence>,
@@ -378,21 +378,41 @@ enum Fate {
     AnswerLost,
 }
 
+impl Fate {
+    /// The fate of a message that has no answer.
+    const fn without_answer(self) -> Self {
+        match self {
+            Self::AnswerLost => Self::Arrives,
+            other => other,
+        }
+    }
+
+    /// The fate of a piece of output. It is not lost here: its reader would be told that some of
+    /// the output is missing, and the clients here expect all of it.
+    const fn of_piece(self) -> Self {
+        match self {
+            Self::Twice => self,
+            Self::Arrives | Self::Lost | Self::AnswerLost => Self::Arrives,
+        }
+    }
+}
+
 impl SimulatedBus {
-    /// Sends a message; what becomes of it.
-    async fn send(&self, what: &str) -> Fate {
+    /// Sends a message; what becomes of it. `possible` says what a drawn fate comes to for such a
+    /// message: the draw is the same for all, so that a seed stays the same run.
+    async fn send(&self, what: &str, possible: fn(Fate) -> Fate) -> Fate {
         self.fence.step(|| what.to_owned()).await;
         let world = &self.fence.world;
         let is_faulty = |times| world.weather.bus_faults && world.strikes(times);
         if is_faulty(6) {
             world.pause(2000).await;
         }
-        let fate = match world.below(3) {
+        let fate = possible(match world.below(3) {
             0 if is_faulty(6) => Fate::Lost,
             1 if is_faulty(6) => Fate::Twice,
             2 if is_faulty(6) => Fate::AnswerLost,
             _ => Fate::Arrives,
-        };
+        });
         if fate != Fate::Arrives {
             world.note(|| format!("bus: {what} is {fate:?}"));
         }
@@ -405,7 +425,7 @@ impl SimulatedBus {
         lost: fn(String) -> E,
         call: impl Fn() -> BoxFuture<'a, Result<T, E>> + Send + Sync,
     ) -> Result<T, E> {
-        let fate = self.send(what).await;
+        let fate = self.send(what, |fate| fate).await;
         let words = || format!("simulated: {what} has no answer");
         if fate == Fate::Lost {
             return Err(lost(words()));
@@ -477,13 +497,12 @@ impl Bus for SimulatedBus {
     }
 
     async fn credit(&self, credit: Credit) {
-        match self.send("a credit").await {
-            Fate::Lost => {}
-            Fate::Twice => {
-                self.inner.credit(credit).await;
-                self.inner.credit(credit).await;
-            }
-            Fate::Arrives | Fate::AnswerLost => self.inner.credit(credit).await,
+        let fate = self.send("a credit", Fate::without_answer).await;
+        if fate == Fate::Twice {
+            self.inner.credit(credit).await;
+        }
+        if fate != Fate::Lost {
+            self.inner.credit(credit).await;
         }
     }
 
@@ -496,13 +515,9 @@ impl Bus for SimulatedBus {
     }
 
     async fn piece(&self, piece: Piece) {
-        match self.send("a piece").await {
-            // A reader is told of a piece that is lost, and so is whoever asked for the output.
-            Fate::Lost | Fate::Arrives | Fate::AnswerLost => self.inner.piece(piece).await,
-            Fate::Twice => {
-                self.inner.piece(piece.clone()).await;
-                self.inner.piece(piece).await;
-            }
+        if self.send("a piece", Fate::of_piece).await == Fate::Twice {
+            self.inner.piece(piece.clone()).await;
         }
+        self.inner.piece(piece).await;
     }
 }
