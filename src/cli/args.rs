@@ -58,11 +58,11 @@ pub fn ident(text: &str) -> Result<String, String> {
     }
 }
 
-/// `FIELD=VALUE` of a filter.
-pub fn filter(text: &str) -> Result<(String, String), String> {
+/// `NAME=VALUE`, also with the field of a filter as the name.
+pub fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("must be FIELD=VALUE".to_owned()),
+        _ => Err("must be a name and a value with = between them".to_owned()),
     }
 }
 

@@ -11,7 +11,7 @@ use super::error::{CliError, say};
 use super::log::{Data, confirm, log_of, time, told};
 use super::options::Format;
 use super::table;
-use super::terminal::printable;
+use super::terminal::{counted, printable};
 use crate::app::backup_log;
 use crate::events::log::segment::backup::verify_backup;
 use crate::events::log::segment::manifest::{BackupError, Manifest};
@@ -88,13 +88,13 @@ pub fn back_up(format: Format, args: &Backup) -> Result<(), CliError> {
     let manifest = &done.manifest;
     let words = format!(
         "{} holds the log up to position {}, chain {}, last event at {}.\nSegments copied: {} \
-         ({} bytes); already there: {}.\n",
+         ({}); already there: {}.\n",
         args.target.display(),
         manifest.last,
         manifest.hash,
         manifest.last_event_at,
         done.copied,
-        done.copied_bytes,
+        counted(done.copied_bytes, "byte"),
         done.kept,
     );
     let more = json!({
@@ -175,9 +175,10 @@ fn plan_words(plan: &Plan) -> String {
     let left_out = match plan.left_out() {
         0 => "That is the whole backup.".to_owned(),
         events => format!(
-            "Left out: {events} events, positions {} to {last}, the last one of {last_event_at}. \
-             Their positions will be assigned to other events.",
-            plan.position.next(),
+            "Left out: {} after position {}, the last one of {last_event_at}. Positions up to \
+             {last} will be assigned to other events.",
+            counted(events, "event"),
+            plan.position,
         ),
     };
     format!(

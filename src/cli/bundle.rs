@@ -76,7 +76,9 @@ fn import(format: Format, file: &Path) -> Result<(), CliError> {
     let positions = bundle.events.first().zip(bundle.events.last());
     let proof = match bundle.proof {
         Some(_) => format!("the chain leads to the log's head, {}", bundle.head.hash),
-        None => "none: the log continues too far after it".to_owned(),
+        None => "none: the log continues too far after it, or events in between are missing, such \
+                 as archived ones"
+            .to_owned(),
     };
     table::show(
         format,

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::args::ident;
+use super::args::{ident, pair};
 use super::error::CliError;
 use super::noun::Session;
 use crate::ids::Kind;
@@ -169,14 +169,6 @@ fn object(from: &str, source: impl Read) -> Result<Map<String, Value>, CliError>
     match fields.keys().find(|key| !KEYS.contains(&key.as_str())) {
         Some(key) => Err(failed(format!("unknown key {key}; Key must be in {}", KEYS.join(",")))),
         None => Ok(fields),
-    }
-}
-
-/// `NAME=VALUE`.
-fn pair(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write it as NAME=VALUE".to_owned()),
     }
 }
 

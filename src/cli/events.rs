@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use reqwest::{Method, Response};
 use serde_json::Value;
 
-use super::args::filter;
+use super::args::pair;
 use super::client::Call;
 use super::error::CliError;
 use super::event_line::Lines;
@@ -42,7 +42,7 @@ pub enum EventsCommand {
 pub struct Choice {
     /// Select events by a field (repeatable): values of one field are alternatives, different
     /// fields must all match. Fields: kind, object, bay, type, user, request_id, outcome, project
-    #[arg(long, value_name = "FIELD=VALUE", value_parser = filter)]
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = pair)]
     filter: Vec<(String, String)>,
     /// Start at a time, such as 2015-05-21T20:46:13Z, or this long ago: 90s, 15m, 2h, 7d
     #[arg(long, value_name = "TIME", conflicts_with = "after")]

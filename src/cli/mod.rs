@@ -117,41 +117,36 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs a command: without a session if it needs no server.
-fn run(mut cli: Cli) -> Result<(), CliError> {
+fn run(cli: Cli) -> Result<(), CliError> {
+    let Cli { mut options, openstack, command } = cli;
     // Only events have a wide format.
-    let is_wide = cli.options.output == Format::Wide;
+    let is_wide = options.output == Format::Wide;
     if is_wide {
-        cli.options.output = Format::Table;
+        options.output = Format::Table;
     }
-    match cli.command {
-        Command::Serve(args) => return serve::run(args),
-        Command::Log(command) => return log::run(cli.options.output, command, cli.options.reason),
-        Command::Backup(args) => return backup::back_up(cli.options.output, &args),
-        Command::Restore(args) => return backup::restore(cli.options.output, &args),
-        Command::Completion(args) => return completion::script(&args),
-        Command::BashCompletion => return completion::words(),
-        _ => {}
+    let (format, reason) = (options.output, options.reason.clone());
+    let open = || Session::new(options, openstack);
+    match command {
+        Command::Noun(command) => wait(async { command.run(&open()?).await }),
+        Command::Container(command) => wait(async { container::run(&open()?, command).await }),
+        Command::Events(command) => wait(async { events::run(&open()?, command, is_wide).await }),
+        Command::Log(command) => log::run(format, command, reason),
+        Command::Backup(args) => backup::back_up(format, &args),
+        Command::Restore(args) => backup::restore(format, &args),
+        Command::Replay(command) => wait(async { replay::run(&open()?, command).await }),
+        Command::Why(args) => wait(async { why::run(&open()?, &args).await }),
+        Command::Trace(args) => wait(async { trace::run(&open()?, &args).await }),
+        Command::Bundle(command) => wait(async { bundle::run(&open()?, command).await }),
+        Command::Keys(command) => wait(async { keys::run(&open()?, command).await }),
+        Command::Serve(args) => serve::run(args),
+        Command::Completion(args) => completion::script(&args),
+        Command::BashCompletion => completion::words(),
     }
-    let session = Session::new(cli.options, cli.openstack)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match cli.command {
-            Command::Noun(command) => command.run(&session).await,
-            Command::Container(command) => container::run(&session, command).await,
-            Command::Events(command) => events::run(&session, command, is_wide).await,
-            Command::Replay(command) => replay::run(&session, command).await,
-            Command::Why(args) => why::run(&session, &args).await,
-            Command::Trace(args) => trace::run(&session, &args).await,
-            Command::Bundle(command) => bundle::run(&session, command).await,
-            Command::Keys(command) => keys::run(&session, command).await,
-            Command::Log(_)
-            | Command::Backup(_)
-            | Command::Restore(_)
-            | Command::Serve(_)
-            | Command::Completion(_)
-            | Command::BashCompletion => Ok(()),
-        }
-    })
+}
+
+/// Runs a command that talks to a server to its end.
+fn wait(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::args::{Target, Targets, Update, filter, ident};
+use super::args::{Target, Targets, Update, ident, pair};
 use super::client::{Answer, Call, Client};
 use super::error::{CliError, say};
 use super::login::Openstack;
@@ -70,7 +70,7 @@ pub struct ListArgs {
     #[arg(long, value_enum, value_name = "asc|desc", hide_possible_values = true)]
     sort_dir: Option<SortDir>,
     /// List only objects with this value in a field (repeatable)
-    #[arg(long, value_name = "FIELD=VALUE", value_parser = filter)]
+    #[arg(long, value_name = "FIELD=VALUE", value_parser = pair)]
     filter: Vec<(String, String)>,
 }
 

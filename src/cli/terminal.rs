@@ -1,4 +1,5 @@
-//! Output for terminals only: colours and progress.
+//! Output for people: colours and progress on terminals, text that is safe to print, and numbers of
+//! things.
 
 use std::future::Future;
 use std::io::{IsTerminal, Write};
@@ -55,9 +56,20 @@ pub fn printable(text: &str) -> String {
         .collect()
 }
 
+/// A number of things: `1 event`, `2 events`.
+pub fn counted(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{RED, paint, printable};
+    use super::{RED, counted, paint, printable};
+
+    #[test]
+    fn one_thing_is_not_many() {
+        let told = [0, 1, 2].map(|number| counted(number, "event"));
+        assert_eq!(told, ["0 events", "1 event", "2 events"]);
+    }
 
     #[test]
     fn control_characters_are_written_out() {

@@ -10,15 +10,15 @@ use serde_json::Value;
 
 use super::edge::request::Call;
 use super::edge::state::AppState;
-use super::error::{ApiError, title};
+use super::error::ApiError;
 use super::respond;
 use super::shape::{self, Shown};
 use crate::bus::{
     CommandError, CommandMessage, CommandReply, NounCommand, Origin, Refusal, ReplyTo, delivery,
 };
 use crate::clock;
-use crate::events::Mark;
 use crate::events::codec::{self, payload_json};
+use crate::events::{Mark, Recorded};
 use crate::ids::{CommandId, EventId, ObjectId, Position, Revision, StreamId, WorkId};
 use crate::projections::query::QueryError;
 use crate::projections::{View, as_of};
@@ -37,7 +37,7 @@ pub enum Settled {
     Done(Option<i64>),
     /// The backend refused; its words.
     Failed(String),
-    /// Nobody can say; why.
+    /// The outcome is unknown; the reason.
     Unknown(String),
     /// The object went before it was this work's turn.
     Gone,
@@ -154,13 +154,13 @@ async fn view_after<V: View>(
 }
 
 /// Where a command changed nothing because the same thing is in progress, the work to wait for.
-pub fn joined<V: View>(
+pub async fn joined<V: View>(
     state: &AppState,
     mut reply: CommandReply,
     action: &str,
 ) -> Result<CommandReply, ApiError> {
     if reply.work.is_none() {
-        let view = get::<V>(state, reply.stream.id)?;
+        let view = view_after::<V>(state, &reply).await?;
         let same = |view: &V| view.tasks().iter().rfind(|t| t.action == action).map(|t| t.id);
         reply.work = view.as_ref().and_then(same);
     }
@@ -186,8 +186,8 @@ pub fn failure(reply: &CommandReply, outcome: Settled) -> ApiError {
         Settled::Failed(words) => ApiError::WorkFailed(words),
         Settled::Unknown(words) => ApiError::WorkUnknown(words),
         Settled::Gone | Settled::Done(_) | Settled::Waiting => {
-            let id = reply.stream.id;
-            ApiError::Conflict(format!("{} {id} was deleted meanwhile.", title(reply.stream.kind)))
+            let StreamId { kind, id } = reply.stream;
+            ApiError::Conflict(format!("{} {id} was deleted meanwhile.", kind.title()))
         }
     }
 }
@@ -255,7 +255,8 @@ pub async fn blocking<T: Send + 'static>(
     crate::blocking::run(read).await.map_err(ApiError::Internal)
 }
 
-fn get<V: View>(state: &AppState, id: ObjectId) -> Result<Option<V>, ApiError> {
+/// An object by its id, whatever its project; `None` if it is not there.
+pub fn get<V: View>(state: &AppState, id: ObjectId) -> Result<Option<V>, ApiError> {
     state.reads.get::<V>(id).map_err(|error| ApiError::query(V::KIND, "", error))
 }
 
@@ -271,11 +272,9 @@ async fn ended<V: View>(
         let Some(words) = outcome.failure.clone() else {
             return Ok(Settled::Done(outcome.exit_code));
         };
-        let before = outcome.position.before();
-        let event = state.log.read(before, 1)?.pop();
-        let mark = event.and_then(|event| codec::mark(event.event_type.as_str()));
-        let unknown = mark == Some(Mark::Unknown);
-        return Ok(if unknown { Settled::Unknown(words) } else { Settled::Failed(words) });
+        let event = state.log.read(outcome.position.before(), 1)?.pop();
+        let is_unknown = event.is_some_and(|event| is_unknown(&event, work));
+        return Ok(if is_unknown { Settled::Unknown(words) } else { Settled::Failed(words) });
     }
     let (log, stream, from) = (state.log.clone(), reply.stream, reply.revision);
     let found = blocking(move || search(log.as_ref(), stream, from, work)).await??;
@@ -285,6 +284,15 @@ async fn ended<V: View>(
         (None, Some(_)) => Settled::Done(None),
         (None, None) => Settled::Gone,
     })
+}
+
+/// Whether an event says that the outcome of this work is unknown. Work that was queued behind it
+/// is not: it was cancelled by the same event.
+fn is_unknown(event: &Recorded, work: WorkId) -> bool {
+    let name = event.event_type.as_str();
+    let data = || payload_json(event.stream.kind, name, event.version, &event.payload);
+    codec::mark(name) == Some(Mark::Unknown)
+        && data().is_ok_and(|data| names(data.get("work_id"), work))
 }
 
 /// The outcome of work in the log, for those the view no longer remembers.

@@ -12,6 +12,7 @@ use super::input::body::Body;
 use super::resource::{ObjectCall, Resource};
 use super::route::{Register, register};
 use super::shape::Shown;
+use super::text::canonical_uuid;
 use super::{command, defaults, keys, read};
 use crate::actors::container::ContainerCommand;
 use crate::events::container::{ContainerSpec, PortMapping};
@@ -66,8 +67,13 @@ impl Resource for ContainerView {
     /// The bay that `bay_ident`, a uuid or a name, means.
     fn filters(state: &AppState, call: &Call) -> Result<Vec<(String, String)>, ApiError> {
         let Some(ident) = call.argument("bay_ident") else { return Ok(vec![]) };
-        let bay = read::find::<BayView>(state, call, ident)?;
-        Ok(vec![("bay_uuid".to_owned(), bay.head.uuid.to_string())])
+        // A bay that was there at an earlier point may be gone now.
+        let past = canonical_uuid(ident).filter(|_| call.argument("at").is_some());
+        let bay = match past {
+            Some(id) => id,
+            None => read::find::<BayView>(state, call, ident)?.head.uuid,
+        };
+        Ok(vec![("bay_uuid".to_owned(), bay.to_string())])
     }
 
     async fn create(on: ObjectCall<'_>, mut new: Body) -> Result<ContainerCommand, ApiError> {

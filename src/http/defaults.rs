@@ -1,10 +1,11 @@
 //! The built-in `default` baymodel and bay of a project: created by ordinary commands when they
 //! are first needed, and again if they were deleted.
 
+use super::command::{self, get};
 use super::edge::state::AppState;
 use super::error::ApiError;
+use super::node;
 use super::text::derived_uuid;
-use super::{command, node};
 use crate::actors::bay::BayCommand;
 use crate::actors::baymodel::BaymodelCommand;
 use crate::bus::{CommandError, CommandReply, Origin, Refusal};
@@ -71,8 +72,4 @@ async fn settle<V: View>(
     };
     let waited = state.reads.wait_for(position, state.config.request_wait).await;
     waited.map(drop).map_err(|error| ApiError::query(V::KIND, NAME, error))
-}
-
-fn get<V: View>(state: &AppState, id: ObjectId) -> Result<Option<V>, ApiError> {
-    state.reads.get::<V>(id).map_err(|error| ApiError::query(V::KIND, NAME, error))
 }

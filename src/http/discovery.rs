@@ -11,9 +11,6 @@ use super::error::ApiError;
 use super::respond::{self, Link};
 use crate::ids::Kind;
 
-/// Collections in the document of the version; nodes never were.
-const LISTED: [Kind; 3] = [Kind::Baymodel, Kind::Bay, Kind::Container];
-
 /// What serves here.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Root {
@@ -70,7 +67,8 @@ pub async fn v1(call: Call) -> Result<Response, ApiError> {
         "type": "application/vnd.openstack.magnum.v1+json",
     }]);
     document.insert("media_types".to_owned(), media_types);
-    for kind in LISTED {
+    // Nodes never were among them.
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Node) {
         let name = kind.collection();
         let links = [
             Link::new(format!("{host}/v1/{name}/"), "self"),

@@ -103,7 +103,7 @@ pub enum ApiError {
         /// The difference.
         lag: u64,
     },
-    /// The views cannot be read now; they are rebuilt by themselves. the message is for the log.
+    /// The views cannot be read now; they are rebuilt by themselves. The message is for the log.
     #[error("{0}")]
     Unreadable(String),
     /// The disk of the log is nearly full.
@@ -122,7 +122,7 @@ impl ApiError {
 
     /// No object with this name or uuid.
     pub fn not_found(kind: impl Into<StreamKind>, ident: impl Into<String>) -> Self {
-        Self::NotFound(title(kind), ident.into())
+        Self::NotFound(kind.into().title(), ident.into())
     }
 
     /// A query about an object that was named by `ident`.
@@ -184,6 +184,14 @@ impl ApiError {
             Self::Unreadable(_) => (StatusCode::SERVICE_UNAVAILABLE, "views-unreadable"),
             Self::LowSpace(_) => (StatusCode::INSUFFICIENT_STORAGE, "no-space"),
         }
+    }
+
+    /// Whether it is a 5xx that says nothing new to the operator: load that passes, a full disk,
+    /// which `/readyz` shows, or that Keystone is away, which is logged once.
+    pub fn is_expected(&self) -> bool {
+        matches!(self, Self::Behind { .. } | Self::NoKeystone)
+            || matches!(self, Self::Command(CommandError::Overloaded))
+            || self.status() == StatusCode::INSUFFICIENT_STORAGE
     }
 
     /// What the user is told.
@@ -268,11 +276,6 @@ const fn backend_status(error: &BackendError) -> StatusCode {
 /// What a program tells refusals apart by.
 pub const fn command_code(error: &CommandError) -> &'static str {
     command_answer(error).1
-}
-
-/// A noun as sentences begin with it.
-pub fn title(kind: impl Into<StreamKind>) -> &'static str {
-    kind.into().title()
 }
 
 impl From<ReadError> for ApiError {

@@ -51,7 +51,7 @@ impl IntoResponse for ApiError {
             return (status, [(header::WWW_AUTHENTICATE, challenge)], self.to_string())
                 .into_response();
         }
-        if status == StatusCode::INTERNAL_SERVER_ERROR || matches!(self, Self::Unreadable(_)) {
+        if status.is_server_error() && !self.is_expected() {
             tracing::error!(error = %self, "a request failed");
         }
         let faultcode = if status.is_client_error() { "Client" } else { "Server" };

@@ -7,12 +7,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::edge::state::AppState;
-use super::list::MAX_LIMIT;
-use super::respond;
+use super::{node, respond};
 use crate::events::node::Status;
-use crate::ids::ProjectId;
-use crate::projections::node::NodeView;
-use crate::projections::query::ListQuery;
 
 /// Events that the views may be behind before reads are better answered by somebody else: about
 /// a second of a busy log.
@@ -60,7 +56,7 @@ pub async fn ready(State(state): State<AppState>) -> Response {
         problems.push(format!("the log accepts no events: {reason}"));
     }
     if lag > MAX_LAG || !stats.caught_up {
-        problems.push(format!("the views are {lag} events behind"));
+        problems.push(format!("the views are at position {position}, {lag} behind the log"));
     }
     if let Some(reason) = stats.unhealthy {
         problems.push(format!("the views are not updated: {reason}"));
@@ -71,9 +67,7 @@ pub async fn ready(State(state): State<AppState>) -> Response {
     if let Some(reason) = state.low_space.borrow().clone().or(health.no_space) {
         problems.push(format!("no changes are accepted: {reason}"));
     }
-    let query = ListQuery { limit: MAX_LIMIT, ..ListQuery::default() };
-    let nodes = state.reads.list::<NodeView>(&ProjectId::default(), &query);
-    let nodes = nodes.unwrap_or_else(|_| {
+    let nodes = node::all(&state.reads).unwrap_or_else(|_| {
         problems.push("the views cannot be read".to_owned());
         Vec::new()
     });

@@ -15,9 +15,10 @@ use super::text::{canonical_uuid, shown};
 use super::{list_past, read};
 use crate::ids::Position;
 use crate::projections::query::ListQuery;
+use crate::replay::ReplayError;
 
 /// Most objects of a page, and how many there are where none is asked for: `max_limit` of 2015.
-pub const MAX_LIMIT: usize = 1000;
+const MAX_LIMIT: usize = 1000;
 
 /// Arguments of every list, besides the fields that it filters by.
 const PAGING: [&str; 5] = ["at", "limit", "marker", "sort_key", "sort_dir"];
@@ -34,19 +35,24 @@ pub async fn page<V: Shown>(
     let known: Vec<&str> = PAGING.iter().chain(V::FIELDS).chain(extra).copied().collect();
     call.only(&known)?;
     let query = query::<V>(call, filters)?;
-    let at = call.argument("at").map(|at| read::when("at", at)).transpose()?;
-    let at = at.map(|at| at.anywhere(&read::source(state, call))).transpose()?;
+    let when = call.argument("at").map(|at| read::when("at", at)).transpose()?;
     // In the order of creation a page with one filter costs what its rows do; others may have to
     // look at many rows for it.
-    let views = if let Some(at) = at {
-        let (log, project, asked) = (state.log.clone(), call.ctx.project.clone(), query.clone());
-        blocking(move || list_past::page(log.as_ref(), at, &project, &asked)).await?
+    let (views, at) = if let Some(when) = when {
+        let source = read::source(state, call);
+        let (project, asked) = (call.ctx.project.clone(), query.clone());
+        let past = move || {
+            let at = when.anywhere(&source)?;
+            let views = list_past::page::<V>(source.log(), at, &project, &asked);
+            Ok::<_, ReplayError>((views, Some(at)))
+        };
+        blocking(past).await??
     } else if query.sort_key.is_none() && query.filters.len() <= 1 {
-        state.reads.list::<V>(&call.ctx.project, &query)
+        (state.reads.list::<V>(&call.ctx.project, &query), None)
     } else {
         let (reads, project, asked) =
             (state.reads.clone(), call.ctx.project.clone(), query.clone());
-        blocking(move || reads.list::<V>(&project, &asked)).await?
+        (blocking(move || reads.list::<V>(&project, &asked)).await?, None)
     };
     let marker = call.argument("marker").unwrap_or_default();
     let views = views.map_err(|error| ApiError::query(V::KIND, marker, error))?;

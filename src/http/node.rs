@@ -8,7 +8,6 @@ use super::command;
 use super::edge::state::AppState;
 use super::error::ApiError;
 use super::input::body::Body;
-use super::list::MAX_LIMIT;
 use super::resource::{ObjectCall, Resource};
 use super::route::{Register, register};
 use super::shape::Shown;
@@ -17,10 +16,12 @@ use super::text::{canonical_uuid, shown};
 use crate::actors::node::NodeCommand;
 use crate::actors::placement::NodeFacts;
 use crate::events::node::Status;
+use crate::events::work::FieldChange;
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 use crate::projections::bay::BayView;
 use crate::projections::node::{self, NodeView};
-use crate::projections::query::{ListQuery, QueryError};
+use crate::projections::query::QueryError;
+use crate::projections::read_models::ReadModels;
 
 /// A container on a node's engine that no object is the record of.
 #[derive(Debug, Serialize, ToSchema)]
@@ -77,13 +78,19 @@ fn network(found: &node::UnknownNetwork) -> Value {
     })
 }
 
-/// What placement needs to know: every node that a backend registered, in any project, and how many
-/// bays of this project it holds.
+/// All nodes of the project that nodes are in, in the order of their ids.
+pub fn all(reads: &ReadModels) -> Result<Vec<NodeView>, QueryError> {
+    let mut nodes = Vec::new();
+    reads.each(|node: NodeView| nodes.push(node))?;
+    nodes.retain(|node| node.head.project == ProjectId::default());
+    Ok(nodes)
+}
+
+/// What placement needs to know: all nodes of the project `default`, which is the service's own,
+/// and how many bays of this project each holds.
 pub fn facts(state: &AppState, project: &ProjectId) -> Result<Vec<NodeFacts>, ApiError> {
     let failed = |error: QueryError| ApiError::query(Kind::Node, "", error);
-    let query = ListQuery { limit: MAX_LIMIT, ..ListQuery::default() };
-    let nodes = state.reads.list::<NodeView>(&ProjectId::default(), &query).map_err(failed)?;
-    let facts = nodes.into_iter().map(|node| {
+    let facts = all(&state.reads).map_err(failed)?.into_iter().map(|node| {
         let id = node.head.uuid;
         let bays = state.reads.count::<BayView>(project, "node_uuid", &id.to_string());
         Ok(NodeFacts {
@@ -118,13 +125,8 @@ impl Resource for NodeView {
 
     async fn create(on: ObjectCall<'_>, mut new: Body) -> Result<NodeCommand, ApiError> {
         let ironic_node_id: Option<String> = new.take("ironic_node_id")?;
-        if let Some(ironic) = &ironic_node_id
-            && on.count::<Self>("ironic_node_id", ironic)? > 0
-        {
-            let words = format!("Ironic node {} belongs to another node already.", shown(ironic));
-            let ObjectCall { call, state, id } = on;
-            let stream = StreamId::new(Kind::Node, id);
-            return Err(command::refuse(state, call, stream, "create", words).await);
+        if let Some(ironic) = &ironic_node_id {
+            check_ironic(on, ironic, "create").await?;
         }
         Ok(NodeCommand::Create {
             node_type: new.take("type")?,
@@ -134,9 +136,33 @@ impl Resource for NodeView {
         })
     }
 
+    async fn check_update(
+        &self,
+        on: ObjectCall<'_>,
+        changes: &[FieldChange],
+    ) -> Result<(), ApiError> {
+        // The field of this node itself differs, or it would not be changed.
+        let ironic = changes.iter().find(|change| change.field == "ironic_node_id");
+        match ironic.and_then(|change| serde_json::from_str::<String>(&change.value).ok()) {
+            Some(ironic) => check_ironic(on, &ironic, "update").await,
+            None => Ok(()),
+        }
+    }
+
     async fn delete(&self, on: ObjectCall<'_>) -> Result<NodeCommand, ApiError> {
         Ok(NodeCommand::Delete { bays: bays_on(on.state, on.id).await? })
     }
+}
+
+/// Refuses an Ironic node that belongs to another node.
+async fn check_ironic(on: ObjectCall<'_>, ironic: &str, asked: &str) -> Result<(), ApiError> {
+    if on.count::<NodeView>("ironic_node_id", ironic)? == 0 {
+        return Ok(());
+    }
+    let words = format!("Ironic node {} belongs to another node already.", shown(ironic));
+    let ObjectCall { call, state, id } = on;
+    let stream = StreamId::new(Kind::Node, id);
+    Err(command::refuse(state, call, stream, asked, words).await)
 }
 
 /// How many bays a node holds, of all projects.

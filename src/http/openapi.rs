@@ -14,8 +14,10 @@ use utoipa::openapi::{
 use super::edge::auth;
 use super::error_body::ErrorBody;
 use super::route::{Route, Schemas, register};
+use crate::events::cloudevent::Outcome;
+use crate::ids::StreamKind;
 
-/// What arguments mean.
+/// What arguments mean. KINDS and OUTCOMES stand for the lists of these.
 const ARGUMENTS: &[(&str, &str)] = &[
     ("after", "A position: only events after it; for streams also latest"),
     ("at", "A position, v: and a revision, a time, before: or after: and an event's id"),
@@ -29,7 +31,7 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("first", "1: only the first time"),
     ("follow", "1: follow until the container ends; the response is plain text"),
     ("from", "The first point, in the same form as at; default: before everything"),
-    ("kind", "Only events of bays, baymodels, nodes or containers; repeatable"),
+    ("kind", "Only events of this kind: KINDS; repeatable"),
     ("limit", "Maximum number of items in a page, 1 to 1000"),
     ("marker", "The UUID of the last object of the previous page"),
     (
@@ -38,7 +40,7 @@ const ARGUMENTS: &[(&str, &str)] = &[
         long",
     ),
     ("object", "Only events of the object with this UUID; repeatable"),
-    ("outcome", "Only events that are requested, done, failed, unknown, blocked, observed"),
+    ("outcome", "Only events with this outcome: OUTCOMES; repeatable"),
     ("monotone", "1: the condition stays true once it is, so few states need to be checked"),
     ("project", "Only events of this project, which must be your own"),
     ("request_id", "Only events caused by this request: req-UUID"),
@@ -51,6 +53,7 @@ const ARGUMENTS: &[(&str, &str)] = &[
     ("sort_key", "The field to sort by"),
     ("stderr", "0: without standard error; 1: only standard error"),
     ("stdout", "0: without standard output; 1: only standard output"),
+    ("subject", "The same as object: a UUID, or kind/UUID as in events"),
     ("tail", "Only the last lines, this many"),
     ("timeout", "Seconds between the stop signal and the kill; default: 10"),
     ("timestamps", "1: each line starts with its time"),
@@ -148,8 +151,9 @@ fn operation(route: &Route, error: &str, schemas: &mut Schemas) -> Operation {
     let mut success = ResponseBuilder::new().description("Done");
     if let Some(answer) = route.answer {
         success = success.content("application/json", named(&answer(schemas)));
-    } else if route.is_text {
-        success = success.content("text/plain", Content::default());
+    }
+    for content_type in route.text {
+        success = success.content(*content_type, Content::default());
     }
     if let Some(object) = route.waits {
         let waits = ResponseBuilder::new()
@@ -195,6 +199,8 @@ fn parameter_ref(name: &str) -> Ref {
 
 fn parameter(name: &str, place: ParameterIn, meaning: &str) -> Parameter {
     let needed = matches!(place, ParameterIn::Path) || name == "command";
+    let outcomes = Outcome::ALL.map(|(name, _)| name).join(", ");
+    let meaning = meaning.replace("KINDS", &StreamKind::choice()).replace("OUTCOMES", &outcomes);
     ParameterBuilder::new()
         .name(name)
         .parameter_in(place)

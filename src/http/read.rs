@@ -6,7 +6,7 @@ use axum::response::Response;
 use super::command::blocking;
 use super::edge::request::Call;
 use super::edge::state::AppState;
-use super::error::{ApiError, title};
+use super::error::ApiError;
 use super::shape::{self, Shown};
 use super::text::{canonical_uuid, shown};
 use crate::bus::CommandError;
@@ -27,7 +27,7 @@ pub fn find<V: View>(state: &AppState, call: &Call, ident: &str) -> Result<V, Ap
 pub fn named<V: View>(state: &AppState, call: &Call, ident: &str) -> Result<V, ApiError> {
     find::<V>(state, call, ident).map_err(|error| match error {
         ApiError::NotFound(..) => {
-            let title = title(V::KIND);
+            let title = V::KIND.title();
             ApiError::BadRequest(format!("{title} {ident} could not be found."))
         }
         error => error,
@@ -106,7 +106,7 @@ async fn as_of<V: View>(
     };
     blocking(fold)
         .await??
-        .ok_or_else(|| ApiError::NotFound(title(V::KIND), format!("{ident} as of {at}")))
+        .ok_or_else(|| ApiError::not_found(V::KIND, format!("{ident} as of {at}")))
 }
 
 /// The log as the caller may see it.

@@ -3,7 +3,7 @@
 //!
 //! Not here: what is a noun's own (one file a noun), what is done with containers (`verbs`).
 
-use std::future::Future;
+use std::future::{self, Future};
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -105,6 +105,15 @@ pub trait Resource: Commanded {
         on: ObjectCall<'_>,
         new: Body,
     ) -> impl Future<Output = Result<Self::Command, ApiError>> + Send;
+
+    /// Refuses changes because of other objects.
+    fn check_update(
+        &self,
+        _on: ObjectCall<'_>,
+        _changes: &[FieldChange],
+    ) -> impl Future<Output = Result<(), ApiError>> + Send {
+        future::ready(Ok(()))
+    }
 
     /// The command that deletes it.
     fn delete(
@@ -243,11 +252,18 @@ async fn update<R: Resource>(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(R::EXTRA)?;
-    let find = || find::<R>(&state, &call, &ident);
-    let reply = command::ask(&state, &call, find, |view: &R| {
-        Ok(R::update(changes(&call.json()?, R::TABLE, view)?))
-    })
-    .await?;
+    let reply = match command::earlier(&state, &call).await? {
+        Some(reply) => reply,
+        None => {
+            let view = find::<R>(&state, &call, &ident)?;
+            let changes = changes(&call.json()?, R::TABLE, &view)?;
+            let id = view.head().uuid;
+            let on = ObjectCall { call: &call, state: &state, id };
+            view.check_update(on, &changes).await?;
+            let stream = StreamId::new(R::KIND, id);
+            command::send(&state, &call.ctx, stream, &R::update(changes)).await?
+        }
+    };
     command::shown::<R>(&state, &call, &reply, StatusCode::OK).await
 }
 
@@ -273,7 +289,7 @@ async fn delete<R: Resource>(
         command::is_seen(&state, &reply).await?;
         return Ok(command::no_content(&reply));
     }
-    let reply = command::joined::<R>(&state, reply, "delete")?;
+    let reply = command::joined::<R>(&state, reply, "delete").await?;
     match command::settle::<R>(&state, &call, &reply).await? {
         Settled::Done(_) | Settled::Gone => Ok(command::no_content(&reply)),
         outcome => command::not_done::<R>(&state, &call, &reply, outcome).await,

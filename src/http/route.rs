@@ -42,8 +42,8 @@ pub struct Route {
     pub answer: Option<Register>,
     /// The schema of its answer where it does not wait for the outcome (202).
     pub waits: Option<Register>,
-    /// Whether it answers with text that is not JSON.
-    pub is_text: bool,
+    /// The content types of its answer where that is not JSON.
+    pub text: &'static [&'static str],
 }
 
 impl Route {
@@ -87,10 +87,10 @@ impl Route {
         self
     }
 
-    /// With text that is not JSON as its answer.
+    /// With text that is not JSON as its answer, in one of these content types.
     #[must_use]
-    pub const fn text(mut self) -> Self {
-        self.is_text = true;
+    pub const fn text(mut self, types: &'static [&'static str]) -> Self {
+        self.text = types;
         self
     }
 }
@@ -120,7 +120,7 @@ where
         body: None,
         answer: None,
         waits: None,
-        is_text: false,
+        text: &[],
     }
 }
 

@@ -26,9 +26,11 @@ use crate::replay::system::SystemDiff;
 use crate::replay::trace::Trace;
 use crate::replay::verify::Verified;
 
-const EVENTS: &str = "after since limit kind object bay type project user request_id outcome";
+const EVENTS: &str =
+    "after since limit kind object subject bay type project user request_id outcome";
 const LOGS: &str = "tail since timestamps follow stdout stderr";
-const STREAM: &str = "after since snapshot kind object bay type project user request_id outcome";
+const STREAM: &str =
+    "after since snapshot kind object subject bay type project user request_id outcome";
 
 /// What every noun has, for each row of the table of nouns.
 macro_rules! of_nouns {
@@ -52,20 +54,21 @@ fn service() -> Vec<Route> {
         get("/v1/openapi.json", document, "This document"),
         get("/healthz", health::alive, "Liveness").answers::<Health>(),
         get("/readyz", health::ready, "Readiness, with each part").answers::<Readiness>(),
-        get("/metrics", metrics::show, "Metrics for Prometheus").text(),
+        get("/metrics", metrics::show, "Metrics for Prometheus")
+            .text(&["application/openmetrics-text"]),
     ]
 }
 
 #[rustfmt::skip]
 fn output() -> Vec<Route> {
     vec![
-        put("/v1/containers/{ident}/execute", execute::execute, "Execute a command in it")
+        put("/v1/containers/{ident}/execute", execute::execute, "Execute a command in a container")
             .query("command").answers::<Executed>().waits::<Executed>(),
         get("/v1/containers/{ident}/executions", executions::list, "List the running commands")
             .answers::<Executions>(),
         delete("/v1/containers/{ident}/executions/{id}", executions::end, "End a running command")
             .waits_as(shape::object::<ContainerView>),
-        get("/v1/containers/{ident}/logs", logs::logs, "Get its logs")
+        get("/v1/containers/{ident}/logs", logs::logs, "Get a container's logs")
             .query(LOGS).answers::<Logs>(),
     ]
 }
@@ -77,7 +80,7 @@ fn log() -> Vec<Route> {
             .query("condition among first monotone").answers::<Found>(),
         get("/v1/events", pages::page, "List events").query(EVENTS).answers::<EventPage>(),
         get("/v1/events/stream", follow::events, "Follow events as a stream")
-            .query(STREAM).text(),
+            .query(STREAM).text(&["application/x-ndjson", "text/event-stream"]),
         get("/v1/keys", keys::list, "Show the key that seals environment variables").answers::<Keys>(),
         delete("/v1/keys/{ident}", keys::erase, "Erase the key, and with it every value that it \
             sealed"),

@@ -73,15 +73,15 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
             Some(origin) => Err(ApiError::ForeignOrigin(origin)),
             None => admit(&state, question, &query).await,
         };
-        match admitted {
+        let (response, position) = match admitted {
             Ok((caller, position)) => {
                 request.extensions_mut().insert(caller);
-                let response = next.run(request).await;
-                let told = response.headers().contains_key(respond::POSITION);
-                if told { response } else { respond::at(response, position) }
+                (next.run(request).await, position)
             }
-            Err(error) => error.into_response(),
-        }
+            Err(error) => (error.into_response(), *state.reads.position().borrow()),
+        };
+        let told = response.headers().contains_key(respond::POSITION);
+        if told { response } else { respond::at(response, position) }
     };
     let mut response = answer.instrument(span).await;
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -117,13 +117,9 @@ fn foreign_origin(method: &Method, headers: &HeaderMap) -> Option<String> {
 /// Up to where the answer will be at least: where the views are, or where a read wants them
 /// (`min_position`, rule P5).
 async fn position(state: &AppState, query: &str) -> Result<Position, ApiError> {
-    let now = *state.reads.position().borrow();
-    if !query.contains("min_position") {
-        return Ok(now);
-    }
     let arguments = arguments(query)?;
     match arguments.iter().find(|(name, _)| name == "min_position") {
-        None => Ok(now),
+        None => Ok(*state.reads.position().borrow()),
         Some((name, text)) => {
             let wanted = Position(number(name, text)?);
             let waited = state.reads.wait_for(wanted, state.config.request_wait).await;

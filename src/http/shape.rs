@@ -13,7 +13,6 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
 use super::edge::request::Call;
-use super::error::title;
 use super::respond::{Link, Task, json};
 use super::route::{Register, Schemas, register};
 use crate::ids::Timestamp;
@@ -122,7 +121,7 @@ pub fn new<V: Shown>(meaning: &str, schemas: &mut Schemas) -> String {
             object = object.required(field.name);
         }
     }
-    push(format!("New{}", title(V::KIND)), object, schemas)
+    push(format!("New{}", V::KIND.title()), object, schemas)
 }
 
 fn described<V: Shown>(rows: Rows, name: &str, what: &str, schemas: &mut Schemas) -> String {
@@ -142,7 +141,7 @@ fn described<V: Shown>(rows: Rows, name: &str, what: &str, schemas: &mut Schemas
     }
     let links = ArrayBuilder::new().items(Ref::from_schema_name(register::<Link>(schemas)));
     let object = object.property("links", links).required("links");
-    push(format!("{}{name}", title(V::KIND)), object, schemas)
+    push(format!("{}{name}", V::KIND.title()), object, schemas)
 }
 
 fn page<V: Shown>(row: &str, name: &str, what: &str, schemas: &mut Schemas) -> String {
@@ -153,7 +152,7 @@ fn page<V: Shown>(row: &str, name: &str, what: &str, schemas: &mut Schemas) -> S
         .property(collection, ArrayBuilder::new().items(Ref::from_schema_name(row)))
         .required(collection)
         .property("next", with_meaning(nullable::<String>(), next));
-    push(format!("{}{name}", title(V::KIND)), page, schemas)
+    push(format!("{}{name}", V::KIND.title()), page, schemas)
 }
 
 fn push(name: String, schema: impl Into<RefOr<Schema>>, schemas: &mut Schemas) -> String {

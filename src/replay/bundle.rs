@@ -2,11 +2,11 @@
 //! people who have no access to the server.
 //!
 //! It contains events as they are in the log, the schemas of their payloads, and the digests of all
-//! events from its first one to the log's head: they prove that the hash chain leads from one to
-//! the other, so a changed, added or missing event is detected, and with the log, an export or an
-//! anchor of it one can verify that the bundle belongs to that log. A redacted bundle has no values
-//! of environment variables; its digests are those of the original events. Not here: reading a
-//! bundle as a log (`events/log/excerpt`).
+//! events from its first one to the log's head, if the log still has all of them: they prove that
+//! the hash chain leads from one to the other, so a changed, added or missing event is detected,
+//! and with the log, an export or an anchor of it one can verify that the bundle belongs to that
+//! log. A redacted bundle has no values of environment variables; its digests are those of the
+//! original events. Not here: reading a bundle as a log (`events/log/excerpt`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -54,7 +54,8 @@ pub struct Bundle {
     pub events: Vec<BundleEvent>,
     /// Where the log ended.
     pub head: End,
-    /// What leads from the first event to there; `None` if that is too far.
+    /// What leads from the first event to there; null if that is too far, or if events in between
+    /// are missing, such as archived ones.
     pub proof: Option<Proof>,
     /// The schemas of the payloads, by the name of their file.
     #[schema(value_type = Object)]
@@ -166,7 +167,8 @@ pub fn export(
     Ok(bundle)
 }
 
-/// What leads from before an event to the head.
+/// What leads from before an event to the head; `None` if that is too far, or if the events there
+/// are not those of the chain: an archive took some, or the log is a bundle itself.
 fn proof(source: &Source, first: Position, head: Position) -> Result<Option<Proof>, ReplayError> {
     if head.get() - first.get().min(head.get()) >= MAX_DIGESTS {
         return Ok(None);
@@ -174,12 +176,16 @@ fn proof(source: &Source, first: Position, head: Position) -> Result<Option<Proo
     let whole = source.whole();
     let before = first.before();
     let hash = whole.at(before)?.map_or(chain::GENESIS, |event| event.hash);
-    let mut digests = Vec::new();
+    let (mut end, mut digests) = (hash, Vec::new());
+    let mut holds = true;
     whole.each(before, head, |event| {
-        digests.push(to_hex(&digest(event)));
-        Ok(ControlFlow::Continue(()))
+        let content = digest(event);
+        digests.push(to_hex(&content));
+        end = chain::extend(&end, event.position, &content);
+        holds = end == event.hash;
+        Ok(if holds { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
-    Ok(Some(Proof { before: to_hex(&hash), digests }))
+    Ok(holds.then(|| Proof { before: to_hex(&hash), digests }))
 }
 
 /// BLAKE3 of the content of an event.

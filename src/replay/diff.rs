@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::entry::Entry;
 use super::fields::{self, FieldChange};
 use super::object::{self, Object};
+use super::when::{in_order, last_by};
 use super::{ReplayError, Source, When, state};
 use crate::ids::{Position, StreamId};
 
@@ -62,17 +63,14 @@ pub struct Blame {
 /// # Errors
 /// When there is no such object or moment, or the log cannot be read.
 pub fn diff(source: &Source, stream: StreamId, from: When, to: When) -> Result<Diff, ReplayError> {
-    // Of a revision only the object knows; everything else may be before its time.
+    // Of a revision only the object knows; everything else may be before its first event.
     let from = match from {
-        When::Revision(_) | When::Time(_) => from.of(source, stream)?,
+        When::Revision(_) => from.of(source, stream)?,
+        When::Time(time) => last_by(source, stream, time)?.unwrap_or_default(),
         other => other.place(source)?,
     };
     let to = to.of(source, stream)?;
-    if from > to {
-        return Err(ReplayError::Invalid(format!(
-            "position {from} is after position {to}; swap --from and --to."
-        )));
-    }
+    in_order(from, to)?;
     let mut folded = object::new(stream);
     let mut before = Value::Null;
     let (mut now, mut steps, mut name) = (Value::Null, Vec::new(), None);

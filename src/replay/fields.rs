@@ -88,6 +88,24 @@ fn walk(path: String, value: &Value, fields: &mut Map<String, Value>) {
     }
 }
 
+/// The fields of an object: those of its view, and below `state` those of its actor's state.
+pub fn of_object(view: Option<&Value>, state: Option<&Value>) -> Map<String, Value> {
+    let mut fields = view.filter(|view| view.is_object()).map(flatten).unwrap_or_default();
+    let state = state.map(flatten).unwrap_or_default();
+    fields.extend(state.into_iter().map(|(name, value)| (format!("state.{name}"), value)));
+    fields
+}
+
+/// A field with its value in each of two documents.
+pub type FieldPair = (String, Option<Value>, Option<Value>);
+
+/// Each field that is in one of two documents: first those of the first one.
+pub fn pairs(one: &Map<String, Value>, other: &Map<String, Value>) -> Vec<FieldPair> {
+    let more = other.keys().filter(|name| !one.contains_key(*name));
+    let pair = |name: &String| (name.clone(), one.get(name).cloned(), other.get(name).cloned());
+    one.keys().chain(more).map(pair).collect()
+}
+
 /// A field below a path.
 fn below(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }

@@ -144,7 +144,8 @@ impl Source {
     /// # Errors
     /// When the log cannot be read.
     pub fn times(&self) -> Result<Option<(Timestamp, Timestamp)>, ReplayError> {
-        let (first, last) = (self.at(Position(1))?, self.at(self.head())?);
+        // Not the one at position 1: an archive may have taken it.
+        let (first, last) = (self.log.read(Position(0), 1)?.pop(), self.at(self.head())?);
         Ok(first.zip(last).map(|(first, last)| (first.time, last.time)))
     }
 

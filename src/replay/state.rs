@@ -25,7 +25,7 @@ pub struct StateAt {
     pub revision: u64,
     /// Whether it was there: asked for, and not gone.
     pub exists: bool,
-    /// What was shown of it; `None` if it was not there.
+    /// What was shown of it; null if it was not there.
     #[schema(value_type = Option<Object>)]
     pub view: Option<Value>,
     /// What its actor decides by.

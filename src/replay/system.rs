@@ -9,6 +9,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::fields::{self, FieldChange};
+use super::when::in_order;
 use super::{ReplayError, Source, When};
 use crate::ids::{ObjectId, Position, StreamId};
 use crate::projections::View;
@@ -74,11 +75,7 @@ struct Touched {
 /// When there is no such moment, or the log cannot be read.
 pub fn diff(source: &Source, from: When, to: When) -> Result<SystemDiff, ReplayError> {
     let (from, to) = (from.anywhere(source)?, to.anywhere(source)?);
-    if from > to {
-        return Err(ReplayError::Invalid(format!(
-            "position {from} is after position {to}; swap --from and --to."
-        )));
-    }
+    in_order(from, to)?;
     let mut system = SystemState::as_of(source.log(), from)?;
     let mut touched: HashMap<StreamId, Touched> = HashMap::new();
     // Only what is touched can differ: the rest of the system need not be kept twice.

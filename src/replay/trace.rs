@@ -11,9 +11,10 @@ use super::fields::{self, FieldChange};
 use super::timeline::{Step, Story, Told, WorkStory};
 use super::{ReplayError, Source, diff, object};
 use crate::events::Recorded;
-use crate::ids::{EventId, Position, StreamId};
+use crate::ids::{EventId, Position, StreamId, Timestamp};
 
-/// Most events of a trace: what one request leads to is a few for each object that it touches.
+/// Most events of a trace, the first ones: what one request leads to is a few for each object that
+/// it touches.
 pub const MAX_EVENTS: usize = 10_000;
 
 /// What a request led to.
@@ -33,6 +34,8 @@ pub struct Trace {
     pub events: Vec<Traced>,
     /// The work that it asked for.
     pub works: Vec<WorkStory>,
+    /// How many events after these are left out.
+    pub omitted: u64,
 }
 
 /// An event of a request.
@@ -50,8 +53,8 @@ pub struct Traced {
 /// # Errors
 /// When no event has the request's id, or the log cannot be read.
 pub fn trace(source: &Source, request_id: &str) -> Result<Trace, ReplayError> {
-    let events = of_request(source, request_id)?;
-    let (Some(first), Some(last)) = (events.first(), events.last()) else {
+    let (events, omitted, end) = of_request(source, request_id)?;
+    let Some(first) = events.first() else {
         return Err(ReplayError::NotFound(format!(
             "No event has the request id {request_id}. Find it in the response header \
              X-Openstack-Request-Id, or in the events of a timeline. Requests that only read, \
@@ -64,9 +67,10 @@ pub fn trace(source: &Source, request_id: &str) -> Result<Trace, ReplayError> {
         user: first.meta.user.clone(),
         reason: first.meta.reason.clone(),
         began: first.time.rfc3339(),
-        took_ms: last.time.since_ms(first.time),
+        took_ms: end.since_ms(first.time),
         events: Vec::new(),
         works: Vec::new(),
+        omitted,
     };
     let streams: BTreeSet<StreamId> = events.iter().map(|event| event.stream).collect();
     let mut told: HashMap<Position, Told> = HashMap::new();
@@ -90,17 +94,25 @@ pub fn trace(source: &Source, request_id: &str) -> Result<Trace, ReplayError> {
     Ok(trace)
 }
 
-/// The events of a request, in order.
-fn of_request(source: &Source, request_id: &str) -> Result<Vec<Recorded>, ReplayError> {
-    let mut events = Vec::new();
+/// The first events of a request, in order, how many more there are, and when the last one was
+/// decided.
+fn of_request(
+    source: &Source,
+    request_id: &str,
+) -> Result<(Vec<Recorded>, u64, Timestamp), ReplayError> {
+    let (mut events, mut omitted, mut end) = (Vec::new(), 0, Timestamp::default());
     source.each(Position(0), source.head(), |event| {
         if event.meta.request_id == request_id {
-            events.push(event.clone());
+            end = event.time;
+            if events.len() < MAX_EVENTS {
+                events.push(event.clone());
+            } else {
+                omitted += 1;
+            }
         }
-        let is_full = events.len() >= MAX_EVENTS;
-        Ok(if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(ControlFlow::Continue(()))
     })?;
-    Ok(events)
+    Ok((events, omitted, end))
 }
 
 /// What each of some events changed about what is shown.

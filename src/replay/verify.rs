@@ -32,7 +32,7 @@ pub struct Verified {
     pub snapshots: u64,
     /// Objects with an event that this build cannot apply, which the read models leave alone.
     pub parked: Vec<String>,
-    /// The first difference; `None` if all is as the log says.
+    /// The first difference; null if all is as the log says.
     pub difference: Option<Difference>,
 }
 

@@ -5,11 +5,11 @@
 //! history (`state`).
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::entry::Entry;
-use super::fields::flatten;
+use super::fields::{of_object, pairs};
 use super::object::{self, Decided, Object, Undecided};
 use super::{ReplayError, Source, When, state};
 use crate::bus::Ctx;
@@ -36,7 +36,7 @@ pub struct WhatIf {
     pub dropped: Vec<Entry>,
     /// What was asked here, and what would come of it.
     pub asked: Vec<Asked>,
-    /// What would be shown of it; `None` if it would not be there.
+    /// What would be shown of it; null if it would not be there.
     #[schema(value_type = Option<Object>)]
     pub view: Option<Value>,
     /// What its actor would hold.
@@ -55,9 +55,9 @@ pub struct Asked {
     /// The command.
     #[schema(value_type = Object)]
     pub command: Value,
-    /// Why it would be refused; `None` if it would not.
+    /// Why it would be refused; null if it would not.
     pub refused: Option<String>,
-    /// The events that would come of it; `None` if it would change nothing.
+    /// The events that would come of it; empty if it would change nothing.
     pub events: Vec<WouldBe>,
 }
 
@@ -78,10 +78,10 @@ pub struct WouldBe {
 pub struct Change {
     /// The field, as `status` or `state.tasks.queue.0.id`.
     pub field: String,
-    /// What it really was; `None` if it was not there.
+    /// What it really was; null if it was not there.
     #[schema(value_type = Object)]
     pub was: Option<Value>,
-    /// What it would be; `None` if it would not be there.
+    /// What it would be; null if it would not be there.
     #[schema(value_type = Object)]
     pub would_be: Option<Value>,
 }
@@ -206,23 +206,10 @@ impl Way {
 
 /// Which fields of two states differ, in what is shown of the object and in what its actor has.
 fn changes(real: &dyn Object, other: &dyn Object) -> Vec<Change> {
-    let fields = |object: &dyn Object| {
-        let mut fields: Map<String, Value> =
-            object.view().as_ref().map(flatten).unwrap_or_default();
-        let state = flatten(&object.state());
-        fields.extend(state.into_iter().map(|(name, value)| (format!("state.{name}"), value)));
-        fields
-    };
-    let (was, would_be) = (fields(real), fields(other));
-    let mut names: Vec<&String> = was.keys().collect();
-    names.extend(would_be.keys().filter(|name| !was.contains_key(*name)));
-    let change = |name: &String| {
-        let (was, would_be) = (was.get(name), would_be.get(name));
-        (was != would_be).then(|| Change {
-            field: name.clone(),
-            was: was.cloned(),
-            would_be: would_be.cloned(),
-        })
-    };
-    names.into_iter().filter_map(change).collect()
+    let fields = |object: &dyn Object| of_object(object.view().as_ref(), Some(&object.state()));
+    let pairs = pairs(&fields(real), &fields(other)).into_iter();
+    pairs
+        .filter(|(_, was, would_be)| was != would_be)
+        .map(|(field, was, would_be)| Change { field, was, would_be })
+        .collect()
 }

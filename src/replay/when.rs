@@ -142,12 +142,20 @@ impl When {
     }
 }
 
-/// Nobody ever heard of an object.
+/// Refuses two moments of which the first is the later one.
+pub(super) fn in_order(from: Position, to: Position) -> Result<(), ReplayError> {
+    if from <= to {
+        return Ok(());
+    }
+    let words = format!("position {from} is after position {to}; swap from and to.");
+    Err(ReplayError::Invalid(words))
+}
+
+/// The error for an unknown object.
 fn unknown_object(source: &Source, stream: StreamId) -> ReplayError {
     let archived = source.archived();
     ReplayError::NotFound(format!(
-        "The log has no event of {stream}. Is the UUID \
-        correct?{archived}"
+        "The log has no event of {stream}. Is the UUID correct?{archived}"
     ))
 }
 
@@ -178,7 +186,7 @@ fn event(source: &Source, id: EventId) -> Result<Position, ReplayError> {
 }
 
 /// The last event of an object before its first one that was decided later.
-fn last_by(
+pub(super) fn last_by(
     source: &Source,
     stream: StreamId,
     time: Timestamp,

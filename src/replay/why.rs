@@ -22,7 +22,7 @@ pub struct Why {
     pub position: u64,
     /// Whether it is there: asked for, and not gone.
     pub exists: bool,
-    /// Its status; `None` if its noun has none, or it is gone.
+    /// Its status; null if its noun has none, or it is gone.
     pub status: Option<String>,
     /// Why, as it is shown.
     pub status_reason: Option<String>,
@@ -64,8 +64,7 @@ pub struct Waiting {
     /// When it is tried next at the latest.
     pub retry_at: Option<String>,
     /// When the attempt in progress, or else the next one, is given up, if it began as soon as it
-    /// was due; later where it could not. `None` if it may take forever, or waits behind other
-    /// work.
+    /// was due; later where it could not. Null if it may take forever, or waits behind other work.
     pub attempt_deadline: Option<String>,
     /// The backend's words.
     pub words: Option<String>,
@@ -109,7 +108,7 @@ pub fn why(source: &Source, stream: StreamId, at: When) -> Result<Why, ReplayErr
         deadline: deadline(folded.as_ref()),
         chain,
     };
-    why.says = paragraph(&why);
+    why.says = paragraph(stream, &why);
     Ok(why)
 }
 
@@ -146,16 +145,17 @@ fn deadline(folded: &dyn Object) -> Option<String> {
 }
 
 /// All of it in a paragraph.
-fn paragraph(why: &Why) -> String {
-    let name = why.name.as_deref().unwrap_or(&why.object);
-    let kind = why.object.split('/').next().unwrap_or_default();
-    let mut said = vec![match (&why.status, why.exists) {
-        (Some(status), _) => format!("The {kind} {name} is {status}"),
-        (None, true) => format!("The {kind} {name} exists"),
-        (None, false) => format!("The {kind} {} was deleted", why.object),
-    }];
+fn paragraph(stream: StreamId, why: &Why) -> String {
+    let (kind, id) = (stream.kind.title(), stream.id.to_string());
+    let name = why.name.as_ref().unwrap_or(&id);
+    let (what, at) = match (&why.status, why.exists) {
+        (Some(status), _) => (format!("has been {status}"), "since"),
+        (None, true) => ("has existed".to_owned(), "since"),
+        (None, false) => ("was deleted".to_owned(), "at"),
+    };
+    let mut said = vec![format!("{kind} {name} {what}")];
     if let Some(since) = &why.since {
-        said.push(format!(" since {since}"));
+        said.push(format!(" {at} {since}"));
     }
     said.push(match &why.status_reason {
         Some(reason) => format!(": {reason}."),
@@ -186,7 +186,8 @@ fn waits(first: &Waiting, count: usize) -> String {
             said += &format!(" It is blocked on {on}");
             said +=
                 &first.blocked_since.iter().map(|at| format!(" since {at}")).collect::<String>();
-            said += &format!(", after {} attempts", first.attempts);
+            let attempts = if first.attempts == 1 { "attempt" } else { "attempts" };
+            said += &format!(", after {} {attempts}", first.attempts);
             said += &first.words.iter().map(|it| format!(": {it}")).collect::<String>();
             said.push('.');
             if let Some(retry) = &first.retry_at {
@@ -199,8 +200,10 @@ fn waits(first: &Waiting, count: usize) -> String {
     if let Some(deadline) = &first.attempt_deadline {
         said += &format!(" The attempt times out at {deadline}, or later if it started late.");
     }
-    if count > 1 {
-        said += &format!(" {} more are queued behind it.", count - 1);
+    match count {
+        0 | 1 => {}
+        2 => said += " One more is queued behind it.",
+        _ => said += &format!(" {} more are queued behind it.", count - 1),
     }
     said
 }

@@ -35,6 +35,14 @@ fn a_node_that_is_only_a_record() {
     };
     assert_eq!(patch("replace", "type", json!("bare")).expect(200)["type"], "bare");
     refused(&patch("replace", "ironic_node_id", json!("i2")), 409);
+    patch("replace", "ironic_node_id", json!("i1")).expect(200);
+    let other = server.post("/v1/nodes", &json!({ "type": "virt" })).expect(201);
+    let other = format!("/v1/nodes/{}", other["uuid"].as_str().unwrap());
+    let ironic = |id: &str| json!([{ "op": "add", "path": "/ironic_node_id", "value": id }]);
+    let words = refused(&server.patch(&other, &ironic("i1")), 409);
+    assert_eq!(words, "Ironic node i1 belongs to another node already.");
+    let changed = server.patch(&other, &ironic("i2")).expect(200);
+    assert_eq!(changed["ironic_node_id"], "i2");
     let words = refused(&patch("add", "bogus", json!("x")), 400);
     let wanted = "Adding a new attribute (/bogus) to the root of  the resource is not allowed";
     assert_eq!(words, wanted);

@@ -280,7 +280,13 @@ fn changes_are_told_by_field_with_who_made_them() {
     assert!(unknown.err.contains("has no field colour. It has: bay_uuid, "), "{unknown:?}");
     let swapped = both(&server, &["replay", "diff", "--all", "--from", "5", "--to", "3"]);
     assert_eq!(swapped.code, 2);
-    assert!(swapped.err.contains("swap --from and --to"), "{swapped:?}");
+    assert!(swapped.err.contains("swap from and to"), "{swapped:?}");
+    // Before the object's first event it was nothing, however that is said.
+    let since = |from: &str| {
+        let args = ["replay", "diff", "container/web", "--from", from, "-o", "json"];
+        document(&both(&server, &args))
+    };
+    assert_eq!(since("2001-01-01T00:00:00Z"), since("0"));
 }
 
 #[test]
@@ -471,8 +477,8 @@ fn forged(exported: &str) -> String {
     })
 }
 
-/// W7: a log is replayed from end to end, everything that the debugger can do, in a process whose
-/// only backend panics when it is asked for anything.
+/// W7, F50: a log is replayed from end to end, everything that the debugger can do, in a process
+/// whose only backend panics when it is asked for anything.
 #[test]
 fn w7_replay_executes_nothing() {
     let mut server = with_a_story();

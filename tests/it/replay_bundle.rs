@@ -50,6 +50,11 @@ fn a_bundle_tells_what_the_server_told() {
     assert!(offline(&[]).contains(&sealed));
     assert!(!offline(&["--redact"]).contains(&sealed));
     assert!(!offline(&[]).contains(&secret));
+    // A bundle does not have what its chain was made of, so nothing can be proved from it.
+    let again = folder.path().join("again.bundle");
+    let export = ["bundle", "export", "container/web", again.to_str().unwrap(), "-o", "json"];
+    let held = document(&on_files(&file, &export));
+    assert!(held["proof"].as_str().unwrap().starts_with("none: "), "{held}");
 }
 
 #[test]

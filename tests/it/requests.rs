@@ -175,6 +175,7 @@ fn every_answer_says_its_request_and_its_position() {
     }
 }
 
+/// F52, rule P5: or it says by how much it is behind.
 #[test]
 fn a_read_waits_for_the_position_it_asks_for() {
     let server = Server::start(Options::fake().arg("--request-wait").arg("1"));
@@ -352,7 +353,9 @@ fn a_page_in_a_browser_cannot_change_anything() {
         server.send(Method::POST, "/v1/baymodels", &[("origin", origin)], Some(&baymodel("x")))
     };
     for origin in ["http://evil.example", "null", "http://127.0.0.1:1"] {
-        assert!(refused(&post(origin), 403).contains("origin"));
+        let answer = post(origin);
+        assert!(answer.header("x-magnum-position").parse::<u64>().is_ok());
+        assert!(refused(&answer, 403).contains("origin"));
     }
     post(server.url()).expect(201);
 }
@@ -372,6 +375,7 @@ fn no_bad_argument_gets_through() {
         ("/v1/bays?sort_key=bogus", "sort_key"),
         ("/v1/bays?marker=b", "Expected a uuid but received b."),
         ("/v1/bays?bogus=1", "Unknown argument: \"bogus\""),
+        ("/v1/bays?min%5Fposition=x", "min_position"),
         ("/v1/bays/b?bogus=1", "Unknown argument: \"bogus\""),
         ("/v1/nodes/b", "Expected a uuid but received b."),
         ("/v1/events?after=x", "after"),
@@ -400,6 +404,9 @@ fn no_bad_argument_gets_through() {
     ] {
         let told = refused(&server.put(path), 400);
         assert!(told.contains(words), "{path}: {told}");
+    }
+    for (id, status) in [("x", 404), (&*"x".repeat(300), 400)] {
+        refused(&server.delete(&format!("/v1/containers/c/executions/{id}")), status);
     }
     for collection in ["bays", "baymodels", "nodes", "containers"] {
         for path in

@@ -35,11 +35,11 @@ pub struct Sign {
 
 /// Signs, or creates a key.
 pub fn run(format: Format, args: &Sign) -> Result<(), CliError> {
-    match (&args.new_key, &args.key) {
-        (Some(file), _) => new_key(format, &args.data, file),
-        (None, Some(file)) => sign(&args.data, file),
-        (None, None) => Err(CliError::Usage("Specify the key: --key FILE.".to_owned())),
+    if let Some(file) = &args.new_key {
+        return new_key(format, &args.data, file);
     }
+    // One of the two is required.
+    args.key.as_deref().map_or(Ok(()), |file| sign(&args.data, file))
 }
 
 fn named(file: &Path) -> impl Fn(io::Error) -> CliError {

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::super::error::CliError;
 use super::super::options::Format;
-use super::super::terminal::printable;
+use super::super::terminal::{counted, printable};
 use super::{Data, confirm, time, told};
 use crate::app::{Archiving, UpTo};
 use crate::ids::{Position, Timestamp};
@@ -60,8 +60,11 @@ pub fn run(format: Format, args: &Archive, reason: Option<String>) -> Result<(),
         "events_taken": done.taken, "events_left": done.left, "bytes_freed": done.freed,
     });
     let words = format!(
-        "Removed from the log: {} events, {} bytes. Events kept up to position {}: {}.\n",
-        done.taken, done.freed, done.archived, done.left
+        "Removed from the log: {}, {}. Events kept up to position {}: {}.\n",
+        counted(done.taken, "event"),
+        counted(done.freed, "byte"),
+        done.archived,
+        done.left
     );
     told(format, &words, &object)
 }

@@ -1,7 +1,7 @@
 //! `log`: inspecting and maintaining the event log of a data directory, without a server.
 //!
-//! Only this group and `backup` work on the files of a log and see `events`. Not here: the events
-//! themselves (`events`), the formats (`events/log`).
+//! This group and `backup` work on the files of a log; `replay`, `why`, `trace` and `bundle` can
+//! read them. Not here: the events themselves (`events`), the formats (`events/log`).
 
 mod anchor;
 mod archive;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::error::CliError;
 use super::super::options::Format;
-use super::super::terminal::printable;
+use super::super::terminal::{counted, printable};
 use super::{Data, confirm, damage_value, told};
 use crate::events::log::segment::FolderLock;
 use crate::events::log::segment::repair::{self, Cut};
@@ -71,20 +71,21 @@ fn plan_words(cut: &Cut) -> String {
         0 => "Kept: nothing.".to_owned(),
         head => format!("Kept: all events up to position {head}."),
     });
-    let events = cut.lost.events();
-    line(format!("Cut off: position {range}, with {events} readable events."));
+    let events = counted(cut.lost.events(), "readable event");
+    line(format!("Cut off: position {range}, with {events}."));
     if cut.bytes > 0 {
-        line(format!("  {} bytes at the end of the last segment that is kept", cut.bytes));
+        let bytes = counted(cut.bytes, "byte");
+        line(format!("  {bytes} at the end of the last segment that is kept"));
     }
     for name in &cut.files {
         line(format!("  the segment {name}"));
     }
     for (stream, events) in cut.lost.streams.iter().take(NAMED_STREAMS) {
-        line(format!("  {events} events of {stream}"));
+        line(format!("  {} of {stream}", counted(*events, "event")));
     }
     let unnamed = cut.lost.streams.len().saturating_sub(NAMED_STREAMS);
     if unnamed > 0 {
-        line(format!("  and events of {unnamed} other objects"));
+        line(format!("  and events of {}", counted(unnamed as u64, "other object")));
     }
     text
 }

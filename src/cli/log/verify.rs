@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::super::error::{CliError, say};
 use super::super::options::Format;
 use super::super::table;
+use super::super::terminal::counted;
 use super::{Data, damage_value, repair_command, reported};
 use crate::events::log::anchor::{Anchor, PublicKey};
 use crate::events::log::export::to_hex;
@@ -103,9 +104,9 @@ fn sound(data: &Data, log: &Path, found: &Verified) -> String {
     }
     if is_sound && found.unfinished > 0 {
         text += &format!(
-            "It is followed by {} bytes of an append that is in progress or was interrupted. The \
-             next start of the server removes them; if it reports that they were durable: {}\n",
-            found.unfinished,
+            "It is followed by {} of an append that is in progress or was interrupted. The next \
+             start of the server removes that; if it reports that it was durable: {}\n",
+            counted(found.unfinished, "byte"),
             repair_command(data)
         );
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::super::error::CliError;
 use super::super::options::Format;
 use super::super::table;
+use super::super::terminal::counted;
 use super::document::{by, items, line, number, text, time, title};
 use crate::replay::entry::{details, plain};
 
@@ -65,7 +66,7 @@ pub fn system(answer: &Value) -> Result<(), CliError> {
     line(&format!("from position {from} to {to}: {counts}"))?;
     let omitted = number(answer, "/omitted");
     if omitted > 0 {
-        line(&format!("{omitted} earlier objects are omitted."))?;
+        line(&format!("Omitted: {}.", counted(omitted, "earlier object")))?;
     }
     let rows: Vec<Value> = items(answer, "objects")
         .iter()
@@ -93,9 +94,8 @@ pub fn verified(answer: &Value) -> Result<(), CliError> {
         line(&format!("{object} has an event that this build cannot apply; it was skipped."))?;
     }
     let Some(difference) = answer.get("difference").filter(|found| found.is_object()) else {
-        return line(&format!(
-            "{objects} objects and {snapshots} snapshots agree with the log at position {at}."
-        ));
+        let (objects, snapshots) = (counted(objects, "object"), counted(snapshots, "snapshot"));
+        return line(&format!("{objects} and {snapshots} agree with the log at position {at}."));
     };
     line(&format!(
         "The {} of {} differs from the log at position {}:",
@@ -116,10 +116,12 @@ pub fn checked(answer: &Value) -> Result<(), CliError> {
     for difference in items(answer, "differences") {
         line(&format!("{}: {}", text(difference, "/object"), text(difference, "/says")))?;
     }
-    if different == 0 {
-        return line(&format!("This build decides all {commands} commands as they were decided."));
-    }
-    line(&format!("This build decides {different} of {commands} commands differently."))
+    let told = counted(commands, "command");
+    line(&match (different, commands) {
+        (0, 1) => "This build decides the command as it was decided.".to_owned(),
+        (0, _) => format!("This build decides all {told} as they were decided."),
+        _ => format!("This build decides {different} of {told} differently."),
+    })
 }
 
 /// Prints fields with their old and new values.

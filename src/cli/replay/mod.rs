@@ -211,7 +211,7 @@ pub async fn run(session: &Session, command: ReplayCommand) -> Result<(), CliErr
             failed(answer.get("difference").is_some_and(Value::is_object))
         }
         ReplayCommand::Check(args) => {
-            let answer = Files::of(args.path).check(session).await?;
+            let answer = place::check_files(&args.path).await?;
             told(session.format, &answer, changes::checked)?;
             failed(document::number(&answer, "/different") > 0)
         }

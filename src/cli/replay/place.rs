@@ -1,6 +1,6 @@
 //! Sources of answers: a server, or files. Both give the same document.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use reqwest::{Method, StatusCode};
@@ -46,49 +46,43 @@ pub struct Files {
 }
 
 impl Files {
-    /// These files.
-    pub const fn of(path: PathBuf) -> Self {
-        Self { data: Some(path) }
-    }
-
     /// Compares the caches of a data directory with its log.
     pub async fn verify(&self, session: &Session) -> Result<Value, CliError> {
-        match (self.place(session).await?, &self.data) {
-            (AnswerSource::Files(source), Some(data)) => {
+        match &self.data {
+            Some(data) => {
+                let source = open(data).await?;
                 Ok(document(&verify::verify(&source, &Kept::folder(data)?)?)?)
             }
-            _ => {
+            None => {
                 let call = Call::at(Method::GET, "replay").segment("verify");
                 Ok(session.client.send(call).await?.body)
             }
         }
     }
 
-    /// Decides the commands in the files again.
-    pub async fn check(&self, session: &Session) -> Result<Value, CliError> {
-        match self.place(session).await? {
-            AnswerSource::Files(source) => Ok(document(&check::check(&source)?)?),
-            AnswerSource::Server(_) => {
-                Err(CliError::Usage("specify a directory or a file".to_owned()))
-            }
-        }
-    }
-
     /// Opens the files, if any were given.
     pub async fn place<'a>(&self, session: &'a Session) -> Result<AnswerSource<'a>, CliError> {
-        let Some(path) = &self.data else { return Ok(AnswerSource::Server(session)) };
-        let found = std::fs::metadata(path)
-            .map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))?;
-        if found.is_dir() {
-            return Ok(AnswerSource::Files(Source::folder(path)?));
+        match &self.data {
+            Some(path) => Ok(AnswerSource::Files(open(path).await?)),
+            None => Ok(AnswerSource::Server(session)),
         }
-        let text = read_text(path)?;
-        let source = match is_bundle(&text) {
-            true => Bundle::open(&text)?,
-            false => Source::export(path).await?,
-        };
-        Ok(AnswerSource::Files(source))
     }
+}
+
+/// Decides the commands in files again.
+pub async fn check_files(path: &Path) -> Result<Value, CliError> {
+    Ok(document(&check::check(&open(path).await?)?)?)
+}
+
+/// Opens a data directory, backup, bundle or log export.
+async fn open(path: &Path) -> Result<Source, CliError> {
+    let found = std::fs::metadata(path)
+        .map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))?;
+    if found.is_dir() {
+        return Ok(Source::folder(path)?);
+    }
+    let text = read_text(path)?;
+    if is_bundle(&text) { Ok(Bundle::open(&text)?) } else { Ok(Source::export(path).await?) }
 }
 
 /// The source of an answer.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::super::error::CliError;
 use super::super::options::Format;
 use super::super::table;
+use super::super::terminal::counted;
 use super::changes;
 use super::document::{by, duration, items, line, number, text, time, title};
 use crate::replay::Question;
@@ -51,7 +52,7 @@ pub fn found(format: Format, answer: &Value) -> Result<(), CliError> {
     }
     match number(answer, "/omitted") {
         0 => {}
-        more => line(&format!("{more} more are omitted."))?,
+        more => line(&format!("Omitted: {}.", counted(more, "later moment")))?,
     }
     match number(answer, "/archived") {
         0 => Ok(()),
@@ -119,7 +120,8 @@ fn timeline(answer: &Value) -> Result<(), CliError> {
     line(&title(answer))?;
     let omitted = number(answer, "/omitted");
     if omitted > 0 {
-        line(&format!("{omitted} earlier events are omitted; --at shows earlier ones."))?;
+        let omitted = counted(omitted, "earlier event");
+        line(&format!("Omitted: {omitted}. --at shows earlier ones."))?;
     }
     let alone = items(answer, "objects").len() < 2;
     let names = names(answer);
@@ -165,6 +167,10 @@ pub fn trace(answer: &Value) -> Result<(), CliError> {
         })
         .collect();
     table::list(Format::Table, &TRACE, &rows)?;
+    let omitted = number(answer, "/omitted");
+    if omitted > 0 {
+        line(&format!("Omitted: {}.", counted(omitted, "later event")))?;
+    }
     for work in items(answer, "works") {
         line(&work_line(work, text(work, "/object")))?;
     }
@@ -199,7 +205,7 @@ fn work_line(work: &Value, object: &str) -> String {
     };
     let attempts = match number(work, "/attempts") {
         0 => String::new(),
-        attempts => format!(", after {attempts} failed attempts"),
+        attempts => format!(", after {}", counted(attempts, "failed attempt")),
     };
     let words = text(work, "/words");
     let words = if words.is_empty() { String::new() } else { format!(": {words}") };

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::document::{number, text};
 use crate::ids::EventId;
-use crate::replay::fields::flatten;
+use crate::replay::fields::{of_object, pairs};
 
 /// Events per page up or down: about half a screen.
 const PAGE: usize = 10;
@@ -112,15 +112,9 @@ impl Stepper {
 
     /// Shows the states before and after the selected event.
     pub fn show(&mut self, before: &Value, now: &Value) {
-        let (was, now) = (fields_of(before), fields_of(now));
-        let mut names: Vec<&String> = now.keys().collect();
-        names.extend(was.keys().filter(|name| !now.contains_key(*name)));
-        let field = |name: &String| Field {
-            name: name.clone(),
-            was: was.get(name).cloned(),
-            now: now.get(name).cloned(),
-        };
-        self.fields = names.into_iter().map(field).collect();
+        let fields = |answer: &Value| of_object(answer.get("view"), answer.get("state"));
+        let pairs = pairs(&fields(now), &fields(before)).into_iter();
+        self.fields = pairs.map(|(name, now, was)| Field { name, was, now }).collect();
         // Changed fields come first: not all fields fit on a screen.
         self.fields.sort_by_key(|field| field.was == field.now);
         self.field = self.field.min(self.fields.len().saturating_sub(1));
@@ -262,15 +256,6 @@ impl Stepper {
             self.pinned.push(field.name.clone());
         }
     }
-}
-
-/// The fields of an object's view and of its actor's state.
-fn fields_of(answer: &Value) -> Map<String, Value> {
-    let view = answer.get("view").filter(|view| view.is_object());
-    let mut fields = view.map(flatten).unwrap_or_default();
-    let state = answer.get("state").map(flatten).unwrap_or_default();
-    fields.extend(state.into_iter().map(|(name, value)| (format!("state.{name}"), value)));
-    fields
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! What no change of an object shows, recorded before it is answered: refused commands and reads
 //! of what may hold secrets.
 //!
-//! A command counts as refused once it reached an object, named a key that was used before, or was
-//! nothing that its user may do.
-//! What is malformed reached none and is not recorded; `/metrics` counts it. Not here: how it is
-//! recorded (`actors/audit`), and commands that were accepted, which are events of their objects.
+//! A command counts as refused if it reached an object, reused an idempotency key, or is one that
+//! its user may not give. A malformed request reaches no object and is not recorded; `/metrics`
+//! counts it. Not here: how refusals are recorded (`actors/audit`), and accepted commands, which
+//! are events of their objects.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::ids::StreamId;
 /// Longest words of a refusal that are recorded, in bytes: a paragraph.
 const MAX_WORDS: usize = 1024;
 
-/// Takes down what happened. Cheap to clone.
+/// Records what happened. Cheap to clone.
 #[derive(Clone)]
 pub struct Audit {
     wanted: AuditConfig,

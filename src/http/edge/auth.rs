@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::extract::{MatchedPath, Request};
@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::audit::Audit;
 use super::caller::Caller;
-use super::keystone::{Identity, Keystone, Nobody, Token};
+use super::keystone::{Identity, Keystone, Nobody, Token, locked};
 use crate::clock;
 use crate::events::Meta;
 use crate::http::error::ApiError;
@@ -161,8 +161,8 @@ impl Auth {
         Self { keystone, watched: Arc::default() }
     }
 
-    /// What decides about a request, where anybody is asked who they are. Taken out of it, for no
-    /// body is shared.
+    /// What decides about a request, where anybody is asked who they are. Copied from the request,
+    /// because its body is not `Sync`.
     pub fn question(&self, request: &Request, request_id: &str) -> AuthRequest {
         let keystone = self.keystone.clone();
         AuthRequest(keystone.map(|keystone| (keystone, Identification::of(request, request_id))))
@@ -292,8 +292,4 @@ impl fmt::Debug for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Grant").finish()
     }
-}
-
-fn locked(watched: &Watched) -> MutexGuard<'_, HashMap<[u8; 32], watch::Receiver<Lost>>> {
-    watched.lock().unwrap_or_else(PoisonError::into_inner)
 }

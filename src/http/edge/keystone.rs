@@ -149,8 +149,8 @@ impl Keystone {
         self.tell(self.own_token(None).await.err().as_ref());
     }
 
-    /// Whose token it is: as it is known, or as Keystone says now. Who comes while it is being
-    /// asked gets the same answer.
+    /// Whose token it is: as it is known, or as Keystone says now. Concurrent callers share one
+    /// answer.
     pub async fn whose(&self, token: &Token) -> Seen {
         let entry = self.entry(token.hash);
         let mut seen = entry.lock().await;
@@ -264,7 +264,7 @@ impl fmt::Debug for Keystone {
     }
 }
 
-fn locked<T>(lock: &Lock<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(lock: &Lock<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
@@ -65,16 +66,38 @@ impl FromRequestParts<AppState> for Ident {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let Path(ident) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| ApiError::BadRequest("The path is not valid UTF-8.".to_owned()))?;
-        if ident.len() > MAX_NAME_BYTES || ident.chars().any(char::is_control) {
-            let reason = "This is neither a uuid nor a name: at most 255 bytes, no control \
-                          characters.";
-            return Err(ApiError::field("ident", shown(&ident), reason));
-        }
-        Ok(Self(ident))
+        let ident = Path::<String>::from_request_parts(parts, state).await;
+        let Path(ident) = ident.map_err(not_utf8)?;
+        Ok(Self(checked("ident", ident)?))
     }
+}
+
+/// The name or uuid of an object in a path, and the id of something of its own.
+#[derive(Debug)]
+pub struct InnerIdent(pub String, pub String);
+
+impl FromRequestParts<AppState> for InnerIdent {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let idents = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((ident, id)) = idents.map_err(not_utf8)?;
+        Ok(Self(checked("ident", ident)?, checked("id", id)?))
+    }
+}
+
+/// The refusal where a path cannot be taken apart.
+fn not_utf8(_: PathRejection) -> ApiError {
+    ApiError::BadRequest("The path is not valid UTF-8.".to_owned())
+}
+
+/// A part of a path, if it can be a uuid or a name.
+fn checked(part: &str, ident: String) -> Result<String, ApiError> {
+    if ident.len() > MAX_NAME_BYTES || ident.chars().any(char::is_control) {
+        let reason = "This is neither a uuid nor a name: at most 255 bytes, no control characters.";
+        return Err(ApiError::field(part, shown(&ident), reason));
+    }
+    Ok(ident)
 }
 
 impl FromRequest<AppState> for Call {

@@ -43,7 +43,7 @@ pub struct Parts {
     pub config: HttpConfig,
     /// Who asks, and whether they may.
     pub auth: Auth,
-    /// Takes down what no change of an object shows.
+    /// Records what no change of an object shows.
     pub audit: Audit,
     /// Tells this installation from every other one; the same in all its processes, forever.
     pub installation: Uuid,

@@ -18,7 +18,7 @@ use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
 use crate::http::shape::{Representation, Rows, Shown};
 use crate::ids::{Kind, ObjectId, Position, StreamId, StreamKind};
-use crate::projections::as_of::{self, AsOfError};
+use crate::projections::as_of;
 use crate::projections::query::ListQuery;
 use crate::with_noun;
 
@@ -179,11 +179,7 @@ fn as_of<V: Shown>(
     id: ObjectId,
     position: Position,
 ) -> Result<Option<V>, ApiError> {
-    match as_of::view::<V>(state.log.as_ref(), id, position) {
-        Ok(view) => Ok(view),
-        Err(AsOfError::Read(error)) => Err(error.into()),
-        Err(AsOfError::Decode(error)) => Err(ApiError::Internal(error.to_string())),
-    }
+    Ok(as_of::view::<V>(state.log.as_ref(), id, position)?)
 }
 
 /// An object as the reader gets it, where it is wanted: as `GET` shows it.

@@ -22,7 +22,7 @@ pub async fn after(
     last: Option<&str>,
     usual: Position,
 ) -> Result<Position, ApiError> {
-    let head = *state.log.head().borrow();
+    let head = || *state.log.head().borrow();
     let after = match (last, call.argument("after"), call.argument("since")) {
         (Some(id), ..) => Position(number("Last-Event-ID", id)?),
         (None, Some(_), Some(_)) => {
@@ -31,13 +31,15 @@ pub async fn after(
             ));
         }
         (None, None, None) => usual.max(state.log.archived()),
-        (None, Some("latest"), None) => head,
+        (None, Some("latest"), None) => head(),
         (None, Some(after), None) => Position(number("after", after)?),
         (None, None, Some(text)) => {
             let (time, log) = (time(call, text)?, state.log.clone());
             blocking(move || moment::before(log.as_ref(), time)).await??
         }
     };
+    // The log may have grown while a time was looked for.
+    let head = head();
     if after > head {
         let words = format!("The log ends at position {head}; there is no position {after} yet.");
         return Err(ApiError::BadRequest(words));

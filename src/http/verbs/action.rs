@@ -73,7 +73,7 @@ async fn act(
 ) -> Result<Response, ApiError> {
     let find = || read::find::<ContainerView>(state, call, ident);
     let reply = command::ask(state, call, find, |_: &ContainerView| Ok(command)).await?;
-    let reply = command::joined::<ContainerView>(state, reply, verb)?;
+    let reply = command::joined::<ContainerView>(state, reply, verb).await?;
     match command::settle::<ContainerView>(state, call, &reply).await? {
         Settled::Done(_) => {
             let response = respond::json(StatusCode::OK, &Value::Null);

@@ -35,7 +35,7 @@ const DRAIN: Duration = Duration::from_secs(5);
 pub struct Executed {
     /// Standard output and standard error as they came; bytes that are not UTF-8 are replaced.
     pub output: String,
-    /// The command's exit code; none while it still runs.
+    /// The command's exit code; null while it still runs.
     pub exit_code: Option<i64>,
 }
 

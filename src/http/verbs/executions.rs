@@ -2,18 +2,19 @@
 //!
 //! Not here: running one (`execute`).
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::actors::container::ContainerCommand;
 use crate::http::command::{self, Settled};
 use crate::http::container::BAY;
-use crate::http::edge::request::{Call, Ident};
+use crate::http::edge::request::{Call, Ident, InnerIdent};
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
+use crate::http::text::shown;
 use crate::http::{read, respond};
 use crate::ids::{EventId, Timestamp};
 use crate::projections::container::ContainerView;
@@ -49,7 +50,7 @@ pub async fn list(
 ) -> Result<Response, ApiError> {
     call.only(&BAY)?;
     let view = read::find::<ContainerView>(&state, &call, &ident)?;
-    let shown = |execution: &crate::projections::container::Execution| {
+    let row = |execution: &crate::projections::container::Execution| {
         let task = view.tasks.iter().find(|task| task.id == execution.id);
         Execution {
             id: execution.id,
@@ -59,29 +60,24 @@ pub async fn list(
             blocked_since: task.and_then(|task| task.blocked_since),
         }
     };
-    let executions = view.executions.iter().map(shown).collect();
-    Ok(respond::at(respond::json(StatusCode::OK, &Executions { executions }), view.head.position))
+    let executions = view.executions.iter().map(row).collect();
+    Ok(respond::json(StatusCode::OK, &Executions { executions }))
 }
 
 /// `DELETE /v1/containers/{ident}/executions/{id}`
 pub async fn end(
     State(state): State<AppState>,
-    Path((ident, id)): Path<(String, String)>,
+    InnerIdent(ident, id): InnerIdent,
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(&BAY)?;
-    let not_found = || ApiError::NotFound("Execution", id.clone());
+    let not_found = || ApiError::NotFound("Execution", shown(&id));
     let execution_id = EventId(id.parse().map_err(|_| not_found())?);
     let find = || read::find::<ContainerView>(&state, &call, &ident);
     let asks = |_: &ContainerView| Ok(ContainerCommand::EndExecution { execution_id });
     let reply = command::ask(&state, &call, find, asks).await?;
     match command::settle::<ContainerView>(&state, &call, &reply).await? {
-        Settled::Done(_) | Settled::Gone => {
-            Ok(respond::at(StatusCode::NO_CONTENT.into_response(), reply.position))
-        }
-        Settled::Waiting => {
-            command::shown::<ContainerView>(&state, &call, &reply, StatusCode::ACCEPTED).await
-        }
-        other => Err(command::failure(&reply, other)),
+        Settled::Done(_) | Settled::Gone => Ok(command::no_content(&reply)),
+        outcome => command::not_done::<ContainerView>(&state, &call, &reply, outcome).await,
     }
 }
