@@ -1,4 +1,4 @@
-//! The only reader of time and randomness. Everything else gets both through `Ctx` (rule E2).
+//! The only reader of time and randomness; decisions get the time through `Ctx` (rule E2).
 //!
 //! A simulation replaces both for its thread ([`simulate`]): time then follows tokio's clock, and
 //! ids, delays and keys come from a seed.

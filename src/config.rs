@@ -91,7 +91,7 @@ pub enum Engine {
     Fake,
 }
 
-/// A new-comer's settings: loopback, the local Docker engine, data in `./data`.
+/// The defaults: loopback, the local Docker engine, data in `./data`.
 impl Default for Config {
     fn default() -> Self {
         Self {

@@ -137,7 +137,7 @@ pub mod toy {
     use serde::{Deserialize, Serialize};
     use utoipa::ToSchema;
 
-    use crate::actors::{Entity, Fact};
+    use crate::actors::{Entity, Fact, ObjectState};
     use crate::bus::{Ctx, NounCommand, Refusal};
     use crate::field;
     use crate::http::shape::Shown;
@@ -176,7 +176,11 @@ pub mod toy {
         Delete,
     }
 
-    impl NounCommand for ToyCommand {}
+    impl NounCommand for ToyCommand {
+        fn is_internal(&self) -> bool {
+            false
+        }
+    }
 
     /// What a toy's events fold to.
     #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -209,9 +213,11 @@ pub mod toy {
                 ToyEvent::Deleted(_) => *state = ToyState::default(),
             }
         }
+    }
 
-        fn project(state: &ToyState) -> Option<&ProjectId> {
-            state.project.as_ref()
+    impl ObjectState for ToyState {
+        fn project(&self) -> Option<&ProjectId> {
+            self.project.as_ref()
         }
     }
 
@@ -356,6 +362,10 @@ mod tests {
         assert!(retained.needs(toy(OLD), Position(1)));
         assert!(retained.needs(toy(RENAMED), Position(3)));
         assert!(!retained.needs(toy(GONE), Position(2)));
+        let mut toys = toys;
+        toys.append(toy(GONE), &named("kite again")).await;
+        let retained = Retained::of(toys.log.as_ref(), at).unwrap();
+        assert!(retained.needs(toy(GONE), Position(2)), "its revisions go on");
     }
 
     #[tokio::test]

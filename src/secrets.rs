@@ -233,8 +233,8 @@ fn read(path: &Path) -> io::Result<Option<ProjectKey>> {
     }
 }
 
-/// Removes a file whose blocks are overwritten first; what a disk keeps of them below that nobody
-/// here can reach.
+/// Overwrites a file before removing it. Copies that the disk keeps below the file system cannot be
+/// reached.
 fn remove(path: &Path) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).open(path)?;
     file.write_all(&[0; KEY_BYTES])?;

@@ -1,8 +1,8 @@
 //! The audit streams: what no change of an object shows, as the edges have it recorded. One stream
 //! a project; one task writes all of them, so that nothing conflicts.
 //!
-//! Not here: what is recorded (`http/audit`), and commands that were accepted, which are events of
-//! their objects.
+//! Not here: what is recorded (`http/edge/audit`), and commands that were accepted, which are events
+//! of their objects.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -22,10 +22,11 @@ use crate::ids::{EventId, ObjectId, ProjectId, Revision, StreamId, StreamKind, T
 /// Records that wait for the writer: those who wait for them hold a request each.
 const QUEUE: usize = 1024;
 
-/// Records of one append: what came while the last one was synced.
-const BATCH: usize = 64;
+/// Records of one append: what came while the last one was synced. As many of the largest, each
+/// with a command of 1 MiB, are not too much for an append.
+const BATCH: usize = 16;
 
-/// Records of a project in one [`SPAN`]; what is more is counted. Some 30 MB a day, if it goes on
+/// Records of a project in one [`SPAN`]; what is more is counted. Some 3 GB a day, if it goes on
 /// all day.
 const RECORDS: u32 = 1000;
 
@@ -44,20 +45,36 @@ struct Entry {
     done: oneshot::Sender<Result<(), AppendError>>,
 }
 
+/// What the writer is sent.
+enum Message {
+    Entry(Entry),
+    /// Nothing more is to be counted.
+    Close(oneshot::Sender<()>),
+}
+
 /// Where records go. Cheap to clone.
 #[derive(Clone)]
 pub struct AuditWriter {
-    entries: mpsc::Sender<Entry>,
+    messages: mpsc::Sender<Message>,
 }
 
 impl AuditWriter {
-    /// Starts the writer; it ends with the last clone.
+    /// Starts the writer; it ends when it is closed.
     pub fn start(log: Arc<dyn EventLog>, installation: Uuid) -> Self {
-        let (entries, waiting) = mpsc::channel(QUEUE);
+        let (messages, waiting) = mpsc::channel(QUEUE);
         let writer =
             Writer { log, installation, books: HashMap::new(), seen: WrittenRecords::default() };
         tokio::spawn(writer.run(waiting));
-        Self { entries }
+        Self { messages }
+    }
+
+    /// Records what was counted, and takes no more.
+    pub async fn close(&self) {
+        let (done, closed) = oneshot::channel();
+        if self.messages.send(Message::Close(done)).await.is_ok() {
+            // Where the writer panicked there is nothing left to wait for.
+            drop(closed.await);
+        }
     }
 
     /// Records something, or counts it.
@@ -67,7 +84,8 @@ impl AuditWriter {
     pub async fn record(&self, record: AuditRecord) -> Result<AuditReply, CommandError> {
         let stopped = || CommandError::Unavailable("the service is stopping".to_owned());
         let (done, answer) = oneshot::channel();
-        self.entries.send(Entry { record, done }).await.map_err(|_| stopped())?;
+        let entry = Message::Entry(Entry { record, done });
+        self.messages.send(entry).await.map_err(|_| stopped())?;
         match answer.await.map_err(|_| stopped())? {
             Ok(()) => Ok(AuditReply),
             Err(AppendError::NoSpace(reason)) => Err(CommandError::NoSpace(reason)),
@@ -127,21 +145,30 @@ struct Writer {
 }
 
 impl Writer {
-    async fn run(mut self, mut waiting: mpsc::Receiver<Entry>) {
-        let mut entries = Vec::with_capacity(BATCH);
+    async fn run(mut self, mut waiting: mpsc::Receiver<Message>) {
+        let mut messages = Vec::with_capacity(BATCH);
         loop {
-            entries.clear();
-            let more = tokio::time::timeout(SPAN, waiting.recv_many(&mut entries, BATCH)).await;
-            let is_last = more == Ok(0);
+            // Nothing for a while is a time to look at what was counted, too.
+            let more = waiting.recv_many(&mut messages, BATCH);
+            let mut is_last = tokio::time::timeout(SPAN, more).await == Ok(0);
+            let mut closed = None;
             let mut by_project: BTreeMap<ProjectId, Vec<Entry>> = BTreeMap::new();
-            for entry in entries.drain(..) {
-                let project = entry.record.meta.project.clone();
-                by_project.entry(project).or_default().push(entry);
+            for message in messages.drain(..) {
+                match message {
+                    Message::Entry(entry) => {
+                        let project = entry.record.meta.project.clone();
+                        by_project.entry(project).or_default().push(entry);
+                    }
+                    Message::Close(done) => (is_last, closed) = (true, Some(done)),
+                }
             }
             for (project, entries) in by_project {
                 self.write(project, entries).await;
             }
             self.write_counts(is_last).await;
+            if let Some(done) = closed {
+                let _ = done.send(());
+            }
             if is_last {
                 return;
             }
@@ -282,6 +309,7 @@ fn stream(installation: Uuid, project: &ProjectId) -> StreamId {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::Recorded;
     use crate::events::audit::ReadV1;
     use crate::events::log::memory::MemoryLog;
     use crate::ids::Position;
@@ -300,11 +328,18 @@ mod tests {
         };
         record(RECORDS + 7).await;
         tokio::time::sleep(2 * SPAN).await;
-        record(1).await;
+        record(RECORDS + 3).await;
+        writer.close().await;
         let events = log.read(Position(0), usize::MAX).unwrap();
-        let reads = events.iter().filter(|event| event.event_type.as_str() == "audit.read").count();
-        assert_eq!((reads, events.len()), (RECORDS as usize + 1, RECORDS as usize + 2));
-        let counted = events[RECORDS as usize].borrowed().decode::<AuditEvent>().unwrap();
-        assert!(matches!(counted, AuditEvent::Counted(it) if it.reads == 7));
+        let counts: Vec<u64> = events.iter().filter_map(counted).collect();
+        assert_eq!(counts, [7, 3], "those of the last span too");
+        assert_eq!(events.len() - counts.len(), 2 * RECORDS as usize);
+    }
+
+    fn counted(event: &Recorded) -> Option<u64> {
+        match event.borrowed().decode().unwrap() {
+            AuditEvent::Counted(counted) => Some(counted.reads),
+            _ => None,
+        }
     }
 }

@@ -6,9 +6,7 @@ use crate::bus::{Ctx, Refusal};
 use crate::events::baymodel::{
     BaymodelCreatedV1, BaymodelDeletedV1, BaymodelEvent as Event, BaymodelFields, Status,
 };
-use crate::events::status::Status as _;
 use crate::events::work::UpdatedV1;
-use crate::ids::ProjectId;
 use crate::noun_commands;
 
 noun_commands! {
@@ -24,7 +22,7 @@ noun_commands! {
             /// How many bays are.
             bays: u64,
         },
-    }
+    } internal {}
 }
 
 /// The baymodel noun.
@@ -34,13 +32,8 @@ impl Entity for Baymodel {
     type State = Record<Status>;
     type Command = BaymodelCommand;
     type Event = Event;
-    const HAS_WORK: bool = false;
 
-    fn decide(
-        state: &Record<Status>,
-        command: BaymodelCommand,
-        _: &Ctx,
-    ) -> Result<Vec<Event>, Refusal> {
+    fn decide(state: &Self::State, command: Self::Command, _: &Ctx) -> Result<Vec<Event>, Refusal> {
         use BaymodelCommand::{Create, Delete, Update};
         Ok(match (!state.status.is_gone(), command) {
             (false, Create { fields }) => vec![Event::Created(BaymodelCreatedV1 { fields })],
@@ -58,11 +51,7 @@ impl Entity for Baymodel {
         })
     }
 
-    fn evolve(state: &mut Record<Status>, event: &Event, fact: Fact<'_>) {
+    fn evolve(state: &mut Self::State, event: &Event, fact: Fact<'_>) {
         state.apply(event, fact);
-    }
-
-    fn project(state: &Record<Status>) -> Option<&ProjectId> {
-        state.project.as_ref()
     }
 }

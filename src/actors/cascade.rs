@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use super::lifecycle::Cascade;
 use crate::backends::{Done, Retry, Work, WorkResult};
 use crate::bus::delivery::{record, report};
-use crate::bus::{Bus, CommandMessage, Origin, ServiceCommand};
+use crate::bus::{Bus, CommandError, CommandMessage, Origin, ServiceCommand};
 use crate::ids::{Kind, ObjectId, StreamId};
 
 /// Between two looks at what is left.
@@ -35,7 +35,7 @@ pub trait Members: Send + Sync + 'static {
     /// Whether a bay is there and not being deleted; an error in words if that is unknown.
     async fn has_bay(&self, bay_id: ObjectId) -> Result<bool, String>;
 
-    /// Containers whose bay is gone; an error in words if that is unknown.
+    /// Containers whose bay is gone or going; an error in words if that is unknown.
     async fn orphans(&self) -> Result<Vec<(ObjectId, ObjectId)>, String>;
 }
 
@@ -46,7 +46,7 @@ pub async fn admit(bus: Arc<dyn Bus>, members: Arc<dyn Members>, id: ObjectId, b
     loop {
         match members.has_bay(bay_id).await {
             Ok(true) => return,
-            Ok(false) => return delete(bus.as_ref(), id, bay_id, None).await,
+            Ok(false) => return delete(bus.as_ref(), id, bay_id).await,
             Err(error) => {
                 tracing::warn!(%bay_id, %error, "cannot tell whether the bay still accepts \
                     containers");
@@ -56,12 +56,14 @@ pub async fn admit(bus: Arc<dyn Bus>, members: Arc<dyn Members>, id: ObjectId, b
     }
 }
 
-/// Deletes the containers whose bay is gone, as after a crash between the two.
+/// Deletes the containers whose bay is gone or going, as after a crash between the two.
 pub async fn delete_orphans(bus: Arc<dyn Bus>, members: Arc<dyn Members>) {
     match members.orphans().await {
         Ok(orphans) => {
+            // One that cannot be deleted now holds back no other.
             for (id, bay_id) in orphans {
-                delete(bus.as_ref(), id, bay_id, None).await;
+                let bus = bus.clone();
+                tokio::spawn(async move { delete(bus.as_ref(), id, bay_id).await });
             }
         }
         Err(error) => tracing::warn!(%error, "cannot look for containers of deleted bays"),
@@ -77,6 +79,7 @@ pub async fn empty_bay(bus: Arc<dyn Bus>, members: Arc<dyn Members>, work: Work<
 async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascade>) -> WorkResult {
     let mut fewest = usize::MAX;
     let mut since = tokio::time::Instant::now();
+    let mut refused = None;
     loop {
         let left = match members.of(work.stream.id).await {
             Ok(left) if left.is_empty() => return WorkResult::Done(Done::default()),
@@ -88,18 +91,31 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascad
             since = tokio::time::Instant::now();
         } else if since.elapsed() > STALLED {
             let first = left.first().map(ToString::to_string).unwrap_or_default();
-            let words = format!("{} containers are not deleted yet", left.len());
-            return blocked(format!("container {first}"), words);
+            let left = match left.len() {
+                1 => "1 container has not been deleted yet".to_owned(),
+                many => format!("{many} containers have not been deleted yet"),
+            };
+            let why = refused.map(|error: CommandError| format!(": {error}")).unwrap_or_default();
+            return blocked(format!("container {first}"), left + &why);
         }
         for id in left.into_iter().take(BATCH) {
-            delete(bus, id, work.stream.id, Some(work)).await;
+            // One that is going already, or cannot go, shows in the next look.
+            let asked = bus.command(going(id, work.stream.id, Some(work))).await;
+            refused = asked.err().or(refused);
         }
         tokio::time::sleep(LOOK).await;
     }
 }
 
-/// Asks a container to go; one that is going already, or cannot, shows in the next look.
-async fn delete(bus: &dyn Bus, id: ObjectId, bay_id: ObjectId, work: Option<&Work<Cascade>>) {
+/// Asks a container to go until that is recorded.
+async fn delete(bus: &dyn Bus, id: ObjectId, bay_id: ObjectId) {
+    if let Err(error) = record(bus, going(id, bay_id, None)).await {
+        tracing::error!(container = %id, %error, "a container of a deleted bay is not deleted");
+    }
+}
+
+/// What asks a container to go.
+fn going(id: ObjectId, bay_id: ObjectId, work: Option<&Work<Cascade>>) -> CommandMessage {
     let request_id = work.map(|work| work.request_id.as_str()).unwrap_or_default();
     let origin = Origin {
         causation: work.map(|work| work.id),
@@ -107,10 +123,7 @@ async fn delete(bus: &dyn Bus, id: ObjectId, bay_id: ObjectId, work: Option<&Wor
         ..Origin::service("conductor", request_id)
     };
     let stream = StreamId::new(Kind::Container, id);
-    let message = CommandMessage::service(stream, ServiceCommand::Delete, origin);
-    if let Err(error) = record(bus, message).await {
-        tracing::debug!(%stream, %error, "a container of a deleted bay could not be deleted yet");
-    }
+    CommandMessage::service(stream, ServiceCommand::Delete, origin)
 }
 
 fn blocked(blocked_on: String, reason: String) -> WorkResult {

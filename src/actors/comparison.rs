@@ -14,13 +14,14 @@ use crate::backends::{Observed, RunState};
 use crate::bus::{
     Bus, CommandError, CommandMessage, Comparison, Inventory, Listed, Noted, Origin, Strays,
 };
+use crate::events::container::Status;
 use crate::ids::{ObjectId, StreamId};
 
 /// What the read models say of a node's containers and bays.
 #[async_trait]
 pub trait Records: Send + Sync + 'static {
     /// Containers of a node with their status; an error in words if nobody can say.
-    async fn on_node(&self, node_id: ObjectId) -> Result<Vec<(StreamId, String)>, String>;
+    async fn on_node(&self, node_id: ObjectId) -> Result<Vec<(StreamId, Status)>, String>;
 
     /// Bays of a node; an error in words if nobody can say.
     async fn bays_on(&self, node_id: ObjectId) -> Result<HashSet<ObjectId>, String>;
@@ -43,7 +44,7 @@ pub async fn compare(
     for (stream, status) in known {
         let there = found.remove(&stream);
         let has_ended = there.as_ref().is_some_and(|listed| listed.ended);
-        if has_ended || !agrees(&status, there.map(|listed| listed.observed).as_ref()) {
+        if has_ended || !agrees(status, there.map(|listed| listed.observed).as_ref()) {
             inspect.push(stream);
         }
     }
@@ -94,13 +95,13 @@ fn told_at_once<T: Unrecorded>(mut found: Vec<T>) -> (Vec<T>, bool) {
 
 /// Whether a status and what the engine has agree at first sight. While work is in progress the
 /// record is bound to lag; its outcome says what is there.
-fn agrees(status: &str, found: Option<&Observed>) -> bool {
+fn agrees(status: Status, found: Option<&Observed>) -> bool {
     matches!(
         (status, found.map(|observed| (observed.state, observed.name_is_ours))),
-        ("Creating" | "Deleting", _)
-            | ("Running", Some((RunState::Running, true)))
-            | ("Paused", Some((RunState::Paused, true)))
-            | ("Stopped", Some((RunState::Created | RunState::Exited, true)))
-            | ("Error", Some((RunState::Created | RunState::Exited, true)) | None)
+        (Status::Creating | Status::Deleting, _)
+            | (Status::Running, Some((RunState::Running, true)))
+            | (Status::Paused, Some((RunState::Paused, true)))
+            | (Status::Stopped, Some((RunState::Created | RunState::Exited, true)))
+            | (Status::Error, Some((RunState::Created | RunState::Exited, true)) | None)
     )
 }

@@ -3,88 +3,80 @@
 //! Not here: its state and what is legal in it (`container_state`), how Docker carries them out
 //! (`backends`), the view (`projections`).
 
-use serde::{Deserialize, Serialize};
-
 pub use super::container_state::ContainerState;
-use super::lifecycle::{DueWork, Effect, MAX_EXECUTIONS, MAX_QUEUED, Task};
+use super::lifecycle::{Effect, Lifecycle, MAX_EXECUTIONS, MAX_QUEUED, Task};
 use super::{Entity, Fact, container_work, drift, placement};
 use crate::backends::{Action, Exec, Observed, Outcome};
-use crate::bus::{Ctx, NounCommand, Refusal};
+use crate::bus::{Ctx, Refusal};
 use crate::events::Verb;
 use crate::events::container::{
     ActionRequestedV1, ContainerEvent as Event, ContainerSpec, CreateRequestedV1,
     DeleteRequestedV1, ExecuteRequestedV1, ExecutionEndRequestedV1, KillRequestedV1, RestartPolicy,
     Status, StopRequestedV1,
 };
-use crate::events::status::Status as _;
-use crate::events::work::{FieldChange, UpdatedV1};
-use crate::ids::{EventId, Kind, ObjectId, ProjectId, StreamId, WorkId};
+use crate::events::work::UpdatedV1;
+use crate::ids::{EventId, ObjectId};
+use crate::noun_commands;
 
-/// What can be asked of a container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ContainerCommand {
-    /// Make it, not running.
-    Create {
-        /// Its name; not unique.
-        name: Option<String>,
-        /// A description.
-        desc: Option<String>,
-        /// What it is made from.
-        spec: ContainerSpec,
-        /// The bay it belongs to.
-        bay_id: ObjectId,
-        /// The node of that bay.
-        node_id: ObjectId,
-        /// The host name of that node.
-        host: String,
-    },
-    /// Start it.
-    Start,
-    /// Stop it.
-    Stop {
-        /// Seconds between the stop signal and the kill.
-        grace_s: u32,
-    },
-    /// Stop and start it.
-    Reboot {
-        /// Seconds between the stop signal and the kill.
-        grace_s: u32,
-    },
-    /// Freeze it.
-    Pause,
-    /// Let it go on.
-    Unpause,
-    /// Send a signal.
-    Kill {
-        /// `SIGKILL`.
-        signal: String,
-    },
-    /// Run a command in it.
-    Execute {
-        /// The command and its arguments.
-        command: Vec<String>,
-    },
-    /// End a command that runs in it.
-    EndExecution {
-        /// The command: the id of the work that runs it.
-        execution_id: EventId,
-    },
-    /// Remove it, running or not.
-    Delete,
-    /// Set fields: `name`, `desc`, `image_id`, `command`. Edits the record, not what runs.
-    Update {
-        /// In the order of the patch.
-        changes: Vec<FieldChange>,
-    },
-    /// The outcome of work.
-    Outcome(Outcome),
-    /// What the engine has; `None` if it has nothing for this object. Sent by the worker between
-    /// pieces of work, never while one is in progress.
-    Observe(Option<Observed>),
+noun_commands! {
+    /// What can be asked of a container.
+    ContainerCommand {
+        /// Make it, not running.
+        Create {
+            /// Its name; not unique.
+            name: Option<String>,
+            /// A description.
+            desc: Option<String>,
+            /// What it is made from.
+            spec: ContainerSpec,
+            /// The bay it belongs to.
+            bay_id: ObjectId,
+            /// The node of that bay.
+            node_id: ObjectId,
+            /// The host name of that node.
+            host: String,
+        },
+        /// Start it.
+        Start,
+        /// Stop it.
+        Stop {
+            /// Seconds between the stop signal and the kill.
+            grace_s: u32,
+        },
+        /// Stop and start it.
+        Reboot {
+            /// Seconds between the stop signal and the kill.
+            grace_s: u32,
+        },
+        /// Freeze it.
+        Pause,
+        /// Let it go on.
+        Unpause,
+        /// Send a signal.
+        Kill {
+            /// `SIGKILL`.
+            signal: String,
+        },
+        /// Run a command in it.
+        Execute {
+            /// The command and its arguments.
+            command: Vec<String>,
+        },
+        /// End a command that runs in it.
+        EndExecution {
+            /// The command: the id of the work that runs it.
+            execution_id: EventId,
+        },
+        /// Remove it, running or not.
+        Delete,
+    } internal {
+        /// The outcome of work.
+        Outcome(Outcome),
+        /// What the engine has; `None` if it has nothing for this object. Sent by the worker
+        /// between pieces of work, never while one is in progress.
+        Observe(Option<Observed>),
+    }
 }
-
-impl NounCommand for ContainerCommand {}
 
 /// The container noun.
 pub struct Container;
@@ -102,7 +94,7 @@ impl Entity for Container {
         let status = state.lifecycle.status();
         match command {
             ContainerCommand::Create { .. } if status != Status::Absent => {
-                Err(Refusal::AlreadyExists { kind: "container".to_owned(), id: state.id })
+                Err(Self::already_exists(state.lifecycle.id()))
             }
             ContainerCommand::Create { name, desc, spec, bay_id, node_id, host } => {
                 let placement = placement::with_bay(node_id, host);
@@ -113,11 +105,11 @@ impl Entity for Container {
                 Ok(container_work::settle(&state.lifecycle, &outcome, ctx.now))
             }
             ContainerCommand::Observe(observed) => Ok(drift::observe(state, observed.as_ref())),
-            _ if status.is_gone() => {
-                Err(Refusal::NotFound { kind: "Container".to_owned(), id: state.id })
+            _ if status.is_gone() => Err(Self::not_found(state.lifecycle.id())),
+            // The record is edited, not what runs.
+            ContainerCommand::Update { changes } => {
+                Ok(Vec::from_iter(UpdatedV1::of(changes).map(Event::Updated)))
             }
-            ContainerCommand::Update { changes } if changes.is_empty() => Ok(vec![]),
-            ContainerCommand::Update { changes } => Ok(vec![Event::Updated(UpdatedV1 { changes })]),
             ContainerCommand::Delete => Ok(delete(state)),
             ContainerCommand::EndExecution { execution_id } => end_execution(state, execution_id),
             _ => act(state, command),
@@ -127,9 +119,7 @@ impl Entity for Container {
     fn evolve(state: &mut ContainerState, event: &Event, fact: Fact<'_>) {
         if let Event::CreateRequested(asked) = event {
             *state = ContainerState {
-                project: Some(ProjectId(fact.project.to_owned())),
-                id: fact.object,
-                node_id: asked.placement.node_id,
+                lifecycle: Lifecycle::begin(fact, asked.placement.node_id, 0),
                 name: asked.name.clone(),
                 restarts: asked.spec.restart_policy != RestartPolicy::No,
                 ..ContainerState::default()
@@ -151,36 +141,21 @@ impl Entity for Container {
             _ => {}
         }
     }
-
-    fn react(state: &ContainerState) -> Vec<DueWork> {
-        let Some(project) = &state.project else { return vec![] };
-        let stream = StreamId::new(Kind::Container, state.id);
-        state.lifecycle.work().due(stream, project, state.node_id)
-    }
-
-    fn awaits(state: &ContainerState, id: WorkId) -> bool {
-        state.lifecycle.work().contains(id)
-    }
-
-    fn project(state: &ContainerState) -> Option<&ProjectId> {
-        state.project.as_ref()
-    }
 }
 
 /// The one table of actions (rule E4): by the status that will be when it is their turn.
 fn act(state: &ContainerState, command: ContainerCommand) -> Result<Vec<Event>, Refusal> {
-    let status = state.anticipated();
     let Some((verb, event)) = asked(command) else { return Ok(vec![]) };
-    match (status, verb) {
-        // The engine would change nothing either.
-        (Status::Running | Status::Restarting, Verb::Start) | (Status::Stopped, Verb::Stop) => {
-            return Ok(vec![]);
-        }
+    let status = match verb {
         // A command runs at once, so what is queued does not count.
-        (_, Verb::Execute) if state.lifecycle.status() != Status::Running => {
-            return Err(illegal(state, state.lifecycle.status(), verb));
-        }
-        _ => {}
+        Verb::Execute => state.lifecycle.status(),
+        _ => state.anticipated(),
+    };
+    // The engine would change nothing either.
+    if let (Status::Running | Status::Restarting, Verb::Start) | (Status::Stopped, Verb::Stop) =
+        (status, verb)
+    {
+        return Ok(vec![]);
     }
     // What is still being made will be there when it is the turn of what is asked for now.
     let is_made = state.engine_id.is_some() || state.lifecycle.status() == Status::Creating;

@@ -5,18 +5,16 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::lifecycle::Lifecycle;
+use super::ObjectState;
+use super::lifecycle::{DueWork, Lifecycle};
 use crate::events::Verb;
 use crate::events::container::Status;
-use crate::ids::{ObjectId, ProjectId, Timestamp};
+use crate::ids::{Kind, ProjectId, Timestamp, WorkId};
 
 /// What a container's events fold to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct ContainerState {
     pub(super) lifecycle: Lifecycle<Status>,
-    pub(super) project: Option<ProjectId>,
-    pub(super) id: ObjectId,
-    pub(super) node_id: ObjectId,
     pub(super) name: Option<String>,
     /// The engine's id of it, while the engine has it.
     pub(super) engine_id: Option<String>,
@@ -29,6 +27,22 @@ pub struct ContainerState {
     pub(super) ends_known_to: Option<Timestamp>,
     /// Until when the first end after that is the reboot's that somebody here asked for.
     pub(super) rebooted_by: Option<Timestamp>,
+}
+
+impl ObjectState for ContainerState {
+    const HAS_WORK: bool = true;
+
+    fn project(&self) -> Option<&ProjectId> {
+        self.lifecycle.project()
+    }
+
+    fn due(&self, kind: Kind) -> Vec<DueWork> {
+        self.lifecycle.due(kind)
+    }
+
+    fn awaits(&self, id: WorkId) -> bool {
+        self.lifecycle.awaits(id)
+    }
 }
 
 impl ContainerState {
@@ -52,7 +66,10 @@ impl ContainerState {
 
     /// How messages call it.
     pub(super) fn label(&self) -> String {
-        format!("Container {}", self.name.clone().unwrap_or_else(|| self.id.to_string()))
+        format!(
+            "Container {}",
+            self.name.clone().unwrap_or_else(|| self.lifecycle.id().to_string())
+        )
     }
 
     /// What can be asked for in a status, a deletion aside, which always can. What was never made,

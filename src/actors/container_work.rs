@@ -2,15 +2,12 @@
 //!
 //! Pure. Not here: which commands are legal (`container`), the queue (`lifecycle`).
 
-use super::lifecycle::{Effect, Lifecycle, Setback, Task};
-use crate::backends::{
-    Action, Desired, Done, Exec, Operation, Outcome, Progress, Removed, WorkResult,
-};
+use super::lifecycle::{Effect, Lifecycle, Task};
+use crate::backends::{Action, Desired, Done, Exec, Operation, Outcome, Removed, WorkResult};
 use crate::events::Verb;
 use crate::events::container::{
     ActionDoneV1, ContainerEvent as Event, CreatedV1, ExecutedV1, PullProgressedV1, Status,
 };
-use crate::events::work::WorkResumedV1;
 use crate::ids::Timestamp;
 
 /// What an event asks a backend to do.
@@ -38,32 +35,20 @@ pub fn asked_for(event: &Event) -> Option<Effect> {
     }))
 }
 
-/// What an outcome of open work leads to; late and repeated outcomes change nothing (rule W4).
+/// What an outcome of open work leads to: a pull says how far it is.
 pub fn settle(lifecycle: &Lifecycle<Status>, outcome: &Outcome, now: Timestamp) -> Vec<Event> {
-    let Some(task) = lifecycle.work().current(outcome) else { return vec![] };
-    let event = match &outcome.result {
-        WorkResult::Done(done) => done_event(task, done),
-        WorkResult::Progress(progress) => progress_event(task, progress),
-        _ => lifecycle.setback(outcome, now).map(|setback| match setback {
-            Setback::Failed(failed) => Event::WorkFailed(failed),
-            Setback::Unknown(unknown) => Event::WorkUnknown(unknown),
-            Setback::Blocked(blocked) => Event::WorkBlocked(blocked),
-        }),
-    };
-    event.into_iter().collect()
-}
-
-/// A pull says how far it is; other work only that it proceeds after it was blocked.
-fn progress_event(task: &Task, progress: &Progress) -> Option<Event> {
-    let work_id = task.id;
-    match task.action.verb() {
-        Verb::Create => Some(Event::PullProgressed(PullProgressedV1 {
-            work_id,
-            message: progress.message.clone(),
-            current_bytes: progress.current_bytes,
-            total_bytes: progress.total_bytes,
-        })),
-        _ => task.retry_at.map(|_| Event::WorkResumed(WorkResumedV1 { work_id })),
+    match (&outcome.result, lifecycle.work().current(outcome)) {
+        (WorkResult::Progress(progress), Some(task))
+            if task.action.verb() == Verb::Create && !progress.message.is_empty() =>
+        {
+            vec![Event::PullProgressed(PullProgressedV1 {
+                work_id: task.id,
+                message: progress.message.clone(),
+                current_bytes: progress.current_bytes,
+                total_bytes: progress.total_bytes,
+            })]
+        }
+        _ => lifecycle.settle(outcome, now, done_event),
     }
 }
 

@@ -14,14 +14,12 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::Entity;
-use super::aggregate::Aggregate;
 use super::entity::{EntityActor, Perform};
 use super::perform::{Objects, unreadable};
 use crate::bus::{
     Authority, CommandError, CommandMessage, CommandPort, CommandReply, Place, Refusal,
 };
-use crate::events::log::ReadError;
-use crate::ids::{Revision, StreamId, StreamKind};
+use crate::ids::{StreamId, StreamKind};
 use crate::with_noun;
 
 /// Commands that wait for one object; more are refused. An object takes some 1,000 a second, each
@@ -29,13 +27,6 @@ use crate::with_noun;
 /// of the actor's mailbox does not hold: it lets each sender in again, and every command has one of
 /// its own.
 pub const MAX_WAITING: usize = 256;
-
-/// Objects loaded at once on threads that may block: each may read the disk.
-const MAX_LOADS: usize = 64;
-
-/// Events that are folded without a thread of its own: within some hundred microseconds, which a
-/// change of threads takes as well.
-const INLINE_EVENTS: u64 = 64;
 
 /// Between two sweeps of actors that went to sleep: half of what they idle before.
 const SWEEP: Duration = Duration::from_secs(30);
@@ -45,7 +36,6 @@ pub struct Directory {
     objects: Objects,
     arbiters: Vec<ArbiterHandle>,
     awake: Arc<Awake>,
-    loads: Semaphore,
 }
 
 /// An object that somebody asks for.
@@ -124,7 +114,7 @@ impl Directory {
             // An arbiter that takes nothing any more has no actors either.
             let _stopped = first.spawn(keep_swept(Arc::downgrade(&awake)));
         }
-        Self { objects, arbiters, awake, loads: Semaphore::new(MAX_LOADS) }
+        Self { objects, arbiters, awake }
     }
 
     /// The actor of an object, loaded if it sleeps.
@@ -147,25 +137,10 @@ impl Directory {
 
     async fn load<E: Entity>(&self, stream: StreamId) -> Result<Recipient<Perform>, CommandError> {
         let arbiter = self.arbiter(stream).ok_or_else(gone)?;
-        let aggregate = self.fold::<E>(stream).await.map_err(|error| unreadable(stream, error))?;
+        let aggregate = self.objects.load::<E>(stream).await;
+        let aggregate = aggregate.map_err(|error| unreadable(stream, error))?;
         let actor = EntityActor::new(self.objects.clone(), aggregate);
         Ok(EntityActor::start_in_arbiter(arbiter, |_| actor).recipient())
-    }
-
-    /// The object as its events say. Most have few; the others are read where that may take long.
-    /// This runs on the sender's thread, never on an arbiter.
-    async fn fold<E: Entity>(&self, stream: StreamId) -> Result<Aggregate<E>, ReadError> {
-        let load = move |objects: &Objects| {
-            Aggregate::load(stream, objects.log.as_ref(), &objects.snapshots)
-        };
-        match self.objects.log.stream_head(stream)? {
-            None => Ok(Aggregate::new(stream)),
-            Some(Revision(last)) if last < INLINE_EVENTS => load(&self.objects),
-            Some(_) => {
-                let _permit = self.loads.acquire().await;
-                self.objects.read(load).await
-            }
-        }
     }
 
     fn arbiter(&self, stream: StreamId) -> Option<&ArbiterHandle> {

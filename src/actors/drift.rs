@@ -11,8 +11,8 @@ use crate::events::container::{
 };
 use crate::ids::Timestamp;
 
-/// What the engine has, held against what should be. While work is open, which may have been done
-/// without an answer, only what was before its turn: so every difference is not our doing.
+/// What the engine has, held against what should be. While work is open it may have been done
+/// without an answer, so only what happened before its turn counts: no difference is our own doing.
 pub fn observe(state: &ContainerState, observed: Option<&Observed>) -> Vec<Event> {
     if matches!(
         state.lifecycle.status(),
@@ -49,9 +49,12 @@ pub fn observe(state: &ContainerState, observed: Option<&Observed>) -> Vec<Event
         return events;
     }
     events.extend(status_change(state, observed, alive, events.is_empty()));
-    let found = (!observed.name_is_ours).then(|| observed.engine_name.clone());
-    if found.is_some() && found != state.renamed_to {
-        events.extend(found.map(|found| drifted(Drift::Renamed { found })).unwrap_or_default());
+    let is_known = match &state.renamed_to {
+        Some(name) => *name == observed.engine_name,
+        None => observed.name_is_ours,
+    };
+    if !is_known {
+        events.extend(drifted(Drift::Renamed { found: observed.engine_name.clone() }));
     }
     events
 }

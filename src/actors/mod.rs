@@ -37,7 +37,7 @@ use utoipa::ToSchema;
 use self::lifecycle::DueWork;
 use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::EventPayload;
-use crate::ids::{EventId, Noun, ObjectId, ProjectId, Timestamp, WorkId};
+use crate::ids::{EventId, Kind, Noun, ObjectId, ProjectId, Timestamp, WorkId};
 
 /// What `evolve` may know of an event besides its payload.
 #[derive(Clone, Copy, Debug)]
@@ -54,11 +54,13 @@ pub struct Fact<'a> {
     pub request_id: &'a str,
 }
 
-/// Declares the commands of a noun: those in braces, and the one that sets fields. In JSON they are
-/// named `create`, `update`.
+/// Declares the commands of a noun: those in braces, those of the service itself, and the one that
+/// sets fields. In JSON they are named `create`, `update`.
 #[macro_export]
 macro_rules! noun_commands {
-    ($(#[$doc:meta])* $name:ident { $($own:tt)* }) => {
+    ($(#[$doc:meta])* $name:ident { $($own:tt)* } internal {
+        $($(#[$variant_doc:meta])* $variant:ident $(($of:ty))? $({ $($fields:tt)* })?,)*
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         #[serde(rename_all = "snake_case")]
@@ -69,23 +71,52 @@ macro_rules! noun_commands {
                 /// In the order of the patch.
                 changes: Vec<$crate::events::work::FieldChange>,
             },
+            $($(#[$variant_doc])* $variant $(($of))? $({ $($fields)* })?,)*
         }
 
-        impl $crate::bus::NounCommand for $name {}
+        impl $crate::bus::NounCommand for $name {
+            fn is_internal(&self) -> bool {
+                false $(|| matches!(self, Self::$variant { .. }))*
+            }
+        }
     };
+}
+
+/// What is asked of the state of any noun's object.
+pub trait ObjectState {
+    /// Whether there is ever work, so that the reactor has to follow the noun's objects.
+    const HAS_WORK: bool = false;
+
+    /// The tenant of an object that exists.
+    fn project(&self) -> Option<&ProjectId>;
+
+    /// The work of an object of this kind that is due: see [`Entity::react`].
+    fn due(&self, _kind: Kind) -> Vec<DueWork> {
+        vec![]
+    }
+
+    /// Whether work that an event asked for is still open, due or not.
+    fn awaits(&self, _id: WorkId) -> bool {
+        false
+    }
 }
 
 /// A noun: pure functions over its state (rule E1). The shell that runs them is `entity`.
 pub trait Entity: Noun + 'static {
     /// What its events fold to. Snapshots that were made with another schema are not used.
-    type State: Clone + Default + Serialize + DeserializeOwned + ToSchema + Send + Unpin + 'static;
+    type State: ObjectState
+        + Clone
+        + Default
+        + Serialize
+        + DeserializeOwned
+        + ToSchema
+        + Send
+        + Unpin
+        + 'static;
     /// What can be asked of it. Its JSON travels on the bus and is kept in the log.
     type Command: Clone + NounCommand;
     /// What can happen to it.
     type Event: EventPayload;
-
-    /// Whether [`Entity::react`] ever has work, so that the reactor has to follow its objects.
-    const HAS_WORK: bool = true;
 
     /// What happens if the command is carried out in this state; no event where it changes
     /// nothing.
@@ -103,17 +134,9 @@ pub trait Entity: Noun + 'static {
 
     /// The work that is due in this state: after an event, and the same after a restart. Work
     /// that was started before is named again; whoever starts it knows it by id and attempt.
-    fn react(_state: &Self::State) -> Vec<DueWork> {
-        vec![]
+    fn react(state: &Self::State) -> Vec<DueWork> {
+        state.due(Self::KIND)
     }
-
-    /// Whether work that an event asked for is still open, due or not.
-    fn awaits(_state: &Self::State, _id: WorkId) -> bool {
-        false
-    }
-
-    /// The tenant of an object that exists.
-    fn project(state: &Self::State) -> Option<&ProjectId>;
 
     /// The refusal of a second object with the same id.
     fn already_exists(id: ObjectId) -> Refusal {

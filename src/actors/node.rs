@@ -6,65 +6,60 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::unrecorded::{UnrecordedContainer, unknown};
-use super::{Entity, Fact};
+use super::{Entity, Fact, ObjectState};
 use crate::backends::{EngineFacts, ObservedNetwork};
-use crate::bus::{Ctx, NounCommand, Refusal};
+use crate::bus::{Ctx, Refusal};
 use crate::events::node::{
     NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent as Event, NodeWentDownV1, Status,
 };
 use crate::events::status::Status as _;
 use crate::events::work::{FieldChange, UpdatedV1};
 use crate::ids::{ObjectId, ProjectId};
+use crate::noun_commands;
 
-/// What can be asked of a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NodeCommand {
-    /// Make it known.
-    Create {
-        /// `docker` where a backend registers it.
-        node_type: Option<String>,
-        /// Image of the machine.
-        image_id: Option<String>,
-        /// Bare-metal node of OpenStack Ironic.
-        ironic_node_id: Option<String>,
-        /// Host name, where a backend registers it; none from users.
-        host: Option<String>,
-    },
-    /// Set fields: `type`, `image_id`, `ironic_node_id`.
-    Update {
-        /// In the order of the patch.
-        changes: Vec<FieldChange>,
-    },
-    /// Remove it; refused while bays are on it.
-    Delete {
-        /// How many bays are.
-        bays: u64,
-    },
-    /// Its engine answers.
-    Up(EngineFacts),
-    /// Its engine does not answer.
-    Down {
-        /// The backend's words.
-        reason: String,
-    },
-    /// Its engine has containers that no object is the record of.
-    Unknown {
-        /// Which.
-        containers: Vec<UnrecordedContainer>,
-        /// Whether these are all of them, so that others are gone.
-        complete: bool,
-    },
-    /// Its engine has networks of bays that are not recorded.
-    UnknownNetworks {
-        /// Which.
-        networks: Vec<ObservedNetwork>,
-        /// Whether these are all of them, so that others are gone.
-        complete: bool,
-    },
+noun_commands! {
+    /// What can be asked of a node.
+    NodeCommand {
+        /// Make it known.
+        Create {
+            /// `docker` where a backend registers it.
+            node_type: Option<String>,
+            /// Image of the machine.
+            image_id: Option<String>,
+            /// Bare-metal node of OpenStack Ironic.
+            ironic_node_id: Option<String>,
+            /// Host name, where a backend registers it; none from users.
+            host: Option<String>,
+        },
+        /// Remove it; refused while bays are on it.
+        Delete {
+            /// How many bays are.
+            bays: u64,
+        },
+    } internal {
+        /// Its engine answers.
+        Up(EngineFacts),
+        /// Its engine does not answer.
+        Down {
+            /// The backend's words.
+            reason: String,
+        },
+        /// Its engine has containers that no object is the record of.
+        Unknown {
+            /// Which.
+            containers: Vec<UnrecordedContainer>,
+            /// Whether these are all of them, so that others are gone.
+            complete: bool,
+        },
+        /// Its engine has networks of bays that are not recorded.
+        UnknownNetworks {
+            /// Which.
+            networks: Vec<ObservedNetwork>,
+            /// Whether these are all of them, so that others are gone.
+            complete: bool,
+        },
+    }
 }
-
-impl NounCommand for NodeCommand {}
 
 /// What a node's events fold to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -83,6 +78,12 @@ pub struct NodeState {
     unknown_networks: BTreeSet<String>,
 }
 
+impl ObjectState for NodeState {
+    fn project(&self) -> Option<&ProjectId> {
+        self.project.as_ref()
+    }
+}
+
 /// The node noun.
 pub struct Node;
 
@@ -90,7 +91,6 @@ impl Entity for Node {
     type State = NodeState;
     type Command = NodeCommand;
     type Event = Event;
-    const HAS_WORK: bool = false;
 
     fn decide(state: &NodeState, command: NodeCommand, _ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
         Ok(match (!state.status.is_gone(), command) {
@@ -164,10 +164,6 @@ impl Entity for Node {
             Event::WentDown(_) | Event::Deleted(_) => {}
         }
     }
-
-    fn project(state: &NodeState) -> Option<&ProjectId> {
-        state.project.as_ref()
-    }
 }
 
 /// An Ironic node stays the one it is, as in the 2015 API.
@@ -181,7 +177,7 @@ fn update(state: &NodeState, changes: Vec<FieldChange>) -> Result<Vec<Event>, Re
             reason: format!("Node {} is associated with an Ironic node already.", state.id),
         });
     }
-    Ok(if changes.is_empty() { vec![] } else { vec![Event::Updated(UpdatedV1 { changes })] })
+    Ok(Vec::from_iter(UpdatedV1::of(changes).map(Event::Updated)))
 }
 
 fn delete(state: &NodeState, bays: u64) -> Result<Vec<Event>, Refusal> {

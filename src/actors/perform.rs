@@ -8,27 +8,36 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Semaphore;
+
 use super::aggregate::Aggregate;
 use super::snapshot::{SnapshotPoint, Snapshots};
-use super::{Entity, Fact};
+use super::{Entity, Fact, ObjectState as _};
 use crate::backends::WorkResult;
 use crate::blocking;
 use crate::bus::{
-    Asked, Authority, CommandError, CommandMessage, CommandReply, Ctx, Origin, Refusal, ReplyTo,
-    ServiceCommand,
+    Asked, Authority, CommandError, CommandMessage, CommandReply, Ctx, NounCommand, Origin,
+    Refusal, ReplyTo, ServiceCommand,
 };
 use crate::clock;
 use crate::events::log::{
     Append, AppendError, Appended, CommandKey, CommandSeen, EventLog, Expected, ReadError,
 };
 use crate::events::{EventPayload, Meta, NewEvent};
-use crate::ids::{EventId, StreamId, Timestamp, WorkId};
+use crate::ids::{EventId, Revision, StreamId, Timestamp, WorkId};
 
 /// Decisions again after a conflict: two writers of one object are a fail-over, not a habit.
 const MAX_DECISIONS: usize = 5;
 
 /// Keys of commands that run, or wait to: many times what all nodes execute at once.
 const MAX_REPLIES: usize = 65_536;
+
+/// Objects loaded at once on threads that may block: each may read the disk.
+const MAX_LOADS: usize = 64;
+
+/// Events that are folded without a thread of its own: within some hundred microseconds, which a
+/// change of threads takes as well.
+const INLINE_EVENTS: u64 = 64;
 
 /// What every object stands on. Cheap to clone.
 #[derive(Clone)]
@@ -39,12 +48,32 @@ pub struct Objects {
     pub snapshots: Snapshots,
     /// Where output of work goes.
     pub replies: Arc<Replies>,
+    loads: Arc<Semaphore>,
 }
 
 impl Objects {
     /// Objects of a log.
     pub fn new(log: Arc<dyn EventLog>, snapshots: Snapshots) -> Self {
-        Self { log, snapshots, replies: Arc::default() }
+        let loads = Arc::new(Semaphore::new(MAX_LOADS));
+        Self { log, snapshots, replies: Arc::default(), loads }
+    }
+
+    /// An object as its events say. Most have few; the others are read where that may take long.
+    /// This runs on the caller's thread, never on an arbiter.
+    pub(super) async fn load<E: Entity>(
+        &self,
+        stream: StreamId,
+    ) -> Result<Aggregate<E>, ReadError> {
+        let load =
+            move |objects: &Self| Aggregate::load(stream, objects.log.as_ref(), &objects.snapshots);
+        match self.log.stream_head(stream)? {
+            None => Ok(Aggregate::new(stream)),
+            Some(Revision(last)) if last < INLINE_EVENTS => load(self),
+            Some(_) => {
+                let _permit = self.loads.acquire().await;
+                self.read(load).await
+            }
+        }
     }
 
     /// Reads the log where it may take its time.
@@ -90,7 +119,7 @@ impl<E: Entity> Aggregate<E> {
     ) -> Result<CommandReply, CommandError> {
         let mut origin = message.origin.clone();
         if authority.is_service()
-            && let Some(project) = E::project(&self.state)
+            && let Some(project) = self.state.project()
         {
             origin.project = project.clone();
         }
@@ -105,13 +134,13 @@ impl<E: Entity> Aggregate<E> {
         {
             return Ok(reply);
         }
-        if let Some(project) = E::project(&self.state)
+        if let Some(project) = self.state.project()
             && *project != origin.project
         {
             let kind = self.stream.kind.name().to_owned();
             return Err(CommandError::Refused(Refusal::NotFound { kind, id: self.stream.id }));
         }
-        let done = self.decide_and_append(objects, message, &origin, key).await;
+        let done = self.decide_and_append(objects, message, authority, &origin, key).await;
         if let Asked::Service(ServiceCommand::Outcome(outcome)) = message.asked()
             && done.is_ok()
             && ends(&outcome.result)
@@ -125,6 +154,7 @@ impl<E: Entity> Aggregate<E> {
         &mut self,
         objects: &Objects,
         message: &CommandMessage,
+        authority: Authority,
         origin: &Origin,
         key: Option<CommandKey>,
     ) -> Result<CommandReply, CommandError> {
@@ -132,7 +162,7 @@ impl<E: Entity> Aggregate<E> {
         for _ in 0..MAX_DECISIONS {
             self.check_revision(origin)?;
             let ctx = Ctx { now: clock::now() };
-            let events = decide::<E>(&self.state, &text, &ctx)?;
+            let events = decide::<E>(&self.state, &text, authority, &ctx)?;
             if events.is_empty() {
                 return Ok(self.reply(None));
             }
@@ -234,7 +264,7 @@ impl<E: Entity> Aggregate<E> {
             event_id: ids.last().copied().unwrap_or_default(),
         });
         let first = ids.first().copied();
-        Ok(self.reply(first.filter(|id| E::awaits(&self.state, *id))))
+        Ok(self.reply(first.filter(|id| self.state.awaits(*id))))
     }
 }
 
@@ -262,10 +292,14 @@ fn new_events<P: EventPayload>(
 fn decide<E: Entity>(
     state: &E::State,
     text: &str,
+    authority: Authority,
     ctx: &Ctx,
 ) -> Result<Vec<E::Event>, CommandError> {
     let command: E::Command = serde_json::from_str(text)
         .map_err(|error| CommandError::Internal(format!("unreadable command: {error}")))?;
+    if command.is_internal() && !authority.is_service() {
+        return Err(CommandError::Forbidden(format!("{authority:?} may not send {text}")));
+    }
     catch_unwind(AssertUnwindSafe(|| E::decide(state, command, ctx)))
         .map_err(|_| CommandError::Internal("a decision failed".to_owned()))?
         .map_err(CommandError::Refused)

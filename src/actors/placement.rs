@@ -50,9 +50,9 @@ fn verdict(node: &NodeFacts, chosen: &NodeFacts) -> NodeVerdict {
     let reason = if !node.registered {
         "ruled out: no backend registered it".to_owned()
     } else if let Some(words) = &node.unavailable {
-        format!("does not answer ({words}); {} bays", node.bays)
+        format!("does not answer ({words}); {}", bays(node.bays))
     } else {
-        format!("available; {} bays, the chosen one has {}", node.bays, chosen.bays)
+        format!("available; {}, the chosen one has {}", bays(node.bays), chosen.bays)
     };
     NodeVerdict {
         node_id: node.node_id,
@@ -60,6 +60,10 @@ fn verdict(node: &NodeFacts, chosen: &NodeFacts) -> NodeVerdict {
         eligible: node.registered,
         reason,
     }
+}
+
+fn bays(count: u64) -> String {
+    if count == 1 { "1 bay".to_owned() } else { format!("{count} bays") }
 }
 
 /// A container runs where its bay's network is.

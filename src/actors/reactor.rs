@@ -4,19 +4,19 @@
 //! It looks at states, not at single events, so new events and a restart share one code path (rule
 //! W3). Not here: doing the work (`agent/worker`, `cascade`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::Entity;
 use super::aggregate::Aggregate;
 use super::cascade::{self, Members, empty_bay};
 use super::lifecycle::{Due, DueWork};
 use super::perform::Objects;
 use super::sessions::{Next, Sessions, TICK};
+use super::{Entity, ObjectState as _};
 use crate::backends::{Retry, Work, WorkResult};
 use crate::bus::delivery::{record, report};
 use crate::bus::{Bus, CommandMessage, Hello, Offer, Origin, ServiceCommand};
@@ -25,7 +25,7 @@ use crate::events::container::ContainerEvent;
 use crate::events::log::{EventLog, ReadError};
 use crate::events::subscription::Subscription;
 use crate::events::{EventType, Mark, Recorded, codec};
-use crate::ids::{Kind, Position, Revision, StreamId, WorkId};
+use crate::ids::{Kind, ObjectId, Position, Revision, StreamId, WorkId};
 use crate::with_noun;
 
 /// Events taken at once.
@@ -48,8 +48,12 @@ pub struct Reactor {
     sessions: Sessions,
     /// Objects with open work.
     open: HashMap<StreamId, Open>,
+    /// Objects whose events could not be read; they are looked at again.
+    unread: BTreeSet<StreamId>,
     /// Work that is not to be tried yet.
     delayed: Vec<Delayed>,
+    /// Offers on their way to each node: no more than its objects have work.
+    offers: HashMap<ObjectId, mpsc::UnboundedSender<Offer>>,
 }
 
 /// Work and when it is tried, by a clock that nobody sets.
@@ -66,7 +70,6 @@ struct Open {
 
 /// One object with its work, whatever its noun.
 trait FollowedObject: Send {
-    fn catch_up(&mut self, log: &dyn EventLog) -> Result<(), ReadError>;
     fn follow(&mut self, event: &Recorded, log: &dyn EventLog) -> Result<(), ReadError>;
     /// Its last event that is folded.
     fn revision(&self) -> Option<Revision>;
@@ -75,10 +78,6 @@ trait FollowedObject: Send {
 }
 
 impl<E: Entity> FollowedObject for Aggregate<E> {
-    fn catch_up(&mut self, log: &dyn EventLog) -> Result<(), ReadError> {
-        Self::catch_up(self, log)
-    }
-
     fn follow(&mut self, event: &Recorded, log: &dyn EventLog) -> Result<(), ReadError> {
         Self::follow(self, event, log)
     }
@@ -92,12 +91,46 @@ impl<E: Entity> FollowedObject for Aggregate<E> {
     }
 }
 
-/// An object before its first event; `None` if its noun never has work.
-fn unfolded(stream: StreamId) -> Option<Box<dyn FollowedObject>> {
-    fn of<E: Entity>(stream: StreamId) -> Option<Box<dyn FollowedObject>> {
-        E::HAS_WORK.then(|| Box::new(Aggregate::<E>::new(stream)) as Box<dyn FollowedObject>)
+/// An object as its events say, up to `event` or later; `None` if its noun never has work.
+async fn folded(
+    objects: &Objects,
+    stream: StreamId,
+    event: Option<&Recorded>,
+) -> Result<Option<Box<dyn FollowedObject>>, ReadError> {
+    async fn of<E: Entity>(
+        objects: &Objects,
+        stream: StreamId,
+        event: Option<&Recorded>,
+    ) -> Result<Option<Box<dyn FollowedObject>>, ReadError> {
+        if !E::State::HAS_WORK {
+            return Ok(None);
+        }
+        let fold = match event.filter(|event| event.revision == Revision(0)) {
+            Some(first) => {
+                let mut fold = Aggregate::<E>::new(stream);
+                fold.take(&first.borrowed())?;
+                fold
+            }
+            None => objects.load::<E>(stream).await?,
+        };
+        Ok(Some(Box::new(fold)))
     }
-    with_noun!(stream.kind.noun()?, entity E => of::<E>(stream))
+    let Some(kind) = stream.kind.noun() else { return Ok(None) };
+    with_noun!(kind, entity E => of::<E>(objects, stream, event).await)
+}
+
+/// Sends a node's offers in the order in which they were made: one that another overtakes is out of
+/// date to the node's agent.
+async fn send_offers(bus: Arc<dyn Bus>, mut offers: mpsc::UnboundedReceiver<Offer>) {
+    while let Some(offer) = offers.recv().await {
+        // It is offered again when its agent says that it does not have it.
+        if let Err(error) = bus.work(offer.clone()).await {
+            let blocked_on = format!("node {}", offer.work.node_id);
+            let waiting = WorkResult::Waiting { blocked_on, reason: error.to_string() };
+            let bus = bus.clone();
+            tokio::spawn(async move { report(bus.as_ref(), &offer.work, waiting).await });
+        }
+    }
 }
 
 impl Reactor {
@@ -108,8 +141,17 @@ impl Reactor {
         members: Arc<dyn Members>,
         hellos: mpsc::Receiver<Hello>,
     ) -> Self {
-        let sessions = Sessions::default();
-        Self { objects, bus, members, hellos, sessions, open: HashMap::new(), delayed: vec![] }
+        Self {
+            objects,
+            bus,
+            members,
+            hellos,
+            sessions: Sessions::default(),
+            open: HashMap::new(),
+            unread: BTreeSet::new(),
+            delayed: vec![],
+            offers: HashMap::new(),
+        }
     }
 
     /// Takes up the work that was open at `position`, then follows the log from there until the
@@ -121,7 +163,7 @@ impl Reactor {
         mut stopping: watch::Receiver<bool>,
     ) {
         for stream in outstanding {
-            self.resume(stream);
+            self.resume(stream).await;
         }
         let orphans = cascade::delete_orphans(self.bus.clone(), self.members.clone());
         tokio::spawn(orphans);
@@ -132,7 +174,9 @@ impl Reactor {
             let next = self.next_delayed();
             tokio::select! {
                 page = subscription.next_page(PAGE) => match page {
-                    Ok(Some(page)) => page.events.iter().for_each(|event| self.see(event)),
+                    Ok(Some(page)) => for event in &page.events {
+                        self.see(event).await;
+                    },
                     Ok(None) => return,
                     Err(error) => {
                         tracing::error!(%error, "the log cannot be followed; no work is started");
@@ -141,7 +185,7 @@ impl Reactor {
                 },
                 Some(hello) = self.hellos.recv() => self.hear(&hello),
                 () = tokio::time::sleep(next) => self.release(|_| false),
-                _ = tick.tick() => self.tick(),
+                _ = tick.tick() => self.tick().await,
                 changed = stopping.changed() => if changed.is_err() { return },
             }
         }
@@ -149,8 +193,8 @@ impl Reactor {
 
     /// Work that was open when the service stopped: the agent of its node says whether it still has
     /// it. The bay's own part runs here, and is done again.
-    fn resume(&mut self, stream: StreamId) {
-        for work in self.look(stream, None) {
+    async fn resume(&mut self, stream: StreamId) {
+        for work in self.look(stream, None).await {
             match Due::from(work.clone()) {
                 Due::Engine(work) => self.sessions.inherit(work, Instant::now()),
                 // As the same attempt, which ended with the process that made it: one that is not
@@ -167,15 +211,22 @@ impl Reactor {
             match next {
                 Next::Offer(work) => self.hand_out(work.clone().with(work.action.into())),
                 Next::Unknown(work) => {
-                    let reason = "it was interrupted by a restart; it is not done twice".to_owned();
+                    let reason = "its agent lost it while it was in progress; it is not done twice"
+                        .to_owned();
                     self.tell(work, WorkResult::Unknown { reason });
                 }
             }
         }
     }
 
-    /// Gives up what has no outcome in time, and says what is not there.
-    fn tick(&mut self) {
+    /// Looks again at what could not be read, gives up what has no outcome in time, and says what
+    /// is not there.
+    async fn tick(&mut self) {
+        for stream in std::mem::take(&mut self.unread) {
+            for work in self.look(stream, None).await {
+                self.hand_out(work);
+            }
+        }
         let now = Instant::now();
         for work in self.sessions.overdue(now) {
             let reason = "there was no outcome within the time of an attempt".to_owned();
@@ -189,11 +240,11 @@ impl Reactor {
         }
         for work in self.sessions.unserved(now) {
             let blocked_on = format!("node {}", work.node_id);
-            let reason = "the node's agent is not there".to_owned();
+            let reason = "the node's agent is not connected".to_owned();
             self.tell(work, WorkResult::Waiting { blocked_on, reason });
         }
         for node_id in self.sessions.silent() {
-            let reason = "the node's agent has not been heard from".to_owned();
+            let reason = "the node's agent has stopped responding".to_owned();
             let stream = StreamId::new(Kind::Node, node_id);
             let command = ServiceCommand::Down { reason };
             let message =
@@ -203,7 +254,7 @@ impl Reactor {
         }
     }
 
-    fn see(&mut self, event: &Recorded) {
+    async fn see(&mut self, event: &Recorded) {
         if event.event_type == EventType::known("node.came_up") {
             let node_id = event.stream.id;
             self.release(|work| work.node_id == node_id);
@@ -212,7 +263,7 @@ impl Reactor {
         // An object that waits for nothing begins to wait with an event that asks for work.
         let asks = matches!(codec::mark(event.event_type.as_str()), Some(Mark::Asks(_)));
         if asks || self.open.contains_key(&event.stream) {
-            for work in self.look(event.stream, Some(event)) {
+            for work in self.look(event.stream, Some(event)).await {
                 self.hand_out(work);
             }
         }
@@ -229,20 +280,17 @@ impl Reactor {
     }
 
     /// The work of an object that is due and was not handed out before.
-    fn look(&mut self, stream: StreamId, event: Option<&Recorded>) -> Vec<DueWork> {
-        let Some(fresh) = unfolded(stream) else { return vec![] };
-        let known = self.open.contains_key(&stream);
-        let open = self.open.entry(stream).or_insert(Open { fold: fresh, started: HashSet::new() });
-        let folded = match event.filter(|event| known || event.revision.get() == 0) {
-            Some(event) => open.fold.follow(event, self.objects.log.as_ref()),
-            None => open.fold.catch_up(self.objects.log.as_ref()),
-        };
-        if let Err(error) = folded {
-            // Left out of `open`, so that the next event of the object tries again.
+    async fn look(&mut self, stream: StreamId, event: Option<&Recorded>) -> Vec<DueWork> {
+        if let Err(error) = self.fold(stream, event).await {
             tracing::error!(%stream, %error, "an object's events cannot be read; its work waits");
             self.open.remove(&stream);
+            // What is damaged, or of a newer program, is not better in a moment.
+            if matches!(error, ReadError::Io(_)) {
+                self.unread.insert(stream);
+            }
             return vec![];
         }
+        let Some(open) = self.open.get_mut(&stream) else { return vec![] };
         let due = open.fold.due();
         let is_over = |id: &WorkId| !due.iter().any(|work| work.id == *id);
         for (id, _) in open.started.extract_if(|(id, _)| is_over(id)) {
@@ -261,6 +309,20 @@ impl Reactor {
         fresh
     }
 
+    /// Has an object in `open`, folded up to an event or to what the log has.
+    async fn fold(&mut self, stream: StreamId, event: Option<&Recorded>) -> Result<(), ReadError> {
+        match (self.open.get_mut(&stream), event) {
+            (Some(open), Some(event)) => open.fold.follow(event, self.objects.log.as_ref()),
+            (Some(_), None) => Ok(()),
+            (None, _) => {
+                if let Some(fold) = folded(&self.objects, stream, event).await? {
+                    self.open.insert(stream, Open { fold, started: HashSet::new() });
+                }
+                Ok(())
+            }
+        }
+    }
+
     fn hand_out(&mut self, work: DueWork) {
         let now = clock::now();
         match work.not_before.filter(|time| *time > now) {
@@ -274,11 +336,10 @@ impl Reactor {
     }
 
     fn start(&mut self, work: DueWork) {
-        let bus = self.bus.clone();
         let work = match Due::from(work) {
             Due::Engine(work) => work,
             Due::Conductor(work) => {
-                tokio::spawn(empty_bay(bus, self.members.clone(), work));
+                tokio::spawn(empty_bay(self.bus.clone(), self.members.clone(), work));
                 return;
             }
         };
@@ -286,14 +347,13 @@ impl Reactor {
         let open = self.open.get(&work.stream);
         let revision = open.and_then(|open| open.fold.revision()).unwrap_or_default();
         let offer = Offer { reply_to: self.objects.replies.of(work.id), work, revision };
-        tokio::spawn(async move {
-            // It is offered again when its agent says that it does not have it.
-            if let Err(error) = bus.work(offer.clone()).await {
-                let blocked_on = format!("node {}", offer.work.node_id);
-                let waiting = WorkResult::Waiting { blocked_on, reason: error.to_string() };
-                report(bus.as_ref(), &offer.work, waiting).await;
-            }
+        let offers = self.offers.entry(offer.work.node_id).or_insert_with(|| {
+            let (offers, sent) = mpsc::unbounded_channel();
+            tokio::spawn(send_offers(self.bus.clone(), sent));
+            offers
         });
+        // Its receiver ends with the service.
+        drop(offers.send(offer));
     }
 
     fn tell(&self, work: Work, result: WorkResult) {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Fact;
+use super::{Fact, ObjectState};
 use crate::events::status::Status;
 use crate::ids::{ObjectId, ProjectId};
 
@@ -13,6 +13,12 @@ pub struct Record<S> {
     pub(super) project: Option<ProjectId>,
     pub(super) id: ObjectId,
     pub(super) status: S,
+}
+
+impl<S: Status> ObjectState for Record<S> {
+    fn project(&self) -> Option<&ProjectId> {
+        self.project.as_ref()
+    }
 }
 
 impl<S: Status> Record<S> {

@@ -1,7 +1,7 @@
 //! Snapshots: cached states, so that an object with many events loads quickly (rule E5).
 //!
 //! A snapshot that is missing, damaged, or from another log, schema or version of the code is not
-//! used. Not here: folding (`entity`).
+//! used. Not here: folding (`aggregate`).
 
 use std::any::TypeId;
 use std::collections::HashMap;

@@ -35,6 +35,17 @@ pub enum Wanted {
     No,
 }
 
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptEnd {
+    /// Its work is to be attempted again, or it was no work.
+    Open,
+    /// Its work is over, and not done.
+    Over,
+    /// Its work is done.
+    Done,
+}
+
 /// A job whose turn it is.
 #[derive(Debug)]
 pub struct Turn {
@@ -67,6 +78,8 @@ struct Lane {
 pub struct Lanes {
     lanes: HashMap<StreamId, Lane>,
     begun: Begun,
+    /// What was deleted lately: the engine's notices of that say nothing more.
+    deleted: HashSet<StreamId>,
 }
 
 /// The last attempt at each piece of work that was taken.
@@ -132,6 +145,7 @@ impl Lanes {
         }
         self.begun.trim(|| lanes.values().flat_map(Lane::works).collect());
         let stream = offer.work.stream;
+        self.deleted.remove(&stream);
         let lane = self.lanes.entry(stream).or_default();
         if let Action::Exec(Exec::End { execution_id }) = &offer.work.action {
             lane.hold_back(*execution_id);
@@ -152,6 +166,9 @@ impl Lanes {
 
     /// Has an object inspected; the job if it is its turn.
     pub fn inspect(&mut self, stream: StreamId) -> Option<Turn> {
+        if self.deleted.contains(&stream) {
+            return None;
+        }
         let lane = self.lanes.entry(stream).or_default();
         if !matches!(lane.queue.back(), Some(Job::Inspect)) {
             lane.queue.push_back(Job::Inspect);
@@ -160,15 +177,29 @@ impl Lanes {
     }
 
     /// The job of a lane ended, or a command beside it; the next job if there is one. Work that is
-    /// `over` is not attempted again.
-    pub fn ended(&mut self, stream: StreamId, work: Option<WorkId>, over: bool) -> Option<Turn> {
+    /// over is not attempted again.
+    pub fn ended(
+        &mut self,
+        stream: StreamId,
+        work: Option<WorkId>,
+        end: AttemptEnd,
+    ) -> Option<Turn> {
         let lane = self.lanes.get_mut(&stream)?;
-        let beside = lane.beside.len();
-        lane.beside.retain(|running| running.work != work);
-        if lane.beside.len() == beside {
-            lane.running = None;
+        // Only one of them: the next attempt at the same work may have begun.
+        match lane.beside.iter().position(|running| running.work == work) {
+            Some(place) => drop(lane.beside.remove(place)),
+            None => {
+                let ended = lane.running.take();
+                if end == AttemptEnd::Done && ended.is_some_and(|ended| ended.is_delete) {
+                    lane.queue.retain(|job| !matches!(job, Job::Inspect));
+                    if self.deleted.len() >= MAX_REMEMBERED {
+                        self.deleted.clear();
+                    }
+                    self.deleted.insert(stream);
+                }
+            }
         }
-        if let Some(work) = work.filter(|_| over) {
+        if let Some(work) = work.filter(|_| end != AttemptEnd::Open) {
             lane.drop_queued(work);
         }
         self.next(stream)
@@ -278,7 +309,7 @@ mod tests {
         let mut lanes = Lanes::default();
         let first = lanes.offer(offer(1, 1, Action::Do(Operation::Start))).unwrap();
         assert!(lanes.offer(offer(1, 1, Action::Do(Operation::Start))).is_none());
-        assert!(lanes.ended(stream(), id(&first), true).is_none());
+        assert!(lanes.ended(stream(), id(&first), AttemptEnd::Done).is_none());
         assert!(lanes.offer(offer(1, 1, Action::Do(Operation::Start))).is_none(), "late");
         assert!(lanes.held().is_empty());
         assert!(lanes.offer(offer(1, 3, Action::Do(Operation::Start))).is_some());
@@ -294,12 +325,16 @@ mod tests {
         let beside = lanes.offer(offer(3, 1, command)).unwrap();
         assert!(lanes.offer(offer(4, 1, Action::Remove(Removed::Container))).is_none(), "it waits");
         assert_eq!((*first.wanted.borrow(), *beside.wanted.borrow()), (Wanted::No, Wanted::No));
-        assert!(lanes.ended(stream(), id(&beside), true).is_none());
-        let next = lanes.ended(stream(), id(&first), true).unwrap();
+        assert!(lanes.ended(stream(), id(&beside), AttemptEnd::Done).is_none());
+        let next = lanes.ended(stream(), id(&first), AttemptEnd::Done).unwrap();
         assert_eq!(id(&next), Some(EventId(uuid::Uuid::from_u128(4))));
         assert!(lanes.offer(offer(4, 2, Action::Remove(Removed::Container))).is_none());
         assert_eq!(*next.wanted.borrow(), Wanted::Yes, "by its own next attempt");
-        assert!(lanes.ended(stream(), id(&next), true).is_none(), "nor is it done twice");
+        assert!(
+            lanes.ended(stream(), id(&next), AttemptEnd::Done).is_none(),
+            "nor is it done twice"
+        );
+        assert!(lanes.inspect(stream()).is_none(), "nor is what is gone looked at");
         assert!(lanes.lanes.is_empty());
     }
 
@@ -311,7 +346,7 @@ mod tests {
             Offer { revision: Revision(1), ..offer(2, 1, Action::Remove(Removed::Network)) };
         let turn = lanes.offer(delete).unwrap();
         assert!(lanes.offer(late.clone()).is_none(), "not behind it");
-        assert!(lanes.ended(stream(), id(&turn), true).is_none());
+        assert!(lanes.ended(stream(), id(&turn), AttemptEnd::Done).is_none());
         assert!(lanes.offer(late.clone()).is_none(), "nor once it is done");
         assert!(lanes.held().is_empty());
         assert!(lanes.offer(Offer { revision: Revision(3), ..late }).is_some(), "but made again");
@@ -342,13 +377,29 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_beside_ends_no_other() {
+        let mut lanes = Lanes::default();
+        let end = |attempt| {
+            let execution_id = EventId(uuid::Uuid::from_u128(2));
+            offer(3, attempt, Action::Exec(Exec::End { execution_id }))
+        };
+        let stop = lanes.offer(offer(1, 1, Action::Do(Operation::Stop { grace_s: 10 }))).unwrap();
+        let ends = [1, 2].map(|attempt| lanes.offer(end(attempt)).unwrap());
+        for ended in ends {
+            assert!(lanes.ended(stream(), id(&ended), AttemptEnd::Open).is_none());
+        }
+        assert!(lanes.inspect(stream()).is_none(), "the stop is in progress");
+        assert!(lanes.ended(stream(), id(&stop), AttemptEnd::Done).is_some());
+    }
+
+    #[test]
     fn a_new_attempt_takes_the_place_of_one_that_waits() {
         let mut lanes = Lanes::default();
         let first = lanes.inspect(stream()).unwrap();
         lanes.offer(offer(1, 1, Action::Do(Operation::Start)));
         lanes.offer(offer(1, 2, Action::Do(Operation::Start)));
-        let next = lanes.ended(stream(), id(&first), false).unwrap();
+        let next = lanes.ended(stream(), id(&first), AttemptEnd::Open).unwrap();
         assert!(matches!(&next.job, Job::Work(offer) if offer.work.attempt == 2));
-        assert!(lanes.ended(stream(), id(&next), true).is_none());
+        assert!(lanes.ended(stream(), id(&next), AttemptEnd::Done).is_none());
     }
 }

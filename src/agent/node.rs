@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
-use super::lanes::Wanted;
+use super::lanes::{AttemptEnd, Wanted};
 use super::slots::{Slot, Slots};
 use crate::backends::{
     Action, Backend, BackendError, Load, Operation, OutputFrame, Progress, Reporter, Retry, Work,
@@ -130,8 +130,8 @@ impl NodeAgent {
         }
     }
 
-    /// Does one piece of work and reports; whether it is over. `wanted` says how long it is.
-    pub async fn perform(&self, offer: &Offer, wanted: watch::Receiver<Wanted>) -> bool {
+    /// Does one piece of work and reports. `wanted` says how long it is wanted.
+    pub async fn perform(&self, offer: &Offer, wanted: watch::Receiver<Wanted>) -> AttemptEnd {
         let work = &offer.work;
         let outlet = offer.reply_to.map(|reply_to| Outlet::new(self.bus.clone(), reply_to));
         let Ok(outlet) = outlet.transpose() else {
@@ -148,12 +148,12 @@ impl NodeAgent {
             slot = self.slot(work) => match slot {
                 Some(slot) => self.attempt(work, &reporter, slot).await,
                 // The service stops, and the work stays open for the next start.
-                None => return false,
+                None => return AttemptEnd::Open,
             },
             () = reporter.given_up() => not_awaited(),
             () = reporter.unwanted(Wanted::IfBegun) => cancelled_result(),
         };
-        let is_over = self.conclude(work, result).await;
+        let end = self.conclude(work, result).await;
         // What an earlier attempt did may have ended since, unseen; and a kill during the restart
         // back-off ends no process, so no notice tells of it.
         let kills = matches!(work.action, Action::Do(Operation::Kill { .. }));
@@ -163,13 +163,17 @@ impl NodeAgent {
         if let Some(outlet) = reporter.outlet.into_inner() {
             outlet.end(None).await;
         }
-        is_over
+        end
     }
 
-    async fn conclude(&self, work: &Work, result: WorkResult) -> bool {
-        let is_over = !matches!(result, WorkResult::Blocked { .. });
+    async fn conclude(&self, work: &Work, result: WorkResult) -> AttemptEnd {
+        let end = match result {
+            WorkResult::Blocked { .. } => AttemptEnd::Open,
+            WorkResult::Done(_) => AttemptEnd::Done,
+            _ => AttemptEnd::Over,
+        };
         self.report(work, result).await;
-        is_over
+        end
     }
 
     /// A place for work, which says so if it has to wait for one.
@@ -182,13 +186,12 @@ impl NodeAgent {
         }
         let waiting = WorkResult::Waiting {
             blocked_on: format!("node {}", self.host),
-            reason: format!("it waits for one of {} places for {what}", slots.all()),
+            reason: format!("waiting for one of {} places for {what}", slots.all()),
         };
         self.report(work, waiting).await;
         let slot = taken.await;
         if slot.is_some() {
-            let progress = Progress { message: "it has a place".to_owned(), ..Progress::default() };
-            self.report(work, WorkResult::Progress(progress)).await;
+            self.report(work, WorkResult::Progress(Progress::default())).await;
         }
         slot
     }
@@ -267,7 +270,7 @@ impl NodeAgent {
 }
 
 fn not_awaited() -> WorkResult {
-    WorkResult::Failed { reason: "not started: nobody waits for it any more".to_owned() }
+    WorkResult::Failed { reason: "not started: the client is gone".to_owned() }
 }
 
 fn cancelled_result() -> WorkResult {

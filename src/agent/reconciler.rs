@@ -103,7 +103,7 @@ async fn take_stock(
     let compared = match node.bus.inventory(inventory).await {
         Ok(compared) => compared,
         Err(error) => {
-            tracing::warn!(%error, "the engine is not compared with the record");
+            tracing::warn!(%error, "the engine could not be compared with the record");
             // What ended since then is not known to be seen.
             *ends = before;
             return Ok(None);
@@ -129,7 +129,7 @@ async fn tell_strays(worker: &WorkerHandle, compared: Comparison) -> Result<(), 
     networks.retain(|network| unrecorded_networks.contains(&network.engine_id));
     let strays = Strays { node_id: node.node_id, containers, networks };
     if let Err(error) = node.bus.strays(strays).await {
-        tracing::warn!(%error, "what has no record is not told");
+        tracing::warn!(%error, "unrecorded objects could not be reported");
     }
     Ok(())
 }

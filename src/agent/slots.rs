@@ -74,6 +74,8 @@ impl State {
         if self.is_closed {
             return None;
         }
+        // Handing a place to each of thousands that have gone would nest as deep.
+        self.waiting.retain(|waiting| !waiting.slot.is_closed());
         let next = self.waiting.iter().position(|waiting| self.admits(&waiting.project))?;
         let waiting = self.waiting.remove(next)?;
         self.take(&waiting.project);

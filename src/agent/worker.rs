@@ -11,7 +11,7 @@ use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message}
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 
-use super::lanes::{Job, Lanes, Turn};
+use super::lanes::{AttemptEnd, Job, Lanes, Turn};
 use super::node::NodeAgent;
 use crate::backends::BackendError;
 use crate::bus::output::Outlet;
@@ -32,10 +32,10 @@ enum Enqueue {
     Inspect(StreamId),
 }
 
-/// A job ended: what it was, and whether its work is over.
+/// A job ended: what it was, and how.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Ended(StreamId, Option<WorkId>, bool);
+struct Ended(StreamId, Option<WorkId>, AttemptEnd);
 
 /// The actor.
 struct Worker {
@@ -64,12 +64,12 @@ impl Worker {
         self.runtime.spawn(async move {
             let ended = match job {
                 Job::Work(offer) => {
-                    let is_over = node.perform(&offer, wanted).await;
-                    Ended(stream, Some(offer.work.id), is_over)
+                    let end = node.perform(&offer, wanted).await;
+                    Ended(stream, Some(offer.work.id), end)
                 }
                 Job::Inspect => {
                     node.inspect(stream).await;
-                    Ended(stream, None, false)
+                    Ended(stream, None, AttemptEnd::Open)
                 }
             };
             if worker.send(ended).await.is_err() {
@@ -94,8 +94,8 @@ impl Handler<Enqueue> for Worker {
 impl Handler<Ended> for Worker {
     type Result = ();
 
-    fn handle(&mut self, Ended(stream, work, is_over): Ended, ctx: &mut Self::Context) {
-        let turn = locked(&self.lanes).ended(stream, work, is_over);
+    fn handle(&mut self, Ended(stream, work, end): Ended, ctx: &mut Self::Context) {
+        let turn = locked(&self.lanes).ended(stream, work, end);
         self.run(turn, ctx.address());
     }
 }

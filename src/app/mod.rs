@@ -51,12 +51,6 @@ const SPACE_CHECK: Duration = Duration::from_millis(500);
 /// Why the service did not start; the message says what helps.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The address is one that others reach, and nobody would be asked who they are.
-    #[error(
-        "{0} is reachable from other machines and requests are not authenticated; listen on \
-         127.0.0.1, or add --allow-remote-without-authentication"
-    )]
-    Exposed(std::net::SocketAddr),
     /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] OpenError),
@@ -71,13 +65,16 @@ pub enum AppError {
     /// The read models are not there.
     #[error("the read models: {0}")]
     ReadModels(String),
+    /// What can be rebuilt beside the log cannot be opened.
+    #[error("the cache: {0}")]
+    Cache(String),
     /// Nothing was archived, or not all; the message says why.
     #[error(transparent)]
     Archive(#[from] BackupError),
     /// Events could not be imported.
     #[error("{0}")]
     Import(String),
-    /// There can be no client for Keystone.
+    /// The Keystone client cannot be created.
     #[error("Keystone: {0}")]
     Keystone(String),
     /// The log does not say which installation it is of.
@@ -98,11 +95,6 @@ fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> AppError {
 /// # Errors
 /// When it cannot start.
 pub fn serve(config: Config) -> Result<(), AppError> {
-    let (http, listen) = (&config.http, config.http.listen);
-    let is_told = http.keystone.is_some() || http.allow_remote_without_authentication;
-    if !listen.ip().is_loopback() && !is_told {
-        return Err(AppError::Exposed(listen));
-    }
     allow_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -197,7 +189,7 @@ fn open_log(
     lock: FolderLock,
     cache: &sled::Db,
 ) -> Result<Arc<dyn EventLog>, AppError> {
-    let index = cache.open_tree("log").map_err(|error| AppError::ReadModels(error.to_string()))?;
+    let index = cache.open_tree("log").map_err(cache_error)?;
     let segment_bytes = config.log.segment_bytes;
     let options = SegmentOptions { segment_bytes, folder: clock::new_uuid() };
     Ok(Arc::new(SegmentLog::open_locked(lock, options, index)?))
@@ -220,7 +212,7 @@ fn with_log<T>(
 }
 
 fn cache_error(error: impl std::fmt::Display) -> AppError {
-    AppError::ReadModels(error.to_string())
+    AppError::Cache(error.to_string())
 }
 
 fn backend(engine: &Engine, node_id: ObjectId) -> Arc<dyn Backend> {

@@ -28,6 +28,7 @@ use crate::bus::local::LocalBus;
 use crate::bus::{Authority, Bus, CommandMessage, Origin, delivery};
 use crate::clock;
 use crate::config::BackendConfig;
+use crate::events::container::Status;
 use crate::events::log::EventLog;
 use crate::ids::{CommandId, Kind, ObjectId, Position, ProjectId, StreamId};
 use crate::projections::View;
@@ -67,6 +68,7 @@ pub struct Parts {
     /// Where the agent of this machine's node runs.
     pub site: Arc<Site>,
     conductor: Conductor,
+    audit: AuditWriter,
     reactor: JoinHandle<()>,
     arbiters: Vec<Arbiter>,
 }
@@ -148,11 +150,12 @@ impl Parts {
         let node_id = register_node(&config.host, own.as_ref(), &reads).await?;
         let views = Arc::new(Views { log: log.clone(), reads: reads.clone() });
         let (hellos, heard) = mpsc::channel(HELLOS);
+        let audit = AuditWriter::start(log.clone(), installation(log.as_ref())?);
         local.serve_conductor(Arc::new(Reception {
             bus: own.clone(),
             records: views.clone(),
             hellos,
-            audit: AuditWriter::start(log.clone(), installation(log.as_ref())?),
+            audit: audit.clone(),
         }));
         let bus = carry(local.port(Authority::Edge));
         let site = Site::new(local, node_id, config.clone(), worker, stopping.clone());
@@ -162,7 +165,7 @@ impl Parts {
         let reactor = Reactor::new(objects, own, views, heard);
         let reactor = tokio::spawn(reactor.run(outstanding, position, stopping.clone()));
         let site = Arc::new(site);
-        Ok(Self { log, bus, reads, site, conductor, reactor, arbiters: owned })
+        Ok(Self { log, bus, reads, site, conductor, audit, reactor, arbiters: owned })
     }
 
     /// Stops what starts work, lets work end, then closes the stores.
@@ -172,6 +175,7 @@ impl Parts {
         }
         self.reactor.abort();
         self.site.stop();
+        self.audit.close().await;
         self.log.close().await;
         for arbiter in self.arbiters {
             arbiter.stop();
@@ -278,7 +282,8 @@ impl Members for Views {
         // The containers before the bays: a bay is recorded before what is in it.
         let in_bay = |it: ContainerView| it.bay_uuid.map(|bay_id| (it.head.uuid, bay_id));
         let mut orphans = self.picked(in_bay).await?;
-        let bay = |bay: BayView| Some(bay.head.uuid);
+        // One whose bay is going may have been accepted after that was emptied.
+        let bay = |bay: BayView| (!bay.status.is_deleting()).then_some(bay.head.uuid);
         let bays: HashSet<ObjectId> = self.picked(bay).await?.into_iter().collect();
         orphans.retain(|(_, bay_id)| !bays.contains(bay_id));
         Ok(orphans)
@@ -287,10 +292,10 @@ impl Members for Views {
 
 #[async_trait]
 impl Records for Views {
-    async fn on_node(&self, node_id: ObjectId) -> Result<Vec<(StreamId, String)>, String> {
+    async fn on_node(&self, node_id: ObjectId) -> Result<Vec<(StreamId, Status)>, String> {
         let on_node = move |container: ContainerView| {
             let stream = StreamId::new(Kind::Container, container.head.uuid);
-            (container.node_uuid == node_id).then_some((stream, container.status.name().to_owned()))
+            (container.node_uuid == node_id).then_some((stream, container.status))
         };
         self.picked(on_node).await
     }

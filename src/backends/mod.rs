@@ -2,7 +2,7 @@
 //!
 //! `action` is what can be asked for, `work` one attempt at it, `observed` what an engine has.
 //! `docker` drives a real engine, `fake` is a model with fault knobs; one contract suite runs on
-//! both, behind `unsealing`, the door to each. Not here: when work is asked for (`actors`), or
+//! both, wrapped by `unsealing`. Not here: when work is asked for (`actors`), or
 //! retried (`agent`).
 
 mod action;
@@ -97,18 +97,12 @@ pub enum BackendError {
 /// container.
 const END_GRACE: Duration = Duration::from_secs(10);
 
-/// Attempts at a container before a network that does not exist counts as gone. The bay's own
-/// creation is recorded first, but may be a moment behind, or be retried once itself.
-const ATTEMPTS_WITHOUT_NETWORK: u32 = 3;
-
-/// Why a container is not created in a bay whose network the engine does not have.
-fn no_network(work: &Work, bay_id: ObjectId) -> BackendError {
-    if work.attempt < ATTEMPTS_WITHOUT_NETWORK {
-        return BackendError::Failed(format!("the network of bay {bay_id} does not exist yet"));
-    }
-    BackendError::Refused(format!(
-        "the network of bay {bay_id} is gone: the bay was deleted, or its network was removed \
-         outside Magnum; create the container in another bay"
+/// Why a container is not created in a bay whose network the engine does not have. The bay's own
+/// creation may be behind, so it is tried again.
+fn no_network(bay_id: ObjectId) -> BackendError {
+    BackendError::Failed(format!(
+        "the network of bay {bay_id} does not exist: its creation is not done or has failed, or it \
+         was removed outside Magnum"
     ))
 }
 
@@ -140,8 +134,8 @@ async fn unless_cancelled<T>(
 
 /// Something that runs containers on one node.
 ///
-/// Every call has a timeout of its own and is safe to repeat: work that was done before answers
-/// as done ("already exists" with our id is success, with another's a refusal).
+/// Every call but a command has a timeout of its own and is safe to repeat: work that was done
+/// before answers as done ("already exists" with our id is success, with another's a refusal).
 #[async_trait]
 pub trait Backend: Send + Sync + 'static {
     /// Does work, or finds that it was done.

@@ -80,7 +80,7 @@ pub struct Observed {
     pub state: RunState,
     /// The last exit code, where it ended.
     pub exit_code: Option<i64>,
-    /// Whether the kernel ended it for want of memory.
+    /// Whether the kernel killed it for want of memory.
     pub oom_killed: bool,
     /// When it last ended, where it is not running.
     pub finished_at: Option<Timestamp>,
@@ -98,7 +98,7 @@ pub struct Observed {
 pub struct End {
     /// Its exit code; none where it runs again and the engine has forgotten it.
     pub exit_code: Option<i64>,
-    /// Whether the kernel ended it for want of memory.
+    /// Whether the kernel killed it for want of memory.
     pub oom_killed: bool,
     /// When the engine told of it.
     pub finished_at: Timestamp,

@@ -14,7 +14,7 @@ use crate::events::container::ContainerSpec;
 use crate::ids::StreamId;
 use crate::secrets::{Secrets, SecretsError};
 
-/// A backend behind its door.
+/// A backend that is given unsealed values.
 pub struct Unsealing {
     backend: Arc<dyn Backend>,
     secrets: Secrets,

@@ -81,7 +81,7 @@ pub enum WorkResult {
         /// The backend's words.
         reason: String,
     },
-    /// Nobody can say.
+    /// The outcome cannot be established.
     Unknown {
         /// Why.
         reason: String,

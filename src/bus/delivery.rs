@@ -1,7 +1,7 @@
 //! What is sent until it is recorded: outcomes of work, what an engine was seen to do, and commands
 //! whose answer was lost.
 //!
-//! Not here: the outcome of work (`agent/worker`, `actors/cascade`).
+//! Not here: the outcome of work (`agent/node`, `actors/cascade`).
 
 use std::time::Duration;
 

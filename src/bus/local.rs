@@ -44,7 +44,7 @@ impl LocalBus {
         drop(self.commands.set(port));
     }
 
-    /// Says where the rest goes that the conductor hears. Only the first call counts.
+    /// Sets the port for the conductor's other messages. Only the first call counts.
     pub fn serve_conductor(&self, port: Arc<dyn ConductorPort>) {
         drop(self.conductor.set(port));
     }
@@ -118,6 +118,9 @@ impl Bus for Port {
     }
 
     async fn audit(&self, record: AuditRecord) -> Result<AuditReply, CommandError> {
+        if self.authority != Authority::Edge {
+            return Err(CommandError::Forbidden(format!("{:?} audits nothing", self.authority)));
+        }
         let record = carried(record).map_err(command_fault)?;
         carried(self.bus.conductor()?.audit(record).await).map_err(command_fault)?
     }
@@ -141,6 +144,9 @@ impl Bus for Port {
     }
 
     async fn work(&self, offer: Offer) -> Result<Taken, BackendError> {
+        if self.authority != Authority::Conductor {
+            return Err(BackendError::Refused(format!("{:?} offers no work", self.authority)));
+        }
         let node = self.bus.node(offer.work.node_id)?;
         let offer = carried(offer).map_err(backend_fault)?;
         carried(node.work(offer).await).map_err(backend_fault)?

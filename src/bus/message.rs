@@ -100,7 +100,10 @@ impl Origin {
 pub struct ReplyTo(pub Uuid);
 
 /// Everything that can be asked of one noun's objects.
-pub trait NounCommand: Noun + Serialize + DeserializeOwned + Send + Sync + 'static {}
+pub trait NounCommand: Noun + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// Whether only the service itself may ask it (rule B3).
+    fn is_internal(&self) -> bool;
+}
 
 /// What only the service itself asks, of several nouns. Its JSON is that of the noun's own command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,7 +218,7 @@ impl CommandMessage {
 pub struct CommandReply {
     /// The object.
     pub stream: StreamId,
-    /// The log's head after it: reads that ask for it see what was done.
+    /// The object's last event, with it recorded: reads that wait for it see what was done.
     pub position: Position,
     /// The object's revision after it.
     pub revision: Revision,

@@ -123,7 +123,7 @@ pub enum CommandError {
     /// The object has an event that this program does not understand; nothing was recorded.
     #[error("{0}")]
     Unreadable(String),
-    /// A fault of ours; nothing was recorded.
+    /// A fault of ours; the log says whether it was recorded.
     #[error("internal error: {0}")]
     Internal(String),
 }

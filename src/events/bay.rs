@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::mark::Verb;
-use super::status;
 use super::work::{Placement, UpdatedV1};
+use super::{EventPayload as _, status};
 use crate::ids::{EventId, ObjectId};
 use crate::{noun_events, statuses};
 
@@ -88,7 +88,7 @@ statuses! {
     /// How far a bay's life is; the words are those of Heat, as the 2015 API has them.
     Status {
         /// Never asked for.
-        Absent = "ABSENT";
+        Absent = "ABSENT", gone;
         /// Asked for.
         CreateInProgress = "CREATE_IN_PROGRESS";
         /// There.
@@ -98,32 +98,18 @@ statuses! {
         /// There, and changed since.
         UpdateComplete = "UPDATE_COMPLETE";
         /// Asked to go.
-        DeleteInProgress = "DELETE_IN_PROGRESS";
+        DeleteInProgress = "DELETE_IN_PROGRESS", deleting;
         /// Could not go.
         DeleteFailed = "DELETE_FAILED";
         /// Gone.
-        Deleted = "DELETED";
+        Deleted = "DELETED", gone;
     }
 }
 
 impl Status {
     /// Whether containers can be created in the bay, now or once it is there.
     pub const fn takes_members(self) -> bool {
-        matches!(
-            self,
-            Self::CreateInProgress
-                | Self::CreateComplete
-                | Self::CreateFailed
-                | Self::UpdateComplete
-        )
-    }
-
-    const fn after_failed(self, verb: Option<Verb>) -> Self {
-        match (self, verb) {
-            (_, Some(Verb::Empty | Verb::Delete)) => Self::DeleteFailed,
-            (Self::DeleteInProgress, _) => self,
-            _ => Self::CreateFailed,
-        }
+        !matches!(self, Self::Absent | Self::DeleteInProgress | Self::DeleteFailed | Self::Deleted)
     }
 }
 
@@ -135,21 +121,16 @@ impl status::Status for Status {
             (_, BayEvent::CreateRequested(_)) => Self::CreateInProgress,
             (Self::Absent | Self::Deleted, _) => self,
             (_, BayEvent::Deleted(_)) => Self::Deleted,
-            (_, BayEvent::WorkFailed(failed)) => self.after_failed(Verb::named(&failed.action)),
-            (_, BayEvent::WorkUnknown(lost)) => self.after_failed(Verb::named(&lost.action)),
+            (_, BayEvent::WorkFailed(_) | BayEvent::WorkUnknown(_)) => match event.failed_verb() {
+                Some(Verb::Empty | Verb::Delete) => Self::DeleteFailed,
+                _ if self.is_deleting() => self,
+                _ => Self::CreateFailed,
+            },
             (Self::DeleteInProgress, _) => self,
             (_, BayEvent::DeleteRequested(_)) => Self::DeleteInProgress,
             (_, BayEvent::Created(_)) => Self::CreateComplete,
             (_, BayEvent::Updated(_)) => Self::UpdateComplete,
             (_, BayEvent::Emptied(_) | BayEvent::WorkBlocked(_) | BayEvent::WorkResumed(_)) => self,
         }
-    }
-
-    fn is_deleting(self) -> bool {
-        self == Self::DeleteInProgress
-    }
-
-    fn is_gone(self) -> bool {
-        matches!(self, Self::Absent | Self::Deleted)
     }
 }

@@ -1,4 +1,4 @@
-//! The events of a baymodel: payloads only, frozen once released.
+//! The events of a baymodel: payloads, frozen once released, and the status that they lead to.
 //!
 //! Not here: which commands are legal (`actors/baymodel.rs`).
 
@@ -67,11 +67,11 @@ statuses! {
     /// Whether there is a baymodel. Nobody is shown more than that.
     Status {
         /// Never made.
-        Absent = "Absent";
+        Absent = "Absent", gone;
         /// There.
         Present = "Present";
         /// Gone.
-        Deleted = "Deleted";
+        Deleted = "Deleted", gone;
     }
 }
 
@@ -84,9 +84,5 @@ impl status::Status for Status {
             (Self::Present, BaymodelEvent::Deleted(_)) => Self::Deleted,
             (_, BaymodelEvent::Updated(_) | BaymodelEvent::Deleted(_)) => self,
         }
-    }
-
-    fn is_gone(self) -> bool {
-        self != Self::Present
     }
 }

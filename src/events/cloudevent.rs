@@ -17,7 +17,7 @@ use super::{Mark, Recorded};
 /// What stands instead of a secret.
 pub const REDACTED: &str = "***";
 
-/// Keys whose values are told nobody, wherever they are in a payload or a command.
+/// Keys whose values are never shown, wherever they are in a payload or a command.
 const SECRET: &str = "environment";
 
 /// Before a type of ours, so that it is one of a kind wherever events of many are gathered.
@@ -188,7 +188,8 @@ fn redact(value: &mut Value, secret: bool) {
     match value {
         Value::Object(fields) => {
             for (name, value) in fields {
-                redact(value, secret || name == SECRET);
+                // A label may have that name; variables are a map or a list.
+                redact(value, secret || (name == SECRET && !value.is_string()));
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|item| redact(item, secret)),
@@ -210,8 +211,10 @@ mod tests {
         let shown = redacted(json!({
             "create": { "spec": { "image": "i", "environment": { "A": "hunter2", "B": 5 } } },
             "list": [{ "environment": ["A=hunter2"] }],
+            "labels": { "environment": "prod" },
         }));
         assert!(!shown.to_string().contains("hunter2"));
+        assert_eq!(shown["labels"]["environment"], "prod");
         assert_eq!(shown["create"]["spec"]["environment"], json!({ "A": "***", "B": "***" }));
         assert_eq!(shown["create"]["spec"]["image"], "i");
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::audit::AuditEvent;
-use super::mark::Mark;
+use super::mark::{Mark, Verb};
 use super::schema::EventSchema;
 use super::work::{Failure, UpdatedV1, WorkBlockedV1};
 use crate::ids::{StreamKind, WorkId};
@@ -57,6 +57,10 @@ pub trait EventPayload: Sized + Clone + Serialize + Send + 'static {
     fn blocked(&self) -> Option<&WorkBlockedV1>;
     /// That work failed or that its outcome is unknown, and why.
     fn failure(&self) -> Option<Failure<'_>>;
+    /// What the work was to do that failed or whose outcome is unknown.
+    fn failed_verb(&self) -> Option<Verb> {
+        Verb::named(self.failure()?.action)
+    }
     /// Fields that it sets.
     fn updated(&self) -> Option<&UpdatedV1>;
     /// Whether the object is gone with it.
@@ -239,6 +243,18 @@ macro_rules! noun_events {
                 WorkUnknown(
                     $crate::events::work::WorkUnknownV2, $crate::events::work::WorkUnknownV1
                 ) = concat!($noun, ".work_unknown"), 2, Unknown { work_id, cancelled, failure };
+            }
+        }
+
+        impl From<$crate::events::work::WorkEvent> for $name {
+            fn from(event: $crate::events::work::WorkEvent) -> Self {
+                use $crate::events::work::WorkEvent;
+                match event {
+                    WorkEvent::Resumed(payload) => Self::WorkResumed(payload),
+                    WorkEvent::Blocked(payload) => Self::WorkBlocked(payload),
+                    WorkEvent::Failed(payload) => Self::WorkFailed(payload),
+                    WorkEvent::Unknown(payload) => Self::WorkUnknown(payload),
+                }
             }
         }
     };

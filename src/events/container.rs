@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::mark::Verb;
-use super::status;
 use super::work::{Placement, UpdatedV1};
+use super::{EventPayload as _, status};
 use crate::ids::{EventId, ObjectId, Timestamp};
 use crate::{noun_events, statuses};
 
@@ -284,7 +284,7 @@ statuses! {
     /// How far a container's life is.
     Status {
         /// Never asked for.
-        Absent = "Absent";
+        Absent = "Absent", gone;
         /// Asked for, not made yet.
         Creating = "Creating";
         /// Made, or ended.
@@ -298,24 +298,13 @@ statuses! {
         /// The engine refused something, or lost it.
         Error = "Error";
         /// Asked to go, not gone yet.
-        Deleting = "Deleting";
+        Deleting = "Deleting", deleting;
         /// Gone.
-        Deleted = "Deleted";
+        Deleted = "Deleted", gone;
     }
 }
 
 impl Status {
-    const fn after_failed(self, verb: Option<Verb>) -> Self {
-        match (self, verb) {
-            (Self::Deleting, Some(Verb::Delete)) => Self::Error,
-            // A command or a signal that fails says nothing about the container.
-            (Self::Deleting, _) | (_, Some(Verb::Execute | Verb::Kill | Verb::EndExecution)) => {
-                self
-            }
-            _ => Self::Error,
-        }
-    }
-
     const fn after_drift(self, drift: &Drift) -> Self {
         match drift {
             Drift::Removed => Self::Error,
@@ -335,8 +324,13 @@ impl status::Status for Status {
             (_, E::CreateRequested(_)) => Self::Creating,
             (Self::Absent | Self::Deleted, _) => self,
             (_, E::Deleted(_)) => Self::Deleted,
-            (_, E::WorkFailed(failed)) => self.after_failed(Verb::named(&failed.action)),
-            (_, E::WorkUnknown(lost)) => self.after_failed(Verb::named(&lost.action)),
+            (_, E::WorkFailed(_) | E::WorkUnknown(_)) => match event.failed_verb() {
+                Some(Verb::Delete) => Self::Error,
+                // A command or a signal that fails says nothing about the container.
+                Some(verb) if verb.is_inside() => self,
+                _ if self.is_deleting() => self,
+                _ => Self::Error,
+            },
             (Self::Deleting, _) => self,
             (_, E::DeleteRequested(_)) => Self::Deleting,
             (_, E::Created(_) | E::Stopped(_)) => Self::Stopped,
@@ -365,13 +359,5 @@ impl status::Status for Status {
                 | E::WorkResumed(_),
             ) => self,
         }
-    }
-
-    fn is_deleting(self) -> bool {
-        self == Self::Deleting
-    }
-
-    fn is_gone(self) -> bool {
-        matches!(self, Self::Absent | Self::Deleted)
     }
 }

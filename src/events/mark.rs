@@ -63,6 +63,16 @@ impl Verb {
         }
     }
 
+    /// Whether it is done beside the queue of the object's work.
+    pub const fn runs_beside(self) -> bool {
+        matches!(self, Self::Execute | Self::EndExecution)
+    }
+
+    /// Whether it is done to what runs in the object, so that its failure says nothing of that.
+    pub const fn is_inside(self) -> bool {
+        matches!(self, Self::Execute | Self::EndExecution | Self::Kill)
+    }
+
     /// The verb that was recorded under a name; `None` if it is not one of ours.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|verb| verb.name() == name)
@@ -84,7 +94,7 @@ pub enum Mark {
     Unknown,
     /// Work waits.
     Blocked,
-    /// Work gets on.
+    /// Work makes progress.
     Progress,
     /// Something happened that was not asked for.
     Observed,

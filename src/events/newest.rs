@@ -127,7 +127,7 @@ impl Newest {
 }
 
 impl Run {
-    /// Up to `limit` events after a position; `None` if the first of them is not here.
+    /// Up to `limit` events after a position; none if the first of them is not here.
     fn after(&self, after: Position, limit: usize) -> Vec<Arc<Shared>> {
         let skip = self.index(after.next()).unwrap_or(self.events.len());
         self.events.iter().skip(skip).take(limit).cloned().collect()

@@ -1,4 +1,4 @@
-//! The events of a node: payloads only, frozen once released.
+//! The events of a node: payloads, frozen once released, and the status that they lead to.
 //!
 //! Not here: which commands are legal (`actors/node.rs`). Never here: the engine's address.
 
@@ -115,7 +115,7 @@ statuses! {
     /// Whether a node can be used, as far as was said.
     Status {
         /// Never made known.
-        Absent = "absent";
+        Absent = "absent", gone;
         /// Nobody said yet whether its engine answers.
         Unknown = "unknown";
         /// Its engine answers.
@@ -123,7 +123,7 @@ statuses! {
         /// Its engine does not answer.
         Unavailable = "unavailable";
         /// Gone.
-        Deleted = "deleted";
+        Deleted = "deleted", gone;
     }
 }
 
@@ -146,9 +146,5 @@ impl status::Status for Status {
                 | NodeEvent::UnknownNetworkGone(_),
             ) => self,
         }
-    }
-
-    fn is_gone(self) -> bool {
-        matches!(self, Self::Absent | Self::Deleted)
     }
 }

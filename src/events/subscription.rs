@@ -29,7 +29,7 @@ pub type Filter = Arc<dyn Fn(&Recorded) -> bool + Send + Sync>;
 /// What a reader gets at a time.
 #[derive(Clone, Debug)]
 pub struct Page {
-    /// The events that it wants, in order; `None` if all of these were filtered out.
+    /// The events that it wants, in order; none if all of these were filtered out.
     pub events: Vec<Arc<Shared>>,
     /// Everything up to here was looked at, wanted or not (rule S2): resume after it.
     pub cursor: Position,

@@ -99,6 +99,19 @@ pub struct WorkResumedV1 {
     pub work_id: EventId,
 }
 
+/// What can happen to work of any noun, besides that it is asked for and done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WorkEvent {
+    /// It was blocked and proceeds.
+    Resumed(WorkResumedV1),
+    /// Not now.
+    Blocked(WorkBlockedV1),
+    /// Refused for good, or out of attempts.
+    Failed(WorkFailedV2),
+    /// Nothing is known.
+    Unknown(WorkUnknownV2),
+}
+
 /// One field set by a PATCH.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldChange {

@@ -3,11 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::field_table::{FieldDef, Held, MAX_COUNT, Rule, SortAs};
-use super::work::{explained, has_work, progress};
+use super::work::{follow, has_work, progress};
 use super::{OutcomeView, TaskView, View, ViewHead};
 use crate::events::EventRef;
 use crate::events::bay::{BayCreateRequestedV1, BayEvent, Status};
-use crate::events::status::Status as _;
 use crate::field;
 use crate::ids::ObjectId;
 
@@ -51,15 +50,12 @@ impl View for BayView {
         field!("baymodel_id", baymodel_id)
             .means("The baymodel's uuid.")
             .in_lists()
-            .given(
-                Rule::Name,
-                "A baymodel's uuid or name; the project's `default` one where there is none.",
-            )
+            .given(Rule::Name, "A baymodel's uuid or name; defaults to the project's `default`.")
             .kept(Rule::Name),
         field!("node_count", node_count)
             .listed()
             .filter(SortAs::Number)
-            .given(Rule::Integer(1, MAX_COUNT), "1 where there is none.")
+            .given(Rule::Integer(1, MAX_COUNT), "Defaults to 1.")
             .kept(Rule::Integer(1, MAX_COUNT)),
         FieldDef::<Self>::new::<String>("status", |it| it.status.name().into())
             .means("`CREATE_IN_PROGRESS`, `CREATE_COMPLETE`, ... as OpenStack Heat has them.")
@@ -107,11 +103,7 @@ impl View for BayView {
     }
 
     fn change(&mut self, payload: &BayEvent, _event: &EventRef<'_>) {
-        let before = self.status;
-        self.status = before.after(payload);
-        if self.status != before {
-            self.status_reason = explained(payload);
-        }
+        follow(&mut self.status, &mut self.status_reason, payload);
         match payload {
             BayEvent::Created(created) => self.network_id = Some(created.network_id.clone()),
             BayEvent::Emptied(emptied) => {
@@ -127,7 +119,7 @@ impl View for BayView {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Story, failed, unknown};
+    use super::super::testing::Story;
     use super::*;
     use crate::events::bay::{BayCreatedV1, BayDeleteRequestedV1, BayEmptiedV1, BayPlan};
     use crate::events::work::{NodeVerdict, Placement};
@@ -153,21 +145,5 @@ mod tests {
         story.tell(&E::Emptied(BayEmptiedV1 { work_id }));
         let progress = story.now_view().tasks[0].progress.as_deref();
         assert_eq!(progress, Some("empty; removing the network"));
-    }
-
-    #[test]
-    fn what_changes_the_status_is_its_reason_and_what_is_late_is_not() {
-        let mut story = Story::<BayView>::new();
-        let reason = |story: &Story<BayView>| story.now_view().status_reason.clone();
-        let create = story.tell(&asked());
-        let delete = story.tell(&E::DeleteRequested(BayDeleteRequestedV1 {}));
-        story.tell(&E::WorkFailed(failed(create, "create")));
-        assert_eq!(reason(&story), None);
-        story.tell(&E::WorkFailed(failed(delete, "empty")));
-        assert_eq!(reason(&story).as_deref(), Some("empty failed: no such image"));
-        let delete = story.tell(&E::DeleteRequested(BayDeleteRequestedV1 {}));
-        assert_eq!(reason(&story), None);
-        story.tell(&E::WorkUnknown(unknown(delete, "delete")));
-        assert_eq!(reason(&story).as_deref(), Some("outcome of delete is unknown: answer lost"));
     }
 }

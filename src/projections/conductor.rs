@@ -39,7 +39,7 @@ impl Conductor {
         let (following, ended) = mpsc::channel();
         let saver = Saver::new(Arc::clone(&shared), Arc::clone(&store), ended);
         let saver = std::thread::Builder::new().name("saver".to_owned()).spawn(|| saver.run())?;
-        let follower = Follower { shared: Arc::clone(&shared), store: Some(store) };
+        let follower = Follower { shared: Arc::clone(&shared), store };
         let thread = std::thread::Builder::new().name("conductor".to_owned()).spawn(move || {
             runtime.block_on(follower.run());
             // The saver ends with this, after it has saved the rest.
@@ -62,7 +62,7 @@ impl Conductor {
         let shared = Arc::new(ReadModelState::new(log));
         let (running, ended) = mpsc::channel::<()>();
         let mut saver = Saver::new(Arc::clone(&shared), Arc::clone(&store), ended);
-        let follower = Follower { shared: Arc::clone(&shared), store: Some(store) };
+        let follower = Follower { shared: Arc::clone(&shared), store };
         let reads = ReadModels { shared: Arc::clone(&shared) };
         let following = async move {
             let saving = async {
@@ -119,15 +119,13 @@ enum SessionError {
 /// What follows the log.
 struct Follower {
     shared: Arc<ReadModelState>,
-    /// Where views are saved, if they are.
-    store: Option<Arc<Store>>,
+    /// Where views are saved.
+    store: Arc<Store>,
 }
 
 impl Follower {
     async fn run(&self) {
-        if let Some(store) = &self.store
-            && self.load(store).await
-        {
+        if self.load().await {
             return;
         }
         let mut views = ViewUpdater::new(&self.shared);
@@ -148,7 +146,8 @@ impl Follower {
     }
 
     /// Loads the saved views, if they can be read; true if it is time to stop instead.
-    async fn load(&self, store: &Store) -> bool {
+    async fn load(&self) -> bool {
+        let store = &self.store;
         loop {
             let load = AssertUnwindSafe(|| match store.views() {
                 Some(tree) => layout::load(&tree, &*self.shared.log),

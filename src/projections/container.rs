@@ -14,7 +14,6 @@ use crate::events::container::{
     Status,
 };
 use crate::events::status::Status as _;
-use crate::events::work::{WorkFailedV2, WorkUnknownV2};
 use crate::events::{EventPayload, EventRef, Verb};
 use crate::field;
 use crate::ids::{ObjectId, WorkId};
@@ -103,11 +102,11 @@ impl View for ContainerView {
             .patched(Rule::CommandLine),
         field!("bay_uuid", bay_uuid)
             .in_lists()
-            .given(Rule::Uuid, "The bay's uuid; the project's `default` bay where there is none.")
+            .given(Rule::Uuid, "The bay's uuid; defaults to the project's `default` bay.")
             .internal(),
         field!("node_uuid", node_uuid).means("The node that it runs on.").filter(SortAs::Text),
         FieldDef::<Self>::new::<String>("status", |it| it.status.name().into())
-            .means("`Creating`, `Stopped`, `Running`, `Paused`, `Error`, `Deleting`.")
+            .means("`Creating`, `Stopped`, `Running`, `Restarting`, `Paused`, `Error`, `Deleting`.")
             .in_lists()
             .internal(),
         field!("status_reason", status_reason),
@@ -138,7 +137,7 @@ impl View for ContainerView {
         FieldDef::<Self>::optional::<i64>("exit_code", |it| it.exit_code.into())
             .means("The last exit code of its process."),
         FieldDef::<Self>::new::<bool>("oom_killed", |it| it.oom_killed.into())
-            .means("Whether it ended for want of memory."),
+            .means("Whether its last process was OOM-killed."),
         field!("drift", drift)
             .means("The last difference between the engine and the record, in words."),
         field!("engine_id", engine_id).means("The engine's id of it."),
@@ -220,9 +219,8 @@ impl ContainerView {
             }
             E::Drifted(DriftedV1 { drift: Drift::Removed }) => self.drift.clone(),
             E::Drifted(_) => None,
-            E::WorkFailed(WorkFailedV2 { action, .. })
-            | E::WorkUnknown(WorkUnknownV2 { action, .. })
-                if says_error(action) =>
+            E::WorkFailed(_) | E::WorkUnknown(_)
+                if !payload.failed_verb().is_some_and(Verb::is_inside) =>
             {
                 explained(payload)
             }
@@ -264,11 +262,6 @@ fn difference(drift: &Drift) -> String {
         Drift::Renamed { found } => format!("renamed to {found} outside Magnum"),
         Drift::Replaced { found } => format!("replaced by {found} outside Magnum"),
     }
-}
-
-/// Whether a failure of this action is one of the container.
-fn says_error(action: &str) -> bool {
-    !matches!(Verb::named(action), Some(Verb::Execute | Verb::Kill | Verb::EndExecution))
 }
 
 fn policy(policy: &RestartPolicy) -> String {

@@ -26,7 +26,7 @@ use crate::ids::{Kind, StreamId};
 use crate::with_noun;
 
 /// The version of the views' encoding and of keys: raised with every change of them.
-const SCHEMA: u32 = 4;
+const SCHEMA: u32 = 5;
 
 /// The key of [`Root`].
 const ROOT: [u8; 1] = [0];
@@ -111,6 +111,11 @@ pub(super) fn live(tree: &Tree) -> Result<Option<(Keys, Checkpoint)>, StoreFault
 /// this log in this encoding.
 pub(super) fn load(tree: &Tree, log: &dyn EventLog) -> Result<Option<(Tables, u64)>, StoreFault> {
     let Some((keys, at)) = live(tree)? else { return Ok(None) };
+    // What was deleted between the two is in them for ever, as the events that say so are gone.
+    if log.has_all_after(at.position).is_err() {
+        tracing::warn!("the read models are older than the archive; they are rebuilt");
+        return Ok(None);
+    }
     if !at.is_of(log)? {
         tracing::error!("the read models belong to another log; they are rebuilt");
         return Ok(None);
@@ -127,7 +132,7 @@ pub(super) fn load(tree: &Tree, log: &dyn EventLog) -> Result<Option<(Tables, u6
         let saved: Vec<_> = records.collect::<Result<_, _>>()?;
         broken_rows += with_noun!(kind, view V => tables.take_up::<V>(log, saved))?;
     }
-    for record in tree.scan_prefix(keys.tag(RecordPart::Parked as u8)) {
+    for record in tree.scan_prefix(keys.parked()) {
         let parked: Parked = decode(&record?.1).map_err(StoreFault::Damaged)?;
         tables.unpark(log, parked)?;
     }

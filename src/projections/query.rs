@@ -42,7 +42,7 @@ pub enum QueryError {
 pub struct ListQuery {
     /// Field and value; all must hold.
     pub filters: Vec<(String, String)>,
-    /// A field of `View::FIELDS`, or `id`, `created_at` (the order of creation), `updated_at`.
+    /// A field of `OfNoun::FIELDS`, or `id`, `created_at` (the order of creation), `updated_at`.
     pub sort_key: Option<String>,
     /// Whether the largest comes first.
     pub descending: bool,

@@ -1,5 +1,5 @@
 //! Which events an archive up to a position must leave in the log: all events of every object that
-//! exists then, so that it folds as before and keeps its whole history.
+//! exists then or was made again since, so that it folds as before and keeps its whole history.
 
 use std::collections::{HashMap, HashSet};
 
@@ -38,6 +38,13 @@ impl Retained {
                 retained.last.insert(event.stream, event.position);
             }
             system.apply(log, event)
+        })?;
+        // An object that was deleted and made again since goes on with the revisions of before.
+        log.scan(at, usize::MAX, &mut |event| {
+            if event.stream.kind != StreamKind::Audit {
+                retained.objects.insert(event.stream);
+            }
+            Ok(())
         })?;
         // A stream that cannot be read may belong to an object that exists.
         retained.objects.extend(system.parked.into_keys());

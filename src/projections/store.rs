@@ -16,7 +16,7 @@ use sled::{Db, Tree};
 use crate::events::log::ReadError;
 use crate::events::log::segment::disk::free_bytes;
 
-/// Bytes of pages that sled keeps in memory: 100,000 containers with all indexes take about that.
+/// Bytes of pages that sled keeps in memory: 100,000 containers take about that.
 const CACHE_BYTES: u64 = 64 << 20;
 
 /// Time between two flushes. What a crash loses is read from the log again.
@@ -225,15 +225,6 @@ impl Store {
     /// Keeps nothing any more.
     pub fn close(&self) {
         drop(self.open.write().unwrap_or_else(PoisonError::into_inner).take());
-    }
-
-    /// A tree of the folder for something else that can be rebuilt; none while it is closed.
-    ///
-    /// # Errors
-    /// What sled says.
-    pub fn tree(&self, name: &str) -> sled::Result<Option<Tree>> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.as_ref().map(|(db, _)| db.open_tree(name)).transpose()
     }
 
     /// The tree of the read models; none while the folder is closed.

@@ -3,6 +3,7 @@
 //! Not here: what an outcome means for the object (one file a noun).
 
 use super::{OUTCOMES, OutcomeView, TaskView};
+use crate::events::status::Status;
 use crate::events::work::{Failure, WorkBlockedV1};
 use crate::events::{EventPayload, EventRef, Mark, Verb};
 use crate::ids::WorkId;
@@ -24,13 +25,18 @@ impl WorkOf<'_> {
                     let overtaken: Vec<WorkId> = queued.map(|task| task.id).collect();
                     self.cancel(&overtaken, "cancelled by a delete");
                 }
-                self.ask(verb.name());
+                self.ask(verb);
             }
             (Mark::Done(verb), Some(work)) => self.end(work, verb.name(), None),
             (Mark::Failed | Mark::Unknown, Some(work)) => {
                 let Some(Failure { action, reason }) = payload.failure() else { return };
                 self.end(work, action, Some(reason.to_owned()));
-                let why = format!("cancelled, because {action} failed: {reason}");
+                let why = match payload.mark() {
+                    Mark::Unknown => {
+                        format!("cancelled, because the outcome of {action} is unknown: {reason}")
+                    }
+                    _ => format!("cancelled, because {action} failed: {reason}"),
+                };
                 self.cancel(payload.cancelled(), &why);
             }
             (Mark::Progress, Some(work)) => progress(self.tasks, work, None),
@@ -41,10 +47,14 @@ impl WorkOf<'_> {
         }
     }
 
-    fn ask(&mut self, action: &str) {
-        self.tasks.push(TaskView {
+    /// Adds work: what is queued before the commands that run beside the queue, so that the first
+    /// task is the one that others wait for.
+    fn ask(&mut self, verb: Verb) {
+        let first = self.tasks.iter().position(|task| runs_beside(&task.action));
+        let place = first.filter(|_| !verb.runs_beside()).unwrap_or(self.tasks.len());
+        let task = TaskView {
             id: self.event.id,
-            action: action.to_owned(),
+            action: verb.name().to_owned(),
             requested_at: self.event.time,
             attempts: 0,
             blocked_on: None,
@@ -52,7 +62,8 @@ impl WorkOf<'_> {
             blocked_since: None,
             retry_at: None,
             progress: None,
-        });
+        };
+        self.tasks.insert(place, task);
     }
 
     fn end(&mut self, work: WorkId, action: &str, failure: Option<String>) {
@@ -96,6 +107,15 @@ macro_rules! has_work {
 }
 pub(super) use has_work;
 
+/// Moves a status on. What changes it is its reason, in words if it is a failure.
+pub(super) fn follow<S: Status>(status: &mut S, reason: &mut Option<String>, payload: &S::Event) {
+    let before = *status;
+    *status = before.after(payload);
+    if *status != before {
+        *reason = explained(payload);
+    }
+}
+
 /// Why an object has the status that a failure led to, in words; `None` if none did.
 pub(super) fn explained<E: EventPayload>(payload: &E) -> Option<String> {
     let Failure { action, reason } = payload.failure()?;
@@ -107,7 +127,7 @@ pub(super) fn explained<E: EventPayload>(payload: &E) -> Option<String> {
 
 /// Whether work of this name is not in the queue, so that a delete does not overtake it.
 fn runs_beside(action: &str) -> bool {
-    matches!(Verb::named(action), Some(Verb::Execute | Verb::EndExecution))
+    Verb::named(action).is_some_and(Verb::runs_beside)
 }
 
 fn block(tasks: &mut [TaskView], event: &EventRef<'_>, blocked: &WorkBlockedV1) {
@@ -128,4 +148,31 @@ pub(super) fn progress(tasks: &mut [TaskView], work: WorkId, message: Option<Str
     task.blocked_since = None;
     task.retry_at = None;
     task.progress = message;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{failed, unknown};
+    use super::*;
+    use crate::events::bay::{BayDeleteRequestedV1, BayEvent, Status};
+
+    #[test]
+    fn what_changes_a_status_is_its_reason_and_what_is_late_is_not() {
+        let (mut status, mut reason) = (Status::CreateInProgress, Some("earlier".to_owned()));
+        let delete = || BayEvent::DeleteRequested(BayDeleteRequestedV1 {});
+        let id = WorkId::default();
+        for (event, expected) in [
+            (delete(), None),
+            (BayEvent::WorkFailed(failed(id, "create")), None),
+            (BayEvent::WorkFailed(failed(id, "empty")), Some("empty failed: no such image")),
+            (delete(), None),
+            (
+                BayEvent::WorkUnknown(unknown(id, "delete")),
+                Some("outcome of delete is unknown: answer lost"),
+            ),
+        ] {
+            follow(&mut status, &mut reason, &event);
+            assert_eq!(reason.as_deref(), expected, "{event:?}");
+        }
+    }
 }

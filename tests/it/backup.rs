@@ -19,7 +19,8 @@ use tempfile::TempDir;
 
 use crate::harness::{Done, Options, Server, wait_until};
 use crate::log::{append, read_all, stream};
-use crate::log_tools::{baymodel, flip, index, magnum, offsets, segments, try_open};
+use crate::log_tools::{flip, index, magnum, offsets, segments, try_open};
+use crate::requests::baymodel;
 
 fn path(path: &Path) -> &str {
     path.to_str().unwrap()
@@ -154,9 +155,8 @@ fn goes_on(target: &Path, new: &Path, last: &Value, acknowledged: &[(u64, String
 
     let copy = Server::start(Options::fake().data(new));
     assert!(copy.stderr().contains("is a copy of one that was used elsewhere"));
-    let list = copy.get("/v1/baymodels?limit=1000").expect(200);
-    let known: Vec<&str> =
-        list["baymodels"].as_array().unwrap().iter().filter_map(|it| it["name"].as_str()).collect();
+    let list = copy.list("/v1/baymodels?limit=1000");
+    let known: Vec<&str> = list.iter().filter_map(|it| it["name"].as_str()).collect();
     let position = last["position"].as_u64().unwrap();
     let backed_up = acknowledged.iter().filter(|(at, _)| *at <= position);
     let missing: Vec<_> = backed_up.filter(|(_, name)| !known.contains(&name.as_str())).collect();
@@ -312,7 +312,7 @@ async fn a_position_or_a_time_ends_a_restore_at_a_whole_append() {
     let args = ["restore", path(&target), "--data", path(&new), "--to-position", "171"];
     let asked = magnum(data, &args);
     refused(&asked, "Use --yes");
-    for words in ["as of position 170", "130 events, positions 171 to 300", "Stop the server"] {
+    for words in ["as of position 170", "130 events after position 170", "Stop the server"] {
         assert!(asked.err.contains(words), "{words}: {asked:?}");
     }
     assert!(!new.exists());

@@ -65,16 +65,10 @@ fn deleting_a_bay_deletes_its_containers_and_no_others() {
     }
     assert_eq!(server.delete("/v1/bays/doomed").status, 204);
     wait_until("the bay to be gone", PATIENCE, || server.get("/v1/bays/doomed").status == 404);
-    let left = server.get("/v1/containers").expect(200);
-    let left: Vec<_> = left["containers"].as_array().unwrap().iter().map(|c| &c["name"]).collect();
-    assert_eq!(left, ["c"]);
-    let of_bay = |ident: &str| {
-        server.get(&format!("/v1/containers/?bay_ident={ident}")).expect(200)["containers"]
-            .as_array()
-            .unwrap()
-            .len()
-    };
-    assert_eq!(of_bay("spared"), 1);
+    for list in ["/v1/containers", "/v1/containers/?bay_ident=spared"] {
+        let left = server.list(list);
+        assert_eq!((left.len(), &left[0]["name"]), (1, &json!("c")));
+    }
     refused(&server.get("/v1/containers?bay_ident=doomed"), 404);
 }
 

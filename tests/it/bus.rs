@@ -185,7 +185,7 @@ fn what_the_service_asks_is_read_by_the_nouns() {
 
 /// Rules B3 and T4: what a sender may do follows from the way that its message came.
 #[tokio::test]
-async fn b3_nobody_is_believed_who_they_are() {
+async fn b3_authority_comes_from_the_port() {
     let local = Arc::new(LocalBus::default());
     let own = ObjectId(Uuid::from_u128(1));
     let node = |id| StreamId::new(Kind::Node, id);

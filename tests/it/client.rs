@@ -1,5 +1,5 @@
 //! The real python-magnumclient 2.1.0 (2016), the newest that has containers, drives this server
-//! on the real engine. `make test` installs it into `.venv`.
+//! on the real engine (F58). `make test` installs it into `.venv`.
 //!
 //! It always asks Keystone for a token first; a responder of two answers stands in for that.
 //! Without `/v1` in its URL it asks for `/bays`, with it for `/v1/bays`: both must work.

@@ -6,29 +6,10 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use async_trait::async_trait;
-use magnum::actors::Entity;
-use magnum::actors::cascade::Members;
-use magnum::actors::container::{Container, ContainerCommand, ContainerState};
-use magnum::actors::perform::Objects;
-use magnum::actors::reactor::Reactor;
-use magnum::actors::snapshot::Snapshots;
-use magnum::backends::{BackendError, Work};
-use magnum::bus::local::LocalBus;
-use magnum::bus::{Authority, Ctx, Hello, LogRequest, NodePort, Offer, SessionId, Taken};
-use magnum::clock;
-use magnum::events::container::{ContainerEvent, ContainerSpec};
-use magnum::events::log::memory::MemoryLog;
-use magnum::events::log::{Append, EventLog, Expected};
-use magnum::events::work::WorkBlockedV1;
-use magnum::events::{Meta, NewEvent};
-use magnum::ids::{EventId, Kind, ObjectId, Position, Revision, StreamId, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::{mpsc, watch};
 
 use crate::harness::{Options, PATIENCE, Server};
 use crate::stream_client::{Follower, Message, Transport};
@@ -164,9 +145,8 @@ fn f17_a_clock_that_jumps_changes_no_order_and_holds_nothing_back() {
     assert!(jumped >= set_back, "the clock was set back: {events:?}");
 
     assert_eq!(server.get(&model).expect(200)["name"], "m5", "the last one by position");
-    let listed = server.get("/v1/baymodels?sort_key=created_at").expect(200);
-    let all = listed["baymodels"].as_array().unwrap().iter();
-    let listed: Vec<_> = all.map(|it| it["uuid"].as_str().unwrap()).collect();
+    let all = server.list("/v1/baymodels?sort_key=created_at");
+    let listed: Vec<_> = all.iter().map(|it| it["uuid"].as_str().unwrap()).collect();
     assert_eq!(listed[listed.len() - others.len()..], others, "in the order of creation");
     times_find_what_they_say(&server, &model, &events);
     heartbeats_come(&clock, &mut follower);
@@ -215,105 +195,4 @@ fn heartbeats_come(clock: &WallClock, follower: &mut Follower) {
         assert_eq!(message.control, "heartbeat", "{message:?}");
         assert!(began.elapsed() < PATIENCE / 2, "{:?}", began.elapsed());
     }
-}
-
-/// A node that notes what it is given to do.
-struct Noting(mpsc::UnboundedSender<Work>);
-
-#[async_trait]
-impl NodePort for Noting {
-    async fn work(&self, offer: Offer) -> Result<Taken, BackendError> {
-        let ended = |_| BackendError::Unavailable("the test ended".to_owned());
-        self.0.send(offer.work).map(|()| Taken).map_err(ended)
-    }
-
-    async fn logs(&self, _: LogRequest) -> Result<Taken, BackendError> {
-        Err(BackendError::Missing("nobody asks for output here".to_owned()))
-    }
-}
-
-struct Nobody;
-
-#[async_trait]
-impl Members for Nobody {
-    async fn of(&self, _: ObjectId) -> Result<Vec<ObjectId>, String> {
-        Ok(vec![])
-    }
-
-    async fn has_bay(&self, _: ObjectId) -> Result<bool, String> {
-        Ok(true)
-    }
-
-    async fn orphans(&self) -> Result<Vec<(ObjectId, ObjectId)>, String> {
-        Ok(vec![])
-    }
-}
-
-/// Records events of a container.
-async fn record(log: &MemoryLog, stream: StreamId, events: &[ContainerEvent]) -> Vec<EventId> {
-    let events: Vec<NewEvent> = events
-        .iter()
-        .map(|event| NewEvent::new(clock::new_event_id(), clock::now(), Meta::default(), event))
-        .collect();
-    let ids = events.iter().map(|event| event.id).collect();
-    let head = log.stream_head(stream).unwrap();
-    let expected = head.map_or(Expected::NoStream, Expected::Exact);
-    log.append(Append { stream, expected, command: None, events }).await.unwrap();
-    ids
-}
-
-/// Work that was blocked when the clock showed a day more is tried within a minute, and not at
-/// once; what was blocked when it showed less is tried at once.
-#[tokio::test(start_paused = true)]
-async fn f17_blocked_work_waits_no_longer_than_a_minute_when_the_clock_was_set_back() {
-    let log = Arc::new(MemoryLog::new());
-    let stream = StreamId::new(Kind::Container, clock::new_object_id());
-    let node_id = clock::new_object_id();
-    let create = ContainerCommand::Create {
-        name: None,
-        desc: None,
-        spec: ContainerSpec { image: "busybox:local".to_owned(), ..ContainerSpec::default() },
-        bay_id: clock::new_object_id(),
-        node_id,
-        host: "n1".to_owned(),
-    };
-    let ctx = Ctx { now: clock::now() };
-    let asked = Container::decide(&ContainerState::default(), create, &ctx).unwrap();
-    let work_id = record(&log, stream, &asked).await[0];
-    let blocked = |attempt, retry_at| {
-        let (blocked_on, reason) = ("node n1".to_owned(), "no answer".to_owned());
-        let blocked = WorkBlockedV1 { work_id, attempt, blocked_on, reason, retry_at };
-        [ContainerEvent::WorkBlocked(blocked)]
-    };
-    let day_ms = 24 * 3_600_000;
-    record(&log, stream, &blocked(1, clock::now().plus_ms(day_ms))).await;
-
-    let (tell, mut told) = mpsc::unbounded_channel();
-    let bus = Arc::new(LocalBus::default());
-    bus.serve_node(node_id, Arc::new(Noting(tell)));
-    let (_stop, stopping) = watch::channel(false);
-    let (hellos, heard) = mpsc::channel(1);
-    let objects = Objects::new(log.clone(), Snapshots::default());
-    let own = bus.port(Authority::Conductor);
-    let reactor = Reactor::new(objects, own, Arc::new(Nobody), heard);
-    let hello = Hello { node_id, session: SessionId::default(), beat: 1, holds: vec![] };
-    hellos.send(hello).await.unwrap();
-    let head = Position(log.stream_head(stream).unwrap().map_or(0, Revision::get) + 1);
-    tokio::spawn(reactor.run(vec![stream], head, stopping));
-    let mut next = async |least_s: u64, most_s: u64| {
-        let began = tokio::time::Instant::now();
-        let work = tokio::time::timeout(Duration::from_secs(600), told.recv()).await;
-        let (work, waited) = (work.expect("it is tried").unwrap(), began.elapsed().as_secs());
-        assert_eq!((work.id, work.stream), (work_id, stream));
-        assert!((least_s..=most_s).contains(&waited), "attempt {}: {waited} s", work.attempt);
-        work.attempt
-    };
-    // As it was found at the start, and as it is recorded later.
-    let attempt = next(59, 61).await;
-    record(&log, stream, &blocked(attempt, clock::now().plus_ms(day_ms))).await;
-    let attempt = next(59, 61).await;
-    record(&log, stream, &blocked(attempt, clock::now().plus_ms(20_000))).await;
-    let attempt = next(19, 21).await;
-    record(&log, stream, &blocked(attempt, Timestamp(0))).await;
-    next(0, 1).await;
 }

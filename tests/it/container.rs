@@ -116,7 +116,7 @@ fn the_clients_of_2014_need_only_a_name_and_an_image() {
     for uuid in made {
         assert_eq!(server.get(&format!("/v1/containers/{uuid}")).expect(200)["bay_uuid"], first);
     }
-    assert_eq!(server.get("/v1/bays").expect(200)["bays"].as_array().unwrap().len(), 1);
+    assert_eq!(server.list("/v1/bays").len(), 1);
 }
 
 #[test]
@@ -229,4 +229,17 @@ fn a_bay_that_goes_takes_no_more() {
     let answer = server.post("/v1/containers", &body);
     // Being deleted, or gone already.
     assert!([400, 409].contains(&answer.status), "{}", answer.text);
+}
+
+#[test]
+fn the_containers_of_a_bay_that_is_gone_are_listed_as_of_before() {
+    let server = Server::start(Options::fake());
+    let bay = server.post("/v1/bays", &json!({ "name": "b" })).expect(201)["uuid"].take();
+    create(&server, json!({ "name": "c", "image_id": "i", "bay_uuid": bay }));
+    let at = server.get("/v1/containers").header("x-magnum-position").to_owned();
+    assert_eq!(server.delete("/v1/bays/b").status, 204);
+    wait_until("the bay to be gone", PATIENCE, || server.get("/v1/bays/b").status == 404);
+    let list = format!("/v1/containers?bay_ident={}", bay.as_str().unwrap());
+    refused(&server.get(&list), 404);
+    assert_eq!(server.list(&format!("{list}&at={at}"))[0]["name"], "c");
 }

@@ -10,11 +10,13 @@ use actix::{Actor, Arbiter};
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use magnum::actors::aggregate::Aggregate;
+use magnum::actors::bay::BayCommand;
 use magnum::actors::baymodel::{Baymodel, BaymodelCommand};
 use magnum::actors::directory::{Directory, MAX_WAITING};
 use magnum::actors::entity::{EntityActor, Perform};
 use magnum::actors::perform::Objects;
 use magnum::actors::snapshot::Snapshots;
+use magnum::backends::{Outcome, WorkResult};
 use magnum::bus::{
     Authority, CommandError, CommandMessage, CommandPort, CommandReply, Origin, Refusal,
 };
@@ -22,7 +24,7 @@ use magnum::events::baymodel::BaymodelFields;
 use magnum::events::log::memory::MemoryLog;
 use magnum::events::log::{Append, AppendError, Appended, EventLog};
 use magnum::events::work::FieldChange;
-use magnum::ids::{CommandId, Kind, ObjectId, Position, ProjectId, Revision, StreamId};
+use magnum::ids::{CommandId, Kind, ObjectId, Position, ProjectId, Revision, StreamId, WorkId};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -255,5 +257,23 @@ fn more_commands_than_may_wait_for_an_object_are_refused() {
         own.await.unwrap().unwrap();
         ask(&directory, 1, &rename("b")).await.unwrap();
         assert_eq!(*log.head().borrow(), Position(MAX_WAITING as u64 + 4));
+    });
+}
+
+/// Rule B3: what only the service asks is the noun's own command as JSON, and is refused to an edge
+/// in that form too.
+#[test]
+fn b3_an_edge_cannot_send_what_only_the_service_asks() {
+    run(async {
+        let log = memory();
+        let directory = directory(&log, &Snapshots::default());
+        let result = WorkResult::Failed { reason: "no".to_owned() };
+        let outcome = Outcome { work_id: WorkId::default(), attempt: 1, result };
+        let command = BayCommand::Outcome(outcome);
+        let message = CommandMessage::new(stream(1).id, &command, origin("p")).unwrap();
+        let answer = directory.command(message.clone(), Authority::Edge).await;
+        assert!(matches!(answer, Err(CommandError::Forbidden(_))), "{answer:?}");
+        directory.command(message, Authority::Conductor).await.unwrap();
+        assert_eq!(*log.head().borrow(), Position(0), "it is about no work");
     });
 }

@@ -13,30 +13,30 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::backend::SOCKET;
 use crate::harness::{Options, PATIENCE, Server, docker, wait_for, wait_until};
-
-const DOCKER: &str = "/var/run/docker.sock";
+use crate::requests::baymodel;
 
 /// A way to the engine that can be cut and mended: the engine "goes away" for one server only.
-struct Cable {
-    path: PathBuf,
+pub struct Cable {
+    pub path: PathBuf,
     ends: Arc<Mutex<Vec<UnixStream>>>,
     _home: TempDir,
 }
 
 impl Cable {
     /// Not plugged in yet.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let home = TempDir::new().unwrap();
         Self { path: home.path().join("docker.sock"), ends: Arc::default(), _home: home }
     }
 
-    fn plug(&self) {
+    pub fn plug(&self) {
         let listener = UnixListener::bind(&self.path).unwrap();
         let ends = self.ends.clone();
         thread::spawn(move || {
             for near in listener.incoming().map_while(Result::ok) {
-                let Ok(far) = UnixStream::connect(DOCKER) else { continue };
+                let Ok(far) = UnixStream::connect(SOCKET) else { continue };
                 for (from, to) in [(&near, &far), (&far, &near)] {
                     let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
                     ends.lock().unwrap().push(from.try_clone().unwrap());
@@ -49,7 +49,7 @@ impl Cable {
         });
     }
 
-    fn cut(&self) {
+    pub fn cut(&self) {
         fs::remove_file(&self.path).unwrap();
         for end in self.ends.lock().unwrap().drain(..) {
             let _closed = end.shutdown(std::net::Shutdown::Both);
@@ -192,10 +192,6 @@ fn f48_a_damaged_log_is_refused_and_never_skipped() {
     fs::remove_dir_all(server.data().join("cache")).unwrap();
     let said = words(&refused(&server.data()));
     assert!(said.contains("offset") && said.contains("magnum log"), "{said}");
-}
-
-fn baymodel(name: &str) -> Value {
-    json!({"name": name, "coe": "docker", "image_id": "i", "keypair_id": "k"})
 }
 
 fn lists(server: &Server) -> Vec<Value> {

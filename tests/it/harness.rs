@@ -392,6 +392,14 @@ impl Http {
         self.send(Method::GET, path, &[], None)
     }
 
+    /// The objects in a list.
+    #[track_caller]
+    pub fn list(&self, path: &str) -> Vec<Value> {
+        let list = self.get(path).expect(200);
+        let rows = list.as_object().unwrap().values().find_map(Value::as_array);
+        rows.unwrap_or_else(|| panic!("{list}")).clone()
+    }
+
     #[track_caller]
     pub fn post(&self, path: &str, body: &Value) -> Answer {
         self.send(Method::POST, path, &[], Some(body))

@@ -12,11 +12,12 @@ use magnum::events::log::export::to_hex;
 use magnum::events::log::segment::{SEGMENT_HEADER_BYTES, SegmentLog, SegmentOptions};
 use magnum::events::log::{EventLog, Expected, OpenError};
 use magnum::ids::{CommandId, Position};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::harness::{Done, Options, Server, run};
 use crate::log::{append, key, read_all, stream};
+use crate::requests::baymodel;
 
 /// Runs `magnum` on a data directory, without a terminal.
 pub fn magnum(data: &Path, args: &[&str]) -> Done {
@@ -331,14 +332,10 @@ fn what_is_no_data_folder_is_said() {
     assert_eq!(done.code, 2, "{done:?}");
 }
 
-pub fn baymodel(name: &str) -> Value {
-    json!({"name": name, "coe": "docker", "image_id": "i", "keypair_id": "k"})
-}
-
 fn names(server: &Server) -> Vec<String> {
-    let list = server.get("/v1/baymodels?sort_key=created_at").expect(200);
-    let list = list["baymodels"].as_array().unwrap().iter();
-    let mut names: Vec<String> = list.map(|it| it["name"].as_str().unwrap().to_owned()).collect();
+    let list = server.list("/v1/baymodels?sort_key=created_at");
+    let mut names: Vec<String> =
+        list.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect();
     names.sort_unstable();
     names
 }

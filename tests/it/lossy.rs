@@ -8,10 +8,10 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use magnum::events::log::segment::simulated::Chance;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::crash::Dice;
 use crate::harness::{Answer, Http, Options, Server, docker};
 
 /// How often the client asks.
@@ -28,11 +28,11 @@ impl Lossy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let to = Arc::new(Mutex::new(address(server)));
-        let (server, mut dice) = (to.clone(), Dice(seed));
+        let (server, mut chance) = (to.clone(), Chance::new(seed));
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
                 let to = to.lock().unwrap().clone();
-                let fate = dice.roll(8);
+                let fate = chance.below(8);
                 // A connection that ends early is what this is for.
                 let _ended = carry(client, &to, fate);
             }

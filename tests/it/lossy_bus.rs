@@ -1,5 +1,5 @@
-//! The whole service over a bus that loses, repeats, delays and reorders every kind of message: it
-//! comes to the same end as over a good one, and nothing happens twice that must not.
+//! The whole service over a bus that loses, repeats, delays and reorders every kind of message (F8,
+//! F10, F11): it comes to the same end as over a good one, and nothing happens twice that must not.
 
 use std::sync::Arc;
 use std::time::Duration;

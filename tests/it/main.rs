@@ -46,6 +46,7 @@ mod openapi;
 mod overtake;
 mod pasted;
 mod projections;
+mod reactor;
 mod replay;
 mod replay_bundle;
 mod replay_json;

@@ -499,7 +499,7 @@ fn a_page_of_a_hundred_thousand_touches_few_keys() {
     conductor.stop();
 }
 
-/// Failure 55: whoever walks a list sees each object once that is there all the time.
+/// F55: whoever walks a list sees each object once that is there all the time.
 #[test]
 fn walking_a_list_while_it_changes_misses_and_repeats_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -651,7 +651,7 @@ fn all_objects_as_of_a_position_are_what_each_one_was() {
     }
 }
 
-/// Failures 12 and 44: one bad event parks its stream, visibly; a build that can read it goes on.
+/// F12, F44: one bad event parks its stream, visibly; a build that can read it goes on.
 #[test]
 fn a_poisonous_event_parks_its_stream_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
@@ -711,7 +711,7 @@ fn a_log_that_cannot_be_read_is_said_and_tried_again() {
     conductor.stop();
 }
 
-/// Failure 45: nobody sees an empty or half list while all views are built again.
+/// F45: nobody sees an empty or half list while all views are built again.
 #[test]
 fn a_rebuild_is_not_seen_until_it_is_done() {
     let folder = tempfile::tempdir().unwrap();
@@ -743,7 +743,7 @@ fn tagged(path: &Path, tag: u8) -> (sled::Db, sled::Tree, Vec<sled::IVec>) {
     (db, tree, keys)
 }
 
-/// Failure 56: a view that cannot be read is made again, and fails nothing.
+/// F56: a view that cannot be read is made again, and fails nothing.
 #[test]
 fn one_broken_row_does_not_fail_the_list() {
     let folder = tempfile::tempdir().unwrap();
@@ -850,7 +850,7 @@ fn a_deleted_folder_changes_nothing_that_is_seen() {
     conductor.stop();
 }
 
-/// Failure 54: a log that was restored from an older backup has other events after a while.
+/// F54: a log that was restored from an older backup has other events after a while.
 #[test]
 fn views_of_another_log_are_built_anew() {
     let folder = tempfile::tempdir().unwrap();
@@ -942,7 +942,7 @@ fn follows_until_it_is_killed() {
     }
 }
 
-/// Failure 5: killed at any moment, nothing is applied twice and nothing is left out. The longer
+/// F5: killed at any moment, nothing is applied twice and nothing is left out. The longer
 /// rounds outlast a few flushes of sled.
 #[test]
 fn views_and_checkpoint_survive_kills_together() {

@@ -150,6 +150,7 @@ fn catching_up_and_following_are_one() {
     assert_eq!(third.data["data"]["fields"]["name"], "c");
 }
 
+/// F31, rule S2: it resumes where the log is, not where its filter last let something through.
 #[test]
 fn a_reader_whose_filter_lets_nothing_through_gets_on() {
     let server = Server::start(Options::fake());

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use magnum::clock;
 use magnum::events::baymodel::{BaymodelCreatedV1, BaymodelEvent, BaymodelFields};
+use magnum::events::log::segment::simulated::Chance;
 use magnum::events::log::segment::{SegmentLog, SegmentOptions};
 use magnum::events::log::{Append, EventLog, Expected};
 use magnum::events::work::UpdatedV1;
@@ -19,7 +20,7 @@ use magnum::ids::{Kind, Revision, StreamId};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::crash::{Dice, setting};
+use crate::crash::setting;
 use crate::harness::{Http, Options, Server};
 use crate::requests::{baymodel, head};
 use crate::stream_client::{Follower, Message, TRANSPORTS};
@@ -144,11 +145,11 @@ async fn f29_a_killed_consumer_sees_every_event_once_and_in_order() {
     write(data.path(), rounds * EVENTS).await;
     let folder = data.path().to_owned();
     // The harness has a runtime of its own, which must not live in this one.
-    let done = thread::spawn(move || consume(&folder, rounds, Dice(seed)));
+    let done = thread::spawn(move || consume(&folder, rounds, Chance::new(seed)));
     done.join().unwrap();
 }
 
-fn consume(data: &std::path::Path, rounds: u64, mut dice: Dice) {
+fn consume(data: &std::path::Path, rounds: u64, mut chance: Chance) {
     let mut server = Server::start(Options::fake().data(data));
     server.post("/v1/baymodels", &baymodel("busy")).expect(201);
     let mut seen = Seen {
@@ -165,14 +166,14 @@ fn consume(data: &std::path::Path, rounds: u64, mut dice: Dice) {
         for round in 0..rounds {
             let transport = TRANSPORTS[round as usize % TRANSPORTS.len()];
             // Where it was: as browsers say it, or in the address.
-            let (query, last) = match dice.roll(2) {
+            let (query, last) = match chance.below(2) {
                 0 => (format!("after={}", seen.position), None),
                 _ => ("after=0".to_owned(), Some(seen.position)),
             };
             let mut stream = Follower::open(&server, transport, &query, last).unwrap();
-            seen.read(&mut stream, dice.roll(2 * EVENTS));
+            seen.read(&mut stream, chance.below(2 * EVENTS));
             // Some of the time the server goes, in the middle of what is being sent, either way.
-            match dice.roll(12) {
+            match chance.below(12) {
                 0 => server.kill(),
                 1 => assert!(server.stop().success()),
                 _ => continue,

@@ -15,6 +15,7 @@ use magnum::bus::{
     AuditRecord, AuditReply, Authority, CommandError, CommandMessage, CommandPort, CommandReply,
     Comparison, ConductorPort, Hello, Inventory, Noted, Strays,
 };
+use magnum::events::container::Status;
 use magnum::ids::{ObjectId, Position, Revision, StreamId};
 use tokio::sync::{mpsc, watch};
 
@@ -32,7 +33,7 @@ struct Meanwhile {
 
 #[async_trait]
 impl Records for Meanwhile {
-    async fn on_node(&self, _: ObjectId) -> Result<Vec<(StreamId, String)>, String> {
+    async fn on_node(&self, _: ObjectId) -> Result<Vec<(StreamId, Status)>, String> {
         Ok(vec![])
     }
 

@@ -4,14 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
 use magnum::agent::node::NodeAgent;
 use magnum::agent::worker::WorkerHandle;
 use magnum::backends::fake::{FakeBackend, FakeEngine};
-use magnum::backends::{
-    Action, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, Exec, LogQuery,
-    Notice, Observed, Operation, Outcome, OutputFrame, Removed, Reporter, Work, WorkResult,
-};
+use magnum::backends::{Action, Desired, Exec, Operation, Outcome, Removed, Work, WorkResult};
 use magnum::bus::local::LocalBus;
 use magnum::bus::output::frames;
 use magnum::bus::{
@@ -24,7 +20,7 @@ use magnum::ids::{Kind, ObjectId, Position, ProjectId, Revision, StreamId, WorkI
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use crate::backend::words;
+use crate::backend::{words, work};
 use crate::harness::PATIENCE;
 
 /// Keeps outcomes.
@@ -46,46 +42,6 @@ impl CommandPort for Told {
     }
 }
 
-/// An engine whose pulls never end.
-struct NoRegistry(FakeBackend);
-
-#[async_trait]
-impl Backend for NoRegistry {
-    async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
-        let hangs = matches!(&work.action, Action::Apply(Desired::Container { spec, .. })
-            if spec.image == "hangs");
-        if hangs {
-            reporter.cancelled().await;
-            return Err(BackendError::Cancelled);
-        }
-        self.0.perform(work, reporter).await
-    }
-
-    async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError> {
-        self.0.inspect(stream).await
-    }
-
-    async fn inventory(&self) -> Result<Vec<(StreamId, EngineObject)>, BackendError> {
-        self.0.inventory().await
-    }
-
-    async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {
-        self.0.notices().await
-    }
-
-    async fn logs(
-        &self,
-        stream: StreamId,
-        query: LogQuery,
-    ) -> Result<BoxStream<'static, Result<OutputFrame, BackendError>>, BackendError> {
-        self.0.logs(stream, query).await
-    }
-
-    async fn probe(&self) -> Result<EngineFacts, BackendError> {
-        self.0.probe().await
-    }
-}
-
 struct Bench {
     engine: Arc<FakeEngine>,
     node_id: ObjectId,
@@ -101,7 +57,7 @@ impl Bench {
         let (sender, told) = mpsc::unbounded_channel();
         let local = Arc::new(LocalBus::default());
         local.serve_commands(Arc::new(Told(sender)));
-        let backend = NoRegistry(FakeBackend::new(engine.clone(), node_id));
+        let backend = FakeBackend::new(engine.clone(), node_id);
         let agent = local.port(Authority::Agent(node_id));
         let node = NodeAgent::new(node_id, "n1".to_owned(), Arc::new(backend), agent, 8);
         let worker = WorkerHandle::start(Arc::new(node), &actix::Arbiter::current());
@@ -109,17 +65,7 @@ impl Bench {
     }
 
     fn work(&self, stream: StreamId, action: Action) -> Work {
-        Work {
-            id: clock::new_event_id(),
-            attempt: 1,
-            not_before: None,
-            due_at: Some(clock::now()),
-            stream,
-            project: ProjectId::default(),
-            node_id: self.node_id,
-            request_id: "req-1".to_owned(),
-            action,
-        }
+        work(self.node_id, stream, action)
     }
 
     async fn offer(&self, work: &Work, reply_to: Option<ReplyTo>) {
@@ -234,7 +180,7 @@ fn w5_a_delete_ends_what_is_under_way() {
     run(async {
         let mut bench = Bench::new();
         let stream = StreamId::new(Kind::Container, clock::new_object_id());
-        let make = bench.work(stream, create(clock::new_object_id(), "hangs"));
+        let make = bench.work(stream, create(clock::new_object_id(), "silent/x:1"));
         let start = bench.work(stream, Action::Do(Operation::Start));
         bench.offer(&make, None).await;
         bench.offer(&start, None).await;

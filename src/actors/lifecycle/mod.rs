@@ -1,4 +1,5 @@
 //! The life of an object that has work: the only writer of its status and of its queue (rule E6).
+//! It is the whole state of a noun that needs to know no more, and a part of that of others.
 //!
 //! A delete is the last goal of an object: it cancels what is queued, and from then on only its own
 //! outcome counts. Not here: what an event asks a backend for, and what is allowed when (one file a
@@ -12,21 +13,62 @@ use utoipa::ToSchema;
 
 pub use self::effect::{Cascade, Due, DueWork, Effect};
 pub use self::queue::{MAX_EXECUTIONS, MAX_QUEUED, Task, WorkQueue};
-use super::Fact;
-use crate::backends::{Outcome, WorkResult};
+use super::{Fact, ObjectState};
+use crate::backends::{Done, Outcome, WorkResult};
 use crate::events::status::Status;
-use crate::events::work::{WorkBlockedV1, WorkFailedV2, WorkUnknownV2};
+use crate::events::work::{WorkBlockedV1, WorkEvent, WorkFailedV2, WorkResumedV1, WorkUnknownV2};
 use crate::events::{EventPayload, Mark, Verb};
-use crate::ids::Timestamp;
+use crate::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 
-/// Status and work of one object.
+/// Whose an object is, its status and its work.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Lifecycle<S> {
+    project: Option<ProjectId>,
+    id: ObjectId,
+    /// Where its work is done.
+    node_id: ObjectId,
+    /// When creation counts as failed, if ever.
+    create_deadline: Option<Timestamp>,
     status: S,
     tasks: WorkQueue,
 }
 
+impl<S: Status> ObjectState for Lifecycle<S> {
+    const HAS_WORK: bool = true;
+
+    fn project(&self) -> Option<&ProjectId> {
+        self.project.as_ref()
+    }
+
+    fn due(&self, kind: Kind) -> Vec<DueWork> {
+        let Some(project) = &self.project else { return vec![] };
+        self.tasks.due(StreamId::new(kind, self.id), project, self.node_id)
+    }
+
+    fn awaits(&self, id: WorkId) -> bool {
+        self.tasks.contains(id)
+    }
+}
+
 impl<S: Status> Lifecycle<S> {
+    /// The life of an object whose work is done on a node, before the event that asks for it is
+    /// applied. Its creation counts as failed after so many minutes; after 0 never.
+    pub fn begin(fact: Fact<'_>, node_id: ObjectId, create_timeout_min: u32) -> Self {
+        let timeout_ms = u64::from(create_timeout_min).saturating_mul(60_000);
+        Self {
+            project: Some(ProjectId(fact.project.to_owned())),
+            id: fact.object,
+            node_id,
+            create_deadline: (timeout_ms > 0).then(|| fact.time.plus_ms(timeout_ms)),
+            ..Self::default()
+        }
+    }
+
+    /// The object.
+    pub const fn id(&self) -> ObjectId {
+        self.id
+    }
+
     /// How far its life is.
     pub const fn status(&self) -> S {
         self.status
@@ -68,54 +110,59 @@ impl<S: Status> Lifecycle<S> {
         );
     }
 
-    /// What is recorded of an outcome that says that work failed, is unknown or waits; `None` if
-    /// the outcome is about no open work, or says something else.
-    pub fn setback(&self, outcome: &Outcome, now: Timestamp) -> Option<Setback> {
-        let task = self.tasks.current(outcome)?;
-        let (work_id, action) = (task.id, task.action.name().to_owned());
-        let cancelled = || self.tasks.behind(work_id);
-        Some(match &outcome.result {
-            WorkResult::Failed { reason } => Setback::Failed(WorkFailedV2 {
+    /// What an outcome of open work leads to; late and repeated outcomes change nothing (rule W4).
+    /// `done` says what is recorded of work that is done.
+    pub fn settle(
+        &self,
+        outcome: &Outcome,
+        now: Timestamp,
+        done: impl FnOnce(&Task, &Done) -> Option<S::Event>,
+    ) -> Vec<S::Event>
+    where
+        S::Event: From<WorkEvent>,
+    {
+        let Some(task) = self.tasks.current(outcome) else { return vec![] };
+        let work_id = task.id;
+        let blocked = |attempt, on: &str, reason: &str, retry_at| {
+            let (blocked_on, reason) = (on.to_owned(), reason.to_owned());
+            WorkEvent::Blocked(WorkBlockedV1 { work_id, attempt, blocked_on, reason, retry_at })
+        };
+        let event = match &outcome.result {
+            WorkResult::Done(result) => return Vec::from_iter(done(task, result)),
+            WorkResult::Progress(_) if task.retry_at.is_none() => return vec![],
+            WorkResult::Progress(_) => WorkEvent::Resumed(WorkResumedV1 { work_id }),
+            WorkResult::Failed { reason } => self.failed(task, reason.clone()),
+            WorkResult::Unknown { reason } => WorkEvent::Unknown(WorkUnknownV2 {
                 work_id,
-                action,
+                action: task.action.name().to_owned(),
                 reason: reason.clone(),
-                cancelled: cancelled(),
+                cancelled: self.tasks.behind(work_id),
             }),
-            WorkResult::Unknown { reason } => Setback::Unknown(WorkUnknownV2 {
-                work_id,
-                action,
-                reason: reason.clone(),
-                cancelled: cancelled(),
-            }),
-            WorkResult::Blocked { blocked_on, reason, retry } => Setback::Blocked(WorkBlockedV1 {
-                work_id,
-                attempt: outcome.attempt,
-                blocked_on: blocked_on.clone(),
-                reason: reason.clone(),
-                retry_at: retry.at(now),
-            }),
+            WorkResult::Blocked { reason, .. } if self.is_overdue(task, now) => {
+                let late = format!("not created within its timeout; last reason: {reason}");
+                self.failed(task, late)
+            }
+            WorkResult::Blocked { blocked_on, reason, retry } => {
+                blocked(outcome.attempt, blocked_on, reason, retry.at(now))
+            }
             // The attempt has not begun, so it does not count; it may begin at any time.
-            WorkResult::Waiting { blocked_on, reason } => Setback::Blocked(WorkBlockedV1 {
-                work_id,
-                attempt: outcome.attempt.saturating_sub(1),
-                blocked_on: blocked_on.clone(),
-                reason: reason.clone(),
-                retry_at: now,
-            }),
-            WorkResult::Done(_) | WorkResult::Progress(_) => return None,
-        })
+            WorkResult::Waiting { blocked_on, reason } => {
+                blocked(outcome.attempt.saturating_sub(1), blocked_on, reason, now)
+            }
+        };
+        vec![event.into()]
     }
-}
 
-/// An outcome other than success, as every noun records it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Setback {
-    /// Refused for good, or out of attempts.
-    Failed(WorkFailedV2),
-    /// Nothing is known.
-    Unknown(WorkUnknownV2),
-    /// Not now.
-    Blocked(WorkBlockedV1),
+    fn failed(&self, task: &Task, reason: String) -> WorkEvent {
+        let (work_id, action) = (task.id, task.action.name().to_owned());
+        let cancelled = self.tasks.behind(work_id);
+        WorkEvent::Failed(WorkFailedV2 { work_id, action, reason, cancelled })
+    }
+
+    fn is_overdue(&self, task: &Task, now: Timestamp) -> bool {
+        let is_past = self.create_deadline.is_some_and(|deadline| deadline <= now);
+        is_past && task.action.verb() == Verb::Create
+    }
 }
 
 /// When an attempt is given up that began as soon as it was due.
@@ -129,7 +176,6 @@ pub fn deadline(work: &DueWork) -> Option<Timestamp> {
 mod tests {
     use super::*;
     use crate::backends::{Action, Exec, Operation, Work};
-    use crate::ids::{Kind, ObjectId, ProjectId, StreamId, WorkId};
 
     #[test]
     fn an_attempt_has_its_time_from_when_it_may_begin() {

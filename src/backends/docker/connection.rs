@@ -14,7 +14,7 @@ use super::error::classify;
 /// How long calls may take. Without an answer by then the engine counts as hanging.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Most calls: they take milliseconds, and seconds on a machine that is out of breath. Also
+    /// Most calls: they take milliseconds, and seconds on an overloaded machine. Also
     /// what is added to a grace period.
     pub quick: Duration,
     /// A whole pull: 10 GiB at 6 MB/s.

@@ -39,10 +39,13 @@ impl DockerBackend {
     ) -> Result<Done, BackendError> {
         check_reference(&spec.image)?;
         let body = body(work, name, bay_id, spec)?;
-        if let Some(found) = unless_cancelled(reporter, self.find_by_label(work.stream)).await? {
+        // Before the first attempt there is none; one that came of this attempt has its name.
+        if work.attempt > 1
+            && let Some(found) = unless_cancelled(reporter, self.find_by_label(work.stream)).await?
+        {
             return self.adopt(work, found);
         }
-        unless_cancelled(reporter, self.require_network(work, bay_id)).await?;
+        unless_cancelled(reporter, self.require_network(bay_id)).await?;
         match self.request(work, body.clone()).await {
             // Asked for without a look at the image: it is there for all containers but the first.
             Err(BackendError::Missing(_)) => {}
@@ -50,7 +53,7 @@ impl DockerBackend {
         }
         unless_cancelled(reporter, self.ensure_image(&spec.image, reporter)).await?;
         // It may have been removed meanwhile.
-        unless_cancelled(reporter, self.require_network(work, bay_id)).await?;
+        unless_cancelled(reporter, self.require_network(bay_id)).await?;
         match self.request(work, body).await {
             // The image or the network went away between two calls.
             Err(BackendError::Missing(words)) => Err(BackendError::Failed(words)),
@@ -76,9 +79,9 @@ impl DockerBackend {
         }
     }
 
-    async fn require_network(&self, work: &Work, bay_id: ObjectId) -> Result<(), BackendError> {
+    async fn require_network(&self, bay_id: ObjectId) -> Result<(), BackendError> {
         let exists = self.has_network(bay_id).await?;
-        if exists { Ok(()) } else { Err(no_network(work, bay_id)) }
+        if exists { Ok(()) } else { Err(no_network(bay_id)) }
     }
 
     /// A container that has our name or labels, if an earlier attempt of this work made it.

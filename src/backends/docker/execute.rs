@@ -94,7 +94,12 @@ impl DockerBackend {
         let running = self.run(&exec_id, reporter);
         tokio::select! {
             ended = running => ended,
-            () = reporter.cancelled() => self.kill(&exec_id, &engine_id).await,
+            () = reporter.cancelled() => {
+                self.kill(&exec_id, &engine_id).await.map_err(|error| match error {
+                    BackendError::Cancelled => error,
+                    error => may_have_run(error),
+                })
+            }
         }
     }
 
@@ -143,9 +148,16 @@ impl DockerBackend {
             }
             Ok(StartExecResults::Detached) => {}
             // Engines differ in whether a command that is not there is an answer or an output.
-            Err(BackendError::Refused(words) | BackendError::Failed(words)) => {
-                let data = Bytes::from(format!("{words}\n"));
+            Err(error @ (BackendError::Refused(_) | BackendError::Failed(_))) => {
+                let data = Bytes::from(format!("{error}\n"));
                 reporter.output(OutputFrame { stream: OutputStream::Stderr, data }).await;
+                // One that was not started at all, as in a paused container, has no exit code.
+                return match (self.exit_code(exec_id).await, error) {
+                    (Err(BackendError::TimedOut(_)), refused @ BackendError::Refused(_)) => {
+                        Err(refused)
+                    }
+                    (ended, _) => ended,
+                };
             }
             Err(error) => return Err(may_have_run(error)),
         }

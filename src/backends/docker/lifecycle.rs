@@ -100,14 +100,21 @@ impl DockerBackend {
         unless_cancelled(reporter, call).await
     }
 
-    /// Removes every container of ours for this object, and waits until none is left.
-    pub(super) async fn delete(&self, stream: StreamId) -> Result<Done, BackendError> {
+    /// Removes every container of ours for this object, and waits until none is left. At the first
+    /// attempt only the one that is found by its name: a list of all takes the engine longer.
+    pub(super) async fn delete(&self, work: &Work) -> Result<Done, BackendError> {
+        let stream = work.stream;
         let limit = self.connection.limits.removal;
         let until = Instant::now() + limit;
         let docker = self.connection.client()?;
         loop {
             let mut waits_for = None;
-            for id in self.ids_of(stream).await? {
+            let ids = if work.attempt > 1 {
+                self.ids_of(stream).await?
+            } else {
+                Vec::from_iter(self.find(stream).await?.map(|found| found.observed.engine_id))
+            };
+            for id in ids {
                 let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
                 match within(limit, docker.remove_container(&id, Some(options))).await {
                     Ok(()) | Err(BackendError::Missing(_)) => {}

@@ -80,7 +80,7 @@ impl Backend for DockerBackend {
                 self.create(work, name.as_deref(), *bay_id, spec, reporter).await
             }
             Action::Remove(Removed::Network) => self.delete_network(work.stream.id).await,
-            Action::Remove(Removed::Container) => self.delete(work.stream).await,
+            Action::Remove(Removed::Container) => self.delete(work).await,
             Action::Do(operation) => self.change(work, operation, reporter).await,
             Action::Exec(Exec::Start { command }) => self.execute(work, command, reporter).await,
             Action::Exec(Exec::End { execution_id }) => self.end_execution(*execution_id).await,

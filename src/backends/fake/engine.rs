@@ -246,7 +246,7 @@ impl FakeEngine {
         let labels = labels::of_container(work, name, bay_id, &spec.labels)?;
         let mut state = self.lock();
         if !state.networks.contains_key(&(work.node_id, bay_id)) {
-            return Err(no_network(work, bay_id));
+            return Err(no_network(bay_id));
         }
         let id = state.new_id();
         let container = FakeContainer::new(id.clone(), work, bay_id, labels, spec.clone());

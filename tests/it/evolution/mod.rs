@@ -243,7 +243,7 @@ fn samples_are_frozen_and_each_value_has_one() {
     assert!(unlisted.is_empty(), "not in schemas/samples/{MANIFEST}: {unlisted:?}");
 }
 
-/// All bytes that were ever written can be read, say what they said then, and can be folded.
+/// F46: all bytes that were ever written can be read, say what they said then, and can be folded.
 #[test]
 fn every_sample_is_read_and_folded() {
     let samples = samples();

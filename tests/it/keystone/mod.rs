@@ -148,6 +148,7 @@ fn what_somebody_may_not_do_is_on_record_in_their_project() {
     assert_eq!(other.get("/v1/events").expect(200)["events"], json!([]));
 }
 
+/// F34: neither objects, by id or by name, nor events, traces, keys and what the debugger finds.
 #[test]
 fn nobody_sees_or_reaches_what_is_of_another_project() {
     let server = Server::start(keystone().magnum());
@@ -260,6 +261,7 @@ fn nodes_are_for_admins_and_hold_what_is_of_every_project() {
     assert!(words.contains("a bay is on it"), "{words}");
 }
 
+/// F36: work is done under the identity of the service, so nobody who leaves blocks any.
 #[test]
 fn work_goes_on_when_whoever_asked_for_it_has_left() {
     let server = Server::start(keystone().magnum());
@@ -273,6 +275,7 @@ fn work_goes_on_when_whoever_asked_for_it_has_left() {
     assert_eq!(colleague.get("/v1/containers").expect(200)["containers"], json!([]));
 }
 
+/// F36: what is wrong with the service's own credential is said, and heals with it.
 #[test]
 fn a_service_that_keystone_does_not_know_any_more_says_what_to_check() {
     let service = keystone().user(&["service"]);

@@ -14,8 +14,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
-use crate::harness::{Http, Options, PATIENCE, python, wait_for};
+use crate::harness::{Http, Options, PATIENCE, python, wait_until};
 
 /// The password of everybody.
 pub const PASSWORD: &str = "a secret of the tests";
@@ -61,6 +62,8 @@ pub struct Keystone {
     /// Later files overrule earlier ones.
     config: Vec<PathBuf>,
     log: PathBuf,
+    /// Keeps its port while nothing listens there.
+    port: TcpSocket,
     process: Child,
     admin: Http,
     /// The id of the administrator's project.
@@ -99,8 +102,9 @@ impl Keystone {
         );
         let path = folder.join("keystone.conf");
         fs::write(&path, config).unwrap();
+        fs::write(folder.join("password"), format!("{PASSWORD}\n")).unwrap();
         run_python(BOOTSTRAP, &[&path, Path::new(PASSWORD)]);
-        let keystone = Self::serve(&folder, &[path], 0, true);
+        let keystone = Self::serve(&folder, &[path], free_port(), true);
         let role = keystone.role("service");
         let service = json!({ "project": { "name": "service", "domain_id": "default" } });
         let project = keystone.admin.post("/v3/projects", &service).expect(201);
@@ -119,26 +123,28 @@ impl Keystone {
         run_python(COPY, &[&self.folder.join("keystone.db"), &database]);
         let connection = format!("[database]\nconnection = sqlite:///{}\n", database.display());
         fs::write(&config, connection + more).unwrap();
-        Self::serve(&self.folder, &[self.folder.join("keystone.conf"), config], 0, false)
+        let config = [self.folder.join("keystone.conf"), config];
+        Self::serve(&self.folder, &config, free_port(), false)
     }
 
     /// Starts it again on the same port, once it was stopped.
     pub fn again(self) -> Self {
-        Self::serve(&self.folder, &self.config, self.port(), false)
+        Self::serve(&self.folder, &self.config, self.port, false)
     }
 
-    fn serve(folder: &Path, config: &[PathBuf], port: u16, owns: bool) -> Self {
+    fn serve(folder: &Path, config: &[PathBuf], port: TcpSocket, owns: bool) -> Self {
         let log = tempfile::Builder::new().suffix(".log").tempfile_in(folder).unwrap();
         let log = log.keep().unwrap().1;
         let out = File::options().append(true).open(&log).unwrap();
         let python = python();
         let venv = python.parent().and_then(Path::parent).unwrap();
         let files: Vec<_> = config.iter().map(|file| file.to_str().unwrap()).collect();
+        let address = port.local_addr().unwrap();
         let process = Command::new("sh")
             .args(["-c", UNTIL_STDIN_ENDS, "sh"])
             .arg(if owns { folder } else { Path::new("") })
             .arg(venv.join("bin/uwsgi"))
-            .args(["--http-socket", &format!("127.0.0.1:{port}")])
+            .args(["--reuse-port", "--http-socket", &address.to_string()])
             .arg("--virtualenv")
             .arg(venv)
             .args(["--module", "keystone.wsgi.api:application", "--need-app"])
@@ -151,16 +157,13 @@ impl Keystone {
             .stderr(out)
             .spawn()
             .unwrap();
-        let port = wait_for("Keystone", PATIENCE, || {
-            let said = fs::read_to_string(&log).unwrap();
-            said.contains("spawned uWSGI worker 1").then_some(())?;
-            let (_, rest) = said.split_once("TCP address 127.0.0.1:")?;
-            rest.split(|c: char| !c.is_ascii_digit()).next()?.parse::<u16>().ok()
+        wait_until("Keystone", PATIENCE, || {
+            fs::read_to_string(&log).unwrap().contains("spawned uWSGI worker 1")
         });
-        let http = Http::new().by_way_of(&format!("http://127.0.0.1:{port}"));
+        let http = Http::new().by_way_of(&format!("http://{address}"));
         let (folder, config) = (folder.to_owned(), config.to_vec());
         let admin_project = String::new();
-        let mut keystone = Self { folder, config, log, process, admin: http, admin_project };
+        let mut keystone = Self { folder, config, log, port, process, admin: http, admin_project };
         let token = keystone.token_of("admin", Some("admin"));
         keystone.admin.token = Some(token);
         let projects = keystone.admin.get("/v3/projects?name=admin").expect(200);
@@ -171,10 +174,6 @@ impl Keystone {
     /// `http://127.0.0.1:PORT`.
     pub fn url(&self) -> &str {
         self.admin.url()
-    }
-
-    pub fn port(&self) -> u16 {
-        self.url().rsplit(':').next().unwrap().parse().unwrap()
     }
 
     /// The administrator's way to its API.
@@ -195,7 +194,6 @@ impl Keystone {
     /// A Magnum on the model engine that asks this Keystone.
     pub fn magnum(&self) -> Options {
         let file = self.folder.join("password");
-        fs::write(&file, format!("{PASSWORD}\n")).unwrap();
         Options::fake()
             .arg("--auth=keystone")
             .arg(&format!("--keystone-url={}/v3", self.url()))
@@ -282,6 +280,14 @@ impl Keystone {
         drop(self.process.stdin.take());
         self.process.wait().unwrap();
     }
+}
+
+/// A port that is kept although nothing listens there: only those who agree to share it get it.
+fn free_port() -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    socket
 }
 
 /// Runs a script to its end.

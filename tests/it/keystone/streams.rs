@@ -1,6 +1,6 @@
 //! What goes on until somebody ends it ends when its reader may not follow any longer, with the
 //! reason and the position to resume from: in all three forms of the event stream, and in followed
-//! logs.
+//! logs (F30).
 
 use reqwest::Method;
 

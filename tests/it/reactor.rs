@@ -1,0 +1,241 @@
+//! From the log to work: in which order, after which time and from which events the reactor hands
+//! it out.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use magnum::actors::Entity;
+use magnum::actors::aggregate::Aggregate;
+use magnum::actors::cascade::Members;
+use magnum::actors::container::{Container, ContainerCommand, ContainerState};
+use magnum::actors::perform::Objects;
+use magnum::actors::reactor::Reactor;
+use magnum::actors::snapshot::Snapshots;
+use magnum::backends::{BackendError, Work};
+use magnum::bus::local::LocalBus;
+use magnum::bus::{Authority, Ctx, Hello, LogRequest, NodePort, Offer, SessionId, Taken};
+use magnum::clock;
+use magnum::events::container::{
+    ActionDoneV1, ActionRequestedV1, ContainerEvent, ContainerSpec, CreatedV1, ExecuteRequestedV1,
+    ExecutedV1,
+};
+use magnum::events::log::memory::MemoryLog;
+use magnum::events::log::{Append, EventLog, Expected};
+use magnum::events::work::{WorkBlockedV1, WorkFailedV2};
+use magnum::events::{Meta, NewEvent};
+use magnum::ids::{EventId, Kind, ObjectId, StreamId, Timestamp};
+use tokio::sync::{mpsc, watch};
+
+use crate::log_around::{Around, LogAround};
+
+/// A node that notes what it is given to do.
+struct Noting(mpsc::UnboundedSender<Work>);
+
+#[async_trait]
+impl NodePort for Noting {
+    async fn work(&self, offer: Offer) -> Result<Taken, BackendError> {
+        let ended = |_| BackendError::Unavailable("the test ended".to_owned());
+        self.0.send(offer.work).map(|()| Taken).map_err(ended)
+    }
+
+    async fn logs(&self, _: LogRequest) -> Result<Taken, BackendError> {
+        Err(BackendError::Missing("nobody asks for output here".to_owned()))
+    }
+}
+
+struct Nobody;
+
+#[async_trait]
+impl Members for Nobody {
+    async fn of(&self, _: ObjectId) -> Result<Vec<ObjectId>, String> {
+        Ok(vec![])
+    }
+
+    async fn has_bay(&self, _: ObjectId) -> Result<bool, String> {
+        Ok(true)
+    }
+
+    async fn orphans(&self) -> Result<Vec<(ObjectId, ObjectId)>, String> {
+        Ok(vec![])
+    }
+}
+
+/// Records events of a container.
+async fn record(log: &dyn EventLog, stream: StreamId, events: &[ContainerEvent]) -> Vec<EventId> {
+    let events: Vec<NewEvent> = events
+        .iter()
+        .map(|event| NewEvent::new(clock::new_event_id(), clock::now(), Meta::default(), event))
+        .collect();
+    let ids = events.iter().map(|event| event.id).collect();
+    let head = log.stream_head(stream).unwrap();
+    let expected = head.map_or(Expected::NoStream, Expected::Exact);
+    log.append(Append { stream, expected, command: None, events }).await.unwrap();
+    ids
+}
+
+/// A reactor over a log, and the work that it gives to a node.
+struct Reacting {
+    log: Arc<dyn EventLog>,
+    stream: StreamId,
+    told: mpsc::UnboundedReceiver<Work>,
+    _ends: (watch::Sender<bool>, mpsc::Sender<Hello>),
+}
+
+impl Reacting {
+    /// Starts it behind the last event of a container, whose work may be outstanding.
+    async fn start(
+        log: Arc<dyn EventLog>,
+        snapshots: Snapshots,
+        stream: StreamId,
+        node_id: ObjectId,
+        is_outstanding: bool,
+    ) -> Self {
+        let (tell, told) = mpsc::unbounded_channel();
+        let bus = Arc::new(LocalBus::default());
+        bus.serve_node(node_id, Arc::new(Noting(tell)));
+        let (stop, stopping) = watch::channel(false);
+        let (hellos, heard) = mpsc::channel(1);
+        let objects = Objects::new(log.clone(), snapshots);
+        let own = bus.port(Authority::Conductor);
+        let reactor = Reactor::new(objects, own, Arc::new(Nobody), heard);
+        let hello = Hello { node_id, session: SessionId::default(), beat: 1, holds: vec![] };
+        hellos.send(hello).await.unwrap();
+        let (head, outstanding) = (*log.head().borrow(), is_outstanding.then_some(stream));
+        tokio::spawn(reactor.run(Vec::from_iter(outstanding), head, stopping));
+        Self { log, stream, told, _ends: (stop, hellos) }
+    }
+
+    /// The next work, and after how many seconds.
+    async fn next(&mut self) -> (Work, u64) {
+        let began = tokio::time::Instant::now();
+        let work = tokio::time::timeout(Duration::from_secs(600), self.told.recv()).await;
+        let work = work.expect("it is tried").unwrap();
+        assert_eq!(work.stream, self.stream);
+        (work, began.elapsed().as_secs())
+    }
+
+    async fn record(&self, events: &[ContainerEvent]) -> Vec<EventId> {
+        record(self.log.as_ref(), self.stream, events).await
+    }
+}
+
+/// A container that was asked for, on a node.
+fn asked(node_id: ObjectId) -> Vec<ContainerEvent> {
+    let create = ContainerCommand::Create {
+        name: None,
+        desc: None,
+        spec: ContainerSpec { image: "busybox:local".to_owned(), ..ContainerSpec::default() },
+        bay_id: clock::new_object_id(),
+        node_id,
+        host: "n1".to_owned(),
+    };
+    let ctx = Ctx { now: clock::now() };
+    Container::decide(&ContainerState::default(), create, &ctx).unwrap()
+}
+
+/// Makes a container that runs: it waits for nothing.
+async fn running(log: &dyn EventLog, stream: StreamId, node_id: ObjectId) {
+    let work_id = record(log, stream, &asked(node_id)).await[0];
+    let created = CreatedV1 { work_id, engine_id: "e1".to_owned() };
+    let asks = ContainerEvent::StartRequested(ActionRequestedV1 {});
+    let work_id = record(log, stream, &[ContainerEvent::Created(created), asks]).await[1];
+    record(log, stream, &[ContainerEvent::Started(ActionDoneV1 { work_id })]).await;
+}
+
+/// Work that was blocked when the clock showed a day more is tried within a minute, and not at
+/// once; what was blocked when it showed less is tried at once.
+#[tokio::test(start_paused = true)]
+async fn f17_blocked_work_waits_no_longer_than_a_minute_when_the_clock_was_set_back() {
+    let log = Arc::new(MemoryLog::new());
+    let (stream, node_id) = (container(), clock::new_object_id());
+    let work_id = record(log.as_ref(), stream, &asked(node_id)).await[0];
+    let blocked = |attempt, retry_at| {
+        let (blocked_on, reason) = ("node n1".to_owned(), "no answer".to_owned());
+        let blocked = WorkBlockedV1 { work_id, attempt, blocked_on, reason, retry_at };
+        [ContainerEvent::WorkBlocked(blocked)]
+    };
+    let day_ms = 24 * 3_600_000;
+    record(log.as_ref(), stream, &blocked(1, clock::now().plus_ms(day_ms))).await;
+    let mut reacting = Reacting::start(log, Snapshots::default(), stream, node_id, true).await;
+    let mut next = async |least_s: u64, most_s: u64| {
+        let (work, waited_s) = reacting.next().await;
+        assert_eq!(work.id, work_id);
+        assert!((least_s..=most_s).contains(&waited_s), "{}: {waited_s} s", work.attempt);
+        (work.attempt, reacting.log.clone())
+    };
+    // As it was found at the start, and as it is recorded later.
+    let (attempt, log) = next(59, 61).await;
+    record(log.as_ref(), stream, &blocked(attempt, clock::now().plus_ms(day_ms))).await;
+    let (attempt, log) = next(59, 61).await;
+    record(log.as_ref(), stream, &blocked(attempt, clock::now().plus_ms(20_000))).await;
+    let (attempt, log) = next(19, 21).await;
+    record(log.as_ref(), stream, &blocked(attempt, Timestamp(0))).await;
+    next(0, 1).await;
+}
+
+/// Work that is asked for in one breath reaches its node in that order: what is overtaken on the
+/// way is out of date to the node's agent.
+#[tokio::test(flavor = "multi_thread")]
+async fn offers_arrive_in_the_order_in_which_they_are_made() {
+    let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
+    let (stream, node_id) = (container(), clock::new_object_id());
+    running(log.as_ref(), stream, node_id).await;
+    let mut reacting = Reacting::start(log, Snapshots::default(), stream, node_id, false).await;
+    for _ in 0..20 {
+        let asks = ExecuteRequestedV1 { command: vec!["true".to_owned()] };
+        let asks = vec![ContainerEvent::ExecuteRequested(asks); 16];
+        let works = reacting.record(&asks).await;
+        for work_id in &works {
+            assert_eq!(reacting.next().await.0.id, *work_id);
+        }
+        let done = |work_id: &EventId| {
+            ContainerEvent::Executed(ExecutedV1 { work_id: *work_id, exit_code: 0 })
+        };
+        reacting.record(&works.iter().map(done).collect::<Vec<_>>()).await;
+    }
+}
+
+/// F51: an object that waits for nothing is not in memory; what it is asked for then is found from
+/// its last snapshot, however many events it has.
+#[tokio::test]
+async fn f51_work_of_an_object_with_many_events_is_found_from_its_snapshot() {
+    let log = Arc::new(LogAround::new(MemoryLog::new(), Reads::default()));
+    let (stream, node_id) = (container(), clock::new_object_id());
+    running(log.as_ref(), stream, node_id).await;
+    let asks = [ContainerEvent::PauseRequested(ActionRequestedV1 {})];
+    for _ in 0..1_000 {
+        let work_id = record(log.as_ref(), stream, &asks).await[0];
+        let failed = WorkFailedV2 {
+            work_id,
+            action: "execute".to_owned(),
+            reason: "r".to_owned(),
+            cancelled: vec![],
+        };
+        record(log.as_ref(), stream, &[ContainerEvent::WorkFailed(failed)]).await;
+    }
+    let tree = sled::Config::new().temporary(true).open().unwrap().open_tree("s").unwrap();
+    let snapshots = Snapshots::new(tree);
+    Aggregate::<Container>::load(stream, log.as_ref(), &snapshots).unwrap();
+    let mut reacting = Reacting::start(log.clone(), snapshots, stream, node_id, false).await;
+    let before = log.around.0.load(Ordering::Relaxed);
+    reacting.record(&asks).await;
+    assert_eq!(reacting.next().await.0.action.name(), "pause");
+    let read = log.around.0.load(Ordering::Relaxed) - before;
+    assert!(read < 10, "{read} events were read");
+}
+
+/// Events that were read.
+#[derive(Default)]
+struct Reads(AtomicUsize);
+
+impl Around for Reads {
+    fn read(&self, events: usize) {
+        self.0.fetch_add(events, Ordering::Relaxed);
+    }
+}
+
+fn container() -> StreamId {
+    StreamId::new(Kind::Container, clock::new_object_id())
+}
