@@ -101,6 +101,7 @@ fn follow(log: &Arc<impl EventLog>, folder: &Path) -> (Duration, Duration) {
 
 /// The whole program over 100,000 containers.
 fn serve(report: &mut Report, data: &Path) {
+    world::add_bays(data);
     // What the first start has to build is taken up by the second one after a kill.
     let first = Server::start_in(data);
     std::thread::sleep(Duration::from_secs(5));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 use magnum::clock;
+use magnum::events::bay::{BayCreateRequestedV1, BayCreatedV1, BayEvent, BayPlan};
 use magnum::events::container::{
     ActionDoneV1, ActionRequestedV1, ContainerEvent, ContainerSpec, CreateRequestedV1, CreatedV1,
     StopRequestedV1,
@@ -19,6 +20,10 @@ use uuid::Uuid;
 
 /// Bytes of a segment, as the server makes them.
 const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// Bays, and the number of the first one.
+const BAYS: u64 = 100;
+const BAY: u64 = 1 << 40;
 
 /// Appends under way at once: what the writer takes at once.
 const AT_ONCE: usize = 512;
@@ -69,6 +74,31 @@ pub fn write(data: &Path, containers: u64, events: u64, shape: Shape) {
     });
 }
 
+/// Adds the bays of the containers to the log of a data folder: without them a server takes the
+/// containers for left over, and deletes them.
+pub fn add_bays(data: &Path) {
+    let log = open(data);
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        for number in 0..BAYS {
+            let id = EventId(Uuid::from_u128((u128::from(BAY | number) << 64) | (7 << 76)));
+            let placement = Placement { node_id: object(1 << 41), verdicts: Vec::new() };
+            let asked = BayCreateRequestedV1 { plan: BayPlan::default(), placement };
+            let created = BayCreatedV1 { work_id: id, network_id: "n".to_owned() };
+            let new = |id, payload| NewEvent::new(id, Timestamp(0), Meta::default(), payload);
+            let next = EventId(Uuid::from_u128(id.0.as_u128() | 1));
+            let events = vec![
+                new(id, &BayEvent::CreateRequested(asked)),
+                new(next, &BayEvent::Created(created)),
+            ];
+            let stream = StreamId::new(Kind::Bay, object(BAY | number));
+            let append = Append { stream, expected: Expected::NoStream, command: None, events };
+            log.append(append).await.expect("appended");
+        }
+        log.close().await;
+    });
+}
+
 /// Events of a container's life from a revision on: made, then started and stopped in turns.
 fn append(number: u64, from: u64, count: u64) -> Append {
     let expected = match from.checked_sub(1) {
@@ -114,7 +144,7 @@ fn asked(number: u64) -> ContainerEvent {
         name: Some(format!("web-{number}")),
         desc: None,
         spec,
-        bay_id: object((1 << 40) | (number % 100)),
+        bay_id: object(BAY | (number % BAYS)),
         placement: Placement { node_id: object(1 << 41), verdicts: Vec::new() },
     })
 }

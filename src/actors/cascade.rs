@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
 
 use super::lifecycle::Cascade;
 use crate::backends::{Done, Retry, Work, WorkResult};
@@ -60,11 +61,9 @@ pub async fn admit(bus: Arc<dyn Bus>, members: Arc<dyn Members>, id: ObjectId, b
 pub async fn delete_orphans(bus: Arc<dyn Bus>, members: Arc<dyn Members>) {
     match members.orphans().await {
         Ok(orphans) => {
-            // One that cannot be deleted now holds back no other.
-            for (id, bay_id) in orphans {
-                let bus = bus.clone();
-                tokio::spawn(async move { delete(bus.as_ref(), id, bay_id).await });
-            }
+            // One that cannot be deleted now does not hold back the others.
+            let delete = |(id, bay_id)| delete(bus.as_ref(), id, bay_id);
+            stream::iter(orphans).for_each_concurrent(BATCH, delete).await;
         }
         Err(error) => tracing::warn!(%error, "cannot look for containers of deleted bays"),
     }

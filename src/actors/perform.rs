@@ -4,6 +4,7 @@
 //! serve. Not here: the actor that takes one command at a time (`entity`), what is decided (one
 //! file a noun).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -117,11 +118,11 @@ impl<E: Entity> Aggregate<E> {
         message: &CommandMessage,
         authority: Authority,
     ) -> Result<CommandReply, CommandError> {
-        let mut origin = message.origin.clone();
+        let mut origin = Cow::Borrowed(&message.origin);
         if authority.is_service()
             && let Some(project) = self.state.project()
         {
-            origin.project = project.clone();
+            origin.to_mut().project = project.clone();
         }
         let key = command_key(&origin);
         // An id that was minted for this message alone can be in the log only if it was sent

@@ -8,8 +8,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
+use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use super::aggregate::Aggregate;
 use super::cascade::{self, Members, empty_bay};
@@ -30,6 +32,9 @@ use crate::with_noun;
 
 /// Events taken at once.
 const PAGE: usize = 256;
+
+/// Offers to one node whose answers are waited for at once.
+const OFFERS: usize = 256;
 
 /// Longest that work is held back, whatever its time says: longer than anybody asks for. A clock
 /// that was set back since would have it wait for as long.
@@ -121,16 +126,17 @@ async fn folded(
 
 /// Sends a node's offers in the order in which they were made: one that another overtakes is out of
 /// date to the node's agent.
-async fn send_offers(bus: Arc<dyn Bus>, mut offers: mpsc::UnboundedReceiver<Offer>) {
-    while let Some(offer) = offers.recv().await {
+async fn send_offers(bus: Arc<dyn Bus>, offers: mpsc::UnboundedReceiver<Offer>) {
+    let send = async |offer: Offer| {
         // It is offered again when its agent says that it does not have it.
         if let Err(error) = bus.work(offer.clone()).await {
             let blocked_on = format!("node {}", offer.work.node_id);
             let waiting = WorkResult::Waiting { blocked_on, reason: error.to_string() };
-            let bus = bus.clone();
-            tokio::spawn(async move { report(bus.as_ref(), &offer.work, waiting).await });
+            report(bus.as_ref(), &offer.work, waiting).await;
         }
-    }
+    };
+    // Sent in their order, without waiting for the answer to one before the next.
+    UnboundedReceiverStream::new(offers).for_each_concurrent(OFFERS, send).await;
 }
 
 impl Reactor {
