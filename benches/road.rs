@@ -39,6 +39,21 @@ const PAYLOAD_BYTES: usize = 256;
 /// How often an object is woken up.
 const LOADS: usize = 200;
 
+/// What a command is like.
+#[derive(Clone, Copy)]
+struct CommandKind {
+    /// Whether each makes an object; otherwise it changes one.
+    makes: bool,
+    /// Whether it has an id, as every one from the edge has.
+    has_id: bool,
+}
+
+const KINDS: [(&str, CommandKind); 3] = [
+    ("changes an object", CommandKind { makes: false, has_id: true }),
+    ("makes one", CommandKind { makes: true, has_id: true }),
+    ("changes an object and has no id", CommandKind { makes: false, has_id: false }),
+];
+
 /// Measures commands, then waking up.
 pub fn measure(report: &mut Report) {
     commands(report);
@@ -55,14 +70,17 @@ fn commands(report: &mut Report) {
     let objects = Objects::new(events, Snapshots::default());
     let directory = Directory::start(objects, arbiters.iter().map(Arbiter::handle).collect());
     let directory = Arc::new(directory);
-    let [mut appends, mut changes, mut makes] = [Sum::default(), Sum::default(), Sum::default()];
+    let mut appends = Sum::default();
+    let mut sums = KINDS.map(|_| Sum::default());
     // From 1 on, so that no two of these begin with the same object.
     for turn in 1..=u128::from(TURNS) {
         appends.measure(&log, || append_for(&log, CLIENTS as usize, TURN));
-        changes.measure(&log, || system.block_on(command_for(&directory, turn << 32, false)));
-        makes.measure(&log, || system.block_on(command_for(&directory, turn << 48, true)));
+        for (number, ((_, kind), sum)) in (1..).zip(KINDS.iter().zip(&mut sums)) {
+            let first = turn << (32 * number);
+            sum.measure(&log, || system.block_on(command_for(&directory, first, *kind)));
+        }
     }
-    for (what, sum) in [("changes an object", changes), ("makes one", makes)] {
+    for ((what, _), sum) in KINDS.iter().zip(sums) {
         let share = sum.rate() / appends.rate();
         let figure = format!("{:.0}/s, {share:.2} of the append rate", sum.rate());
         let beside = format!(
@@ -104,15 +122,16 @@ impl Sum {
 
 /// Has every client send commands until the time is over, each to an object of its own, or each
 /// to a new one; how long it was. Objects are numbered from `first` on.
-async fn command_for(directory: &Arc<Directory>, first: u128, makes: bool) -> Duration {
+async fn command_for(directory: &Arc<Directory>, first: u128, kind: CommandKind) -> Duration {
     let begin = Instant::now();
     let clients = (0..CLIENTS).map(|client| {
         let directory = directory.clone();
         tokio::spawn(async move {
             for turn in 0.. {
-                let (number, turn) = if makes { (turn, 0) } else { (0, turn) };
+                let (number, turn) = if kind.makes { (turn, 0) } else { (0, turn) };
                 let number = 1 + first + client + CLIENTS * u128::from(number);
-                directory.command(command(number, turn), Authority::Edge).await.expect("a command");
+                let message = command(number, turn, kind.has_id);
+                directory.command(message, Authority::Edge).await.expect("a command");
                 if begin.elapsed() > TURN {
                     break;
                 }
@@ -126,18 +145,16 @@ async fn command_for(directory: &Arc<Directory>, first: u128, makes: bool) -> Du
 }
 
 /// The first command of an object makes it, every other one changes it.
-fn command(number: u128, turn: u64) -> CommandMessage {
+fn command(number: u128, turn: u64, has_id: bool) -> CommandMessage {
     let command = if turn == 0 {
         BaymodelCommand::Create { fields: fields() }
     } else {
         let value = serde_json::to_string(&text()).expect("a text");
         BaymodelCommand::Update { changes: vec![FieldChange { field: "name".into(), value }] }
     };
-    let origin = Origin {
-        request_id: "req-1".to_owned(),
-        command_id: Some(CommandId(clock::new_uuid().simple().to_string())),
-        ..Origin::default()
-    };
+    let id = || CommandId(clock::new_uuid().simple().to_string());
+    let command_id = has_id.then(id);
+    let origin = Origin { request_id: "req-1".to_owned(), command_id, ..Origin::default() };
     CommandMessage::new(stream(number).id, &command, origin).expect("a command")
 }
 

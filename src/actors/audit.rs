@@ -1,8 +1,8 @@
 //! The audit streams: what no change of an object shows, as the edges have it recorded. One stream
 //! a project; one task writes all of them, so that nothing conflicts.
 //!
-//! Not here: what is recorded (`http/edge/audit`), and commands that were accepted, which are events
-//! of their objects.
+//! Not here: what is recorded (`http/edge/audit`), and accepted commands, which are events of their
+//! objects.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
