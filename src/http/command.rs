@@ -114,18 +114,23 @@ pub async fn earlier(state: &AppState, call: &Call) -> Result<Option<CommandRepl
 
 /// Asks an object that is there to change, once: the earlier answer where there was one, else the
 /// command that follows from the object as it is found.
-pub async fn ask<V: View, C: NounCommand>(
+pub async fn ask<V, C, F>(
     state: &AppState,
     call: &Call,
     find: impl FnOnce() -> Result<V, ApiError> + Send,
-    command: impl FnOnce(&V) -> Result<C, ApiError> + Send,
-) -> Result<CommandReply, ApiError> {
+    command: impl FnOnce(V) -> F + Send,
+) -> Result<CommandReply, ApiError>
+where
+    V: View,
+    C: NounCommand,
+    F: Future<Output = Result<C, ApiError>> + Send,
+{
     if let Some(reply) = earlier(state, call).await? {
         return Ok(reply);
     }
     let view = find()?;
     let stream = StreamId::new(V::KIND, view.head().uuid);
-    send(state, &call.ctx, stream, &command(&view)?).await
+    send(state, &call.ctx, stream, &command(view).await?).await
 }
 
 /// Whether the views show what a command did, after a short wait.

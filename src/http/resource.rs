@@ -252,19 +252,16 @@ async fn update<R: Resource>(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(R::EXTRA)?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
-        None => {
-            let view = find::<R>(&state, &call, &ident)?;
-            let changes = changes(&call.json()?, R::TABLE, &view)?;
-            let id = view.head().uuid;
-            let on = ObjectCall { call: &call, state: &state, id };
-            view.check_update(on, &changes).await?;
-            let stream = StreamId::new(R::KIND, id);
-            command::send(&state, &call.ctx, stream, &R::update(changes)).await?
-        }
-    };
-    command::shown::<R>(&state, &call, &reply, StatusCode::OK).await
+    let find = || find::<R>(&state, &call, &ident);
+    let (call, state) = (&call, &state);
+    let reply = command::ask(state, call, find, |view: R| async move {
+        let changes = changes(&call.json()?, R::TABLE, &view)?;
+        let on = ObjectCall { call, state, id: view.head().uuid };
+        view.check_update(on, &changes).await?;
+        Ok(R::update(changes))
+    })
+    .await?;
+    command::shown::<R>(state, call, &reply, StatusCode::OK).await
 }
 
 /// `DELETE /v1/{collection}/{ident}`
@@ -274,25 +271,21 @@ async fn delete<R: Resource>(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(R::EXTRA)?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
-        None => {
-            let view = find::<R>(&state, &call, &ident)?;
-            let id = view.head().uuid;
-            let command = view.delete(ObjectCall { call: &call, state: &state, id }).await?;
-            let stream = StreamId::new(R::KIND, id);
-            command::send(&state, &call.ctx, stream, &command).await?
-        }
-    };
+    let find = || find::<R>(&state, &call, &ident);
+    let (call, state) = (&call, &state);
+    let reply = command::ask(state, call, find, |view: R| async move {
+        view.delete(ObjectCall { call, state, id: view.head().uuid }).await
+    })
+    .await?;
     if !R::WAITS {
         // It goes in its own time; until then its status says that it is being deleted.
-        command::is_seen(&state, &reply).await?;
+        command::is_seen(state, &reply).await?;
         return Ok(command::no_content(&reply));
     }
-    let reply = command::joined::<R>(&state, reply, "delete").await?;
-    match command::settle::<R>(&state, &call, &reply).await? {
+    let reply = command::joined::<R>(state, reply, "delete").await?;
+    match command::settle::<R>(state, call, &reply).await? {
         Settled::Done(_) | Settled::Gone => Ok(command::no_content(&reply)),
-        outcome => command::not_done::<R>(&state, &call, &reply, outcome).await,
+        outcome => command::not_done::<R>(state, call, &reply, outcome).await,
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The response waits for the outcome; its body is `null`, as in the 2015 API.
 
+use std::future;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -72,7 +74,8 @@ async fn act(
     command: ContainerCommand,
 ) -> Result<Response, ApiError> {
     let find = || read::find::<ContainerView>(state, call, ident);
-    let reply = command::ask(state, call, find, |_: &ContainerView| Ok(command)).await?;
+    let asks = |_: ContainerView| future::ready(Ok(command));
+    let reply = command::ask(state, call, find, asks).await?;
     let reply = command::joined::<ContainerView>(state, reply, verb).await?;
     match command::settle::<ContainerView>(state, call, &reply).await? {
         Settled::Done(_) => {

@@ -2,6 +2,8 @@
 //!
 //! Not here: running one (`execute`).
 
+use std::future;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -74,7 +76,8 @@ pub async fn end(
     let not_found = || ApiError::NotFound("Execution", shown(&id));
     let execution_id = EventId(id.parse().map_err(|_| not_found())?);
     let find = || read::find::<ContainerView>(&state, &call, &ident);
-    let asks = |_: &ContainerView| Ok(ContainerCommand::EndExecution { execution_id });
+    let command = ContainerCommand::EndExecution { execution_id };
+    let asks = |_: ContainerView| future::ready(Ok(command));
     let reply = command::ask(&state, &call, find, asks).await?;
     match command::settle::<ContainerView>(&state, &call, &reply).await? {
         Settled::Done(_) | Settled::Gone => Ok(command::no_content(&reply)),

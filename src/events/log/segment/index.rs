@@ -118,15 +118,14 @@ type CommandDigest = [u8; 17];
 fn digest(id: &str) -> CommandDigest {
     let (kind, bytes) = match uuid::fmt::Simple::from_str(id) {
         Ok(minted) => (MINTED, *minted.as_uuid().as_bytes()),
-        Err(_) => (COMMAND, first(blake3::hash(id.as_bytes()).as_bytes())),
+        Err(_) => {
+            let hash = blake3::hash(id.as_bytes());
+            (COMMAND, hash.as_bytes().first_chunk().copied().unwrap_or_default())
+        }
     };
     let mut digest = [kind; 17];
     digest.iter_mut().skip(1).zip(bytes).for_each(|(byte, value)| *byte = value);
     digest
-}
-
-fn first(hash: &[u8; 32]) -> [u8; 16] {
-    std::array::from_fn(|index| hash.get(index).copied().unwrap_or_default())
 }
 
 /// Heads and commands since some point.
