@@ -57,7 +57,8 @@ pub async fn admit(bus: Arc<dyn Bus>, members: Arc<dyn Members>, id: ObjectId, b
     }
 }
 
-/// Deletes the containers whose bay is gone or going, as after a crash between the two.
+/// Deletes the containers whose bay is gone or going: the service stopped in between, or the engine
+/// did not delete them when it was asked.
 pub async fn delete_orphans(bus: Arc<dyn Bus>, members: Arc<dyn Members>) {
     match members.orphans().await {
         Ok(orphans) => {

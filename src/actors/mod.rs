@@ -19,6 +19,7 @@ pub mod container_work;
 pub mod directory;
 pub mod drift;
 pub mod entity;
+mod followed;
 pub mod lifecycle;
 pub mod node;
 pub mod perform;

@@ -10,25 +10,24 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
-use super::aggregate::Aggregate;
 use super::cascade::{self, Members, empty_bay};
+use super::followed::{FollowedObject, folded};
 use super::lifecycle::{Due, DueWork};
 use super::perform::Objects;
 use super::sessions::{Next, Sessions, TICK};
-use super::{Entity, ObjectState as _};
 use crate::backends::{Retry, Work, WorkResult};
 use crate::bus::delivery::{record, report};
 use crate::bus::{Bus, CommandMessage, Hello, Offer, Origin, ServiceCommand};
 use crate::clock;
 use crate::events::container::ContainerEvent;
-use crate::events::log::{EventLog, ReadError};
+use crate::events::log::ReadError;
 use crate::events::subscription::Subscription;
 use crate::events::{EventType, Mark, Recorded, codec};
-use crate::ids::{Kind, ObjectId, Position, Revision, StreamId, WorkId};
-use crate::with_noun;
+use crate::ids::{Kind, ObjectId, Position, StreamId, WorkId};
 
 /// Events taken at once.
 const PAGE: usize = 256;
@@ -39,6 +38,9 @@ const OFFERS: usize = 256;
 /// Longest that work is held back, whatever its time says: longer than anybody asks for. A clock
 /// that was set back since would have it wait for as long.
 const MAX_DELAY_MS: u64 = 60_000;
+
+/// Between two looks for containers of bays that are gone: their deletion may have failed.
+const ORPHANS_EVERY: Duration = Duration::from_secs(60);
 
 /// Between two tries to read a log that could not be read.
 const READ_RETRY: Duration = Duration::from_secs(1);
@@ -59,6 +61,8 @@ pub struct Reactor {
     delayed: Vec<Delayed>,
     /// Offers on their way to each node: no more than its objects have work.
     offers: HashMap<ObjectId, mpsc::UnboundedSender<Offer>>,
+    /// The last look for containers of bays that are gone.
+    orphans: Option<JoinHandle<()>>,
 }
 
 /// Work and when it is tried, by a clock that nobody sets.
@@ -71,57 +75,6 @@ struct Delayed {
 struct Open {
     fold: Box<dyn FollowedObject>,
     started: HashSet<(WorkId, u32)>,
-}
-
-/// One object with its work, whatever its noun.
-trait FollowedObject: Send {
-    fn follow(&mut self, event: &Recorded, log: &dyn EventLog) -> Result<(), ReadError>;
-    /// Its last event that is folded.
-    fn revision(&self) -> Option<Revision>;
-    /// The work that is due.
-    fn due(&self) -> Vec<DueWork>;
-}
-
-impl<E: Entity> FollowedObject for Aggregate<E> {
-    fn follow(&mut self, event: &Recorded, log: &dyn EventLog) -> Result<(), ReadError> {
-        Self::follow(self, event, log)
-    }
-
-    fn revision(&self) -> Option<Revision> {
-        Self::revision(self)
-    }
-
-    fn due(&self) -> Vec<DueWork> {
-        E::react(&self.state)
-    }
-}
-
-/// An object as its events say, up to `event` or later; `None` if its noun never has work.
-async fn folded(
-    objects: &Objects,
-    stream: StreamId,
-    event: Option<&Recorded>,
-) -> Result<Option<Box<dyn FollowedObject>>, ReadError> {
-    async fn of<E: Entity>(
-        objects: &Objects,
-        stream: StreamId,
-        event: Option<&Recorded>,
-    ) -> Result<Option<Box<dyn FollowedObject>>, ReadError> {
-        if !E::State::HAS_WORK {
-            return Ok(None);
-        }
-        let fold = match event.filter(|event| event.revision == Revision(0)) {
-            Some(first) => {
-                let mut fold = Aggregate::<E>::new(stream);
-                fold.take(&first.borrowed())?;
-                fold
-            }
-            None => objects.load::<E>(stream).await?,
-        };
-        Ok(Some(Box::new(fold)))
-    }
-    let Some(kind) = stream.kind.noun() else { return Ok(None) };
-    with_noun!(kind, entity E => of::<E>(objects, stream, event).await)
 }
 
 /// Sends a node's offers in the order in which they were made: one that another overtakes is out of
@@ -157,6 +110,7 @@ impl Reactor {
             unread: BTreeSet::new(),
             delayed: vec![],
             offers: HashMap::new(),
+            orphans: None,
         }
     }
 
@@ -171,11 +125,11 @@ impl Reactor {
         for stream in outstanding {
             self.resume(stream).await;
         }
-        let orphans = cascade::delete_orphans(self.bus.clone(), self.members.clone());
-        tokio::spawn(orphans);
         let mut subscription = Subscription::new(self.objects.log.clone(), position);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut orphans = tokio::time::interval(ORPHANS_EVERY);
+        orphans.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !*stopping.borrow() {
             let next = self.next_delayed();
             tokio::select! {
@@ -192,6 +146,7 @@ impl Reactor {
                 Some(hello) = self.hellos.recv() => self.hear(&hello),
                 () = tokio::time::sleep(next) => self.release(|_| false),
                 _ = tick.tick() => self.tick().await,
+                _ = orphans.tick() => self.delete_orphans(),
                 changed = stopping.changed() => if changed.is_err() { return },
             }
         }
@@ -257,6 +212,14 @@ impl Reactor {
                 CommandMessage::service(stream, command, Origin::service("conductor", ""));
             let bus = self.bus.clone();
             tokio::spawn(async move { record(bus.as_ref(), message).await });
+        }
+    }
+
+    /// Looks for containers of bays that are gone, unless that is under way.
+    fn delete_orphans(&mut self) {
+        if self.orphans.as_ref().is_none_or(JoinHandle::is_finished) {
+            let orphans = cascade::delete_orphans(self.bus.clone(), self.members.clone());
+            self.orphans = Some(tokio::spawn(orphans));
         }
     }
 

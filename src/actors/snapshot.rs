@@ -100,6 +100,7 @@ const SOURCES: &[(&str, &str)] = crate::noun_table! { sources [
     "actors/directory.rs",
     "actors/drift.rs",
     "actors/entity.rs",
+    "actors/followed.rs",
     "actors/lifecycle/effect.rs",
     "actors/lifecycle/mod.rs",
     "actors/lifecycle/queue.rs",

@@ -327,11 +327,7 @@ impl Reporter for Reports<'_> {
         let mut outlet = self.outlet.lock().await;
         if let Some(open) = outlet.as_mut() {
             // A reader that is slow holds nothing back that is to end.
-            let sent = tokio::select! {
-                sent = open.send(frame) => sent,
-                () = self.cancelled() => Ok(()),
-            };
-            if sent.is_err() {
+            if open.send_unless(frame, self.cancelled()).await.is_err() {
                 *outlet = None;
             }
         }

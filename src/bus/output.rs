@@ -192,6 +192,8 @@ pub struct Outlet {
     /// What the reader has granted.
     granted: watch::Receiver<u64>,
     sent: u64,
+    /// Whether a frame was left out.
+    is_cut: bool,
 }
 
 impl Outlet {
@@ -201,7 +203,7 @@ impl Outlet {
     /// When nobody reads it.
     pub fn new(bus: Arc<dyn Bus>, reply_to: ReplyTo) -> Result<Self, Unread> {
         let granted = bus.granted(reply_to).ok_or(Unread)?;
-        Ok(Self { bus, reply_to, granted, sent: 0 })
+        Ok(Self { bus, reply_to, granted, sent: 0, is_cut: false })
     }
 
     /// Whether nobody reads it any more.
@@ -220,12 +222,43 @@ impl Outlet {
     /// # Errors
     /// When nobody reads it any more.
     pub async fn send(&mut self, frame: OutputFrame) -> Result<(), Unread> {
-        self.push(PieceContent::Frame(frame)).await
+        self.send_unless(frame, std::future::pending()).await
+    }
+
+    /// Sends a frame as soon as the reader has room for it, unless it is to wait for that no
+    /// longer: then the output is cut, and its end says so.
+    ///
+    /// # Errors
+    /// When nobody reads it any more.
+    pub async fn send_unless(
+        &mut self,
+        frame: OutputFrame,
+        hurries: impl Future<Output = ()>,
+    ) -> Result<(), Unread> {
+        if self.is_cut {
+            return Ok(());
+        }
+        // So it stays if this is dropped half-way.
+        self.is_cut = true;
+        tokio::select! {
+            biased;
+            room = self.room() => room?,
+            () = hurries => return Ok(()),
+        }
+        self.push(PieceContent::Frame(frame)).await;
+        self.is_cut = false;
+        Ok(())
     }
 
     /// Says that there is no more, and why. One that nobody reads needs no end.
     pub async fn end(mut self, why: Option<BackendError>) {
-        let _is_read = self.push(PieceContent::End(why)).await;
+        if self.room().await.is_ok() {
+            let cut = || {
+                let reason = "some of the output was not read before the command had to end";
+                BackendError::Failed(reason.to_owned())
+            };
+            self.push(PieceContent::End(why.or_else(|| self.is_cut.then(cut)))).await;
+        }
     }
 
     /// Sends all of it, until nobody reads it any more.
@@ -252,11 +285,16 @@ impl Outlet {
         }
     }
 
-    async fn push(&mut self, part: PieceContent) -> Result<(), Unread> {
+    /// Waits until the reader has room for a piece.
+    async fn room(&mut self) -> Result<(), Unread> {
         let number = self.sent;
         self.granted.wait_for(|granted| *granted > number).await.map_err(|_| Unread)?;
+        Ok(())
+    }
+
+    async fn push(&mut self, part: PieceContent) {
+        let number = self.sent;
         self.sent += 1;
         self.bus.piece(Piece { reply_to: self.reply_to, number, part }).await;
-        Ok(())
     }
 }

@@ -15,7 +15,10 @@ use magnum::actors::reactor::Reactor;
 use magnum::actors::snapshot::Snapshots;
 use magnum::backends::{BackendError, Work};
 use magnum::bus::local::LocalBus;
-use magnum::bus::{Authority, Ctx, Hello, LogRequest, NodePort, Offer, SessionId, Taken};
+use magnum::bus::{
+    self, Authority, CommandError, CommandMessage, CommandPort, CommandReply, Ctx, Hello,
+    LogRequest, NodePort, Offer, ServiceCommand, SessionId, Taken,
+};
 use magnum::clock;
 use magnum::events::container::{
     ActionDoneV1, ActionRequestedV1, ContainerEvent, ContainerSpec, CreatedV1, ExecuteRequestedV1,
@@ -25,7 +28,7 @@ use magnum::events::log::memory::MemoryLog;
 use magnum::events::log::{Append, EventLog, Expected};
 use magnum::events::work::{WorkBlockedV1, WorkFailedV2};
 use magnum::events::{Meta, NewEvent};
-use magnum::ids::{EventId, Kind, ObjectId, StreamId, Timestamp};
+use magnum::ids::{EventId, Kind, ObjectId, Position, Revision, StreamId, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 use crate::log_around::{Around, LogAround};
@@ -45,10 +48,12 @@ impl NodePort for Noting {
     }
 }
 
-struct Nobody;
+/// Who is in a bay that is gone; nobody is in others.
+#[derive(Default)]
+struct Left(Vec<(ObjectId, ObjectId)>);
 
 #[async_trait]
-impl Members for Nobody {
+impl Members for Left {
     async fn of(&self, _: ObjectId) -> Result<Vec<ObjectId>, String> {
         Ok(vec![])
     }
@@ -58,7 +63,7 @@ impl Members for Nobody {
     }
 
     async fn orphans(&self) -> Result<Vec<(ObjectId, ObjectId)>, String> {
-        Ok(vec![])
+        Ok(self.0.clone())
     }
 }
 
@@ -99,7 +104,7 @@ impl Reacting {
         let (hellos, heard) = mpsc::channel(1);
         let objects = Objects::new(log.clone(), snapshots);
         let own = bus.port(Authority::Conductor);
-        let reactor = Reactor::new(objects, own, Arc::new(Nobody), heard);
+        let reactor = Reactor::new(objects, own, Arc::<Left>::default(), heard);
         let hello = Hello { node_id, session: SessionId::default(), beat: 1, holds: vec![] };
         hellos.send(hello).await.unwrap();
         let (head, outstanding) = (*log.head().borrow(), is_outstanding.then_some(stream));
@@ -224,6 +229,46 @@ async fn f51_work_of_an_object_with_many_events_is_found_from_its_snapshot() {
     assert_eq!(reacting.next().await.0.action.name(), "pause");
     let read = log.around.0.load(Ordering::Relaxed) - before;
     assert!(read < 10, "{read} events were read");
+}
+
+/// What is asked to go, as a container that cannot.
+struct Asked(mpsc::UnboundedSender<StreamId>);
+
+#[async_trait]
+impl CommandPort for Asked {
+    async fn command(
+        &self,
+        message: CommandMessage,
+        _: Authority,
+    ) -> Result<CommandReply, CommandError> {
+        assert_eq!(*message.asked(), bus::Asked::Service(ServiceCommand::Delete));
+        self.0.send(message.stream).unwrap();
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        let (stream, revision, position) = (message.stream, Revision(0), Position(1));
+        Ok(CommandReply { stream, revision, position, work: None, repeated: false })
+    }
+}
+
+/// A container of a bay that is gone is asked to go until it has gone, once at a time.
+#[tokio::test(start_paused = true)]
+async fn what_a_deleted_bay_left_behind_is_asked_to_go_again_and_again() {
+    let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
+    let (left, bay_id) = (container(), clock::new_object_id());
+    let bus = Arc::new(LocalBus::default());
+    let (sender, mut asked) = mpsc::unbounded_channel();
+    bus.serve_commands(Arc::new(Asked(sender)));
+    let (_stop, stopping) = watch::channel(false);
+    let (_hellos, heard) = mpsc::channel(1);
+    let objects = Objects::new(log, Snapshots::default());
+    let members = Arc::new(Left(vec![(left.id, bay_id)]));
+    let reactor = Reactor::new(objects, bus.port(Authority::Conductor), members, heard);
+    let began = tokio::time::Instant::now();
+    tokio::spawn(reactor.run(vec![], Position(0), stopping));
+    for minutes in [0, 2, 4] {
+        let stream = tokio::time::timeout(Duration::from_secs(600), asked.recv()).await;
+        assert_eq!(stream.unwrap(), Some(left));
+        assert_eq!(began.elapsed().as_secs(), minutes * 60);
+    }
 }
 
 /// Events that were read.

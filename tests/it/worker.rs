@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::StreamExt;
 use magnum::agent::node::NodeAgent;
 use magnum::agent::worker::WorkerHandle;
 use magnum::backends::fake::{FakeBackend, FakeEngine};
@@ -195,6 +196,32 @@ fn w5_a_delete_ends_what_is_under_way() {
         }
         assert!(matches!(ended, Some(WorkResult::Failed { .. })), "{ended:?}");
         assert!(matches!(deleted, Some(WorkResult::Done(_))), "{deleted:?}");
+    });
+}
+
+/// A delete does not wait for the reader of a command's output, who is told that some is missing.
+#[test]
+fn w5_output_that_a_delete_cuts_off_ends_with_an_error() {
+    run(async {
+        let mut bench = Bench::new();
+        let stream = bench.running().await;
+        let command = Action::Exec(Exec::Start { command: words("echo a") });
+        let work = bench.work(stream, command);
+        let reply_to = ReplyTo(clock::new_uuid());
+        let mut reader = frames(&bench.bus, reply_to).unwrap();
+        bench.offer(&work, Some(reply_to)).await;
+        // It has nothing to do but to write, and the reader has no room yet.
+        let begun = async {
+            while !bench.engine.effects().iter().any(|(id, _)| *id == work.id) {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, begun).await.expect("it begins");
+        let deleted = bench.act(stream, Action::Remove(Removed::Container)).await;
+        assert!(matches!(deleted, WorkResult::Done(_)), "{deleted:?}");
+        let end = timeout(PATIENCE, reader.next()).await.unwrap().unwrap();
+        assert!(end.is_err(), "{end:?}");
+        assert!(reader.next().await.is_none());
     });
 }
 

@@ -32,7 +32,7 @@ use world::{Trees, World, locked};
 const SEEDS: u64 = 20;
 
 /// Seeds that found something once, and what that was. They are always run.
-const REGRESSIONS: [(u64, &str); 8] = [
+const REGRESSIONS: [(u64, &str); 15] = [
     (38, "A bay that was deleted while it was created left its network behind."),
     (4, "A delete waited for a pull."),
     (17, "The offer of a create was late, and was done after the delete."),
@@ -41,6 +41,13 @@ const REGRESSIONS: [(u64, &str); 8] = [
     (258, "A repeated outcome of emptying a bay was taken for that of deleting its network."),
     (990, "The same, with an attempt of a restart that was not recorded."),
     (1648, "The same, with an attempt of a restart that was not recorded."),
+    (45034, "A container of a bay that is gone was asked to go once, without an answer."),
+    (49539, "The same."),
+    (73200, "The same."),
+    (8234, "A command ended by itself as it was to be ended; its output was dropped unsaid."),
+    (66190, "The same."),
+    (84989, "The same."),
+    (102_814, "The same."),
 ];
 
 /// Whether a seed is the same run every time: tokio takes its seed only with this flag. Without it

@@ -362,8 +362,8 @@ impl Backend for SimulatedBackend {
     }
 }
 
-/// The bus of a process: messages of every kind are late, and so out of order, and come twice; all
-/// but pieces of output are lost, and so are answers.
+/// The bus of a process: messages of every kind are late, and so out of order, come twice and are
+/// lost, and so are answers.
 pub struct SimulatedBus {
     pub inner: Arc<dyn Bus>,
     pub fence: Arc<Fence>,
@@ -384,15 +384,6 @@ impl Fate {
         match self {
             Self::AnswerLost => Self::Arrives,
             other => other,
-        }
-    }
-
-    /// The fate of a piece of output. It is not lost here: its reader would be told that some of
-    /// the output is missing, and the clients here expect all of it.
-    const fn of_piece(self) -> Self {
-        match self {
-            Self::Twice => self,
-            Self::Arrives | Self::Lost | Self::AnswerLost => Self::Arrives,
         }
     }
 }
@@ -515,9 +506,12 @@ impl Bus for SimulatedBus {
     }
 
     async fn piece(&self, piece: Piece) {
-        if self.send("a piece", Fate::of_piece).await == Fate::Twice {
+        let fate = self.send("a piece", Fate::without_answer).await;
+        if fate == Fate::Twice {
             self.inner.piece(piece.clone()).await;
         }
-        self.inner.piece(piece).await;
+        if fate != Fate::Lost {
+            self.inner.piece(piece).await;
+        }
     }
 }

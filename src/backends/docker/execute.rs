@@ -92,23 +92,25 @@ impl DockerBackend {
             return Err(BackendError::Cancelled);
         }
         let running = self.run(&exec_id, reporter);
+        tokio::pin!(running);
         tokio::select! {
-            ended = running => ended,
-            () = reporter.cancelled() => {
-                self.kill(&exec_id, &engine_id).await.map_err(|error| match error {
-                    BackendError::Cancelled => error,
-                    error => may_have_run(error),
-                })
-            }
+            ended = &mut running => return ended,
+            () = reporter.cancelled() => {}
         }
+        self.kill(&exec_id, &engine_id).await.map_err(|error| match error {
+            BackendError::Cancelled => error,
+            error => may_have_run(error),
+        })?;
+        // What it wrote before is passed on, as far as its reader keeps up.
+        running.await
     }
 
     /// Ends a command at once, also one that is just about to start.
-    async fn kill(&self, exec_id: &str, engine_id: &str) -> Result<Done, BackendError> {
+    async fn kill(&self, exec_id: &str, engine_id: &str) -> Result<(), BackendError> {
         for _ in 0..START_LOOKS {
             let killed = self.end_processes(exec_id, engine_id, Duration::ZERO).await?;
             if killed || self.ended(exec_id).await?.is_some() {
-                return self.exit_code(exec_id).await;
+                return Ok(());
             }
             sleep(START_POLL).await;
         }

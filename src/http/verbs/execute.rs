@@ -1,5 +1,6 @@
 //! Executing a command in a container: output and exit code in one response.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -8,10 +9,11 @@ use axum::response::Response;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use crate::actors::container::ContainerCommand;
+use crate::backends::BackendError;
 use crate::bus::{CommandReply, Frames, ReplyTo, output};
 use crate::clock;
 use crate::http::command::{self, Settled};
@@ -47,10 +49,14 @@ pub async fn execute(
 ) -> Result<Response, ApiError> {
     call.only(&["command", "bay_ident"])?;
     let command = words(&call)?;
-    let (reply, mut frames) = match command::earlier(&state, &call).await? {
+    let (reply, frames) = match command::earlier(&state, &call).await? {
         // Its output went to the first caller.
-        Some(reply) => (reply, stream::empty().boxed()),
+        Some(reply) => (reply, Some(stream::empty().boxed())),
         None => start(&state, &call, &ident, command).await?,
+    };
+    let Some(mut frames) = frames else {
+        let accepted = Executed { output: String::new(), exit_code: None };
+        return Ok(respond::at(respond::json(StatusCode::ACCEPTED, &accepted), reply.position));
     };
     let mut output = Vec::new();
     let outcome = {
@@ -74,12 +80,15 @@ pub async fn execute(
     };
     // Also where the command was repeated on the bus; a request that was repeated has no frames.
     if status == StatusCode::OK {
-        let deadline = Instant::now() + DRAIN;
-        // What is later than that after the exit code is lost with the engine's connection.
-        while let Ok(more) = timeout_at(deadline, take(&mut frames, &mut output)).await {
-            if !more? {
-                break;
-            }
+        let rest = async {
+            while take(&mut frames, &mut output).await? {}
+            Ok::<(), ApiError>(())
+        };
+        match timeout(DRAIN, rest).await {
+            Ok(taken) => taken?,
+            // All of it went to whoever asked first.
+            Err(_) if reply.repeated && output.is_empty() => {}
+            Err(_) => return Err(incomplete("its end did not arrive")),
         }
     }
     state.audit.execute_output(&call.ctx, reply.stream).await?;
@@ -88,33 +97,33 @@ pub async fn execute(
     Ok(respond::at(response, reply.position))
 }
 
-/// Asks for the command; its output comes in the frames.
+/// Asks for the command; its output comes in the frames, if it is waited for.
 async fn start(
     state: &AppState,
     call: &Call,
     ident: &str,
     command: Vec<String>,
-) -> Result<(CommandReply, Frames), ApiError> {
+) -> Result<(CommandReply, Option<Frames>), ApiError> {
     let view = read::find::<ContainerView>(state, call, ident)?;
     let container = StreamId::new(Kind::Container, view.head.uuid);
     let command = ContainerCommand::Execute { command };
     if call.wait.is_zero() {
-        // Nobody waits for it, and it is executed all the same.
+        // It is executed all the same, also if it ends before there is an answer.
         let reply = command::send(state, &call.ctx, container, &command).await?;
-        return Ok((reply, stream::empty().boxed()));
+        return Ok((reply, None));
     }
     // Before the command is sent, so that nothing is missed.
     let reply_to = ReplyTo(clock::new_uuid());
     let frames = output::frames(&state.bus, reply_to);
     let frames = frames.map_err(|error| ApiError::Internal(error.to_string()))?;
     let reply = command::send_for(state, &call.ctx, container, &command, Some(reply_to)).await?;
-    Ok((reply, frames))
+    Ok((reply, Some(frames)))
 }
 
 /// Adds the next piece of output; whether there was one.
 async fn take(frames: &mut Frames, output: &mut Vec<u8>) -> Result<bool, ApiError> {
     let Some(frame) = frames.next().await else { return Ok(false) };
-    let frame = frame?;
+    let frame = frame.map_err(incomplete)?;
     if output.len().saturating_add(frame.data.len()) > MAX_OUTPUT_BYTES {
         return Err(ApiError::TooMuchOutput(format!(
             "The command is running, but its output exceeds {MAX_OUTPUT_BYTES} bytes; redirect \
@@ -123,6 +132,14 @@ async fn take(frames: &mut Frames, output: &mut Vec<u8>) -> Result<bool, ApiErro
     }
     output.extend_from_slice(&frame.data);
     Ok(true)
+}
+
+/// Not all of the output is there: to show the rest as if it were all would not be true.
+fn incomplete(reason: impl Display) -> ApiError {
+    ApiError::Engine(BackendError::Failed(format!(
+        "The output of the command is incomplete: {reason}. How the command ended is in the \
+         container's history."
+    )))
 }
 
 /// The command and its arguments.
