@@ -236,7 +236,7 @@ impl Outlet {
         hurries: impl Future<Output = ()>,
     ) -> Result<(), Unread> {
         if self.is_cut {
-            return Ok(());
+            return if self.is_unread() { Err(Unread) } else { Ok(()) };
         }
         // So it stays if this is dropped half-way.
         self.is_cut = true;
