@@ -10,10 +10,12 @@ use crate::backends::BackendError;
 use crate::bus::{CommandError, Refusal};
 use crate::events::DecodeError;
 use crate::events::log::{Archived, ReadError};
+use crate::files::{is_full, lacks_files};
 use crate::ids::StreamKind;
 use crate::projections::as_of::AsOfError;
 use crate::projections::query::QueryError;
 use crate::replay::ReplayError;
+use crate::secrets::SecretsError;
 
 /// What programs know a missing or invalid token by.
 pub const UNAUTHENTICATED: &str = "unauthenticated";
@@ -281,6 +283,21 @@ pub const fn command_code(error: &CommandError) -> &'static str {
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         Self::Internal(error.to_string())
+    }
+}
+
+impl From<SecretsError> for ApiError {
+    fn from(error: SecretsError) -> Self {
+        match &error {
+            SecretsError::Io { source, .. } if is_full(source) => {
+                Self::LowSpace("there is no space for the key of the project".to_owned())
+            }
+            SecretsError::Io { source, .. } if lacks_files(source) => {
+                tracing::warn!(%error, "too many open files; requests are refused");
+                Self::Command(CommandError::Overloaded)
+            }
+            _ => Self::Internal(error.to_string()),
+        }
     }
 }
 

@@ -77,6 +77,5 @@ async fn asked<T: Send + 'static>(
     ask: impl FnOnce(&Secrets, &ProjectId) -> Result<T, SecretsError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let (secrets, project) = (state.secrets.clone(), call.ctx.project.clone());
-    let answer = blocking(move || ask(&secrets, &project)).await?;
-    answer.map_err(|error| ApiError::Internal(error.to_string()))
+    Ok(blocking(move || ask(&secrets, &project)).await??)
 }

@@ -33,10 +33,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("clock", &["ids"]),
     ("blocking", &["clock"]),
-    ("secrets", &["clock", "ids"]),
+    ("files", &[]),
+    ("secrets", &["clock", "files", "ids"]),
     ("credentials", &[]),
     ("config", &["credentials"]),
-    ("events", &["blocking", "ids"]),
+    ("events", &["blocking", "files", "ids"]),
     ("backends", &["events", "ids", "secrets"]),
     ("bus", &["events", "backends", "ids"]),
     ("actors", &["events", "backends", "blocking", "bus", "clock", "ids"]),
@@ -58,6 +59,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "credentials",
+            "files",
             "secrets",
         ],
     ),
@@ -72,6 +74,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "events",
+            "files",
             "http",
             "ids",
             "projections",
@@ -80,7 +83,20 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     // `projections` for the tables of fields alone; `events` for `cli/{log,backup}.rs` alone:
     // offline tools work on the log's files themselves.
-    ("cli", &["ids", "clock", "config", "credentials", "events", "projections", "replay", "app"]),
+    (
+        "cli",
+        &[
+            "ids",
+            "clock",
+            "config",
+            "credentials",
+            "events",
+            "files",
+            "projections",
+            "replay",
+            "app",
+        ],
+    ),
 ];
 
 /// The layers of the grid: each has one file for each noun.

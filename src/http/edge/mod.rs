@@ -1,5 +1,5 @@
 //! What a request passes before any handler: authentication (`auth`, `keystone`, `caller`), parsing
-//! (`request`), audit records (`audit`) and metrics (`requests`); and what handlers can reach
+//! (`request`, `digest`), audit records (`audit`) and metrics (`requests`); and what handlers can reach
 //! (`state`, `places`).
 //!
 //! Not here: the order in which a request passes them (`service`).
@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod auth;
 pub mod caller;
+pub mod digest;
 pub mod keystone;
 pub mod places;
 pub mod request;

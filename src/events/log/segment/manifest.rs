@@ -16,6 +16,7 @@ use super::super::OpenError;
 use super::super::export::to_hex;
 use super::disk::{Disk, DiskFile, read_full};
 use super::names;
+use crate::files::{self, sync_names};
 use crate::ids::{Position, Timestamp};
 
 /// The file's name.
@@ -154,7 +155,7 @@ impl Manifest {
         let written = || {
             let mut bytes = serde_json::to_vec_pretty(&sealed)?;
             bytes.push(b'\n');
-            let mut file = File::create(&path)?;
+            let mut file = files::create(&path)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             fs::rename(&path, target.join(NAME))?;
@@ -177,14 +178,6 @@ pub fn segments(target: &Path) -> PathBuf {
 /// Whether a name in a folder can be part of a backup that has no manifest yet.
 pub fn is_ours(name: &str) -> bool {
     [UNFINISHED, SEGMENTS, super::lock::NAME].contains(&name)
-}
-
-/// Makes the names in a folder durable.
-///
-/// # Errors
-/// What the system says.
-pub fn sync_names(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 /// BLAKE3 of the first bytes of a file in hex; `None` if it has fewer.
