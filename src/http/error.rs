@@ -108,6 +108,10 @@ pub enum ApiError {
     /// The views cannot be read now; they are rebuilt by themselves. The message is for the log.
     #[error("{0}")]
     Unreadable(String),
+    /// What was asked for is in a damaged part of the log; the message, with the place and what
+    /// helps, is for the log and for `/readyz`.
+    #[error("{0}")]
+    Damaged(String),
     /// The disk of the log is nearly full.
     #[error("The service accepts no changes now: {0}")]
     LowSpace(String),
@@ -180,6 +184,7 @@ impl ApiError {
             Self::Command(error) => command_answer(error),
             Self::Engine(error) => (backend_status(error), "engine"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Self::Damaged(_) => (StatusCode::INTERNAL_SERVER_ERROR, "log-damaged"),
             Self::WorkUnknown(_) => (StatusCode::BAD_GATEWAY, "work-unknown"),
             Self::NoKeystone => (StatusCode::SERVICE_UNAVAILABLE, "no-keystone"),
             Self::Behind { .. } => (StatusCode::SERVICE_UNAVAILABLE, "behind"),
@@ -202,6 +207,10 @@ impl ApiError {
             Self::Internal(_)
             | Self::Command(CommandError::Internal(_) | CommandError::Forbidden(_)) => {
                 "An internal error; see the service's log under the request id.".to_owned()
+            }
+            Self::Damaged(_) => {
+                "This is in a damaged part of the log; GET /readyz says where, and what helps."
+                    .to_owned()
             }
             Self::Unreadable(_) => {
                 "The read model cannot be read now; try again. GET /readyz shows its state."
@@ -282,7 +291,10 @@ pub const fn command_code(error: &CommandError) -> &'static str {
 
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
-        Self::Internal(error.to_string())
+        match error {
+            ReadError::Damaged(words) => Self::Damaged(words),
+            error => Self::Internal(error.to_string()),
+        }
     }
 }
 

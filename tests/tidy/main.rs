@@ -42,7 +42,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("bus", &["events", "backends", "ids"]),
     ("actors", &["events", "backends", "blocking", "bus", "clock", "ids"]),
     ("agent", &["backends", "bus", "clock", "ids"]),
-    ("projections", &["events", "ids"]),
+    ("projections", &["events", "files", "ids"]),
     // `bus` for what a decision may know besides the state; what acts on one is out of reach.
     ("replay", &["actors", "projections", "events", "bus", "ids"]),
     (

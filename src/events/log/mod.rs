@@ -190,6 +190,8 @@ pub struct Archived {
 pub struct LogHealth {
     /// Why it takes no appends; none when it does.
     pub failed: Option<String>,
+    /// Where a read found damage since the start, and what helps; none if it found none.
+    pub damaged: Option<String>,
     /// Why the last append found no room; none when there is room.
     pub no_space: Option<String>,
     /// Appends that were acknowledged since the start.

@@ -138,6 +138,15 @@ impl Shared {
         stage.fail(why);
     }
 
+    /// Keeps in mind that a read found damage: it is there until the service has been stopped and the
+    /// log repaired.
+    fn noted<T>(&self, read: Result<T, ReadError>) -> Result<T, ReadError> {
+        if let Err(ReadError::Damaged(words)) = &read {
+            self.health().damaged.get_or_insert_with(|| words.clone());
+        }
+        read
+    }
+
     /// Lets readers see what became durable.
     fn publish(&self, head: Position, counts: &Counts) {
         {
@@ -321,11 +330,13 @@ impl EventLog for SegmentLog {
     }
 
     fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
-        read::forward(&self.shared.segments, *self.head.borrow(), after, limit)
+        let shared = &self.shared;
+        shared.noted(read::forward(&shared.segments, *self.head.borrow(), after, limit))
     }
 
     fn scan(&self, after: Position, limit: usize, each: &mut Each<'_>) -> Result<usize, ReadError> {
-        read::scan_events(&self.shared.segments, *self.head.borrow(), after, limit, each)
+        let shared = &self.shared;
+        shared.noted(read::scan_events(&shared.segments, *self.head.borrow(), after, limit, each))
     }
 
     fn read_stream(
@@ -335,9 +346,9 @@ impl EventLog for SegmentLog {
         limit: usize,
     ) -> Result<Vec<Recorded>, ReadError> {
         let head = self.shared.index.head(stream).map_err(index_error)?;
-        head.map_or(Ok(Vec::new()), |head| {
+        self.shared.noted(head.map_or(Ok(Vec::new()), |head| {
             read::stream(&self.shared.segments, head, stream, from, limit)
-        })
+        }))
     }
 
     fn scan_stream(
@@ -349,7 +360,8 @@ impl EventLog for SegmentLog {
     ) -> Result<usize, ReadError> {
         let head = self.shared.index.head(stream).map_err(index_error)?;
         let segments = &self.shared.segments;
-        head.map_or(Ok(0), |head| read::scan_stream(segments, head, stream, from, limit, each))
+        let scan = |head| read::scan_stream(segments, head, stream, from, limit, each);
+        self.shared.noted(head.map_or(Ok(0), scan))
     }
 
     fn stream_head(&self, stream: StreamId) -> Result<Option<Revision>, ReadError> {
@@ -358,7 +370,7 @@ impl EventLog for SegmentLog {
     }
 
     fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError> {
-        self.shared.command(id)
+        self.shared.noted(self.shared.command(id))
     }
 
     fn head(&self) -> watch::Receiver<Position> {
