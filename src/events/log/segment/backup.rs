@@ -351,6 +351,9 @@ pub fn verify_backup(target: &Path) -> Result<CheckedBackup, BackupError> {
             found.0, found.1, manifest.last, manifest.hash
         ));
     }
+    if wrong.is_empty() {
+        wrong.extend(manifest.contradicted_by(&recover::survey(&disk)?.segments));
+    }
     Ok(CheckedBackup { manifest, verified, wrong })
 }
 

@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -15,7 +16,8 @@ use uuid::Uuid;
 use super::super::OpenError;
 use super::super::export::to_hex;
 use super::disk::{Disk, DiskFile, read_full};
-use super::names;
+use super::file::Segment;
+use super::{names, scan};
 use crate::files::{self, sync_names};
 use crate::ids::{Position, Timestamp};
 
@@ -162,6 +164,19 @@ impl Manifest {
             sync_names(target)
         };
         written().map_err(io_at(&path))
+    }
+
+    /// What it says wrongly of the first position and of who wrote last, if anything.
+    pub fn contradicted_by(&self, segments: &[Arc<Segment>]) -> Option<String> {
+        let first = scan::archived(segments).next();
+        let epoch = segments.last().map_or(0, |last| last.header.epoch);
+        (self.first != first || self.epoch < epoch).then(|| {
+            format!(
+                "the segments begin at position {first} and the last one is of epoch {epoch}, but \
+                 the manifest says {} and {}: it was changed",
+                self.first, self.epoch
+            )
+        })
     }
 
     fn checksum(&self) -> String {
