@@ -109,6 +109,18 @@ const NAMES_BACKEND: [&str; 3] = ["src/agent", "src/app", "src/backends"];
 const NAMES_ACTIX: [&str; 4] =
     ["src/actors/entity", "src/actors/directory", "src/agent/worker", "src/app"];
 
+/// What makes files and folders, or opens them to be written to.
+const MAKES_FILES: [&str; 8] = [
+    "DirBuilder",
+    "File::create",
+    "File::options",
+    "OpenOptions",
+    "fs::copy(",
+    "fs::create_dir",
+    "fs::hard_link",
+    "fs::write(",
+];
+
 /// What git ignores at the top level, and git itself.
 const IGNORED: [&str; 4] = [".git", ".venv", "data", "target"];
 
@@ -229,6 +241,20 @@ fn few_files_name_the_actor_library() {
         &named_elsewhere("actix", &NAMES_ACTIX),
         "Keep actix to the entity shell, the directory, the worker and the composition root.",
     );
+}
+
+#[test]
+fn files_are_made_in_one_place() {
+    let mut breaches = Vec::new();
+    for source in sources("src").into_iter().filter(|source| source.path != "src/files.rs") {
+        for what in MAKES_FILES {
+            for (offset, _) in source.code_without_tests.match_indices(what) {
+                let line = line_of(&source.code_without_tests, offset);
+                breaches.push(format!("{}:{line}: {what}", source.path));
+            }
+        }
+    }
+    check(&breaches, "Use src/files.rs, which sets modes and follows no links.");
 }
 
 #[test]

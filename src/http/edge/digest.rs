@@ -5,8 +5,8 @@
 //! (`actors/perform`).
 
 use super::state::AppState;
+use crate::blocking;
 use crate::events::log::export::to_hex;
-use crate::http::command::blocking;
 use crate::http::error::ApiError;
 use crate::ids::{CommandId, ProjectId};
 use crate::secrets::{Digest, key_of};
@@ -24,12 +24,12 @@ pub async fn of(
 ) -> Result<Digest, ApiError> {
     let (secrets, log) = (state.secrets.clone(), state.log.clone());
     let (project, id) = (project.clone(), id.clone());
-    blocking(move || {
+    let found = blocking::run(move || {
         let keyed = secrets.digest(&project, &bare)?;
         let seen = log.command(&id)?;
         Ok(seen.map_or(keyed, |seen| comparable(seen.digest, bare, keyed)))
-    })
-    .await?
+    });
+    found.await.map_err(ApiError::Internal)?
 }
 
 /// What is to be compared with a recorded digest: that one itself if the request counts as the same.
