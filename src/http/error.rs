@@ -320,6 +320,7 @@ impl From<ReplayError> for ApiError {
             ReplayError::NotFound(words) => Self::Missing(words),
             ReplayError::Archived(archived) => archived.into(),
             ReplayError::Decode(error) => error.into(),
+            ReplayError::Read(error) => error.into(),
             error => Self::Internal(error.to_string()),
         }
     }
@@ -350,5 +351,29 @@ mod tests {
         assert!(!error.detail().contains("secret"));
         let error = ApiError::Command(CommandError::Internal("panicked at x".to_owned()));
         assert!(!error.detail().contains("panicked"));
+        let error = ApiError::from(ReadError::Damaged("0000000001.seg".to_owned()));
+        assert_eq!((error.status().as_u16(), error.code()), (500, "log-damaged"));
+        assert!(!error.detail().contains(".seg"));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_had_just_now_is_no_fault_of_the_service() {
+        use rustix::io::Errno;
+
+        let failed = |errno: Errno| {
+            ApiError::from(SecretsError::Io { path: "keys/p.key".to_owned(), source: errno.into() })
+        };
+        let statuses = [
+            (Errno::NOSPC, 507),
+            (Errno::DQUOT, 507),
+            (Errno::MFILE, 503),
+            (Errno::NFILE, 503),
+            (Errno::IO, 500),
+        ];
+        for (errno, status) in statuses {
+            let error = failed(errno);
+            assert_eq!(error.status().as_u16(), status, "{errno:?}");
+            assert!(!error.detail().contains("keys/"), "{errno:?}");
+        }
     }
 }
