@@ -170,8 +170,8 @@ pub fn sync_names(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Checks that a data directory is this user's alone. What others can only read, as earlier versions
-/// made it, is closed to them; what they can change is refused, since they may have.
+/// Checks that a data directory is this user's alone. What others can only read, as earlier
+/// versions made it, is closed to them; what they can change is refused, since they may have.
 ///
 /// The directory itself may be a link, and is left readable where something else is in it too.
 ///
@@ -217,16 +217,24 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> NotPrivate {
     move |source| NotPrivate::Io { path: path.display().to_string(), source }
 }
 
+/// What the system says of something that a running server may just have removed.
+fn if_there<T>(path: &Path, found: io::Result<T>) -> Result<Option<T>, NotPrivate> {
+    match found {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        found => found.map(Some).map_err(failed(path)),
+    }
+}
+
 fn names(folder: &Path) -> Result<Vec<PathBuf>, NotPrivate> {
     let names = fs::read_dir(folder).and_then(|entries| {
         entries.map(|entry| entry.map(|entry| PathBuf::from(entry.file_name()))).collect()
     });
-    names.map_err(failed(folder))
+    Ok(if_there(folder, names)?.unwrap_or_default())
 }
 
 /// Checks what is at a path, and all below it.
 fn check_below(data: &Path, path: &Path, closed: &mut Vec<PathBuf>) -> Result<(), NotPrivate> {
-    let found = fs::symlink_metadata(path).map_err(failed(path))?;
+    let Some(found) = if_there(path, fs::symlink_metadata(path))? else { return Ok(()) };
     if found.is_symlink() {
         return Err(NotPrivate::Link(path.display().to_string()));
     }
@@ -258,8 +266,8 @@ fn check(
     }
     if close && mode & OTHERS != 0 {
         let private = Permissions::from_mode(mode & !OTHERS);
-        fs::set_permissions(path, private).map_err(failed(path))?;
-        closed.push(path.to_owned());
+        let changed = if_there(path, fs::set_permissions(path, private))?;
+        closed.extend(changed.map(|()| path.to_owned()));
     }
     Ok(())
 }

@@ -3,8 +3,8 @@
 //! backups. Without the key the value is unreadable in every copy of the log (crypto-shredding).
 //!
 //! The API seals values on the way in, so no event, command or read model contains one in the
-//! clear; `backends/unsealing.rs` opens them. Digests of requests are keyed as well: a bare hash lets
-//! whoever has the log guess the values. Not here: which values are secret.
+//! clear; `backends/unsealing.rs` opens them. Digests of requests are keyed as well: a bare hash
+//! lets whoever has the log guess the values. Not here: which values are secret.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -161,8 +161,8 @@ impl Secrets {
         Ok(())
     }
 
-    /// The digest of a request under the project's key, which is made if there is none: once the key
-    /// is erased, nobody can find out by guessing what the request was.
+    /// The digest of a request under the project's key, which is made if there is none: once the
+    /// key is erased, nobody can find out by guessing what the request was.
     ///
     /// # Errors
     /// When the key cannot be read or made.

@@ -87,8 +87,8 @@ pub async fn erase(
     Ok(respond::at(response, position))
 }
 
-/// Requests of a project whose digest was recorded without a key. The first digest with one ends the
-/// search: the version that made it makes no others.
+/// Requests of a project whose digest was recorded without a key. The first digest with one ends
+/// the search: the version that made it makes no others.
 fn unkeyed(log: &dyn EventLog, project: &ProjectId) -> Result<u64, ReadError> {
     let (mut after, mut found) = (log.archived(), 0);
     loop {

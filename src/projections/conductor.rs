@@ -1,7 +1,8 @@
 //! The conductor: one thread that follows the log and keeps the read models up to date.
 //!
 //! It starts from the saved views and retries when the log cannot be read, unless that is damaged.
-//! It never skips an event. Not here: what is done with a page of the log (`update`), saving (`saver`).
+//! It never skips an event. Not here: what is done with a page of the log (`update`), saving
+//! (`saver`).
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -224,8 +225,8 @@ impl Follower {
         });
     }
 
-    /// Reports damage and waits until it is time to stop: it is not better in a moment, and skipping
-    /// an event would make all views wrong.
+    /// Reports damage and waits until it is time to stop: it is not better in a moment, and
+    /// skipping an event would make all views wrong.
     async fn stand_still(&self, words: String) {
         tracing::error!(
             reason = words,

@@ -1,7 +1,7 @@
 //! The sled folder: opening it, moving a damaged one aside, and opening it again after a failure.
 //!
-//! It never holds the only copy of anything, so damage costs a rebuild and no data. On a full disk a
-//! folder in memory takes its place, so that the service starts and answers.
+//! It never holds the only copy of anything, so damage costs a rebuild and no data. On a full disk
+//! a folder in memory takes its place, so that the service starts and answers.
 //! Not here: what is in it (`layout`).
 
 use std::any::Any;

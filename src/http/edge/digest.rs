@@ -32,7 +32,8 @@ pub async fn of(
     found.await.map_err(ApiError::Internal)?
 }
 
-/// What is to be compared with a recorded digest: that one itself if the request counts as the same.
+/// What is to be compared with a recorded digest: that one itself if the request counts as the
+/// same.
 fn comparable(seen: Digest, bare: Digest, keyed: Digest) -> Digest {
     let is_same = match key_of(&seen) {
         None => seen == earlier(bare),

@@ -1,6 +1,6 @@
 //! What a request passes before any handler: authentication (`auth`, `keystone`, `caller`), parsing
-//! (`request`, `digest`), audit records (`audit`) and metrics (`requests`); and what handlers can reach
-//! (`state`, `places`).
+//! (`request`, `digest`), audit records (`audit`) and metrics (`requests`); and what handlers can
+//! reach (`state`, `places`).
 //!
 //! Not here: the order in which a request passes them (`service`).
 

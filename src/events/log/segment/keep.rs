@@ -1,5 +1,5 @@
-//! What is looked after while a log is open: its index is moved to sled, and files that are removed,
-//! or replaced by others, are noticed.
+//! What is looked after while a log is open: its index is moved to sled, and files that are
+//! removed, or replaced by others, are noticed.
 //!
 //! What is written to a file without a name is lost when it is closed, and nothing in writing or
 //! syncing says so. A folder that was only renamed is still what is written to. Not here: what the
@@ -19,8 +19,8 @@ use super::stage::Stage;
 /// batch and its segments of 512 KB.
 const INDEX_ROOM_BYTES: u64 = 2 << 20;
 
-/// Longest time until the index is moved to sled, which is what a start has to read again, and until
-/// files that are gone are noticed though nothing is written.
+/// Longest time until the index is moved to sled, which is what a start has to read again, and
+/// until files that are gone are noticed though nothing is written.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Looks after an open log.
@@ -59,10 +59,9 @@ impl Keeper {
 
 /// Why nothing that is written to the last segment will be found again, if that is so.
 pub fn lost(disk: &dyn Disk, last: &Segment, claim: &Claim) -> Option<String> {
-    let path = disk.path();
     if last.file.links().is_ok_and(|names| names == 0) {
-        return Some(format!("the files in {path} were removed"));
+        return Some(format!("the files in {} were removed", disk.path()));
     }
     let replaced = disk.identity().is_ok_and(|inode| inode != claim.inode);
-    replaced.then(|| format!("another directory has taken the place of {path}"))
+    replaced.then(|| format!("another directory has taken the place of {}", disk.path()))
 }

@@ -51,7 +51,8 @@
 //! `tail` open a log as `options` say, `stepped` one without threads, `verify` looks at one,
 //! `repair` cuts one, `export` hands out its events, `offline` reads one in place, `backup`,
 //! `manifest` and `restore` copy one, `archive` takes what is old from one and `remains` is what it
-//! leaves, `keep` watches over it, `disk` is all it asks of a disk. Not here: what sled is given (`index`).
+//! leaves, `keep` watches over it, `disk` is all it asks of a disk. Not here: what sled is given
+//! (`index`).
 
 pub mod archive;
 pub mod backup;
@@ -138,8 +139,7 @@ impl Shared {
         stage.fail(why);
     }
 
-    /// Keeps in mind that a read found damage: it is there until the service has been stopped and the
-    /// log repaired.
+    /// Remembers that a read found damage: it stays until the log is repaired.
     fn noted<T>(&self, read: Result<T, ReadError>) -> Result<T, ReadError> {
         if let Err(ReadError::Damaged(words)) = &read {
             self.health().damaged.get_or_insert_with(|| words.clone());
