@@ -10,6 +10,7 @@ use std::time::Duration;
 use reqwest::header::HeaderValue;
 use reqwest::{Client, Url, redirect};
 use serde_json::{Value, json};
+use zeroize::Zeroize;
 
 /// How long Keystone may take for one answer: a hundred times what it needs.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -22,6 +23,12 @@ impl Secret {
     /// Hides a text.
     pub const fn new(text: String) -> Self {
         Self(text)
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

@@ -3,12 +3,12 @@
 //! backups. Without the key the value is unreadable in every copy of the log (crypto-shredding).
 //!
 //! The API seals values on the way in, so no event, command or read model contains one in the
-//! clear; `backends/unsealing.rs` opens them. Not here: which values are secret.
+//! clear; `backends/unsealing.rs` opens them. Digests of requests are keyed as well: a bare hash
+//! lets whoever has the log guess the values. Not here: which values are secret.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,8 +17,10 @@ use base64::engine::general_purpose::STANDARD;
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{Key, XChaCha20Poly1305, XNonce};
 use form_urlencoded::byte_serialize;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::clock;
+use crate::files::{self, sync_names};
 use crate::ids::ProjectId;
 
 /// What a sealed value starts with; what does not was recorded before values were sealed.
@@ -30,8 +32,18 @@ const KEY_BYTES: usize = 32;
 /// Bytes of a nonce: long enough to be drawn at random for each value.
 const NONCE_BYTES: usize = 24;
 
-/// Characters of a key's id.
-const ID_CHARS: usize = 16;
+/// Bytes of a key's id, which is shown in hex.
+const ID_BYTES: usize = 8;
+
+/// Bytes of a request's digest, as the log has room for.
+const DIGEST_BYTES: usize = 32;
+
+/// What a keyed digest starts with, before the key's id. A bare hash, as earlier versions recorded
+/// it, starts so once in four billion.
+const KEYED: [u8; 4] = *b"key1";
+
+/// What the key for digests is derived for: no other use of the project's key gives the same.
+const DIGEST_CONTEXT: &str = "magnum 2026-11-30 digests of requests";
 
 /// Why a value cannot be had, or a key not be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,17 +74,48 @@ pub enum SecretsError {
     },
 }
 
-/// A project's key and what it is called.
+/// What distinguishes one request from another with the same idempotency key.
+pub type Digest = [u8; DIGEST_BYTES];
+
+/// A project's key and what it is called. Its bytes are wiped when it is dropped.
 struct ProjectKey {
-    cipher: XChaCha20Poly1305,
-    id: String,
+    bytes: Zeroizing<[u8; KEY_BYTES]>,
+    id: [u8; ID_BYTES],
 }
 
 impl ProjectKey {
-    fn new(bytes: [u8; KEY_BYTES]) -> Self {
-        let id = blake3::hash(&bytes).to_hex().chars().take(ID_CHARS).collect();
-        Self { cipher: XChaCha20Poly1305::new(&Key::from(bytes)), id }
+    fn new(bytes: Zeroizing<[u8; KEY_BYTES]>) -> Self {
+        let mut id = [0; ID_BYTES];
+        id.iter_mut().zip(blake3::hash(&*bytes).as_bytes()).for_each(|(to, from)| *to = *from);
+        Self { bytes, id }
     }
+
+    /// What values are sealed with; wipes itself too.
+    fn cipher(&self) -> XChaCha20Poly1305 {
+        let mut key = Key::from(*self.bytes);
+        let cipher = XChaCha20Poly1305::new(&key);
+        key.as_mut_slice().zeroize();
+        cipher
+    }
+
+    fn id(&self) -> String {
+        self.id.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Starts with [`KEYED`] and the id; the rest, 160 bits, nobody can make without the key.
+    fn digest(&self, request: &Digest) -> Digest {
+        let key = Zeroizing::new(blake3::derive_key(DIGEST_CONTEXT, &*self.bytes));
+        let code = blake3::keyed_hash(&key, request);
+        let mut digest = Digest::default();
+        let source = KEYED.iter().chain(&self.id).chain(code.as_bytes());
+        digest.iter_mut().zip(source).for_each(|(to, from)| *to = *from);
+        digest
+    }
+}
+
+/// The id of the key that a digest was made with; `None` of a bare hash.
+pub fn key_of(digest: &Digest) -> Option<&[u8]> {
+    digest.strip_prefix(&KEYED)?.get(..ID_BYTES)
 }
 
 /// The keys of all projects, a file each. Cheap to clone.
@@ -102,19 +145,31 @@ impl Secrets {
     ) -> Result<(), SecretsError> {
         let path = self.path(project);
         let key = self.key_or_new(&path).map_err(|source| failed(&path, source))?;
+        let cipher = key.cipher();
         for (name, value) in variables {
             let random = clock::secret().map_err(|source| failed(&path, source))?;
             let mut nonce = XNonce::default();
             nonce.iter_mut().zip(random).for_each(|(to, from)| *to = from);
             // Only what is longer than a body can be does not fit.
-            let sealed = key
-                .cipher
+            let sealed = cipher
                 .encrypt(&nonce, bound(name, value.as_bytes()))
                 .map_err(|_| failed(&path, ErrorKind::FileTooLarge.into()))?;
             let text = STANDARD.encode([nonce.as_slice(), &sealed].concat());
-            *value = format!("{SEALED}{}:{text}", key.id);
+            value.zeroize();
+            *value = format!("{SEALED}{}:{text}", key.id());
         }
         Ok(())
+    }
+
+    /// The digest of a request under the project's key, which is made if there is none: once the
+    /// key is erased, nobody can find out by guessing what the request was.
+    ///
+    /// # Errors
+    /// When the key cannot be read or made.
+    pub fn digest(&self, project: &ProjectId, request: &Digest) -> Result<Digest, SecretsError> {
+        let path = self.path(project);
+        let key = self.key_or_new(&path).map_err(|source| failed(&path, source))?;
+        Ok(key.digest(request))
     }
 
     /// Opens sealed values in place; the others stay as they are.
@@ -134,7 +189,7 @@ impl Secrets {
             let Some(rest) = value.strip_prefix(SEALED) else { continue };
             let damaged = || SecretsError::Damaged(name.clone());
             let (id, text) = rest.split_once(':').ok_or_else(damaged)?;
-            let key = key.as_ref().filter(|key| key.id == id);
+            let key = key.as_ref().filter(|key| key.id() == id);
             let key = key.ok_or_else(|| SecretsError::Erased {
                 variable: name.clone(),
                 key: id.to_owned(),
@@ -143,8 +198,11 @@ impl Secrets {
             let bytes = STANDARD.decode(text).map_err(|_| damaged())?;
             let (nonce, sealed) = bytes.split_at_checked(NONCE_BYTES).ok_or_else(damaged)?;
             let nonce = XNonce::try_from(nonce).map_err(|_| damaged())?;
-            let opened = key.cipher.decrypt(&nonce, bound(name, sealed)).map_err(|_| damaged())?;
-            *value = String::from_utf8(opened).map_err(|_| damaged())?;
+            let opened = key.cipher().decrypt(&nonce, bound(name, sealed));
+            *value = String::from_utf8(opened.map_err(|_| damaged())?).map_err(|error| {
+                error.into_bytes().zeroize();
+                damaged()
+            })?;
         }
         Ok(())
     }
@@ -154,7 +212,7 @@ impl Secrets {
     /// # Errors
     /// When it cannot be read.
     pub fn key_id(&self, project: &ProjectId) -> Result<Option<String>, SecretsError> {
-        Ok(self.read(project)?.map(|key| key.id))
+        Ok(self.read(project)?.map(|key| key.id()))
     }
 
     /// Erases a project's key by its id: whatever was sealed with it is lost. False where the
@@ -168,7 +226,7 @@ impl Secrets {
             return Ok(false);
         }
         let path = self.path(project);
-        let removed = remove(&path).and_then(|()| sync_folder(&self.folder));
+        let removed = remove(&path).and_then(|()| sync_names(&self.folder));
         removed.map_err(|source| failed(&path, source))?;
         Ok(true)
     }
@@ -186,19 +244,17 @@ impl Secrets {
         if let Some(key) = read(path)? {
             return Ok(key);
         }
-        let bytes = clock::secret()?;
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        let bytes = Zeroizing::new(clock::secret()?);
+        files::create_folders(&self.folder)?;
         if let Some(data) = self.folder.parent() {
-            sync_folder(data)?;
+            sync_names(data)?;
         }
         let unfinished = path.with_extension("new");
-        let mut options = OpenOptions::new();
-        let mut file =
-            options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-        file.write_all(&bytes)?;
+        let mut file = files::create(&unfinished)?;
+        file.write_all(&*bytes)?;
         file.sync_all()?;
         fs::rename(&unfinished, path)?;
-        sync_folder(&self.folder)?;
+        sync_names(&self.folder)?;
         Ok(ProjectKey::new(bytes))
     }
 
@@ -219,36 +275,36 @@ fn failed(path: &Path, source: io::Error) -> SecretsError {
 }
 
 fn read(path: &Path) -> io::Result<Option<ProjectKey>> {
-    match fs::read(path) {
-        // Erasing it was cut off between overwriting and removing.
-        Ok(bytes) if bytes == [0; KEY_BYTES] => Ok(None),
-        Ok(bytes) => {
-            let key = bytes.try_into().map_err(|bytes: Vec<u8>| {
-                io::Error::other(format!("is damaged: {} bytes, not {KEY_BYTES}", bytes.len()))
-            })?;
-            Ok(Some(ProjectKey::new(key)))
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    let file = match files::open(path, false) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // With room for one byte too many, so that reading leaves no copy in memory that was outgrown.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(KEY_BYTES + 1));
+    file.take(KEY_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    let mut key = Zeroizing::new([0; KEY_BYTES]);
+    if bytes.len() != key.len() {
+        let found = fs::symlink_metadata(path)?.len();
+        return Err(io::Error::other(format!("is damaged: {found} bytes, not {KEY_BYTES}")));
     }
+    key.copy_from_slice(&bytes);
+    // Erasing it was cut off between overwriting and removing.
+    Ok((*key != [0; KEY_BYTES]).then(|| ProjectKey::new(key)))
 }
 
 /// Overwrites a file before removing it. Copies that the disk keeps below the file system cannot be
 /// reached.
 fn remove(path: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).open(path)?;
+    let mut file = files::open(path, true)?;
     file.write_all(&[0; KEY_BYTES])?;
     file.sync_all()?;
     fs::remove_file(path)
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -333,5 +389,58 @@ mod tests {
         let words = secrets.seal(&project, &mut variables()).unwrap_err().to_string();
         assert!(words.ends_with("default.key: is damaged: 5 bytes, not 32"), "{words}");
         assert_eq!(fs::read(home.path().join("default.key")).unwrap(), b"short");
+    }
+
+    #[test]
+    fn a_digest_is_the_same_again_and_another_for_anything_else() {
+        let home = tempfile::tempdir().unwrap();
+        let secrets = Secrets::new(home.path().to_owned());
+        let (mine, other) = (ProjectId("p".to_owned()), ProjectId("q".to_owned()));
+        let first = secrets.digest(&mine, &[1; 32]).unwrap();
+        // As after a restart.
+        let again = Secrets::new(home.path().to_owned());
+        assert_eq!(again.digest(&mine, &[1; 32]).unwrap(), first);
+        for (project, request) in [(&mine, [2; 32]), (&other, [1; 32])] {
+            assert_ne!(secrets.digest(project, &request).unwrap(), first);
+        }
+        let id = secrets.key_id(&mine).unwrap().unwrap();
+        let named: String = key_of(&first).unwrap().iter().map(|it| format!("{it:02x}")).collect();
+        assert_eq!(named, id);
+        assert_eq!(key_of(blake3::hash(&[1; 32]).as_bytes()), None);
+        // It does not come from the values' key as it is, and nothing of it is the bare hash.
+        let bytes: [u8; 32] = fs::read(home.path().join("p.key")).unwrap().try_into().unwrap();
+        for guess in [blake3::hash(&[1; 32]), blake3::keyed_hash(&bytes, &[1; 32])] {
+            assert!(!guess.as_bytes().starts_with(&first[12..]), "it can be guessed");
+        }
+    }
+
+    #[test]
+    fn a_digest_can_not_be_made_again_once_the_key_is_erased() {
+        let home = tempfile::tempdir().unwrap();
+        let secrets = Secrets::new(home.path().to_owned());
+        let project = ProjectId::default();
+        let first = secrets.digest(&project, &[1; 32]).unwrap();
+        let id = secrets.key_id(&project).unwrap().unwrap();
+        assert!(secrets.erase(&project, &id).unwrap());
+        let second = secrets.digest(&project, &[1; 32]).unwrap();
+        assert_ne!(key_of(&first), key_of(&second));
+        assert_ne!(first[12..], second[12..]);
+    }
+
+    #[test]
+    fn links_to_elsewhere_are_not_followed() {
+        let home = tempfile::tempdir().unwrap();
+        let (folder, outside) = (home.path().join("keys"), home.path().join("outside"));
+        files::create_folder(&folder).unwrap();
+        fs::write(&outside, [7; KEY_BYTES]).unwrap();
+        let (secrets, project) = (Secrets::new(folder.clone()), ProjectId::default());
+        symlink(&outside, folder.join("default.new")).unwrap();
+        drop(sealed(&secrets, &project));
+        assert_eq!(fs::read(&outside).unwrap(), [7; KEY_BYTES], "the key is not written there");
+        symlink(&outside, folder.join("q.key")).unwrap();
+        let other = ProjectId("q".to_owned());
+        let words = secrets.key_id(&other).unwrap_err().to_string();
+        assert!(words.ends_with("a symbolic link, which is not followed"), "{words}");
+        assert!(secrets.erase(&other, "x").is_err());
     }
 }

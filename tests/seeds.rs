@@ -54,6 +54,8 @@ struct Sent {
 
 struct World {
     chance: Chance,
+    /// Decides when too many files are open.
+    files: Chance,
     disk: SimulatedDisk,
     index: sled::Tree,
     segment_bytes: u64,
@@ -81,10 +83,10 @@ fn nothing_acknowledged_is_lost_whatever_the_disk_does() {
         joined.fold(Happened::default(), add)
     });
     println!("{all} seeds: {happened:?}");
-    let Happened { dropped, torn, reordered, names_lost, full, short_writes, .. } = happened;
-    let Happened { write_errors, sync_errors, name_errors, read_errors, short_reads, .. } =
-        happened;
-    let kinds = [dropped, torn, reordered, names_lost, full, short_writes, short_reads];
+    let Happened { dropped, torn, reordered, names_lost, full, no_files, .. } = happened;
+    let Happened { write_errors, sync_errors, name_errors, read_errors, .. } = happened;
+    let Happened { short_reads, short_writes, .. } = happened;
+    let kinds = [dropped, torn, reordered, names_lost, full, no_files, short_writes, short_reads];
     let errors = [write_errors, sync_errors, name_errors, read_errors];
     assert!(
         all < SEEDS || kinds.into_iter().chain(errors).all(|count| count > 0),
@@ -124,6 +126,7 @@ fn add(one: Happened, other: Happened) -> Happened {
         sync_errors: one.sync_errors + other.sync_errors,
         name_errors: one.name_errors + other.name_errors,
         full: one.full + other.full,
+        no_files: one.no_files + other.no_files,
         short_writes: one.short_writes + other.short_writes,
         read_errors: one.read_errors + other.read_errors,
         short_reads: one.short_reads + other.short_reads,
@@ -136,8 +139,10 @@ async fn live(seed: u64, index: sled::Tree) -> Happened {
     let mut chance = Chance::new(seed);
     let segment_bytes = 5 << (10 + chance.below(4));
     let disk = SimulatedDisk::new();
-    let mut world =
-        World { chance, disk, index, segment_bytes, sent: Vec::new(), durable: Vec::new() };
+    // Draws of its own, so that each seed still means what it did before there was this fault.
+    let files = Chance::new(!seed);
+    let (sent, durable) = (Vec::new(), Vec::new());
+    let mut world = World { chance, files, disk, index, segment_bytes, sent, durable };
     for _ in 0..1 + world.chance.below(4) {
         world.write_until_it_ends().await;
         world.restart();
@@ -170,6 +175,9 @@ impl World {
         }
         if chance.below(4) == 0 {
             faults.short_reads = Some(1 + chance.below(700) as usize);
+        }
+        if self.files.below(4) == 0 {
+            faults.no_files = self.files.below(4);
         }
         faults
     }
@@ -213,7 +221,8 @@ impl World {
                         sent.acknowledged = Some(appended);
                         heads.insert(sent.stream, appended.revision);
                     }
-                    Err(AppendError::NoSpace(_) | AppendError::Conflict { .. }) => {}
+                    Err(AppendError::NoSpace(_) | AppendError::NoFiles(_)) => {}
+                    Err(AppendError::Conflict { .. }) => {}
                     Err(AppendError::OutcomeUnknown(_) | AppendError::Closed(_)) => return,
                     Err(other) => panic!("{other}"),
                 }

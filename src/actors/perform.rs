@@ -308,8 +308,9 @@ fn decide<E: Entity>(
 
 fn command_key(origin: &Origin) -> Option<CommandKey> {
     let id = origin.command_id.clone()?;
-    let digest = blake3::hash(origin.digest.as_deref().unwrap_or_default().as_bytes());
-    Some(CommandKey { id, digest: *digest.as_bytes() })
+    // The service's own commands are known by their ids alone.
+    let digest = origin.digest.unwrap_or_else(|| *blake3::hash(b"").as_bytes());
+    Some(CommandKey { id, digest })
 }
 
 fn repeated(
@@ -344,6 +345,7 @@ fn refused_append(error: AppendError) -> CommandError {
     match error {
         AppendError::NoSpace(reason) => CommandError::NoSpace(reason),
         AppendError::OutcomeUnknown(reason) => CommandError::OutcomeUnknown(reason),
+        AppendError::NoFiles(_) => CommandError::Unavailable(error.to_string()),
         AppendError::Closed(reason) => CommandError::Unavailable(reason),
         AppendError::Invalid(reason) => CommandError::Internal(reason),
         AppendError::Conflict { stream, .. } => CommandError::Contended(stream),

@@ -11,6 +11,7 @@ use crate::events::log::moment;
 use crate::events::log::segment::archive::{self, ArchiveReport, Plan};
 use crate::events::log::segment::manifest::BackupError;
 use crate::events::log::segment::{FolderLock, OfflineLog};
+use crate::files;
 use crate::ids::{Position, Timestamp};
 use crate::projections::retained::Retained;
 
@@ -36,6 +37,8 @@ impl Archiving {
     /// # Errors
     /// When there is nothing, a server runs on it, or the backup does not have it.
     pub fn plan(log: &Path, up_to: UpTo, backup: &Path) -> Result<Self, BackupError> {
+        let data = log.parent().unwrap_or(log);
+        files::check_data(data).map_err(|error| refused(&error))?;
         let lock = FolderLock::take(log)?;
         let until = match up_to {
             UpTo::Position(position) => position,

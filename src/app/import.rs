@@ -3,9 +3,10 @@
 use std::io::BufRead;
 use std::path::Path;
 
-use super::{AppError, with_log};
+use super::{AppError, io, with_log};
 use crate::events::log::export;
 use crate::events::log::segment::{self, FolderLock};
+use crate::files;
 use crate::ids::Position;
 
 /// Makes a log in a data directory that has none from lines that `magnum log export` wrote. Answers
@@ -14,6 +15,8 @@ use crate::ids::Position;
 /// # Errors
 /// When there is a log, or a line that does not continue the one before it.
 pub fn import_log(data: &Path, lines: impl BufRead) -> Result<Position, AppError> {
+    files::create_folders(data).map_err(io(format!("{}", data.display())))?;
+    files::check_data(data)?;
     let folder = data.join("log");
     let lock = FolderLock::take(&folder)?;
     let found = segment::info(&folder)?;

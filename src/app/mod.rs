@@ -12,7 +12,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -30,6 +32,7 @@ use crate::events::log::segment::disk::free_bytes;
 use crate::events::log::segment::manifest::BackupError;
 use crate::events::log::segment::{FolderLock, SegmentLog, SegmentOptions};
 use crate::events::log::{EventLog, OpenError};
+use crate::files::{self, NotPrivate};
 use crate::http::edge::audit::Audit;
 use crate::http::edge::auth::Auth;
 use crate::http::edge::keystone::Keystone;
@@ -54,6 +57,9 @@ pub enum AppError {
     /// The log cannot be opened.
     #[error(transparent)]
     Log(#[from] OpenError),
+    /// Others could change the data directory.
+    #[error(transparent)]
+    NotPrivate(#[from] NotPrivate),
     /// The system refuses something.
     #[error("{what}: {source}")]
     Io {
@@ -95,6 +101,7 @@ fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> AppError {
 /// # Errors
 /// When it cannot start.
 pub fn serve(config: Config) -> Result<(), AppError> {
+    leave_no_dump();
     allow_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -110,6 +117,17 @@ fn allow_files() {
     let all = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = setrlimit(Resource::Nofile, all) {
         tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
+/// Keeps what is in memory from the disk and from other processes of this user: keys, tokens, and
+/// values on their way to the engine.
+fn leave_no_dump() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let kept = setrlimit(Resource::Core, none);
+    let kept = kept.and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    if let Err(error) = kept {
+        tracing::warn!(%error, "memory dumps of this process could not be prevented");
     }
 }
 
@@ -174,7 +192,8 @@ fn announce(line: &str) {
 /// Opens what the data directory holds.
 fn open(config: &Config) -> Result<Base, AppError> {
     let data = &config.data_dir;
-    std::fs::create_dir_all(data).map_err(io(format!("{}", data.display())))?;
+    files::create_folders(data).map_err(io(format!("{}", data.display())))?;
+    files::check_data(data)?;
     // Before anything else: two processes in one folder would damage each other.
     let lock = FolderLock::take(&data.join("log"))?;
     let cache = open_cache(&data.join("cache").join("log")).map_err(cache_error)?;

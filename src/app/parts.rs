@@ -29,7 +29,7 @@ use crate::bus::{Authority, Bus, CommandMessage, Origin, delivery};
 use crate::clock;
 use crate::config::BackendConfig;
 use crate::events::container::Status;
-use crate::events::log::EventLog;
+use crate::events::log::{EventLog, OpenError};
 use crate::ids::{CommandId, Kind, ObjectId, Position, ProjectId, StreamId};
 use crate::projections::View;
 use crate::projections::bay::BayView;
@@ -46,6 +46,9 @@ const DRAIN: Duration = Duration::from_secs(6);
 
 /// Read models may take so long to catch up at the start before it counts as a failure.
 const CATCH_UP: Duration = Duration::from_secs(600);
+
+/// Between two looks at whether the read models can catch up at all.
+const DAMAGE_CHECK: Duration = Duration::from_millis(100);
 
 /// What the parts stand on.
 pub struct Base {
@@ -190,10 +193,23 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Waits until queries answer for everything that the log holds.
+/// Waits until queries answer for everything that the log holds, or can not because it is damaged.
 async fn catch_up(log: &Arc<dyn EventLog>, reads: &ReadModels) -> Result<Position, AppError> {
     let head = *log.head().borrow();
-    reads.wait_for(head, CATCH_UP).await.map_err(|error| AppError::ReadModels(error.to_string()))
+    let damage = async {
+        loop {
+            if let Some(words) = reads.damage() {
+                return AppError::Log(OpenError::Damaged(words));
+            }
+            tokio::time::sleep(DAMAGE_CHECK).await;
+        }
+    };
+    tokio::select! {
+        at = reads.wait_for(head, CATCH_UP) => {
+            at.map_err(|error| AppError::ReadModels(error.to_string()))
+        }
+        error = damage => Err(error),
+    }
 }
 
 /// The node of this machine: the one that was registered under this host name, or a new one.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
+use zeroize::Zeroize;
 
 use super::{
     Action, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, LogQuery, Notice,
@@ -52,7 +53,11 @@ impl Backend for Unsealing {
         if let Action::Apply(Desired::Container { spec, .. }) = &mut opened.action {
             self.open(work, spec).await?;
         }
-        self.backend.perform(&opened, reporter).await
+        let done = self.backend.perform(&opened, reporter).await;
+        if let Action::Apply(Desired::Container { spec, .. }) = &mut opened.action {
+            spec.environment.values_mut().for_each(Zeroize::zeroize);
+        }
+        done
     }
 
     async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError> {

@@ -56,9 +56,9 @@ pub struct Origin {
     /// What makes the command exactly-once. The edge gives every command one (rule B4); the service
     /// itself asks for nothing that may not be asked for twice.
     pub command_id: Option<CommandId>,
-    /// BLAKE3 of the request as its client wrote it, in hex, if the client named the command: the
-    /// same id with another digest is another command.
-    pub digest: Option<String>,
+    /// What distinguishes the request, if the client named the command: the same id with another
+    /// digest is another command.
+    pub digest: Option<[u8; 32]>,
     /// The reason that the user gave.
     pub reason: Option<String>,
     /// The event that led to this command, if no user asked for it.

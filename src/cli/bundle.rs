@@ -2,7 +2,6 @@
 //!
 //! Every command of the debugger reads it with `--data FILE`. Not here: its contents (`replay`).
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -13,6 +12,7 @@ use super::noun::Session;
 use super::options::Format;
 use super::replay::{About, read_text};
 use super::table;
+use crate::files;
 use crate::replay::Question;
 use crate::replay::bundle::Bundle;
 
@@ -66,7 +66,7 @@ async fn export(session: &Session, args: Export) -> Result<(), CliError> {
     if args.file == Path::new("-") {
         return table::print(&text);
     }
-    fs::write(&args.file, &text)
+    files::write_named(&args.file, &text)
         .map_err(|error| CliError::Failed(format!("{}: {error}", args.file.display())))?;
     import(session.format, &args.file)
 }

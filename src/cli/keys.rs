@@ -9,11 +9,12 @@ use super::log::confirm;
 use super::noun::{Session, taken_array};
 use super::options::Format;
 use super::table;
+use super::terminal::counted;
 
 /// Commands for keys.
 #[derive(Subcommand)]
 pub enum KeysCommand {
-    /// Print the id of the project's key; it exists once a container has had an environment
+    /// Print the id of the project's key; the first secret or idempotency key creates it
     List,
     /// Erase a key: nothing that it sealed can be read again, not even from backups
     Erase(Erase),
@@ -46,9 +47,20 @@ pub async fn run(session: &Session, command: KeysCommand) -> Result<(), CliError
                 );
                 confirm(&format!("Erase the key {key} permanently?"), "Nothing was erased")?;
             }
-            session.client.send(Call::at(Method::DELETE, "keys").segment(&key)).await?;
+            let call = Call::at(Method::DELETE, "keys").segment(&key);
+            let response = session.client.open(call).await?;
+            let unkeyed = response.headers().get("x-magnum-unkeyed-digests");
+            let unkeyed = unkeyed.and_then(|count| count.to_str().ok()?.parse().ok()).unwrap_or(0);
             if session.format == Format::Table {
                 eprintln!("The key {key} was erased.");
+            }
+            if unkeyed > 0 {
+                eprintln!(
+                    "{} with an idempotency key, recorded by earlier versions, left a hash of the \
+                     body that does not\ndepend on the key: guesses of the whole body can still be \
+                     confirmed.",
+                    counted(unkeyed, "request")
+                );
             }
             Ok(())
         }

@@ -41,6 +41,8 @@ use error::CliError;
 use noun::Session;
 use options::Format;
 
+use crate::files;
+
 const ABOUT: &str = "Manages bays, nodes and containers through the Magnum API";
 
 const AFTER_HELP: &str = "\
@@ -109,6 +111,7 @@ enum Command {
 /// Runs the command line. Exit code 0: done; 1: failed, with a message on stderr; 2: a usage
 /// error.
 pub fn main() -> ExitCode {
+    files::keep_from_others();
     let cli = Cli::parse_from(options::hyphenated(std::env::args_os()));
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,

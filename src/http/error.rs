@@ -10,10 +10,12 @@ use crate::backends::BackendError;
 use crate::bus::{CommandError, Refusal};
 use crate::events::DecodeError;
 use crate::events::log::{Archived, ReadError};
+use crate::files::{is_full, lacks_files};
 use crate::ids::StreamKind;
 use crate::projections::as_of::AsOfError;
 use crate::projections::query::QueryError;
 use crate::replay::ReplayError;
+use crate::secrets::SecretsError;
 
 /// What programs know a missing or invalid token by.
 pub const UNAUTHENTICATED: &str = "unauthenticated";
@@ -106,6 +108,10 @@ pub enum ApiError {
     /// The views cannot be read now; they are rebuilt by themselves. The message is for the log.
     #[error("{0}")]
     Unreadable(String),
+    /// What was asked for is in a damaged part of the log; the message, with the place and what
+    /// helps, is for the log and for `/readyz`.
+    #[error("{0}")]
+    Damaged(String),
     /// The disk of the log is nearly full.
     #[error("The service accepts no changes now: {0}")]
     LowSpace(String),
@@ -178,6 +184,7 @@ impl ApiError {
             Self::Command(error) => command_answer(error),
             Self::Engine(error) => (backend_status(error), "engine"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+            Self::Damaged(_) => (StatusCode::INTERNAL_SERVER_ERROR, "log-damaged"),
             Self::WorkUnknown(_) => (StatusCode::BAD_GATEWAY, "work-unknown"),
             Self::NoKeystone => (StatusCode::SERVICE_UNAVAILABLE, "no-keystone"),
             Self::Behind { .. } => (StatusCode::SERVICE_UNAVAILABLE, "behind"),
@@ -200,6 +207,10 @@ impl ApiError {
             Self::Internal(_)
             | Self::Command(CommandError::Internal(_) | CommandError::Forbidden(_)) => {
                 "An internal error; see the service's log under the request id.".to_owned()
+            }
+            Self::Damaged(_) => {
+                "This is in a damaged part of the log; GET /readyz says where, and what helps."
+                    .to_owned()
             }
             Self::Unreadable(_) => {
                 "The read model cannot be read now; try again. GET /readyz shows its state."
@@ -280,7 +291,25 @@ pub const fn command_code(error: &CommandError) -> &'static str {
 
 impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
-        Self::Internal(error.to_string())
+        match error {
+            ReadError::Damaged(words) => Self::Damaged(words),
+            error => Self::Internal(error.to_string()),
+        }
+    }
+}
+
+impl From<SecretsError> for ApiError {
+    fn from(error: SecretsError) -> Self {
+        match &error {
+            SecretsError::Io { source, .. } if is_full(source) => {
+                Self::LowSpace("there is no space for the key of the project".to_owned())
+            }
+            SecretsError::Io { source, .. } if lacks_files(source) => {
+                tracing::warn!(%error, "too many open files; requests are refused");
+                Self::Command(CommandError::Overloaded)
+            }
+            _ => Self::Internal(error.to_string()),
+        }
     }
 }
 
@@ -291,6 +320,7 @@ impl From<ReplayError> for ApiError {
             ReplayError::NotFound(words) => Self::Missing(words),
             ReplayError::Archived(archived) => archived.into(),
             ReplayError::Decode(error) => error.into(),
+            ReplayError::Read(error) => error.into(),
             error => Self::Internal(error.to_string()),
         }
     }
@@ -321,5 +351,29 @@ mod tests {
         assert!(!error.detail().contains("secret"));
         let error = ApiError::Command(CommandError::Internal("panicked at x".to_owned()));
         assert!(!error.detail().contains("panicked"));
+        let error = ApiError::from(ReadError::Damaged("0000000001.seg".to_owned()));
+        assert_eq!((error.status().as_u16(), error.code()), (500, "log-damaged"));
+        assert!(!error.detail().contains(".seg"));
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_had_just_now_is_no_fault_of_the_service() {
+        use rustix::io::Errno;
+
+        let failed = |errno: Errno| {
+            ApiError::from(SecretsError::Io { path: "keys/p.key".to_owned(), source: errno.into() })
+        };
+        let statuses = [
+            (Errno::NOSPC, 507),
+            (Errno::DQUOT, 507),
+            (Errno::MFILE, 503),
+            (Errno::NFILE, 503),
+            (Errno::IO, 500),
+        ];
+        for (errno, status) in statuses {
+            let error = failed(errno);
+            assert_eq!(error.status().as_u16(), status, "{errno:?}");
+            assert!(!error.detail().contains("keys/"), "{errno:?}");
+        }
     }
 }

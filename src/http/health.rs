@@ -55,6 +55,9 @@ pub async fn ready(State(state): State<AppState>) -> Response {
     if let Some(reason) = health.failed {
         problems.push(format!("the log accepts no events: {reason}"));
     }
+    if let Some(words) = health.damaged {
+        problems.push(format!("events cannot be read: {words}"));
+    }
     if lag > MAX_LAG || !stats.caught_up {
         problems.push(format!("the views are at position {position}, {lag} behind the log"));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -13,8 +13,15 @@ use super::edge::request::{Call, Ident};
 use super::edge::state::AppState;
 use super::error::ApiError;
 use super::respond;
+use crate::events::log::{EventLog, ReadError};
 use crate::ids::ProjectId;
-use crate::secrets::{Secrets, SecretsError};
+use crate::secrets::{Secrets, SecretsError, key_of};
+
+/// How many requests of the project left a hash that an erased key does not make useless.
+const UNKEYED: HeaderName = HeaderName::from_static("x-magnum-unkeyed-digests");
+
+/// Events that are read at once where such hashes are counted.
+const PAGE: usize = 1000;
 
 /// The keys of a project.
 #[derive(Debug, Serialize, ToSchema)]
@@ -54,7 +61,8 @@ pub async fn list(State(state): State<AppState>, call: Call) -> Result<Response,
 
 /// `DELETE /v1/keys/{ident}`
 ///
-/// It is erased first and recorded then: an erasure that is on record has happened.
+/// It is erased first and recorded then: an erasure that is on record has happened. The answer says
+/// how many digests of requests earlier versions recorded without a key; they stay what they are.
 pub async fn erase(
     State(state): State<AppState>,
     Ident(ident): Ident,
@@ -66,8 +74,39 @@ pub async fn erase(
         return Err(ApiError::NotFound("Key", ident));
     }
     state.audit.key_erased(&call.ctx, ident).await?;
+    let (log, project) = (state.log.clone(), call.ctx.project.clone());
+    let unkeyed = blocking(move || unkeyed(log.as_ref(), &project)).await?;
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    match unkeyed {
+        Ok(found) => {
+            response.headers_mut().insert(UNKEYED, HeaderValue::from(found));
+        }
+        Err(error) => tracing::warn!(%error, "digests without a key could not be counted"),
+    }
     let position = *state.log.head().borrow();
-    Ok(respond::at(StatusCode::NO_CONTENT.into_response(), position))
+    Ok(respond::at(response, position))
+}
+
+/// Requests of a project whose digest was recorded without a key. The first digest with one ends
+/// the search: the version that made it makes no others.
+fn unkeyed(log: &dyn EventLog, project: &ProjectId) -> Result<u64, ReadError> {
+    let (mut after, mut found) = (log.archived(), 0);
+    loop {
+        let page = log.read(after, PAGE)?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = last.position;
+        for meta in page.iter().map(|event| &event.meta) {
+            // Only the first event of a command has the command.
+            let named = meta.command_id.as_ref().filter(|_| meta.command.is_some());
+            let Some(seen) = named.map(|id| log.command(id)).transpose()?.flatten() else {
+                continue;
+            };
+            if key_of(&seen.digest).is_some() {
+                return Ok(found);
+            }
+            found += u64::from(meta.project == *project);
+        }
+    }
 }
 
 /// Asks something of the keys, which are files, for the project of a request.
@@ -77,6 +116,57 @@ async fn asked<T: Send + 'static>(
     ask: impl FnOnce(&Secrets, &ProjectId) -> Result<T, SecretsError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let (secrets, project) = (state.secrets.clone(), call.ctx.project.clone());
-    let answer = blocking(move || ask(&secrets, &project)).await?;
-    answer.map_err(|error| ApiError::Internal(error.to_string()))
+    Ok(blocking(move || ask(&secrets, &project)).await??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::Origin;
+    use crate::clock;
+    use crate::events::audit::{AuditEvent, ReadV1};
+    use crate::events::log::memory::MemoryLog;
+    use crate::events::log::{Append, CommandKey, Expected};
+    use crate::events::{Meta, NewEvent};
+    use crate::ids::{CommandId, StreamId, StreamKind};
+
+    async fn record(log: &MemoryLog, project: &str, id: &str, digest: Option<[u8; 32]>) {
+        let id = CommandId(id.to_owned());
+        let origin = Origin {
+            project: ProjectId(project.to_owned()),
+            command_id: Some(id.clone()),
+            digest,
+            ..Origin::default()
+        };
+        let meta = Meta { command: Some("\"start\"".to_owned()), ..origin.meta() };
+        let read = ReadV1 { object: String::new(), what: String::new() };
+        let event = AuditEvent::Read(read);
+        let event = NewEvent::new(clock::new_event_id(), clock::now(), meta, &event);
+        let append = Append {
+            stream: StreamId { kind: StreamKind::Audit, id: clock::new_object_id() },
+            expected: Expected::NoStream,
+            command: Some(CommandKey { id, digest: digest.unwrap_or_default() }),
+            events: vec![event],
+        };
+        log.append(append).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn digests_of_earlier_versions_are_counted_by_project() {
+        let home = tempfile::tempdir().unwrap();
+        let (log, mine) = (MemoryLog::new(), ProjectId("p".to_owned()));
+        let keyed = Secrets::new(home.path().to_owned()).digest(&mine, &[1; 32]).unwrap();
+        for (project, id, digest) in [
+            ("p", "a", Some([1; 32])),
+            ("q", "b", Some([1; 32])),
+            ("p", "c", Some([2; 32])),
+            // Whatever the service asks of itself has no digest of a body.
+            ("p", "d", None),
+        ] {
+            record(&log, project, id, digest).await;
+        }
+        assert_eq!(unkeyed(&log, &mine).unwrap(), 2);
+        record(&log, "p", "e", Some(keyed)).await;
+        assert_eq!(unkeyed(&log, &mine).unwrap(), 2);
+    }
 }

@@ -1,7 +1,8 @@
 //! The conductor: one thread that follows the log and keeps the read models up to date.
 //!
-//! It starts from the saved views and retries when the log cannot be read. It never skips an
-//! event. Not here: what is done with a page of the log (`update`), saving (`saver`).
+//! It starts from the saved views and retries when the log cannot be read, unless that is damaged.
+//! It never skips an event. Not here: what is done with a page of the log (`update`), saving
+//! (`saver`).
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -131,6 +132,9 @@ impl Follower {
         let mut views = ViewUpdater::new(&self.shared);
         while let Err(error) = self.session(&mut views).await {
             match error {
+                SessionError::Log(ReadError::Damaged(words)) => {
+                    return self.stand_still(words).await;
+                }
                 SessionError::Log(error) => self.say(error.to_string()),
                 // The views in memory may be half updated.
                 SessionError::Bug(panic) => {
@@ -162,6 +166,10 @@ impl Follower {
                     self.shared.broken_rows.store(broken_rows, Ordering::Relaxed);
                     self.shared.replace(Some(tables));
                     return false;
+                }
+                Err(StoreFault::Log(ReadError::Damaged(words))) => {
+                    self.stand_still(words).await;
+                    return true;
                 }
                 Err(StoreFault::Log(error)) => self.say(error.to_string()),
                 Err(StoreFault::Damaged(reason)) => {
@@ -215,6 +223,22 @@ impl Follower {
             }
             health.unhealthy = Some(words);
         });
+    }
+
+    /// Reports damage and waits until it is time to stop: it is not better in a moment, and
+    /// skipping an event would make all views wrong.
+    async fn stand_still(&self, words: String) {
+        tracing::error!(
+            reason = words,
+            "the read models are not updated until the log is repaired"
+        );
+        self.shared.say(|health| {
+            health.damage = Some(words.clone());
+            health.unhealthy = Some(words);
+        });
+        let mut orders = self.shared.orders.subscribe();
+        // The sender lives in `shared`, so this cannot end early.
+        let _ = orders.wait_for(|orders| orders.stop).await;
     }
 
     /// Waits until the next attempt; true if it is time to stop.

@@ -195,6 +195,11 @@ impl ReadModels {
         let _ = self.position().wait_for(|position| self.shared.is_caught_up(*position)).await;
     }
 
+    /// Where damage of the log keeps the views from being updated until it is repaired, if it does.
+    pub fn damage(&self) -> Option<String> {
+        self.shared.health.read().unwrap_or_else(PoisonError::into_inner).damage.clone()
+    }
+
     /// Waits until the views are at a position (rule P5).
     ///
     /// # Errors

@@ -25,6 +25,8 @@ pub(super) struct ConductorHealth {
     pub rebuilding: Option<Position>,
     /// Why the log is not followed.
     pub unhealthy: Option<String>,
+    /// Where the log is damaged, if that is why.
+    pub damage: Option<String>,
     /// Why views are not saved.
     pub unsaved: Option<String>,
 }

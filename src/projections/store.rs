@@ -1,6 +1,7 @@
 //! The sled folder: opening it, moving a damaged one aside, and opening it again after a failure.
 //!
-//! It never holds the only copy of anything, so damage costs a rebuild and no data.
+//! It never holds the only copy of anything, so damage costs a rebuild and no data. On a full disk
+//! a folder in memory takes its place, so that the service starts and answers.
 //! Not here: what is in it (`layout`).
 
 use std::any::Any;
@@ -11,10 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use sled::{Db, Tree};
+use sled::{Config, Db, Tree};
 
 use crate::events::log::ReadError;
 use crate::events::log::segment::disk::free_bytes;
+use crate::files::is_full;
 
 /// Bytes of pages that sled keeps in memory: 100,000 containers take about that.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -77,12 +79,20 @@ pub struct OpenError {
 }
 
 /// Opens a sled folder. A damaged one is moved aside as `<name>.damaged-<n>` and replaced by an
-/// empty one.
+/// empty one; where the disk has no room, the one on it stays as it is, and an empty one in memory
+/// is used.
 ///
 /// # Errors
 /// When it is in use, or the system does not let us.
 pub fn open_cache(path: &Path) -> Result<Db, OpenError> {
-    open_with(path, |_| Ok(())).map(|(db, ())| db)
+    open_with(path, |_| Ok(())).map(|opened| opened.db)
+}
+
+/// A folder that was opened, with what was made of it.
+struct Opened<T> {
+    db: Db,
+    made: T,
+    in_memory: bool,
 }
 
 /// Opens a sled folder that is there, as it is: a damaged one stays where it is.
@@ -93,23 +103,35 @@ pub fn open_existing(path: &Path) -> Result<Db, OpenError> {
     if !path.is_dir() {
         return Err(denied(path, "there is no such directory".to_owned()));
     }
-    try_open(path, |_| Ok(())).map(|(db, ())| db).map_err(|trouble| match trouble {
+    try_open(config(path), |_| Ok(())).map(|(db, ())| db).map_err(|trouble| match trouble {
         OpenFailure::Locked(_) => denied(path, "a server is using it".to_owned()),
         OpenFailure::Damaged(reason) => denied(path, format!("it is damaged: {reason}")),
-        OpenFailure::Denied(reason) => denied(path, reason),
+        OpenFailure::Denied(reason) | OpenFailure::Full(reason) => denied(path, reason),
     })
 }
 
-fn open_trees(path: &Path) -> Result<(Db, Tree), OpenError> {
+fn open_trees(path: &Path) -> Result<Opened<Tree>, OpenError> {
     open_with(path, |db| db.open_tree("views"))
 }
 
-fn open_with<T>(path: &Path, then: fn(&Db) -> sled::Result<T>) -> Result<(Db, T), OpenError> {
+fn config(path: &Path) -> Config {
+    Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_MS))
+}
+
+fn open_with<T>(path: &Path, then: fn(&Db) -> sled::Result<T>) -> Result<Opened<T>, OpenError> {
     let mut tries = 0;
     let mut is_new = false;
     loop {
-        match try_open(path, then) {
-            Ok(opened) => return Ok(opened),
+        // Sled must not find out by itself (see `Store::check_room`).
+        let free = free_bytes(parent_of(path)).unwrap_or(u64::MAX);
+        let opened = if free < ROOM_BYTES {
+            Err(OpenFailure::Full(format!("{free} bytes are free")))
+        } else {
+            try_open(config(path), then)
+        };
+        match opened {
+            Ok((db, made)) => return Ok(Opened { db, made, in_memory: false }),
+            Err(OpenFailure::Full(reason)) => return open_in_memory(path, &reason, then),
             Err(OpenFailure::Locked(reason)) if tries >= LOCK_TRIES => {
                 return Err(denied(path, reason));
             }
@@ -128,19 +150,41 @@ fn open_with<T>(path: &Path, then: fn(&Db) -> sled::Result<T>) -> Result<(Db, T)
     }
 }
 
+/// Opens an empty folder that is not on the disk, or not there for long.
+fn open_in_memory<T>(
+    path: &Path,
+    reason: &str,
+    then: fn(&Db) -> sled::Result<T>,
+) -> Result<Opened<T>, OpenError> {
+    tracing::warn!(
+        path = %path.display(),
+        reason,
+        "there is no space for a cache; it is rebuilt in memory until there is"
+    );
+    let config = Config::new().temporary(true).cache_capacity(CACHE_BYTES);
+    match try_open(config, then) {
+        Ok((db, made)) => Ok(Opened { db, made, in_memory: true }),
+        Err(
+            OpenFailure::Locked(reason)
+            | OpenFailure::Denied(reason)
+            | OpenFailure::Damaged(reason)
+            | OpenFailure::Full(reason),
+        ) => Err(denied(path, format!("{reason}; there is no space in memory either"))),
+    }
+}
+
 fn denied(path: &Path, reason: String) -> OpenError {
     OpenError { path: path.display().to_string(), reason }
 }
 
 enum OpenFailure {
+    Full(String),
     Locked(String),
     Denied(String),
     Damaged(String),
 }
 
-fn try_open<T>(path: &Path, then: fn(&Db) -> sled::Result<T>) -> Result<(Db, T), OpenFailure> {
-    let config =
-        sled::Config::new().path(path).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_MS));
+fn try_open<T>(config: Config, then: fn(&Db) -> sled::Result<T>) -> Result<(Db, T), OpenFailure> {
     // Sled asserts where it reads what it cannot have written.
     let open = AssertUnwindSafe(|| -> sled::Result<(Db, T)> {
         let db = config.open()?;
@@ -151,6 +195,9 @@ fn try_open<T>(path: &Path, then: fn(&Db) -> sled::Result<T>) -> Result<(Db, T),
         Ok(Ok(opened)) => Ok(opened),
         Ok(Err(error)) if error.to_string().contains(LOCKED) => {
             Err(OpenFailure::Locked(error.to_string()))
+        }
+        Ok(Err(sled::Error::Io(error))) if is_full(&error) => {
+            Err(OpenFailure::Full(error.to_string()))
         }
         Ok(Err(error)) if is_damage(&error) => Err(OpenFailure::Damaged(error.to_string())),
         Ok(Err(error)) => Err(OpenFailure::Denied(error.to_string())),
@@ -204,7 +251,7 @@ fn set_aside(path: &Path, reason: &str) -> io::Result<()> {
 pub struct Store {
     /// Where it is; `None` if it is somebody else's.
     path: Option<PathBuf>,
-    open: RwLock<Option<(Db, Tree)>>,
+    open: RwLock<Option<Opened<Tree>>>,
 }
 
 impl Store {
@@ -219,7 +266,8 @@ impl Store {
 
     /// Keeps views in a tree that somebody else opened, for a simulation. Closed once, it stays so.
     pub const fn over(db: Db, views: Tree) -> Self {
-        Self { path: None, open: RwLock::new(Some((db, views))) }
+        let opened = Opened { db, made: views, in_memory: false };
+        Self { path: None, open: RwLock::new(Some(opened)) }
     }
 
     /// Keeps nothing any more.
@@ -230,13 +278,13 @@ impl Store {
     /// The tree of the read models; none while the folder is closed.
     pub(super) fn views(&self) -> Option<Tree> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.as_ref().map(|(_, views)| views.clone())
+        open.as_ref().map(|opened| opened.made.clone())
     }
 
     /// Writes what is in memory.
     pub(super) fn flush(&self) -> sled::Result<()> {
         let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
-        open.as_ref().map_or(Ok(()), |(db, _)| db.flush().map(drop))
+        open.as_ref().map_or(Ok(()), |opened| opened.db.flush().map(drop))
     }
 
     /// Whether there is room for what is about to be written. Sled must not find out by itself:
@@ -251,6 +299,10 @@ impl Store {
             return Err(StoreFault::Full(format!(
                 "{free} bytes are free for {path}, {needed} are needed"
             )));
+        }
+        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        if open.as_ref().is_some_and(|opened| opened.in_memory) {
+            return Err(StoreFault::Store("there is space again for the directory".to_owned()));
         }
         Ok(())
     }

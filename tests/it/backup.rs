@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use magnum::events::log::export::to_hex;
+use magnum::events::log::segment::manifest::Manifest;
 use magnum::events::log::{EventLog, Expected};
 use magnum::ids::{Position, Timestamp};
 use serde_json::Value;
@@ -379,6 +380,26 @@ async fn damage_is_found_in_every_file() {
     assert_eq!(said["position"].to_string(), position);
     let log = try_open(&before, &index()).unwrap();
     assert_eq!(read_all(&log, 100).len().to_string(), position);
+}
+
+/// What a manifest says besides the hashes of its files is compared with them too.
+#[tokio::test]
+async fn a_manifest_that_contradicts_its_files_is_found() {
+    let (data, _index) = written(150).await;
+    let (data, home) = (data.path(), TempDir::new().unwrap());
+    let target = home.path().join("backup");
+    good(&backup(data, &target));
+    let sound = Manifest::read(&target).unwrap().unwrap();
+    let first = Manifest { first: Position(2), ..sound.clone() };
+    let epoch = Manifest { epoch: 0, ..sound.clone() };
+    for changed in [first, epoch] {
+        changed.write(&target).unwrap();
+        let verified = verify(&target);
+        assert_eq!(verified.code, 1, "{verified:?}");
+        assert!(verified.err.contains("it was changed"), "{verified:?}");
+    }
+    sound.write(&target).unwrap();
+    good(&verify(&target));
 }
 
 /// A damaged log spoils no backup.

@@ -81,7 +81,7 @@ fn origin() -> Origin {
         roles: vec!["member".to_owned()],
         request_id: "req-1".to_owned(),
         command_id: Some(CommandId("c".to_owned())),
-        digest: Some("d".to_owned()),
+        digest: Some([4; 32]),
         reason: Some("r".to_owned()),
         causation: Some(EventId(Uuid::from_u128(2))),
         if_match: Some(Revision(7)),

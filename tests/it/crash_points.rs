@@ -332,7 +332,7 @@ impl Life {
             user: "test".to_owned(),
             request_id: key.to_owned(),
             command_id: Some(id_of(key)),
-            digest: Some(key.to_owned()),
+            digest: Some(*blake3::hash(key.as_bytes()).as_bytes()),
             ..Origin::default()
         };
         if again {

@@ -81,22 +81,21 @@ fn f1_a_command_id_makes_a_command_exactly_once() {
         let log = memory();
         let directory = directory(&log, &Snapshots::default());
         ask(&directory, 1, &create()).await.unwrap();
-        let keyed = |digest: &str| Origin {
+        let keyed = |digest: u8| Origin {
             command_id: Some(CommandId("p/key".into())),
-            digest: Some(digest.into()),
+            digest: Some([digest; 32]),
             ..origin("p")
         };
-        let asks = (0..20)
-            .map(|_| directory.command(message(1, &rename("a"), keyed("d1")), Authority::Edge));
+        let asks =
+            (0..20).map(|_| directory.command(message(1, &rename("a"), keyed(1)), Authority::Edge));
         let replies: Vec<_> = join_all(asks).await.into_iter().map(Result::unwrap).collect();
         assert_eq!(replies.iter().filter(|reply| !reply.repeated).count(), 1);
         assert!(replies.iter().all(|reply| reply.position == Position(2)));
-        let other = directory.command(message(1, &rename("b"), keyed("d2")), Authority::Edge).await;
+        let other = directory.command(message(1, &rename("b"), keyed(2)), Authority::Edge).await;
         assert_eq!(other, Err(CommandError::CommandIdReused));
         // Also on another object, and for a directory that has not seen the first one (a restart).
         let again = self::directory(&log, &Snapshots::default());
-        let reply =
-            again.command(message(9, &create(), keyed("d1")), Authority::Edge).await.unwrap();
+        let reply = again.command(message(9, &create(), keyed(1)), Authority::Edge).await.unwrap();
         assert!(reply.repeated && reply.stream == stream(1));
         assert_eq!(*log.head().borrow(), Position(2));
     });

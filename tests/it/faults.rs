@@ -311,6 +311,35 @@ fn f48_a_full_disk_refuses_changes_and_recovers() {
     wait_until("readiness", PATIENCE, || server.get("/readyz").status == 200);
 }
 
+/// F48: the service also starts on a full disk, from the log alone, and keeps caches again later.
+#[test]
+fn f48_a_full_disk_is_started_on() {
+    let disk = Disk::new(64);
+    let data = disk.0.path().join("data");
+    let options = Options::fake().data(&data).arg("--segment-size").arg("1MiB");
+    let mut server = Server::start(options.arg("--reserve").arg("8MiB"));
+    server.post("/v1/baymodels", &baymodel("before")).expect(201);
+    server.stop();
+    let ballast = disk.fill();
+    server.restart();
+    server.get("/v1/baymodels/before").expect(200);
+    assert_eq!(server.post("/v1/baymodels", &baymodel("full")).status, 507);
+    let ready = server.get("/readyz");
+    assert_eq!(ready.status, 503);
+    assert!(ready.text.contains("no changes are accepted"), "{}", ready.text);
+    assert!(server.stderr().contains("no space for a cache"), "{}", server.stderr());
+    fs::remove_file(ballast).unwrap();
+    wait_until("room again", PATIENCE, || {
+        server.post("/v1/baymodels", &baymodel("after")).status == 201
+    });
+    wait_until("readiness", PATIENCE, || server.get("/readyz").status == 200);
+    server.stop();
+    server.restart();
+    for name in ["before", "after"] {
+        server.get(&format!("/v1/baymodels/{name}")).expect(200);
+    }
+}
+
 /// F35: what is secret shows nowhere but in the container.
 #[test]
 fn f35_environment_values_show_nowhere() {

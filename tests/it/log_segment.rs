@@ -368,6 +368,53 @@ async fn a_full_disk_refuses_and_recovers() {
 }
 
 #[tokio::test]
+async fn too_many_open_files_refuse_and_pass() {
+    let (disk, index) = (SimulatedDisk::new(), index());
+    let log = open(&disk, &index);
+    disk.inject(Faults { no_files: u64::MAX, ..Faults::default() });
+    for _ in 0..3 {
+        match log.append(append(stream(), Expected::NoStream, 1)).await {
+            Err(AppendError::NoFiles(why)) => assert!(why.contains("next segment"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(log.health().no_space.is_some() && log.health().failed.is_none());
+    disk.inject(Faults::default());
+    // Also when the next segment was to be made ready ahead of time, which failed.
+    let mut appended = 0;
+    for lacks in [0, u64::MAX, 0] {
+        disk.inject(Faults { no_files: lacks, ..Faults::default() });
+        for _ in 0..200 {
+            match log.append(append(stream(), Expected::NoStream, 5)).await {
+                Ok(_) => appended += 5,
+                Err(AppendError::NoFiles(_)) if lacks > 0 => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+    assert_eq!(log.health().no_space, None);
+    assert_eq!(read_all(&log, 100).len(), appended);
+    drop(log);
+    assert_eq!(read_all(&open(&disk, &index), 100).len(), appended);
+}
+
+/// Nothing is acknowledged that is lost when the files are closed.
+#[tokio::test]
+async fn files_that_were_removed_are_noticed_before_the_next_answer() {
+    let (disk, index) = (SimulatedDisk::new(), index());
+    let log = open(&disk, &index);
+    log.append(append(stream(), Expected::NoStream, 1)).await.expect("appended");
+    disk.remove("0000000001.seg").expect("removed");
+    match log.append(append(stream(), Expected::NoStream, 1)).await {
+        Err(AppendError::OutcomeUnknown(why) | AppendError::Closed(why)) => {
+            assert!(why.contains("were removed"), "{why}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(log.health().failed.expect("red").contains("were removed"));
+}
+
+#[tokio::test]
 async fn a_full_disk_can_be_opened() {
     let (disk, index) = (SimulatedDisk::new(), index());
     let events = written(&disk, &index, &[3]).await;

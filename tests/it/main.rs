@@ -26,6 +26,7 @@ mod drift;
 mod entity;
 mod evolution;
 mod faults;
+mod files;
 mod harness;
 mod incident;
 mod keystone;

@@ -33,15 +33,16 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("clock", &["ids"]),
     ("blocking", &["clock"]),
-    ("secrets", &["clock", "ids"]),
+    ("files", &[]),
+    ("secrets", &["clock", "files", "ids"]),
     ("credentials", &[]),
     ("config", &["credentials"]),
-    ("events", &["blocking", "ids"]),
+    ("events", &["blocking", "files", "ids"]),
     ("backends", &["events", "ids", "secrets"]),
     ("bus", &["events", "backends", "ids"]),
     ("actors", &["events", "backends", "blocking", "bus", "clock", "ids"]),
     ("agent", &["backends", "bus", "clock", "ids"]),
-    ("projections", &["events", "ids"]),
+    ("projections", &["events", "files", "ids"]),
     // `bus` for what a decision may know besides the state; what acts on one is out of reach.
     ("replay", &["actors", "projections", "events", "bus", "ids"]),
     (
@@ -58,6 +59,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "credentials",
+            "files",
             "secrets",
         ],
     ),
@@ -72,6 +74,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "events",
+            "files",
             "http",
             "ids",
             "projections",
@@ -80,7 +83,20 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     // `projections` for the tables of fields alone; `events` for `cli/{log,backup}.rs` alone:
     // offline tools work on the log's files themselves.
-    ("cli", &["ids", "clock", "config", "credentials", "events", "projections", "replay", "app"]),
+    (
+        "cli",
+        &[
+            "ids",
+            "clock",
+            "config",
+            "credentials",
+            "events",
+            "files",
+            "projections",
+            "replay",
+            "app",
+        ],
+    ),
 ];
 
 /// The layers of the grid: each has one file for each noun.
@@ -92,6 +108,18 @@ const NAMES_BACKEND: [&str; 3] = ["src/agent", "src/app", "src/backends"];
 /// Where the actor library may be named; everything else is plain Rust that any runtime carries.
 const NAMES_ACTIX: [&str; 4] =
     ["src/actors/entity", "src/actors/directory", "src/agent/worker", "src/app"];
+
+/// What makes files and folders, or opens them to be written to.
+const MAKES_FILES: [&str; 8] = [
+    "DirBuilder",
+    "File::create",
+    "File::options",
+    "OpenOptions",
+    "fs::copy(",
+    "fs::create_dir",
+    "fs::hard_link",
+    "fs::write(",
+];
 
 /// What git ignores at the top level, and git itself.
 const IGNORED: [&str; 4] = [".git", ".venv", "data", "target"];
@@ -213,6 +241,20 @@ fn few_files_name_the_actor_library() {
         &named_elsewhere("actix", &NAMES_ACTIX),
         "Keep actix to the entity shell, the directory, the worker and the composition root.",
     );
+}
+
+#[test]
+fn files_are_made_in_one_place() {
+    let mut breaches = Vec::new();
+    for source in sources("src").into_iter().filter(|source| source.path != "src/files.rs") {
+        for what in MAKES_FILES {
+            for (offset, _) in source.code_without_tests.match_indices(what) {
+                let line = line_of(&source.code_without_tests, offset);
+                breaches.push(format!("{}:{line}: {what}", source.path));
+            }
+        }
+    }
+    check(&breaches, "Use src/files.rs, which sets modes and follows no links.");
 }
 
 #[test]

@@ -4,9 +4,8 @@
 //! here: what is signed (`events/log/anchor.rs`), comparing a log with an anchor (`verify`).
 
 use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -19,6 +18,7 @@ use super::{Data, reported, told};
 use crate::clock;
 use crate::events::log::anchor::{Anchor, SecretKey};
 use crate::events::log::segment::{info, verify};
+use crate::files;
 
 /// What to sign, and with which key.
 #[derive(Args)]
@@ -68,8 +68,9 @@ fn new_key(format: Format, data: &Data, file: &Path) -> Result<(), CliError> {
     }
     let key = SecretKey::new(clock::secret()?);
     let public = key.public();
-    write_new(file, 0o600, &key.to_text())?;
-    write_new(&public_file, 0o644, &format!("{public}\n"))?;
+    write_new(file, &key.to_text())?;
+    let public_key = write_new(&public_file, &format!("{public}\n"))?;
+    files::publish(&public_key).map_err(named(&public_file))?;
     let words = format!(
         "The key is in {}. Keep it away from the log. The public key, also in {}:\n{public}\n",
         file.display(),
@@ -79,11 +80,11 @@ fn new_key(format: Format, data: &Data, file: &Path) -> Result<(), CliError> {
 }
 
 /// Writes a new file and syncs it.
-fn write_new(file: &Path, mode: u32, text: &str) -> Result<(), CliError> {
-    let opened = OpenOptions::new().write(true).create_new(true).mode(mode).open(file);
-    let written = opened.and_then(|mut opened| {
+fn write_new(file: &Path, text: &str) -> Result<File, CliError> {
+    let written = files::create_new(file).and_then(|mut opened| {
         opened.write_all(text.as_bytes())?;
-        opened.sync_all()
+        opened.sync_all()?;
+        Ok(opened)
     });
     written.map_err(named(file))
 }

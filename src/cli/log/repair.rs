@@ -9,6 +9,7 @@ use super::super::terminal::{counted, printable};
 use super::{Data, confirm, damage_value, told};
 use crate::events::log::segment::FolderLock;
 use crate::events::log::segment::repair::{self, Cut};
+use crate::files;
 
 /// Objects that `log repair` lists for people; programs get all.
 const NAMED_STREAMS: usize = 20;
@@ -29,6 +30,7 @@ pub struct Repair {
 /// Truncates the log at the first damage.
 pub fn run(format: Format, args: &Repair) -> Result<(), CliError> {
     let (log, yes) = (args.data.log()?, args.yes);
+    files::check_data(&args.data.data).map_err(|error| CliError::Failed(error.to_string()))?;
     let lock = FolderLock::take(&log)?;
     let Some(cut) = repair::plan(&lock)? else {
         return told(format, "The log is not damaged; nothing was changed.\n", &Value::Null);

@@ -3,8 +3,8 @@
 //! `stepper` is the model of the screen and handles keys, `screen` draws it. States are ordinary
 //! answers of the debugger, so it works with a server and with files. Not here: the answers.
 
-use std::fs;
 use std::io::{self, IsTerminal};
+use std::path::Path;
 
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
@@ -16,6 +16,7 @@ use super::place::{AnswerSource, NamedObject};
 use super::screen;
 use super::stepper::{Action, Stepper};
 use super::{About, document};
+use crate::files;
 use crate::ids::{EventId, Revision};
 use crate::replay::{Question, When};
 
@@ -102,7 +103,8 @@ impl Asker<'_> {
         let file = format!("{name}.bundle.json");
         let mut text = serde_json::to_string_pretty(&bundle).unwrap_or_default();
         text.push('\n');
-        fs::write(&file, text).map_err(|error| CliError::Failed(format!("{file}: {error}")))?;
+        files::write_named(Path::new(&file), &text)
+            .map_err(|error| CliError::Failed(format!("{file}: {error}")))?;
         Ok(format!("written to {file}; magnum replay check can run it as a test"))
     }
 }

@@ -110,6 +110,9 @@ pub enum AppendError {
     /// No room on the disk; nothing was written, and it is retried with each append.
     #[error("not enough space on the disk of the log: {0}")]
     NoSpace(String),
+    /// This process, or the system, may open no more files; as with no room.
+    #[error("too many open files: {0}")]
+    NoFiles(String),
     /// Writing or syncing failed: the events may or may not be there after a restart (rule L2).
     #[error("the outcome of the append is unknown: {0}")]
     OutcomeUnknown(String),
@@ -187,6 +190,8 @@ pub struct Archived {
 pub struct LogHealth {
     /// Why it takes no appends; none when it does.
     pub failed: Option<String>,
+    /// Where a read found damage since the start, and what helps; none if it found none.
+    pub damaged: Option<String>,
     /// Why the last append found no room; none when there is room.
     pub no_space: Option<String>,
     /// Appends that were acknowledged since the start.

@@ -1,12 +1,13 @@
 //! What a request passes before any handler: authentication (`auth`, `keystone`, `caller`), parsing
-//! (`request`), audit records (`audit`) and metrics (`requests`); and what handlers can reach
-//! (`state`, `places`).
+//! (`request`, `digest`), audit records (`audit`) and metrics (`requests`); and what handlers can
+//! reach (`state`, `places`).
 //!
 //! Not here: the order in which a request passes them (`service`).
 
 pub mod audit;
 pub mod auth;
 pub mod caller;
+pub mod digest;
 pub mod keystone;
 pub mod places;
 pub mod request;

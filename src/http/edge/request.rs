@@ -15,12 +15,14 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::caller::Caller;
+use super::digest;
 use super::state::AppState;
 use crate::bus::Origin;
 use crate::clock;
 use crate::http::error::ApiError;
 use crate::http::text::{MAX_NAME_BYTES, arguments, derived_uuid, number, shown};
 use crate::ids::{CommandId, Kind, ObjectId, Revision, Timestamp};
+use crate::secrets::Digest;
 
 /// Largest body: a thousand times what a container with a long environment needs.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -114,7 +116,10 @@ impl FromRequest<AppState> for Call {
         let command_id = idempotency_key(headers)?
             .filter(|_| parts.method != Method::GET)
             .map(|key| CommandId(format!("{project}/{key}")));
-        let digest = command_id.as_ref().map(|_| digest(&parts, &body));
+        let digest = match &command_id {
+            Some(id) => Some(digest::of(state, &project, id, bare_digest(&parts, &body)).await?),
+            None => None,
+        };
         let request_id =
             parts.extensions.get::<RequestId>().map_or_else(String::new, |id| id.0.clone());
         let ctx = Origin {
@@ -256,9 +261,8 @@ async fn read_body(body: Body) -> Result<Bytes, ApiError> {
     if length > MAX_BODY_BYTES { Err(ApiError::TooLarge(MAX_BODY_BYTES)) } else { Ok(whole.into()) }
 }
 
-/// What tells two requests with the same key apart: BLAKE3 over method, path, query and body, in
-/// hex.
-fn digest(parts: &Parts, body: &[u8]) -> String {
+/// What tells two requests with the same key apart: BLAKE3 over method, path, query and body.
+fn bare_digest(parts: &Parts, body: &[u8]) -> Digest {
     let mut hasher = blake3::Hasher::new();
     let uri = &parts.uri;
     for part in [parts.method.as_str(), uri.path(), uri.query().unwrap_or_default()] {
@@ -266,7 +270,7 @@ fn digest(parts: &Parts, body: &[u8]) -> String {
         hasher.update(part.as_bytes());
     }
     hasher.update(body);
-    hasher.finalize().to_hex().to_string()
+    *hasher.finalize().as_bytes()
 }
 
 /// A header as text, checked for length and control characters.

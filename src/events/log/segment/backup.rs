@@ -6,7 +6,7 @@
 //! durable, and the manifest is written last, so an interrupted backup leaves the previous one
 //! intact. Not here: the manifest (`manifest.rs`).
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,13 +19,14 @@ use super::fault::{Damage, Fault};
 use super::file::Segment;
 use super::lock::FolderLock;
 use super::manifest::{
-    self, BackupDisk, BackupError, BackupFile, CHUNK_BYTES, Manifest, hash_of, io_at, sync_names,
+    self, BackupDisk, BackupError, BackupFile, CHUNK_BYTES, Manifest, hash_of, io_at,
 };
 use super::names;
 use super::recover::{self, Survey};
 use super::scan::{self, Scanner};
 use super::verify::{self, Verified};
 use super::walk::LogEnd;
+use crate::files::{self, sync_names};
 use crate::ids::{Position, Timestamp};
 
 /// What a backup did.
@@ -61,7 +62,7 @@ pub fn backup(log: &Path, target: &Path, now: Timestamp) -> Result<BackupReport,
         check_continues(&seen, before, target)?;
     }
     let folder = manifest::segments(target);
-    fs::create_dir_all(&folder).map_err(io_at(&folder))?;
+    files::create_folders(&folder).map_err(io_at(&folder))?;
     sync_names(target).map_err(io_at(target))?;
     let mut files = Vec::with_capacity(seen.segments.len());
     let (mut copied, mut copied_bytes, mut kept) = (0, 0, 0);
@@ -169,7 +170,7 @@ impl DurableLog {
 /// Keeps other backups out of a folder, and refuses one that is used for something else.
 fn lock(target: &Path) -> Result<FolderLock, BackupError> {
     let io = io_at(target);
-    fs::create_dir_all(target).map_err(&io)?;
+    files::create_folders(target).map_err(&io)?;
     if Manifest::read(target)?.is_none() {
         for entry in fs::read_dir(target).map_err(&io)? {
             let name = entry.map_err(&io)?.file_name();
@@ -255,8 +256,7 @@ fn copy_unfinished(
     path: &Path,
 ) -> Result<String, BackupError> {
     let io = io_at(path);
-    let copy = File::options().read(true).write(true).create(true).truncate(true).open(path);
-    let copy = copy.map_err(&io)?;
+    let copy = files::create(path).map_err(&io)?;
     let blake3 = copy_bytes(segment, bytes, &copy, &io)?;
     if segment.header.remains.is_none() {
         // Zero behind it, without taking room.
@@ -350,6 +350,9 @@ pub fn verify_backup(target: &Path) -> Result<CheckedBackup, BackupError> {
              it belongs to another backup",
             found.0, found.1, manifest.last, manifest.hash
         ));
+    }
+    if wrong.is_empty() {
+        wrong.extend(manifest.contradicted_by(&recover::survey(&disk)?.segments));
     }
     Ok(CheckedBackup { manifest, verified, wrong })
 }

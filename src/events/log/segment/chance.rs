@@ -20,6 +20,8 @@ pub struct Faults {
     pub name_error_in: Option<u64>,
     /// Bytes that all files together may have.
     pub room: Option<u64>,
+    /// How many of the next files are not made, because too many are open.
+    pub no_files: u64,
 }
 
 /// What went wrong so far: how often, or how many sectors.
@@ -41,6 +43,8 @@ pub struct Happened {
     pub name_errors: u64,
     /// Refusals for lack of space.
     pub full: u64,
+    /// Files that were not made because too many are open.
+    pub no_files: u64,
     /// Writes that wrote less than they were given.
     pub short_writes: u64,
     /// Reads that failed.

@@ -3,13 +3,16 @@
 //! Nothing else in the engine accesses files, so a model of a disk that loses power, fails or is
 //! full can replace it. Not here: the lock against other processes (`lock.rs`).
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
+
+use crate::files;
 
 /// One folder of files, named without path.
 pub trait Disk: Send + Sync + 'static {
@@ -48,6 +51,10 @@ pub trait DiskFile: Send + Sync {
     fn sync(&self) -> io::Result<()>;
     /// Length in bytes.
     fn bytes(&self) -> io::Result<u64>;
+    /// How many names it has; with none it is gone when it is closed.
+    fn links(&self) -> io::Result<u64> {
+        Ok(1)
+    }
 }
 
 /// Reads at an offset; fewer bytes than asked for only at the end of the file.
@@ -83,27 +90,25 @@ pub fn write_all(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) -> io::
     Ok(())
 }
 
-/// Whether an error says that there is no room, of the disk or of a quota.
-pub fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-}
-
 /// A folder of the machine.
 #[derive(Clone, Debug)]
 pub struct Folder {
     path: PathBuf,
     write: bool,
+    /// Open from the first sync of names on: a segment that was just named must not find that this
+    /// process has no more files.
+    names: Arc<OnceLock<File>>,
 }
 
 impl Folder {
     /// A folder that is there.
     pub fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), write: true }
+        Self { path: path.to_owned(), write: true, names: Arc::default() }
     }
 
     /// A folder that is only looked at.
     pub fn read_only(path: &Path) -> Self {
-        Self { path: path.to_owned(), write: false }
+        Self { path: path.to_owned(), write: false, names: Arc::default() }
     }
 }
 
@@ -124,14 +129,11 @@ impl Disk for Folder {
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let path = self.path.join(name);
-        Ok(Box::new(OpenOptions::new().read(true).write(self.write).open(path)?))
+        Ok(Box::new(files::open(&self.path.join(name), self.write)?))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(true);
-        Ok(Box::new(options.open(self.path.join(name))?))
+        Ok(Box::new(files::create(&self.path.join(name))?))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -143,7 +145,11 @@ impl Disk for Folder {
     }
 
     fn sync_names(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        if let Some(names) = self.names.get() {
+            return names.sync_all();
+        }
+        let names = File::open(&self.path)?;
+        self.names.get_or_init(|| names).sync_all()
     }
 
     fn identity(&self) -> io::Result<u64> {
@@ -193,5 +199,9 @@ impl DiskFile for File {
 
     fn bytes(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.nlink())
     }
 }

@@ -172,6 +172,10 @@ impl DiskFile for Placed {
     fn bytes(&self) -> io::Result<u64> {
         self.file.bytes()
     }
+
+    fn links(&self) -> io::Result<u64> {
+        self.file.links()
+    }
 }
 
 /// A read that failed, with its place. It says nothing of what is there.

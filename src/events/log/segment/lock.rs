@@ -4,11 +4,12 @@
 //! file that is left over does no harm. The file names the holder, for people, and is emptied on a
 //! clean stop, so a killed process is noticed.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::super::OpenError;
+use crate::files;
 
 /// The lock file's name in the folder.
 pub const NAME: &str = "lock";
@@ -31,10 +32,8 @@ impl FolderLock {
     pub fn take(folder: &Path) -> Result<Self, OpenError> {
         let path = folder.join(NAME);
         let io = |source| OpenError::Io { path: path.display().to_string(), source };
-        fs::create_dir_all(folder).map_err(io)?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(&path).map_err(io)?;
+        files::create_folders(folder).map_err(io)?;
+        let mut file = files::open_or_create(&path).map_err(io)?;
         match file.try_lock() {
             Ok(()) => {
                 let holder = holder(&file);

@@ -8,6 +8,7 @@
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -15,7 +16,9 @@ use uuid::Uuid;
 use super::super::OpenError;
 use super::super::export::to_hex;
 use super::disk::{Disk, DiskFile, read_full};
-use super::names;
+use super::file::Segment;
+use super::{names, scan};
+use crate::files::{self, sync_names};
 use crate::ids::{Position, Timestamp};
 
 /// The file's name.
@@ -154,13 +157,26 @@ impl Manifest {
         let written = || {
             let mut bytes = serde_json::to_vec_pretty(&sealed)?;
             bytes.push(b'\n');
-            let mut file = File::create(&path)?;
+            let mut file = files::create(&path)?;
             file.write_all(&bytes)?;
             file.sync_all()?;
             fs::rename(&path, target.join(NAME))?;
             sync_names(target)
         };
         written().map_err(io_at(&path))
+    }
+
+    /// What it says wrongly of the first position and of who wrote last, if anything.
+    pub fn contradicted_by(&self, segments: &[Arc<Segment>]) -> Option<String> {
+        let first = scan::archived(segments).next();
+        let epoch = segments.last().map_or(0, |last| last.header.epoch);
+        (self.first != first || self.epoch < epoch).then(|| {
+            format!(
+                "the segments begin at position {first} and the last one is of epoch {epoch}, but \
+                 the manifest says {} and {}: it was changed",
+                self.first, self.epoch
+            )
+        })
     }
 
     fn checksum(&self) -> String {
@@ -177,14 +193,6 @@ pub fn segments(target: &Path) -> PathBuf {
 /// Whether a name in a folder can be part of a backup that has no manifest yet.
 pub fn is_ours(name: &str) -> bool {
     [UNFINISHED, SEGMENTS, super::lock::NAME].contains(&name)
-}
-
-/// Makes the names in a folder durable.
-///
-/// # Errors
-/// What the system says.
-pub fn sync_names(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
 }
 
 /// BLAKE3 of the first bytes of a file in hex; `None` if it has fewer.

@@ -51,7 +51,8 @@
 //! `tail` open a log as `options` say, `stepped` one without threads, `verify` looks at one,
 //! `repair` cuts one, `export` hands out its events, `offline` reads one in place, `backup`,
 //! `manifest` and `restore` copy one, `archive` takes what is old from one and `remains` is what it
-//! leaves, `disk` is all it asks of a disk. Not here: what sled is given (`index`).
+//! leaves, `keep` watches over it, `disk` is all it asks of a disk. Not here: what sled is given
+//! (`index`).
 
 pub mod archive;
 pub mod backup;
@@ -62,6 +63,7 @@ mod export;
 mod fault;
 mod file;
 mod index;
+mod keep;
 mod lock;
 pub mod manifest;
 mod names;
@@ -88,7 +90,6 @@ use std::path::Path;
 use std::sync::mpsc as signal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
@@ -103,6 +104,7 @@ use disk::{Disk, Folder};
 pub use export::export;
 pub use fault::Damage;
 use index::Index;
+use keep::Keeper;
 pub use lock::FolderLock;
 pub use offline::OfflineLog;
 pub use options::SegmentOptions;
@@ -114,13 +116,6 @@ use writer::{Counts, Writer};
 
 /// Bytes of a segment's header: one page, so that no record shares its first write.
 pub const SEGMENT_HEADER_BYTES: usize = 4096;
-
-/// Free bytes below which nothing is moved to sled: more than it holds back in memory, which is a
-/// batch and its segments of 512 KB.
-const INDEX_ROOM_BYTES: u64 = 2 << 20;
-
-/// Longest time until the index is moved to sled: what a start has to read again.
-const MOVE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What readers, the writer and the indexer share.
 struct Shared {
@@ -134,6 +129,22 @@ struct Shared {
 impl Shared {
     fn health(&self) -> MutexGuard<'_, LogHealth> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the log take no appends any more, from before anyone hears of it.
+    fn fail(&self, stage: &Stage, why: &str) {
+        if self.health().failed.replace(why.to_owned()).is_none() {
+            tracing::error!(why, "the log no longer accepts appends");
+        }
+        stage.fail(why);
+    }
+
+    /// Remembers that a read found damage: it stays until the log is repaired.
+    fn noted<T>(&self, read: Result<T, ReadError>) -> Result<T, ReadError> {
+        if let Err(ReadError::Damaged(words)) = &read {
+            self.health().damaged.get_or_insert_with(|| words.clone());
+        }
+        read
     }
 
     /// Lets readers see what became durable.
@@ -226,9 +237,14 @@ impl SegmentLog {
             Self::assemble(&disk, options, index, indexer, Preparer::start)?;
         let path = disk.path();
         let io = |source| OpenError::Io { path: path.clone(), source };
-        let known = Arc::clone(&log.shared);
+        let keeper = Keeper {
+            shared: Arc::clone(&log.shared),
+            stage: Arc::clone(&log.stage),
+            disk,
+            claim: writer.claim,
+        };
         let indexer = thread::Builder::new().name("log-index".to_owned());
-        let indexer = indexer.spawn(move || keep_index(&known.index, disk.as_ref(), &signals));
+        let indexer = indexer.spawn(move || keeper.run(&signals));
         let indexer = indexer.map_err(io)?;
         let thread = thread::Builder::new().name("log-writer".to_owned());
         let writer = thread.spawn(move || writer.run()).map_err(io)?;
@@ -281,24 +297,6 @@ impl SegmentLog {
     }
 }
 
-/// Moves entries of the index to sled until the writer has ended, and then the rest. On a disk
-/// that is all but full they stay in memory: after a write that failed sled cannot be read.
-fn keep_index(index: &Index, disk: &dyn Disk, signals: &signal::Receiver<()>) {
-    let has_room = || disk.free_bytes().is_ok_and(|free| free >= INDEX_ROOM_BYTES);
-    while !matches!(
-        signals.recv_timeout(MOVE_INTERVAL),
-        Err(signal::RecvTimeoutError::Disconnected)
-    ) {
-        if has_room() {
-            index.move_to_sled();
-        }
-    }
-    if has_room() {
-        index.move_to_sled();
-        index.flush();
-    }
-}
-
 impl LogThreads {
     /// Waits for the threads, then releases the folder.
     fn finish(self) {
@@ -332,11 +330,13 @@ impl EventLog for SegmentLog {
     }
 
     fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError> {
-        read::forward(&self.shared.segments, *self.head.borrow(), after, limit)
+        let shared = &self.shared;
+        shared.noted(read::forward(&shared.segments, *self.head.borrow(), after, limit))
     }
 
     fn scan(&self, after: Position, limit: usize, each: &mut Each<'_>) -> Result<usize, ReadError> {
-        read::scan_events(&self.shared.segments, *self.head.borrow(), after, limit, each)
+        let shared = &self.shared;
+        shared.noted(read::scan_events(&shared.segments, *self.head.borrow(), after, limit, each))
     }
 
     fn read_stream(
@@ -346,9 +346,9 @@ impl EventLog for SegmentLog {
         limit: usize,
     ) -> Result<Vec<Recorded>, ReadError> {
         let head = self.shared.index.head(stream).map_err(index_error)?;
-        head.map_or(Ok(Vec::new()), |head| {
+        self.shared.noted(head.map_or(Ok(Vec::new()), |head| {
             read::stream(&self.shared.segments, head, stream, from, limit)
-        })
+        }))
     }
 
     fn scan_stream(
@@ -360,7 +360,8 @@ impl EventLog for SegmentLog {
     ) -> Result<usize, ReadError> {
         let head = self.shared.index.head(stream).map_err(index_error)?;
         let segments = &self.shared.segments;
-        head.map_or(Ok(0), |head| read::scan_stream(segments, head, stream, from, limit, each))
+        let scan = |head| read::scan_stream(segments, head, stream, from, limit, each);
+        self.shared.noted(head.map_or(Ok(0), scan))
     }
 
     fn stream_head(&self, stream: StreamId) -> Result<Option<Revision>, ReadError> {
@@ -369,7 +370,7 @@ impl EventLog for SegmentLog {
     }
 
     fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError> {
-        self.shared.command(id)
+        self.shared.noted(self.shared.command(id))
     }
 
     fn head(&self) -> watch::Receiver<Position> {

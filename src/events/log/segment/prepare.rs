@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 
-use super::disk::{Disk, DiskFile, is_full, write_all};
+use super::disk::{Disk, DiskFile, write_all};
 use super::names;
+use crate::files::{is_full, lacks_files};
 
 /// Bytes that are written and synced at once: some milliseconds of an ordinary disk.
 const STEP_BYTES: usize = 1 << 20;
@@ -86,12 +87,13 @@ impl Preparer {
     /// ready, or else one of just this size.
     ///
     /// # Errors
-    /// What the disk says. One that was full when the file was ordered is tried again.
+    /// What the disk says. What can pass, as that it is full, is tried again if it was said of the
+    /// file that was ordered.
     pub fn take(&mut self, bytes: u32) -> io::Result<(Box<dyn DiskFile>, u32)> {
         if let Some(ordered) = self.ordered {
             match self.wait() {
                 Ok(file) if ordered >= bytes => return Ok((file, ordered)),
-                Err(error) if !is_full(&error) => return Err(error),
+                Err(error) if !is_full(&error) && !lacks_files(&error) => return Err(error),
                 // Dropped before another file gets its name.
                 Ok(_) | Err(_) => {}
             }

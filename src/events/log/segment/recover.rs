@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::super::OpenError;
 use super::claim::Claim;
-use super::disk::{Disk, is_full, read_full};
+use super::disk::{Disk, read_full};
 use super::fault::{Damage, Fault};
 use super::file::{self, Header, HeaderError, Segment};
 use super::index::{Checkpoint, Entries, Index};
@@ -17,6 +17,7 @@ use super::scan::Scanner;
 use super::tail::{self, Tail};
 use super::walk::{self, LogEnd, Walk};
 use super::{SEGMENT_HEADER_BYTES, SegmentOptions};
+use crate::files::is_full;
 
 /// An opened log.
 pub struct Recovered {

@@ -6,7 +6,7 @@
 //! (`cli`).
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use super::disk::{Disk, Folder};
 use super::fault::{Damage, Fault};
 use super::file::Segment;
 use super::lock::FolderLock;
-use super::manifest::sync_names;
 use super::names;
 use super::record::{self, ALIGNMENT, Record};
 use super::scan;
 use super::verify::{Examined, examine};
 use super::{recover, tail};
+use crate::files::{self, sync_names};
 use crate::ids::{Position, StreamId};
 
 /// What cutting a log takes away.
@@ -171,7 +171,7 @@ fn new_folder(folder: &Path) -> Result<PathBuf, OpenError> {
     let mut number = 1_u64;
     loop {
         let path = folder.join(format!("cut-{number}"));
-        match fs::create_dir(&path) {
+        match files::create_folder(&path) {
             Ok(()) => return Ok(path),
             Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
             Err(source) => {
@@ -183,7 +183,8 @@ fn new_folder(folder: &Path) -> Result<PathBuf, OpenError> {
 
 /// Copies a file, durably.
 fn copy(from: &Path, to: &Path, name: &str) -> io::Result<()> {
-    fs::copy(from.join(name), to.join(name))?;
-    File::open(to.join(name))?.sync_all()?;
+    let mut copy = files::create_new(&to.join(name))?;
+    io::copy(&mut files::open(&from.join(name), false)?, &mut copy)?;
+    copy.sync_all()?;
     sync_names(to)
 }

@@ -17,13 +17,14 @@ use super::claim::Claim;
 use super::disk::{Disk, Folder};
 use super::fault::Fault;
 use super::file::Segment;
-use super::manifest::{BackupDisk, BackupError, BackupFile, Manifest, io_at, sync_names};
+use super::manifest::{BackupDisk, BackupError, BackupFile, Manifest, io_at};
 use super::names;
 use super::record::Location;
 use super::recover::{self, Survey};
 use super::scan::{self, Scanner};
 use super::verify::{self, NOTHING};
 use super::walk::LogEnd;
+use crate::files::{self, sync_names};
 use crate::ids::{Position, Timestamp};
 
 /// The log's folder in a data directory.
@@ -238,7 +239,8 @@ pub fn restore(plan: &Plan, data: &Path) -> Result<(), BackupError> {
     check_new(data)?;
     let unfinished = data.join(UNFINISHED);
     let io = io_at(&unfinished);
-    fs::create_dir_all(data).and_then(|()| fs::create_dir(&unfinished)).map_err(&io)?;
+    let made = files::create_folders(data).and_then(|()| files::create_folder(&unfinished));
+    made.map_err(&io)?;
     let disk = Folder::new(&unfinished);
     let last = plan.end.next;
     for (segment, known) in plan.segments.iter().zip(&plan.manifest.files) {

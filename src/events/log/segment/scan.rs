@@ -124,6 +124,11 @@ impl Segments {
         list.get((number as usize).checked_sub(1)?).cloned()
     }
 
+    /// The segment that is written to.
+    pub fn last(&self) -> Option<Arc<Segment>> {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).last().cloned()
+    }
+
     /// The segment that a position is in, if it is in the log.
     pub fn holding(&self, position: Position) -> Option<Arc<Segment>> {
         let list = self.list.read().unwrap_or_else(PoisonError::into_inner);

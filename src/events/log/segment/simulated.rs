@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::io::Errno;
+
 use super::chance::due;
 pub use super::chance::{Chance, Faults, Happened};
 use super::disk::{Disk, DiskFile};
@@ -229,6 +231,11 @@ impl Disk for SimulatedDisk {
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.state();
+        if let Some(left) = state.faults.no_files.checked_sub(1) {
+            state.faults.no_files = left;
+            state.happened.no_files += 1;
+            return Err(Errno::MFILE.into());
+        }
         state.can_name()?;
         let file = state.files.len();
         state.files.push(File::default());
@@ -352,5 +359,9 @@ impl DiskFile for Handle {
 
     fn bytes(&self) -> io::Result<u64> {
         self.with(|state, id| Ok(file(state, id)?.seen.len() as u64))
+    }
+
+    fn links(&self) -> io::Result<u64> {
+        self.with(|state, id| Ok(state.names.values().filter(|file| **file == id).count() as u64))
     }
 }

@@ -7,13 +7,15 @@ use std::{io, thread};
 
 use super::super::AppendError;
 use super::claim::Claim;
-use super::disk::{Disk, is_full, write_all};
+use super::disk::{Disk, write_all};
 use super::file::{Header, Segment};
+use super::keep;
 use super::prepare::{self, Preparer};
 use super::record::Location;
 use super::stage::{Group, Stage};
 use super::walk::LogEnd;
 use super::{SEGMENT_HEADER_BYTES, Shared};
+use crate::files::{is_full, lacks_files};
 
 /// How often the writer looks for the next append before it sleeps: a caller that was just answered
 /// often has one more within some tens of microseconds, and waking up takes as long. Whatever else
@@ -47,7 +49,8 @@ struct Failed(String);
 
 /// Why there is no next segment.
 enum NoSegment {
-    Full(String),
+    /// That passes: it is tried again with the next append.
+    Passing(AppendError),
     Failed(Failed),
 }
 
@@ -64,25 +67,18 @@ impl Writer {
             Ok(Some(group)) => group,
             Ok(None) => return false,
             Err(Failed(why)) => {
-                self.fail(&why);
+                self.shared.fail(&self.stage, &why);
                 return false;
             }
         };
         if let Err(Failed(why)) = self.commit(&group) {
-            self.fail(&why);
+            self.shared.fail(&self.stage, &why);
             group.unknown(&why);
             return false;
         }
         group.answer();
         self.empty = group;
         true
-    }
-
-    /// Takes no appends any more, from before anyone hears of it.
-    fn fail(&self, why: &str) {
-        tracing::error!(why, "the log no longer accepts appends");
-        self.shared.health().failed = Some(why.to_owned());
-        self.stage.fail(why);
     }
 
     /// What was gathered for the next write; none once the log is closed, or where there is
@@ -121,9 +117,9 @@ impl Writer {
                 self.stage.state().begin_segment(next, size, segment.salt);
                 Ok(())
             }
-            Err(NoSegment::Full(why)) => {
-                self.shared.health().no_space = Some(why.clone());
-                self.stage.state().refuse_next(AppendError::NoSpace(why));
+            Err(NoSegment::Passing(error)) => {
+                self.shared.health().no_space = Some(error.to_string());
+                self.stage.state().refuse_next(error);
                 Ok(())
             }
             Err(NoSegment::Failed(failed)) => Err(failed),
@@ -135,6 +131,11 @@ impl Writer {
         let Some(end) = group.end else { return Ok(()) };
         self.write(&group.buffer)
             .map_err(|error| Failed(format!("the log could not be written: {error}")))?;
+        let last = self.shared.segments.get(self.end.next.segment);
+        let why = last.and_then(|last| keep::lost(self.disk.as_ref(), &last, &self.claim));
+        if let Some(why) = why {
+            return Err(Failed(why));
+        }
         self.end = end;
         self.look_ahead();
         if self.shared.index.add(&group.known.entries) {
@@ -156,18 +157,23 @@ impl Writer {
     fn roll(&mut self, bytes: usize) -> Result<Arc<Segment>, NoSegment> {
         let failed = |why: String| NoSegment::Failed(Failed(why));
         let LogEnd { walk, next } = self.end;
+        let no_segment = |error: io::Error| {
+            let why = format!("the next segment could not be created: {error}");
+            match error {
+                error if is_full(&error) => NoSegment::Passing(AppendError::NoSpace(why)),
+                error if lacks_files(&error) => NoSegment::Passing(AppendError::NoFiles(why)),
+                _ => failed(why),
+            }
+        };
         match Claim::read(self.disk.as_ref()) {
             Ok(Some(claim)) if claim.epoch != self.claim.epoch => {
                 return Err(failed(format!("epoch {} of this log writes it now", claim.epoch)));
             }
+            Err(error) if lacks_files(&error) => return Err(no_segment(error)),
             _ => {}
         }
         let least = u32::try_from(SEGMENT_HEADER_BYTES + bytes)
             .map_err(|_| failed("an append is larger than any segment".to_owned()))?;
-        let no_segment = |error: io::Error| {
-            let why = format!("the next segment could not be created: {error}");
-            if is_full(&error) { NoSegment::Full(why) } else { failed(why) }
-        };
         let size = self.next_size().max(least);
         let (file, size) = self.preparer.take(size).map_err(no_segment)?;
         let header = Header {

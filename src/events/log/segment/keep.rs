@@ -1,0 +1,67 @@
+//! What is looked after while a log is open: its index is moved to sled, and files that are
+//! removed, or replaced by others, are noticed.
+//!
+//! What is written to a file without a name is lost when it is closed, and nothing in writing or
+//! syncing says so. A folder that was only renamed is still what is written to. Not here: what the
+//! index is (`index.rs`).
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use super::Shared;
+use super::claim::Claim;
+use super::disk::Disk;
+use super::file::Segment;
+use super::stage::Stage;
+
+/// Free bytes below which nothing is moved to sled: more than it holds back in memory, which is a
+/// batch and its segments of 512 KB.
+const INDEX_ROOM_BYTES: u64 = 2 << 20;
+
+/// Longest time until the index is moved to sled, which is what a start has to read again, and
+/// until files that are gone are noticed though nothing is written.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Looks after an open log.
+pub struct Keeper {
+    /// What it shares with readers and the writer.
+    pub shared: Arc<Shared>,
+    /// Where appends are gathered.
+    pub stage: Arc<Stage>,
+    /// Where the segments are.
+    pub disk: Arc<dyn Disk>,
+    /// Who writes.
+    pub claim: Claim,
+}
+
+impl Keeper {
+    /// Goes on until the writer has ended, and moves the rest of the index then. On a disk that is
+    /// all but full it stays in memory: after a write that failed sled cannot be read.
+    pub fn run(&self, signals: &Receiver<()>) {
+        let index = &self.shared.index;
+        let has_room = || self.disk.free_bytes().is_ok_and(|free| free >= INDEX_ROOM_BYTES);
+        while signals.recv_timeout(INTERVAL) != Err(RecvTimeoutError::Disconnected) {
+            if has_room() {
+                index.move_to_sled();
+            }
+            let last = self.shared.segments.last();
+            if let Some(why) = last.and_then(|last| lost(self.disk.as_ref(), &last, &self.claim)) {
+                self.shared.fail(&self.stage, &why);
+            }
+        }
+        if has_room() {
+            index.move_to_sled();
+            index.flush();
+        }
+    }
+}
+
+/// Why nothing that is written to the last segment will be found again, if that is so.
+pub fn lost(disk: &dyn Disk, last: &Segment, claim: &Claim) -> Option<String> {
+    if last.file.links().is_ok_and(|names| names == 0) {
+        return Some(format!("the files in {} were removed", disk.path()));
+    }
+    let replaced = disk.identity().is_ok_and(|inode| inode != claim.inode);
+    replaced.then(|| format!("another directory has taken the place of {}", disk.path()))
+}
