@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
-use magnum::clock;
+use magnum::{clock, credentials};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
@@ -97,7 +97,7 @@ async fn write_all(url: &str) -> usize {
 
 /// Makes its share of the events, each when it is time; how many.
 async fn write(url: String, number: u64) -> usize {
-    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let client = credentials::plain().build().expect("a client");
     let every = Duration::from_secs(1) / EVENTS as u32;
     // One after the other, not all at once.
     let first = tokio::time::Instant::now() + every * number as u32;
@@ -132,7 +132,7 @@ impl Reader {
     async fn run(address: String, looks: bool, until: Instant) -> Self {
         let mut stream = TcpStream::connect(&address).await.expect("a connection");
         // HTTP/1.0: no chunks between the lines. The node may come up meanwhile.
-        let request = "GET /v1/events/stream?kind=baymodel HTTP/1.0\r\nHost: bench\r\n\r\n";
+        let request = "GET /v1/events/stream?kind=baymodel HTTP/1.0\r\nHost: localhost\r\n\r\n";
         stream.write_all(request.as_bytes()).await.expect("a request");
         let mut reader = Self::default();
         let (mut buffer, mut position) = (Vec::with_capacity(1 << 16), None);

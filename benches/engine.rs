@@ -12,6 +12,7 @@ use bollard::models::{ContainerCreateBody, HostConfig, NetworkCreateRequest};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
+use magnum::credentials;
 use serde_json::{Value, json};
 
 use crate::report::{Report, percentile};
@@ -198,7 +199,7 @@ struct Magnum {
 
 impl Magnum {
     async fn connect(server: &Server) -> Self {
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = credentials::plain().build().expect("a client");
         let mut magnum = Self { client, url: format!("{}/v1", server.url), bay: String::new() };
         let template = json!({ "name": "b", "image_id": "i", "keypair_id": "k", "coe": "docker" });
         let template = magnum.post("baymodels", &template).await;

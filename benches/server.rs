@@ -85,7 +85,8 @@ impl Server {
     pub fn post(&self, path: &str, body: &str) {
         let address = self.url.strip_prefix("http://").expect("an address");
         let mut stream = TcpStream::connect(address).expect("a connection");
-        let head = format!("POST {path} HTTP/1.0\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head = "HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length:";
+        let head = format!("POST {path} {head} {}\r\n\r\n", body.len());
         stream.write_all(format!("{head}{body}").as_bytes()).expect("a request");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).expect("an answer");

@@ -3,8 +3,8 @@
 # there is nothing to do.
 #
 #   scripts/install.sh [run]   what `make run` needs: a linker, a Docker engine, an image to try
-#   scripts/install.sh test    the same, and what `make test` needs: rustfmt, clippy, curl, a Python
-#                              venv
+#   scripts/install.sh test    the same, and what `make test` needs: rustfmt, clippy, curl, openssl,
+#                              Chromium, a Python venv
 #   scripts/install.sh bench   what `make bench` needs besides: a load generator
 #   scripts/install.sh power-cut   what `make power-cut` needs besides: a virtual machine
 set -eu
@@ -120,6 +120,8 @@ test)
     rust_component clippy clippy
     has docker-registry || packages docker-registry
     has curl || packages curl
+    has openssl || packages openssl
+    has chromium || packages chromium
     python_venv
     ;;
 bench)

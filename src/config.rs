@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
+use reqwest::Url;
+
 use crate::credentials::Credentials;
 
 /// Everything that `magnum serve` can be told.
@@ -38,6 +41,12 @@ pub struct HttpConfig {
     pub listen: SocketAddr,
     /// Whether it may listen beyond loopback though it asks nobody who they are (rule T2).
     pub allow_remote_without_authentication: bool,
+    /// The address that links start with, where it is not the one that the client used.
+    pub public_url: Option<Url>,
+    /// Proxies whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The certificate; plain HTTP without.
+    pub tls: Option<TlsConfig>,
     /// Authentication by Keystone; `None` without authentication.
     pub keystone: Option<KeystoneConfig>,
     /// How long a request waits for the outcome of the work it asked for.
@@ -46,6 +55,15 @@ pub struct HttpConfig {
     pub heartbeat: Duration,
     /// What is recorded besides changes.
     pub audit: AuditConfig,
+}
+
+/// Where the service's certificate is; PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The certificate, and those between it and an authority.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// Where Keystone is, and who the service is to it.
@@ -100,6 +118,9 @@ impl Default for Config {
             http: HttpConfig {
                 listen: SocketAddr::from(([127, 0, 0, 1], 9511)),
                 allow_remote_without_authentication: false,
+                public_url: None,
+                trusted_proxies: Vec::new(),
+                tls: None,
                 keystone: None,
                 request_wait: Duration::from_secs(30),
                 heartbeat: Duration::from_secs(15),

@@ -8,9 +8,10 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::header::HeaderValue;
-use reqwest::{Client, Url, redirect};
+use reqwest::{Client, ClientBuilder, Url, redirect};
 use serde_json::{Value, json};
 use zeroize::Zeroize;
+use tokio_rustls::rustls::crypto::ring;
 
 /// How long Keystone may take for one answer: a hundred times what it needs.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
@@ -121,14 +122,27 @@ impl Credentials {
     }
 }
 
+/// What all clients are made of: they follow no redirect and use no proxy, so that what is meant
+/// for one server reaches no other. Encrypted servers are verified with the system's authorities.
+pub fn builder() -> ClientBuilder {
+    // For the whole process, by whoever comes first.
+    drop(ring::default_provider().install_default());
+    Client::builder().no_proxy().redirect(redirect::Policy::none())
+}
+
+/// The same for servers that do not encrypt, without reading the system's authorities, which takes
+/// longer than most commands and fails where there are none.
+pub fn plain() -> ClientBuilder {
+    builder().tls_certs_only([])
+}
+
 /// A client for Keystone. It makes a connection for each request: what serves Keystone may end
 /// them after an answer without saying so.
 ///
 /// # Errors
 /// When it cannot be made.
 pub fn client() -> reqwest::Result<Client> {
-    let client = Client::builder().no_proxy().redirect(redirect::Policy::none());
-    client.pool_max_idle_per_host(0).timeout(TIMEOUT).build()
+    plain().pool_max_idle_per_host(0).timeout(TIMEOUT).build()
 }
 
 /// An address of Keystone, with or without a version, as it stands before `/v3`.

@@ -36,7 +36,7 @@ use crate::files::{self, NotPrivate};
 use crate::http::edge::audit::Audit;
 use crate::http::edge::auth::Auth;
 use crate::http::edge::keystone::Keystone;
-use crate::http::{self, AppState};
+use crate::http::{self, AppState, Tls};
 use crate::ids::{ObjectId, Position};
 use crate::projections::store::{Store, open_cache};
 use crate::secrets::Secrets;
@@ -80,6 +80,9 @@ pub enum AppError {
     /// Events could not be imported.
     #[error("{0}")]
     Import(String),
+    /// The certificate cannot be used.
+    #[error("TLS: {0}")]
+    Tls(String),
     /// The Keystone client cannot be created.
     #[error("Keystone: {0}")]
     Keystone(String),
@@ -147,6 +150,8 @@ async fn run(config: Config) -> Result<(), AppError> {
         .await
         .map_err(io(format!("cannot listen on {}", config.http.listen)))?;
     let address = listener.local_addr().map_err(io("the address"))?;
+    let tls = config.http.tls.clone().map(Tls::start).transpose().map_err(AppError::Tls)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let installation = installation(parts.log.as_ref())?;
     let keystone = config.http.keystone.clone().map(Keystone::new).transpose();
     let keystone = keystone.map_err(|error| AppError::Keystone(error.to_string()))?;
@@ -163,24 +168,21 @@ async fn run(config: Config) -> Result<(), AppError> {
         stopping: stopping.clone(),
         low_space: watch_space(&config, &stopping),
     });
-    let mut server = tokio::spawn(http::serve(listener, state));
-    announce(&format!("magnum: listening on http://{address}"));
-    let ended = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-        ended = &mut server => Some(ended),
+    let mut server = tokio::spawn(http::serve(listener, tls, state));
+    announce(&format!("magnum: listening on {scheme}://{address}"));
+    let has_ended = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        _ = &mut server => true,
     };
     tracing::info!("stopping");
     stop.send_replace(true);
-    if ended.is_none() && tokio::time::timeout(HTTP_DRAIN, &mut server).await.is_err() {
+    if !has_ended && tokio::time::timeout(HTTP_DRAIN, &mut server).await.is_err() {
         tracing::warn!("some requests did not end in time");
         server.abort();
     }
     parts.stop().await;
-    match ended {
-        Some(Ok(Err(source))) => Err(AppError::Io { what: "the REST API".into(), source }),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 /// One line for a person, or a script, that waits for the service.

@@ -14,6 +14,7 @@ use super::login::{HOW, Openstack};
 use super::options::Options;
 use super::serve::MAX_REQUEST_WAIT_S;
 use super::terminal;
+use crate::credentials;
 use crate::ids::Kind;
 
 /// A reachable server accepts a connection in far less.
@@ -153,13 +154,16 @@ impl Client {
     /// A client of the server in the options. Connects later.
     ///
     /// # Errors
-    /// When the address is invalid.
+    /// When the address is invalid, or the file with authorities.
     pub fn new(options: Options, openstack: Openstack) -> Result<Self, CliError> {
         let base = options.url()?;
-        let http = reqwest::Client::builder()
+        let http = match (base.scheme(), openstack.authorities()) {
+            ("https", None) => credentials::builder(),
+            ("https", Some(authorities)) => credentials::builder().tls_certs_only(authorities?),
+            _ => credentials::plain(),
+        };
+        let http = http
             .user_agent(concat!("magnum/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_keepalive(KEEPALIVE)
             .build()

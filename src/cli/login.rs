@@ -4,6 +4,7 @@
 //! Without any of them no token is sent; a server without authentication needs none.
 
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
+use reqwest::Certificate;
 use reqwest::header::HeaderValue;
 
 use super::error::CliError;
@@ -77,6 +78,21 @@ impl Openstack {
         let typed = self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
         let variable = || std::env::var(name.replace('-', "_").to_uppercase()).ok();
         typed.or_else(variable).filter(|value| !value.is_empty())
+    }
+
+    /// The authorities that verify an encrypted server, from the file that `--os-cacert` names;
+    /// `None` if it names none.
+    pub fn authorities(&self) -> Option<Result<Vec<Certificate>, CliError>> {
+        let file = self.value("os-cacert")?;
+        let wrong = |words: String| CliError::Failed(format!("--os-cacert {file}: {words}"));
+        let read = std::fs::read(&file).map_err(|error| wrong(error.to_string()));
+        let parsed = read.and_then(|pem| {
+            Certificate::from_pem_bundle(&pem).map_err(|error| wrong(error.to_string()))
+        });
+        Some(match parsed {
+            Ok(none) if none.is_empty() => Err(wrong("there is no certificate in it".to_owned())),
+            parsed => parsed,
+        })
     }
 
     /// The credentials; `None` if they are incomplete.

@@ -58,7 +58,7 @@ impl Options {
     /// environment, and our names over the old ones.
     ///
     /// # Errors
-    /// When it is not an `http` URL.
+    /// When it is not an `http` or `https` URL.
     pub fn url(&self) -> Result<reqwest::Url, CliError> {
         let from = |name: &str| std::env::var(name).ok().filter(|url| !url.is_empty());
         let text = self
@@ -79,9 +79,8 @@ fn parse_url(text: &str) -> Result<reqwest::Url, CliError> {
     let refused = |why: &str| CliError::Failed(format!("{text} is not a valid server URL: {why}"));
     let url = reqwest::Url::parse(bare).map_err(|error| refused(&error.to_string()))?;
     match url.scheme() {
-        "http" if url.has_host() => Ok(url),
-        "https" => Err(refused("this client supports http only; terminate TLS in front of it.")),
-        _ => Err(refused("write it as http://HOST:PORT.")),
+        "http" | "https" if url.has_host() => Ok(url),
+        _ => Err(refused("write it as http://HOST:PORT or https://HOST:PORT.")),
     }
 }
 
@@ -119,11 +118,12 @@ mod tests {
         }
         let prefixed = parse_url("http://h/magnum-v1/").unwrap();
         assert_eq!(prefixed.as_str(), "http://h/magnum-v1");
+        assert_eq!(parse_url("https://h/v1").unwrap().as_str(), "https://h/");
     }
 
     #[test]
     fn other_addresses_are_refused() {
-        for text in ["", "127.0.0.1:9511", "localhost:9511", "https://h", "unix:///run/m.sock"] {
+        for text in ["", "127.0.0.1:9511", "localhost:9511", "unix:///run/m.sock"] {
             assert!(parse_url(text).is_err(), "{text}");
         }
     }

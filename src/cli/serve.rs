@@ -11,6 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::error::CliError;
 use super::serve_auth::{AuthArgs, PASSWORD};
+use super::serve_http::HttpArgs;
 use crate::config::{AuditConfig, BackendConfig, Config, Engine, HttpConfig, LogConfig};
 
 /// Longest `--request-wait`: how long proxies usually keep a silent connection open.
@@ -40,6 +41,8 @@ pub struct ServeArgs {
     /// Accept connections from other machines without authentication
     #[arg(long)]
     allow_remote_without_authentication: bool,
+    #[command(flatten)]
+    http: HttpArgs,
     /// How long a request waits for its work before it is answered with 202
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=MAX_REQUEST_WAIT_S))]
@@ -114,14 +117,14 @@ fn config(
     Ok(Config {
         data_dir: args.data,
         log: LogConfig { segment_bytes: args.segment_size, reserve_bytes: args.reserve },
-        http: HttpConfig {
+        http: args.http.config(HttpConfig {
             listen: args.listen,
             allow_remote_without_authentication: args.allow_remote_without_authentication,
             keystone,
             request_wait: Duration::from_secs(args.request_wait),
             audit: args.audit,
             ..defaults.http
-        },
+        }),
         backend: BackendConfig {
             engine,
             host: args.host.unwrap_or(defaults.backend.host),

@@ -62,9 +62,26 @@ pub enum ApiError {
     /// An archive has taken events that were asked for.
     #[error(transparent)]
     Archived(#[from] Archived),
-    /// A page in a browser that came from elsewhere wants to change something.
-    #[error("Requests from pages of another origin, such as {0}, are refused.")]
+    /// A page in a browser that came from elsewhere; what gave it away.
+    #[error("Requests from web pages of another origin are refused; this one has {0}.")]
     ForeignOrigin(String),
+    /// The request is for a server of another name.
+    #[error(
+        "This server does not answer to the name {0}. Use the address that it listens on, such as \
+        http://127.0.0.1:9511, or start it with --public-url if this is its name. Without \
+        authentication other names are refused, because a web page could use them (DNS rebinding)."
+    )]
+    Misdirected(String),
+    /// A body of a type that web pages may send anywhere, or of none.
+    #[error(
+        "The body must be JSON and say so with the header Content-Type: application/json (with \
+        curl: -H 'Content-Type: application/json'); it has {0}. Other types are refused, because \
+        any web page may send them."
+    )]
+    NotJson(String),
+    /// As many connections as there may be are open.
+    #[error("The service has {0} open connections and takes no more; try again.")]
+    TooManyConnections(usize),
     /// The path knows other methods.
     #[error("{0} is not allowed here; see the Allow header.")]
     MethodNotAllowed(String),
@@ -171,6 +188,11 @@ impl ApiError {
             Self::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, UNAUTHENTICATED),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, FORBIDDEN),
             Self::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "foreign-origin"),
+            Self::Misdirected(_) => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
+            Self::NotJson(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "body-not-json"),
+            Self::TooManyConnections(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "too-many-connections")
+            }
             Self::NotFound(..) | Self::Missing(_) => (StatusCode::NOT_FOUND, "not-found"),
             Self::NoSuchPath(_) => (StatusCode::NOT_FOUND, "no-such-path"),
             Self::MethodNotAllowed(_) => (StatusCode::METHOD_NOT_ALLOWED, "method-not-allowed"),
@@ -196,7 +218,7 @@ impl ApiError {
     /// Whether it is a 5xx that says nothing new to the operator: load that passes, a full disk,
     /// which `/readyz` shows, or that Keystone is away, which is logged once.
     pub fn is_expected(&self) -> bool {
-        matches!(self, Self::Behind { .. } | Self::NoKeystone)
+        matches!(self, Self::Behind { .. } | Self::NoKeystone | Self::TooManyConnections(_))
             || matches!(self, Self::Command(CommandError::Overloaded))
             || self.status() == StatusCode::INSUFFICIENT_STORAGE
     }

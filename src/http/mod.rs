@@ -1,6 +1,7 @@
 //! The REST API: the way in for users, and the way out for what is recorded.
 //!
-//! In reading order: `routes` (every path), `service` (what every request passes), `edge/` (who
+//! In reading order: `routes` (every path), `listener` and `tls` (connections),
+//! `service` (what every request passes), `edge/` (who
 //! asks, whether they may, what it says), `input/` (bodies), what every noun has (`resource`)
 //! and one file a noun with its own, `command` (asking
 //! and waiting), `verbs/` (what is done with containers), `shape` and
@@ -18,11 +19,13 @@ mod discovery;
 pub mod edge;
 mod error;
 mod error_body;
+mod head;
 mod health;
 mod input;
 mod keys;
 mod list;
 mod list_past;
+mod listener;
 mod metrics;
 mod node;
 mod openapi;
@@ -38,9 +41,12 @@ mod service;
 pub(crate) mod shape;
 mod stream;
 mod text;
+mod tls;
+mod validity;
 mod verbs;
 
 pub use edge::state::{AppState, Parts};
 pub use routes::openapi_document;
 pub use server::serve;
 pub use service::service;
+pub use tls::Tls;

@@ -1,5 +1,7 @@
-//! What every request passes on its way in and out: normalised paths, request id, authentication,
-//! position, metrics, panics. Not here: the parts that do it (`edge`).
+//! What every request passes on its way in and out: normalised paths, request id, whether it may
+//! come from where it does, authentication, position, metrics, panics.
+//!
+//! Not here: the parts that do it (`edge`).
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -17,6 +19,7 @@ use tracing::Instrument;
 
 use super::edge::auth::{Auth, AuthRequest};
 use super::edge::caller::Caller;
+use super::edge::page;
 use super::edge::request::RequestId;
 use super::edge::state::AppState;
 use super::error::ApiError;
@@ -67,11 +70,16 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
     request.extensions_mut().insert(RequestId(id.clone()));
     let span = tracing::info_span!("request", id, %method, path = request.uri().path());
     let query = request.uri().query().unwrap_or_default().to_owned();
-    let foreign = foreign_origin(&method, request.headers());
+    let names = &state.own().names;
+    let addressed = names.addressed(&request);
+    let addressed = addressed.and_then(|to| page::check(&request, &to, names).map(|()| to));
     let answer = async {
-        let admitted = match foreign {
-            Some(origin) => Err(ApiError::ForeignOrigin(origin)),
-            None => admit(&state, question, &query).await,
+        let admitted = match addressed {
+            Ok(to) => {
+                request.extensions_mut().insert(to);
+                admit(&state, question, &query).await
+            }
+            Err(error) => Err(error),
         };
         let (response, position) = match admitted {
             Ok((caller, position)) => {
@@ -87,6 +95,9 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
+    // No browser takes a log or an error for a page or a script.
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let requests = &state.own().requests;
     requests.answered(known(&method), route, response.status().as_u16(), started.elapsed());
@@ -101,17 +112,6 @@ async fn admit(
 ) -> Result<(Caller, Position), ApiError> {
     let caller = Auth::admit(&state.audit, question).await?;
     Ok((caller, position(state, query).await?))
-}
-
-/// The origin of a page in a browser that was not loaded from here and wants to change something,
-/// or to open a WebSocket, which browsers let any page read. Without authentication, to reach this
-/// port is all that such a page would need.
-fn foreign_origin(method: &Method, headers: &HeaderMap) -> Option<String> {
-    let text = |name: HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("null"));
-    let origin = text(header::ORIGIN)
-        .filter(|_| !method.is_safe() || headers.contains_key(header::UPGRADE))?;
-    let (_, authority) = origin.split_once("://").unwrap_or_default();
-    (Some(authority) != text(header::HOST)).then(|| shown(origin))
 }
 
 /// Up to where the answer will be at least: where the views are, or where a read wants them
@@ -178,7 +178,9 @@ fn canonical(uri: &Uri) -> Option<Uri> {
     }
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let whole: PathAndQuery = format!("{version}{path}{query}").parse().ok()?;
-    Some(Uri::from(whole))
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(whole);
+    Uri::from_parts(parts).ok()
 }
 
 #[cfg(test)]
@@ -205,6 +207,7 @@ mod tests {
             ("/containers/c/logs?tail=1", "/v1/containers/c/logs?tail=1"),
             ("/healthz", "/healthz"),
             ("/metrics/", "/metrics"),
+            ("http://h:1/bays/", "http://h:1/v1/bays"),
         ] {
             let uri: Uri = given.parse().unwrap();
             assert_eq!(canonical(&uri).unwrap_or(uri).to_string(), wanted);

@@ -12,6 +12,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use magnum::credentials;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
 use rustix::process::{Pid, Signal, kill_process};
@@ -319,7 +320,7 @@ impl Answer {
 impl Http {
     pub fn new() -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        let client = credentials::plain().timeout(PATIENCE).build().unwrap();
         Self { base: String::new(), client, runtime: Arc::new(runtime), token: None }
     }
 

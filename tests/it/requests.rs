@@ -43,7 +43,7 @@ pub fn head(server: &Http) -> u64 {
 }
 
 /// Sends bytes as they are; the status, and everything that came back.
-fn raw(server: &Server, request: &[u8]) -> (u16, String) {
+pub fn raw(server: &Server, request: &[u8]) -> (u16, String) {
     let address = server.url().strip_prefix("http://").unwrap().to_owned();
     let mut stream = TcpStream::connect(address).unwrap();
     stream.write_all(request).unwrap();
@@ -56,7 +56,8 @@ fn raw(server: &Server, request: &[u8]) -> (u16, String) {
 /// A request with a body of any bytes.
 fn post(server: &Server, path: &str, body: &[u8]) -> (u16, String) {
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     raw(server, &[head.as_bytes(), body].concat())
@@ -142,7 +143,8 @@ fn bodies_that_are_none_are_refused_with_what_is_wrong() {
 fn what_is_no_http_is_no_fault_of_ours() {
     let server = Server::start(Options::fake());
     let plain = |path: &str| {
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         raw(&server, request.as_bytes()).0
     };
     for path in [

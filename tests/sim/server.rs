@@ -165,7 +165,7 @@ pub fn request(
     headers: &BTreeMap<&str, String>,
     body: Option<&Value>,
 ) -> Request {
-    let mut request = Request::builder().method(method).uri(path).header("host", "simulated");
+    let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
     for (name, value) in headers {
         request = request.header(*name, value);
     }

@@ -9,13 +9,15 @@ use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method};
 use futures_util::StreamExt;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::caller::Caller;
 use super::digest;
+use super::host::Addressed;
+use super::json;
 use super::state::AppState;
 use crate::bus::Origin;
 use crate::clock;
@@ -51,7 +53,7 @@ pub struct Call {
     pub ctx: Origin,
     /// Who asks, for what goes on until they may not any more.
     pub caller: Caller,
-    /// `http://127.0.0.1:9511`, as the client names this server; what links start with.
+    /// `http://127.0.0.1:9511`: what links start with.
     pub host: String,
     /// How long the client waits for the outcome of work.
     pub wait: Duration,
@@ -135,7 +137,7 @@ impl FromRequest<AppState> for Call {
         };
         let wait = wait(headers, state.config.request_wait)?;
         let installation = state.installation;
-        Ok(Self { ctx, caller, host: host(&parts), wait, installation, query, body })
+        Ok(Self { ctx, caller, host: host(&parts)?, wait, installation, query, body })
     }
 }
 
@@ -210,7 +212,7 @@ impl Call {
             let at = error.valid_up_to();
             ApiError::BadRequest(format!("The body is not valid UTF-8 at byte {at}."))
         })?;
-        serde_json::from_str(text)
+        json::parse(text)
             .map_err(|error| ApiError::BadRequest(format!("The body is not valid JSON: {error}.")))
     }
 
@@ -330,11 +332,9 @@ fn wait(headers: &HeaderMap, limit: Duration) -> Result<Duration, ApiError> {
     Ok(wait)
 }
 
-/// How the client names this server.
-fn host(parts: &Parts) -> String {
-    let header = parts.headers.get(header::HOST).and_then(|value| value.to_str().ok());
-    let authority = parts.uri.authority().map(|authority| authority.as_str());
-    format!("http://{}", header.or(authority).unwrap_or("127.0.0.1:9511"))
+/// The address of this server, for links to it.
+fn host(parts: &Parts) -> Result<String, ApiError> {
+    Addressed::of(&parts.extensions).map(|to| to.base.clone())
 }
 
 #[cfg(test)]

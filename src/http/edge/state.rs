@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::audit::Audit;
 use super::auth::Auth;
+use super::host::Names;
 use super::places::Places;
 use super::requests::Requests;
 use crate::actors::snapshot::Snapshots;
@@ -57,6 +58,8 @@ pub struct Parts {
 pub struct Own {
     /// Answers, counted.
     pub requests: Requests,
+    /// How this server may be named.
+    pub names: Names,
     /// Places for answers that go on.
     pub places: Places,
     /// The last events, decoded once for all who follow.
@@ -68,6 +71,7 @@ impl AppState {
     pub fn new(parts: Parts) -> Self {
         let own = Own {
             requests: Requests::default(),
+            names: Names::new(&parts.config),
             places: Places::default(),
             newest: Arc::new(Newest::new(parts.log.clone())),
         };

@@ -143,7 +143,7 @@ fn streamed(server: &Server, after: u64) -> Value {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let path = format!("/v1/events/stream?after={after}");
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: x\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
     let lines = BufReader::new(stream).lines().map(Result::unwrap);
     let mut data = lines.filter_map(|line| line.strip_prefix("data: ").map(str::to_owned));
     let event = data.find(|data| data.contains("specversion")).unwrap();

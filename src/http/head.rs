@@ -1,0 +1,211 @@
+//! The time limit for the head of a request.
+//!
+//! hyper has one limit for a connection without a request and for a half-sent head. The first must
+//! be long, or clients meet connections that are being closed; the second short, or a few of them
+//! take all places. Not here: how long each is (`listener`), bodies (`edge/request`).
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Error;
+use axum::body::{Body, Bytes};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Whether a connection waits for the head of a request. Cheap to clone.
+#[derive(Clone)]
+pub struct Head {
+    is_awaited: Arc<AtomicBool>,
+    limit: Duration,
+}
+
+impl Head {
+    /// Of a new connection, which waits for its first one.
+    pub fn new(limit: Duration) -> Self {
+        Self { is_awaited: Arc::new(AtomicBool::new(true)), limit }
+    }
+
+    /// Says that one is complete.
+    pub fn is_here(&self) {
+        self.is_awaited.store(false, Ordering::Relaxed);
+    }
+}
+
+/// An answer; when it is out, the next head is awaited.
+pub struct Answer {
+    body: Body,
+    head: Head,
+}
+
+impl Answer {
+    /// The body of an answer.
+    pub const fn new(body: Body, head: Head) -> Self {
+        Self { body, head }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.head.is_awaited.store(true, Ordering::Relaxed);
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A connection that fails when a head takes too long. It holds its place among the connections
+/// until it is closed, also after an upgrade.
+pub struct Limited<IO> {
+    io: IO,
+    head: Head,
+    /// When the head that has begun must be complete.
+    until: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<IO> Limited<IO> {
+    /// A connection whose first head must be complete by then.
+    pub const fn new(io: IO, head: Head, until: Instant, place: OwnedSemaphorePermit) -> Self {
+        Self { io, head, until: Some(until), timer: None, _place: place }
+    }
+
+    /// Fails once it is too late.
+    fn poll_too_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(until) = self.until else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
+        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<IO: AsyncRead + Unpin> AsyncRead for Limited<IO> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.io).poll_read(cx, buffer);
+        if !this.head.is_awaited.load(Ordering::Relaxed) {
+            (this.until, this.timer) = (None, None);
+            return polled;
+        }
+        if polled.is_pending() {
+            return this.poll_too_late(cx);
+        }
+        // Not moved on by the bytes that follow: they may come one by one.
+        this.until.get_or_insert_with(|| Instant::now() + this.head.limit);
+        polled
+    }
+}
+
+impl<IO: AsyncWrite + Unpin> AsyncWrite for Limited<IO> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(cx, pieces)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::sync::Semaphore;
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+    const LONGER: Duration = Duration::from_secs(11);
+
+    async fn connection() -> (DuplexStream, Limited<DuplexStream>, Head) {
+        let (client, io) = duplex(64);
+        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let head = Head::new(LIMIT);
+        (client, Limited::new(io, head.clone(), Instant::now() + LIMIT, place), head)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_head_must_come_soon() {
+        let (_client, mut io, _) = connection().await;
+        let read = timeout(LONGER, io.read_u8()).await.expect("the limit goes first");
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_that_trickle_do_not_move_the_limit() {
+        let (mut client, mut io, _) = connection().await;
+        for second in 0..20 {
+            client.write_u8(b'x').await.unwrap();
+            io.read_u8().await.unwrap();
+            if let Ok(read) = timeout(Duration::from_secs(1), io.read_u8()).await {
+                assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
+                assert!(second >= 8, "{second}");
+                return;
+            }
+        }
+        panic!("it may go on for ever");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn between_requests_there_is_no_limit_until_the_next_one_begins() {
+        let (mut client, mut io, head) = connection().await;
+        client.write_u8(b'x').await.unwrap();
+        io.read_u8().await.unwrap();
+        head.is_here();
+        // A request takes as long as it takes.
+        assert!(timeout(LONGER, io.read_u8()).await.is_err());
+        drop(Answer::new(Body::empty(), head));
+        assert!(timeout(LONGER, io.read_u8()).await.is_err());
+        client.write_u8(b'x').await.unwrap();
+        io.read_u8().await.unwrap();
+        advance(LIMIT / 2).await;
+        let read = timeout(LIMIT, io.read_u8()).await.expect("the limit goes first");
+        assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -1,0 +1,254 @@
+//! Connections: how many there may be, how long they may say nothing, and what is spoken on them.
+//!
+//! Nobody is known yet when a connection is accepted, so what one may cost is limited here: memory
+//! by the size of a head, time by limits until it is complete, descriptors by the number of
+//! connections. Not here: who may ask for what (`edge`), certificates (`tls`).
+
+use std::convert::Infallible;
+use std::fs;
+use std::future::ready;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::process::{Resource, getrlimit};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tower::{Service, ServiceExt};
+
+use super::edge::host::Connection;
+use super::error::ApiError;
+use super::head::{Answer, Head, Limited};
+use super::tls::Tls;
+
+/// How long the head of a request may take from its first byte, and the first one from the
+/// connection's beginning, with the TLS handshake: 80 KiB at 8 kB/s.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection is kept for its next request: longer than the minute that proxies keep
+/// theirs, so that it is they who end one, and never while the next request is under way.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Largest head of a request in bytes: the longest address that can be parsed, 64 KiB, and 16 KiB
+/// of headers. More is answered with 431, and so are more than 100 headers (hyper's own limit).
+const MAX_HEAD_BYTES: usize = 80 << 10;
+
+/// Most connections: one for each of the 8,192 streams, and as many for everything else. With a
+/// buffer of [`MAX_HEAD_BYTES`] each that is 1.3 GiB, for as long as a head may take.
+const MAX_CONNECTIONS: usize = 16_384;
+
+/// Connections beyond the limit that are answered at once, so that a client hears why; those beyond
+/// them are closed without an answer.
+const MAX_TURNED_AWAY: usize = 16;
+
+/// How long one of those may take: a client that is there sends its head at once.
+const TURNED_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Between two attempts to accept while the system has no descriptor or memory left for one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+
+/// Between two lines in the log about the same trouble.
+const WARN_PAUSE: Duration = Duration::from_secs(60);
+
+/// What answers requests.
+pub trait Api:
+    Service<Request, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<T> Api for T where
+    T: Service<Request, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
+/// What the connections of a listener have in common.
+#[derive(Clone)]
+struct Speaker {
+    http: http1::Builder,
+    tls: Option<Arc<Tls>>,
+    stopping: watch::Receiver<bool>,
+}
+
+/// Accepts connections until `stopping` turns true, and returns when all have ended.
+///
+/// At the limit connections are accepted and turned away with 503, and not left in the kernel's
+/// queue: a client that hears nothing waits, and cannot tell this server from one that hangs.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    service: impl Api,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let most = max_connections();
+    let places = Arc::new(Semaphore::new(most));
+    let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
+    let refusal = tower::service_fn(move |_: Request| ready(Ok::<_, Infallible>(refusal(most))));
+    let speaker = Speaker { http: http(), tls, stopping: stopping.clone() };
+    let mut warnings = Warnings::default();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopped(&mut stopping) => break,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                if let Ok(place) = places.clone().try_acquire_owned() {
+                    tokio::spawn(speaker.clone().serve(stream, place, service.clone()));
+                    continue;
+                }
+                warnings.add(&format!("all {most} connections are taken; more are turned away"));
+                if let Ok(place) = turned_away.clone().try_acquire_owned() {
+                    let served = speaker.clone().serve(stream, place, refusal);
+                    tokio::spawn(timeout(TURNED_AWAY_TIMEOUT, served));
+                }
+            }
+            Err(error) if is_the_client(&error) => {}
+            Err(error) => {
+                // No descriptors (EMFILE, ENFILE) or memory: a connection that ends brings some.
+                warnings.add(&format!("no connection can be accepted: {error}"));
+                tokio::select! {
+                    () = sleep(ACCEPT_PAUSE) => {}
+                    () = stopped(&mut stopping) => break,
+                }
+            }
+        }
+    }
+    drop(listener);
+    // A place is free when its connection is closed.
+    drop(places.acquire_many(u32::try_from(most).unwrap_or(u32::MAX)).await);
+}
+
+/// The answer on a connection for which there is no place.
+fn refusal(most: usize) -> Response {
+    let mut response = ApiError::TooManyConnections(most).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+impl Speaker {
+    /// Serves a connection until it ends.
+    async fn serve(self, stream: TcpStream, place: OwnedSemaphorePermit, service: impl Api) {
+        let until = Instant::now() + HEAD_TIMEOUT;
+        // Small answers must not wait for more; where it cannot be set they do.
+        drop(stream.set_nodelay(true));
+        // A client that has gone already needs no answer.
+        let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
+        let connection = Connection { local, peer, has_tls: self.tls.is_some() };
+        let head = Head::new(HEAD_TIMEOUT);
+        let Some(tls) = &self.tls else {
+            let io = Limited::new(stream, head.clone(), until, place);
+            return self.speak(io, head, connection, service).await;
+        };
+        let Ok(Ok(stream)) = timeout_at(until, tls.accept(stream)).await else {
+            tracing::debug!(%peer, "the TLS handshake failed");
+            return;
+        };
+        let io = Limited::new(stream, head.clone(), until, place);
+        self.speak(io, head, connection, service).await;
+    }
+
+    /// Speaks HTTP until the connection ends, or until the service stops and the answer is out.
+    async fn speak<IO>(
+        &self,
+        io: Limited<IO>,
+        head: Head,
+        connection: Connection,
+        service: impl Api,
+    ) where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let answer = service_fn(move |request: hyper::Request<Incoming>| {
+            head.is_here();
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(connection);
+            let (service, head) = (service.clone(), head.clone());
+            async move {
+                let response = service.oneshot(request).await?;
+                // What comes after an upgrade is no head.
+                if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                    return Ok::<_, Infallible>(response);
+                }
+                Ok(response.map(|body| Body::new(Answer::new(body, head))))
+            }
+        });
+        let connection = self.http.serve_connection(TokioIo::new(io), answer).with_upgrades();
+        let mut connection = pin!(connection);
+        let mut stopping = self.stopping.clone();
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stopped(&mut stopping) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a connection ended");
+        }
+    }
+}
+
+/// Lines in the log, once a minute: whoever opens connections must not fill it.
+#[derive(Default)]
+struct Warnings {
+    last: Option<Instant>,
+}
+
+impl Warnings {
+    fn add(&mut self, words: &str) {
+        let now = Instant::now();
+        if self.last.is_none_or(|last| now >= last + WARN_PAUSE) {
+            self.last = Some(now);
+            tracing::warn!("{words}");
+        }
+    }
+}
+
+/// How HTTP is spoken.
+fn http() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new());
+    http.header_read_timeout(IDLE_TIMEOUT).max_header_size(MAX_HEAD_BYTES);
+    http
+}
+
+/// Waits until the service stops. Without a sender nobody is left who could stop it: stop as well.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    drop(stopping.wait_for(|stopping| *stopping).await);
+}
+
+/// Whether it is the connection that failed, and not the listener.
+fn is_the_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// How many connections there may be: half of the descriptors that are free now. The other half is
+/// for what requests lead to: a connection to the engine, a key, a segment of the log; a followed
+/// log keeps its own as long as its client does.
+fn max_connections() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
+    (limit.saturating_sub(open) / 2).clamp(1, MAX_CONNECTIONS)
+}

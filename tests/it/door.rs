@@ -1,0 +1,269 @@
+//! Who is let in before anybody asks who it is: names of the server, types of bodies, connections
+//! that cost without asking for anything; and under which address the server says it is.
+//!
+//! Not here: what a real browser does (`browser`), TLS (`tls`).
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+use reqwest::Method;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::harness::{Http, Options, PATIENCE, Server, wait_until};
+use crate::requests::{baymodel, head, raw, refused};
+
+/// A server that is started in a way of its own, by a shell; ends with the value.
+pub struct Own {
+    child: Child,
+    pub url: String,
+    home: TempDir,
+}
+
+impl Own {
+    /// Starts it after some words of the shell, with more arguments.
+    pub fn start(shell: &str, args: &[&str]) -> Self {
+        let home = TempDir::new().unwrap();
+        let stderr = std::fs::File::create(home.path().join("stderr")).unwrap();
+        let mut child = Command::new("sh")
+            .args(["-c", &format!("{shell} exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_magnum")])
+            .args(["serve", "--backend", "fake", "--listen", "127.0.0.1:0", "--data"])
+            .arg(home.path().join("data"))
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut own = Self { child, url: String::new(), home };
+        let url = line.trim().strip_prefix("magnum: listening on ");
+        own.url = url.unwrap_or_else(|| panic!("it said {line:?}")).to_owned();
+        own
+    }
+
+    /// The process.
+    pub fn child(&self) -> &Child {
+        &self.child
+    }
+
+    /// What it logged so far.
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(self.home.path().join("stderr")).unwrap_or_default()
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- the server's stderr ---\n{}", self.stderr());
+        }
+    }
+}
+
+fn connect(url: &str) -> TcpStream {
+    let stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+#[test]
+fn a_request_says_once_whom_it_is_for() {
+    let server = Server::start(Options::fake());
+    let close = "Connection: close\r\n\r\n";
+    for (request, status) in [
+        ("GET /v1/bays HTTP/1.1\r\n", 400),
+        ("GET /v1/bays HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n", 400),
+        ("GET /v1/bays HTTP/1.1\r\nHost: a b\"<script>\r\n", 400),
+        ("GET /v1/bays HTTP/1.1\r\nHost:\r\n", 400),
+        ("GET http://evil.example/v1/bays HTTP/1.1\r\nHost: localhost\r\n", 421),
+        ("GET http://localhost/bays HTTP/1.1\r\nHost: localhost\r\n", 200),
+        ("GET /v1/bays HTTP/1.0\r\n", 200),
+    ] {
+        let (got, answer) = raw(&server, format!("{request}{close}").as_bytes());
+        assert_eq!(got, status, "{request}: {answer}");
+        assert!(!answer.contains("<script>") && answer.contains("nosniff"), "{answer}");
+    }
+}
+
+#[test]
+fn a_name_that_somebody_could_own_leads_nowhere() {
+    let server = Server::start(Options::fake());
+    let before = head(&server);
+    let headers = [("host", "evil.example:9511"), ("origin", "http://evil.example:9511")];
+    for (method, path) in [
+        (Method::GET, "/"),
+        (Method::GET, "/metrics"),
+        (Method::GET, "/v1/bays"),
+        (Method::GET, "/v1/events/stream"),
+        (Method::POST, "/v1/baymodels"),
+        (Method::PUT, "/v1/containers/c/execute?command=id"),
+        (Method::DELETE, "/v1/keys/x"),
+    ] {
+        let answer = server.send(method, path, &headers, Some(&baymodel("x")));
+        assert!(refused(&answer, 421).contains("--public-url"), "{path}");
+        assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    }
+    assert_eq!(head(&server), before);
+    let known = Server::start(Options::fake().arg("--public-url").arg("http://evil.example:9511"));
+    known.send(Method::POST, "/v1/baymodels", &headers, Some(&baymodel("x"))).expect(201);
+}
+
+#[test]
+fn a_body_that_any_page_may_send_is_not_taken() {
+    let server = Server::start(Options::fake());
+    let before = head(&server);
+    for (method, path) in [
+        (Method::POST, "/v1/baymodels"),
+        (Method::PATCH, "/v1/baymodels/x"),
+        (Method::PUT, "/v1/containers/c/start"),
+        (Method::DELETE, "/v1/baymodels/x"),
+    ] {
+        for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+            let typed = [("content-type", kind)];
+            let answer = server.send(method.clone(), path, &typed, Some(&baymodel("x")));
+            assert!(refused(&answer, 415).contains("application/json"), "{method} {kind}");
+        }
+    }
+    assert_eq!(head(&server), before);
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_refused_by_its_name() {
+    let server = Server::start(Options::fake());
+    let before = head(&server);
+    for body in [
+        r#"{"name":"a","name":"b","coe":"docker","image_id":"i","keypair_id":"k"}"#,
+        r#"{"coe":"docker","image_id":"i","keypair_id":"k","x":{"name":1,"name":2}}"#,
+    ] {
+        let request = format!(
+            "POST /v1/baymodels HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let (status, answer) = raw(&server, request.as_bytes());
+        assert_eq!(status, 400, "{answer}");
+        assert!(answer.contains("name") && answer.contains("occurs twice"), "{answer}");
+    }
+    assert_eq!(head(&server), before);
+}
+
+/// Every address that the server gives away starts like this.
+#[track_caller]
+fn links_start_with(server: &Http, headers: &[(&str, &str)], base: &str) {
+    let name = format!("m{}", base.len());
+    let made = server.send(Method::POST, "/v1/baymodels", headers, Some(&baymodel(&name)));
+    let location = made.header("location").to_owned();
+    let made = made.expect(201);
+    let uuid = made["uuid"].as_str().unwrap();
+    assert_eq!(location, format!("{base}/v1/baymodels/{uuid}"));
+    assert_eq!(made["links"][0]["href"], location.as_str());
+    assert_eq!(made["links"][1]["href"], format!("{base}/baymodels/{uuid}"));
+    let get = |path: &str| server.send(Method::GET, path, headers, None).expect(200);
+    let next = get("/v1/baymodels?limit=1")["next"].as_str().unwrap().to_owned();
+    assert!(next.starts_with(&format!("{base}/v1/baymodels?")), "{next}");
+    assert_eq!(get("/")["versions"][0]["links"][0]["href"], format!("{base}/v1/"));
+    assert_eq!(get("/v1")["bays"][0]["href"], format!("{base}/v1/bays/"));
+}
+
+#[test]
+fn links_lead_to_the_public_url() {
+    let url = "https://magnum.example/container";
+    let server = Server::start(Options::fake().arg("--public-url").arg(url));
+    links_start_with(&server, &[], url);
+    let proxied = [("host", "magnum.example"), ("x-forwarded-proto", "http")];
+    links_start_with(&server, &proxied, url);
+}
+
+#[test]
+fn links_lead_where_a_trusted_proxy_was_asked() {
+    let forwarded = [("x-forwarded-proto", "https"), ("x-forwarded-host", "localhost:8443")];
+    let trusting = Server::start(Options::fake().arg("--trusted-proxy").arg("127.0.0.0/8"));
+    links_start_with(&trusting, &forwarded, "https://localhost:8443");
+    let others = Server::start(Options::fake().arg("--trusted-proxy").arg("192.0.2.1"));
+    links_start_with(&others, &forwarded, others.url());
+    let evil = [("x-forwarded-host", "evil.example")];
+    refused(&trusting.send(Method::GET, "/v1/bays", &evil, None), 421);
+}
+
+#[test]
+fn a_head_that_does_not_come_takes_no_place_for_long() {
+    let server = Server::start(Options::fake());
+    let whole = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for sent in ["", "GET /v1/ba", "GET /v1/bays HTTP/1.1\r\nHost: localhost\r\nX-Long: "] {
+        let mut stream = connect(server.url());
+        stream.write_all(sent.as_bytes()).unwrap();
+        // Fails after PATIENCE where it stays open.
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    let mut kept = connect(server.url());
+    kept.write_all(whole.as_bytes()).unwrap();
+    kept.read_exact(&mut [0; 12]).unwrap();
+    kept.write_all(b"GET /healthz HTTP/1.1\r\n").unwrap();
+    kept.read_to_end(&mut Vec::new()).unwrap();
+    server.get("/healthz").expect(200);
+}
+
+#[test]
+fn a_head_has_a_size() {
+    let server = Server::start(Options::fake());
+    let sent = |more: &str| -> io::Result<String> {
+        let mut stream = connect(server.url());
+        let head = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+        stream.write_all(format!("{head}{more}\r\n").as_bytes())?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    assert!(sent(&format!("X: {}\r\n", "x".repeat(60_000))).unwrap().contains(" 200 "));
+    for more in [format!("X: {}\r\n", "x".repeat(90_000)), "X: x\r\n".repeat(200)] {
+        // What was not read may reset the connection before the answer is read.
+        let answer = sent(&more);
+        assert!(answer.as_ref().map_or(true, |text| text.contains(" 431 ")), "{answer:?}");
+    }
+}
+
+/// With so few descriptors that a test can take all of them.
+#[test]
+fn connections_never_take_the_descriptors_that_the_log_needs() {
+    let server = Own::start("ulimit -n 128;", &[]);
+    let open = || {
+        let mut stream = connect(&server.url);
+        let request = "GET /v1/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut status = String::new();
+        reader.read_line(&mut status).unwrap();
+        (status, reader)
+    };
+    let mut held = Vec::new();
+    let (status, reader) = loop {
+        let (status, reader) = open();
+        if !status.contains(" 200 ") {
+            break (status, reader);
+        }
+        held.push(reader);
+        assert!(held.len() < 128, "there is no limit");
+    };
+    assert!(status.contains(" 503 "), "{status}");
+    let headers: Vec<String> = reader.lines().map_while(Result::ok).collect();
+    assert!(headers.iter().any(|line| line.eq_ignore_ascii_case("retry-after: 1")), "{headers:?}");
+    assert!(held.len() > 10, "{}", held.len());
+    // With the others more than there are descriptors.
+    let idle: Vec<_> = (0..100).map(|_| connect(&server.url)).collect();
+    drop(held);
+    drop(idle);
+    let http = Http::new().by_way_of(&server.url);
+    wait_until("a place", PATIENCE, || {
+        http.try_get("/readyz").is_ok_and(|answer| answer.status == 200)
+    });
+    head(&http);
+    // This needs a key, and with it a file.
+    let container = json!({ "image_id": "i", "environment": { "A": "b" } });
+    http.post("/v1/containers", &container).expect(201);
+}
