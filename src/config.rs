@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::credentials::Credentials;
+use crate::text;
 
 /// Everything that `magnum serve` can be told.
 #[derive(Clone, Debug)]
@@ -107,7 +108,7 @@ impl Default for Config {
             },
             backend: BackendConfig {
                 engine: Engine::Docker { socket: PathBuf::from("/var/run/docker.sock") },
-                host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+                host: text::words(&rustix::system::uname().nodename().to_string_lossy()),
                 concurrency: 8,
             },
         }

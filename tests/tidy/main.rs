@@ -32,18 +32,19 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("nouns", &["ids"]),
     ("ids", &[]),
     ("clock", &["ids"]),
+    ("text", &[]),
     ("blocking", &["clock"]),
     ("secrets", &["clock", "ids"]),
     ("credentials", &[]),
-    ("config", &["credentials"]),
+    ("config", &["credentials", "text"]),
     ("events", &["blocking", "ids"]),
-    ("backends", &["events", "ids", "secrets"]),
-    ("bus", &["events", "backends", "ids"]),
+    ("backends", &["events", "ids", "secrets", "text"]),
+    ("bus", &["events", "backends", "ids", "text"]),
     ("actors", &["events", "backends", "blocking", "bus", "clock", "ids"]),
     ("agent", &["backends", "bus", "clock", "ids"]),
-    ("projections", &["events", "ids"]),
+    ("projections", &["events", "ids", "text"]),
     // `bus` for what a decision may know besides the state; what acts on one is out of reach.
-    ("replay", &["actors", "projections", "events", "bus", "ids"]),
+    ("replay", &["actors", "projections", "events", "bus", "ids", "text"]),
     (
         "http",
         &[
@@ -59,6 +60,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "config",
             "credentials",
             "secrets",
+            "text",
         ],
     ),
     (
@@ -80,7 +82,20 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     // `projections` for the tables of fields alone; `events` for `cli/{log,backup}.rs` alone:
     // offline tools work on the log's files themselves.
-    ("cli", &["ids", "clock", "config", "credentials", "events", "projections", "replay", "app"]),
+    (
+        "cli",
+        &[
+            "ids",
+            "clock",
+            "config",
+            "credentials",
+            "events",
+            "projections",
+            "replay",
+            "app",
+            "text",
+        ],
+    ),
 ];
 
 /// The layers of the grid: each has one file for each noun.
