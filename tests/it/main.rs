@@ -66,4 +66,5 @@ mod stream_slow;
 mod stream_snapshot;
 mod tour;
 mod watcher;
+mod words;
 mod worker;
