@@ -89,9 +89,9 @@ const NOT_IMPLEMENTED: u16 = 501;
 pub(super) fn classify(error: Error) -> BackendError {
     match error {
         Error::DockerResponseServerError { status_code, message } => {
-            refused_by_engine(status_code, message)
+            refused_by_engine(status_code, &message)
         }
-        Error::DockerStreamError { error } => refused_by_engine(500, error),
+        Error::DockerStreamError { error } => refused_by_engine(500, &error),
         Error::RequestTimeoutError => {
             BackendError::TimedOut("the Docker engine did not answer".to_owned())
         }
@@ -111,7 +111,7 @@ pub(super) fn classify(error: Error) -> BackendError {
 }
 
 /// What a status code and the words with it mean. All of the words count, and few are passed on.
-fn refused_by_engine(status: u16, words: String) -> BackendError {
+fn refused_by_engine(status: u16, words: &str) -> BackendError {
     let words = words.trim();
     let passes = is_in_use(words) || has_no_subnet_left(words);
     let told = match text::words(&without_engine_paths(words)) {
