@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use reqwest::Url;
 
 use crate::credentials::Credentials;
+use crate::text;
 
 /// Everything that `magnum serve` can be told.
 #[derive(Clone, Debug)]
@@ -128,7 +129,7 @@ impl Default for Config {
             },
             backend: BackendConfig {
                 engine: Engine::Docker { socket: PathBuf::from("/var/run/docker.sock") },
-                host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+                host: text::words(&rustix::system::uname().nodename().to_string_lossy()),
                 concurrency: 8,
             },
         }

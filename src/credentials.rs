@@ -10,8 +10,8 @@ use std::time::Duration;
 use reqwest::header::HeaderValue;
 use reqwest::{Client, ClientBuilder, Url, redirect};
 use serde_json::{Value, json};
-use zeroize::Zeroize;
 use tokio_rustls::rustls::crypto::ring;
+use zeroize::Zeroize;
 
 /// How long Keystone may take for one answer: a hundred times what it needs.
 pub const TIMEOUT: Duration = Duration::from_secs(5);

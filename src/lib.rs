@@ -1,17 +1,20 @@
 //! Magnum: container infrastructure management as an event-sourced actor system.
 //!
-//! In reading order: `nouns` (the one table of them); `ids` and `clock`; `blocking` (what may take
-//! long); `files` (who may read them); `secrets` (what can be erased); `credentials` (identity
-//! towards Keystone); `events` (facts and the log that keeps them); `backends` (work and its
-//! outcomes); `bus` (messages between the parts); `actors` (decisions, and what runs them);
-//! `agent` (what runs beside an engine); `projections` (read models); `replay` (states and causes
-//! as of any position); `http` and `cli` (the interfaces); `config` and `app` (composition).
+//! In reading order: `nouns` (the one table of them); `ids` and `clock`; `text` (what others say);
+//! `blocking` (what may take long); `files` (who may read them); `secrets` (what can be erased);
+//! `credentials` (identity towards Keystone); `events` (facts and the log that keeps them);
+//! `backends` (work and its outcomes); `bus` (messages between the parts); `actors` (decisions, and
+//! what runs them); `agent` (what runs beside an engine); `projections` (read models); `replay`
+//! (states and causes as of any position); `http` and `cli` (the interfaces); `config` and `app`
+//! (composition).
 
 pub mod nouns;
 
 pub mod ids;
 
 pub mod clock;
+
+pub mod text;
 
 pub mod blocking;
 

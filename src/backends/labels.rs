@@ -22,6 +22,20 @@ pub(super) const NAME: &str = "magnum.name";
 pub(super) const WORK: &str = "magnum.work";
 /// What no user's label may start with.
 const RESERVED: &str = "magnum.";
+/// What the engine's events tell of a container besides its labels, under the same names.
+const FACTS: [&str; 6] = ["execDuration", "execID", "exitCode", "image", "name", "signal"];
+
+/// Why users may not have a label, if so.
+pub fn reserved(label: &str) -> Option<String> {
+    if label.starts_with(RESERVED) {
+        return Some(format!(
+            "the label {label} is reserved: labels may not start with {RESERVED}"
+        ));
+    }
+    FACTS.contains(&label).then(|| {
+        format!("the label {label} is reserved: the engine's events use the name for what it says")
+    })
+}
 
 /// The engine's name of a container.
 pub(super) fn container_name(id: ObjectId) -> String {
@@ -40,8 +54,7 @@ pub(super) fn of_container(
     bay_id: ObjectId,
     user: &BTreeMap<String, String>,
 ) -> Result<HashMap<String, String>, BackendError> {
-    if let Some(label) = user.keys().find(|label| label.starts_with(RESERVED)) {
-        let words = format!("the label {label} is reserved: labels may not start with {RESERVED}");
+    if let Some(words) = user.keys().find_map(|label| reserved(label)) {
         return Err(BackendError::Refused(words));
     }
     let mut labels: HashMap<_, _> = user.clone().into_iter().collect();
@@ -103,6 +116,16 @@ pub(super) fn is_host_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_that_mean_something_to_us_or_the_engine_are_reserved() {
+        for label in ["magnum.node", "magnum.", "exitCode", "signal", "execID", "name", "image"] {
+            assert!(reserved(label).is_some_and(|words| words.contains(label)), "{label}");
+        }
+        for label in ["magnum", "tier", "exitcode", "app.name", "com.example.image"] {
+            assert_eq!(reserved(label), None);
+        }
+    }
 
     #[test]
     fn host_names_are_told_from_other_names() {

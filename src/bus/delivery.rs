@@ -11,15 +11,13 @@ use super::{
     AuditRecord, Bus, CommandError, CommandMessage, CommandReply, Origin, Place, ServiceCommand,
 };
 use crate::backends::{Outcome, Work, WorkResult};
+use crate::text;
 
 /// Between two tries to record an outcome: at first, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// How long a command is sent again whose answer is lost.
 const ANSWER: Duration = Duration::from_secs(30);
-
-/// Longest reason of an outcome, in bytes: what engines and registries say has no limit.
-const MAX_REASON: usize = 1024;
 
 /// Tries of a command that the conductor cannot carry out, before it is given up.
 const MAX_FAULTS: u32 = 5;
@@ -39,6 +37,8 @@ pub async fn report_at<A: Sync>(
     result: WorkResult,
     place: Option<Place>,
 ) {
+    // Of how far it is the next report says more, and the attempt goes on.
+    let passes = matches!(result, WorkResult::Waiting { .. } | WorkResult::Progress(_));
     let message = |result| {
         let outcome = Outcome { work_id: work.id, attempt: work.attempt, result };
         let origin =
@@ -46,32 +46,30 @@ pub async fn report_at<A: Sync>(
         let command = ServiceCommand::Outcome(outcome);
         CommandMessage::service(work.stream, command, origin).at(place)
     };
-    if record(bus, message(shortened(result))).await.is_err() {
+    if record(bus, message(bounded(result))).await.is_err() && !passes {
         // What cannot be recorded as it is leaves nothing behind that waits forever.
         let reason = "its outcome could not be recorded".to_owned();
         let _is_recorded = record(bus, message(WorkResult::Unknown { reason })).await;
     }
 }
 
-/// A result with words of a bounded length.
-fn shortened(mut result: WorkResult) -> WorkResult {
-    match &mut result {
-        WorkResult::Failed { reason }
-        | WorkResult::Unknown { reason }
-        | WorkResult::Blocked { reason, .. }
-        | WorkResult::Waiting { reason, .. } => {
-            reason.truncate(reason.floor_char_boundary(MAX_REASON));
-        }
-        WorkResult::Progress(progress) => {
-            let end = progress.message.floor_char_boundary(MAX_REASON);
-            progress.message.truncate(end);
-        }
-        WorkResult::Done(_) => {}
+/// A result with texts of bounded length: those of engines and registries have none.
+fn bounded(mut result: WorkResult) -> WorkResult {
+    let (said, id) = match &mut result {
+        WorkResult::Failed { reason } | WorkResult::Unknown { reason } => (Some(reason), None),
+        WorkResult::Blocked { blocked_on, reason, .. }
+        | WorkResult::Waiting { blocked_on, reason } => (Some(reason), Some(blocked_on)),
+        WorkResult::Progress(progress) => (Some(&mut progress.message), None),
+        WorkResult::Done(done) => (None, done.engine_id.as_mut()),
+    };
+    for said in said.into_iter().chain(id) {
+        *said = text::words(said);
     }
     result
 }
 
-/// Sends a command of the service itself until it is recorded or refused.
+/// Sends a command of the service itself until it is recorded or refused. A refusal is an answer:
+/// no object refuses the outcome of work that it waits for, so nothing waits for this one.
 ///
 /// # Errors
 /// When it cannot be carried out.

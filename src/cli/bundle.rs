@@ -13,6 +13,7 @@ use super::options::Format;
 use super::replay::{About, read_text};
 use super::table;
 use crate::files;
+use super::terminal::{printable, printable_json};
 use crate::replay::Question;
 use crate::replay::bundle::Bundle;
 
@@ -64,7 +65,7 @@ async fn export(session: &Session, args: Export) -> Result<(), CliError> {
     let mut text = serde_json::to_string_pretty(&answer).unwrap_or_default();
     text.push('\n');
     if args.file == Path::new("-") {
-        return table::print(&text);
+        return table::print(&printable_json(&text));
     }
     files::write_named(&args.file, &text)
         .map_err(|error| CliError::Failed(format!("{}: {error}", args.file.display())))?;
@@ -93,7 +94,7 @@ fn import(format: Format, file: &Path) -> Result<(), CliError> {
     )?;
     if format == Format::Table && file != Path::new("-") {
         let open = format!("magnum replay timeline {} --data {}", bundle.object, file.display());
-        table::print(&format!("Open it with: {open}\n"))?;
+        table::print(&format!("Open it with: {}\n", printable(&open)))?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use super::error::CliError;
 use super::noun::{ListArgs, Noun, Session, Show, taken_array};
 use super::options::Format;
 use super::table;
+use super::terminal::printable_json;
 use crate::ids::Kind;
 
 /// Containers, with the columns of 2015.
@@ -159,7 +160,7 @@ pub async fn run(session: &Session, command: ContainerCommand) -> Result<(), Cli
         C::Create(args) => CONTAINER.create(session, args.body(session).await?).await,
         C::Show(args) if args.json => {
             let container = CONTAINER.look(session, &args.show).await?;
-            table::print(&format!("{container}\n"))
+            table::print(&printable_json(&format!("{container}\n")))
         }
         C::Show(args) => CONTAINER.show(session, &args.show).await,
         C::Update(update) => CONTAINER.update(session, &update).await,

@@ -17,7 +17,7 @@ use super::noun::{Session, taken_array};
 use super::options::Format;
 use super::sse::SseReader;
 use super::table;
-use super::terminal::{colours, printable};
+use super::terminal::{colours, printable, printable_json};
 
 /// The server sends a heartbeat every 15 s; after three missing ones it is considered gone.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -324,7 +324,7 @@ impl Printer<'_> {
     /// One event: a line for people, a line of JSON, or a document of YAML.
     async fn print(&mut self, event: &Value) -> Result<(), CliError> {
         match self.session.format {
-            Format::Json => table::print(&format!("{event}\n")),
+            Format::Json => table::print(&printable_json(&format!("{event}\n"))),
             Format::Yaml => {
                 table::print("---\n")?;
                 table::show(Format::Yaml, event)

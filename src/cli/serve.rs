@@ -13,6 +13,7 @@ use super::error::CliError;
 use super::serve_auth::{AuthArgs, PASSWORD};
 use super::serve_http::HttpArgs;
 use crate::config::{AuditConfig, BackendConfig, Config, Engine, HttpConfig, LogConfig};
+use crate::text;
 
 /// Longest `--request-wait`: how long proxies usually keep a silent connection open.
 pub const MAX_REQUEST_WAIT_S: u64 = 300;
@@ -34,7 +35,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "PATH")]
     docker_socket: Option<PathBuf>,
     /// Name of this machine's node [default: the host name]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host)]
     host: Option<String>,
     #[command(flatten)]
     auth: AuthArgs,
@@ -131,6 +132,14 @@ fn config(
             ..defaults.backend
         },
     })
+}
+
+/// The name of a node: what is recorded of it and shown is what was given.
+fn host(name: &str) -> Result<String, String> {
+    if name.is_empty() || text::words(name) != name {
+        return Err("must be a short name without control or invisible characters".to_owned());
+    }
+    Ok(name.to_owned())
 }
 
 /// The socket in `DOCKER_HOST`; empty if it is not set.

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::error::CliError;
 use super::options::Format;
-use super::terminal::printable;
+use super::terminal::{printable, printable_json};
+use crate::text::is_hidden;
 
 /// `+---+` everywhere, as the old client's tables have it.
 const STYLE: TableStyle =
@@ -57,12 +58,15 @@ pub fn show(format: Format, object: &Value) -> Result<(), CliError> {
 
 /// A value as JSON or YAML.
 fn structured(format: Format, value: &Value) -> Result<(), CliError> {
-    let text = if format == Format::Yaml {
-        serde_norway::to_string(value).map_err(|error| CliError::Failed(error.to_string()))?
-    } else {
-        format!("{value:#}\n")
-    };
-    print(&text)
+    if format == Format::Yaml {
+        let yaml =
+            serde_norway::to_string(value).map_err(|error| CliError::Failed(error.to_string()))?;
+        // YAML can show hidden characters only as they are. JSON can escape them, and is YAML.
+        if !yaml.chars().any(|character| character != '\n' && is_hidden(character)) {
+            return print(&yaml);
+        }
+    }
+    print(&printable_json(&format!("{value:#}\n")))
 }
 
 /// A table with its line end.

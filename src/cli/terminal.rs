@@ -5,6 +5,8 @@ use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use crate::text::is_hidden;
+
 /// Red: failures.
 pub const RED: u8 = 31;
 /// Green: successes.
@@ -48,12 +50,30 @@ pub async fn with_progress<T>(what: &str, work: impl Future<Output = T>) -> T {
     }
 }
 
-/// Text with control characters escaped, as names and outputs come from others. Line feeds stay.
+/// Text with hidden characters escaped, as names and outputs come from others. Line feeds stay.
 pub fn printable(text: &str) -> String {
-    let keep = |c: char| c == '\n' || !c.is_control();
-    text.chars()
-        .map(|c| if keep(c) { c.to_string() } else { c.escape_default().to_string() })
-        .collect()
+    escaped(text, |hidden, told| told.extend(hidden.escape_default()))
+}
+
+/// JSON with the same characters escaped. There they stand in strings alone, which stay the same.
+pub fn printable_json(text: &str) -> String {
+    escaped(text, |hidden, told| {
+        for unit in hidden.encode_utf16(&mut [0; 2]) {
+            told.push_str(&format!("\\u{unit:04x}"));
+        }
+    })
+}
+
+fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> String {
+    let mut told = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character == '\n' || !is_hidden(character) {
+            told.push(character);
+        } else {
+            escape(character, &mut told);
+        }
+    }
+    told
 }
 
 /// A number of things: `1 event`, `2 events`.
@@ -63,7 +83,7 @@ pub fn counted(number: u64, thing: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{RED, counted, paint, printable};
+    use super::{RED, counted, paint, printable, printable_json};
 
     #[test]
     fn one_thing_is_not_many() {
@@ -74,6 +94,16 @@ mod tests {
     #[test]
     fn control_characters_are_written_out() {
         assert_eq!(printable("a\x1b[31mb\tc\nd"), "a\\u{1b}[31mb\\tc\nd");
+        assert_eq!(printable("a\u{202e}b\u{2028}c\u{200b}"), "a\\u{202e}b\\u{2028}c\\u{200b}");
+        assert_eq!(printable("\u{e0041}é中"), "\\u{e0041}é中");
+    }
+
+    #[test]
+    fn escaped_json_is_the_same_document() {
+        let value = serde_json::json!({ "a\u{202e}": ["\u{9b}31m", "\u{e0041}", "é\n\u{1b}"] });
+        let printed = printable_json(&format!("{value:#}\n"));
+        assert!(!printed.chars().any(|c| c != '\n' && super::is_hidden(c)), "{printed}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).unwrap(), value);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::ids::{Position, ProjectId};
 use crate::projections::View;
 use crate::projections::as_of::SystemState;
 use crate::projections::query::{ListQuery, QueryError};
+use crate::text::composed;
 
 /// A page of a project's objects as they were right after the event at a position.
 ///
@@ -30,7 +31,9 @@ pub fn page<V: View>(
     let system =
         SystemState::as_of(log, at).map_err(|error| QueryError::Unreadable(error.to_string()))?;
     let is_wanted = |view: &&V| {
-        let holds = |(name, value): &(String, String)| view.field(name).as_ref() == Some(value);
+        let holds = |(name, value): &(String, String)| {
+            view.field(name).is_some_and(|its| composed(&its) == composed(value))
+        };
         view.head().project == *project && query.filters.iter().all(holds)
     };
     let mut views: Vec<&V> = system.views.of::<V>().values().filter(is_wanted).collect();
@@ -57,7 +60,10 @@ fn compare<V: View>(one: &V, other: &V, key: &str) -> Ordering {
             let number = |view: &V| view.field(name).and_then(|text| text.parse::<u64>().ok());
             number(one).cmp(&number(other))
         }
-        name => one.field(name).cmp(&other.field(name)),
+        name => {
+            let text = |view: &V| view.field(name).map(|text| composed(&text).into_owned());
+            text(one).cmp(&text(other))
+        }
     };
     by_key.then_with(|| one.head().created_position.cmp(&other.head().created_position))
 }

@@ -130,7 +130,7 @@ impl View for ContainerView {
         .means("The limit in CPUs.")
         .given(Rule::Cpus, "CPUs, in thousandths at the finest."),
         field!("workdir", working_dir).given(Rule::Folder, "An absolute folder."),
-        field!("user", user).given(Rule::Name, "A name or number, optionally with a group."),
+        field!("user", user).given(Rule::User, "A name or number, optionally with a group."),
         field!("restart_policy", restart_policy)
             .means("`no`, `always`, `on-failure:3` or `unless-stopped`.")
             .given(Rule::RestartPolicy, "`no`, `always`, `on-failure[:n]` or `unless-stopped`."),

@@ -4,6 +4,7 @@
 
 use super::View;
 use crate::ids::{ObjectId, Timestamp};
+use crate::text::composed;
 
 /// A field of a list. The order of creation and the last change come before the noun's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +83,7 @@ impl ListField {
         if V::NUMBERS.contains(&self.name::<V>()) {
             return text.parse().ok().map(Value::Number);
         }
-        Some(Value::Text(shortened(text)))
+        Some(Value::Text(shortened(&composed(text))))
     }
 }
 

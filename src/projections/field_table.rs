@@ -84,9 +84,9 @@ pub enum Patch {
 /// What clients may write into a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// A name: 1 to 255 bytes without control characters.
+    /// A name: 1 to 255 bytes without hidden characters.
     Name,
-    /// A text: 1 to 4096 bytes without control characters.
+    /// A text: 1 to 4096 bytes without characters that mislead.
     Text,
     /// A whole number from, to.
     Integer(u64, u64),
@@ -112,6 +112,8 @@ pub enum Rule {
     Cpus,
     /// An absolute folder.
     Folder,
+    /// A user of a container, and a group.
+    User,
     /// When the engine starts it again.
     RestartPolicy,
     /// Only the service sets it.

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use super::object::{self, Object};
 use super::{ReplayError, Source};
 use crate::ids::{Kind, ObjectId, StreamId};
+use crate::text::composed;
 
 /// The object of a noun with a uuid or a name: one that is there, else the only one that was.
 ///
@@ -50,6 +51,7 @@ fn named(
     kind: Kind,
     name: &str,
 ) -> Result<(Vec<StreamId>, Vec<StreamId>), ReplayError> {
+    let name = composed(name);
     let mut objects: HashMap<StreamId, (Box<dyn Object>, bool)> = HashMap::new();
     source.each(Default::default(), source.head(), |event| {
         if event.stream.kind == kind {
@@ -57,7 +59,7 @@ fn named(
             let (folded, had_it) = objects.entry(event.stream).or_insert_with(fresh);
             folded.take(event)?;
             if folded.head().is_some() {
-                *had_it = folded.field("name").as_deref() == Some(name);
+                *had_it = folded.field("name").is_some_and(|its| composed(&its) == name);
             }
         }
         Ok(ControlFlow::Continue(()))

@@ -70,4 +70,5 @@ mod stream_snapshot;
 mod tls;
 mod tour;
 mod watcher;
+mod words;
 mod worker;

@@ -7,6 +7,10 @@
 //! An exit has the time of its event. An inspection reports a slightly earlier time, and the
 //! previous exit was reported before this run began, so the first event from that time on is about
 //! the same exit.
+//!
+//! Nor is its code always known: the engine writes the labels of a container, those of its image
+//! too, over the facts in its events. Where a label has the name of the exit code, only what an
+//! inspection says counts, which is the last exit; the codes of those before it are unknown.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +26,14 @@ use crate::ids::Timestamp;
 const NOTICES_MAX: usize = 48;
 
 const NANOS_IN_MICRO: i64 = 1000;
+
+/// What the exit code is called in an event, unless a label of the container has the name.
+const EXIT_CODE: &str = "exitCode";
+
+/// Whether events about a container say what one of its labels says, instead of its exit code.
+pub(super) fn forge(labels: &HashMap<String, String>) -> bool {
+    labels.contains_key(EXIT_CODE)
+}
 
 /// What a notice says of a container.
 #[derive(Clone, Copy)]
@@ -63,7 +75,7 @@ impl Ends {
     pub(super) fn hear(&self, event: &EventMessage) {
         let Some(actor) = &event.actor else { return };
         let (Some(id), Some(nanos)) = (actor.id.as_deref(), event.time_nano) else { return };
-        let exit_code = || actor.attributes.as_ref()?.get("exitCode")?.parse().ok();
+        let exit_code = || actor.attributes.as_ref()?.get(EXIT_CODE)?.parse().ok();
         match event.action.as_deref() {
             Some("start") => self.note(id, nanos, Word::Started),
             Some("oom") => self.note(id, nanos, Word::OutOfMemory),
@@ -90,15 +102,26 @@ impl Ends {
     }
 
     /// Adds the ends up to the last one that the inspection knew: of later ones there will be
-    /// notices of their own.
-    pub(super) fn complete(&self, observed: &mut Observed, last: Option<Timestamp>) {
+    /// notices of their own. Exit codes that are forged are left out.
+    pub(super) fn complete(
+        &self,
+        observed: &mut Observed,
+        last: Option<Timestamp>,
+        is_forged: bool,
+    ) {
         let Some(last) = last else { return };
         let mut ends = self.lock().get(&observed.engine_id).map(told).unwrap_or_default();
         let later = ends.iter().position(|end| end.finished_at >= last);
         ends.truncate(later.map_or(ends.len(), |later| later + 1));
+        if is_forged {
+            ends.iter_mut().for_each(|end| end.exit_code = None);
+        }
         if observed.finished_at.is_some()
             && let Some(end) = ends.last_mut()
         {
+            if is_forged {
+                end.exit_code = observed.exit_code;
+            }
             end.oom_killed |= observed.oom_killed;
             observed.oom_killed = end.oom_killed;
             observed.finished_at = Some(end.finished_at);
@@ -188,7 +211,7 @@ mod tests {
         };
         let ended_at = Some(Timestamp(last));
         ends.suppose(&seen, LastRun { started_at: started_at.map(Timestamp), ended_at });
-        ends.complete(&mut seen, ended_at);
+        ends.complete(&mut seen, ended_at, false);
         seen.ends.iter().map(|end| (end.exit_code, end.oom_killed, end.finished_at.0)).collect()
     }
 
@@ -221,6 +244,41 @@ mod tests {
         assert_eq!(ends_of(&told, Some(1), 9), [(Some(7), false, 2)]);
         let missed = [(Some(7), false, 2), (None, false, 9)];
         assert_eq!(ends_of(&told, Some(5), 9), missed, "it was started again, and ended");
+    }
+
+    #[test]
+    fn exit_codes_that_a_label_says_are_not_believed() {
+        let labels = |name: &str| HashMap::from([(name.to_owned(), "0".to_owned())]);
+        assert!(forge(&labels("exitCode")) && !forge(&labels("tier")));
+        let ends = Ends::default();
+        for (micros, action) in [(1, "start"), (2, "die"), (3, "start"), (4, "die")] {
+            ends.hear(&EventMessage {
+                action: Some(action.to_owned()),
+                actor: Some(EventActor {
+                    id: Some("e1".to_owned()),
+                    attributes: Some(labels("exitCode")),
+                }),
+                time_nano: Some(micros * NANOS_IN_MICRO),
+                ..EventMessage::default()
+            });
+        }
+        let seen = |state, exit_code, finished_at: Option<i64>| {
+            let mut seen = Observed {
+                engine_id: "e1".to_owned(),
+                engine_name: "magnum-1".to_owned(),
+                name_is_ours: true,
+                state,
+                exit_code,
+                oom_killed: false,
+                finished_at: finished_at.map(Timestamp),
+                ends: vec![],
+                restarts: 1,
+            };
+            ends.complete(&mut seen, Some(Timestamp(4)), true);
+            seen.ends.iter().map(|end| end.exit_code).collect::<Vec<_>>()
+        };
+        assert_eq!(seen(RunState::Exited, Some(7), Some(4)), [None, Some(7)]);
+        assert_eq!(seen(RunState::Running, None, None), [None, None], "it runs again");
     }
 
     #[test]

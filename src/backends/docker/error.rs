@@ -7,6 +7,7 @@
 use bollard::errors::Error;
 
 use super::super::BackendError;
+use crate::text;
 
 /// Errors of the kernel about what a user named: a path, a program, a number (`errno`, as Go
 /// prints it). The same names give the same error again.
@@ -21,6 +22,8 @@ const KERNEL: &[&str] = &[
     "file name too long",
     "numerical result out of range",
     "too many levels of symbolic links",
+    // A published port on an address that the machine does not have.
+    "cannot assign requested address",
 ];
 
 /// Errors of a registry (the distribution specification, "error codes") and of the engine's client
@@ -49,12 +52,32 @@ const PLATFORM: &str = "no matching manifest for";
 /// Something that uses a network, in the engine's words: a 403 that passes when that has ended.
 const IN_USE: &str = "has active endpoints";
 
+/// Whether the engine keeps a network because something uses it.
+pub(super) fn is_in_use(words: &str) -> bool {
+    words.contains(IN_USE)
+}
+
 /// Every subnet that the engine chooses from has a network: passes when a network goes.
 const NO_SUBNET_LEFT: &[&str] =
     &["non-overlapping IPv4 address pool", "predefined address pools have been fully subnetted"];
 
 /// Where the engine mounts the files of a container, below a folder of its own for each.
 const LAYERS: &str = "/merged/";
+
+/// The engine's own folders, where it has not been told otherwise: no user has files there.
+const ENGINE_FOLDERS: &[&str] = &[
+    "/var/lib/docker/",
+    "/var/lib/containerd/",
+    "/var/run/docker/",
+    "/run/docker/",
+    "/run/containerd/",
+];
+
+/// What stands for a path below them.
+const ENGINE_PATH: &str = "(a path of the engine)";
+
+/// Where a path ends, and another word begins.
+const PATH_ENDS: &[char] = &[' ', '"', '\'', '(', ')', ':', ',', ';', '='];
 
 /// Request timeout, too early, too many requests: status codes below 500 that pass by themselves.
 const PASSING_STATUS: &[u16] = &[408, 425, 429];
@@ -66,9 +89,9 @@ const NOT_IMPLEMENTED: u16 = 501;
 pub(super) fn classify(error: Error) -> BackendError {
     match error {
         Error::DockerResponseServerError { status_code, message } => {
-            refused_by_engine(status_code, message)
+            refused_by_engine(status_code, &message)
         }
-        Error::DockerStreamError { error } => refused_by_engine(500, error),
+        Error::DockerStreamError { error } => refused_by_engine(500, &error),
         Error::RequestTimeoutError => {
             BackendError::TimedOut("the Docker engine did not answer".to_owned())
         }
@@ -87,20 +110,20 @@ pub(super) fn classify(error: Error) -> BackendError {
     }
 }
 
-/// What a status code and the words with it mean.
-fn refused_by_engine(status: u16, words: String) -> BackendError {
-    let words = if words.trim().is_empty() {
-        format!("the Docker engine answered with status {status}")
-    } else {
-        without_layers(words.trim())
+/// What a status code and the words with it mean. All of the words count, and few are passed on.
+fn refused_by_engine(status: u16, words: &str) -> BackendError {
+    let words = words.trim();
+    let passes = is_in_use(words) || has_no_subnet_left(words);
+    let told = match text::words(&without_engine_paths(words)) {
+        told if told.is_empty() => format!("the Docker engine answered with status {status}"),
+        told => told,
     };
-    let passes = words.contains(IN_USE) || has_no_subnet_left(&words);
     match status {
-        _ if passes || PASSING_STATUS.contains(&status) => BackendError::Failed(words),
-        404 => BackendError::Missing(words),
-        _ if status < 500 || status == NOT_IMPLEMENTED => BackendError::Refused(words),
-        _ if is_permanent(&words) => BackendError::Refused(words),
-        _ => BackendError::Failed(words),
+        _ if passes || PASSING_STATUS.contains(&status) => BackendError::Failed(told),
+        404 => BackendError::Missing(told),
+        _ if status < 500 || status == NOT_IMPLEMENTED => BackendError::Refused(told),
+        _ if is_permanent(words) => BackendError::Refused(told),
+        _ => BackendError::Failed(told),
     }
 }
 
@@ -119,18 +142,24 @@ fn is_permanent(words: &str) -> bool {
     chain.iter().any(registry) || (names && !chain.iter().any(connects))
 }
 
-/// The words without the engine's own folders: below them are a container's files, which its user
-/// knows by their names in the container.
-fn without_layers(words: &str) -> String {
-    let shown = |word: &str| match word.split_once(LAYERS) {
-        Some((engine, inside)) if engine.contains('/') => {
-            let start = engine.rfind(|c: char| !c.is_ascii_graphic() || "\"'(".contains(c));
-            let kept = start.map_or("", |start| engine.get(..=start).unwrap_or_default());
-            format!("{kept}/{inside}")
+/// The words without the engine's own folders. A container's files are below one of them, and its
+/// user knows them by their names in the container.
+fn without_engine_paths(words: &str) -> String {
+    let mut told = String::with_capacity(words.len());
+    for word in words.split_inclusive(PATH_ENDS) {
+        let path = word.trim_end_matches(PATH_ENDS);
+        let end = word.strip_prefix(path).unwrap_or_default();
+        match path.split_once(LAYERS) {
+            Some((engine, inside)) if engine.contains('/') => {
+                told.extend(["/", inside, end]);
+            }
+            _ if ENGINE_FOLDERS.iter().any(|folder| path.starts_with(folder)) => {
+                told.extend([ENGINE_PATH, end]);
+            }
+            _ => told.push_str(word),
         }
-        _ => word.to_owned(),
-    };
-    words.split(' ').map(shown).collect::<Vec<_>>().join(" ")
+    }
+    told
 }
 
 /// Whether the engine says that it has no subnet for another network.
@@ -144,7 +173,7 @@ fn away(error: &(dyn std::error::Error + 'static)) -> BackendError {
 }
 
 fn unreadable(why: &dyn std::fmt::Display) -> BackendError {
-    BackendError::Failed(format!("the Docker engine's answer cannot be read: {why}"))
+    BackendError::Failed(text::words(&format!("the Docker engine's answer cannot be read: {why}")))
 }
 
 /// The words of the innermost cause: those above it may say where the engine listens.
@@ -153,7 +182,7 @@ fn root_words(error: &(dyn std::error::Error + 'static)) -> String {
     while let Some(inner) = cause.source() {
         cause = inner;
     }
-    cause.to_string()
+    text::words(&cause.to_string())
 }
 
 #[cfg(test)]
@@ -185,6 +214,8 @@ mod tests {
             "Cannot mkdir: /bin/busybox is not a directory",
             "OCI runtime create failed: exec: \"/x\": exec format error: unknown",
             "failed to write \"100\": write /sys/fs/cgroup/cpu/x: invalid argument: unknown",
+            "Error starting userland proxy: listen tcp4 192.0.2.1:80: bind: cannot assign \
+             requested address",
             "no matching manifest for linux/amd64 in the manifest list entries",
         ] {
             assert_eq!(classified(500, words), BackendError::Refused(words.to_owned()));
@@ -199,6 +230,12 @@ mod tests {
                 "Get \"http://127.0.0.1:1/v2/\": dial tcp 127.0.0.1:1: connect: connection refused",
             ),
             (500, "dial unix /run/x.sock: connect: no such file or directory: unknown"),
+            (500, "dial tcp 192.0.2.1:80: connect: cannot assign requested address"),
+            (
+                500,
+                "Error starting userland proxy: listen tcp4 0.0.0.0:80: bind: address already \
+                   in use",
+            ),
             (500, "fork/exec /usr/bin/runc: cannot allocate memory: unknown"),
             (500, "a file named unauthorized is denied no such file or directory to anybody else"),
         ] {
@@ -219,6 +256,39 @@ mod tests {
         let told = "open \"/etc/x\": input/output error";
         assert_eq!(classified(500, words), BackendError::Failed(told.to_owned()));
         assert_eq!(classified(409, "a /merged/ b"), BackendError::Refused("a /merged/ b".into()));
+        for (words, told) in [
+            (
+                "stat /var/lib/docker/overlay2/46c0: no space left on device",
+                "stat (a path of the engine): no space left on device",
+            ),
+            (
+                "mount lowerdir=/var/lib/docker/overlay2/l/A:/var/lib/docker/overlay2/l/B,rw",
+                "mount lowerdir=(a path of the engine):(a path of the engine),rw",
+            ),
+            (
+                "open '/run/containerd/io.containerd.runtime.v2.task/moby/1/x' failed",
+                "open '(a path of the engine)' failed",
+            ),
+            ("stat /srv/run/docker/x failed", "stat /srv/run/docker/x failed"),
+        ] {
+            assert_eq!(classified(500, words), BackendError::Failed(told.to_owned()));
+        }
+    }
+
+    #[test]
+    fn words_of_any_length_are_told_in_one_short_line() {
+        for size in [3_000_000, 5_000_000] {
+            let registry = format!("denied: \u{1b}]0;x\u{7}\n\u{202e}{}", "x".repeat(size));
+            let cause = format!("mkdir /{}: file name too long: unknown", "y".repeat(size));
+            for (words, begin) in [(&registry, "denied: ]0;x x"), (&cause, "mkdir /y")] {
+                let stream = classify(Error::DockerStreamError { error: words.clone() });
+                for error in [classified(500, words), stream] {
+                    let BackendError::Refused(told) = error else { panic!("{begin}") };
+                    assert!(told.starts_with(begin), "{told}");
+                    assert!(told.len() <= 1024 && !told.chars().any(text::is_hidden), "{told}");
+                }
+            }
+        }
     }
 
     #[test]

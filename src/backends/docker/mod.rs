@@ -35,6 +35,7 @@ use super::{
     Notice, Observed, OutputFrame, Removed, Reporter, Work, observed,
 };
 use crate::ids::{ObjectId, StreamId};
+use crate::text;
 
 /// A Docker engine as one node. Opens a new connection for each call, so an engine that went away
 /// and came back is used again without further ado.
@@ -114,7 +115,7 @@ impl Backend for DockerBackend {
         let docker = self.connection.client()?;
         let info = self.connection.quick(docker.info()).await?;
         Ok(EngineFacts {
-            engine: format!("docker {}", info.server_version.unwrap_or_default()),
+            engine: text::words(&format!("docker {}", info.server_version.unwrap_or_default())),
             cpus: info.ncpu.and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(0),
             memory_bytes: info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0),
         })

@@ -8,14 +8,15 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest};
-use bollard::query_parameters::ListNetworksOptionsBuilder;
+use bollard::models::{Ipam, IpamConfig, Network, NetworkCreateRequest, NetworkDisconnectRequest};
+use bollard::query_parameters::{InspectNetworkOptions, ListNetworksOptionsBuilder};
 use bollard::{BollardRequest, body_full};
 
 use super::super::{BackendError, Done, ObservedNetwork, labels};
 use super::subnet::{self, Subnet};
 use super::{DockerBackend, error};
 use crate::ids::{ObjectId, ProjectId};
+use crate::text;
 
 /// What is remembered of networks.
 #[derive(Default)]
@@ -170,8 +171,8 @@ impl DockerBackend {
         let observed = networks.filter_map(|network| {
             Some(ObservedNetwork {
                 bay_id: labels::bay_of(network.labels.as_ref())?,
-                engine_id: network.id?,
-                engine_name: network.name.unwrap_or_default(),
+                engine_id: text::words(&network.id?),
+                engine_name: text::words(&network.name.unwrap_or_default()),
             })
         });
         let observed: Vec<ObservedNetwork> = observed.collect();
@@ -189,14 +190,46 @@ impl DockerBackend {
         self.connection.quick(docker.list_networks(Some(options))).await
     }
 
-    /// Removes one network; fine if it is gone.
+    /// Removes one network; fine if it is gone. The engine sometimes keeps the endpoint of a
+    /// container that it has removed, and with it the network.
     async fn remove_network(&self, network: &Network) -> Result<(), BackendError> {
         let docker = self.connection.client()?;
         let id = network.id.as_deref().unwrap_or_default();
-        match self.connection.quick(docker.remove_network(id)).await {
+        let removed = match self.connection.quick(docker.remove_network(id)).await {
+            Err(BackendError::Failed(words)) if error::is_in_use(&words) => {
+                match self.drop_stale_endpoints(id).await {
+                    Ok(()) => self.connection.quick(docker.remove_network(id)).await,
+                    error => error,
+                }
+            }
+            other => other,
+        };
+        match removed {
             Err(BackendError::Missing(_)) => Ok(()),
             other => other,
         }
+    }
+
+    /// Removes the endpoints of a network whose containers are gone. Those of containers that exist
+    /// stay, whoever has made them.
+    async fn drop_stale_endpoints(&self, network: &str) -> Result<(), BackendError> {
+        let docker = self.connection.client()?;
+        let call = docker.inspect_network(network, None::<InspectNetworkOptions>);
+        let endpoints = self.connection.quick(call).await?.containers.unwrap_or_default();
+        for (container_id, endpoint) in endpoints {
+            // The engine knows an endpoint without a container by the name of the container alone.
+            let Some(name) = endpoint.name.filter(|name| !name.is_empty()) else { continue };
+            if self.look(&container_id).await?.is_some() || self.look(&name).await?.is_some() {
+                continue;
+            }
+            let stale = NetworkDisconnectRequest { container: name, force: Some(true) };
+            let call = docker.disconnect_network(network, stale);
+            // If this fails, so does the removal of the network, which says why.
+            if let Err(error) = self.connection.quick(call).await {
+                tracing::debug!(network, %error, "a stale endpoint was not removed");
+            }
+        }
+        Ok(())
     }
 }
 

@@ -13,8 +13,9 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::super::{BackendError, Observed, RunState, labels};
 use super::DockerBackend;
-use super::ends::LastRun;
+use super::ends::{self, LastRun};
 use crate::ids::{EventId, ObjectId, StreamId, Timestamp};
+use crate::text;
 
 /// Inspections at once when everything is looked at: enough to hide the engine's latency, few
 /// enough to leave it room for others.
@@ -34,6 +35,8 @@ pub(super) struct Found {
     pub(super) started_at: Option<Timestamp>,
     /// When it last ended, even if it runs again.
     ended_at: Option<Timestamp>,
+    /// Whether its labels stand in the way of its exit codes.
+    is_forged: bool,
 }
 
 impl Found {
@@ -58,7 +61,7 @@ impl DockerBackend {
         }
         for one in &mut found {
             self.ends.suppose(&one.observed, one.last_run());
-            self.ends.complete(&mut one.observed, one.ended_at);
+            self.ends.complete(&mut one.observed, one.ended_at, one.is_forged);
         }
         Ok(found)
     }
@@ -148,9 +151,9 @@ fn found(container: ContainerInspectResponse) -> Found {
     let finished_at = ended_at.filter(|_| ended);
     Found {
         observed: Observed {
-            engine_id: container.id.unwrap_or_default(),
+            engine_id: text::words(&container.id.unwrap_or_default()),
             name_is_ours: stream.is_some_and(|stream| labels::container_name(stream.id) == name),
-            engine_name: name,
+            engine_name: text::words(&name),
             state: run_state,
             exit_code: state.exit_code.filter(|_| ended && finished_at.is_some()),
             oom_killed: ended && state.oom_killed.unwrap_or(false),
@@ -163,6 +166,7 @@ fn found(container: ContainerInspectResponse) -> Found {
         work_id: labels.get(labels::WORK).and_then(|id| id.parse().ok()).map(EventId),
         started_at: time(state.started_at.as_deref()),
         ended_at,
+        is_forged: ends::forge(&labels),
     }
 }
 

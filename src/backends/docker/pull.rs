@@ -13,6 +13,7 @@ use super::super::{BackendError, Progress, Reporter};
 use super::DockerBackend;
 use super::connection::within;
 use super::error::classify;
+use crate::text;
 
 /// A name of 255 bytes, a tag of 128 and a digest of 135 (the distribution specification).
 const IMAGE_REFERENCE_MAX: usize = 520;
@@ -105,7 +106,7 @@ impl Layers {
     /// zero by the engine, so only downloading counts.
     fn take(&mut self, info: CreateImageInfo) -> Progress {
         let status = info.status.unwrap_or_default();
-        let id = info.id.unwrap_or_default();
+        let id = text::words(&info.id.unwrap_or_default());
         let layer = self.0.entry(id.clone()).or_default();
         if status == "Downloading" {
             let detail = info.progress_detail.unwrap_or_default();
@@ -116,6 +117,7 @@ impl Layers {
             layer.0 = layer.1;
         }
         let message = if id.is_empty() { status } else { format!("{id}: {status}") };
+        let message = text::words(&message);
         let (current_bytes, total_bytes) = self
             .0
             .values()
@@ -151,6 +153,15 @@ mod tests {
         assert_eq!((progress.current_bytes, progress.total_bytes), (105, 150));
         let progress = layers.take(news("a", "Extracting", 1, 300));
         assert_eq!((progress.current_bytes, progress.total_bytes), (105, 150));
+    }
+
+    #[test]
+    fn what_a_registry_says_is_short_and_plain() {
+        let status = format!("Pulling\u{1b}[2J\n{}", "x".repeat(5_000_000));
+        for id in ["a", &"b\u{202e}".repeat(1_000_000)] {
+            let message = Layers::default().take(news(id, &status, 0, 0)).message;
+            assert!(message.len() <= 1024 && !message.chars().any(text::is_hidden), "{message}");
+        }
     }
 
     #[test]

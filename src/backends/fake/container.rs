@@ -10,6 +10,7 @@ use super::super::{
 use super::process::Program;
 use crate::events::container::{ContainerSpec, RestartPolicy};
 use crate::ids::{ObjectId, StreamId, Timestamp, WorkId};
+use crate::text;
 
 /// A container as the model has it.
 #[derive(Clone, Debug)]
@@ -43,6 +44,8 @@ pub struct FakeContainer {
     pub(super) was_ended: bool,
     /// How it ended so far.
     ends: Vec<End>,
+    /// Whether the engine keeps its endpoint in the network when it is removed.
+    pub(super) leaves_endpoint: bool,
 }
 
 impl FakeContainer {
@@ -83,6 +86,7 @@ impl FakeContainer {
             started_at: None,
             was_ended: false,
             ends: Vec::new(),
+            leaves_endpoint: false,
         }
     }
 
@@ -92,7 +96,7 @@ impl FakeContainer {
         let end = self.ends.last().filter(|_| ended);
         Observed {
             engine_id: self.engine_id.clone(),
-            engine_name: self.name.clone(),
+            engine_name: text::words(&self.name),
             name_is_ours: self.stream.is_some_and(|s| labels::container_name(s.id) == self.name),
             state: self.state,
             exit_code: end.and_then(|end| end.exit_code),

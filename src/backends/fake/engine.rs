@@ -52,6 +52,8 @@ pub(super) struct State {
     pub(super) containers: BTreeMap<String, FakeContainer>,
     /// By node and bay, with their ids.
     pub(super) networks: BTreeMap<(ObjectId, ObjectId), String>,
+    /// The networks of containers that were removed without their endpoints.
+    stale_endpoints: BTreeSet<(ObjectId, ObjectId)>,
     /// The container of each command that runs in one.
     pub(super) commands: BTreeMap<WorkId, String>,
     images: BTreeSet<String>,
@@ -72,6 +74,21 @@ impl State {
         self.made += 1;
         format!("{:064x}", self.made)
     }
+
+    /// Removes the network of a node for a bay, as an engine does; whether there was one. It stays
+    /// while it has endpoints: of containers that run in it, whosever they are, and stale ones.
+    fn remove_network(&mut self, whose: (ObjectId, ObjectId)) -> Result<bool, BackendError> {
+        let (node_id, bay_id) = whose;
+        let uses = |one: &FakeContainer| {
+            let can_be_in_it = one.node_id.is_none_or(|node| node == node_id);
+            can_be_in_it && one.bay_id == Some(bay_id) && one.is_alive()
+        };
+        if self.stale_endpoints.contains(&whose) || self.containers.values().any(uses) {
+            let name = labels::network_name(bay_id);
+            return Err(BackendError::Failed(format!("network {name} has active endpoints")));
+        }
+        Ok(self.networks.remove(&whose).is_some())
+    }
 }
 
 impl FakeEngine {
@@ -81,6 +98,7 @@ impl FakeEngine {
         let state = State {
             containers: BTreeMap::new(),
             networks: BTreeMap::new(),
+            stale_endpoints: BTreeSet::new(),
             commands: BTreeMap::new(),
             images: BTreeSet::from(["busybox:local".to_owned()]),
             made: 0,
@@ -209,15 +227,12 @@ impl FakeEngine {
         node_id: ObjectId,
         work: &Work,
     ) -> Result<Done, BackendError> {
-        let bay_id = work.stream.id;
+        let whose = (node_id, work.stream.id);
         let mut state = self.lock();
-        let whose = (Some(node_id), Some(bay_id));
-        let uses = |one: &FakeContainer| (one.node_id, one.bay_id) == whose && one.is_alive();
-        if state.containers.values().any(uses) {
-            let name = labels::network_name(bay_id);
-            return Err(BackendError::Failed(format!("network {name} has active endpoints")));
+        if state.remove_network(whose).is_err() {
+            state.stale_endpoints.remove(&whose);
         }
-        if state.networks.remove(&(node_id, bay_id)).is_some() {
+        if state.remove_network(whose)? {
             state.effects.push((work.id, work.action.name()));
         }
         Ok(Done::default())
@@ -336,15 +351,20 @@ impl FakeEngine {
     pub(super) fn discard(&self, id: &str) {
         let mut state = self.lock();
         if let Some(container) = state.containers.remove(id) {
+            let network = container.node_id.zip(container.bay_id);
+            state.stale_endpoints.extend(network.filter(|_| container.leaves_endpoint));
             self.tell(&state, container.node_id.zip(container.stream));
         }
     }
 
-    /// A container of somebody else's.
-    pub(super) fn add_foreign(&self, name: String) {
+    /// A container of somebody else's, which runs in the network of a bay if there is one.
+    pub(super) fn add_foreign(&self, name: String, bay_id: Option<ObjectId>) {
         let mut state = self.lock();
-        let id = state.new_id();
-        state.containers.insert(id.clone(), FakeContainer::foreign(id, name));
+        let mut container = FakeContainer::foreign(state.new_id(), name);
+        if bay_id.is_some() {
+            (container.bay_id, container.state) = (bay_id, RunState::Running);
+        }
+        state.containers.insert(container.engine_id.clone(), container);
     }
 
     /// Wakes those waiting for changes.

@@ -15,4 +15,6 @@ pub enum Fault {
     Hang,
     /// It is done, and this is the answer.
     LoseAnswer(BackendError),
+    /// It is done, and this is told of how far it is.
+    Tell(String),
 }

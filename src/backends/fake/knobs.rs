@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::{BackendError, RunState, labels};
+use super::container::FakeContainer;
 use super::engine::{FakeEngine, KILLED, container, new_notices};
 use super::fault::Fault;
 use crate::ids::{ObjectId, WorkId};
@@ -87,7 +88,7 @@ impl FakeEngine {
     /// The engine has no notices any more of how a container ended.
     pub fn forget_notices(&self, object: ObjectId) {
         for id in self.ids_of(object) {
-            self.alter(&id, super::container::FakeContainer::forget_notices);
+            self.alter(&id, FakeContainer::forget_notices);
         }
     }
 
@@ -141,7 +142,27 @@ impl FakeEngine {
 
     /// Somebody else makes a container that has the name which is meant for ours.
     pub fn occupy_name(&self, object: ObjectId) {
-        self.add_foreign(labels::container_name(object));
+        self.add_foreign(labels::container_name(object), None);
+    }
+
+    /// Somebody else runs a container in a bay's network.
+    pub fn join_network(&self, bay: ObjectId) {
+        self.add_foreign(format!("in-{bay}"), Some(bay));
+    }
+
+    /// That container is removed again.
+    pub fn leave_network(&self, bay: ObjectId) {
+        let foreign = |one: &FakeContainer| one.node_id.is_none() && one.bay_id == Some(bay);
+        self.containers().iter().filter(|one| foreign(one)).for_each(|one| {
+            self.discard(&one.engine_id);
+        });
+    }
+
+    /// The engine keeps the endpoint of a container when that is removed.
+    pub fn keep_endpoint(&self, object: ObjectId) {
+        for id in self.ids_of(object) {
+            self.alter(&id, |one| one.leaves_endpoint = true);
+        }
     }
 
     fn switch(&self, object: ObjectId, from: RunState, to: RunState) {

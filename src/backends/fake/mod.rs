@@ -82,6 +82,10 @@ impl FakeBackend {
                 drop(self.act(work, reporter).await);
                 Err(error)
             }
+            Some(Fault::Tell(message)) => {
+                reporter.progress(Progress { message, ..Progress::default() }).await;
+                self.act(work, reporter).await
+            }
         }
     }
 

@@ -201,7 +201,11 @@ pub fn time(text: &str) -> Result<Timestamp, String> {
 /// # Errors
 /// When writing to stdout fails.
 pub fn told(format: Format, words: &str, object: &Value) -> Result<(), CliError> {
-    if format == Format::Table { table::print(words) } else { table::show(format, object) }
+    if format == Format::Table {
+        table::print(&printable(words))
+    } else {
+        table::show(format, object)
+    }
 }
 
 /// Prints events as lines of JSON.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::super::error::{CliError, say};
 use super::super::options::Format;
 use super::super::table;
-use super::super::terminal::counted;
+use super::super::terminal::{counted, printable};
 use super::{Data, damage_value, repair_command, reported};
 use crate::events::log::anchor::{Anchor, PublicKey};
 use crate::events::log::export::to_hex;
@@ -51,7 +51,7 @@ pub fn run(format: Format, args: &Verify) -> Result<(), CliError> {
                  the key {public_key}.\n"
             );
         }
-        table::print(&text)?;
+        table::print(&printable(&text))?;
     } else {
         let damage: Vec<Value> = found.damage.iter().map(damage_value).collect();
         let mut object = json!({

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::document::{number, text, time};
 use super::stepper::{Field, Focus, Prompt, Stepper};
 use crate::replay::entry::{details, plain};
+use crate::text::misleads;
 
 /// The keys.
 const KEYS: &str = "↑↓ step  Tab switch  g jump  / search  n next  Space off/on  f pin  e export  \
@@ -31,6 +32,11 @@ pub fn draw(frame: &mut Frame<'_>, stepper: &Stepper) {
     event(frame, stepper, details);
     fields(frame, stepper, state);
     frame.render_widget(Paragraph::new(footer(stepper)), foot);
+    for cell in &mut frame.buffer_mut().content {
+        if cell.symbol().chars().any(misleads) {
+            cell.set_symbol("\u{fffd}");
+        }
+    }
 }
 
 fn block(title: &str, has_focus: bool) -> Block<'_> {

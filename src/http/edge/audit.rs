@@ -18,9 +18,7 @@ use crate::events::audit::{CommandRefusedV1, KeyErasedV1, ReadV1};
 use crate::events::cloudevent::redacted;
 use crate::http::error::{FORBIDDEN, command_code};
 use crate::ids::StreamId;
-
-/// Longest words of a refusal that are recorded, in bytes: a paragraph.
-const MAX_WORDS: usize = 1024;
+use crate::text;
 
 /// Records what happened. Cheap to clone.
 #[derive(Clone)]
@@ -51,7 +49,7 @@ impl Audit {
             object: stream.to_string(),
             command: name_of(command),
             code: command_code(error).to_owned(),
-            reason: shortened(error.to_string()),
+            reason: text::words(&error.to_string()),
         });
         let command = Some(redacted(command.clone()).to_string()).filter(|_| !command.is_null());
         if let Err(error) = self.record(Meta { command, ..ctx.meta() }, event).await {
@@ -65,7 +63,8 @@ impl Audit {
             return;
         }
         let code = FORBIDDEN.to_owned();
-        let refused = CommandRefusedV1 { object, command, code, reason: shortened(words) };
+        let reason = text::words(&words);
+        let refused = CommandRefusedV1 { object, command, code, reason };
         if let Err(error) = self.record(meta, Audited::CommandRefused(refused)).await {
             tracing::error!(%error, "a refusal was not recorded");
         }
@@ -133,9 +132,4 @@ fn name_of(command: &Value) -> String {
         _ => None,
     };
     name.map_or_else(|| "repeat".to_owned(), Clone::clone)
-}
-
-fn shortened(mut words: String) -> String {
-    words.truncate(words.floor_char_boundary(MAX_WORDS));
-    words
 }

@@ -25,6 +25,7 @@ use crate::http::error::ApiError;
 use crate::http::text::{MAX_NAME_BYTES, arguments, derived_uuid, number, shown};
 use crate::ids::{CommandId, Kind, ObjectId, Revision, Timestamp};
 use crate::secrets::Digest;
+use crate::text::misleads;
 
 /// Largest body: a thousand times what a container with a long environment needs.
 const MAX_BODY_BYTES: usize = 1 << 20;
@@ -280,8 +281,8 @@ fn text_header(headers: &HeaderMap, name: &str, max: usize) -> Result<Option<Str
     let Some(value) = headers.get(name) else { return Ok(None) };
     let text = std::str::from_utf8(value.as_bytes())
         .map_err(|_| ApiError::field(name, "", "The header is not valid UTF-8."))?;
-    if text.len() > max || text.chars().any(char::is_control) {
-        let reason = format!("Use at most {max} bytes without control characters.");
+    if text.len() > max || text.chars().any(misleads) {
+        let reason = format!("Use at most {max} bytes without control or invisible characters.");
         return Err(ApiError::field(name, shown(text), reason));
     }
     Ok((!text.trim().is_empty()).then(|| text.trim().to_owned()))

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::container;
-use super::value::{MAX_TEXT_BYTES, integer, text};
+use super::value::{MAX_TEXT_BYTES, integer, name, prose, text};
 use crate::events::work::{FieldChange, UpdatedV1};
 use crate::http::error::ApiError;
 use crate::http::text::{MAX_NAME_BYTES, canonical_uuid, shown};
@@ -28,8 +28,8 @@ pub fn check(name: &str, rule: Rule, is_secret: bool, value: &Value) -> Result<V
 /// The strict form of a value, or what is wrong with it.
 fn strict(rule: Rule, value: &Value) -> Result<Value, String> {
     match rule {
-        Rule::Name => text(value, MAX_NAME_BYTES).map(Value::from),
-        Rule::Text => text(value, MAX_TEXT_BYTES).map(Value::from),
+        Rule::Name => name(value, MAX_NAME_BYTES).map(Value::from),
+        Rule::Text => prose(value, MAX_TEXT_BYTES).map(Value::from),
         Rule::Integer(min, max) => integer(value, min, max).map(Value::from),
         Rule::Uuid => {
             let text = text(value, MAX_TEXT_BYTES)?;
@@ -54,6 +54,7 @@ fn strict(rule: Rule, value: &Value) -> Result<Value, String> {
         Rule::Memory => container::memory(value),
         Rule::Cpus => container::cpus(value),
         Rule::Folder => container::folder(value),
+        Rule::User => container::user(value),
         Rule::RestartPolicy => container::restart_policy(value),
         Rule::ReadOnly => Err("Cannot set read only field.".to_owned()),
     }

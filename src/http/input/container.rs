@@ -4,10 +4,12 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-use super::value::{MAX_TEXT_BYTES, integer, text, type_name};
+use super::value::{integer, shown_hidden, text, type_name};
+use crate::backends::reserved_label;
 use crate::events::container::{PortMapping, RestartPolicy};
 use crate::http::text::{MAX_NAME_BYTES, shown};
 use crate::projections::field_table::MAX_COUNT;
+use crate::text::{is_hidden, misleads};
 
 /// The smallest memory limit that Docker takes.
 const MIN_MEMORY_BYTES: u64 = 6 << 20;
@@ -20,6 +22,16 @@ const MAX_CPUS: f64 = 65_536.0;
 
 /// Most published ports: each costs the engine a proxy process.
 const MAX_PORTS: usize = 128;
+
+/// Longest path of a folder in a container, in bytes: what the kernel takes (`PATH_MAX`, 4096),
+/// less 512 for the folder of the engine below which the container's files are.
+const MAX_FOLDER_BYTES: usize = 4096 - 512;
+
+/// Longest name of a file, in bytes (`NAME_MAX`).
+const MAX_FILE_NAME_BYTES: usize = 255;
+
+/// Largest id of a user or a group: what the engine's library for looking them up takes.
+const MAX_USER_ID: u32 = i32::MAX as u32;
 
 /// Most variables, labels and arguments; the kernel takes about 2 MiB of all of them together.
 const MAX_ENTRIES: usize = 4096;
@@ -72,32 +84,63 @@ pub fn image(value: &Value) -> Result<Value, String> {
 
 /// An absolute folder.
 pub fn folder(value: &Value) -> Result<Value, String> {
-    let folder = text(value, MAX_TEXT_BYTES)?;
+    let folder = text(value, MAX_FOLDER_BYTES)?;
     if !folder.starts_with('/') {
         return Err("The directory must start with /.".to_owned());
+    }
+    if folder.split('/').any(|name| name.len() > MAX_FILE_NAME_BYTES) {
+        return Err(format!("Each part of the path has at most {MAX_FILE_NAME_BYTES} bytes."));
     }
     Ok(Value::from(folder))
 }
 
+/// A user by name or number, and after a colon a group. Which names there are, the image says.
+pub fn user(value: &Value) -> Result<Value, String> {
+    let user = text(value, MAX_NAME_BYTES)?;
+    for part in user.split(':') {
+        let digits = part.trim_start_matches(['+', '-']);
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if is_number && !part.parse().is_ok_and(|id: u32| id <= MAX_USER_ID) {
+            return Err(format!("Ids of users and groups are numbers from 0 to {MAX_USER_ID}."));
+        }
+    }
+    Ok(Value::from(user))
+}
+
 /// Environment variables; no value is repeated in what it says.
 pub fn variables(value: &Value) -> Result<Value, String> {
-    pairs(value, |name| !name.is_empty() && !name.contains(['=', '\0']))
+    let is_name = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
+    // What the values mean is for the container to say.
+    pairs(value, is_name, |character| character == '\0').map(Value::Object)
 }
 
 /// Labels.
 pub fn labels(value: &Value) -> Result<Value, String> {
-    pairs(value, |name| !name.is_empty() && !name.chars().any(char::is_control))
+    let is_name = |name: &str| !name.is_empty() && !name.chars().any(is_hidden);
+    // Values may be documents of several lines.
+    let labels = pairs(value, is_name, |character| {
+        misleads(character) && !matches!(character, '\n' | '\r' | '\t')
+    })?;
+    match labels.keys().find_map(|name| reserved_label(&shown(name))) {
+        Some(words) => Err(format!("Use another name: {words}.")),
+        None => Ok(Value::Object(labels)),
+    }
 }
 
 /// A map of names and values, or a list of `NAME=value`.
-fn pairs(value: &Value, is_name: fn(&str) -> bool) -> Result<Value, String> {
+fn pairs(
+    value: &Value,
+    is_name: fn(&str) -> bool,
+    is_refused: fn(char) -> bool,
+) -> Result<Map<String, Value>, String> {
     let mut pairs = Map::new();
     let mut add = |name: &str, value: &str| {
         if !is_name(name) {
             return Err(format!("'{}' is not a valid name.", shown(name)));
         }
-        if value.contains('\0') {
-            return Err(format!("The value of {} contains the character U+0000.", shown(name)));
+        if let Some(character) = value.chars().find(|character| is_refused(*character)) {
+            let (name, character) = (shown(name), shown_hidden(character));
+            return Err(format!("The value of {name} contains {character}."));
         }
         pairs.insert(name.to_owned(), Value::from(value));
         Ok(())
@@ -131,7 +174,7 @@ fn pairs(value: &Value, is_name: fn(&str) -> bool) -> Result<Value, String> {
     if pairs.len() > MAX_ENTRIES {
         return Err(format!("At most {MAX_ENTRIES} entries."));
     }
-    Ok(Value::Object(pairs))
+    Ok(pairs)
 }
 
 /// Published ports.
@@ -142,8 +185,27 @@ pub fn ports(value: &Value) -> Result<Value, String> {
     if items.len() > MAX_PORTS {
         return Err(format!("At most {MAX_PORTS} ports."));
     }
-    let ports: Result<Vec<PortMapping>, String> = items.iter().map(port).collect();
-    Ok(json!(ports?))
+    let ports: Vec<PortMapping> = items.iter().map(port).collect::<Result<_, _>>()?;
+    let before = |at: usize| ports.iter().take(at);
+    let twice = ports.iter().enumerate().find(|(at, port)| before(*at).any(|it| clash(it, port)));
+    match twice.and_then(|(_, port)| port.host_port) {
+        Some(port) => Err(format!("The host port {port} is published twice.")),
+        None => Ok(json!(ports)),
+    }
+}
+
+/// Whether two ports take the same port of the host.
+fn clash(one: &PortMapping, other: &PortMapping) -> bool {
+    if one.host_port.is_none()
+        || (one.host_port, &one.protocol) != (other.host_port, &other.protocol)
+    {
+        return false;
+    }
+    let address = |port: &PortMapping| -> Option<IpAddr> { port.host_ip.as_deref()?.parse().ok() };
+    // Without an address: all, of both kinds.
+    let (Some(one), Some(other)) = (address(one), address(other)) else { return true };
+    let has_any = one.is_unspecified() || other.is_unspecified();
+    one == other || (has_any && one.is_ipv4() == other.is_ipv4())
 }
 
 /// One published port: `[[ip:]host_port:]container_port[/protocol]`, a number, or an object.
@@ -339,6 +401,79 @@ mod tests {
             assert!(ports(json!([bad])).is_err(), "{bad}");
         }
         assert!(ports(json!("80")).is_err());
+    }
+
+    #[test]
+    fn a_port_of_the_host_is_published_once() {
+        let ports = |value| read::<Vec<PortMapping>>("ports", value);
+        for twice in [
+            json!(["80:80", "80:80"]),
+            json!(["80:80", "80:81"]),
+            json!(["80:80", "127.0.0.1:80:81"]),
+            json!(["0.0.0.0:80:80", "127.0.0.1:80:81"]),
+            json!(["[::]:80:80", "[::1]:80:81"]),
+            json!(["80:80/udp", { "container_port": 1, "host_port": "80", "protocol": "UDP" }]),
+        ] {
+            assert!(ports(twice.clone()).unwrap_err().contains("80 is published twice"), "{twice}");
+        }
+        for apart in [
+            json!(["80", "80"]),
+            json!(["80:80", "81:80"]),
+            json!(["80:80/tcp", "80:80/udp"]),
+            json!(["127.0.0.1:80:80", "127.0.0.2:80:80"]),
+            json!(["0.0.0.0:80:80", "[::]:80:80"]),
+        ] {
+            assert_eq!(ports(apart.clone()).map(|ports| ports.len()), Ok(2), "{apart}");
+        }
+    }
+
+    #[test]
+    fn users_are_names_or_numbers_that_the_engine_takes() {
+        let user = |text: &str| read::<Option<String>>("user", json!(text));
+        for good in ["root", "www-data", "1000", "1000:1000", "2147483647", "app:0", "0x10", "-"] {
+            assert_eq!(user(good), Ok(Some(good.to_owned())));
+        }
+        for bad in ["-1", "4294967295", "2147483648", "99999999999999", "root:-1", "1:4294967295"] {
+            assert!(user(bad).unwrap_err().contains("from 0 to 2147483647"), "{bad}");
+        }
+        assert!(user(&"9".repeat(200)).is_err() && user("a\u{200b}").is_err());
+    }
+
+    #[test]
+    fn folders_are_paths_that_the_kernel_takes() {
+        let folder = |text: String| read::<Option<String>>("workdir", json!(text));
+        for good in ["/".to_owned(), "/srv/a b".to_owned(), "/abc".repeat(800)] {
+            assert!(folder(good.clone()).is_ok(), "{good}");
+        }
+        let long = format!("/{}", "x".repeat(256));
+        for bad in ["srv".to_owned(), "/ab".repeat(1334), long, "/a\u{202e}b".to_owned()] {
+            assert!(folder(bad.clone()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn labels_that_are_reserved_or_mislead_are_refused() {
+        let labels = |value| read::<BTreeMap<String, String>>("labels", value);
+        for good in [json!({ "tier": "a\n\tb\r\n" }), json!({ "مي": "می\u{200c}خواهم" })] {
+            assert!(labels(good.clone()).is_ok(), "{good}");
+        }
+        for reserved in ["magnum.node", "exitCode", "signal", "execID", "name", "image"] {
+            let refused = labels(json!({ reserved: "0" })).unwrap_err();
+            assert!(refused.contains("is reserved"), "{refused}");
+            assert!(labels(json!([format!("{reserved}=0")])).is_err());
+        }
+        for bad in [
+            json!({ "a\u{202e}": "b" }),
+            json!({ "a\u{200d}": "b" }),
+            json!({ "a": "\u{202e}" }),
+            json!({ "a": "\u{1b}[31m" }),
+            json!({ "a": "\u{2028}" }),
+            json!({ "a": "\0" }),
+        ] {
+            assert!(labels(bad.clone()).is_err(), "{bad}");
+        }
+        let environment = json!({ "A": "\u{202e}\u{1b}" });
+        assert!(read::<BTreeMap<String, String>>("environment", environment).is_ok());
     }
 
     #[test]

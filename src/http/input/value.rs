@@ -2,11 +2,30 @@
 
 use serde_json::Value;
 
-/// Longest text where the 2015 API names no length: a description, a public key, a folder.
+use crate::text::{composed, is_hidden, misleads};
+
+/// Longest text where the 2015 API names no length: a description, a public key.
 pub const MAX_TEXT_BYTES: usize = 4096;
 
-/// Text without control characters.
+/// A name, in the form in which names are compared.
+pub fn name(value: &Value, max: usize) -> Result<String, String> {
+    let name = composed(text(value, max)?);
+    // Few letters are longer in this form.
+    if name.len() > max { Err(too_long(max, name.len())) } else { Ok(name.into_owned()) }
+}
+
+/// Text without hidden characters.
 pub fn text(value: &Value, max: usize) -> Result<&str, String> {
+    without(is_hidden, value, max)
+}
+
+/// Text of a person: in some languages words contain joiners, which are hidden.
+pub fn prose(value: &Value, max: usize) -> Result<&str, String> {
+    without(misleads, value, max)
+}
+
+/// Text of a length without some characters.
+fn without(is_refused: fn(char) -> bool, value: &Value, max: usize) -> Result<&str, String> {
     let Value::String(text) = value else {
         return Err(format!("Wrong type. Expected a string, got {}.", type_name(value)));
     };
@@ -14,12 +33,22 @@ pub fn text(value: &Value, max: usize) -> Result<&str, String> {
         return Err("Value should have a minimum character requirement of 1.".to_owned());
     }
     if text.len() > max {
-        return Err(format!("Value should have a maximum of {max} bytes; it has {}.", text.len()));
+        return Err(too_long(max, text.len()));
     }
-    match text.chars().find(|char| char.is_control()) {
-        Some(char) => Err(format!("Value contains the control character U+{:04X}.", char as u32)),
+    match text.chars().find(|character| is_refused(*character)) {
+        Some(character) => Err(format!("Value contains {}.", shown_hidden(character))),
         None => Ok(text),
     }
+}
+
+fn too_long(max: usize, bytes: usize) -> String {
+    format!("Value should have a maximum of {max} bytes; it has {bytes}.")
+}
+
+/// A hidden character, for people.
+pub fn shown_hidden(character: char) -> String {
+    let what = if character.is_control() { "control" } else { "invisible" };
+    format!("the {what} character U+{:04X}", character as u32)
 }
 
 /// A whole number, also as text.
@@ -91,13 +120,47 @@ mod tests {
     }
 
     #[test]
-    fn names_have_no_control_characters_and_a_length() {
+    fn names_have_no_hidden_characters_and_a_length() {
         assert!(text(&json!("web 1 ü"), 255).is_ok());
-        for bad in [json!(""), json!("a\nb"), json!("\u{0}"), json!("\u{85}"), json!(5), json!({})]
-        {
+        for bad in [
+            json!(""),
+            json!("a\nb"),
+            json!("\u{0}"),
+            json!("\u{85}"),
+            json!("a\u{200b}"),
+            json!("a\u{200d}b"),
+            json!("\u{202e}cod.exe"),
+            json!("a\u{2028}b"),
+            json!("a\u{e0041}"),
+            json!("\u{feff}a"),
+            json!("\u{3164}"),
+            json!(5),
+            json!({}),
+        ] {
             assert!(text(&bad, 255).is_err(), "{bad}");
+            assert!(name(&bad, 255).is_err(), "{bad}");
         }
+        let refused = text(&json!("\u{202e}"), 255).unwrap_err();
+        assert_eq!(refused, "Value contains the invisible character U+202E.");
         assert!(text(&json!("x".repeat(255)), 255).is_ok());
         assert!(text(&json!("ü".repeat(128)), 255).is_err());
+    }
+
+    #[test]
+    fn prose_may_join_letters_and_nothing_else() {
+        for good in ["می\u{200c}خواهم", "👩\u{200d}🚒", "a b"] {
+            assert_eq!(prose(&json!(good), 255), Ok(good));
+        }
+        for bad in ["a\nb", "a\u{202e}b", "a\u{200b}b", "a\u{2029}b", "a\u{e0041}b"] {
+            assert!(prose(&json!(bad), 255).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_kept_in_one_form() {
+        for written in ["caf\u{e9}", "cafe\u{301}"] {
+            assert_eq!(name(&json!(written), 255).as_deref(), Ok("café"));
+        }
+        assert!(name(&json!("\u{958}".repeat(85)), 255).is_err(), "6 bytes each instead of 3");
     }
 }

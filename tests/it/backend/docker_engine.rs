@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use futures_util::StreamExt;
 use magnum::backends::docker::{DockerBackend, Limits};
 use magnum::backends::{
-    Action, Backend, BackendError, Desired, Done, Exec, LogQuery, Notice, Operation, Removed,
-    RunState, Work,
+    Action, Backend, BackendError, Desired, Done, Exec, LogQuery, Notice, Observed, Operation,
+    Removed, RunState, Work,
 };
 use magnum::clock;
 use magnum::events::container::{ContainerSpec, PortMapping, RestartPolicy};
@@ -23,7 +23,7 @@ use tokio::net::UnixListener;
 
 use super::{
     Bench, Docker, IMAGE, NOTICES_OF_THE_ENGINE, Notes, PATIENCE, act, bay, by_output, container,
-    containers, create, created, docker, observed, open_bay, spec, started, words, work,
+    containers, create, created, docker, ended, observed, open_bay, spec, started, words, work,
 };
 use crate::faults::Cable;
 use crate::harness::wait_for;
@@ -245,6 +245,142 @@ async fn a_subnet_is_chosen_only_when_the_engine_has_none() {
     let (answer, asked) = Exhausted::serve("plugin \"bridge\" not found", 0).answer().await;
     assert!(matches!(answer, Err(BackendError::Missing(_))), "{answer:?}");
     assert_eq!(asked, [None]);
+}
+
+/// What an engine with a bay's network is asked to do about it, in order. One endpoint in the
+/// network is of a container that is gone; with `live` another one is of one that is not.
+async fn removal_of_a_network(live: bool) -> (Result<Done, BackendError>, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("docker.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let asked_here = Arc::clone(&asked);
+    let engine = Router::new().fallback(async move |method: Method, uri: Uri, body: String| {
+        let mut asked = asked_here.lock().unwrap();
+        // Without the version of the API.
+        let start = ["/networks", "/containers"].iter().find_map(|part| uri.path().find(part));
+        let path = &uri.path()[start.unwrap_or_default()..];
+        let endpoint = |name: &str| json!({ "Name": name, "EndpointID": "e" });
+        let mut endpoints = json!({ "ep-1": endpoint("magnum-gone") });
+        if live {
+            endpoints["c2"] = endpoint("stranger");
+        }
+        let is_free = !live && asked.iter().any(|call: &String| call.contains("disconnect"));
+        let (status, answer) = match (method.as_str(), path) {
+            ("GET", "/networks") => (200, json!([{ "Id": "n1", "Name": "magnum-x" }])),
+            ("GET", "/networks/n1") => (200, json!({ "Id": "n1", "Containers": endpoints })),
+            ("GET", "/containers/c2/json" | "/containers/stranger/json") => {
+                (200, json!({ "Id": "c2", "Name": "/stranger" }))
+            }
+            ("DELETE", "/networks/n1") if is_free => (200, Value::Null),
+            ("DELETE", "/networks/n1") => {
+                (403, json!({ "message": "network magnum-x id n1 has active endpoints" }))
+            }
+            ("POST", "/networks/n1/disconnect") => (200, Value::Null),
+            _ => (404, json!({ "message": "no such container" })),
+        };
+        if method != Method::GET {
+            asked.push(format!("{method} {path} {body}"));
+        }
+        (StatusCode::from_u16(status).unwrap(), axum::Json(answer))
+    });
+    let _serving = tokio::spawn(async move { axum::serve(listener, engine).await });
+    let backend = DockerBackend::new(socket, clock::new_object_id());
+    let work = work(clock::new_object_id(), bay(), Action::Remove(Removed::Network));
+    let answer = backend.perform(&work, &Notes::default()).await;
+    let asked = asked.lock().unwrap().clone();
+    (answer, asked)
+}
+
+#[tokio::test]
+async fn an_endpoint_whose_container_is_gone_keeps_no_network() {
+    let stale = r#"POST /networks/n1/disconnect {"Container":"magnum-gone","Force":true}"#;
+    let remove = "DELETE /networks/n1 ";
+    let (answer, asked) = removal_of_a_network(false).await;
+    assert_eq!(answer, Ok(Done::default()));
+    assert_eq!(asked, [remove, stale, remove]);
+    let (answer, asked) = removal_of_a_network(true).await;
+    assert!(matches!(answer, Err(BackendError::Failed(_))), "{answer:?}");
+    assert_eq!(asked, [remove, stale, remove], "somebody's container that runs stays connected");
+}
+
+/// An image whose label has the name that the engine's events have for the exit code.
+struct Forging(String);
+
+impl Forging {
+    fn new(bench: &Docker) -> Self {
+        let tag = format!("magnum-test-forging:{}", bench.node());
+        let mark = format!("magnum-test={}", bench.node());
+        let id = docker(&["create", "--label", &mark, IMAGE, "true"]);
+        docker(&["commit", "--change", "LABEL exitCode=0", &id, &tag]);
+        Self(tag)
+    }
+}
+
+impl Drop for Forging {
+    fn drop(&mut self) {
+        drop(Command::new("docker").args(["rmi", "-f", &self.0]).output());
+    }
+}
+
+#[tokio::test]
+async fn a_label_of_an_image_says_no_exit_code() {
+    let _whole = NOTICES_OF_THE_ENGINE.lock().await;
+    let bench = Docker::new();
+    let image = Forging::new(&bench);
+    let forging = |command: &str, restart_policy| ContainerSpec {
+        image: image.0.clone(),
+        restart_policy,
+        ..spec(command)
+    };
+    let stream = created(&bench, forging(r#"sh -c "exit 7""#, RestartPolicy::No)).await;
+    act(&bench, stream, Action::Do(Operation::Start)).await.unwrap();
+    let seen = ended(&bench, stream).await;
+    assert_eq!(seen.exit_code, Some(7));
+    let codes = |seen: &Observed| seen.ends.iter().map(|end| end.exit_code).collect::<Vec<_>>();
+    assert_eq!(codes(&seen), [Some(7)]);
+    // Of an end before the last one nobody says the code: it is unknown, not what the label says.
+    let twice = forging(r#"sh -c "exit 7""#, RestartPolicy::OnFailure(1));
+    let stream = created(&bench, twice).await;
+    act(&bench, stream, Action::Do(Operation::Start)).await.unwrap();
+    let seen = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let seen = observed(&bench, stream).await;
+            if seen.restarts == 1 && seen.state == RunState::Exited {
+                return seen;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let seen = seen.await.unwrap();
+    assert_eq!((seen.exit_code, codes(&seen)), (Some(7), vec![None, Some(7)]));
+}
+
+#[tokio::test]
+async fn what_the_engine_cannot_do_is_refused_at_once_without_its_own_paths() {
+    let bench = Docker::new();
+    let foreign = PortMapping {
+        container_port: 80,
+        host_port: Some(8080),
+        host_ip: Some("192.0.2.1".to_owned()),
+        protocol: "tcp".to_owned(),
+    };
+    for asked in [
+        ContainerSpec { user: Some("-1".to_owned()), ..spec("true") },
+        ContainerSpec { user: Some("99999999999999".to_owned()), ..spec("true") },
+        ContainerSpec { user: Some("4294967295".to_owned()), ..spec("true") },
+        ContainerSpec { working_dir: Some("/bin/busybox".to_owned()), ..spec("true") },
+        ContainerSpec { working_dir: Some("/ab".repeat(1333)), ..spec("true") },
+        ContainerSpec { ports: vec![foreign], ..spec("true") },
+    ] {
+        let (stream, bay) = (container(), open_bay(&bench).await);
+        let mut answer = act(&bench, stream, create(bay, asked.clone())).await;
+        if answer.is_ok() {
+            answer = act(&bench, stream, Action::Do(Operation::Start)).await;
+        }
+        let Err(BackendError::Refused(words)) = answer else { panic!("{asked:?}: {answer:?}") };
+        assert!(!words.contains("overlay2") && words.len() <= 1024, "{words}");
+    }
 }
 
 #[tokio::test]

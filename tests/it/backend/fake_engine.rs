@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use magnum::backends::fake::Fault;
-use magnum::backends::{Action, BackendError, Exec, LogQuery, Notice, Operation, RunState};
+use magnum::backends::{
+    Action, BackendError, Exec, LogQuery, Notice, Operation, Removed, RunState,
+};
 use magnum::events::container::{ContainerSpec, RestartPolicy};
 use magnum::ids::StreamId;
 
@@ -46,6 +48,44 @@ async fn work_that_is_repeated_or_whose_answer_is_lost_is_done_once() {
     bench.engine.inject(Fault::LoseAnswer(failed()));
     assert_eq!(act(&bench, stream, Action::Do(Operation::Start)).await, Err(failed()));
     assert_eq!(observed(&bench, stream).await.state, RunState::Running);
+}
+
+#[tokio::test]
+async fn what_is_told_of_work_is_told_before_it_is_done() {
+    let bench = Fake::new();
+    let stream = created(&bench, spec("sleep 100")).await;
+    bench.engine.inject(Fault::Tell("layer: x".to_owned()));
+    let (notes, start) = (Notes::default(), Action::Do(Operation::Start));
+    bench.backend().perform(&work(bench.node, stream, start), &notes).await.unwrap();
+    assert_eq!(notes.progress.lock().unwrap()[0].message, "layer: x");
+    assert_eq!(observed(&bench, stream).await.state, RunState::Running);
+}
+
+#[tokio::test]
+async fn a_network_goes_though_the_engine_kept_an_endpoint_in_it() {
+    let bench = Fake::new();
+    let (bay, stream) = (open_bay(&bench).await, container());
+    act(&bench, stream, create(bay, spec("sleep 100"))).await.unwrap();
+    bench.engine.keep_endpoint(stream.id);
+    act(&bench, stream, Action::Remove(Removed::Container)).await.unwrap();
+    bench.engine.join_network(bay.id);
+    let in_use = act(&bench, bay, Action::Remove(Removed::Network)).await;
+    assert!(matches!(in_use, Err(BackendError::Failed(_))), "{in_use:?}");
+    bench.engine.leave_network(bay.id);
+    act(&bench, bay, Action::Remove(Removed::Network)).await.unwrap();
+    assert_eq!(bench.engine.networks(), []);
+}
+
+#[tokio::test]
+async fn names_that_the_engine_says_are_short_and_plain() {
+    let bench = Fake::new();
+    let stream = created(&bench, spec("sleep 100")).await;
+    for size in [3_000_000, 5_000_000] {
+        bench.engine.rename_behind(stream.id, &format!("a\u{202e}\n{}", "x".repeat(size)));
+        let seen = observed(&bench, stream).await;
+        assert!(seen.engine_name.starts_with("a x") && seen.engine_name.len() <= 1024);
+        assert!(!seen.name_is_ours);
+    }
 }
 
 #[tokio::test]

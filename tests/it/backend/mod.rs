@@ -51,6 +51,10 @@ pub enum Behind {
     Remove,
     /// Somebody else's container with the name for ours.
     OccupyName,
+    /// Somebody else's container in the network of this bay.
+    Join,
+    /// That container goes.
+    Leave,
 }
 
 /// A backend under test, with its engine.
@@ -113,6 +117,8 @@ impl Bench for Fake {
             Behind::Rename(name) => self.engine.rename_behind(object, name),
             Behind::Remove => self.engine.remove_behind(object),
             Behind::OccupyName => self.engine.occupy_name(object),
+            Behind::Join => self.engine.join_network(object),
+            Behind::Leave => self.engine.leave_network(object),
         }
     }
 
@@ -192,6 +198,12 @@ impl Bench for Docker {
             Behind::OccupyName => {
                 docker(&["create", "--name", &name, "--label", &mark, IMAGE, "true"])
             }
+            Behind::Join => {
+                let (guest, network) = (format!("in-{object}"), ["--network", &name]);
+                let run = ["run", "-d", "--name", &guest, "--label", &mark];
+                docker(&[&run[..], &network[..], &[IMAGE, "sleep", "100"][..]].concat())
+            }
+            Behind::Leave => docker(&["rm", "-f", &format!("in-{object}")]),
         };
     }
 
@@ -490,6 +502,7 @@ contracts!(
     running_out_of_memory_is_told,
     only_what_is_ours_is_listed,
     a_bay_has_one_network,
+    a_network_stays_while_somebody_else_uses_it,
     a_container_never_brings_a_network_back,
     networks_are_listed_with_their_bays,
     the_engine_is_probed,
@@ -620,8 +633,8 @@ async fn what_is_anothers_is_refused_and_left_alone(bench: &dyn Bench) {
 }
 
 async fn what_cannot_be_is_refused(bench: &dyn Bench) {
-    let reserved = ContainerSpec {
-        labels: BTreeMap::from([("magnum.node".to_owned(), "x".to_owned())]),
+    let reserved = |label: &str| ContainerSpec {
+        labels: BTreeMap::from([(label.to_owned(), "0".to_owned())]),
         ..spec("true")
     };
     let not_there = created(bench, spec("no-such-command")).await;
@@ -630,7 +643,8 @@ async fn what_cannot_be_is_refused(bench: &dyn Bench) {
     act(bench, paused, Action::Do(Operation::Pause)).await.unwrap();
     let execute = Action::Exec(Exec::Start { command: words("true") });
     for (stream, action) in [
-        (container(), create(bay(), reserved)),
+        (container(), create(bay(), reserved("magnum.node"))),
+        (container(), create(bay(), reserved("exitCode"))),
         (not_there, Action::Do(Operation::Start)),
         (idle, Action::Do(Operation::Pause)),
         (idle, execute.clone()),
@@ -1120,6 +1134,19 @@ async fn a_bay_has_one_network(bench: &dyn Bench) {
     act(bench, stream, Action::Remove(Removed::Container)).await.unwrap();
     act(bench, bay, Action::Remove(Removed::Network)).await.unwrap();
     assert_ne!(act(bench, bay, Action::Apply(Desired::Network)).await.unwrap(), first);
+}
+
+async fn a_network_stays_while_somebody_else_uses_it(bench: &dyn Bench) {
+    let bay = open_bay(bench).await;
+    bench.behind(Behind::Join, bay.id);
+    // The second time shows that the first has not disconnected anybody.
+    for _ in 0..2 {
+        let in_use = act(bench, bay, Action::Remove(Removed::Network)).await;
+        assert!(matches!(in_use, Err(BackendError::Failed(_))), "{in_use:?}");
+    }
+    bench.behind(Behind::Leave, bay.id);
+    act(bench, bay, Action::Remove(Removed::Network)).await.unwrap();
+    assert_eq!(networks(bench).await, []);
 }
 
 async fn a_container_never_brings_a_network_back(bench: &dyn Bench) {
