@@ -35,9 +35,12 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("blocking", &["clock"]),
     ("secrets", &["clock", "ids"]),
     ("credentials", &[]),
-    ("config", &["credentials"]),
+    ("image", &[]),
+    ("sources", &["image"]),
+    ("allowed", &["sources"]),
+    ("config", &["allowed", "credentials"]),
     ("events", &["blocking", "ids"]),
-    ("backends", &["events", "ids", "secrets"]),
+    ("backends", &["allowed", "events", "ids", "image", "secrets", "sources"]),
     ("bus", &["events", "backends", "ids"]),
     ("actors", &["events", "backends", "blocking", "bus", "clock", "ids"]),
     ("agent", &["backends", "bus", "clock", "ids"]),
@@ -49,6 +52,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &[
             "replay",
             "actors",
+            "allowed",
+            "image",
             "projections",
             "events",
             "bus",
@@ -80,7 +85,22 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ),
     // `projections` for the tables of fields alone; `events` for `cli/{log,backup}.rs` alone:
     // offline tools work on the log's files themselves.
-    ("cli", &["ids", "clock", "config", "credentials", "events", "projections", "replay", "app"]),
+    (
+        "cli",
+        &[
+            "allowed",
+            "ids",
+            "image",
+            "clock",
+            "config",
+            "credentials",
+            "events",
+            "projections",
+            "replay",
+            "app",
+            "sources",
+        ],
+    ),
 ];
 
 /// The layers of the grid: each has one file for each noun.
