@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{BackendError, Work};
+use crate::allowed::check_label;
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 
 /// The node that made it.
@@ -20,8 +21,6 @@ pub(super) const PROJECT: &str = "magnum.project";
 pub(super) const NAME: &str = "magnum.name";
 /// The work that made it (rule W2).
 pub(super) const WORK: &str = "magnum.work";
-/// What no user's label may start with.
-const RESERVED: &str = "magnum.";
 
 /// The engine's name of a container.
 pub(super) fn container_name(id: ObjectId) -> String {
@@ -33,17 +32,16 @@ pub(super) fn network_name(bay_id: ObjectId) -> String {
     format!("magnum-{bay_id}")
 }
 
-/// All labels of a container: the user's and ours.
+/// All labels of a container: the user's, which may not begin with what is reserved, and ours.
 pub(super) fn of_container(
     work: &Work,
     name: Option<&str>,
     bay_id: ObjectId,
     user: &BTreeMap<String, String>,
+    reserved: &[String],
 ) -> Result<HashMap<String, String>, BackendError> {
-    if let Some(label) = user.keys().find(|label| label.starts_with(RESERVED)) {
-        let words = format!("the label {label} is reserved: labels may not start with {RESERVED}");
-        return Err(BackendError::Refused(words));
-    }
+    let mut given = user.keys();
+    given.try_for_each(|label| check_label(label, reserved)).map_err(BackendError::Refused)?;
     let mut labels: HashMap<_, _> = user.clone().into_iter().collect();
     labels.extend(of_network(work.node_id, bay_id, &work.project));
     labels.insert(CONTAINER.to_owned(), work.stream.id.to_string());
