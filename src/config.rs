@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::allowed::Allowed;
 use crate::credentials::Credentials;
 
 /// Everything that `magnum serve` can be told.
@@ -46,6 +47,8 @@ pub struct HttpConfig {
     pub heartbeat: Duration,
     /// What is recorded besides changes.
     pub audit: AuditConfig,
+    /// What containers may use of the host: other requests are refused.
+    pub allowed: Allowed,
 }
 
 /// Where Keystone is, and who the service is to it.
@@ -77,6 +80,8 @@ pub struct BackendConfig {
     pub host: String,
     /// Pieces of work at once on this node.
     pub concurrency: usize,
+    /// What containers may use of this machine.
+    pub allowed: Allowed,
 }
 
 /// Which engine the backend drives.
@@ -104,11 +109,13 @@ impl Default for Config {
                 request_wait: Duration::from_secs(30),
                 heartbeat: Duration::from_secs(15),
                 audit: AuditConfig { refusals: true, executes: true, logs: false },
+                allowed: Allowed::default(),
             },
             backend: BackendConfig {
                 engine: Engine::Docker { socket: PathBuf::from("/var/run/docker.sock") },
                 host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
                 concurrency: 8,
+                allowed: Allowed::default(),
             },
         }
     }
