@@ -26,6 +26,7 @@ mod options;
 mod replay;
 mod serve;
 mod serve_auth;
+mod serve_containers;
 mod sse;
 mod table;
 mod terminal;

@@ -27,6 +27,7 @@ mod entity;
 mod evolution;
 mod faults;
 mod harness;
+mod host;
 mod incident;
 mod keystone;
 mod lifecycle;
