@@ -9,6 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use reqwest::Url;
 
+use crate::allowed::Allowed;
 use crate::credentials::Credentials;
 use crate::text;
 
@@ -56,6 +57,8 @@ pub struct HttpConfig {
     pub heartbeat: Duration,
     /// What is recorded besides changes.
     pub audit: AuditConfig,
+    /// What containers may use of the host: other requests are refused.
+    pub allowed: Allowed,
 }
 
 /// Where the service's certificate is; PEM files.
@@ -96,6 +99,8 @@ pub struct BackendConfig {
     pub host: String,
     /// Pieces of work at once on this node.
     pub concurrency: usize,
+    /// What containers may use of this machine.
+    pub allowed: Allowed,
 }
 
 /// Which engine the backend drives.
@@ -126,11 +131,13 @@ impl Default for Config {
                 request_wait: Duration::from_secs(30),
                 heartbeat: Duration::from_secs(15),
                 audit: AuditConfig { refusals: true, executes: true, logs: false },
+                allowed: Allowed::default(),
             },
             backend: BackendConfig {
                 engine: Engine::Docker { socket: PathBuf::from("/var/run/docker.sock") },
                 host: text::words(&rustix::system::uname().nodename().to_string_lossy()),
                 concurrency: 8,
+                allowed: Allowed::default(),
             },
         }
     }

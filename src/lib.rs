@@ -2,11 +2,11 @@
 //!
 //! In reading order: `nouns` (the one table of them); `ids` and `clock`; `text` (what others say);
 //! `blocking` (what may take long); `files` (who may read them); `secrets` (what can be erased);
-//! `credentials` (identity towards Keystone); `events` (facts and the log that keeps them);
-//! `backends` (work and its outcomes); `bus` (messages between the parts); `actors` (decisions, and
-//! what runs them); `agent` (what runs beside an engine); `projections` (read models); `replay`
-//! (states and causes as of any position); `http` and `cli` (the interfaces); `config` and `app`
-//! (composition).
+//! `credentials` (identity towards Keystone); `image`, `sources` and `allowed` (what tenants may
+//! use of the host); `events` (facts and the log that keeps them); `backends` (work and its
+//! outcomes); `bus` (messages between the parts); `actors` (decisions, and what runs them);
+//! `agent` (what runs beside an engine); `projections` (read models); `replay` (states and causes
+//! as of any position); `http` and `cli` (the interfaces); `config` and `app` (composition).
 
 pub mod nouns;
 
@@ -23,6 +23,12 @@ pub mod files;
 pub mod secrets;
 
 pub mod credentials;
+
+pub mod image;
+
+pub mod sources;
+
+pub mod allowed;
 
 pub mod events;
 

@@ -27,7 +27,7 @@ use crate::backends::docker::DockerBackend;
 use crate::backends::fake::{FakeBackend, FakeEngine};
 use crate::backends::unsealing::Unsealing;
 use crate::clock;
-use crate::config::{Config, Engine};
+use crate::config::{BackendConfig, Config, Engine};
 use crate::events::log::segment::disk::free_bytes;
 use crate::events::log::segment::manifest::BackupError;
 use crate::events::log::segment::{FolderLock, SegmentLog, SegmentOptions};
@@ -134,15 +134,16 @@ fn leave_no_dump() {
     }
 }
 
-async fn run(config: Config) -> Result<(), AppError> {
+async fn run(mut config: Config) -> Result<(), AppError> {
     let (stop, stopping) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).map_err(io("SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("SIGINT"))?;
+    config.backend.allowed.ports.own = Some(config.http.listen.port());
     let base = open(&config)?;
     let snapshots = base.snapshots.clone();
     let secrets = Secrets::new(config.data_dir.join("keys"));
     let own = |node_id| -> Arc<dyn Backend> {
-        let backend = backend(&config.backend.engine, node_id);
+        let backend = backend(&config.backend, node_id);
         Arc::new(Unsealing::new(backend, secrets.clone()))
     };
     let parts = Parts::start(base, &config.backend, own, &stopping).await?;
@@ -152,6 +153,7 @@ async fn run(config: Config) -> Result<(), AppError> {
     let address = listener.local_addr().map_err(io("the address"))?;
     let tls = config.http.tls.clone().map(Tls::start).transpose().map_err(AppError::Tls)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
+    config.http.allowed.ports.own = Some(address.port());
     let installation = installation(parts.log.as_ref())?;
     let keystone = config.http.keystone.clone().map(Keystone::new).transpose();
     let keystone = keystone.map_err(|error| AppError::Keystone(error.to_string()))?;
@@ -236,9 +238,12 @@ fn cache_error(error: impl std::fmt::Display) -> AppError {
     AppError::Cache(error.to_string())
 }
 
-fn backend(engine: &Engine, node_id: ObjectId) -> Arc<dyn Backend> {
-    match engine {
-        Engine::Docker { socket } => Arc::new(DockerBackend::new(socket.clone(), node_id)),
+fn backend(config: &BackendConfig, node_id: ObjectId) -> Arc<dyn Backend> {
+    match &config.engine {
+        Engine::Docker { socket } => {
+            let backend = DockerBackend::new(socket.clone(), node_id);
+            Arc::new(backend.allowing(config.allowed.clone()))
+        }
         Engine::Fake => {
             Arc::new(FakeBackend::new(FakeEngine::new(clock::now_and_instant()), node_id))
         }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{BackendError, Work};
+use crate::allowed::check_label;
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 
 /// The node that made it.
@@ -20,22 +21,6 @@ pub(super) const PROJECT: &str = "magnum.project";
 pub(super) const NAME: &str = "magnum.name";
 /// The work that made it (rule W2).
 pub(super) const WORK: &str = "magnum.work";
-/// What no user's label may start with.
-const RESERVED: &str = "magnum.";
-/// What the engine's events tell of a container besides its labels, under the same names.
-const FACTS: [&str; 6] = ["execDuration", "execID", "exitCode", "image", "name", "signal"];
-
-/// Why users may not have a label, if so.
-pub fn reserved(label: &str) -> Option<String> {
-    if label.starts_with(RESERVED) {
-        return Some(format!(
-            "the label {label} is reserved: labels may not start with {RESERVED}"
-        ));
-    }
-    FACTS.contains(&label).then(|| {
-        format!("the label {label} is reserved: the engine's events use the name for what it says")
-    })
-}
 
 /// The engine's name of a container.
 pub(super) fn container_name(id: ObjectId) -> String {
@@ -47,16 +32,16 @@ pub(super) fn network_name(bay_id: ObjectId) -> String {
     format!("magnum-{bay_id}")
 }
 
-/// All labels of a container: the user's and ours.
+/// All labels of a container: the user's, which may not begin with what is reserved, and ours.
 pub(super) fn of_container(
     work: &Work,
     name: Option<&str>,
     bay_id: ObjectId,
     user: &BTreeMap<String, String>,
+    reserved: &[String],
 ) -> Result<HashMap<String, String>, BackendError> {
-    if let Some(words) = user.keys().find_map(|label| reserved(label)) {
-        return Err(BackendError::Refused(words));
-    }
+    let mut given = user.keys();
+    given.try_for_each(|label| check_label(label, reserved)).map_err(BackendError::Refused)?;
     let mut labels: HashMap<_, _> = user.clone().into_iter().collect();
     labels.extend(of_network(work.node_id, bay_id, &work.project));
     labels.insert(CONTAINER.to_owned(), work.stream.id.to_string());
@@ -116,16 +101,6 @@ pub(super) fn is_host_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn labels_that_mean_something_to_us_or_the_engine_are_reserved() {
-        for label in ["magnum.node", "magnum.", "exitCode", "signal", "execID", "name", "image"] {
-            assert!(reserved(label).is_some_and(|words| words.contains(label)), "{label}");
-        }
-        for label in ["magnum", "tier", "exitcode", "app.name", "com.example.image"] {
-            assert_eq!(reserved(label), None);
-        }
-    }
 
     #[test]
     fn host_names_are_told_from_other_names() {

@@ -21,7 +21,6 @@ use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 pub use self::action::{Action, Desired, Exec, Load, Operation, Order, Removed, Traits};
-pub use self::labels::reserved as reserved_label;
 pub use self::observed::{End, EngineFacts, EngineObject, Observed, ObservedNetwork, RunState};
 pub use self::work::{Done, Outcome, Progress, Retry, Work, WorkResult};
 use crate::ids::{ObjectId, StreamId, Timestamp};

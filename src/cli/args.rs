@@ -121,6 +121,21 @@ fn change(op: Op, attribute: &str) -> Result<Value, CliError> {
     }
 }
 
+/// A number of bytes with an optional unit: `512`, `64k`, `64m`, `1g`.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let lower = text.to_ascii_lowercase();
+    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match lower.get(digits.len()..).unwrap_or_default() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        unit => return Err(format!("{unit} is not a unit; use k, m or g")),
+    };
+    let number: u64 = digits.parse().map_err(|_| format!("{digits:?} is not a whole number"))?;
+    number.checked_mul(1 << shift).ok_or_else(|| format!("{text} is too large"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,5 +156,15 @@ mod tests {
         assert_eq!(change(Op::Remove, "name").unwrap(), removed);
         assert_eq!(change(Op::Remove, "/name=x").unwrap(), removed);
         assert!(change(Op::Add, "name").is_err());
+    }
+
+    #[test]
+    fn bytes_have_units() {
+        assert_eq!(bytes("512"), Ok(512));
+        assert_eq!(bytes("64M"), Ok(64 << 20));
+        assert_eq!(bytes("1gib"), Ok(1 << 30));
+        for bad in ["", "m", "-1", "1.5g", "1t", "99999999999g"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
     }
 }

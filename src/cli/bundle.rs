@@ -12,8 +12,8 @@ use super::noun::Session;
 use super::options::Format;
 use super::replay::{About, read_text};
 use super::table;
-use crate::files;
 use super::terminal::{printable, printable_json};
+use crate::files;
 use crate::replay::Question;
 use crate::replay::bundle::Bundle;
 

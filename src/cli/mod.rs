@@ -26,6 +26,7 @@ mod options;
 mod replay;
 mod serve;
 mod serve_auth;
+mod serve_containers;
 mod serve_http;
 mod sse;
 mod table;

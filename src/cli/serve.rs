@@ -9,8 +9,10 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use super::args::bytes;
 use super::error::CliError;
 use super::serve_auth::{AuthArgs, PASSWORD};
+use super::serve_containers::ContainerArgs;
 use super::serve_http::HttpArgs;
 use crate::config::{AuditConfig, BackendConfig, Config, Engine, HttpConfig, LogConfig};
 use crate::text;
@@ -62,6 +64,8 @@ pub struct ServeArgs {
     /// Refuse changes below this much free disk space, so that accepted work can finish
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = bytes)]
     reserve: u64,
+    #[command(flatten)]
+    containers: ContainerArgs,
 }
 
 /// The engine that runs the containers.
@@ -107,6 +111,7 @@ fn config(
             args.listen
         )));
     }
+    let allowed = args.containers.allowed(keystone.is_some());
     let defaults = Config::default();
     let engine = match args.backend {
         BackendName::Fake => Engine::Fake,
@@ -124,11 +129,13 @@ fn config(
             keystone,
             request_wait: Duration::from_secs(args.request_wait),
             audit: args.audit,
+            allowed: allowed.clone(),
             ..defaults.http
         }),
         backend: BackendConfig {
             engine,
             host: args.host.unwrap_or(defaults.backend.host),
+            allowed,
             ..defaults.backend
         },
     })
@@ -188,21 +195,6 @@ fn audit(text: &str) -> Result<AuditConfig, String> {
     Ok(config)
 }
 
-/// A number of bytes with an optional unit: `512`, `64k`, `64m`, `1g`.
-fn bytes(text: &str) -> Result<u64, String> {
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match lower.get(digits.len()..).unwrap_or_default() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 10,
-        "m" | "mb" | "mib" => 20,
-        "g" | "gb" | "gib" => 30,
-        unit => return Err(format!("{unit} is not a unit; use k, m or g")),
-    };
-    let number: u64 = digits.parse().map_err(|_| format!("{digits:?} is not a whole number"))?;
-    number.checked_mul(1 << shift).ok_or_else(|| format!("{text} is too large"))
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -218,16 +210,6 @@ mod tests {
     fn parsed(args: &[&str], docker_host: Option<&str>) -> Result<Config, CliError> {
         let line = Line::try_parse_from([&["serve"], args].concat()).unwrap();
         config(line.serve, docker_host.map(str::to_owned), Some("p".to_owned()))
-    }
-
-    #[test]
-    fn bytes_have_units() {
-        assert_eq!(bytes("512"), Ok(512));
-        assert_eq!(bytes("64M"), Ok(64 << 20));
-        assert_eq!(bytes("1gib"), Ok(1 << 30));
-        for bad in ["", "m", "-1", "1.5g", "1t", "99999999999g"] {
-            assert!(bytes(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

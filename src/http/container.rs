@@ -12,11 +12,13 @@ use super::input::body::Body;
 use super::resource::{ObjectCall, Resource};
 use super::route::{Register, register};
 use super::shape::Shown;
-use super::text::canonical_uuid;
+use super::text::{canonical_uuid, shown};
 use super::{command, defaults, keys, read};
 use crate::actors::container::ContainerCommand;
+use crate::allowed::{Allowed, check_label};
 use crate::events::container::{ContainerSpec, PortMapping};
 use crate::ids::{Kind, StreamId};
+use crate::image::Reference;
 use crate::projections::bay::BayView;
 use crate::projections::container::ContainerView;
 
@@ -78,6 +80,8 @@ impl Resource for ContainerView {
 
     async fn create(on: ObjectCall<'_>, mut new: Body) -> Result<ContainerCommand, ApiError> {
         let ObjectCall { call, state, .. } = on;
+        let mut spec = spec(&mut new)?;
+        allow(&state.config.allowed, &mut spec)?;
         let bay = match new.take::<Option<String>>("bay_uuid")? {
             Some(uuid) => read::named::<BayView>(state, call, &uuid)?,
             None => defaults::bay(state, &call.on_the_way()).await?,
@@ -87,18 +91,7 @@ impl Resource for ContainerView {
             let stream = StreamId::new(Kind::Bay, bay.head.uuid);
             return Err(command::refuse(state, call, stream, "take a container", words).await);
         }
-        let spec = ContainerSpec {
-            image: new.take("image_id")?,
-            command: new.take("command")?,
-            environment: keys::sealed(state, call, new.take("environment")?).await?,
-            ports: new.take("ports")?,
-            labels: new.take("labels")?,
-            memory_bytes: new.take("memory")?,
-            cpu_millis: new.take("cpu")?,
-            working_dir: new.take("workdir")?,
-            user: new.take("user")?,
-            restart_policy: new.take("restart_policy")?,
-        };
+        spec.environment = keys::sealed(state, call, spec.environment).await?;
         Ok(ContainerCommand::Create {
             name: new.take("name")?,
             desc: new.take("desc")?,
@@ -112,4 +105,43 @@ impl Resource for ContainerView {
     async fn delete(&self, _on: ObjectCall<'_>) -> Result<ContainerCommand, ApiError> {
         Ok(ContainerCommand::Delete)
     }
+}
+
+/// What it is to be made from, with the environment as it came.
+fn spec(new: &mut Body) -> Result<ContainerSpec, ApiError> {
+    Ok(ContainerSpec {
+        image: new.take("image_id")?,
+        command: new.take("command")?,
+        environment: new.take("environment")?,
+        ports: new.take("ports")?,
+        labels: new.take("labels")?,
+        memory_bytes: new.take("memory")?,
+        cpu_millis: new.take("cpu")?,
+        working_dir: new.take("workdir")?,
+        user: new.take("user")?,
+        restart_policy: new.take("restart_policy")?,
+    })
+}
+
+/// Refuses what the operator does not allow, and fills in what he has chosen for containers that
+/// do not ask for it: the record says what runs (rule E7).
+fn allow(allowed: &Allowed, spec: &mut ContainerSpec) -> Result<(), ApiError> {
+    let image = |why| ApiError::field("image_id", shown(&spec.image), why);
+    let wanted = Reference::parse(&spec.image).map_err(image)?;
+    allowed.images.check(&wanted).map_err(image)?;
+    for port in &mut spec.ports {
+        port.host_ip = port.host_ip.take().or_else(|| allowed.ports.address());
+        let (address, number) = (port.host_ip.as_deref(), port.host_port);
+        allowed.ports.check(address, number).map_err(|why| {
+            let number = number.map_or_else(String::new, |number| number.to_string());
+            ApiError::field("ports", format!("{}:{number}", address.unwrap_or_default()), why)
+        })?;
+    }
+    for label in spec.labels.keys() {
+        check_label(label, &allowed.reserved_labels)
+            .map_err(|why| ApiError::field("labels", shown(label), why))?;
+    }
+    spec.memory_bytes = spec.memory_bytes.or(allowed.bounds.memory_bytes);
+    spec.cpu_millis = spec.cpu_millis.or(allowed.bounds.cpu_millis);
+    Ok(())
 }

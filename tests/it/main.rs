@@ -30,6 +30,7 @@ mod evolution;
 mod faults;
 mod files;
 mod harness;
+mod host;
 mod incident;
 mod keystone;
 mod lifecycle;

@@ -240,7 +240,7 @@ fn the_reason_of_a_change_is_recorded() {
 /// Posts a good body with one bad field after the other: each is refused by its name, and nothing
 /// is recorded.
 #[track_caller]
-fn refuses(server: &Server, collection: &str, good: &Value, bad: &[(&str, Value)]) {
+pub fn refuses(server: &Http, collection: &str, good: &Value, bad: &[(&str, Value)]) {
     let before = head(server);
     for (field, value) in bad {
         let mut body = good.clone();
@@ -321,6 +321,9 @@ fn no_bad_container_gets_through() {
     let cases = [
         ("image_id", json!(null)),
         ("image_id", json!("a b")),
+        ("image_id", json!("BusyBox:local")),
+        ("image_id", json!("a/../b")),
+        ("image_id", json!(format!("{}:{}", "a".repeat(247), "t".repeat(129)))),
         ("name", json!("a\tb")),
         ("name", json!("x".repeat(256))),
         ("bay_uuid", json!("b")),

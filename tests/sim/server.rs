@@ -77,7 +77,12 @@ impl Life {
         let snapshots = Snapshots::new(world.trees.snapshots.clone());
         let (stop, stopping) = watch::channel(false);
         let (host, engine) = ("simulated".to_owned(), Engine::Fake);
-        let config = BackendConfig { host, engine, concurrency: 4 };
+        let config = BackendConfig {
+            host,
+            engine,
+            concurrency: 4,
+            allowed: Config::default().backend.allowed,
+        };
         let carry = |inner| Arc::new(SimulatedBus { inner, fence: fence.clone() }) as _;
         let on = (log.clone() as Arc<dyn EventLog>, snapshots.clone(), saved);
         let agent = |site: &Site| start_agent(world, &fence, site);

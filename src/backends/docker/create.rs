@@ -2,7 +2,8 @@
 //! bay's network and create it.
 //!
 //! It never creates the network: that would bring back the network of a bay that is being deleted.
-//! Not here: pulling (`pull.rs`), networks (`network.rs`).
+//! Not here: pulling (`pull.rs`), networks (`network.rs`), what bounds each container
+//! (`bounds.rs`).
 
 use std::collections::HashMap;
 
@@ -16,10 +17,11 @@ use super::super::{
     BackendError, Done, Reporter, RunState, Work, labels, no_network, unless_cancelled,
 };
 use super::DockerBackend;
+use super::bounds::bounded;
 use super::observe::Found;
-use super::pull::check_reference;
 use crate::events::container::{ContainerSpec, PortMapping, RestartPolicy};
 use crate::ids::ObjectId;
+use crate::image::Reference;
 
 /// The engine counts CPU time in billionths of a CPU.
 const NANO_PER_MILLI: i64 = 1_000_000;
@@ -37,21 +39,28 @@ impl DockerBackend {
         spec: &ContainerSpec,
         reporter: &dyn Reporter,
     ) -> Result<Done, BackendError> {
-        check_reference(&spec.image)?;
-        let body = body(work, name, bay_id, spec)?;
+        let image = Reference::parse(&spec.image).map_err(BackendError::Refused)?;
         // Before the first attempt there is none; one that came of this attempt has its name.
         if work.attempt > 1
             && let Some(found) = unless_cancelled(reporter, self.find_by_label(work.stream)).await?
         {
             return self.adopt(work, found);
         }
+        self.check_allowed(&image, spec)?;
+        let body = self.body(work, name, bay_id, spec);
+        let mut body = unless_cancelled(reporter, body).await?;
         unless_cancelled(reporter, self.require_network(bay_id)).await?;
-        match self.request(work, body.clone()).await {
-            // Asked for without a look at the image: it is there for all containers but the first.
-            Err(BackendError::Missing(_)) => {}
-            answer => return answer,
+        if self.allowed.images.may_use(&image) {
+            body.image = Some(self.name_of(&image, &spec.image));
+            match self.request(work, body.clone()).await {
+                // Asked for without a look at the image: it is there for all containers but the
+                // first.
+                Err(BackendError::Missing(_)) => {}
+                answer => return answer,
+            }
         }
-        unless_cancelled(reporter, self.ensure_image(&spec.image, reporter)).await?;
+        let image = self.ensure_image(&image, &spec.image, reporter);
+        body.image = Some(unless_cancelled(reporter, image).await?);
         // It may have been removed meanwhile.
         unless_cancelled(reporter, self.require_network(bay_id)).await?;
         match self.request(work, body).await {
@@ -59,6 +68,33 @@ impl DockerBackend {
             Err(BackendError::Missing(words)) => Err(BackendError::Failed(words)),
             answer => answer,
         }
+    }
+
+    /// Refuses what this machine is not there for. The REST API has done so by its own settings; a
+    /// request may be older than ours.
+    fn check_allowed(&self, image: &Reference, spec: &ContainerSpec) -> Result<(), BackendError> {
+        let port =
+            |port: &PortMapping| self.allowed.ports.check(port.host_ip.as_deref(), port.host_port);
+        self.allowed
+            .images
+            .check(image)
+            .and_then(|()| spec.ports.iter().try_for_each(port))
+            .map_err(BackendError::Refused)
+    }
+
+    /// What the engine is asked for, but for the image.
+    async fn body(
+        &self,
+        work: &Work,
+        name: Option<&str>,
+        bay_id: ObjectId,
+        spec: &ContainerSpec,
+    ) -> Result<ContainerCreateBody, BackendError> {
+        let reserved = &self.allowed.reserved_labels;
+        let labels = labels::of_container(work, name, bay_id, &spec.labels, reserved)?;
+        let config = host_config(spec, labels::network_name(bay_id));
+        let config = bounded(config, &self.allowed.bounds, self.log_driver().await?);
+        Ok(body(work, name, bay_id, spec, labels, config))
     }
 
     /// Asks the engine for the container. It cannot be undone, so it is never given up.
@@ -103,13 +139,15 @@ impl DockerBackend {
     }
 }
 
-/// What the engine is asked for.
+/// What the engine is asked for, but for the image.
 fn body(
     work: &Work,
     name: Option<&str>,
     bay_id: ObjectId,
     spec: &ContainerSpec,
-) -> Result<ContainerCreateBody, BackendError> {
+    labels: HashMap<String, String>,
+    config: HostConfig,
+) -> ContainerCreateBody {
     let network = labels::network_name(bay_id);
     let aliases = name
         .filter(|name| labels::is_host_name(name))
@@ -118,20 +156,19 @@ fn body(
         .chain([work.stream.id.to_string()])
         .collect();
     let endpoint = EndpointSettings { aliases: Some(aliases), ..EndpointSettings::default() };
-    Ok(ContainerCreateBody {
-        image: Some(spec.image.clone()),
+    ContainerCreateBody {
         cmd: (!spec.command.is_empty()).then(|| spec.command.clone()),
         env: Some(spec.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
         exposed_ports: Some(spec.ports.iter().map(port_key).collect()),
-        labels: Some(labels::of_container(work, name, bay_id, &spec.labels)?),
+        labels: Some(labels),
         working_dir: spec.working_dir.clone(),
         user: spec.user.clone(),
-        host_config: Some(host_config(spec, network.clone())),
+        host_config: Some(config),
         networking_config: Some(NetworkingConfig {
             endpoints_config: Some(HashMap::from([(network, endpoint)])),
         }),
         ..ContainerCreateBody::default()
-    })
+    }
 }
 
 /// The part that binds it to the machine.

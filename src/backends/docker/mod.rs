@@ -1,11 +1,12 @@
 //! The Docker engine behind [`Backend`], over its socket on this machine.
 //!
 //! One concern a file: `connection` (calls and their limits),
-//! `error` (what the engine's refusals mean), `create`, `pull`, `network`, `subnet`, `lifecycle`,
-//! `execute`, `processes`, `observe`, `notices`, `ends`, `logs`. What is ours is found by its
-//! labels each time, so a restarted process knows as much as the one before. Not here: retries,
-//! which are the worker's.
+//! `error` (what the engine's refusals mean), `create`, `bounds`, `pull`, `network`, `subnet`,
+//! `lifecycle`, `execute`, `processes`, `observe`, `notices`, `ends`, `logs`. What is ours is found
+//! by its labels each time, so a restarted process knows as much as the one before. Not here:
+//! retries, which are the worker's.
 
+mod bounds;
 mod connection;
 mod create;
 mod ends;
@@ -21,6 +22,7 @@ mod pull;
 mod subnet;
 
 use std::path::PathBuf;
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
@@ -34,6 +36,7 @@ use super::{
     Action, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, Exec, LogQuery,
     Notice, Observed, OutputFrame, Removed, Reporter, Work, observed,
 };
+use crate::allowed::Allowed;
 use crate::ids::{ObjectId, StreamId};
 use crate::text;
 
@@ -50,6 +53,10 @@ pub struct DockerBackend {
     ends: Ends,
     /// Commands that run by this process.
     executions: Executions,
+    /// What its containers may use of this machine.
+    allowed: Allowed,
+    /// Where the engine writes the output of containers, as far as it has said so.
+    log_driver: Mutex<Option<String>>,
 }
 
 impl DockerBackend {
@@ -66,7 +73,15 @@ impl DockerBackend {
             networks: Networks::default(),
             ends: Ends::default(),
             executions: Executions::default(),
+            allowed: Allowed::default(),
+            log_driver: Mutex::default(),
         }
+    }
+
+    /// The same, where containers may use this of the machine.
+    #[must_use]
+    pub fn allowing(self, allowed: Allowed) -> Self {
+        Self { allowed, ..self }
     }
 }
 
@@ -112,8 +127,7 @@ impl Backend for DockerBackend {
     }
 
     async fn probe(&self) -> Result<EngineFacts, BackendError> {
-        let docker = self.connection.client()?;
-        let info = self.connection.quick(docker.info()).await?;
+        let info = self.info().await?;
         Ok(EngineFacts {
             engine: text::words(&format!("docker {}", info.server_version.unwrap_or_default())),
             cpus: info.ncpu.and_then(|cpus| u32::try_from(cpus).ok()).unwrap_or(0),

@@ -1,54 +1,125 @@
-//! Pulling an image that the engine does not have.
+//! Pulling an image: if the engine does not have it, or to learn whether its registry gives it to
+//! everybody, which is what a project may use of what the engine has.
 //!
 //! Not here: registry credentials; the engine's API does not use its own either, so a registry that
-//! requires some refuses.
+//! requires some refuses. Which registries may be used is in `sources`.
 
 use std::collections::HashMap;
 
 use bollard::models::CreateImageInfo;
-use bollard::query_parameters::{CreateImageOptions, CreateImageOptionsBuilder};
+use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt;
+use tokio::net::lookup_host;
 
 use super::super::{BackendError, Progress, Reporter};
 use super::DockerBackend;
 use super::connection::within;
 use super::error::classify;
+use crate::image::{Image, Reference, Registry, is_digest};
+use crate::sources::{internal, is_internal};
 use crate::text;
 
-/// A name of 255 bytes, a tag of 128 and a digest of 135 (the distribution specification).
-const IMAGE_REFERENCE_MAX: usize = 520;
+/// Where a registry listens that names no port.
+const HTTPS: u16 = 443;
+
+/// How the engine begins to say which image a pull was of.
+const DIGEST: &str = "Digest: ";
 
 impl DockerBackend {
-    /// Pulls an image unless the engine has it.
-    pub(super) async fn ensure_image(
-        &self,
-        image: &str,
-        reporter: &dyn Reporter,
-    ) -> Result<(), BackendError> {
-        let docker = self.connection.client()?;
-        match self.connection.quick(docker.inspect_image(image)).await {
-            Err(BackendError::Missing(_)) => {}
-            found => return found.map(drop),
-        }
-        let limit = self.connection.limits.pull;
-        tokio::time::timeout(limit, self.pull(image, reporter)).await.unwrap_or_else(|_| {
-            Err(BackendError::TimedOut(format!("the pull of {image} took longer than {limit:?}")))
-        })
+    /// The name by which the engine is asked for an image that it may have. Tenants' are said in
+    /// full: a short one could be taken for the beginning of an id.
+    pub(super) fn name_of(&self, wanted: &Reference, given: &str) -> String {
+        if self.allowed.images.is_operator { given.to_owned() } else { wanted.canonical() }
     }
 
-    /// Pulls an image and says how far it is.
-    async fn pull(&self, image: &str, reporter: &dyn Reporter) -> Result<(), BackendError> {
+    /// Pulls an image unless it may be used as the engine has it; the name that it is to be used
+    /// by.
+    pub(super) async fn ensure_image(
+        &self,
+        wanted: &Reference,
+        given: &str,
+        reporter: &dyn Reporter,
+    ) -> Result<String, BackendError> {
+        if self.allowed.images.may_use(wanted) {
+            let name = self.name_of(wanted, given);
+            let docker = self.connection.client()?;
+            match self.connection.quick(docker.inspect_image(&name)).await {
+                Err(BackendError::Missing(_)) => {}
+                found => return found.map(|_| name),
+            }
+        }
+        let Reference::Named(image) = wanted else {
+            return Err(BackendError::Refused(format!("the engine has no image {given}")));
+        };
+        self.check_registry(image).await?;
+        let limit = self.connection.limits.pull;
+        let digest = tokio::time::timeout(limit, self.pull(image, reporter)).await;
+        let digest = digest.unwrap_or_else(|_| {
+            let name = image.canonical();
+            Err(BackendError::TimedOut(format!("the pull of {name} took longer than {limit:?}")))
+        })?;
+        let name = match digest {
+            _ if self.allowed.images.is_operator => given.to_owned(),
+            // Not by its tag, which another pull may have moved.
+            Some(digest) => image.at(&digest),
+            None => return Err(incomplete(image)),
+        };
+        // A connection that ends early looks like the end of the news.
         let docker = self.connection.client()?;
-        let mut news = docker.create_image(Some(options(image)), None, None);
+        match within(self.connection.limits.quick, docker.inspect_image(&name)).await {
+            Err(BackendError::Missing(_)) => Err(incomplete(image)),
+            found => found.map(|_| name),
+        }
+    }
+
+    /// Refuses a registry that may not be used, also by what its name stands for now. The engine
+    /// looks the name up again, and follows where the registry sends it: who answers for the name
+    /// can change it in between. Only a list of registries rules that out.
+    async fn check_registry(&self, image: &Image) -> Result<(), BackendError> {
+        let images = &self.allowed.images;
+        images.check_registry(image).map_err(BackendError::Refused)?;
+        if !images.checks_addresses(image) {
+            return Ok(());
+        }
+        let registry = &image.registry;
+        let Registry { host, port } = registry;
+        let failed = |why: &dyn std::fmt::Display| {
+            BackendError::Failed(format!("the registry {registry} cannot be looked up: {why}"))
+        };
+        let limit = self.connection.limits.quick;
+        let found = lookup_host((host.as_str(), port.unwrap_or(HTTPS)));
+        let found = tokio::time::timeout(limit, found).await.map_err(|error| failed(&error))?;
+        let mut found = found.map_err(|error| failed(&error))?;
+        if found.any(|address| is_internal(address.ip())) {
+            return Err(BackendError::Refused(internal(registry)));
+        }
+        Ok(())
+    }
+
+    /// Pulls an image and says how far it is; its digest, if the engine says it.
+    async fn pull(
+        &self,
+        image: &Image,
+        reporter: &dyn Reporter,
+    ) -> Result<Option<String>, BackendError> {
+        let docker = self.connection.client()?;
+        // It names a tag or a digest: otherwise the engine would pull all tags that there are.
+        let name = image.canonical();
+        let options = CreateImageOptionsBuilder::new().from_image(&name).build();
+        let mut news = docker.create_image(Some(options), None, None);
         let mut layers = Layers::default();
+        let mut digest = image.digest().map(str::to_owned);
         let idle = self.connection.limits.pull_idle;
         loop {
             let next = tokio::time::timeout(idle, news.next()).await.map_err(|_| {
-                BackendError::TimedOut(format!("the pull of {image} made no progress in {idle:?}"))
+                BackendError::TimedOut(format!("the pull of {name} made no progress in {idle:?}"))
             })?;
             match next {
-                None => break,
-                Some(Ok(info)) => reporter.progress(layers.take(info)).await,
+                None => return Ok(digest),
+                Some(Ok(info)) => {
+                    digest = digest.or_else(|| pulled(&info));
+                    reporter.progress(layers.take(info)).await;
+                }
                 // What the registry does not have is refused, not missing: the container is what
                 // is being asked for.
                 Some(Err(error)) => {
@@ -59,42 +130,18 @@ impl DockerBackend {
                 }
             }
         }
-        // A connection that ends early looks like the end of the news.
-        within(self.connection.limits.quick, docker.inspect_image(image)).await.map(drop).map_err(
-            |error| match error {
-                BackendError::Missing(_) => {
-                    BackendError::Failed(format!("the pull of {image} ended without the image"))
-                }
-                other => other,
-            },
-        )
     }
 }
 
-/// What is pulled: without a tag the engine would pull all there are.
-fn options(image: &str) -> CreateImageOptions {
-    let options = CreateImageOptionsBuilder::new().from_image(image);
-    let last = image.rsplit('/').next().unwrap_or(image);
-    let tagged = image.contains('@') || last.contains(':');
-    if tagged { options.build() } else { options.tag("latest").build() }
+/// The digest of what was pulled, where the news are that.
+fn pulled(info: &CreateImageInfo) -> Option<String> {
+    let digest = info.status.as_deref()?.strip_prefix(DIGEST)?;
+    (info.id.is_none() && is_digest(digest)).then(|| digest.to_owned())
 }
 
-/// Refuses what cannot name an image before any call: the engine creates a container from no image
-/// at all, and a reference becomes part of a path.
-pub(super) fn check_reference(image: &str) -> Result<(), BackendError> {
-    if is_reference(image) {
-        return Ok(());
-    }
-    Err(BackendError::Refused(format!("invalid reference format: {image:?}")))
-}
-
-/// Whether this can be an image reference at all. It becomes part of a path, so nothing else may
-/// come through; the engine checks the finer points.
-fn is_reference(image: &str) -> bool {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@".contains(&byte);
-    image.len() <= IMAGE_REFERENCE_MAX
-        && image.bytes().all(plain)
-        && image.split('/').all(|part| part.starts_with(|c: char| c.is_ascii_alphanumeric()))
+/// Why a pull that ended well is of no use; the next one may be.
+fn incomplete(image: &Image) -> BackendError {
+    BackendError::Failed(format!("the pull of {} ended without the image", image.canonical()))
 }
 
 /// The bytes of each layer, so far and in all.
@@ -165,21 +212,19 @@ mod tests {
     }
 
     #[test]
-    fn one_tag_is_pulled() {
-        let tag = |image| options(image).tag.unwrap_or_default();
-        assert_eq!(tag("busybox"), "latest");
-        assert_eq!(tag("localhost:5000/busybox"), "latest");
-        assert_eq!(tag("localhost:5000/busybox:1"), "");
-        assert_eq!(tag("busybox@sha256:00"), "");
-    }
-
-    #[test]
-    fn what_is_no_reference_never_becomes_part_of_a_path() {
-        for image in ["busybox", "a/b/c:1.0", "localhost:5000/x_y@sha256:00", "sha256:00"] {
-            assert!(is_reference(image), "{image}");
-        }
-        for image in ["", "..", "a/../b", "/a", "a//b", "a?b", "a#b", "a b", "a%2fb", "ä"] {
-            assert!(!is_reference(image), "{image}");
+    fn the_engine_says_what_was_pulled() {
+        let digest = format!("sha256:{}", "86d9d04493d5".repeat(5) + "0123");
+        let said = |id: Option<&str>, status: &str| {
+            pulled(&CreateImageInfo {
+                id: id.map(str::to_owned),
+                status: Some(status.to_owned()),
+                ..CreateImageInfo::default()
+            })
+        };
+        assert_eq!(said(None, &format!("Digest: {digest}")), Some(digest.clone()));
+        assert_eq!(said(Some("latest"), &format!("Digest: {digest}")), None);
+        for other in ["Digest: x", "Status: Downloaded newer image for x:1", &digest] {
+            assert_eq!(said(None, other), None);
         }
     }
 }

@@ -258,7 +258,7 @@ impl FakeEngine {
         bay_id: ObjectId,
         spec: &ContainerSpec,
     ) -> Result<Done, BackendError> {
-        let labels = labels::of_container(work, name, bay_id, &spec.labels)?;
+        let labels = labels::of_container(work, name, bay_id, &spec.labels, &[])?;
         let mut state = self.lock();
         if !state.networks.contains_key(&(work.node_id, bay_id)) {
             return Err(no_network(bay_id));

@@ -5,20 +5,15 @@ use std::net::IpAddr;
 use serde_json::{Map, Value, json};
 
 use super::value::{integer, shown_hidden, text, type_name};
-use crate::backends::reserved_label;
+use crate::allowed::{MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES};
 use crate::events::container::{PortMapping, RestartPolicy};
 use crate::http::text::{MAX_NAME_BYTES, shown};
+use crate::image::{MAX_REFERENCE_BYTES, Reference};
 use crate::projections::field_table::MAX_COUNT;
 use crate::text::{is_hidden, misleads};
 
-/// The smallest memory limit that Docker takes.
-const MIN_MEMORY_BYTES: u64 = 6 << 20;
-
 /// Largest memory limit: 8 EiB less one byte, what the engine's signed number holds.
 const MAX_MEMORY_BYTES: u64 = i64::MAX as u64;
-
-/// Largest CPU limit, in CPUs: more than any machine has.
-const MAX_CPUS: f64 = 65_536.0;
 
 /// Most published ports: each costs the engine a proxy process.
 const MAX_PORTS: usize = 128;
@@ -75,11 +70,8 @@ pub fn command_line(value: &Value) -> Result<Value, String> {
 
 /// An image reference.
 pub fn image(value: &Value) -> Result<Value, String> {
-    let image = text(value, MAX_NAME_BYTES)?;
-    if image.chars().any(char::is_whitespace) {
-        return Err("An image reference must not contain spaces.".to_owned());
-    }
-    Ok(Value::from(image))
+    let image = text(value, MAX_REFERENCE_BYTES)?;
+    Reference::parse(image).map(|_| Value::from(image))
 }
 
 /// An absolute folder.
@@ -118,13 +110,8 @@ pub fn variables(value: &Value) -> Result<Value, String> {
 pub fn labels(value: &Value) -> Result<Value, String> {
     let is_name = |name: &str| !name.is_empty() && !name.chars().any(is_hidden);
     // Values may be documents of several lines.
-    let labels = pairs(value, is_name, |character| {
-        misleads(character) && !matches!(character, '\n' | '\r' | '\t')
-    })?;
-    match labels.keys().find_map(|name| reserved_label(&shown(name))) {
-        Some(words) => Err(format!("Use another name: {words}.")),
-        None => Ok(Value::Object(labels)),
-    }
+    let is_refused = |character| misleads(character) && !matches!(character, '\n' | '\r' | '\t');
+    pairs(value, is_name, is_refused).map(Value::Object)
 }
 
 /// A map of names and values, or a list of `NAME=value`.
@@ -208,20 +195,21 @@ fn clash(one: &PortMapping, other: &PortMapping) -> bool {
     one == other || (has_any && one.is_ipv4() == other.is_ipv4())
 }
 
-/// One published port: `[[ip:]host_port:]container_port[/protocol]`, a number, or an object.
+/// One published port: `[[ip:]host_port:]container_port[/protocol]`, a number, or an object. The
+/// host port 0 is any free one, as in Docker.
 fn port(value: &Value) -> Result<PortMapping, String> {
-    let number = |value: &Value| integer(value, 1, 65_535).map(|port| port as u16);
+    let number = |value: &Value, min| integer(value, min, 65_535).map(|port| port as u16);
     match value {
-        Value::Number(_) => Ok(mapping(number(value)?, None, None, "tcp")?),
+        Value::Number(_) => Ok(mapping(number(value, 1)?, None, None, "tcp")?),
         Value::String(line) => port_line(line),
         Value::Object(fields) => {
             let field = |name: &str| fields.get(name).filter(|value| !value.is_null());
             let string =
                 |name: &str| field(name).map(|value| text(value, MAX_NAME_BYTES)).transpose();
             let container = field("container_port").ok_or("A port needs a container_port.")?;
-            let host = field("host_port").map(number).transpose()?;
+            let host = field("host_port").map(|port| number(port, 0)).transpose()?;
             let protocol = string("protocol")?.unwrap_or("tcp");
-            mapping(number(container)?, host, string("host_ip")?, protocol)
+            mapping(number(container, 1)?, host, string("host_ip")?, protocol)
         }
         other => Err(format!(
             "A port must be a string, a number or an object, not {}.",
@@ -241,14 +229,15 @@ fn port_line(line: &str) -> Result<PortMapping, String> {
         Some(Err(host)) => (None, Some(host)),
         None => (None, None),
     };
-    let number = |text: &str| {
-        let port = text.parse::<u16>().ok().filter(|port| *port > 0);
+    let number = |text: &str, min| {
+        let port = text.parse::<u16>().ok().filter(|port| *port >= min);
         port.ok_or_else(|| format!("'{}' is not a port such as 8080:80/tcp.", shown(line)))
     };
     let ip = ip.map(|ip| ip.trim_start_matches('[').trim_end_matches(']'));
     // `127.0.0.1::80`: any free port of that address.
-    let host = host.filter(|host| !(host.is_empty() && ip.is_some())).map(number).transpose()?;
-    mapping(number(container)?, host, ip, protocol)
+    let host = host.filter(|host| !(host.is_empty() && ip.is_some()));
+    let host = host.map(|port| number(port, 0)).transpose()?;
+    mapping(number(container, 1)?, host, ip, protocol)
 }
 
 fn mapping(
@@ -268,6 +257,7 @@ fn mapping(
             Err(_) => return Err(format!("'{}' is not an IP address.", shown(ip))),
         },
     };
+    let host_port = host_port.filter(|port| *port > 0);
     Ok(PortMapping { container_port, host_port, host_ip, protocol })
 }
 
@@ -308,10 +298,10 @@ pub fn cpus(value: &Value) -> Result<Value, String> {
         _ => None,
     };
     match cpus {
-        Some(cpus) if (0.01..=MAX_CPUS).contains(&cpus) => {
+        Some(cpus) if (MIN_CPUS..=MAX_CPUS).contains(&cpus) => {
             Ok(Value::from((cpus * 1000.0).round() as u32))
         }
-        _ => Err(format!("Use a number of CPUs from 0.01 to {MAX_CPUS}, such as 0.5.")),
+        _ => Err(format!("Use a number of CPUs from {MIN_CPUS} to {MAX_CPUS}, such as 0.5.")),
     }
 }
 
@@ -375,6 +365,12 @@ mod tests {
         let local = Some("127.0.0.1".to_owned());
         assert_eq!(one(json!("127.0.0.1:8080:80")), (local.clone(), Some(8080), 80, tcp.clone()));
         assert_eq!(one(json!("127.0.0.1::80")), (local.clone(), None, 80, tcp.clone()));
+        assert_eq!(one(json!("127.0.0.1:0:80")), (local.clone(), None, 80, tcp.clone()));
+        assert_eq!(one(json!("0:80")), (None, None, 80, tcp.clone()));
+        for zero in [json!(0), json!("0")] {
+            let any = json!({ "container_port": 80, "host_port": zero });
+            assert_eq!(one(any), (None, None, 80, tcp.clone()));
+        }
         assert_eq!(
             one(json!("[::1]:8080:80")),
             (Some("::1".to_owned()), Some(8080), 80, tcp.clone())
@@ -385,8 +381,8 @@ mod tests {
             json!("x"),
             json!(""),
             json!(":80"),
-            json!("0:80"),
             json!("80:0"),
+            json!("-1:80"),
             json!("99999:80"),
             json!("8080:80/icmp"),
             json!("1.2.3:1:2"),
@@ -452,15 +448,10 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_are_reserved_or_mislead_are_refused() {
+    fn labels_that_mislead_are_refused() {
         let labels = |value| read::<BTreeMap<String, String>>("labels", value);
         for good in [json!({ "tier": "a\n\tb\r\n" }), json!({ "مي": "می\u{200c}خواهم" })] {
             assert!(labels(good.clone()).is_ok(), "{good}");
-        }
-        for reserved in ["magnum.node", "exitCode", "signal", "execID", "name", "image"] {
-            let refused = labels(json!({ reserved: "0" })).unwrap_err();
-            assert!(refused.contains("is reserved"), "{refused}");
-            assert!(labels(json!([format!("{reserved}=0")])).is_err());
         }
         for bad in [
             json!({ "a\u{202e}": "b" }),
@@ -544,6 +535,10 @@ mod tests {
         assert_eq!(parse(json!({ "image_id": null, "image": "a" })).unwrap(), "a");
         assert_eq!(parse(json!({ "image_id": "b", "image": "a" })).unwrap(), "b");
         assert!(parse(json!({})).is_err());
-        assert!(parse(json!({ "image": "a b" })).is_err());
+        for bad in ["a b", "", "BusyBox:local", "..", "a/", "http://a.b/c"] {
+            assert!(parse(json!({ "image": bad })).unwrap_err().to_string().contains("image_id"));
+        }
+        let long = format!("{}:{}", "a".repeat(247), "t".repeat(128));
+        assert_eq!(parse(json!({ "image": long })).unwrap(), long);
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use futures_util::StreamExt;
+use magnum::allowed::{Allowed, Ports};
 use magnum::backends::docker::{DockerBackend, Limits};
 use magnum::backends::{
     Action, Backend, BackendError, Desired, Done, Exec, LogQuery, Notice, Observed, Operation,
@@ -18,23 +19,26 @@ use magnum::backends::{
 use magnum::clock;
 use magnum::events::container::{ContainerSpec, PortMapping, RestartPolicy};
 use magnum::ids::StreamId;
+use magnum::sources::Sources;
 use serde_json::{Value, json};
 use tokio::net::UnixListener;
 
 use super::{
-    Bench, Docker, IMAGE, NOTICES_OF_THE_ENGINE, Notes, PATIENCE, act, bay, by_output, container,
-    containers, create, created, docker, ended, observed, open_bay, spec, started, words, work,
+    Bench, Docker, IMAGE, NOTICES_OF_THE_ENGINE, Notes, PATIENCE, SOCKET, act, bay, by_output,
+    container, containers, create, created, docker, ended, observed, open_bay, spec, started,
+    words, work,
 };
 use crate::faults::Cable;
 use crate::harness::wait_for;
 
-/// A container with a name in a bay, running.
+/// A container with a name in a bay, running. It tells its address to all who connect to its port
+/// 7000.
 async fn named(bench: &Docker, bay: StreamId, name: &str) -> StreamId {
     let stream = container();
     let create = Action::Apply(Desired::Container {
         name: Some(name.to_owned()),
         bay_id: bay.id,
-        spec: spec("sleep 100"),
+        spec: spec("nc -ll -p 7000 -e hostname -i"),
     });
     act(bench, stream, create).await.unwrap();
     act(bench, stream, Action::Do(Operation::Start)).await.unwrap();
@@ -78,6 +82,11 @@ async fn fails(bench: &Docker, from: StreamId, command: &str) -> bool {
     false
 }
 
+/// A command that asks a container of [`named`] for its address, and fails without one.
+fn ask(name: &str, seconds: u32) -> String {
+    format!(r#"sh -c "nc -w {seconds} {name} 7000 | grep .""#)
+}
+
 /// The address of a container.
 fn address(of: StreamId) -> String {
     let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}";
@@ -93,17 +102,17 @@ async fn containers_reach_their_bay_by_name_and_no_other() {
     let web_elsewhere = named(&bench, other, "web").await;
     let lonely = named(&bench, other, "lonely").await;
     for name in ["web".to_owned(), web.id.to_string(), format!("magnum-{}", web.id)] {
-        reaches(&bench, db, &format!("ping -c 1 -W 5 {name}")).await;
+        reaches(&bench, db, &ask(&name, 5)).await;
     }
     // Neither its name nor its address leads into another bay.
-    assert!(fails(&bench, db, "ping -c 1 -W 1 lonely").await);
-    let ping = format!("ping -c 1 -W 1 {}", address(lonely));
-    assert!(fails(&bench, db, &ping).await);
-    reaches(&bench, web_elsewhere, &ping).await;
+    assert!(fails(&bench, db, &ask("lonely", 1)).await);
+    let by_address = ask(&address(lonely), 1);
+    assert!(fails(&bench, db, &by_address).await);
+    reaches(&bench, web_elsewhere, &by_address).await;
     // The same name is another container there.
     let (here, there) = (address(web), address(web_elsewhere));
     for (from, wanted, not) in [(db, &here, &there), (lonely, &there, &here)] {
-        let text = reaches(&bench, from, "ping -c 1 -W 5 web").await;
+        let text = reaches(&bench, from, &ask("web", 5)).await;
         assert!(text.contains(wanted) && !text.contains(not), "{text}");
     }
 }
@@ -134,9 +143,9 @@ async fn there_are_more_bays_than_the_engine_has_subnets_for() {
     let db = named(&bench, kept[0], "db").await;
     let lonely = named(&bench, kept[1], "lonely").await;
     assert!(is_in_our_range(&address(web)) && is_in_our_range(&address(lonely)));
-    reaches(&bench, db, "ping -c 1 -W 5 web").await;
+    reaches(&bench, db, &ask("web", 5)).await;
     for unreachable in ["lonely", &address(lonely)] {
-        assert!(fails(&bench, db, &format!("ping -c 1 -W 1 {unreachable}")).await);
+        assert!(fails(&bench, db, &ask(unreachable, 1)).await);
     }
 }
 
@@ -431,6 +440,11 @@ async fn what_was_asked_for_is_what_the_engine_has() {
     assert_eq!((&host["Memory"], &host["NanoCpus"]), (&(64 << 20).into(), &250_000_000.into()));
     let policy = json!({ "Name": "on-failure", "MaximumRetryCount": 3 });
     assert_eq!(host["RestartPolicy"], policy);
+    assert_eq!((&host["PidsLimit"], &host["CapDrop"]), (&4096.into(), &json!(["NET_RAW"])));
+    assert_eq!(host["SecurityOpt"], json!(["no-new-privileges:true"]));
+    let files = json!({ "max-size": "10485760", "max-file": "3" });
+    assert_eq!(host["LogConfig"], json!({ "Type": "json-file", "Config": files }));
+    assert!(succeeds(&bench, stream, r#"grep -q "NoNewPrivs:.*1" /proc/self/status"#).await);
     let ports = &all[0]["NetworkSettings"]["Ports"];
     assert_eq!(ports["80/tcp"][0]["HostIp"], "127.0.0.1");
     assert!(ports["53/udp"][0]["HostPort"].as_str().unwrap().parse::<u16>().unwrap() > 0);
@@ -474,6 +488,38 @@ async fn what_a_user_names_never_reaches_another_call() {
         let answer = act(&bench, container(), create(bay, spec)).await;
         assert!(matches!(answer, Err(BackendError::Refused(_))), "{image}: {answer:?}");
     }
+}
+
+/// Its own settings count, whatever whoever accepted the request went by.
+#[tokio::test]
+async fn a_node_refuses_what_its_operator_does_not_allow() {
+    let (bench, bay) = (Docker::new(), bay());
+    act(&bench, bay, Action::Apply(Desired::Network)).await.unwrap();
+    let port = |host_port, host_ip: Option<&str>| PortMapping {
+        container_port: 80,
+        host_port: Some(host_port),
+        host_ip: host_ip.map(str::to_owned),
+        protocol: "tcp".to_owned(),
+    };
+    let with = |ports| ContainerSpec { ports: vec![ports], ..spec("true") };
+    let label = BTreeMap::from([("Traefik.enable".to_owned(), "true".to_owned())]);
+    let allowed = Allowed {
+        ports: Ports { has_loopback: false, own: Some(9511), ..Allowed::default().ports },
+        reserved_labels: vec!["traefik.".to_owned()],
+        ..Allowed::default()
+    };
+    let backend = DockerBackend::new(SOCKET.into(), bench.node()).allowing(allowed);
+    for spec in [
+        with(port(22, None)),
+        with(port(9511, None)),
+        with(port(8080, Some("127.0.0.1"))),
+        ContainerSpec { labels: label, ..spec("true") },
+    ] {
+        let work = work(bench.node(), container(), create(bay, spec));
+        let answer = backend.perform(&work, &Notes::default()).await;
+        assert!(matches!(answer, Err(BackendError::Refused(_))), "{answer:?}");
+    }
+    assert_eq!(containers(&bench).await, []);
 }
 
 #[tokio::test]
@@ -721,4 +767,75 @@ async fn a_pull_that_fails_says_why_and_whether_to_try_again() {
         }
     }
     assert_eq!(containers(&bench).await, []);
+}
+
+/// The engine as tenants may use it.
+fn for_tenants(bench: &Docker, shared: &[&str], registries: &[&str]) -> DockerBackend {
+    let images = Sources {
+        is_operator: false,
+        shared: shared.iter().map(|image| image.parse().unwrap()).collect(),
+        registries: registries.iter().map(|registry| registry.parse().unwrap()).collect(),
+    };
+    let allowed = Allowed { images, ..Allowed::default() };
+    DockerBackend::new(SOCKET.into(), bench.node()).allowing(allowed)
+}
+
+#[tokio::test]
+async fn an_image_that_others_pulled_is_not_a_tenants() {
+    let registry = Registry::serve(false);
+    registry.fill();
+    let secret = format!("{}/secret:1", registry.address);
+    docker(&["tag", IMAGE, &secret]);
+    let id = docker(&["inspect", "-f", "{{.Id}}", IMAGE]);
+    let digits = id.strip_prefix("sha256:").unwrap();
+    let bench = Docker::new();
+    let refused = async |backend: &DockerBackend, image: &str| {
+        let answer = backend.perform(&pull(&bench, image).await, &Notes::default()).await;
+        match answer {
+            Err(BackendError::Refused(words)) => words,
+            other => panic!("{image}: {other:?}"),
+        }
+    };
+    // That the engine has it does not count: its registry does not give it to everybody.
+    let open = for_tenants(&bench, &[], &[&registry.address]);
+    let words = refused(&open, &secret).await;
+    assert!(words.contains("unknown") || words.contains("not found"), "{words}");
+    for by_id in [&id, digits, &digits[..12]] {
+        let words = refused(&open, by_id).await;
+        assert!(words.contains("id"), "{words}");
+    }
+    // A registry that only this host reaches is asked nothing.
+    let closed = for_tenants(&bench, &[], &[]);
+    for image in [&*registry.image, "127.0.0.1:1/x:1", "localhost:1/x:1"] {
+        let words = refused(&closed, image).await;
+        assert!(words.contains("--registry"), "{words}");
+    }
+    assert_eq!(containers(&bench).await, []);
+    // What is shared is taken as it is, and no more than that.
+    let sharing = for_tenants(&bench, &[&secret], &[]);
+    let notes = Notes::default();
+    sharing.perform(&pull(&bench, &secret).await, &notes).await.unwrap();
+    assert_eq!(notes.progress.into_inner().unwrap(), []);
+    docker(&["rmi", "-f", &secret]);
+    let words = refused(&sharing, &secret).await;
+    assert!(words.contains("--registry"), "{words}");
+}
+
+#[tokio::test]
+async fn a_tenants_container_is_made_from_what_was_pulled_for_it() {
+    let registry = Registry::serve(false);
+    registry.fill();
+    let bench = Docker::new();
+    let backend = for_tenants(&bench, &[], &[&registry.address]);
+    // Also the second time, when the engine has it.
+    for _ in 0..2 {
+        let (work, notes) = (pull(&bench, &registry.image).await, Notes::default());
+        backend.perform(&work, &notes).await.unwrap();
+        let progress = notes.progress.into_inner().unwrap();
+        assert!(progress.iter().any(|news| news.message.starts_with("Digest: ")), "{progress:?}");
+        let name = format!("magnum-{}", work.stream.id);
+        let image = docker(&["inspect", "-f", "{{.Config.Image}}", &name]);
+        let exact = format!("{}/busybox@sha256:", registry.address);
+        assert!(image.starts_with(&exact), "{image}");
+    }
 }

@@ -1,10 +1,11 @@
 //! Who may do what, with a real Keystone: tokens, roles, tenancy, and the service's own identity.
 //!
 //! Not here: what goes on until somebody ends it (`streams`), Keystone's absence (`away`), clients
-//! (`clients`), Keystone itself (`real`).
+//! (`clients`), what is the host's (`host`), Keystone itself (`real`).
 
 mod away;
 mod clients;
+mod host;
 mod real;
 mod streams;
 
