@@ -32,7 +32,6 @@ use crate::events::log::segment::{FolderLock, SegmentLog, SegmentOptions};
 use crate::events::log::{EventLog, OpenError};
 use crate::http::edge::audit::Audit;
 use crate::http::edge::auth::Auth;
-use crate::http::edge::keystone::Keystone;
 use crate::http::{self, AppState};
 use crate::ids::{ObjectId, Position};
 use crate::projections::store::{Store, open_cache};
@@ -74,9 +73,9 @@ pub enum AppError {
     /// Events could not be imported.
     #[error("{0}")]
     Import(String),
-    /// The Keystone client cannot be created.
-    #[error("Keystone: {0}")]
-    Keystone(String),
+    /// Nobody can be asked who they are as the settings say.
+    #[error("{0}")]
+    Auth(String),
     /// The log does not say which installation it is of.
     #[error("the first event of the log cannot be read: {0}")]
     Installation(String),
@@ -117,6 +116,7 @@ async fn run(config: Config) -> Result<(), AppError> {
     let (stop, stopping) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).map_err(io("SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("SIGINT"))?;
+    let auth = Auth::new(&config.http).map_err(AppError::Auth)?;
     let base = open(&config)?;
     let snapshots = base.snapshots.clone();
     let secrets = Secrets::new(config.data_dir.join("keys"));
@@ -130,10 +130,8 @@ async fn run(config: Config) -> Result<(), AppError> {
         .map_err(io(format!("cannot listen on {}", config.http.listen)))?;
     let address = listener.local_addr().map_err(io("the address"))?;
     let installation = installation(parts.log.as_ref())?;
-    let keystone = config.http.keystone.clone().map(Keystone::new).transpose();
-    let keystone = keystone.map_err(|error| AppError::Keystone(error.to_string()))?;
     let state = AppState::new(http::Parts {
-        auth: Auth::new(keystone),
+        auth,
         audit: Audit::new(parts.bus.clone(), config.http.audit),
         bus: parts.bus.clone(),
         reads: parts.reads.clone(),

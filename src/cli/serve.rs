@@ -10,8 +10,10 @@ use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use super::error::CliError;
-use super::serve_auth::{AuthArgs, PASSWORD};
-use crate::config::{AuditConfig, BackendConfig, Config, Engine, HttpConfig, LogConfig};
+use super::serve_auth::{AuthArgs, Authentication, PASSWORD};
+use crate::config::{
+    AuditConfig, AuthConfig, BackendConfig, Config, Engine, HttpConfig, LogConfig,
+};
 
 /// Longest `--request-wait`: how long proxies usually keep a silent connection open.
 pub const MAX_REQUEST_WAIT_S: u64 = 300;
@@ -93,8 +95,8 @@ fn config(
     docker_host: Option<String>,
     password: Option<String>,
 ) -> Result<Config, CliError> {
-    let keystone = args.auth.config(password)?;
-    let is_told = keystone.is_some() || args.allow_remote_without_authentication;
+    let Authentication { auth, admin_project, policy } = args.auth.config(password)?;
+    let is_told = auth != AuthConfig::None || args.allow_remote_without_authentication;
     if !args.listen.ip().is_loopback() && !is_told {
         return Err(CliError::Failed(format!(
             "{} is reachable from other machines, and requests are not authenticated: anyone who \
@@ -117,7 +119,9 @@ fn config(
         http: HttpConfig {
             listen: args.listen,
             allow_remote_without_authentication: args.allow_remote_without_authentication,
-            keystone,
+            auth,
+            admin_project,
+            policy,
             request_wait: Duration::from_secs(args.request_wait),
             audit: args.audit,
             ..defaults.http

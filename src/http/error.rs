@@ -32,6 +32,9 @@ pub enum ApiError {
     /// Keystone does not say who asks.
     #[error("Keystone is unavailable; cannot authenticate. Try again.")]
     NoKeystone,
+    /// So many unknown tokens are asked about that this one would wait for long.
+    #[error("Too many unknown tokens are being checked; try again.")]
+    TooManyTokens,
     /// Something about the request as a whole.
     #[error("{0}")]
     BadRequest(String),
@@ -180,6 +183,7 @@ impl ApiError {
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::WorkUnknown(_) => (StatusCode::BAD_GATEWAY, "work-unknown"),
             Self::NoKeystone => (StatusCode::SERVICE_UNAVAILABLE, "no-keystone"),
+            Self::TooManyTokens => (StatusCode::SERVICE_UNAVAILABLE, "too-many-tokens"),
             Self::Behind { .. } => (StatusCode::SERVICE_UNAVAILABLE, "behind"),
             Self::Unreadable(_) => (StatusCode::SERVICE_UNAVAILABLE, "views-unreadable"),
             Self::LowSpace(_) => (StatusCode::INSUFFICIENT_STORAGE, "no-space"),
@@ -189,7 +193,7 @@ impl ApiError {
     /// Whether it is a 5xx that says nothing new to the operator: load that passes, a full disk,
     /// which `/readyz` shows, or that Keystone is away, which is logged once.
     pub fn is_expected(&self) -> bool {
-        matches!(self, Self::Behind { .. } | Self::NoKeystone)
+        matches!(self, Self::Behind { .. } | Self::NoKeystone | Self::TooManyTokens)
             || matches!(self, Self::Command(CommandError::Overloaded))
             || self.status() == StatusCode::INSUFFICIENT_STORAGE
     }

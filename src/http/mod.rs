@@ -40,6 +40,7 @@ mod stream;
 mod text;
 mod verbs;
 
+pub use edge::policy::document as policy_document;
 pub use edge::state::{AppState, Parts};
 pub use routes::openapi_document;
 pub use server::serve;

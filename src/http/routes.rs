@@ -112,3 +112,28 @@ async fn document() -> Response {
     let json = [(header::CONTENT_TYPE, "application/json; charset=UTF-8")];
     (json, DOCUMENT.as_str()).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::http::edge::policy;
+
+    #[test]
+    fn somebody_has_decided_who_may_do_what_each_route_does() {
+        let routes = table();
+        for route in &routes {
+            let row = policy::row(route.method_name(), &route.path);
+            assert!(row.is_some(), "{} {} has no row", route.method_name(), route.path);
+        }
+        // And about nothing that there is not.
+        let served: HashSet<_> =
+            routes.iter().map(|route| (route.method_name(), &*route.path)).collect();
+        for (method, path) in policy::requests() {
+            let is_served =
+                served.iter().any(|(known, route)| *known == method && policy::is_at(path, route));
+            assert!(is_served, "{method} {path} has a row and no route");
+        }
+    }
+}

@@ -2,7 +2,8 @@
 
 use axum::http::Extensions;
 
-use super::keystone::Token;
+use super::identity::Token;
+use super::policy::{Action, Rights};
 use crate::http::error::ApiError;
 use crate::ids::{ProjectId, Timestamp};
 
@@ -15,6 +16,8 @@ pub struct Caller {
     pub project: ProjectId,
     /// The user's roles there.
     pub roles: Vec<String>,
+    /// What they allow.
+    pub(super) rights: Rights,
     /// The token, and when it expires.
     pub(super) token: Option<(Token, Timestamp)>,
 }
@@ -23,7 +26,7 @@ impl Caller {
     /// Everybody, where nobody is asked who they are.
     pub fn anonymous() -> Self {
         let (user, project) = ("anonymous".to_owned(), ProjectId::default());
-        Self { user, project, roles: Vec::new(), token: None }
+        Self { user, project, roles: Vec::new(), rights: Rights::ALL, token: None }
     }
 
     /// Who asks, of a request that was admitted.
@@ -33,5 +36,10 @@ impl Caller {
     pub fn of(extensions: &Extensions) -> Result<Self, ApiError> {
         let admitted = extensions.get::<Self>().cloned();
         admitted.ok_or_else(|| ApiError::Internal("a request was not admitted".to_owned()))
+    }
+
+    /// Whether they may do something besides what the request itself needs.
+    pub const fn may(&self, action: Action) -> bool {
+        self.rights.has(action)
     }
 }
