@@ -57,6 +57,8 @@ pub struct HttpConfig {
 pub enum AuthConfig {
     /// Nobody: everyone may do everything.
     None,
+    /// The service itself: the list of tokens in its data directory.
+    Tokens,
     /// Keystone.
     Keystone(KeystoneConfig),
 }

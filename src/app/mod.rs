@@ -37,6 +37,7 @@ use crate::ids::{ObjectId, Position};
 use crate::projections::store::{Store, open_cache};
 use crate::secrets::Secrets;
 
+pub use crate::http::edge::token_file::{IssuedToken, NewToken, TokenFile, TokenFileError};
 pub use archive::{Archiving, UpTo};
 pub use backup::backup_log;
 pub use import::import_log;
@@ -116,7 +117,7 @@ async fn run(config: Config) -> Result<(), AppError> {
     let (stop, stopping) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).map_err(io("SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("SIGINT"))?;
-    let auth = Auth::new(&config.http).map_err(AppError::Auth)?;
+    let auth = Auth::new(&config.http, &config.data_dir).map_err(AppError::Auth)?;
     let base = open(&config)?;
     let snapshots = base.snapshots.clone();
     let secrets = Secrets::new(config.data_dir.join("keys"));
@@ -130,9 +131,11 @@ async fn run(config: Config) -> Result<(), AppError> {
         .map_err(io(format!("cannot listen on {}", config.http.listen)))?;
     let address = listener.local_addr().map_err(io("the address"))?;
     let installation = installation(parts.log.as_ref())?;
+    let audit = Audit::new(parts.bus.clone(), config.http.audit);
+    auth.start(&audit);
     let state = AppState::new(http::Parts {
         auth,
-        audit: Audit::new(parts.bus.clone(), config.http.audit),
+        audit,
         bus: parts.bus.clone(),
         reads: parts.reads.clone(),
         secrets,

@@ -86,6 +86,10 @@ pub fn run(args: ServeArgs) -> Result<(), CliError> {
     let said = |name| std::env::var(name).ok();
     let config = config(args, said("DOCKER_HOST"), said(PASSWORD))?;
     start_log(log_format)?;
+    if !config.http.listen.ip().is_loopback() && config.http.auth != AuthConfig::None {
+        let listen = config.http.listen;
+        tracing::warn!(%listen, "tokens arrive in the clear: terminate TLS in front of the server");
+    }
     crate::app::serve(config).map_err(|error| CliError::Failed(error.to_string()))
 }
 
@@ -100,8 +104,8 @@ fn config(
     if !args.listen.ip().is_loopback() && !is_told {
         return Err(CliError::Failed(format!(
             "{} is reachable from other machines, and requests are not authenticated: anyone who \
-             can connect is root on this machine. Listen on 127.0.0.1, use --auth keystone, or \
-             accept the risk with --allow-remote-without-authentication.",
+             can connect is root on this machine. Listen on 127.0.0.1, use --auth tokens or \
+             --auth keystone, or accept the risk with --allow-remote-without-authentication.",
             args.listen
         )));
     }
@@ -246,6 +250,7 @@ mod tests {
         assert!(refused.message().contains("--allow-remote-without-authentication"));
         let keystone = ["--auth", "keystone", "--keystone-url", "http://k"];
         assert!(parsed(&[&["--listen", "0.0.0.0:9511"], &keystone[..]].concat(), None).is_ok());
+        assert!(parsed(&["--listen", "0.0.0.0:9511", "--auth", "tokens"], None).is_ok());
         let flag = "--allow-remote-without-authentication";
         assert!(parsed(&["--listen", "0.0.0.0:9511", flag], None).is_ok());
     }

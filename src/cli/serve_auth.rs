@@ -17,9 +17,9 @@ pub const PASSWORD: &str = "MAGNUM_KEYSTONE_PASSWORD";
 /// How requests are authenticated, and with which credentials of the service.
 #[derive(Args)]
 pub struct AuthArgs {
-    /// Authentication: none (everyone may do everything) or keystone
+    /// Authentication: none (everyone may do everything), tokens (see magnum token) or keystone
     #[arg(long, value_enum, default_value_t = Auth::None)]
-    #[arg(value_name = "none|keystone", hide_possible_values = true)]
+    #[arg(value_name = "none|tokens|keystone", hide_possible_values = true)]
     auth: Auth,
     /// URL of Keystone, with or without /v3
     #[arg(long, value_name = "URL", required_if_eq("auth", "keystone"))]
@@ -69,6 +69,8 @@ pub struct Authentication {
 enum Auth {
     /// Not at all
     None,
+    /// By tokens of the service's own
+    Tokens,
     /// By Keystone tokens
     Keystone,
 }
@@ -98,6 +100,7 @@ impl AuthArgs {
         let policy = self.policy.clone();
         let auth = match self.auth {
             Auth::None => AuthConfig::None,
+            Auth::Tokens => AuthConfig::Tokens,
             Auth::Keystone => AuthConfig::Keystone(self.keystone(password)?),
         };
         Ok(Authentication { auth, admin_project, policy })
@@ -163,6 +166,7 @@ mod tests {
     #[test]
     fn nobody_is_asked_unless_told() {
         assert_eq!(parsed(&[], Some("p")).unwrap().auth, AuthConfig::None);
+        assert_eq!(parsed(&["--auth", "tokens"], None).unwrap().auth, AuthConfig::Tokens);
     }
 
     #[test]
@@ -185,6 +189,8 @@ mod tests {
         let words = |args: &[&str], password| parsed(args, password).unwrap_err().message();
         assert!(words(&["--auth", "keystone"], Some("p")).contains("--keystone-url"));
         assert!(words(&KEYSTONE[2..], Some("p")).contains("--auth keystone"));
+        let tokens = [&["--auth", "tokens"], &KEYSTONE[2..]].concat();
+        assert!(words(&tokens, None).contains("--auth keystone"));
         assert!(words(&KEYSTONE, None).contains(PASSWORD));
         assert!(words(&KEYSTONE, Some("")).contains(PASSWORD));
         let file = [&KEYSTONE[..], &["--keystone-password-file", "/nowhere/p"]].concat();

@@ -23,12 +23,18 @@ pub const FORBIDDEN: &str = "forbidden";
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// No token that says who asks; where Keystone gives some.
+    /// No token that says who asks; what `WWW-Authenticate` says.
     #[error("Authentication required")]
     Unauthenticated(String),
     /// The caller may not; the message says what is missing.
     #[error("{0}")]
     Forbidden(String),
+    /// A request with the session of a browser that a page of ours may not have made.
+    #[error("Send the csrf_token of the session as X-CSRF-Token with each change.")]
+    NoCsrfToken,
+    /// The list of tokens cannot be read.
+    #[error("The list of tokens cannot be read; cannot authenticate. See the service's log.")]
+    NoTokens,
     /// Keystone does not say who asks.
     #[error("Keystone is unavailable; cannot authenticate. Try again.")]
     NoKeystone,
@@ -167,6 +173,7 @@ impl ApiError {
             Self::BadField { .. } => (StatusCode::BAD_REQUEST, "bad-field"),
             Self::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, UNAUTHENTICATED),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, FORBIDDEN),
+            Self::NoCsrfToken => (StatusCode::FORBIDDEN, "csrf-token"),
             Self::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "foreign-origin"),
             Self::NotFound(..) | Self::Missing(_) => (StatusCode::NOT_FOUND, "not-found"),
             Self::NoSuchPath(_) => (StatusCode::NOT_FOUND, "no-such-path"),
@@ -183,6 +190,7 @@ impl ApiError {
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::WorkUnknown(_) => (StatusCode::BAD_GATEWAY, "work-unknown"),
             Self::NoKeystone => (StatusCode::SERVICE_UNAVAILABLE, "no-keystone"),
+            Self::NoTokens => (StatusCode::SERVICE_UNAVAILABLE, "no-tokens"),
             Self::TooManyTokens => (StatusCode::SERVICE_UNAVAILABLE, "too-many-tokens"),
             Self::Behind { .. } => (StatusCode::SERVICE_UNAVAILABLE, "behind"),
             Self::Unreadable(_) => (StatusCode::SERVICE_UNAVAILABLE, "views-unreadable"),
@@ -193,7 +201,8 @@ impl ApiError {
     /// Whether it is a 5xx that says nothing new to the operator: load that passes, a full disk,
     /// which `/readyz` shows, or that Keystone is away, which is logged once.
     pub fn is_expected(&self) -> bool {
-        matches!(self, Self::Behind { .. } | Self::NoKeystone | Self::TooManyTokens)
+        matches!(self, Self::Behind { .. } | Self::NoKeystone | Self::NoTokens)
+            || matches!(self, Self::TooManyTokens)
             || matches!(self, Self::Command(CommandError::Overloaded))
             || self.status() == StatusCode::INSUFFICIENT_STORAGE
     }

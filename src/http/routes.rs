@@ -11,8 +11,9 @@ use axum::response::{IntoResponse, Response};
 use super::discovery::{self, Root};
 use super::health::{self, Health, Readiness};
 use super::keys::{self, Keys};
-use super::route::{Route, delete, get, put};
+use super::route::{Route, delete, get, post, put};
 use super::schema::{self, EventSchemas};
+use super::session::{self, SessionBegun, Who};
 use super::stream::pages::EventPage;
 use super::stream::{follow, pages};
 use super::verbs::execute::Executed;
@@ -56,6 +57,10 @@ fn service() -> Vec<Route> {
         get("/readyz", health::ready, "Readiness, with each part").answers::<Readiness>(),
         get("/metrics", metrics::show, "Metrics for Prometheus")
             .text(&["application/openmetrics-text"]),
+        get("/v1/session", session::show, "Show who asks").answers::<Who>(),
+        Route { status: 200, ..post("/v1/session", session::begin, "Exchange a token for the \
+            cookie of a browser's session") }.answers::<SessionBegun>(),
+        delete("/v1/session", session::end, "End the browser's session"),
     ]
 }
 

@@ -65,6 +65,7 @@ mod stream_filter;
 mod stream_killed;
 mod stream_slow;
 mod stream_snapshot;
+mod tokens;
 mod tour;
 mod watcher;
 mod worker;

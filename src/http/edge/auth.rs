@@ -1,12 +1,13 @@
 //! Authentication and authorisation: the one place that decides both, before anything else in a
 //! request is looked at.
 //!
-//! Not here: how Keystone is asked (`keystone`), who may do what (`policy`). Nor which objects are
-//! visible: each read and each command concerns one project, the caller's.
+//! Not here: who knows whose a token is (`source`), who may do what (`policy`). Nor which objects
+//! are visible: each read and each command concerns one project, the caller's.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::future;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,10 +19,13 @@ use tokio::time::{Instant, sleep_until};
 use super::audit::Audit;
 use super::caller::Caller;
 use super::identity::{Identity, Nobody, Token};
-use super::keystone::{Keystone, locked};
-use super::policy::{self, Action, Need, Policy, Rights};
+use super::keystone::locked;
+use super::policy::{self, Need, Policy, Right, Rights};
+use super::session::{Brought, NewSession, Sessions};
+use super::source::Source;
+use crate::bus::CommandError;
 use crate::clock;
-use crate::config::{AuthConfig, HttpConfig};
+use crate::config::HttpConfig;
 use crate::events::Meta;
 use crate::http::error::ApiError;
 use crate::http::text::shown;
@@ -32,14 +36,13 @@ const NO_PROJECT: &str = "The token is not scoped to a project. Set OS_PROJECT_N
     a project scope in POST /v3/auth/tokens.";
 
 /// How callers are asked who they are; nobody is without a guard.
-#[derive(Debug)]
 pub struct Auth(Option<Arc<Guard>>);
 
 /// Who knows whose a token is, and what that allows.
-#[derive(Debug)]
 struct Guard {
-    keystone: Arc<Keystone>,
+    source: Source,
     policy: Policy,
+    sessions: Sessions,
     watched: Watched,
 }
 
@@ -58,18 +61,34 @@ struct Identification {
     route: String,
     path: String,
     token: Option<Token>,
+    /// The session that the token is of, where the request brought none itself.
+    session: Option<[u8; 32]>,
+    /// Whether it was a page of ours that made a request with a session, if it has one.
+    is_from_page: bool,
     request_id: String,
 }
 
 impl Identification {
     /// What a request asks for.
-    fn of(request: &Request, request_id: &str) -> Self {
+    fn of(request: &Request, request_id: &str, sessions: &Sessions) -> Self {
+        let headers = request.headers();
+        let (token, session, is_from_page) = match Token::of(headers) {
+            Some(token) => (Some(token), None, true),
+            None => match sessions.brought(headers) {
+                Some(Brought { session, token, is_from_page }) => {
+                    (Some(token), Some(session), is_from_page)
+                }
+                None => (None, None, true),
+            },
+        };
         let route = request.extensions().get::<MatchedPath>();
         Self {
             method: request.method().clone(),
             route: route.map_or_else(String::new, |route| route.as_str().to_owned()),
             path: request.uri().path().to_owned(),
-            token: Token::of(request.headers()),
+            token,
+            session,
+            is_from_page,
             request_id: request_id.to_owned(),
         }
     }
@@ -93,20 +112,28 @@ impl Auth {
     ///
     /// # Errors
     /// In words, where they say what cannot be.
-    pub fn new(config: &HttpConfig) -> Result<Self, String> {
+    pub fn new(config: &HttpConfig, data: &Path) -> Result<Self, String> {
         let policy = Policy::new(&config.policy)?;
-        let AuthConfig::Keystone(keystone) = &config.auth else { return Ok(Self(None)) };
-        let keystone = Keystone::new(keystone.clone(), config.admin_project.clone());
-        let keystone = Arc::new(keystone.map_err(|error| format!("Keystone: {error}"))?);
-        tokio::spawn(Arc::clone(&keystone).sign_in());
-        Ok(Self(Some(Arc::new(Guard { keystone, policy, watched: Watched::default() }))))
+        let guard = |source| {
+            let (sessions, watched) = (Sessions::default(), Watched::default());
+            Arc::new(Guard { source, policy, sessions, watched })
+        };
+        Ok(Self(Source::new(config, data)?.map(guard)))
+    }
+
+    /// Starts what goes on beside the requests.
+    pub fn start(&self, audit: &Audit) {
+        self.0.iter().for_each(|guard| guard.source.start(audit));
     }
 
     /// What decides about a request, where anybody is asked who they are. Copied from the request,
     /// because its body is not `Sync`.
     pub fn question(&self, request: &Request, request_id: &str) -> AuthRequest {
         let guard = self.0.clone();
-        AuthRequest(guard.map(|guard| (guard, Identification::of(request, request_id))))
+        AuthRequest(guard.map(|guard| {
+            let asked = Identification::of(request, request_id, &guard.sessions);
+            (guard, asked)
+        }))
     }
 
     /// Who asks, if they may.
@@ -119,13 +146,7 @@ impl Auth {
             Need::Nothing => return Ok(Caller::anonymous()),
             Need::To(action) => action,
         };
-        let nobody = || ApiError::Unauthenticated(guard.keystone.url().to_owned());
-        let token = asked.token.as_ref().ok_or_else(nobody)?;
-        let identity = guard.keystone.whose(token).await.answer.map_err(|error| match error {
-            Nobody::Refused => nobody(),
-            Nobody::Away => ApiError::NoKeystone,
-            Nobody::Busy => ApiError::TooManyTokens,
-        })?;
+        let identity = guard.identity(&asked).await?;
         let rights = guard.policy.rights(&identity);
         let Identity { user, project, roles, expires_at, .. } = identity;
         let Some(mut project) = project else { return Err(ApiError::Forbidden(NO_PROJECT.into())) };
@@ -137,16 +158,38 @@ impl Auth {
             audit.forbidden(meta, object, command, words.clone()).await;
             return Err(ApiError::Forbidden(words));
         }
-        if asked.route.starts_with("/v1/nodes") && rights.has(Action::ReadNodes) {
+        if asked.route.starts_with("/v1/nodes") && rights.has(Right::ReadNodes) {
             project = ProjectId::default();
         }
         let token = asked.token.map(|token| (token, expires_at));
-        Ok(Caller { user, project, roles, rights, token })
+        Ok(Caller { user, project, roles, rights, token, session: asked.session })
+    }
+
+    /// Begins a session of a browser for a caller.
+    ///
+    /// # Errors
+    /// Where nobody is asked who they are, or there are too many.
+    pub fn begin_session(&self, caller: &Caller) -> Result<NewSession, ApiError> {
+        let (Some(guard), Some(token)) = (&self.0, &caller.token) else {
+            let words = "There are no sessions on a server without authentication.";
+            return Err(ApiError::BadRequest(words.to_owned()));
+        };
+        let owner = (caller.project.clone(), caller.user.clone());
+        let new = guard.sessions.begin(owner, token.clone());
+        let new = new.map_err(|error| ApiError::Internal(error.to_string()))?;
+        new.ok_or(ApiError::Command(CommandError::Overloaded))
+    }
+
+    /// Ends the session that a caller came with, if it was one.
+    pub fn end_session(&self, caller: &Caller) {
+        if let (Some(guard), Some(session)) = (&self.0, caller.session) {
+            guard.sessions.end(session);
+        }
     }
 
     /// How long a caller may follow what goes on until somebody ends it: as long as they may do
     /// what that takes.
-    pub fn grant(&self, caller: &Caller, needs: &'static [Action]) -> Grant {
+    pub fn grant(&self, caller: &Caller, needs: &'static [Right]) -> Grant {
         let (Some(guard), Some((token, expires_at))) = (&self.0, &caller.token) else {
             return Grant { standing: None, needs };
         };
@@ -165,6 +208,26 @@ impl Auth {
     }
 }
 
+impl Guard {
+    /// Who somebody is, and that it was they who asked.
+    async fn identity(&self, asked: &Identification) -> Result<Identity, ApiError> {
+        let nobody = || ApiError::Unauthenticated(self.source.challenge());
+        let token = asked.token.as_ref().ok_or_else(nobody)?;
+        let identity = self.source.whose(token).await.answer.map_err(|error| match error {
+            Nobody::Refused => {
+                asked.session.into_iter().for_each(|session| self.sessions.end(session));
+                nobody()
+            }
+            Nobody::Away => self.source.away(),
+            Nobody::Busy => ApiError::TooManyTokens,
+        })?;
+        if !asked.is_from_page && !asked.method.is_safe() {
+            return Err(ApiError::NoCsrfToken);
+        }
+        Ok(identity)
+    }
+}
+
 /// Looks at a token as long as somebody follows with it.
 struct Check {
     guard: Arc<Guard>,
@@ -180,7 +243,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl Check {
     async fn run(mut self) {
         loop {
-            let seen = self.guard.keystone.whose(&self.token).await;
+            let seen = self.guard.source.whose(&self.token).await;
             if let Ok(identity) = &seen.answer {
                 self.expires_at = identity.expires_at;
             }
@@ -209,10 +272,10 @@ impl Check {
             Ok(identity) => Ok(self.guard.policy.rights(identity)),
             Err(_) if has_expired => Err("the token has expired"),
             Err(Nobody::Away | Nobody::Busy) => *self.sender.borrow(),
-            Err(Nobody::Refused) => Err(
-                "the token is no longer valid: it was revoked, or its user or project was \
-                 disabled or deleted, or the user lost all roles",
-            ),
+            Err(Nobody::Refused) => {
+                Err("the token is no longer valid: it was revoked, or its user or project was \
+                 disabled or deleted, or the user lost all roles")
+            }
         }
     }
 }
@@ -221,7 +284,7 @@ impl Check {
 pub struct Grant {
     /// `None` where nobody is asked who they are.
     standing: Option<watch::Receiver<Standing>>,
-    needs: &'static [Action],
+    needs: &'static [Right],
 }
 
 impl Grant {

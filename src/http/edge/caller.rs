@@ -3,7 +3,7 @@
 use axum::http::Extensions;
 
 use super::identity::Token;
-use super::policy::{Action, Rights};
+use super::policy::{Right, Rights};
 use crate::http::error::ApiError;
 use crate::ids::{ProjectId, Timestamp};
 
@@ -20,13 +20,16 @@ pub struct Caller {
     pub(super) rights: Rights,
     /// The token, and when it expires.
     pub(super) token: Option<(Token, Timestamp)>,
+    /// The browser's session that they came with, if it was one.
+    pub(super) session: Option<[u8; 32]>,
 }
 
 impl Caller {
     /// Everybody, where nobody is asked who they are.
     pub fn anonymous() -> Self {
         let (user, project) = ("anonymous".to_owned(), ProjectId::default());
-        Self { user, project, roles: Vec::new(), rights: Rights::ALL, token: None }
+        let (roles, rights) = (Vec::new(), Rights::ALL);
+        Self { user, project, roles, rights, token: None, session: None }
     }
 
     /// Who asks, of a request that was admitted.
@@ -39,7 +42,7 @@ impl Caller {
     }
 
     /// Whether they may do something besides what the request itself needs.
-    pub const fn may(&self, action: Action) -> bool {
-        self.rights.has(action)
+    pub const fn may(&self, right: Right) -> bool {
+        self.rights.has(right)
     }
 }

@@ -61,9 +61,9 @@ impl Roles {
     }
 }
 
-/// What is allowed or not, as a whole.
+/// The right to an action: what is allowed or not, as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub enum Right {
     /// To look at what is of the project.
     Read,
     /// To change it.
@@ -94,24 +94,24 @@ const OPERATE: Roles = Roles::of(&[Role::Operator]);
 
 /// Each action: its name, who may unless `--policy` says otherwise, and what it covers.
 #[rustfmt::skip]
-const ACTIONS: [(Action, &str, Roles, &str); 9] = [
-    (Action::Read, "object:read", LOOK,
+const ACTIONS: [(Right, &str, Roles, &str); 9] = [
+    (Right::Read, "object:read", LOOK,
         "objects, histories, events, streams, traces, the debugger"),
-    (Action::Change, "object:change", WORK,
+    (Right::Change, "object:change", WORK,
         "create, change and delete bays, baymodels and containers; start, stop and signal containers"),
-    (Action::Execute, "container:execute", WORK,
+    (Right::Execute, "container:execute", WORK,
         "execute commands in containers, and end them"),
-    (Action::Logs, "container:logs", LOOK,
+    (Right::Logs, "container:logs", LOOK,
         "the output of containers"),
-    (Action::Audit, "events:audit", WORK,
+    (Right::Audit, "events:audit", WORK,
         "`audit.*` events; who may not does not see them among the others"),
-    (Action::EraseKey, "key:erase", RULE,
+    (Right::EraseKey, "key:erase", RULE,
         "erase the project's key"),
-    (Action::ReadNodes, "node:read", OPERATE,
+    (Right::ReadNodes, "node:read", OPERATE,
         "see nodes, and the service's own events with `project=default`; for others there are none"),
-    (Action::ChangeNodes, "node:change", OPERATE,
+    (Right::ChangeNodes, "node:change", OPERATE,
         "create, change and delete nodes"),
-    (Action::Verify, "replay:verify", OPERATE,
+    (Right::Verify, "replay:verify", OPERATE,
         "compare the read models of all projects with the log"),
 ];
 
@@ -121,13 +121,13 @@ pub enum Need {
     /// Nothing: not even a token.
     Nothing,
     /// The right to an action.
-    To(Action),
+    To(Right),
 }
 
 /// What each request needs: the first row that fits holds. `{all}` stands for each collection.
 #[rustfmt::skip]
-const REQUESTS: [(&str, &str, Need); 43] = {
-    use Action::{Change, ChangeNodes, EraseKey, Execute, Logs, Read, Verify};
+const REQUESTS: [(&str, &str, Need); 46] = {
+    use Right::{Change, ChangeNodes, EraseKey, Execute, Logs, Read, Verify};
     use Need::{Nothing, To};
     [
         ("GET", "/", Nothing),
@@ -168,6 +168,9 @@ const REQUESTS: [(&str, &str, Need); 43] = {
         ("GET", "/v1/events/stream", To(Read)),
         ("GET", "/v1/keys", To(Read)),
         ("DELETE", "/v1/keys/{ident}", To(EraseKey)),
+        ("POST", "/v1/session", To(Read)),
+        ("GET", "/v1/session", To(Read)),
+        ("DELETE", "/v1/session", To(Read)),
         ("GET", "/v1/schemas/events", To(Read)),
         ("GET", "/v1/schemas/events/{file}", To(Read)),
         ("GET", "/v1/replay/find", To(Read)),
@@ -201,7 +204,7 @@ pub fn is_at(path: &str, route: &str) -> bool {
 /// What a request needs. Nothing is served without a row; to hear that needs what looking and
 /// changing do.
 pub fn need(method: &Method, route: &str) -> Need {
-    let unserved = if method.is_safe() { Action::Read } else { Action::Change };
+    let unserved = if method.is_safe() { Right::Read } else { Right::Change };
     row(method.as_str(), route).unwrap_or(Need::To(unserved))
 }
 
@@ -219,14 +222,14 @@ impl Rights {
     pub const ALL: Self = Self(u16::MAX);
 
     /// Whether an action is among them.
-    pub const fn has(self, action: Action) -> bool {
+    pub const fn has(self, action: Right) -> bool {
         self.0 & (1 << action as u16) != 0
     }
 }
 
 /// The table of an installation: the defaults, and what `--policy` changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy(Vec<(Action, &'static str, Roles)>);
+pub struct Policy(Vec<(Right, &'static str, Roles)>);
 
 impl Policy {
     /// With rows such as `container:logs=member,admin` in place of the defaults.
@@ -263,7 +266,7 @@ impl Policy {
     }
 
     /// The words of a refusal of an action to somebody with these roles.
-    pub fn refusal(&self, action: Action, roles: &[String]) -> String {
+    pub fn refusal(&self, action: Right, roles: &[String]) -> String {
         let row = self.0.iter().find(|(known, ..)| *known == action);
         let (name, wanted) = row.map_or(("", Roles(0)), |(_, name, wanted)| (*name, *wanted));
         let in_project = Roles(wanted.0 & !OPERATE.0).names();
@@ -292,7 +295,7 @@ fn roles_named(text: &str) -> Result<Roles, String> {
 
 /// The table of the actions, as `docs/operations.md` has it.
 pub fn document() -> String {
-    let mut text = "| Action | Roles | Covers |\n|---|---|---|\n".to_owned();
+    let mut text = "| Right | Roles | Covers |\n|---|---|---|\n".to_owned();
     for (_, name, roles, covers) in ACTIONS {
         let roles: Vec<String> =
             roles.names().into_iter().map(|name| format!("`{name}`")).collect();
@@ -355,13 +358,13 @@ mod tests {
         assert!(allowed(&changed, &["member"], false).contains(&"container:logs"));
         assert!(!allowed(&changed, &["manager"], false).contains(&"container:logs"));
         assert!(!allowed(&changed, &["admin"], true).contains(&"key:erase"));
-        let words = changed.refusal(Action::Logs, &["reader".to_owned()]);
+        let words = changed.refusal(Right::Logs, &["reader".to_owned()]);
         assert_eq!(
             words,
             "This needs the role member or admin in the project; the token has reader."
         );
-        assert!(changed.refusal(Action::EraseKey, &[]).contains("to nobody"));
-        let verify = changed.refusal(Action::Verify, &[]);
+        assert!(changed.refusal(Right::EraseKey, &[]).contains("to nobody"));
+        let verify = changed.refusal(Right::Verify, &[]);
         assert!(verify.contains("admin in the project of the operators"), "{verify}");
     }
 
@@ -383,14 +386,14 @@ mod tests {
 
     #[test]
     fn what_has_no_row_is_for_nobody_whom_nobody_knows() {
-        assert_eq!(need(&Method::GET, ""), Need::To(Action::Read));
-        assert_eq!(need(&Method::POST, "/v1/new"), Need::To(Action::Change));
+        assert_eq!(need(&Method::GET, ""), Need::To(Right::Read));
+        assert_eq!(need(&Method::POST, "/v1/new"), Need::To(Right::Change));
         assert_eq!(row("GET", "/v1/containers/{ident}/new"), None);
         assert_eq!(row("POST", "/v1/containers/{ident}/logs"), None);
         assert_eq!(row("HEAD", "/healthz"), Some(Need::Nothing));
-        assert_eq!(row("GET", "/v1/containers/{ident}/logs"), Some(Need::To(Action::Logs)));
-        assert_eq!(row("DELETE", "/v1/nodes/{ident}"), Some(Need::To(Action::ChangeNodes)));
-        assert_eq!(row("DELETE", "/v1/bays/{ident}"), Some(Need::To(Action::Change)));
+        assert_eq!(row("GET", "/v1/containers/{ident}/logs"), Some(Need::To(Right::Logs)));
+        assert_eq!(row("DELETE", "/v1/nodes/{ident}"), Some(Need::To(Right::ChangeNodes)));
+        assert_eq!(row("DELETE", "/v1/bays/{ident}"), Some(Need::To(Right::Change)));
     }
 
     #[test]

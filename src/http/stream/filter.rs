@@ -11,7 +11,7 @@ use crate::events::cloudevent::{Outcome, inward_type};
 use crate::events::container::ContainerEvent;
 use crate::events::log::EventLog;
 use crate::events::{Recorded, codec};
-use crate::http::edge::policy::Action;
+use crate::http::edge::policy::Right;
 use crate::http::edge::request::Call;
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
@@ -56,7 +56,7 @@ pub struct Filter {
 impl Filter {
     /// What the arguments of a request choose.
     pub fn of(state: &AppState, call: &Call) -> Result<Arc<Self>, ApiError> {
-        let (project, audits) = (project(call)?, call.caller.may(Action::Audit));
+        let (project, audits) = (project(call)?, call.caller.may(Right::Audit));
         let is_of_service = project != call.ctx.project;
         let mut filter = Self { project, audits, is_of_service, ..Self::default() };
         let arguments = call.arguments(&FILTERS);
@@ -162,12 +162,12 @@ impl Filter {
     }
 
     /// What its reader must be allowed to do.
-    pub fn needs(&self) -> &'static [Action] {
+    pub fn needs(&self) -> &'static [Right] {
         match (self.audits, self.is_of_service) {
-            (false, false) => &[Action::Read],
-            (true, false) => &[Action::Read, Action::Audit],
-            (false, true) => &[Action::Read, Action::ReadNodes],
-            (true, true) => &[Action::Read, Action::Audit, Action::ReadNodes],
+            (false, false) => &[Right::Read],
+            (true, false) => &[Right::Read, Right::Audit],
+            (false, true) => &[Right::Read, Right::ReadNodes],
+            (true, true) => &[Right::Read, Right::Audit, Right::ReadNodes],
         }
     }
 
@@ -214,7 +214,7 @@ fn project(call: &Call) -> Result<ProjectId, ApiError> {
     match wanted.as_slice() {
         [] => Ok(own.clone()),
         [value] if *value == own.0 => Ok(own.clone()),
-        [value] if *value == service.0 && call.caller.may(Action::ReadNodes) => Ok(service),
+        [value] if *value == service.0 && call.caller.may(Right::ReadNodes) => Ok(service),
         [value] => Err(bad(value, "Only events of your own project are shown.")),
         [value, ..] => Err(bad(value, "Use one project.")),
     }

@@ -105,10 +105,8 @@ fn each_role_may_do_what_it_is_for() {
         ("admin", true, true, true, false),
         ("admin", true, true, true, true),
     ] {
-        let user = match operates {
-            true => server.http(),
-            false => as_user(&server, &keystone().user(&[role])),
-        };
+        let user =
+            if operates { server.http() } else { as_user(&server, &keystone().user(&[role])) };
         for (method, path) in &operations {
             let is_public = ["/", "/healthz", "/readyz", "/metrics"].contains(&&**path);
             // These answer for as long as one listens; their right is `streams`' subject.
