@@ -49,8 +49,12 @@ pub struct HttpConfig {
     pub trusted_proxies: Vec<IpNet>,
     /// The certificate; plain HTTP without.
     pub tls: Option<TlsConfig>,
-    /// Authentication by Keystone; `None` without authentication.
-    pub keystone: Option<KeystoneConfig>,
+    /// How callers are asked who they are.
+    pub auth: AuthConfig,
+    /// Whose admins are the operators.
+    pub admin_project: AdminProject,
+    /// Rows of the table of rights in place of the defaults: `container:logs=member,admin`.
+    pub policy: Vec<String>,
     /// How long a request waits for the outcome of the work it asked for.
     pub request_wait: Duration,
     /// Time between two heartbeats of an event stream.
@@ -70,6 +74,17 @@ pub struct TlsConfig {
     pub key: PathBuf,
 }
 
+/// Who knows whose a token is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthConfig {
+    /// Nobody: everyone may do everything.
+    None,
+    /// The service itself: the list of tokens in its data directory.
+    Tokens,
+    /// Keystone.
+    Keystone(KeystoneConfig),
+}
+
 /// Where Keystone is, and who the service is to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeystoneConfig {
@@ -77,6 +92,16 @@ pub struct KeystoneConfig {
     pub url: String,
     /// The service's own.
     pub credentials: Credentials,
+}
+
+/// The project whose admins look after the installation. The name alone is not enough: in
+/// Keystone it is unique in its domain only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminProject {
+    /// Its name or id.
+    pub project: String,
+    /// The name or id of its domain.
+    pub domain: String,
 }
 
 /// What a project's audit stream holds.
@@ -127,7 +152,12 @@ impl Default for Config {
                 public_url: None,
                 trusted_proxies: Vec::new(),
                 tls: None,
-                keystone: None,
+                auth: AuthConfig::None,
+                admin_project: AdminProject {
+                    project: "admin".to_owned(),
+                    domain: "Default".to_owned(),
+                },
+                policy: Vec::new(),
                 request_wait: Duration::from_secs(30),
                 heartbeat: Duration::from_secs(15),
                 audit: AuditConfig { refusals: true, executes: true, logs: false },

@@ -101,6 +101,8 @@ impl From<Audited> for AuditEvent {
             Audited::CommandRefused(refused) => Self::CommandRefused(refused),
             Audited::Read(read) => Self::Read(read),
             Audited::KeyErased(erased) => Self::KeyErased(erased),
+            Audited::TokenCreated(created) => Self::TokenCreated(created),
+            Audited::TokenRevoked(revoked) => Self::TokenRevoked(revoked),
         }
     }
 }
@@ -191,7 +193,7 @@ impl Writer {
                 let _ = done.send(Ok(()));
             } else if new.iter().any(|new| new.id == id) {
                 waiting.push(done);
-            } else if book.records < RECORDS || matches!(event, AuditEvent::KeyErased(_)) {
+            } else if book.records < RECORDS || !is_counted(&event) {
                 book.records = book.records.saturating_add(1);
                 new.push(NewEvent::new(id, now, meta, &event));
                 waiting.push(done);
@@ -247,9 +249,15 @@ impl Book {
             AuditEvent::CommandRefused(_) => counted.commands_refused += 1,
             AuditEvent::Read(_) => counted.reads += 1,
             // These are recorded one by one.
-            AuditEvent::Counted(_) | AuditEvent::KeyErased(_) | AuditEvent::Archived(_) => {}
+            _ => {}
         }
     }
+}
+
+/// Whether there may be so many of an event that they are counted; all others are recorded one by
+/// one.
+const fn is_counted(event: &AuditEvent) -> bool {
+    matches!(event, AuditEvent::CommandRefused(_) | AuditEvent::Read(_))
 }
 
 /// Records what was done to a log that no service writes to.

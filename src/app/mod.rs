@@ -35,12 +35,12 @@ use crate::events::log::{EventLog, OpenError};
 use crate::files::{self, NotPrivate};
 use crate::http::edge::audit::Audit;
 use crate::http::edge::auth::Auth;
-use crate::http::edge::keystone::Keystone;
 use crate::http::{self, AppState, Tls};
 use crate::ids::{ObjectId, Position};
 use crate::projections::store::{Store, open_cache};
 use crate::secrets::Secrets;
 
+pub use crate::http::edge::token_file::{IssuedToken, NewToken, TokenFile, TokenFileError};
 pub use archive::{Archiving, UpTo};
 pub use backup::backup_log;
 pub use import::import_log;
@@ -83,9 +83,9 @@ pub enum AppError {
     /// The certificate cannot be used.
     #[error("TLS: {0}")]
     Tls(String),
-    /// The Keystone client cannot be created.
-    #[error("Keystone: {0}")]
-    Keystone(String),
+    /// Nobody can be asked who they are as the settings say.
+    #[error("{0}")]
+    Auth(String),
     /// The log does not say which installation it is of.
     #[error("the first event of the log cannot be read: {0}")]
     Installation(String),
@@ -139,6 +139,7 @@ async fn run(mut config: Config) -> Result<(), AppError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(io("SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("SIGINT"))?;
     config.backend.allowed.ports.own = Some(config.http.listen.port());
+    let auth = Auth::new(&config.http, &config.data_dir).map_err(AppError::Auth)?;
     let base = open(&config)?;
     let snapshots = base.snapshots.clone();
     let secrets = Secrets::new(config.data_dir.join("keys"));
@@ -155,11 +156,11 @@ async fn run(mut config: Config) -> Result<(), AppError> {
     let scheme = if tls.is_some() { "https" } else { "http" };
     config.http.allowed.ports.own = Some(address.port());
     let installation = installation(parts.log.as_ref())?;
-    let keystone = config.http.keystone.clone().map(Keystone::new).transpose();
-    let keystone = keystone.map_err(|error| AppError::Keystone(error.to_string()))?;
+    let audit = Audit::new(parts.bus.clone(), config.http.audit);
+    auth.start(&audit);
     let state = AppState::new(http::Parts {
-        auth: Auth::new(keystone),
-        audit: Audit::new(parts.bus.clone(), config.http.audit),
+        auth,
+        audit,
         bus: parts.bus.clone(),
         reads: parts.reads.clone(),
         secrets,

@@ -12,7 +12,7 @@ use crate::backends::{
     BackendError, EngineFacts, LogQuery, Observed, ObservedNetwork, Outcome, Work,
 };
 use crate::events::Meta;
-use crate::events::audit::{CommandRefusedV1, KeyErasedV1, ReadV1};
+use crate::events::audit::{CommandRefusedV1, KeyErasedV1, ReadV1, TokenCreatedV1, TokenRevokedV1};
 use crate::ids::{
     CommandId, EventId, Noun, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp, WorkId,
 };
@@ -249,6 +249,10 @@ pub enum Audited {
     Read(ReadV1),
     /// A key was erased.
     KeyErased(KeyErasedV1),
+    /// A token was issued.
+    TokenCreated(TokenCreatedV1),
+    /// A token was revoked.
+    TokenRevoked(TokenRevokedV1),
 }
 
 /// It is on record, or counted.

@@ -39,7 +39,8 @@ const VALUES: [&str; 20] = [
 const FLAGS: [&str; 2] = ["os-cache", "insecure"];
 
 /// What to set to authenticate.
-pub const HOW: &str = "set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME, or OS_TOKEN";
+pub const HOW: &str = "set OS_AUTH_URL, OS_USERNAME, OS_PASSWORD and OS_PROJECT_NAME, or OS_TOKEN, \
+    or MAGNUM_TOKEN with a token from magnum token create";
 
 /// The options of the OpenStack clients that were given.
 #[derive(Default)]
@@ -117,9 +118,13 @@ impl Openstack {
     /// # Errors
     /// When Keystone does not issue one.
     pub async fn token(&self) -> Result<Option<HeaderValue>, CliError> {
-        if let Some(token) = self.value("os-token") {
+        let typed = self.0.iter().find(|(name, _)| *name == "os-token").map(|(_, it)| it.clone());
+        // Our own name goes before the variables of the OpenStack clients.
+        let own = || std::env::var("MAGNUM_TOKEN").ok();
+        let own = typed.or_else(own).filter(|token| !token.is_empty());
+        if let Some(token) = own.or_else(|| self.value("os-token")) {
             let mut token = HeaderValue::from_str(&token)
-                .map_err(|_| CliError::Failed("OS_TOKEN is not a valid token".to_owned()))?;
+                .map_err(|_| CliError::Failed("the given token is not valid".to_owned()))?;
             token.set_sensitive(true);
             return Ok(Some(token));
         }

@@ -31,6 +31,7 @@ mod serve_http;
 mod sse;
 mod table;
 mod terminal;
+mod token;
 mod trace;
 mod verbs;
 mod why;
@@ -50,7 +51,8 @@ const ABOUT: &str = "Manages bays, nodes and containers through the Magnum API";
 const AFTER_HELP: &str = "\
 For a server with authentication, set the variables of the OpenStack clients: OS_AUTH_URL,
 OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME (OS_USER_DOMAIN_NAME, OS_PROJECT_DOMAIN_NAME), or
-OS_APPLICATION_CREDENTIAL_ID and OS_APPLICATION_CREDENTIAL_SECRET, or OS_TOKEN. The matching
+OS_APPLICATION_CREDENTIAL_ID and OS_APPLICATION_CREDENTIAL_SECRET, or OS_TOKEN; or set
+MAGNUM_TOKEN, which goes before these, to a token from magnum token create. The matching
 options of python-magnumclient (--os-username, ...) are accepted too, so old scripts work.
 
 Start with: magnum serve
@@ -102,6 +104,9 @@ enum Command {
     /// List or erase the key that secrets are sealed with
     #[command(subcommand)]
     Keys(keys::KeysCommand),
+    /// Issue, list or revoke tokens for a server with --auth tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     /// Run the server: API, conductor and backend in one process
     Serve(serve::ServeArgs),
     /// Print a completion script for a shell
@@ -143,6 +148,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Trace(args) => wait(async { trace::run(&open()?, &args).await }),
         Command::Bundle(command) => wait(async { bundle::run(&open()?, command).await }),
         Command::Keys(command) => wait(async { keys::run(&open()?, command).await }),
+        Command::Token(command) => token::run(format, command),
         Command::Serve(args) => serve::run(args),
         Command::Completion(args) => completion::script(&args),
         Command::BashCompletion => completion::words(),

@@ -11,10 +11,12 @@ use tracing_subscriber::EnvFilter;
 
 use super::args::bytes;
 use super::error::CliError;
-use super::serve_auth::{AuthArgs, PASSWORD};
+use super::serve_auth::{AuthArgs, Authentication, PASSWORD};
 use super::serve_containers::ContainerArgs;
 use super::serve_http::HttpArgs;
-use crate::config::{AuditConfig, BackendConfig, Config, Engine, HttpConfig, LogConfig};
+use crate::config::{
+    AuditConfig, AuthConfig, BackendConfig, Config, Engine, HttpConfig, LogConfig,
+};
 use crate::text;
 
 /// Longest `--request-wait`: how long proxies usually keep a silent connection open.
@@ -92,6 +94,11 @@ pub fn run(args: ServeArgs) -> Result<(), CliError> {
     let said = |name| std::env::var(name).ok();
     let config = config(args, said("DOCKER_HOST"), said(PASSWORD))?;
     start_log(log_format)?;
+    let HttpConfig { listen, auth, tls, .. } = &config.http;
+    if !listen.ip().is_loopback() && *auth != AuthConfig::None && tls.is_none() {
+        tracing::warn!(%listen, "tokens arrive in the clear: use --tls-cert and --tls-key, or end \
+            TLS in front of the server");
+    }
     crate::app::serve(config).map_err(|error| CliError::Failed(error.to_string()))
 }
 
@@ -101,17 +108,17 @@ fn config(
     docker_host: Option<String>,
     password: Option<String>,
 ) -> Result<Config, CliError> {
-    let keystone = args.auth.config(password)?;
-    let is_told = keystone.is_some() || args.allow_remote_without_authentication;
+    let Authentication { auth, admin_project, policy } = args.auth.config(password)?;
+    let is_told = auth != AuthConfig::None || args.allow_remote_without_authentication;
     if !args.listen.ip().is_loopback() && !is_told {
         return Err(CliError::Failed(format!(
             "{} is reachable from other machines, and requests are not authenticated: anyone who \
-             can connect is root on this machine. Listen on 127.0.0.1, use --auth keystone, or \
-             accept the risk with --allow-remote-without-authentication.",
+             can connect is root on this machine. Listen on 127.0.0.1, use --auth tokens or \
+             --auth keystone, or accept the risk with --allow-remote-without-authentication.",
             args.listen
         )));
     }
-    let allowed = args.containers.allowed(keystone.is_some());
+    let allowed = args.containers.allowed(auth != AuthConfig::None);
     let defaults = Config::default();
     let engine = match args.backend {
         BackendName::Fake => Engine::Fake,
@@ -126,7 +133,9 @@ fn config(
         http: args.http.config(HttpConfig {
             listen: args.listen,
             allow_remote_without_authentication: args.allow_remote_without_authentication,
-            keystone,
+            auth,
+            admin_project,
+            policy,
             request_wait: Duration::from_secs(args.request_wait),
             audit: args.audit,
             allowed: allowed.clone(),
@@ -236,6 +245,7 @@ mod tests {
         assert!(refused.message().contains("--allow-remote-without-authentication"));
         let keystone = ["--auth", "keystone", "--keystone-url", "http://k"];
         assert!(parsed(&[&["--listen", "0.0.0.0:9511"], &keystone[..]].concat(), None).is_ok());
+        assert!(parsed(&["--listen", "0.0.0.0:9511", "--auth", "tokens"], None).is_ok());
         let flag = "--allow-remote-without-authentication";
         assert!(parsed(&["--listen", "0.0.0.0:9511", flag], None).is_ok());
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::error::CliError;
-use crate::config::KeystoneConfig;
+use crate::config::{AdminProject, AuthConfig, KeystoneConfig};
 use crate::credentials::{Credentials, Secret, endpoint};
 
 /// The environment variable with the secret.
@@ -17,9 +17,9 @@ pub const PASSWORD: &str = "MAGNUM_KEYSTONE_PASSWORD";
 /// How requests are authenticated, and with which credentials of the service.
 #[derive(Args)]
 pub struct AuthArgs {
-    /// Authentication: none (everyone may do everything) or keystone
+    /// Authentication: none (everyone may do everything), tokens (see magnum token) or keystone
     #[arg(long, value_enum, default_value_t = Auth::None)]
-    #[arg(value_name = "none|keystone", hide_possible_values = true)]
+    #[arg(value_name = "none|tokens|keystone", hide_possible_values = true)]
     auth: Auth,
     /// URL of Keystone, with or without /v3
     #[arg(long, value_name = "URL", required_if_eq("auth", "keystone"))]
@@ -42,6 +42,26 @@ pub struct AuthArgs {
     /// File that contains only the password or secret
     #[arg(long, value_name = "FILE")]
     keystone_password_file: Option<PathBuf>,
+    /// Project whose admins are the operators, who see nodes and verify the whole log
+    #[arg(long, value_name = "NAME_OR_ID", default_value = "admin")]
+    admin_project: String,
+    /// Domain of that project, in which its name is unique
+    #[arg(long, value_name = "NAME_OR_ID", default_value = "Default")]
+    admin_project_domain: String,
+    /// Roles that an action takes, such as container:logs=member,admin (repeatable)
+    #[arg(long, value_name = "ACTION=ROLE,..")]
+    policy: Vec<String>,
+}
+
+/// Who is asked who callers are, and what they may do.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Authentication {
+    /// Who is asked.
+    pub auth: AuthConfig,
+    /// Whose admins are the operators.
+    pub admin_project: AdminProject,
+    /// Rows of the table of rights in place of the defaults.
+    pub policy: Vec<String>,
 }
 
 /// How requests are authenticated.
@@ -49,26 +69,45 @@ pub struct AuthArgs {
 enum Auth {
     /// Not at all
     None,
+    /// By tokens of the service's own
+    Tokens,
     /// By Keystone tokens
     Keystone,
 }
 
 impl AuthArgs {
-    /// The settings; `None` without authentication. `password` is the value from the environment.
+    /// The settings. `password` is the value from the environment.
     ///
     /// # Errors
     /// When something is missing: what, and how to set it.
-    pub fn config(self, password: Option<String>) -> Result<Option<KeystoneConfig>, CliError> {
-        let url = match (self.auth, self.keystone_url) {
-            (Auth::None, None) => return Ok(None),
-            (Auth::None, Some(_)) => {
-                return Err(CliError::Failed(
-                    "--keystone-url has no effect without --auth keystone; add that as well."
-                        .to_owned(),
-                ));
-            }
-            (Auth::Keystone, url) => url.unwrap_or_default(),
+    pub fn config(self, password: Option<String>) -> Result<Authentication, CliError> {
+        if self.auth == Auth::None && !self.policy.is_empty() {
+            return Err(CliError::Failed(
+                "--policy has no effect without authentication, where everyone may do everything."
+                    .to_owned(),
+            ));
+        }
+        if self.auth != Auth::Keystone && self.keystone_url.is_some() {
+            return Err(CliError::Failed(
+                "--keystone-url has no effect without --auth keystone; add that as well."
+                    .to_owned(),
+            ));
+        }
+        let admin_project = AdminProject {
+            project: self.admin_project.clone(),
+            domain: self.admin_project_domain.clone(),
         };
+        let policy = self.policy.clone();
+        let auth = match self.auth {
+            Auth::None => AuthConfig::None,
+            Auth::Tokens => AuthConfig::Tokens,
+            Auth::Keystone => AuthConfig::Keystone(self.keystone(password)?),
+        };
+        Ok(Authentication { auth, admin_project, policy })
+    }
+
+    fn keystone(self, password: Option<String>) -> Result<KeystoneConfig, CliError> {
+        let url = self.keystone_url.unwrap_or_default();
         let url = endpoint(&url).map_err(|why| {
             CliError::Failed(format!("--keystone-url {url} is not a valid Keystone URL: {why}"))
         })?;
@@ -100,7 +139,7 @@ impl AuthArgs {
                 password: secret,
             },
         };
-        Ok(Some(KeystoneConfig { url, credentials }))
+        Ok(KeystoneConfig { url, credentials })
     }
 }
 
@@ -116,7 +155,7 @@ mod tests {
         auth: AuthArgs,
     }
 
-    fn parsed(args: &[&str], password: Option<&str>) -> Result<Option<KeystoneConfig>, CliError> {
+    fn parsed(args: &[&str], password: Option<&str>) -> Result<Authentication, CliError> {
         let line = Line::try_parse_from([&["serve"], args].concat());
         let line = line.map_err(|error| CliError::Usage(error.to_string()))?;
         line.auth.config(password.map(str::to_owned))
@@ -126,7 +165,23 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_unless_told() {
-        assert_eq!(parsed(&[], Some("p")).unwrap(), None);
+        assert_eq!(parsed(&[], Some("p")).unwrap().auth, AuthConfig::None);
+        assert_eq!(parsed(&["--auth", "tokens"], None).unwrap().auth, AuthConfig::Tokens);
+    }
+
+    #[test]
+    fn rights_need_somebody_who_is_asked_who_they_are() {
+        let row = ["--policy", "container:logs=member"];
+        assert!(parsed(&row, None).unwrap_err().message().contains("without authentication"));
+        let given = parsed(&[&KEYSTONE[..], &row, &row].concat(), Some("p")).unwrap();
+        assert_eq!(given.policy, ["container:logs=member"; 2]);
+        assert_eq!(
+            (&*given.admin_project.project, &*given.admin_project.domain),
+            ("admin", "Default")
+        );
+        let other = [&KEYSTONE[..], &["--admin-project", "ops", "--admin-project-domain", "d"]];
+        let given = parsed(&other.concat(), Some("p")).unwrap();
+        assert_eq!((&*given.admin_project.project, &*given.admin_project.domain), ("ops", "d"));
     }
 
     #[test]
@@ -134,6 +189,8 @@ mod tests {
         let words = |args: &[&str], password| parsed(args, password).unwrap_err().message();
         assert!(words(&["--auth", "keystone"], Some("p")).contains("--keystone-url"));
         assert!(words(&KEYSTONE[2..], Some("p")).contains("--auth keystone"));
+        let tokens = [&["--auth", "tokens"], &KEYSTONE[2..]].concat();
+        assert!(words(&tokens, None).contains("--auth keystone"));
         assert!(words(&KEYSTONE, None).contains(PASSWORD));
         assert!(words(&KEYSTONE, Some("")).contains(PASSWORD));
         let file = [&KEYSTONE[..], &["--keystone-password-file", "/nowhere/p"]].concat();
@@ -156,7 +213,10 @@ mod tests {
             project_domain: "Default".to_owned(),
             password,
         };
-        let credentials = |args: &[&str]| parsed(args, Some("p")).unwrap().unwrap().credentials;
+        let credentials = |args: &[&str]| match parsed(args, Some("p")).unwrap().auth {
+            AuthConfig::Keystone(config) => config.credentials,
+            other => panic!("{other:?}"),
+        };
         assert_eq!(credentials(&args), wanted(secret("in file")));
         assert_eq!(credentials(&KEYSTONE), wanted(secret("p")));
         let args = [&KEYSTONE[..], &["--keystone-application-credential", "i"]].concat();

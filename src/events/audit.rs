@@ -48,6 +48,30 @@ pub struct ArchivedV1 {
     pub events: u64,
 }
 
+/// A token of the service's own was issued.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TokenCreatedV1 {
+    /// Its id, which says nothing of the token itself: `0d4bb5a3c1f0e6d7`.
+    pub token: String,
+    /// Whose it is.
+    pub user: String,
+    /// Their role in the project.
+    pub role: String,
+    /// When it ends, if that was said.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A token of the service's own was revoked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TokenRevokedV1 {
+    /// Its id: `0d4bb5a3c1f0e6d7`.
+    pub token: String,
+    /// Whose it was.
+    pub user: String,
+    /// Their role in the project.
+    pub role: String,
+}
+
 /// So much happened that it was counted instead of recorded one by one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CountedV1 {
@@ -72,6 +96,10 @@ noun_events! {
         KeyErased(KeyErasedV1) = "audit.key_erased", 1, Changed;
         /// Events were archived.
         Archived(ArchivedV1) = "audit.archived", 1, Changed;
+        /// A token was issued.
+        TokenCreated(TokenCreatedV1) = "audit.token_created", 1, Changed;
+        /// A token was revoked.
+        TokenRevoked(TokenRevokedV1) = "audit.token_revoked", 1, Changed;
     }
 }
 
@@ -81,7 +109,11 @@ impl AuditEvent {
         match self {
             Self::CommandRefused(refused) => Some(&refused.object),
             Self::Read(read) => Some(&read.object),
-            Self::Counted(_) | Self::KeyErased(_) | Self::Archived(_) => None,
+            Self::Counted(_)
+            | Self::KeyErased(_)
+            | Self::Archived(_)
+            | Self::TokenCreated(_)
+            | Self::TokenRevoked(_) => None,
         }
     }
 }

@@ -25,15 +25,24 @@ pub const FORBIDDEN: &str = "forbidden";
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// No token that says who asks; where Keystone gives some.
+    /// No token that says who asks; what `WWW-Authenticate` says.
     #[error("Authentication required")]
     Unauthenticated(String),
     /// The caller may not; the message says what is missing.
     #[error("{0}")]
     Forbidden(String),
+    /// A request with the session of a browser that a page of ours may not have made.
+    #[error("Send the csrf_token of the session as X-CSRF-Token with each change.")]
+    NoCsrfToken,
+    /// The list of tokens cannot be read.
+    #[error("The list of tokens cannot be read; cannot authenticate. See the service's log.")]
+    NoTokens,
     /// Keystone does not say who asks.
     #[error("Keystone is unavailable; cannot authenticate. Try again.")]
     NoKeystone,
+    /// So many unknown tokens are asked about that this one would wait for long.
+    #[error("Too many unknown tokens are being checked; try again.")]
+    TooManyTokens,
     /// Something about the request as a whole.
     #[error("{0}")]
     BadRequest(String),
@@ -187,6 +196,7 @@ impl ApiError {
             Self::BadField { .. } => (StatusCode::BAD_REQUEST, "bad-field"),
             Self::Unauthenticated(_) => (StatusCode::UNAUTHORIZED, UNAUTHENTICATED),
             Self::Forbidden(_) => (StatusCode::FORBIDDEN, FORBIDDEN),
+            Self::NoCsrfToken => (StatusCode::FORBIDDEN, "csrf-token"),
             Self::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "foreign-origin"),
             Self::Misdirected(_) => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
             Self::NotJson(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "body-not-json"),
@@ -209,6 +219,8 @@ impl ApiError {
             Self::Damaged(_) => (StatusCode::INTERNAL_SERVER_ERROR, "log-damaged"),
             Self::WorkUnknown(_) => (StatusCode::BAD_GATEWAY, "work-unknown"),
             Self::NoKeystone => (StatusCode::SERVICE_UNAVAILABLE, "no-keystone"),
+            Self::NoTokens => (StatusCode::SERVICE_UNAVAILABLE, "no-tokens"),
+            Self::TooManyTokens => (StatusCode::SERVICE_UNAVAILABLE, "too-many-tokens"),
             Self::Behind { .. } => (StatusCode::SERVICE_UNAVAILABLE, "behind"),
             Self::Unreadable(_) => (StatusCode::SERVICE_UNAVAILABLE, "views-unreadable"),
             Self::LowSpace(_) => (StatusCode::INSUFFICIENT_STORAGE, "no-space"),
@@ -218,7 +230,8 @@ impl ApiError {
     /// Whether it is a 5xx that says nothing new to the operator: load that passes, a full disk,
     /// which `/readyz` shows, or that Keystone is away, which is logged once.
     pub fn is_expected(&self) -> bool {
-        matches!(self, Self::Behind { .. } | Self::NoKeystone | Self::TooManyConnections(_))
+        matches!(self, Self::Behind { .. } | Self::NoKeystone | Self::NoTokens)
+            || matches!(self, Self::TooManyTokens | Self::TooManyConnections(_))
             || matches!(self, Self::Command(CommandError::Overloaded))
             || self.status() == StatusCode::INSUFFICIENT_STORAGE
     }

@@ -45,9 +45,8 @@ pub struct ErrorItem {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
-        if let Self::Unauthenticated(keystone) = &self {
-            // As Keystone's own middleware answers, which old clients expect.
-            let challenge = format!("Keystone uri='{keystone}'");
+        if let Self::Unauthenticated(challenge) = &self {
+            // In plain text, as Keystone's own middleware answers, which old clients expect.
             return (status, [(header::WWW_AUTHENTICATE, challenge)], self.to_string())
                 .into_response();
         }

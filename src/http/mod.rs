@@ -3,11 +3,10 @@
 //! In reading order: `routes` (every path), `listener` and `tls` (connections),
 //! `service` (what every request passes), `edge/` (who
 //! asks, whether they may, what it says), `input/` (bodies), what every noun has (`resource`)
-//! and one file a noun with its own, `command` (asking
-//! and waiting), `verbs/` (what is done with containers), `shape` and
-//! `respond`, `error` and `error_body`,
-//! `keys` (sealing and erasing). Then `stream/` (the log for readers), `schema`, `replay` (what
-//! was, and why), `health`, `metrics`, `openapi`.
+//! and one file a noun with its own, `command` (asking and waiting), `verbs/` (what is done with
+//! containers), `shape` and `respond`, `error` and `error_body`, `keys` (sealing and erasing),
+//! `session` (browsers). Then `stream/` (the log for readers), `schema`, `replay` (what was, and
+//! why), `health`, `metrics`, `openapi`.
 //! Not here: decisions (`actors`), views (`projections`).
 
 mod bay;
@@ -38,6 +37,7 @@ mod routes;
 mod schema;
 mod server;
 mod service;
+mod session;
 pub(crate) mod shape;
 mod stream;
 mod text;
@@ -45,6 +45,7 @@ mod tls;
 mod validity;
 mod verbs;
 
+pub use edge::policy::document as policy_document;
 pub use edge::state::{AppState, Parts};
 pub use routes::openapi_document;
 pub use server::serve;

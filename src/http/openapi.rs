@@ -11,7 +11,7 @@ use utoipa::openapi::{
     Required, ResponseBuilder, Schema,
 };
 
-use super::edge::auth;
+use super::edge::policy;
 use super::error_body::ErrorBody;
 use super::route::{Route, Schemas, register};
 use crate::events::cloudevent::Outcome;
@@ -120,7 +120,7 @@ fn operation(route: &Route, error: &str, schemas: &mut Schemas) -> Operation {
     let mut operation = OperationBuilder::new()
         .summary(Some(&route.summary))
         .operation_id(Some(operation_id(route)))
-        .securities(auth::is_public(&route.path).then(Vec::new))
+        .securities(policy::is_public(&route.path).then(Vec::new))
         .response("default", {
             ResponseBuilder::new()
                 .description("What was wrong, and how to fix it")

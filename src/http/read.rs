@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use super::command::blocking;
+use super::edge::policy::Right;
 use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
@@ -111,7 +112,8 @@ async fn as_of<V: View>(
 
 /// The log as the caller may see it.
 pub fn source(state: &AppState, call: &Call) -> Source {
-    Source::of_project(state.log.clone(), call.ctx.project.clone())
+    let source = Source::of_project(state.log.clone(), call.ctx.project.clone());
+    if call.caller.may(Right::Audit) { source } else { source.without_audits() }
 }
 
 /// The moment that an argument names.

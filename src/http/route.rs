@@ -47,6 +47,20 @@ pub struct Route {
 }
 
 impl Route {
+    /// The method as a request says it.
+    pub const fn method_name(&self) -> &'static str {
+        match self.method {
+            HttpMethod::Get => "GET",
+            HttpMethod::Post => "POST",
+            HttpMethod::Put => "PUT",
+            HttpMethod::Patch => "PATCH",
+            HttpMethod::Delete => "DELETE",
+            HttpMethod::Head => "HEAD",
+            HttpMethod::Options => "OPTIONS",
+            HttpMethod::Trace => "TRACE",
+        }
+    }
+
     /// With the names of its arguments.
     #[must_use]
     pub const fn query(mut self, names: &'static str) -> Self {

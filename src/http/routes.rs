@@ -11,8 +11,9 @@ use axum::response::{IntoResponse, Response};
 use super::discovery::{self, Root};
 use super::health::{self, Health, Readiness};
 use super::keys::{self, Keys};
-use super::route::{Route, delete, get, put};
+use super::route::{Route, delete, get, post, put};
 use super::schema::{self, EventSchemas};
+use super::session::{self, SessionBegun, Who};
 use super::stream::pages::EventPage;
 use super::stream::{follow, pages};
 use super::verbs::execute::Executed;
@@ -56,6 +57,10 @@ fn service() -> Vec<Route> {
         get("/readyz", health::ready, "Readiness, with each part").answers::<Readiness>(),
         get("/metrics", metrics::show, "Metrics for Prometheus")
             .text(&["application/openmetrics-text"]),
+        get("/v1/session", session::show, "Show who asks").answers::<Who>(),
+        Route { status: 200, ..post("/v1/session", session::begin, "Exchange a token for the \
+            cookie of a browser's session") }.answers::<SessionBegun>(),
+        delete("/v1/session", session::end, "End the browser's session"),
     ]
 }
 
@@ -111,4 +116,29 @@ async fn document() -> Response {
     static DOCUMENT: LazyLock<String> = LazyLock::new(openapi_document);
     let json = [(header::CONTENT_TYPE, "application/json; charset=UTF-8")];
     (json, DOCUMENT.as_str()).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::http::edge::policy;
+
+    #[test]
+    fn somebody_has_decided_who_may_do_what_each_route_does() {
+        let routes = table();
+        for route in &routes {
+            let row = policy::row(route.method_name(), &route.path);
+            assert!(row.is_some(), "{} {} has no row", route.method_name(), route.path);
+        }
+        // And about nothing that there is not.
+        let served: HashSet<_> =
+            routes.iter().map(|route| (route.method_name(), &*route.path)).collect();
+        for (method, path) in policy::requests() {
+            let is_served =
+                served.iter().any(|(known, route)| *known == method && policy::is_at(path, route));
+            assert!(is_served, "{method} {path} has a row and no route");
+        }
+    }
 }

@@ -20,9 +20,11 @@ use tracing::Instrument;
 use super::edge::auth::{Auth, AuthRequest};
 use super::edge::caller::Caller;
 use super::edge::page;
+use super::edge::policy;
 use super::edge::request::RequestId;
 use super::edge::state::AppState;
 use super::error::ApiError;
+use super::route::Route;
 use super::text::{arguments, canonical_uuid, number, shown};
 use super::{respond, routes};
 use crate::clock;
@@ -47,8 +49,11 @@ pub fn service(
     let edge = ServiceBuilder::new()
         .layer(middleware::from_fn_with_state(state.clone(), pass))
         .layer(CatchPanicLayer::custom(panicked));
+    // What nobody decided about is not served.
+    let has_row = |route: &Route| policy::row(route.method_name(), &route.path).is_some();
     let routes = routes::table()
         .into_iter()
+        .filter(has_row)
         .fold(Router::new(), |router, route| router.route(&route.path, route.handler))
         .fallback(async |uri: Uri| ApiError::NoSuchPath(shown(uri.path())))
         .method_not_allowed_fallback(async |method: Method| {

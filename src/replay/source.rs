@@ -14,7 +14,7 @@ use crate::events::Recorded;
 use crate::events::log::segment::OfflineLog;
 use crate::events::log::segment::manifest::{BackupDisk, Manifest};
 use crate::events::log::{EventLog, OpenError, export, memory::MemoryLog, moment};
-use crate::ids::{EventId, Position, ProjectId, Revision, StreamId, Timestamp};
+use crate::ids::{EventId, Position, ProjectId, Revision, StreamId, StreamKind, Timestamp};
 
 /// Events that are in memory at once: a payload has 1 KB as a rule.
 const PAGE: usize = 512;
@@ -29,17 +29,25 @@ const SKEW_MS: u64 = 60_000;
 pub struct Source {
     log: Arc<dyn EventLog>,
     project: Option<ProjectId>,
+    /// Whether what was audited is shown.
+    audits: bool,
 }
 
 impl Source {
     /// All of a log.
     pub fn new(log: Arc<dyn EventLog>) -> Self {
-        Self { log, project: None }
+        Self { log, project: None, audits: true }
     }
 
     /// What a log has of one project.
     pub fn of_project(log: Arc<dyn EventLog>, project: ProjectId) -> Self {
-        Self { log, project: Some(project) }
+        Self { log, project: Some(project), audits: true }
+    }
+
+    /// The same without what was audited.
+    #[must_use]
+    pub fn without_audits(self) -> Self {
+        Self { audits: false, ..self }
     }
 
     /// The log of a data directory, of a backup of one, or a folder of segments; beside a running
@@ -110,6 +118,7 @@ impl Source {
     /// Whether an event may be shown.
     pub fn shows(&self, event: &Recorded) -> bool {
         self.shows_project(&event.meta.project)
+            && (self.audits || event.stream.kind != StreamKind::Audit)
     }
 
     /// Whether what is of a project may be shown.

@@ -17,7 +17,7 @@ use crate::events::Meta;
 use crate::events::audit::{CommandRefusedV1, KeyErasedV1, ReadV1};
 use crate::events::cloudevent::redacted;
 use crate::http::error::{FORBIDDEN, command_code};
-use crate::ids::StreamId;
+use crate::ids::{ProjectId, StreamId};
 use crate::text;
 
 /// Records what happened. Cheap to clone.
@@ -98,6 +98,15 @@ impl Audit {
                 recorded: {error}"
             ))
         })
+    }
+
+    /// Records what happened to a token of the service's own, always.
+    ///
+    /// # Errors
+    /// When it cannot be recorded.
+    pub async fn token(&self, project: ProjectId, what: Audited) -> Result<(), CommandError> {
+        let user = "magnum:operator".to_owned();
+        self.record(Meta { project, user, ..Meta::default() }, what).await
     }
 
     async fn read(

@@ -1,12 +1,13 @@
 //! Authentication and authorisation: the one place that decides both, before anything else in a
 //! request is looked at.
 //!
-//! Not here: how Keystone is asked (`keystone`). Nor which objects are visible: each read and each
-//! command concerns one project, the caller's.
+//! Not here: who knows whose a token is (`source`), who may do what (`policy`). Nor which objects
+//! are visible: each read and each command concerns one project, the caller's.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::future;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -17,105 +18,42 @@ use tokio::time::{Instant, sleep_until};
 
 use super::audit::Audit;
 use super::caller::Caller;
-use super::keystone::{Identity, Keystone, Nobody, Token, locked};
+use super::identity::{Identity, Nobody, Token};
+use super::keystone::locked;
+use super::policy::{self, Need, Policy, Right, Rights};
+use super::session::{Brought, NewSession, Sessions};
+use super::source::Source;
+use crate::bus::CommandError;
 use crate::clock;
+use crate::config::HttpConfig;
 use crate::events::Meta;
 use crate::http::error::ApiError;
 use crate::http::text::shown;
 use crate::ids::{Kind, ProjectId, Timestamp};
 
-/// Who may look.
-const READ: Need = Need::OneOf(&["reader", "member", "manager", "admin"]);
-/// Who may change things.
-const CHANGE: Need = Need::OneOf(&["member", "manager", "admin"]);
-/// Who looks after the installation.
-const ADMIN: &str = "admin";
-
 /// What somebody hears whose token is for a user or a domain alone.
 const NO_PROJECT: &str = "The token is not scoped to a project. Set OS_PROJECT_NAME, or request \
     a project scope in POST /v3/auth/tokens.";
 
-/// What a request needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Need {
-    /// Nothing: not even a token.
-    Nothing,
-    /// One of these roles in the project of the token.
-    OneOf(&'static [&'static str]),
+/// How callers are asked who they are; nobody is without a guard.
+pub struct Auth(Option<Arc<Guard>>);
+
+/// Who knows whose a token is, and what that allows.
+struct Guard {
+    source: Source,
+    policy: Policy,
+    sessions: Sessions,
+    watched: Watched,
 }
 
-/// Whether a request changes anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum What {
-    Look,
-    Change,
-}
-
-/// Who may do what: the first row that fits holds. A path ends in `*` where it may go on.
-#[rustfmt::skip]
-const POLICY: [(What, &str, Need); 9] = [
-    (What::Look, "/", Need::Nothing),
-    (What::Look, "/healthz", Need::Nothing),
-    (What::Look, "/readyz", Need::Nothing),
-    (What::Look, "/metrics", Need::Nothing),
-    // Nodes are the service's. To look is not refused: others than admins have none to see.
-    (What::Change, "/v1/nodes*", Need::OneOf(&[ADMIN])),
-    (What::Change, "/v1/keys*", Need::OneOf(&[ADMIN])),
-    // Tells of the objects of all projects.
-    (What::Look, "/v1/replay/verify", Need::OneOf(&[ADMIN])),
-    (What::Look, "*", READ),
-    (What::Change, "*", CHANGE),
-];
-
-/// What a request to a route needs; the route is empty where no path fits.
-fn need(method: &Method, route: &str) -> Need {
-    let asked = if method.is_safe() { What::Look } else { What::Change };
-    let fits = |(what, path, _): &&(What, &str, Need)| {
-        let is_at = match path.strip_suffix('*') {
-            Some(begin) => route.starts_with(begin),
-            None => route == *path,
-        };
-        *what == asked && is_at
-    };
-    POLICY.iter().find(fits).map_or(Need::OneOf(&[]), |(.., need)| *need)
-}
-
-/// Whether a path is for everybody who looks.
-pub fn is_public(path: &str) -> bool {
-    need(&Method::GET, path) == Need::Nothing
-}
-
-impl Need {
-    /// The words of a refusal, where the roles do not do.
-    fn refusal(self, roles: &[String]) -> Option<String> {
-        match self {
-            Self::OneOf(wanted) if !roles.iter().any(|role| wanted.contains(&&**role)) => {
-                Some(format!(
-                    "This needs the role {} in the project; the token has {}.",
-                    wanted.join(" or "),
-                    if roles.is_empty() { "none".to_owned() } else { roles.join(", ") },
-                ))
-            }
-            _ => None,
-        }
-    }
-}
-
-/// How callers are asked who they are.
-#[derive(Debug)]
-pub struct Auth {
-    keystone: Option<Arc<Keystone>>,
-    watched: Arc<Watched>,
-}
-
-/// Why somebody may not follow any longer; none as long as they may.
-type Lost = Option<&'static str>;
+/// What somebody who follows may still do, or why they may not follow any longer.
+type Standing = Result<Rights, &'static str>;
 
 /// Tokens whose followers wait for their end, by hash.
-type Watched = Mutex<HashMap<[u8; 32], watch::Receiver<Lost>>>;
+type Watched = Mutex<HashMap<[u8; 32], watch::Receiver<Standing>>>;
 
 /// What decides about a request; nothing where nobody is asked who they are.
-pub struct AuthRequest(Option<(Arc<Keystone>, Identification)>);
+pub struct AuthRequest(Option<(Arc<Guard>, Identification)>);
 
 /// What of a request says who asks for what.
 struct Identification {
@@ -123,18 +61,34 @@ struct Identification {
     route: String,
     path: String,
     token: Option<Token>,
+    /// The session that the token is of, where the request brought none itself.
+    session: Option<[u8; 32]>,
+    /// Whether it was a page of ours that made a request with a session, if it has one.
+    is_from_page: bool,
     request_id: String,
 }
 
 impl Identification {
     /// What a request asks for.
-    fn of(request: &Request, request_id: &str) -> Self {
+    fn of(request: &Request, request_id: &str, sessions: &Sessions) -> Self {
+        let headers = request.headers();
+        let (token, session, is_from_page) = match Token::of(headers) {
+            Some(token) => (Some(token), None, true),
+            None => match sessions.brought(headers) {
+                Some(Brought { session, token, is_from_page }) => {
+                    (Some(token), Some(session), is_from_page)
+                }
+                None => (None, None, true),
+            },
+        };
         let route = request.extensions().get::<MatchedPath>();
         Self {
             method: request.method().clone(),
             route: route.map_or_else(String::new, |route| route.as_str().to_owned()),
             path: request.uri().path().to_owned(),
-            token: request.headers().get("x-auth-token").and_then(Token::new),
+            token,
+            session,
+            is_from_page,
             request_id: request_id.to_owned(),
         }
     }
@@ -154,97 +108,151 @@ impl Identification {
 }
 
 impl Auth {
-    /// Asks nobody without Keystone.
-    pub fn new(keystone: Option<Keystone>) -> Self {
-        let keystone = keystone.map(Arc::new);
-        keystone.iter().cloned().for_each(|keystone| drop(tokio::spawn(keystone.sign_in())));
-        Self { keystone, watched: Arc::default() }
+    /// As the settings say.
+    ///
+    /// # Errors
+    /// In words, where they say what cannot be.
+    pub fn new(config: &HttpConfig, data: &Path) -> Result<Self, String> {
+        let policy = Policy::new(&config.policy)?;
+        let guard = |source| {
+            let (sessions, watched) = (Sessions::default(), Watched::default());
+            Arc::new(Guard { source, policy, sessions, watched })
+        };
+        Ok(Self(Source::new(config, data)?.map(guard)))
+    }
+
+    /// Starts what goes on beside the requests.
+    pub fn start(&self, audit: &Audit) {
+        self.0.iter().for_each(|guard| guard.source.start(audit));
     }
 
     /// What decides about a request, where anybody is asked who they are. Copied from the request,
     /// because its body is not `Sync`.
     pub fn question(&self, request: &Request, request_id: &str) -> AuthRequest {
-        let keystone = self.keystone.clone();
-        AuthRequest(keystone.map(|keystone| (keystone, Identification::of(request, request_id))))
+        let guard = self.0.clone();
+        AuthRequest(guard.map(|guard| {
+            let asked = Identification::of(request, request_id, &guard.sessions);
+            (guard, asked)
+        }))
     }
 
     /// Who asks, if they may.
     ///
     /// # Errors
-    /// 401 where nobody knows who it is, 403 where they may not, 503 where Keystone is away.
+    /// 401 where nobody knows who it is, 403 where they may not, 503 where that cannot be asked.
     pub async fn admit(audit: &Audit, question: AuthRequest) -> Result<Caller, ApiError> {
-        let Some((keystone, asked)) = question.0 else { return Ok(Caller::anonymous()) };
-        let need = need(&asked.method, &asked.route);
-        if need == Need::Nothing {
-            return Ok(Caller::anonymous());
-        }
-        let nobody = || ApiError::Unauthenticated(keystone.url().to_owned());
-        let token = asked.token.as_ref().ok_or_else(nobody)?;
-        let identity = keystone.whose(token).await.answer.map_err(|error| match error {
-            Nobody::Refused => nobody(),
-            Nobody::Away => ApiError::NoKeystone,
-        })?;
-        let Identity { user, project, roles, expires_at } = identity;
+        let Some((guard, asked)) = question.0 else { return Ok(Caller::anonymous()) };
+        let action = match policy::need(&asked.method, &asked.route) {
+            Need::Nothing => return Ok(Caller::anonymous()),
+            Need::To(action) => action,
+        };
+        let identity = guard.identity(&asked).await?;
+        let rights = guard.policy.rights(&identity);
+        let Identity { user, project, roles, expires_at, .. } = identity;
         let Some(mut project) = project else { return Err(ApiError::Forbidden(NO_PROJECT.into())) };
-        if let Some(words) = need.refusal(&roles) {
+        if !rights.has(action) {
+            let words = guard.policy.refusal(action, &roles);
             let request_id = asked.request_id.clone();
             let meta = Meta { project, user, roles, request_id, ..Meta::default() };
             let (object, command) = asked.names();
             audit.forbidden(meta, object, command, words.clone()).await;
             return Err(ApiError::Forbidden(words));
         }
-        if asked.route.starts_with("/v1/nodes") && roles.iter().any(|role| role == ADMIN) {
+        if asked.route.starts_with("/v1/nodes") && rights.has(Right::ReadNodes) {
             project = ProjectId::default();
         }
         let token = asked.token.map(|token| (token, expires_at));
-        Ok(Caller { user, project, roles, token })
+        Ok(Caller { user, project, roles, rights, token, session: asked.session })
     }
 
-    /// How long a caller may follow what goes on until somebody ends it.
-    pub fn grant(&self, caller: &Caller) -> Grant {
-        let (Some(keystone), Some((token, expires_at))) = (&self.keystone, &caller.token) else {
-            return Grant(None);
+    /// Begins a session of a browser for a caller.
+    ///
+    /// # Errors
+    /// Where nobody is asked who they are, or there are too many.
+    pub fn begin_session(&self, caller: &Caller) -> Result<NewSession, ApiError> {
+        let (Some(guard), Some(token)) = (&self.0, &caller.token) else {
+            let words = "There are no sessions on a server without authentication.";
+            return Err(ApiError::BadRequest(words.to_owned()));
         };
-        let mut watched = locked(&self.watched);
-        // One task a token, however many follow with it.
-        let lives = |known: &&watch::Receiver<Lost>| known.has_changed().is_ok();
-        if let Some(known) = watched.get(&token.hash()).filter(lives) {
-            return Grant(Some(known.clone()));
+        let owner = (caller.project.clone(), caller.user.clone());
+        let new = guard.sessions.begin(owner, token.clone());
+        let new = new.map_err(|error| ApiError::Internal(error.to_string()))?;
+        new.ok_or(ApiError::Command(CommandError::Overloaded))
+    }
+
+    /// Ends the session that a caller came with, if it was one.
+    pub fn end_session(&self, caller: &Caller) {
+        if let (Some(guard), Some(session)) = (&self.0, caller.session) {
+            guard.sessions.end(session);
         }
-        let (sender, receiver) = watch::channel(None);
+    }
+
+    /// How long a caller may follow what goes on until somebody ends it: as long as they may do
+    /// what that takes.
+    pub fn grant(&self, caller: &Caller, needs: &'static [Right]) -> Grant {
+        let (Some(guard), Some((token, expires_at))) = (&self.0, &caller.token) else {
+            return Grant { standing: None, needs };
+        };
+        let mut watched = locked(&guard.watched);
+        // One task a token, however many follow with it.
+        let lives = |known: &&watch::Receiver<Standing>| known.has_changed().is_ok();
+        if let Some(known) = watched.get(&token.hash()).filter(lives) {
+            return Grant { standing: Some(known.clone()), needs };
+        }
+        let (sender, receiver) = watch::channel(Ok(caller.rights));
         watched.insert(token.hash(), receiver.clone());
-        let (keystone, token) = (keystone.clone(), token.clone());
-        let check = Check { keystone, token, expires_at: *expires_at, sender };
-        tokio::spawn(check.run(self.watched.clone()));
-        Grant(Some(receiver))
+        let (guard, token) = (Arc::clone(guard), token.clone());
+        let check = Check { guard, token, expires_at: *expires_at, sender };
+        tokio::spawn(check.run());
+        Grant { standing: Some(receiver), needs }
+    }
+}
+
+impl Guard {
+    /// Who somebody is, and that it was they who asked.
+    async fn identity(&self, asked: &Identification) -> Result<Identity, ApiError> {
+        let nobody = || ApiError::Unauthenticated(self.source.challenge());
+        let token = asked.token.as_ref().ok_or_else(nobody)?;
+        let identity = self.source.whose(token).await.answer.map_err(|error| match error {
+            Nobody::Refused => {
+                asked.session.into_iter().for_each(|session| self.sessions.end(session));
+                nobody()
+            }
+            Nobody::Away => self.source.away(),
+            Nobody::Busy => ApiError::TooManyTokens,
+        })?;
+        if !asked.is_from_page && !asked.method.is_safe() {
+            return Err(ApiError::NoCsrfToken);
+        }
+        Ok(identity)
     }
 }
 
 /// Looks at a token as long as somebody follows with it.
 struct Check {
-    keystone: Arc<Keystone>,
+    guard: Arc<Guard>,
     token: Token,
-    /// As Keystone said last.
+    /// As was said last.
     expires_at: Timestamp,
-    sender: watch::Sender<Lost>,
+    sender: watch::Sender<Standing>,
 }
 
-/// Between two looks at a token at least, whatever Keystone says of its end.
+/// Between two looks at a token at least, whatever is said of its end.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Check {
-    async fn run(mut self, watched: Arc<Watched>) {
+    async fn run(mut self) {
         loop {
-            let seen = self.keystone.whose(&self.token).await;
+            let seen = self.guard.source.whose(&self.token).await;
             if let Ok(identity) = &seen.answer {
                 self.expires_at = identity.expires_at;
             }
-            let lost = lost(&seen.answer, self.expires_at);
+            let standing = self.standing(&seen.answer);
             {
-                let mut watched = locked(&watched);
+                let mut watched = locked(&self.guard.watched);
+                let _previous = self.sender.send_replace(standing);
                 // The one here is the map's own: nobody follows any more.
-                if lost.is_some() || self.sender.receiver_count() <= 1 {
-                    self.sender.send_replace(lost);
+                if standing.is_err() || self.sender.receiver_count() <= 1 {
                     watched.remove(&self.token.hash());
                     return;
                 }
@@ -252,39 +260,45 @@ impl Check {
             sleep_until(seen.until.max(Instant::now() + PAUSE)).await;
         }
     }
-}
 
-/// Why what Keystone says of a token ends what its owner follows. While it says nothing a token
-/// counts until its own end.
-fn lost(answer: &Result<Identity, Nobody>, expires_at: Timestamp) -> Lost {
-    let has_expired = expires_at <= clock::now();
-    match answer {
-        Ok(identity) if identity.project.is_none() => Some(
-            "the token is no longer scoped to a \
-            project",
-        ),
-        Ok(identity) => {
-            let refused = READ.refusal(&identity.roles).is_some();
-            refused.then_some("the user no longer has a role in the project that may read")
+    /// What its owner may still do after an answer, or why they may not follow any longer. Without
+    /// an answer a token counts until its own end.
+    fn standing(&self, answer: &Result<Identity, Nobody>) -> Standing {
+        let has_expired = self.expires_at <= clock::now();
+        match answer {
+            Ok(identity) if identity.project.is_none() => {
+                Err("the token is no longer scoped to a project")
+            }
+            Ok(identity) => Ok(self.guard.policy.rights(identity)),
+            Err(_) if has_expired => Err("the token has expired"),
+            Err(Nobody::Away | Nobody::Busy) => *self.sender.borrow(),
+            Err(Nobody::Refused) => {
+                Err("the token is no longer valid: it was revoked, or its user or project was \
+                 disabled or deleted, or the user lost all roles")
+            }
         }
-        Err(_) if has_expired => Some("the token has expired"),
-        Err(Nobody::Away) => None,
-        Err(Nobody::Refused) => Some(
-            "the token is no longer valid: it was revoked, or its user or project was disabled \
-             or deleted, or the user lost all roles",
-        ),
     }
 }
 
 /// The right to follow, until it is lost.
-pub struct Grant(Option<watch::Receiver<Lost>>);
+pub struct Grant {
+    /// `None` where nobody is asked who they are.
+    standing: Option<watch::Receiver<Standing>>,
+    needs: &'static [Right],
+}
 
 impl Grant {
     /// Waits until it is lost; why. May be dropped while it waits.
     pub async fn lost(&mut self) -> &'static str {
-        let Some(lost) = &mut self.0 else { return future::pending().await };
-        let words = lost.wait_for(Option::is_some).await.ok().and_then(|words| *words);
-        words.unwrap_or("the token can no longer be checked")
+        let Some(standing) = &mut self.standing else { return future::pending().await };
+        let needs = self.needs;
+        let may = |rights: Rights| needs.iter().all(|action| rights.has(*action));
+        let lost = standing.wait_for(|standing| !standing.is_ok_and(may)).await;
+        match lost.map(|standing| *standing) {
+            Ok(Err(words)) => words,
+            Ok(Ok(_)) => "the user no longer has a role in the project that may read this",
+            Err(_) => "the token can no longer be checked",
+        }
     }
 }
 

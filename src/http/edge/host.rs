@@ -12,7 +12,7 @@ use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, Version, header};
 use ipnet::IpNet;
 
-use crate::config::HttpConfig;
+use crate::config::{AuthConfig, HttpConfig};
 use crate::http::error::ApiError;
 use crate::http::text::{MAX_NAME_BYTES, shown};
 
@@ -130,7 +130,7 @@ impl Names {
             machine: Host::parse(&machine).filter(|_| !config.listen.ip().is_loopback()),
             public,
             proxies: config.trusted_proxies.clone(),
-            takes_any: config.keystone.is_some(),
+            takes_any: config.auth != AuthConfig::None,
         }
     }
 
@@ -298,7 +298,8 @@ mod tests {
     fn keystone(config: &mut HttpConfig) {
         let secret = Secret::new("s".to_owned());
         let credentials = Credentials::Application { id: "i".to_owned(), secret };
-        config.keystone = Some(KeystoneConfig { url: "http://k".to_owned(), credentials });
+        let keystone = KeystoneConfig { url: "http://k".to_owned(), credentials };
+        config.auth = AuthConfig::Keystone(keystone);
     }
 
     fn request(headers: &[(&str, &str)], peer: &str, has_tls: bool) -> Request {

@@ -2,9 +2,10 @@
 //! seconds.
 //!
 //! Keystone decides; its answer is used for at most [`FRESH`], never beyond the token's expiry.
-//! Without an answer nobody is admitted. Not here: permissions (`auth`).
+//! Without an answer nobody is admitted. Not here: what an answer must be like (`validated`),
+//! permissions (`policy`).
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 use std::mem::discriminant;
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
@@ -12,14 +13,15 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use reqwest::{Client, Response};
-use serde::Deserialize;
-use tokio::sync::{Mutex, Semaphore};
-use tokio::time::Instant;
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 
+use super::identity::{Identity, Nobody, Seen, Token};
+use super::known::KnownTokens;
+use super::validated::{self, Unusable};
 use crate::clock;
-use crate::config::KeystoneConfig;
+use crate::config::{AdminProject, KeystoneConfig};
 use crate::credentials::{TIMEOUT, TokenError, cause, client};
-use crate::ids::{ProjectId, Timestamp};
 
 /// How old an answer may be. With the asking, what Keystone revokes is noticed within 5 s.
 const FRESH: Duration = Duration::from_secs(4);
@@ -27,72 +29,16 @@ const FRESH: Duration = Duration::from_secs(4);
 /// How long nobody asks again after Keystone gave no answer: what `Retry-After` says.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Tokens that are remembered: about 1 MB. With more at once, some are asked for more often.
-const MAX_TOKENS: usize = 4096;
-
 /// Questions at once: more would only wait at Keystone, and take places there from others.
 const MAX_QUESTIONS: usize = 16;
 
-/// Longest token, in bytes: several times what Keystone has issued since its tokens are Fernet's.
-const MAX_TOKEN_BYTES: usize = 2048;
+/// Of these, questions about tokens that were not valid when they were asked about last. The
+/// others stay free for those whose token was, however many strangers come.
+const MAX_STRANGERS: usize = 12;
 
-/// A token as it came. Known by its hash; itself it is sent to Keystone and shown to nobody.
-#[derive(Clone, Debug)]
-pub struct Token {
-    text: HeaderValue,
-    hash: [u8; 32],
-}
-
-impl Token {
-    /// A token that may be one.
-    pub fn new(text: &HeaderValue) -> Option<Self> {
-        let bytes = text.as_bytes();
-        let is_plain = bytes.iter().all(u8::is_ascii_graphic);
-        (is_plain && (1..=MAX_TOKEN_BYTES).contains(&bytes.len())).then(|| {
-            let mut text = text.clone();
-            text.set_sensitive(true);
-            Self { hash: *blake3::hash(text.as_bytes()).as_bytes(), text }
-        })
-    }
-
-    /// What it is known by.
-    pub const fn hash(&self) -> [u8; 32] {
-        self.hash
-    }
-}
-
-/// Whose token it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The user's id.
-    pub user: String,
-    /// The project that the token is for, if any.
-    pub project: Option<ProjectId>,
-    /// The user's roles there.
-    pub roles: Vec<String>,
-    /// When it ends.
-    pub expires_at: Timestamp,
-}
-
-/// Why nobody knows whose token it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nobody {
-    /// It is not a token, or no longer valid.
-    Refused,
-    /// Keystone gives no answer that helps.
-    Away,
-}
-
-/// An answer, and until when it is used.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// Whose it is.
-    pub answer: Result<Identity, Nobody>,
-    /// Then Keystone is asked again.
-    pub until: Instant,
-}
-
-type CachedToken = Arc<Mutex<Option<Seen>>>;
+/// Strangers who are asked about or wait for it: with 200 ms for an answer, who comes last waits
+/// for a second. More are told to come again.
+const MAX_WAITING: usize = 5 * MAX_STRANGERS;
 
 /// The way to Keystone.
 pub struct Keystone {
@@ -100,11 +46,19 @@ pub struct Keystone {
     config: KeystoneConfig,
     /// The service's own token.
     own: Mutex<Option<HeaderValue>>,
+    admin: AdminProject,
     questions: Semaphore,
-    known: Lock<HashMap<[u8; 32], CachedToken>>,
+    strangers: Semaphore,
+    waiting: Semaphore,
+    known: Lock<KnownTokens>,
     /// What stands in the way, as it was logged last.
     trouble: Lock<Option<Trouble>>,
+    /// What was wrong with tokens that Keystone calls valid, as it was logged.
+    oddities: Lock<HashSet<&'static str>>,
 }
+
+/// Places for a question.
+type Places<'a> = (Option<SemaphorePermit<'a>>, Option<SemaphorePermit<'a>>);
 
 /// Why Keystone gives no answer that helps; for the log.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -128,14 +82,18 @@ impl Keystone {
     ///
     /// # Errors
     /// When there can be no HTTP client.
-    pub fn new(config: KeystoneConfig) -> reqwest::Result<Self> {
+    pub fn new(config: KeystoneConfig, admin: AdminProject) -> reqwest::Result<Self> {
         Ok(Self {
             http: client()?,
             config,
             own: Mutex::new(None),
+            admin,
             questions: Semaphore::new(MAX_QUESTIONS),
+            strangers: Semaphore::new(MAX_STRANGERS),
+            waiting: Semaphore::new(MAX_WAITING),
             known: Lock::default(),
             trouble: Lock::default(),
+            oddities: Lock::default(),
         })
     }
 
@@ -152,13 +110,13 @@ impl Keystone {
     /// Whose token it is: as it is known, or as Keystone says now. Concurrent callers share one
     /// answer.
     pub async fn whose(&self, token: &Token) -> Seen {
-        let entry = self.entry(token.hash);
+        let (entry, was_valid) = locked(&self.known).entry(token.hash());
         let mut seen = entry.lock().await;
         if let Some(seen) = seen.as_ref().filter(|seen| seen.until > Instant::now()) {
             return seen.clone();
         }
         let asked = Instant::now();
-        let answer = self.ask(token).await;
+        let answer = self.ask(token, was_valid).await;
         let until = match &answer {
             Ok(identity) => {
                 let left = Duration::from_millis(identity.expires_at.since_ms(clock::now()));
@@ -166,32 +124,21 @@ impl Keystone {
             }
             Err(Nobody::Refused) => asked + FRESH,
             Err(Nobody::Away) => Instant::now() + PAUSE,
+            // Nobody was asked: what was known stays known.
+            Err(Nobody::Busy) => return Seen { answer, until: Instant::now() },
         };
-        seen.insert(Seen { answer, until }).clone()
+        let seen = seen.insert(Seen { answer, until }).clone();
+        locked(&self.known).learn(token.hash(), &entry, &seen);
+        seen
     }
 
-    fn entry(&self, hash: [u8; 32]) -> CachedToken {
-        let mut known = locked(&self.known);
-        if known.len() >= MAX_TOKENS && !known.contains_key(&hash) {
-            let now = Instant::now();
-            // What is being asked for stays, so that nobody asks beside it.
-            known.retain(|_, entry| match entry.try_lock() {
-                Ok(seen) => seen.as_ref().is_some_and(|seen| seen.until > now),
-                Err(_) => true,
-            });
-            if known.len() >= MAX_TOKENS {
-                known.clear();
-            }
-        }
-        Arc::clone(known.entry(hash).or_default())
-    }
-
-    async fn ask(&self, token: &Token) -> Result<Identity, Nobody> {
-        let asked = async {
-            let _place = self.questions.acquire().await;
-            self.validated(token).await
-        };
-        let answer = tokio::time::timeout(TIMEOUT, asked).await;
+    async fn ask(&self, token: &Token, was_valid: bool) -> Result<Identity, Nobody> {
+        let queued = if was_valid { None } else { Some(self.waiting.try_acquire()) };
+        let _queued = queued.transpose().map_err(|_| Nobody::Busy)?;
+        let until = Instant::now() + TIMEOUT;
+        let places = timeout_at(until, self.places(was_valid)).await;
+        let _places = places.map_err(|_| Nobody::Busy)?;
+        let answer = timeout_at(until, self.validated(token)).await;
         let late = |_| Err(Trouble::Away(format!("no answer within {} s", TIMEOUT.as_secs())));
         let answer = answer.unwrap_or_else(late);
         self.tell(answer.as_ref().err());
@@ -200,6 +147,12 @@ impl Keystone {
             Ok(None) => Err(Nobody::Refused),
             Err(_) => Err(Nobody::Away),
         }
+    }
+
+    /// Waits for the places that a question takes. None is ever closed.
+    async fn places(&self, was_valid: bool) -> Places<'_> {
+        let stranger = if was_valid { None } else { self.strangers.acquire().await.ok() };
+        (stranger, self.questions.acquire().await.ok())
     }
 
     /// Logs what stands in the way, once, whatever words it comes in.
@@ -225,21 +178,34 @@ impl Keystone {
             answer = self.send(token, &own).await?;
         }
         match answer.status().as_u16() {
-            200 => {
-                let answer = answer.json::<Validated>().await;
-                let answer = answer.map_err(|error| Trouble::Away(cause(&error)))?;
-                Ok(Some(answer.token.into()))
-            }
+            200 => match validated::identity(answer, &self.admin).await {
+                Ok(identity) => Ok(Some(identity)),
+                Err(Unusable::Answer(words)) => {
+                    Err(Trouble::Away(format!("{}: {words}", self.url())))
+                }
+                Err(Unusable::Token(words)) => {
+                    self.refuse_odd(words);
+                    Ok(None)
+                }
+            },
             400 | 404 => Ok(None),
             401 | 403 => Err(Trouble::Rights),
             status => Err(Trouble::Away(format!("{} answered {status}", self.url()))),
         }
     }
 
+    /// Logs what is wrong with a token that Keystone calls valid, once: anybody may have many.
+    fn refuse_odd(&self, words: &'static str) {
+        if locked(&self.oddities).insert(words) {
+            let keystone = self.url();
+            tracing::warn!(keystone, "tokens that Keystone calls valid are refused: {words}");
+        }
+    }
+
     async fn send(&self, token: &Token, own: &HeaderValue) -> Result<Response, Trouble> {
         let url = format!("{}/v3/auth/tokens?nocatalog", self.url());
         let request = self.http.get(url).header("x-auth-token", own);
-        let answer = request.header("x-subject-token", &token.text).send().await;
+        let answer = request.header("x-subject-token", token.text()).send().await;
         answer.map_err(|error| Trouble::Away(format!("{}: {}", self.url(), cause(&error))))
     }
 
@@ -266,71 +232,4 @@ impl fmt::Debug for Keystone {
 
 pub(super) fn locked<T>(lock: &Lock<T>) -> MutexGuard<'_, T> {
     lock.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What Keystone says of a token.
-#[derive(Deserialize)]
-struct Validated {
-    token: Valid,
-}
-
-#[derive(Deserialize)]
-struct Valid {
-    user: Id,
-    project: Option<Id>,
-    #[serde(default)]
-    roles: Vec<Role>,
-    expires_at: Timestamp,
-}
-
-#[derive(Deserialize)]
-struct Id {
-    id: String,
-}
-
-#[derive(Deserialize)]
-struct Role {
-    name: String,
-}
-
-impl From<Valid> for Identity {
-    fn from(valid: Valid) -> Self {
-        // The service's own project does not belong to a tenant: Keystone has a domain of this
-        // name, which can be made to pass for a project.
-        let project = valid.project.map(|project| ProjectId(project.id));
-        Self {
-            user: valid.user.id,
-            project: project.filter(|project| *project != ProjectId::default()),
-            roles: valid.roles.into_iter().map(|role| role.name).collect(),
-            expires_at: valid.expires_at,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_text_of_a_sensible_length_and_shown_to_nobody() {
-        let token = |text: &str| Token::new(&HeaderValue::from_str(text).unwrap());
-        for bad in ["", "a b", "a\tb", &"x".repeat(MAX_TOKEN_BYTES + 1)] {
-            assert!(token(bad).is_none(), "{bad}");
-        }
-        let shown = format!("{:?}", token("gAAAAAB-_secret").unwrap());
-        assert!(!shown.contains("secret"), "{shown}");
-    }
-
-    #[test]
-    fn no_token_is_for_the_project_of_the_service() {
-        let valid = |project: &str| {
-            let text = format!(
-                "{{\"user\": {{\"id\": \"u\"}}, \"project\": {{\"id\": \"{project}\"}}, \
-                 \"expires_at\": \"2026-11-28T22:34:27.000000Z\"}}"
-            );
-            Identity::from(serde_json::from_str::<Valid>(&text).unwrap()).project
-        };
-        assert_eq!(valid("p"), Some(ProjectId("p".to_owned())));
-        assert_eq!(valid("default"), None);
-    }
 }

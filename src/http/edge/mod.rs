@@ -1,7 +1,8 @@
 //! What a request passes before any handler: whether it is for this server (`host`) and not from a
-//! foreign page (`page`), authentication (`auth`, `keystone`, `caller`), parsing (`request`,
-//! `json`, `digest`), audit records (`audit`) and metrics (`requests`); and what handlers can reach
-//! (`state`, `places`).
+//! foreign page (`page`); who asks (`auth`, `identity`; of `source`: `keystone` with `known` and
+//! `validated`, or `tokens` with `token_file`; `session`, `caller`), what they may do (`policy`),
+//! parsing (`request`, `json`, `digest`), audit records (`audit`) and metrics (`requests`); and what
+//! handlers can reach (`state`, `places`).
 //!
 //! Not here: the order in which a request passes them (`service`).
 
@@ -10,10 +11,18 @@ pub mod auth;
 pub mod caller;
 pub mod digest;
 pub mod host;
+pub mod identity;
 mod json;
-pub mod keystone;
+mod keystone;
+mod known;
 pub mod page;
 pub mod places;
+pub mod policy;
 pub mod request;
 pub mod requests;
+pub mod session;
+mod source;
 pub mod state;
+pub mod token_file;
+mod tokens;
+mod validated;

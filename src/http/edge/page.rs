@@ -10,8 +10,8 @@ use axum::body::HttpBody;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, header};
 
-use super::auth::is_public;
 use super::host::{Addressed, Authority, Names};
+use super::policy::is_public;
 use crate::http::error::ApiError;
 use crate::http::text::shown;
 

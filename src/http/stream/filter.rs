@@ -11,6 +11,7 @@ use crate::events::cloudevent::{Outcome, inward_type};
 use crate::events::container::ContainerEvent;
 use crate::events::log::EventLog;
 use crate::events::{Recorded, codec};
+use crate::http::edge::policy::Right;
 use crate::http::edge::request::Call;
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
@@ -36,6 +37,10 @@ const MAX_REMEMBERED: usize = 4096;
 #[derive(Debug, Default)]
 pub struct Filter {
     project: ProjectId,
+    /// Whether what was audited is shown.
+    audits: bool,
+    /// Whether it is of the service's own project, and the caller's is another one.
+    is_of_service: bool,
     kinds: BTreeSet<StreamKind>,
     /// With the noun where it was named.
     objects: BTreeSet<(Option<StreamKind>, ObjectId)>,
@@ -51,7 +56,9 @@ pub struct Filter {
 impl Filter {
     /// What the arguments of a request choose.
     pub fn of(state: &AppState, call: &Call) -> Result<Arc<Self>, ApiError> {
-        let mut filter = Self { project: call.ctx.project.clone(), ..Self::default() };
+        let (project, audits) = (project(call)?, call.caller.may(Right::Audit));
+        let is_of_service = project != call.ctx.project;
+        let mut filter = Self { project, audits, is_of_service, ..Self::default() };
         let arguments = call.arguments(&FILTERS);
         if arguments.len() > MAX_VALUES {
             return Err(ApiError::BadRequest(format!(
@@ -87,8 +94,8 @@ impl Filter {
                     bad("There is no such event type; an example is container.started.")
                 })?);
             }
-            "project" if value == self.project.0 => {}
-            "project" => return Err(bad("Only events of your own project are shown.")),
+            // One for all, chosen before.
+            "project" => {}
             "user" if value.is_empty() => return Err(bad("Use the name of a user.")),
             "user" => {
                 self.users.insert(value);
@@ -119,6 +126,7 @@ impl Filter {
     pub fn wants(&self, log: &dyn EventLog, event: &Recorded) -> bool {
         let (meta, name) = (&event.meta, event.event_type.as_str());
         meta.project == self.project
+            && (self.audits || event.stream.kind != StreamKind::Audit)
             && has(&self.kinds, &event.stream.kind)
             && (self.objects.is_empty() || self.names(about(event)))
             && has(&self.types, name)
@@ -153,6 +161,16 @@ impl Filter {
         &self.project
     }
 
+    /// What its reader must be allowed to do.
+    pub fn needs(&self) -> &'static [Right] {
+        match (self.audits, self.is_of_service) {
+            (false, false) => &[Right::Read],
+            (true, false) => &[Right::Read, Right::Audit],
+            (false, true) => &[Right::Read, Right::ReadNodes],
+            (true, true) => &[Right::Read, Right::Audit, Right::ReadNodes],
+        }
+    }
+
     /// Whether the bay itself or a container in it is what the event is about.
     fn is_in_bay(&self, log: &dyn EventLog, event: &Recorded) -> bool {
         let StreamId { kind, id } = about(event);
@@ -182,6 +200,23 @@ impl Filter {
         }
         remembered.insert(id, bay);
         bay
+    }
+}
+
+/// Whose events are wanted: the caller's, or the service's own, for those who may see its nodes.
+fn project(call: &Call) -> Result<ProjectId, ApiError> {
+    let own = &call.ctx.project;
+    let mut wanted: Vec<String> =
+        call.arguments(&["project"]).into_iter().map(|(_, value)| value).collect();
+    wanted.dedup();
+    let service = ProjectId::default();
+    let bad = |value: &str, reason| ApiError::field("project", shown(value), reason);
+    match wanted.as_slice() {
+        [] => Ok(own.clone()),
+        [value] if *value == own.0 => Ok(own.clone()),
+        [value] if *value == service.0 && call.caller.may(Right::ReadNodes) => Ok(service),
+        [value] => Err(bad(value, "Only events of your own project are shown.")),
+        [value, ..] => Err(bad(value, "Use one project.")),
     }
 }
 

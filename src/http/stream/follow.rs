@@ -83,6 +83,6 @@ async fn wanted(
     } else {
         None
     };
-    let (place, grant) = (places.take()?, state.auth.grant(&call.caller));
+    let (place, grant) = (places.take()?, state.auth.grant(&call.caller, filter.needs()));
     Ok(Wanted { filter, after, host: call.host, snapshot, grant, place })
 }

@@ -14,6 +14,7 @@ use crate::backends::{BackendError, LogQuery, OutputFrame, OutputStream};
 use crate::bus::{LogRequest, ReplyTo, output};
 use crate::clock;
 use crate::http::edge::auth::Grant;
+use crate::http::edge::policy::Right;
 use crate::http::edge::request::{Call, Ident};
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
@@ -52,7 +53,7 @@ pub async fn logs(
         future::ready(frame.as_ref().map_or(true, |frame: &OutputFrame| wanted.has(frame.stream)))
     });
     if follow {
-        let grant = state.auth.grant(&call.caller);
+        let grant = state.auth.grant(&call.caller, &[Right::Logs]);
         return Ok(followed(frames, state.own().places.take()?, state.stopping.clone(), grant));
     }
     let mut output = Vec::new();

@@ -5,7 +5,8 @@
 
 use magnum::events::EventPayload;
 use magnum::events::audit::{
-    ArchivedV1, AuditEvent, CommandRefusedV1, CountedV1, KeyErasedV1, ReadV1,
+    ArchivedV1, AuditEvent, CommandRefusedV1, CountedV1, KeyErasedV1, ReadV1, TokenCreatedV1,
+    TokenRevokedV1,
 };
 use magnum::events::bay::{
     BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1, BayEvent,
@@ -373,5 +374,20 @@ fn audited() -> Vec<(&'static str, AuditEvent)> {
         ),
         ("full", AuditEvent::KeyErased(KeyErasedV1 { key: text("0d4bb5a3c1f0e6d7") })),
         ("full", AuditEvent::Archived(ArchivedV1 { position: Position(1_234_567), events: 4_321 })),
+        ("full", AuditEvent::TokenCreated(issued(Some(LATER)))),
+        ("least", AuditEvent::TokenCreated(issued(None))),
+        (
+            "full",
+            AuditEvent::TokenRevoked(TokenRevokedV1 {
+                token: text("0d4bb5a3c1f0e6d7"),
+                user: text("ann"),
+                role: text("member"),
+            }),
+        ),
     ]
+}
+
+fn issued(expires_at: Option<Timestamp>) -> TokenCreatedV1 {
+    let [token, user, role] = ["0d4bb5a3c1f0e6d7", "ann", "member"].map(text);
+    TokenCreatedV1 { token, user, role, expires_at }
 }

@@ -7,6 +7,7 @@ mod away;
 mod clients;
 mod host;
 mod real;
+mod strangers;
 mod streams;
 
 use reqwest::Method;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Http, PATIENCE, Server, wait_until};
 use crate::requests::refused;
+use crate::stream_client::{Follower, Transport};
 use real::{PASSWORD, User, keystone};
 
 /// What every refusal of somebody unknown looks like.
@@ -95,14 +97,17 @@ fn each_role_may_do_what_it_is_for() {
     let server = Server::start(keystone().magnum());
     let operations = operations(&server);
     assert!(operations.len() > 60);
-    for (role, looks, changes, rules) in [
-        ("service", false, false, false),
-        ("reader", true, false, false),
-        ("member", true, true, false),
-        ("manager", true, true, false),
-        ("admin", true, true, true),
+    for (role, looks, changes, rules, operates) in [
+        ("service", false, false, false, false),
+        ("reader", true, false, false, false),
+        ("member", true, true, false, false),
+        ("manager", true, true, false, false),
+        // In a project of theirs, and in the project of the operators.
+        ("admin", true, true, true, false),
+        ("admin", true, true, true, true),
     ] {
-        let user = as_user(&server, &keystone().user(&[role]));
+        let user =
+            if operates { server.http() } else { as_user(&server, &keystone().user(&[role])) };
         for (method, path) in &operations {
             let is_public = ["/", "/healthz", "/readyz", "/metrics"].contains(&&**path);
             // These answer for as long as one listens; their right is `streams`' subject.
@@ -110,11 +115,13 @@ fn each_role_may_do_what_it_is_for() {
                 continue;
             }
             let is_read = *method == Method::GET;
-            let is_for_rulers = path == "/v1/replay/verify"
-                || !is_read && (path.starts_with("/v1/nodes") || path.starts_with("/v1/keys"));
-            let may = match (is_public, is_for_rulers, is_read) {
+            let is_for_operators =
+                path == "/v1/replay/verify" || !is_read && path.starts_with("/v1/nodes");
+            let is_for_rulers = !is_read && path.starts_with("/v1/keys");
+            let may = match (is_public, is_for_operators, is_for_rulers, is_read) {
                 (true, ..) => true,
-                (_, true, _) => rules,
+                (_, true, ..) => operates,
+                (_, _, true, _) => rules,
                 (.., true) => looks,
                 (.., false) => changes,
             };
@@ -135,7 +142,12 @@ fn what_somebody_may_not_do_is_on_record_in_their_project() {
     let reader = keystone().user(&["reader"]);
     let http = as_user(&server, &reader);
     refused(&http.put("/v1/containers/web/start"), 403);
-    let page = http.get("/v1/events?kind=audit").expect(200);
+    for query in ["", "?kind=audit", "?type=audit.command_refused"] {
+        let page = http.get(&format!("/v1/events{query}")).expect(200);
+        assert_eq!(page["events"], json!([]), "who only looks sees no audit: {query}");
+    }
+    let colleague = as_user(&server, &keystone().colleague(&reader, &["member"]));
+    let page = colleague.get("/v1/events?kind=audit").expect(200);
     let event = &page["events"][0];
     assert_eq!(page["events"].as_array().unwrap().len(), 1, "{page}");
     assert_eq!(event["type"], "magnum.audit.command_refused.v1");
@@ -145,7 +157,7 @@ fn what_somebody_may_not_do_is_on_record_in_their_project() {
         (&json!("container/web"), &json!("start"))
     );
     assert_eq!(event["data"]["code"], "forbidden");
-    let other = as_user(&server, &keystone().user(&["reader"]));
+    let other = as_user(&server, &keystone().user(&["member"]));
     assert_eq!(other.get("/v1/events").expect(200)["events"], json!([]));
 }
 
@@ -241,17 +253,32 @@ fn logs_and_keys_are_apart(mine: &Http, theirs: &Http, owner: &User, request: &s
 }
 
 #[test]
-fn nodes_are_for_admins_and_hold_what_is_of_every_project() {
+fn nodes_are_for_operators_and_hold_what_is_of_every_project() {
     let server = Server::start(keystone().magnum());
     let member = as_user(&server, &keystone().user(&["member"]));
-    let admin = as_user(&server, &keystone().user(&["admin"]));
+    // In the project `admin`, which Keystone begins with.
+    let admin = server.http();
     let node = admin.get("/v1/nodes").expect(200)["nodes"][0]["uuid"].take();
     let node = format!("/v1/nodes/{}", node.as_str().unwrap());
     admin.get(&format!("{node}/history")).expect(200);
-    assert_eq!(member.get("/v1/nodes").expect(200)["nodes"], json!([]));
-    for path in [node.clone(), format!("{node}/history"), format!("{node}/why")] {
-        assert_eq!(member.get(&path).status, 404, "{path}");
+    // An admin of any other project is no operator.
+    let other = as_user(&server, &keystone().user(&["admin"]));
+    for user in [&member, &other] {
+        assert_eq!(user.get("/v1/nodes").expect(200)["nodes"], json!([]));
+        for path in [node.clone(), format!("{node}/history"), format!("{node}/why")] {
+            assert_eq!(user.get(&path).status, 404, "{path}");
+        }
+        refused(&user.delete(&node), 403);
+        refused(&user.get("/v1/replay/verify"), 403);
+        refused(&user.get("/v1/events?kind=node&project=default"), 400);
+        assert_eq!(user.get("/v1/events?kind=node").expect(200)["events"], json!([]));
     }
+    admin.get("/v1/replay/verify").expect(200);
+    let events = admin.get("/v1/events?kind=node&project=default").expect(200);
+    assert_eq!(events["events"][0]["project"], "default", "{events}");
+    let query = "after=0&kind=node&project=default";
+    let event = Follower::open(&admin, Transport::Lines, query, None).unwrap().event();
+    assert_eq!(event.data["project"], "default");
     member.post("/v1/containers", &container("web")).expect(201);
     let made = admin.post("/v1/nodes", &json!({ "type": "rack" })).expect(201);
     let made = format!("/v1/nodes/{}", made["uuid"].as_str().unwrap());

@@ -1,0 +1,217 @@
+//! Sessions of browsers: a cookie that stands for a token, so that a page need not keep the token
+//! where its scripts could read it.
+//!
+//! A session lives in memory and ends with its token, which is looked at as for every request. A
+//! browser adds the cookie to any request, so what changes something must bring a second secret
+//! that only the page has. Not here: the routes (`http/session`).
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Mutex;
+
+use axum::http::{HeaderMap, header};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::identity::Token;
+use super::keystone::locked;
+use crate::clock;
+use crate::ids::{ProjectId, Timestamp};
+
+/// The name of the cookie.
+pub const COOKIE: &str = "magnum_session";
+
+/// The header with the second secret.
+const CSRF: &str = "x-csrf-token";
+
+/// Sessions of one user in one project: their browsers and machines. The oldest one ends for
+/// another.
+const MAX_OF_USER: usize = 16;
+
+/// Sessions in all: 2 MB. As many users at once are more than one service serves.
+const MAX_SESSIONS: usize = 4096;
+
+/// How long a session lasts at most, whatever its token does: a day's work.
+const MAX_AGE_MS: u64 = 12 * 3600 * 1000;
+
+/// BLAKE3 of a secret; found and compared by that, a secret shows in no timing.
+type Hash = [u8; 32];
+
+/// A browser's session.
+#[derive(Clone)]
+struct BrowserSession {
+    token: Token,
+    csrf: Hash,
+    owner: (ProjectId, String),
+    began_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+/// The secrets of a new session.
+pub struct NewSession {
+    /// For the cookie.
+    pub id: String,
+    /// For the page.
+    pub csrf_token: String,
+    /// When it ends at the latest.
+    pub expires_at: Timestamp,
+}
+
+/// What a request brought that has no token of its own.
+pub struct Brought {
+    /// What the session is known by.
+    pub session: Hash,
+    /// The token that it stands for.
+    pub token: Token,
+    /// Whether the page itself made the request.
+    pub is_from_page: bool,
+}
+
+/// All sessions, by the hash of the id.
+#[derive(Default)]
+pub struct Sessions(Mutex<HashMap<Hash, BrowserSession>>);
+
+impl Sessions {
+    /// Begins a session for a token of somebody; none where there are too many.
+    ///
+    /// # Errors
+    /// When the kernel has no randomness.
+    pub fn begin(
+        &self,
+        owner: (ProjectId, String),
+        (token, expires_at): (Token, Timestamp),
+    ) -> io::Result<Option<NewSession>> {
+        let (id, csrf_token) = (secret()?, secret()?);
+        let began_at = clock::now();
+        let expires_at = expires_at.min(began_at.plus_ms(MAX_AGE_MS));
+        let mut sessions = locked(&self.0);
+        let of_owner = sessions.values().filter(|session| session.owner == owner).count();
+        if of_owner >= MAX_OF_USER {
+            let of_owner = sessions.iter().filter(|(_, session)| session.owner == owner);
+            let oldest = of_owner.min_by_key(|(_, session)| session.began_at);
+            if let Some(oldest) = oldest.map(|(id, _)| *id) {
+                sessions.remove(&oldest);
+            }
+        }
+        if sessions.len() >= MAX_SESSIONS {
+            sessions.retain(|_, session| session.expires_at > began_at);
+        }
+        if sessions.len() >= MAX_SESSIONS {
+            return Ok(None);
+        }
+        let csrf = hash(&csrf_token);
+        sessions.insert(hash(&id), BrowserSession { token, csrf, owner, began_at, expires_at });
+        Ok(Some(NewSession { id, csrf_token, expires_at }))
+    }
+
+    /// What the cookie of a request stands for, if there is such a session.
+    pub fn brought(&self, headers: &HeaderMap) -> Option<Brought> {
+        let session = hash(cookie(headers)?);
+        let mut sessions = locked(&self.0);
+        let found = sessions.get(&session)?;
+        if found.expires_at <= clock::now() {
+            sessions.remove(&session);
+            return None;
+        }
+        let csrf = headers.get(CSRF).and_then(|value| value.to_str().ok());
+        let is_from_page = csrf.is_some_and(|csrf| hash(csrf) == found.csrf);
+        Some(Brought { session, token: found.token.clone(), is_from_page })
+    }
+
+    /// Ends a session, if it is there.
+    pub fn end(&self, session: Hash) {
+        locked(&self.0).remove(&session);
+    }
+}
+
+/// 256 random bits as text.
+fn secret() -> io::Result<String> {
+    Ok(URL_SAFE_NO_PAD.encode(clock::secret()?))
+}
+
+fn hash(text: &str) -> Hash {
+    *blake3::hash(text.as_bytes()).as_bytes()
+}
+
+/// The session's cookie among all that a request has.
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut pairs = all.flat_map(|cookies| cookies.split(';')).filter_map(|it| it.split_once('='));
+    pairs.find(|(name, _)| name.trim() == COOKIE).map(|(_, value)| value.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn begin(sessions: &Sessions, user: &str, expires_at: Timestamp) -> NewSession {
+        let token = Token::new(&HeaderValue::from_static("t")).unwrap();
+        let owner = (ProjectId("p".to_owned()), user.to_owned());
+        sessions.begin(owner, (token, expires_at)).unwrap().unwrap()
+    }
+
+    fn headers(cookie: &str, csrf: Option<&str>) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::COOKIE, cookie.parse().unwrap());
+        if let Some(csrf) = csrf {
+            headers.insert(CSRF, csrf.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn a_session_is_found_by_its_cookie_and_the_page_by_its_own_secret() {
+        let sessions = Sessions::default();
+        let new = begin(&sessions, "u", clock::now().plus_ms(60_000));
+        assert_ne!(new.id, new.csrf_token);
+        let cookie = format!("a=b; {COOKIE}={}; c=d", new.id);
+        assert!(!sessions.brought(&headers(&cookie, None)).unwrap().is_from_page);
+        assert!(!sessions.brought(&headers(&cookie, Some(&new.id))).unwrap().is_from_page);
+        let found = sessions.brought(&headers(&cookie, Some(&new.csrf_token))).unwrap();
+        assert!(found.is_from_page);
+        for other in ["", "a=b", COOKIE, &format!("{COOKIE}="), &format!("{COOKIE}=x")] {
+            assert!(sessions.brought(&headers(other, Some(&new.csrf_token))).is_none(), "{other}");
+        }
+        sessions.end(found.session);
+        assert!(sessions.brought(&headers(&cookie, None)).is_none());
+    }
+
+    #[test]
+    fn a_session_ends_with_its_token_and_after_a_day_of_work() {
+        let sessions = Sessions::default();
+        let now = clock::now();
+        let ended = begin(&sessions, "u", now);
+        assert!(sessions.brought(&headers(&format!("{COOKIE}={}", ended.id), None)).is_none());
+        assert!(locked(&sessions.0).is_empty());
+        let long = begin(&sessions, "u", Timestamp(i64::MAX));
+        assert!(long.expires_at.since_ms(now) <= MAX_AGE_MS + 60_000);
+    }
+
+    #[test]
+    fn another_session_of_a_user_ends_the_oldest_of_theirs_and_nobody_elses() {
+        let sessions = Sessions::default();
+        let end = clock::now().plus_ms(60_000);
+        let other = begin(&sessions, "other", end);
+        let all: Vec<_> = (0..=MAX_OF_USER).map(|_| begin(&sessions, "u", end)).collect();
+        let lives = |new: &NewSession| {
+            sessions.brought(&headers(&format!("{COOKIE}={}", new.id), None)).is_some()
+        };
+        assert!(lives(&other));
+        assert_eq!(all.iter().filter(|new| lives(new)).count(), MAX_OF_USER);
+        assert!(lives(all.last().unwrap()));
+    }
+
+    #[test]
+    fn there_are_only_so_many() {
+        let sessions = Sessions::default();
+        let end = clock::now().plus_ms(3_600_000);
+        for number in 0..MAX_SESSIONS {
+            begin(&sessions, &number.to_string(), end);
+        }
+        let token = Token::new(&HeaderValue::from_static("t")).unwrap();
+        let owner = (ProjectId("p".to_owned()), "late".to_owned());
+        assert!(sessions.begin(owner, (token, end)).unwrap().is_none());
+    }
+}

@@ -1,0 +1,77 @@
+//! Who knows whose a token is, as the rest of the service asks for it. Not here: how each knows
+//! (`keystone`, `tokens`).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::audit::Audit;
+use super::identity::{Seen, Token};
+use super::keystone::Keystone;
+use super::token_file::TokenFile;
+use super::tokens::Tokens;
+use crate::config::{AuthConfig, HttpConfig};
+use crate::http::error::ApiError;
+
+/// Who knows whose a token is.
+pub enum Source {
+    /// Keystone.
+    Keystone(Arc<Keystone>),
+    /// The service itself, of those that it issued.
+    Tokens(Arc<Tokens>),
+}
+
+impl Source {
+    /// As the settings say; none where nobody is asked who they are.
+    ///
+    /// # Errors
+    /// In words, where they say what cannot be.
+    pub fn new(config: &HttpConfig, data: &Path) -> Result<Option<Self>, String> {
+        let admin = config.admin_project.clone();
+        Ok(match &config.auth {
+            AuthConfig::None => None,
+            AuthConfig::Keystone(keystone) => {
+                let keystone = Keystone::new(keystone.clone(), admin);
+                let keystone = keystone.map_err(|error| format!("Keystone: {error}"))?;
+                Some(Self::Keystone(Arc::new(keystone)))
+            }
+            AuthConfig::Tokens => {
+                let tokens = Tokens::open(TokenFile::new(data), admin.project);
+                Some(Self::Tokens(Arc::new(tokens.map_err(|error| error.to_string())?)))
+            }
+        })
+    }
+
+    /// What it does by itself as long as the service runs.
+    pub fn start(&self, audit: &Audit) {
+        match self {
+            Self::Keystone(keystone) => drop(tokio::spawn(Arc::clone(keystone).sign_in())),
+            Self::Tokens(tokens) => {
+                drop(tokio::spawn(Arc::clone(tokens).follow(audit.clone())));
+            }
+        }
+    }
+
+    /// Whose a token is.
+    pub async fn whose(&self, token: &Token) -> Seen {
+        match self {
+            Self::Keystone(keystone) => keystone.whose(token).await,
+            Self::Tokens(tokens) => tokens.whose(token),
+        }
+    }
+
+    /// The refusal where it does not say whose a token is.
+    pub const fn away(&self) -> ApiError {
+        match self {
+            Self::Keystone(_) => ApiError::NoKeystone,
+            Self::Tokens(_) => ApiError::NoTokens,
+        }
+    }
+
+    /// What `WWW-Authenticate` says: as Keystone's own middleware does, which old clients expect.
+    pub fn challenge(&self) -> String {
+        match self {
+            Self::Keystone(keystone) => format!("Keystone uri='{}'", keystone.url()),
+            Self::Tokens(_) => "Bearer realm=\"magnum\"".to_owned(),
+        }
+    }
+}
