@@ -10,6 +10,7 @@ pub mod site;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -44,6 +45,10 @@ pub use import::import_log;
 
 /// Open requests and streams may take so long to end after SIGTERM.
 const HTTP_DRAIN: Duration = Duration::from_secs(2);
+
+/// The process ends so long after it was told to stop, whatever still runs: a stop in order takes 8 s
+/// at most, and one thread that reads or waits for the engine must not hold up an update.
+const STOP_LIMIT: Duration = Duration::from_secs(9);
 
 /// Between two looks at the free space of the log's disk.
 const SPACE_CHECK: Duration = Duration::from_millis(500);
@@ -153,16 +158,37 @@ async fn run(config: Config) -> Result<(), AppError> {
         ended = &mut server => Some(ended),
     };
     tracing::info!("stopping");
+    let is_closed = end_in_time();
     stop.send_replace(true);
     if ended.is_none() && tokio::time::timeout(HTTP_DRAIN, &mut server).await.is_err() {
         tracing::warn!("some requests did not end in time");
         server.abort();
     }
     parts.stop().await;
+    is_closed.store(true, Ordering::SeqCst);
     match ended {
         Some(Ok(Err(source))) => Err(AppError::Io { what: "the REST API".into(), source }),
         _ => Ok(()),
     }
+}
+
+/// Ends the process where it does not end by itself within [`STOP_LIMIT`]: threads that read much of
+/// the log, for example, cannot be interrupted, and the runtime waits for them. Success if all was
+/// closed by then, which the answer is told.
+fn end_in_time() -> Arc<AtomicBool> {
+    let is_closed = Arc::new(AtomicBool::new(false));
+    let told = is_closed.clone();
+    let limit = move || {
+        std::thread::sleep(STOP_LIMIT);
+        let is_closed = told.load(Ordering::SeqCst);
+        tracing::warn!(is_closed, "some threads did not end in time; the process ends without them");
+        std::process::exit(i32::from(!is_closed));
+    };
+    let thread = std::thread::Builder::new().name("end-in-time".to_owned()).spawn(limit);
+    if let Err(error) = thread {
+        tracing::warn!(%error, "the time for stopping is not limited");
+    }
+    is_closed
 }
 
 /// One line for a person, or a script, that waits for the service.

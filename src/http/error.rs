@@ -78,6 +78,12 @@ pub enum ApiError {
     /// The output is over the limit.
     #[error("{0}")]
     TooMuchOutput(String),
+    /// The project has as much at once as it may.
+    #[error("{0}")]
+    TooMany(String),
+    /// All projects together have as much at once as there may be.
+    #[error("{0}")]
+    Overloaded(String),
     /// The body did not come.
     #[error("The body of the request was not received in time.")]
     Slow,
@@ -175,10 +181,12 @@ impl ApiError {
             Self::Archived(_) => (StatusCode::GONE, "archived"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
             Self::TooMuchOutput(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-much-output"),
+            Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "too-many"),
             Self::Command(error) => command_answer(error),
             Self::Engine(error) => (backend_status(error), "engine"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::WorkUnknown(_) => (StatusCode::BAD_GATEWAY, "work-unknown"),
+            Self::Overloaded(_) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::NoKeystone => (StatusCode::SERVICE_UNAVAILABLE, "no-keystone"),
             Self::Behind { .. } => (StatusCode::SERVICE_UNAVAILABLE, "behind"),
             Self::Unreadable(_) => (StatusCode::SERVICE_UNAVAILABLE, "views-unreadable"),
@@ -189,7 +197,7 @@ impl ApiError {
     /// Whether it is a 5xx that says nothing new to the operator: load that passes, a full disk,
     /// which `/readyz` shows, or that Keystone is away, which is logged once.
     pub fn is_expected(&self) -> bool {
-        matches!(self, Self::Behind { .. } | Self::NoKeystone)
+        matches!(self, Self::Behind { .. } | Self::NoKeystone | Self::Overloaded(_))
             || matches!(self, Self::Command(CommandError::Overloaded))
             || self.status() == StatusCode::INSUFFICIENT_STORAGE
     }
@@ -289,6 +297,7 @@ impl From<ReplayError> for ApiError {
         match error {
             ReplayError::Invalid(words) => Self::BadRequest(words),
             ReplayError::NotFound(words) => Self::Missing(words),
+            error @ ReplayError::TooLarge(_) => Self::TooMuchOutput(error.to_string()),
             ReplayError::Archived(archived) => archived.into(),
             ReplayError::Decode(error) => error.into(),
             error => Self::Internal(error.to_string()),

@@ -46,7 +46,16 @@ const OPERATORS: [&str; 18] = [
 
 /// Functions that a condition may call: each takes time and room in proportion to its arguments.
 const FUNCTIONS: [&str; 10] = [
-    "contains", "startsWith", "endsWith", "size", "string", "int", "uint", "double", "bool", "type",
+    "contains",
+    "startsWith",
+    "endsWith",
+    "size",
+    "string",
+    "int",
+    "uint",
+    "double",
+    "bool",
+    "type",
 ];
 
 /// Why the macros of CEL that go through a list or a map are refused: they nest, so they multiply.

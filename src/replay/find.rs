@@ -15,6 +15,7 @@ use super::among::Among;
 use super::condition::{Condition, Undecided};
 use super::entry::Entry;
 use super::object::{self, Object};
+use super::source::size;
 use super::{ReplayError, Source, state};
 use crate::each_noun;
 use crate::events::Recorded;
@@ -86,7 +87,8 @@ impl Moment {
 pub fn find(source: &Source, text: &str, among: Among, how: How) -> Result<Found, ReplayError> {
     let condition = Condition::read(text)?;
     let (moments, trouble) = (Vec::new(), EvaluationTrouble::None);
-    let mut search = Search { source, condition, among, how, moments, trouble };
+    let mut search =
+        Search { source, condition, among, how, moments, bytes: 0, omitted: 0, trouble };
     match (how.monotone, among) {
         (true, Among::Object(stream)) => search.bisect(stream)?,
         (true, _) => search.bisect_all(among)?,
@@ -98,16 +100,18 @@ pub fn find(source: &Source, text: &str, among: Among, how: How) -> Result<Found
             "the condition could never be evaluated: {words}."
         )));
     }
-    search.moments.sort_by_key(|moment| moment.event.position);
-    let most = if how.first { 1 } else { MAX_MOMENTS };
-    let omitted = if how.first { 0 } else { search.moments.len().saturating_sub(most) };
-    search.moments.truncate(most);
+    search.leave_earliest()?;
+    if how.first {
+        search.moments.truncate(1);
+        search.omitted = 0;
+    }
+    let Search { moments, omitted, .. } = search;
     Ok(Found {
         condition: text.to_owned(),
         position: source.head().get(),
         by: if how.monotone { "bisection" } else { "scan" }.to_owned(),
-        moments: search.moments,
-        omitted: omitted as u64,
+        moments: moments.into_iter().map(|(_, moment)| moment).collect(),
+        omitted,
         archived: Some(source.log().archived().get()).filter(|archived| *archived > 0),
     })
 }
@@ -126,11 +130,36 @@ struct Search<'a> {
     condition: Condition,
     among: Among,
     how: How,
-    moments: Vec<Moment>,
+    /// The earliest so far, each with the bytes of its event.
+    moments: Vec<(usize, Moment)>,
+    bytes: usize,
+    /// How many more there are.
+    omitted: u64,
     trouble: EvaluationTrouble,
 }
 
 impl Search<'_> {
+    /// Notes a moment.
+    fn note(&mut self, folded: &dyn Object, event: &Recorded) -> Result<(), ReplayError> {
+        let bytes = size(event);
+        self.moments.push((bytes, Moment::new(folded, event)));
+        self.bytes += bytes;
+        // Now and then, so that it costs little for each moment.
+        if self.moments.len() >= 2 * MAX_MOMENTS || !self.source.fits(self.bytes) {
+            self.leave_earliest()?;
+        }
+        Ok(())
+    }
+
+    /// Puts the moments in order and leaves as many as are answered with.
+    fn leave_earliest(&mut self) -> Result<(), ReplayError> {
+        self.moments.sort_by_key(|(_, moment)| moment.event.position);
+        self.omitted += self.moments.len().saturating_sub(MAX_MOMENTS) as u64;
+        self.moments.truncate(MAX_MOMENTS);
+        self.bytes = self.moments.iter().map(|(bytes, _)| bytes).sum();
+        if self.source.fits(self.bytes) { Ok(()) } else { Err(ReplayError::TooLarge(self.bytes)) }
+    }
+
     fn holds(&mut self, folded: &dyn Object) -> Result<bool, ReplayError> {
         self.decided(self.condition.holds(folded), folded.head().is_some())
     }
@@ -168,7 +197,7 @@ impl Search<'_> {
             folded.take(event)?;
             let holds = self.holds(folded.as_ref())?;
             if holds && !held {
-                self.moments.push(Moment::new(folded.as_ref(), event));
+                self.note(folded.as_ref(), event)?;
             }
             held = holds;
             Ok(())
@@ -187,7 +216,7 @@ impl Search<'_> {
             folded.take(event)?;
             let holds = self.holds(folded.as_ref())?;
             if holds && !*held {
-                self.moments.push(Moment::new(folded.as_ref(), event));
+                self.note(folded.as_ref(), event)?;
                 if self.how.first {
                     return Ok(ControlFlow::Break(()));
                 }
@@ -213,7 +242,7 @@ impl Search<'_> {
             let step = streams.len().div_ceil(SAMPLE).max(1);
             let sample: HashSet<StreamId> = streams.iter().step_by(step).copied().collect();
             sample.iter().try_for_each(|stream| self.bisect(*stream))?;
-            let first = self.moments.iter().map(|moment| moment.event.position).min();
+            let first = self.moments.iter().map(|(_, moment)| moment.event.position).min();
             let Some(before) = first.filter(|_| step > 1).and_then(|it| it.checked_sub(1)) else {
                 return Ok(());
             };
@@ -346,9 +375,13 @@ impl Search<'_> {
         from: Position,
         until: Position,
     ) -> Result<(), ReplayError> {
-        let mut events = Vec::new();
+        let (mut events, mut bytes) = (Vec::new(), 0);
         self.source.each_of(stream, until, |event| {
             if event.position > from {
+                bytes += size(event);
+                if !self.source.fits(bytes) {
+                    return Err(ReplayError::TooLarge(bytes));
+                }
                 events.push(event.clone());
             }
             Ok(())
@@ -365,7 +398,8 @@ impl Search<'_> {
             if self.holds(folded.as_ref())? { high = middle } else { low = middle + 1 }
         }
         if let Some(event) = events.get(low.saturating_sub(1)) {
-            self.moments.push(Moment::new(after(low)?.as_ref(), event));
+            let folded = after(low)?;
+            self.note(folded.as_ref(), event)?;
         }
         Ok(())
     }

@@ -61,6 +61,12 @@ pub enum ReplayError {
     /// An archive has taken some of the events that it takes.
     #[error(transparent)]
     Archived(#[from] Archived),
+    /// A server does not make so large an answer.
+    #[error(
+        "The answer would be made of more than {0} bytes of events. Page through the events with \
+        GET /v1/events or …/history, or use the CLI with --data on a backup, which has no limit."
+    )]
+    TooLarge(usize),
     /// A fault of ours.
     #[error("{0}")]
     Internal(String),

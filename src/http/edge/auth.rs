@@ -161,6 +161,11 @@ impl Auth {
         Self { keystone, watched: Arc::default() }
     }
 
+    /// Whether there may be several projects: without Keystone there is only the default one.
+    pub const fn tells_projects_apart(&self) -> bool {
+        self.keystone.is_some()
+    }
+
     /// What decides about a request, where anybody is asked who they are. Copied from the request,
     /// because its body is not `Sync`.
     pub fn question(&self, request: &Request, request_id: &str) -> AuthRequest {

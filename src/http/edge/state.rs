@@ -68,7 +68,7 @@ impl AppState {
     pub fn new(parts: Parts) -> Self {
         let own = Own {
             requests: Requests::default(),
-            places: Places::default(),
+            places: Places::new(parts.auth.tells_projects_apart()),
             newest: Arc::new(Newest::new(parts.log.clone())),
         };
         Self(Arc::new(Inner { parts, own }))
