@@ -181,7 +181,10 @@ fn end_in_time() -> Arc<AtomicBool> {
     let limit = move || {
         std::thread::sleep(STOP_LIMIT);
         let is_closed = told.load(Ordering::SeqCst);
-        tracing::warn!(is_closed, "some threads did not end in time; the process ends without them");
+        tracing::warn!(
+            is_closed,
+            "some threads did not end in time; the process ends without them"
+        );
         std::process::exit(i32::from(!is_closed));
     };
     let thread = std::thread::Builder::new().name("end-in-time".to_owned()).spawn(limit);

@@ -8,11 +8,10 @@ use axum::response::Response;
 use serde::Serialize;
 
 use crate::http::edge::answers::Held;
-use crate::http::edge::places::Place;
-use crate::http::edge::request::Call;
-use crate::http::edge::state::AppState;
+use crate::http::edge::places::{Place, Places};
 use crate::http::error::ApiError;
 use crate::http::respond;
+use crate::ids::ProjectId;
 
 /// Most output in one answer: it is held in memory twice, for a moment.
 pub const MAX_OUTPUT_BYTES: usize = 16 << 20;
@@ -40,11 +39,11 @@ impl Collected {
     /// # Errors
     /// When too much is being collected already.
     pub fn new(
-        state: &AppState,
-        call: &Call,
+        places: &Places,
+        project: &ProjectId,
         too_much: fn() -> ApiError,
     ) -> Result<Self, ApiError> {
-        let place = state.own().places.take_bytes(&call.ctx.project, FIRST_BYTES)?;
+        let place = places.take_bytes(project, FIRST_BYTES)?;
         Ok(Self { bytes: Vec::new(), json_bytes: 0, room_bytes: FIRST_BYTES, place, too_much })
     }
 
@@ -113,7 +112,56 @@ fn json_length(data: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::to_bytes;
+    use serde_json::Value;
+
     use super::*;
+
+    fn too_much() -> ApiError {
+        ApiError::TooMuchOutput("too much".to_owned())
+    }
+
+    fn collected(places: &Places) -> Collected {
+        Collected::new(places, &ProjectId::default(), too_much).unwrap()
+    }
+
+    #[tokio::test]
+    async fn any_text_fits_but_not_what_json_makes_six_times_as_long() {
+        let places = Places::new(false);
+        let mut lines = collected(&places);
+        let half = vec![b'\n'; MAX_OUTPUT_BYTES / 2];
+        lines.add(&half).unwrap();
+        lines.add(&half).unwrap();
+        assert_eq!(lines.add(b"x").unwrap_err().status(), 413);
+        let response = lines.answer(StatusCode::OK, Value::from).unwrap();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        assert_eq!(body.len(), MAX_JSON_BYTES + 2);
+        let mut zeros = collected(&places);
+        let third = vec![0; MAX_OUTPUT_BYTES / 3];
+        zeros.add(&third).unwrap();
+        assert_eq!(zeros.add(&third).unwrap_err().status(), 413);
+        // A byte that is not UTF-8 becomes three.
+        let mut invalid = collected(&places);
+        invalid.add(&vec![0xff; MAX_OUTPUT_BYTES]).unwrap();
+        assert_eq!(invalid.answer(StatusCode::OK, Value::from).unwrap_err().status(), 413);
+    }
+
+    #[test]
+    fn what_is_collected_at_once_is_bounded_together() {
+        let (places, data) = (Places::new(true), vec![b'x'; MAX_OUTPUT_BYTES]);
+        let mut held = Vec::new();
+        let refused = loop {
+            let mut output = collected(&places);
+            match output.add(&data) {
+                Ok(()) => held.push(output),
+                Err(error) => break error,
+            }
+            assert!(held.len() < 1000, "nothing is refused");
+        };
+        assert_eq!(refused.status(), 429);
+        held.pop();
+        assert!(collected(&places).add(&data).is_ok(), "room is given back");
+    }
 
     #[test]
     fn the_length_in_json_is_counted_before_it_is_written() {

@@ -48,7 +48,7 @@ pub async fn execute(
     call.only(&["command", "bay_ident"])?;
     let command = words(&call)?;
     // Before the command is sent: it is not executed where there is no room for what it says.
-    let mut output = Collected::new(&state, &call, too_much)?;
+    let mut output = Collected::new(&state.own().places, &call.ctx.project, too_much)?;
     let (reply, frames) = match command::earlier(&state, &call).await? {
         // Its output went to the first caller.
         Some(reply) => (reply, Some(stream::empty().boxed())),

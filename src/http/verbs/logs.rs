@@ -51,7 +51,7 @@ pub async fn logs(
         let grant = state.auth.grant(&call.caller);
         return Ok(followed(frames, place, state.stopping.clone(), grant));
     }
-    let mut collected = Collected::new(&state, &call, too_much)?;
+    let mut collected = Collected::new(&state.own().places, &call.ctx.project, too_much)?;
     let mut frames = frames(&state, &view, query, wanted).await?;
     while let Some(frame) = frames.next().await {
         collected.add(&frame?.data)?;
