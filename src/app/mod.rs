@@ -46,8 +46,8 @@ pub use import::import_log;
 /// Open requests and streams may take so long to end after SIGTERM.
 const HTTP_DRAIN: Duration = Duration::from_secs(2);
 
-/// The process ends so long after it was told to stop, whatever still runs: a stop in order takes 8 s
-/// at most, and one thread that reads or waits for the engine must not hold up an update.
+/// The process ends so long after it was told to stop, whatever still runs: a stop in order takes
+/// 8 s at most, and one thread that reads or waits for the engine must not hold up an update.
 const STOP_LIMIT: Duration = Duration::from_secs(9);
 
 /// Between two looks at the free space of the log's disk.
@@ -172,9 +172,9 @@ async fn run(config: Config) -> Result<(), AppError> {
     }
 }
 
-/// Ends the process where it does not end by itself within [`STOP_LIMIT`]: threads that read much of
-/// the log, for example, cannot be interrupted, and the runtime waits for them. Success if all was
-/// closed by then, which the answer is told.
+/// Ends the process where it does not end by itself within [`STOP_LIMIT`]: threads that read much
+/// of the log, for example, cannot be interrupted, and the runtime waits for them. Success if all
+/// was closed by then, which is said with the value that is returned.
 fn end_in_time() -> Arc<AtomicBool> {
     let is_closed = Arc::new(AtomicBool::new(false));
     let told = is_closed.clone();
@@ -207,7 +207,15 @@ fn open(config: &Config) -> Result<Base, AppError> {
     // Before anything else: two processes in one folder would damage each other.
     let lock = FolderLock::take(&data.join("log"))?;
     let cache = open_cache(&data.join("cache").join("log")).map_err(cache_error)?;
-    let log = open_log(config, lock, &cache)?;
+    // Where the system refuses threads, sled waits for its own forever when the last reference to
+    // it goes, and nobody would learn why the start failed: one is kept.
+    open_on(config, lock, &cache).inspect_err(|_| std::mem::forget(cache.clone()))
+}
+
+/// Opens the log and the read models of a data directory.
+fn open_on(config: &Config, lock: FolderLock, cache: &sled::Db) -> Result<Base, AppError> {
+    let data = &config.data_dir;
+    let log = open_log(config, lock, cache)?;
     let snapshots = Snapshots::new(cache.open_tree("snapshots").map_err(cache_error)?);
     let views = Store::open(&data.join("cache").join("views")).map_err(cache_error)?;
     Ok(Base { log, snapshots, views })

@@ -1,5 +1,5 @@
-//! Work that a request causes is bounded before it runs: conditions, questions to the debugger, pages,
-//! messages of clients; and whatever runs, the server ends when it is told to.
+//! Work that a request causes is bounded before it runs: conditions, questions to the debugger,
+//! pages, messages of clients; and whatever runs, the server ends when it is told to.
 //!
 //! Not here: bounds that are tested where they are (`places`, `collected`, `condition`).
 

@@ -2,8 +2,8 @@
 //! `segment` (own files). One contract suite runs on all of them.
 //!
 //! `admission` checks appends, `chain` defines the bytes that an event's hash covers, `anchor`
-//! signs it, `export` writes and reads events as lines of JSON, `moment` finds a time, `attended` is
-//! a log for a reader who may leave.
+//! signs it, `export` writes and reads events as lines of JSON, `moment` finds a time, `attended`
+//! is a log for a reader who may leave.
 //!
 //! Not here: what events mean.
 

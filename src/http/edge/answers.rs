@@ -19,11 +19,11 @@ const LARGE_BYTES: u64 = 256 << 10;
 
 /// With an answer: the room that it has already.
 #[derive(Clone)]
-pub struct Held {
+pub struct HeldRoom {
     _place: Arc<Place>,
 }
 
-impl Held {
+impl HeldRoom {
     /// Room that was taken while the answer was collected.
     pub fn new(place: Place) -> Self {
         Self { _place: Arc::new(place) }
@@ -33,7 +33,7 @@ impl Held {
 /// The bytes of an answer with the room that they take.
 struct Sending {
     bytes: Bytes,
-    _held: Held,
+    _held: HeldRoom,
 }
 
 impl AsRef<[u8]> for Sending {
@@ -50,14 +50,14 @@ pub async fn counted(
     method: &Method,
     mut response: Response,
 ) -> Response {
-    let held = response.extensions_mut().remove::<Held>();
+    let held = response.extensions_mut().remove::<HeldRoom>();
     let length = response.body().size_hint().exact().filter(|bytes| *bytes >= LARGE_BYTES);
     let Some(length) = length else { return response };
     let held = match held {
         Some(held) => held,
         None if !method.is_safe() => return response,
         None => match places.take_bytes(project, usize::try_from(length).unwrap_or(usize::MAX)) {
-            Ok(place) => Held::new(place),
+            Ok(place) => HeldRoom::new(place),
             Err(error) => return error.into_response(),
         },
     };
@@ -113,7 +113,7 @@ mod tests {
         let (places, project) = (Places::new(false), ProjectId::default());
         let all = places.take_bytes(&project, 256 << 20).unwrap();
         let mut collected = answer(1 << 20);
-        collected.extensions_mut().insert(Held::new(all));
+        collected.extensions_mut().insert(HeldRoom::new(all));
         let sent = counted(&places, &project, &Method::PUT, collected).await;
         assert_eq!(sent.status(), 200);
         assert!(places.take_bytes(&project, 1).is_err(), "it is held while it is sent");

@@ -23,12 +23,12 @@ const FOLLOWED_LOG: usize = 8;
 const MAX_SNAPSHOTS: usize = 64;
 
 /// Most questions that read much of the log at once, such as those of the debugger: each takes a
-/// processor, up to a gigabyte of documents where the log has the largest events, and one of the
-/// 512 threads that may wait, so other reads always find one.
+/// processor, some hundred megabytes of documents where the log has the largest events, and one of
+/// the 512 threads that may wait, so other reads always find one.
 const MAX_QUESTIONS: usize = 8;
 
-/// Most bytes of output that is being collected, and of large answers that are being sent, together:
-/// eight of the largest outputs.
+/// Most bytes of output that is being collected, and of large answers that are being sent,
+/// together: eight of the largest outputs.
 const MAX_HELD_BYTES: usize = 256 << 20;
 
 /// Places for what lasts. Cheap to clone.

@@ -123,7 +123,7 @@ fn scan(
     limit: usize,
     filter: &Filter,
 ) -> Result<(Vec<Recorded>, Position), ReadError> {
-    let (mut wanted, mut cursor) = (Wanted::new(limit), after);
+    let (mut wanted, mut cursor) = (PageEvents::new(limit), after);
     let (mut seen, mut seen_bytes) = (0, 0);
     while seen < SCAN && seen_bytes < SCAN_BYTES {
         let page = log.read(cursor, PAGE)?;
@@ -153,7 +153,7 @@ fn of_stream(
     after: Position,
     limit: usize,
 ) -> Result<(Vec<Recorded>, bool), ReadError> {
-    let (mut wanted, mut from) = (Wanted::new(limit), first_after(log, stream, after)?);
+    let (mut wanted, mut from) = (PageEvents::new(limit), first_after(log, stream, after)?);
     loop {
         let page = log.read_stream(stream, from, PAGE)?;
         let Some(last) = page.last() else { return Ok((wanted.events, false)) };
@@ -186,13 +186,13 @@ fn first_after(
 }
 
 /// The events of a page.
-struct Wanted {
+struct PageEvents {
     events: Vec<Recorded>,
     bytes: usize,
     limit: usize,
 }
 
-impl Wanted {
+impl PageEvents {
     const fn new(limit: usize) -> Self {
         Self { events: Vec::new(), bytes: 0, limit }
     }

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 
-use crate::http::edge::answers::Held;
+use crate::http::edge::answers::HeldRoom;
 use crate::http::edge::places::{Place, Places};
 use crate::http::error::ApiError;
 use crate::http::respond;
@@ -88,7 +88,7 @@ impl Collected {
         }
         self.make_room(json_bytes)?;
         let mut response = respond::json(status, &body(text));
-        response.extensions_mut().insert(Held::new(self.place));
+        response.extensions_mut().insert(HeldRoom::new(self.place));
         Ok(response)
     }
 
