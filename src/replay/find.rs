@@ -13,19 +13,16 @@ use utoipa::ToSchema;
 
 use super::among::Among;
 use super::condition::{Condition, Undecided};
-use super::entry::Entry;
+use super::moments::{Moment, Moments};
 use super::object::{self, Object};
 use super::source::size;
-use super::{ReplayError, Source, state};
+use super::{ReplayError, Source};
 use crate::each_noun;
 use crate::events::Recorded;
 use crate::ids::{ObjectId, Position, StreamId};
 use crate::projections::View;
 use crate::projections::as_of::SystemState;
 use crate::projections::parallel::in_halves;
-
-/// Most moments in an answer: what a person looks through. Those after them are counted.
-const MAX_MOMENTS: usize = 1_000;
 
 /// Events between two states that are kept for a bisection: some ten steps lie between them, and an
 /// object with a million events keeps a thousand states.
@@ -62,55 +59,31 @@ pub struct Found {
     pub archived: Option<u64>,
 }
 
-/// A moment at which a condition became true.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Moment {
-    /// `container/` and its uuid.
-    pub object: String,
-    /// Its name then, where it has one.
-    pub name: Option<String>,
-    /// The event that made it true.
-    pub event: Entry,
-}
-
-impl Moment {
-    fn new(folded: &dyn Object, event: &Recorded) -> Self {
-        let object = event.stream.to_string();
-        Self { object, name: state::name(folded), event: Entry::from(event) }
-    }
-}
-
 /// Finds when a condition became true.
 ///
 /// # Errors
 /// When it cannot be meant, could never be decided, or the log cannot be read.
 pub fn find(source: &Source, text: &str, among: Among, how: How) -> Result<Found, ReplayError> {
     let condition = Condition::read(text)?;
-    let (moments, trouble) = (Vec::new(), EvaluationTrouble::None);
-    let mut search =
-        Search { source, condition, among, how, moments, bytes: 0, omitted: 0, trouble };
+    let (moments, trouble) = (Moments::default(), EvaluationTrouble::None);
+    let mut search = Search { source, condition, among, how, moments, trouble };
     match (how.monotone, among) {
         (true, Among::Object(stream)) => search.bisect(stream)?,
         (true, _) => search.bisect_all(among)?,
         (false, Among::Object(stream)) => search.scan_one(stream)?,
         (false, _) => search.scan_all(among)?,
     }
-    if let (EvaluationTrouble::Only(words), []) = (&search.trouble, search.moments.as_slice()) {
+    if let (EvaluationTrouble::Only(words), None) = (&search.trouble, search.moments.first()) {
         return Err(ReplayError::Invalid(format!(
             "the condition could never be evaluated: {words}."
         )));
     }
-    search.leave_earliest()?;
-    if how.first {
-        search.moments.truncate(1);
-        search.omitted = 0;
-    }
-    let Search { moments, omitted, .. } = search;
+    let (moments, omitted) = search.moments.told(source, how.first)?;
     Ok(Found {
         condition: text.to_owned(),
         position: source.head().get(),
         by: if how.monotone { "bisection" } else { "scan" }.to_owned(),
-        moments: moments.into_iter().map(|(_, moment)| moment).collect(),
+        moments,
         omitted,
         archived: Some(source.log().archived().get()).filter(|archived| *archived > 0),
     })
@@ -130,34 +103,14 @@ struct Search<'a> {
     condition: Condition,
     among: Among,
     how: How,
-    /// The earliest so far, each with the bytes of its event.
-    moments: Vec<(usize, Moment)>,
-    bytes: usize,
-    /// How many more there are.
-    omitted: u64,
+    moments: Moments,
     trouble: EvaluationTrouble,
 }
 
 impl Search<'_> {
     /// Notes a moment.
     fn note(&mut self, folded: &dyn Object, event: &Recorded) -> Result<(), ReplayError> {
-        let bytes = size(event);
-        self.moments.push((bytes, Moment::new(folded, event)));
-        self.bytes += bytes;
-        // Now and then, so that it costs little for each moment.
-        if self.moments.len() >= 2 * MAX_MOMENTS || !self.source.fits(self.bytes) {
-            self.leave_earliest()?;
-        }
-        Ok(())
-    }
-
-    /// Puts the moments in order and leaves as many as are answered with.
-    fn leave_earliest(&mut self) -> Result<(), ReplayError> {
-        self.moments.sort_by_key(|(_, moment)| moment.event.position);
-        self.omitted += self.moments.len().saturating_sub(MAX_MOMENTS) as u64;
-        self.moments.truncate(MAX_MOMENTS);
-        self.bytes = self.moments.iter().map(|(bytes, _)| bytes).sum();
-        if self.source.fits(self.bytes) { Ok(()) } else { Err(ReplayError::TooLarge(self.bytes)) }
+        self.moments.note(self.source, folded, event)
     }
 
     fn holds(&mut self, folded: &dyn Object) -> Result<bool, ReplayError> {
@@ -242,7 +195,7 @@ impl Search<'_> {
             let step = streams.len().div_ceil(SAMPLE).max(1);
             let sample: HashSet<StreamId> = streams.iter().step_by(step).copied().collect();
             sample.iter().try_for_each(|stream| self.bisect(*stream))?;
-            let first = self.moments.iter().map(|(_, moment)| moment.event.position).min();
+            let first = self.moments.first();
             let Some(before) = first.filter(|_| step > 1).and_then(|it| it.checked_sub(1)) else {
                 return Ok(());
             };
