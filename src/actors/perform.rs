@@ -335,7 +335,7 @@ pub(super) fn unreadable(stream: StreamId, error: ReadError) -> CommandError {
     tracing::error!(%stream, %error, "the events of an object cannot be read");
     match error {
         ReadError::Unreadable(words) => CommandError::Unreadable(words),
-        ReadError::Damaged(_) | ReadError::Io(_) => {
+        ReadError::Damaged(_) | ReadError::Io(_) | ReadError::Abandoned => {
             CommandError::Unavailable("the log cannot be read; see the service's log".to_owned())
         }
     }

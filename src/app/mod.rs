@@ -10,6 +10,7 @@ pub mod site;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{
@@ -47,6 +48,10 @@ pub use import::import_log;
 
 /// Open requests and streams may take so long to end after SIGTERM.
 const HTTP_DRAIN: Duration = Duration::from_secs(2);
+
+/// The process ends so long after it was told to stop, whatever still runs: a stop in order takes
+/// 8 s at most, and one thread that reads or waits for the engine must not hold up an update.
+const STOP_LIMIT: Duration = Duration::from_secs(9);
 
 /// Between two looks at the free space of the log's disk.
 const SPACE_CHECK: Duration = Duration::from_millis(500);
@@ -179,13 +184,37 @@ async fn run(mut config: Config) -> Result<(), AppError> {
         _ = &mut server => true,
     };
     tracing::info!("stopping");
+    let is_closed = end_in_time();
     stop.send_replace(true);
     if !has_ended && tokio::time::timeout(HTTP_DRAIN, &mut server).await.is_err() {
         tracing::warn!("some requests did not end in time");
         server.abort();
     }
     parts.stop().await;
+    is_closed.store(true, Ordering::SeqCst);
     Ok(())
+}
+
+/// Ends the process where it does not end by itself within [`STOP_LIMIT`]: threads that read much
+/// of the log, for example, cannot be interrupted, and the runtime waits for them. Success if all
+/// was closed by then, which is said with the value that is returned.
+fn end_in_time() -> Arc<AtomicBool> {
+    let is_closed = Arc::new(AtomicBool::new(false));
+    let told = is_closed.clone();
+    let limit = move || {
+        std::thread::sleep(STOP_LIMIT);
+        let is_closed = told.load(Ordering::SeqCst);
+        tracing::warn!(
+            is_closed,
+            "some threads did not end in time; the process ends without them"
+        );
+        std::process::exit(i32::from(!is_closed));
+    };
+    let thread = std::thread::Builder::new().name("end-in-time".to_owned()).spawn(limit);
+    if let Err(error) = thread {
+        tracing::warn!(%error, "the time for stopping is not limited");
+    }
+    is_closed
 }
 
 /// One line for a person, or a script, that waits for the service.
@@ -202,7 +231,15 @@ fn open(config: &Config) -> Result<Base, AppError> {
     // Before anything else: two processes in one folder would damage each other.
     let lock = FolderLock::take(&data.join("log"))?;
     let cache = open_cache(&data.join("cache").join("log")).map_err(cache_error)?;
-    let log = open_log(config, lock, &cache)?;
+    // Where the system refuses threads, sled waits for its own forever when the last reference to
+    // it goes, and nobody would learn why the start failed: one is kept.
+    open_on(config, lock, &cache).inspect_err(|_| std::mem::forget(cache.clone()))
+}
+
+/// Opens the log and the read models of a data directory.
+fn open_on(config: &Config, lock: FolderLock, cache: &sled::Db) -> Result<Base, AppError> {
+    let data = &config.data_dir;
+    let log = open_log(config, lock, cache)?;
     let snapshots = Snapshots::new(cache.open_tree("snapshots").map_err(cache_error)?);
     let views = Store::open(&data.join("cache").join("views")).map_err(cache_error)?;
     Ok(Base { log, snapshots, views })

@@ -20,8 +20,9 @@ use super::message::{LogRequest, ReplyTo};
 use super::wire::messages;
 use crate::backends::{BackendError, OutputFrame};
 
-/// Pieces that a reader has room for, at most 64 KiB each: 4 MiB.
-pub const WINDOW: u64 = 64;
+/// Pieces that a reader has room for, at most 64 KiB each: 1 MiB, which is in memory where it does
+/// not read.
+pub const WINDOW: u64 = 16;
 
 /// Pieces that are taken before more are granted: few grants, and the source never waits for one
 /// while the reader keeps up.

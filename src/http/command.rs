@@ -327,8 +327,8 @@ fn search(
             }
         }
         match page.last() {
-            Some(last) if page.len() >= PAGE => from = last.revision.next(),
-            _ => return Ok(None),
+            Some(last) => from = last.revision.next(),
+            None => return Ok(None),
         }
     }
 }

@@ -106,6 +106,12 @@ pub enum ApiError {
     /// The output is over the limit.
     #[error("{0}")]
     TooMuchOutput(String),
+    /// The project has as much at once as it may.
+    #[error("{0}")]
+    TooMany(String),
+    /// All projects together have as much at once as there may be.
+    #[error("{0}")]
+    Overloaded(String),
     /// The body did not come.
     #[error("The body of the request was not received in time.")]
     Slow,
@@ -213,11 +219,13 @@ impl ApiError {
             Self::Archived(_) => (StatusCode::GONE, "archived"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
             Self::TooMuchOutput(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-much-output"),
+            Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "too-many"),
             Self::Command(error) => command_answer(error),
             Self::Engine(error) => (backend_status(error), "engine"),
             Self::Internal(_) => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
             Self::Damaged(_) => (StatusCode::INTERNAL_SERVER_ERROR, "log-damaged"),
             Self::WorkUnknown(_) => (StatusCode::BAD_GATEWAY, "work-unknown"),
+            Self::Overloaded(_) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::NoKeystone => (StatusCode::SERVICE_UNAVAILABLE, "no-keystone"),
             Self::NoTokens => (StatusCode::SERVICE_UNAVAILABLE, "no-tokens"),
             Self::TooManyTokens => (StatusCode::SERVICE_UNAVAILABLE, "too-many-tokens"),
@@ -232,6 +240,7 @@ impl ApiError {
     pub fn is_expected(&self) -> bool {
         matches!(self, Self::Behind { .. } | Self::NoKeystone | Self::NoTokens)
             || matches!(self, Self::TooManyTokens | Self::TooManyConnections(_))
+            || matches!(self, Self::Overloaded(_))
             || matches!(self, Self::Command(CommandError::Overloaded))
             || self.status() == StatusCode::INSUFFICIENT_STORAGE
     }
@@ -353,6 +362,7 @@ impl From<ReplayError> for ApiError {
         match error {
             ReplayError::Invalid(words) => Self::BadRequest(words),
             ReplayError::NotFound(words) => Self::Missing(words),
+            error @ ReplayError::TooLarge(_) => Self::TooMuchOutput(error.to_string()),
             ReplayError::Archived(archived) => archived.into(),
             ReplayError::Decode(error) => error.into(),
             ReplayError::Read(error) => error.into(),

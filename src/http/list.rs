@@ -15,7 +15,7 @@ use super::text::{canonical_uuid, shown};
 use super::{list_past, read};
 use crate::ids::Position;
 use crate::projections::query::ListQuery;
-use crate::replay::ReplayError;
+use crate::replay::{ReplayError, Source};
 
 /// Most objects of a page, and how many there are where none is asked for: `max_limit` of 2015.
 const MAX_LIMIT: usize = 1000;
@@ -39,14 +39,13 @@ pub async fn page<V: Shown>(
     // In the order of creation a page with one filter costs what its rows do; others may have to
     // look at many rows for it.
     let (views, at) = if let Some(when) = when {
-        let source = read::source(state, call);
         let (project, asked) = (call.ctx.project.clone(), query.clone());
-        let past = move || {
+        let past = move |source: Source| {
             let at = when.anywhere(&source)?;
             let views = list_past::page::<V>(source.log(), at, &project, &asked);
             Ok::<_, ReplayError>((views, Some(at)))
         };
-        blocking(past).await??
+        read::question(state, call, past).await??
     } else if query.sort_key.is_none() && query.filters.len() <= 1 {
         (state.reads.list::<V>(&call.ctx.project, &query), None)
     } else {

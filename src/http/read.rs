@@ -1,5 +1,7 @@
 //! Reading one object: by name or UUID, now or as of an earlier point.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 
@@ -11,6 +13,8 @@ use super::error::ApiError;
 use super::shape::{self, Shown};
 use super::text::{canonical_uuid, shown};
 use crate::bus::CommandError;
+use crate::events::log::EventLog;
+use crate::events::log::attended::AttendedLog;
 use crate::ids::{Revision, StreamId};
 use crate::projections::query::Parked;
 use crate::projections::{View, as_of};
@@ -83,7 +87,7 @@ pub async fn stream<V: View>(
     match first {
         Some(event) if event.meta.project == call.ctx.project => Ok(stream),
         _ => {
-            let archived = source(state, call).archived();
+            let archived = source(state.log.clone(), call).archived();
             Err(if archived.is_empty() {
                 missing
             } else {
@@ -100,20 +104,38 @@ async fn as_of<V: View>(
     at: When,
 ) -> Result<V, ApiError> {
     let stream = stream::<V>(state, call, ident).await?;
-    let source = source(state, call);
-    let fold = move || {
+    let fold = move |source: Source| {
         let position = at.of(&source, stream)?;
         Ok::<_, ApiError>(as_of::view::<V>(source.log(), stream.id, position)?)
     };
-    blocking(fold)
+    question(state, call, fold)
         .await??
         .ok_or_else(|| ApiError::not_found(V::KIND, format!("{ident} as of {at}")))
 }
 
 /// The log as the caller may see it.
-pub fn source(state: &AppState, call: &Call) -> Source {
-    let source = Source::of_project(state.log.clone(), call.ctx.project.clone());
+fn source(log: Arc<dyn EventLog>, call: &Call) -> Source {
+    let source = Source::of_project(log, call.ctx.project.clone());
     if call.caller.may(Right::Audit) { source } else { source.without_audits() }
+}
+
+/// Asks what may read much of the log: as one of so many at once, and only as long as the client
+/// waits for it.
+pub async fn question<T: Send + 'static>(
+    state: &AppState,
+    call: &Call,
+    ask: impl FnOnce(Source) -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let project = &call.ctx.project;
+    let place = state.own().places.take_question(project)?;
+    let (log, _attendance) = AttendedLog::new(state.log.clone());
+    let source = source(Arc::new(log), call);
+    blocking(move || {
+        // Until the thread has ended, also where nobody waits for it any more.
+        let _held = place;
+        ask(source)
+    })
+    .await
 }
 
 /// The moment that an argument names.

@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 
-use super::command::blocking;
 use super::edge::request::{Call, Ident};
 use super::edge::state::AppState;
 use super::error::ApiError;
@@ -38,9 +37,7 @@ pub async fn about<V: View>(
         ApiError::NotFound(..) => ApiError::Missing(name::not_found(V::KIND, &ident)),
         error => error,
     })?;
-    let source = read::source(&state, &call);
-    let answer = blocking(move || question.answer(&source, stream)).await??;
-    Ok(respond::json(StatusCode::OK, &answer))
+    told(&state, &call, move |source| question.answer(&source, stream)).await
 }
 
 /// `GET /v1/replay/find`
@@ -52,28 +49,26 @@ pub async fn find(State(state): State<AppState>, call: Call) -> Result<Response,
     };
     let among = call.argument("among").unwrap_or_default().to_owned();
     let how = How { first: call.flag("first")?, monotone: call.flag("monotone")? };
-    let source = read::source(&state, &call);
-    let look = move || find_moments(&source, &condition, Among::read(&source, &among)?, how);
-    told(look).await
+    let look =
+        move |source: Source| find_moments(&source, &condition, Among::read(&source, &among)?, how);
+    told(&state, &call, look).await
 }
 
 /// `GET /v1/replay/diff`
 pub async fn diff(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
     call.only(&["from", "to"])?;
     let when = |name| call.argument(name).map(|text| read::when(name, text)).transpose();
-    let source = read::source(&state, &call);
-    let from = when("from")?.unwrap_or(When::Position(source.log().archived()));
+    let from = when("from")?.unwrap_or(When::Position(state.log.archived()));
     let to = when("to")?.unwrap_or(When::Latest);
-    told(move || system::diff(&source, from, to)).await
+    told(&state, &call, move |source| system::diff(&source, from, to)).await
 }
 
 /// `GET /v1/replay/verify`
 pub async fn verify(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
     call.only(&[])?;
     // The read models are of all projects, and what is told of a difference is a fault of ours.
-    let source = Source::new(state.log.clone());
     let kept = Kept::live(state.reads.clone(), state.snapshots.clone());
-    told(move || verify::verify(&source, &kept)).await
+    told(&state, &call, move |source| verify::verify(&source.whole(), &kept)).await
 }
 
 /// `GET /v1/trace/{request_id}`
@@ -83,14 +78,15 @@ pub async fn trace(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(&[])?;
-    let source = read::source(&state, &call);
-    told(move || trace::trace(&source, &request_id)).await
+    told(&state, &call, move |source| trace::trace(&source, &request_id)).await
 }
 
 /// Answers with what reading the log, which may take long, comes to.
 async fn told<T: Serialize + Send + 'static>(
-    read: impl FnOnce() -> Result<T, ReplayError> + Send + 'static,
+    state: &AppState,
+    call: &Call,
+    ask: impl FnOnce(Source) -> Result<T, ReplayError> + Send + 'static,
 ) -> Result<Response, ApiError> {
-    let answer = blocking(read).await??;
+    let answer = read::question(state, call, ask).await??;
     Ok(respond::json(StatusCode::OK, &answer))
 }

@@ -17,6 +17,7 @@ use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
+use super::edge::answers;
 use super::edge::auth::{Auth, AuthRequest};
 use super::edge::caller::Caller;
 use super::edge::page;
@@ -88,8 +89,11 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
         };
         let (response, position) = match admitted {
             Ok((caller, position)) => {
+                let project = caller.project.clone();
                 request.extensions_mut().insert(caller);
-                (next.run(request).await, position)
+                let response = next.run(request).await;
+                let places = &state.own().places;
+                (answers::counted(places, &project, &method, response).await, position)
             }
             Err(error) => (error.into_response(), *state.reads.position().borrow()),
         };

@@ -135,6 +135,7 @@ pub fn export(
     let mut events = Vec::new();
     for stream in streams {
         source.each_of(stream, head, |event| {
+            source.keep(event)?;
             events.push(event.clone());
             if events.len() <= MAX_EVENTS {
                 return Ok(());

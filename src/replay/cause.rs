@@ -29,7 +29,10 @@ pub fn chain(source: &Source, event: &Recorded) -> Result<Vec<Recorded>, ReplayE
             None => None,
         };
         match before.filter(|before| before.position < last.position) {
-            Some(before) => chain.push(before),
+            Some(before) => {
+                source.keep(&before)?;
+                chain.push(before);
+            }
             None => break,
         }
     }

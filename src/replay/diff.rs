@@ -81,6 +81,7 @@ pub fn diff(source: &Source, stream: StreamId, from: When, to: When) -> Result<D
         if event.position <= from {
             before.clone_from(&after);
         } else {
+            source.keep(event)?;
             let fields = fields::compare(&now, &after);
             steps.push(Changed { event: Entry::from(event), fields });
         }

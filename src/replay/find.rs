@@ -13,18 +13,16 @@ use utoipa::ToSchema;
 
 use super::among::Among;
 use super::condition::{Condition, Undecided};
-use super::entry::Entry;
+use super::moments::{Moment, Moments};
 use super::object::{self, Object};
-use super::{ReplayError, Source, state};
+use super::source::size;
+use super::{ReplayError, Source};
 use crate::each_noun;
 use crate::events::Recorded;
 use crate::ids::{ObjectId, Position, StreamId};
 use crate::projections::View;
 use crate::projections::as_of::SystemState;
 use crate::projections::parallel::in_halves;
-
-/// Most moments in an answer: what a person looks through. Those after them are counted.
-const MAX_MOMENTS: usize = 1_000;
 
 /// Events between two states that are kept for a bisection: some ten steps lie between them, and an
 /// object with a million events keeps a thousand states.
@@ -61,31 +59,13 @@ pub struct Found {
     pub archived: Option<u64>,
 }
 
-/// A moment at which a condition became true.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-pub struct Moment {
-    /// `container/` and its uuid.
-    pub object: String,
-    /// Its name then, where it has one.
-    pub name: Option<String>,
-    /// The event that made it true.
-    pub event: Entry,
-}
-
-impl Moment {
-    fn new(folded: &dyn Object, event: &Recorded) -> Self {
-        let object = event.stream.to_string();
-        Self { object, name: state::name(folded), event: Entry::from(event) }
-    }
-}
-
 /// Finds when a condition became true.
 ///
 /// # Errors
 /// When it cannot be meant, could never be decided, or the log cannot be read.
 pub fn find(source: &Source, text: &str, among: Among, how: How) -> Result<Found, ReplayError> {
     let condition = Condition::read(text)?;
-    let (moments, trouble) = (Vec::new(), EvaluationTrouble::None);
+    let (moments, trouble) = (Moments::default(), EvaluationTrouble::None);
     let mut search = Search { source, condition, among, how, moments, trouble };
     match (how.monotone, among) {
         (true, Among::Object(stream)) => search.bisect(stream)?,
@@ -93,21 +73,18 @@ pub fn find(source: &Source, text: &str, among: Among, how: How) -> Result<Found
         (false, Among::Object(stream)) => search.scan_one(stream)?,
         (false, _) => search.scan_all(among)?,
     }
-    if let (EvaluationTrouble::Only(words), []) = (&search.trouble, search.moments.as_slice()) {
+    if let (EvaluationTrouble::Only(words), None) = (&search.trouble, search.moments.first()) {
         return Err(ReplayError::Invalid(format!(
             "the condition could never be evaluated: {words}."
         )));
     }
-    search.moments.sort_by_key(|moment| moment.event.position);
-    let most = if how.first { 1 } else { MAX_MOMENTS };
-    let omitted = if how.first { 0 } else { search.moments.len().saturating_sub(most) };
-    search.moments.truncate(most);
+    let (moments, omitted) = search.moments.told(source, how.first)?;
     Ok(Found {
         condition: text.to_owned(),
         position: source.head().get(),
         by: if how.monotone { "bisection" } else { "scan" }.to_owned(),
-        moments: search.moments,
-        omitted: omitted as u64,
+        moments,
+        omitted,
         archived: Some(source.log().archived().get()).filter(|archived| *archived > 0),
     })
 }
@@ -126,11 +103,16 @@ struct Search<'a> {
     condition: Condition,
     among: Among,
     how: How,
-    moments: Vec<Moment>,
+    moments: Moments,
     trouble: EvaluationTrouble,
 }
 
 impl Search<'_> {
+    /// Notes a moment.
+    fn note(&mut self, folded: &dyn Object, event: &Recorded) -> Result<(), ReplayError> {
+        self.moments.note(self.source, folded, event)
+    }
+
     fn holds(&mut self, folded: &dyn Object) -> Result<bool, ReplayError> {
         self.decided(self.condition.holds(folded), folded.head().is_some())
     }
@@ -168,7 +150,7 @@ impl Search<'_> {
             folded.take(event)?;
             let holds = self.holds(folded.as_ref())?;
             if holds && !held {
-                self.moments.push(Moment::new(folded.as_ref(), event));
+                self.note(folded.as_ref(), event)?;
             }
             held = holds;
             Ok(())
@@ -187,7 +169,7 @@ impl Search<'_> {
             folded.take(event)?;
             let holds = self.holds(folded.as_ref())?;
             if holds && !*held {
-                self.moments.push(Moment::new(folded.as_ref(), event));
+                self.note(folded.as_ref(), event)?;
                 if self.how.first {
                     return Ok(ControlFlow::Break(()));
                 }
@@ -213,7 +195,7 @@ impl Search<'_> {
             let step = streams.len().div_ceil(SAMPLE).max(1);
             let sample: HashSet<StreamId> = streams.iter().step_by(step).copied().collect();
             sample.iter().try_for_each(|stream| self.bisect(*stream))?;
-            let first = self.moments.iter().map(|moment| moment.event.position).min();
+            let first = self.moments.first();
             let Some(before) = first.filter(|_| step > 1).and_then(|it| it.checked_sub(1)) else {
                 return Ok(());
             };
@@ -346,9 +328,13 @@ impl Search<'_> {
         from: Position,
         until: Position,
     ) -> Result<(), ReplayError> {
-        let mut events = Vec::new();
+        let (mut events, mut bytes) = (Vec::new(), 0);
         self.source.each_of(stream, until, |event| {
             if event.position > from {
+                bytes += size(event);
+                if !self.source.fits(bytes) {
+                    return Err(ReplayError::TooLarge(bytes));
+                }
                 events.push(event.clone());
             }
             Ok(())
@@ -365,7 +351,8 @@ impl Search<'_> {
             if self.holds(folded.as_ref())? { high = middle } else { low = middle + 1 }
         }
         if let Some(event) = events.get(low.saturating_sub(1)) {
-            self.moments.push(Moment::new(after(low)?.as_ref(), event));
+            let folded = after(low)?;
+            self.note(folded.as_ref(), event)?;
         }
         Ok(())
     }

@@ -5,8 +5,9 @@
 //! `entry` (an event as shown), `fields` (a document flattened), `state`, `timeline`, `diff`,
 //! `cause`, `why`, `name` (objects by name, without read models), `question` (all of these in one
 //! form); then `what_if` and `bundle`, and questions about the whole log: `system`, `trace`, `find`
-//! (by a `condition`, `among` some objects), `verify`, `check`. Every answer is a serialisable
-//! document, so that a server, the CLI reading files, and a user interface show the same.
+//! (by a `condition`, `among` some objects, as `moments`), `verify`, `check`. Every answer is a
+//! serialisable document, so that a server, the CLI reading files, and a user interface show the
+//! same.
 //!
 //! Absent: work. Nothing here can reach a backend or a bus (rule W7): an object in memory says
 //! which work would be due, and nothing carries it out. Nothing is written either.
@@ -20,6 +21,7 @@ pub mod diff;
 pub mod entry;
 pub mod fields;
 pub mod find;
+pub mod moments;
 pub mod name;
 pub mod object;
 pub mod question;
@@ -61,6 +63,12 @@ pub enum ReplayError {
     /// An archive has taken some of the events that it takes.
     #[error(transparent)]
     Archived(#[from] Archived),
+    /// A server does not make so large an answer.
+    #[error(
+        "The answer would be made of more than {0} bytes of events. Page through the events with \
+        GET /v1/events or …/history, or use the CLI with --data on a backup, which has no limit."
+    )]
+    TooLarge(usize),
     /// A fault of ours.
     #[error("{0}")]
     Internal(String),

@@ -8,6 +8,7 @@ use std::io::BufReader;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::ReplayError;
 use crate::events::Recorded;
@@ -18,6 +19,13 @@ use crate::ids::{EventId, Position, ProjectId, Revision, StreamId, StreamKind, T
 
 /// Events that are in memory at once: a payload has 1 KB as a rule.
 const PAGE: usize = 512;
+
+/// Most bytes of events that one answer of a server is made of: 10,000 as a rule. As documents they
+/// take some ten times as much.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+
+/// What an event takes besides its payload and its command.
+const EVENT_BYTES: usize = 512;
 
 /// How far the times of neighbours in the log may differ: an event's time is that of its decision,
 /// and it waits for the writer; clocks are set right by less than that as a rule. Where it is more,
@@ -31,23 +39,43 @@ pub struct Source {
     project: Option<ProjectId>,
     /// Whether what was audited is shown.
     audits: bool,
+    /// Bytes that the answer may still keep; any number where it is for whoever has the files.
+    room: Option<Arc<AtomicUsize>>,
 }
 
 impl Source {
     /// All of a log.
     pub fn new(log: Arc<dyn EventLog>) -> Self {
-        Self { log, project: None, audits: true }
+        Self { log, project: None, audits: true, room: None }
     }
 
-    /// What a log has of one project.
+    /// What a log has of one project, for one answer.
     pub fn of_project(log: Arc<dyn EventLog>, project: ProjectId) -> Self {
-        Self { log, project: Some(project), audits: true }
+        let room = Some(Arc::new(AtomicUsize::new(MAX_ANSWER_BYTES)));
+        Self { log, project: Some(project), audits: true, room }
     }
 
     /// The same without what was audited.
     #[must_use]
     pub fn without_audits(self) -> Self {
         Self { audits: false, ..self }
+    }
+
+    /// Takes room for an event that becomes part of the answer.
+    ///
+    /// # Errors
+    /// When the answer would be too large.
+    pub fn keep(&self, event: &Recorded) -> Result<(), ReplayError> {
+        let Some(room) = &self.room else { return Ok(()) };
+        let taken = room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(size(event))
+        });
+        taken.map(drop).map_err(|_| ReplayError::TooLarge(MAX_ANSWER_BYTES))
+    }
+
+    /// Whether events with so many bytes may be in an answer.
+    pub fn fits(&self, bytes: usize) -> bool {
+        self.room.is_none() || bytes <= MAX_ANSWER_BYTES
     }
 
     /// The log of a data directory, of a backup of one, or a folder of segments; beside a running
@@ -97,7 +125,7 @@ impl Source {
     /// The whole log for any caller: for results that reveal none of it, such as digests.
     #[must_use]
     pub fn whole(&self) -> Self {
-        Self::new(self.log.clone())
+        Self { project: None, ..self.clone() }
     }
 
     /// Whether all of the log may be shown.
@@ -266,6 +294,11 @@ impl Source {
         })?;
         Ok(found)
     }
+}
+
+/// Bytes that an event takes.
+pub fn size(event: &Recorded) -> usize {
+    EVENT_BYTES + event.payload.len() + event.meta.command.as_ref().map_or(0, String::len)
 }
 
 /// The first time that is later.

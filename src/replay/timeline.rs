@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::entry::Entry;
 use super::object::{self, Object};
+use super::source::size;
 use super::{ReplayError, Source, state};
 use crate::events::{Mark, Recorded, codec};
 use crate::ids::{EventId, Kind, Position, Revision, StreamId, Timestamp};
@@ -95,27 +96,43 @@ pub fn timeline(
     if related {
         streams.extend(around(source, stream, until)?);
     }
-    let mut told = Vec::new();
+    let (mut told, mut omitted) = (Vec::new(), 0);
     let mut works = Vec::new();
     let (mut objects, mut name) = (Vec::new(), None);
     for object in &streams {
-        let story = Story::of(source, *object, until)?;
+        let story = Story::of(source, *object, until, |_| true)?;
         if *object == stream {
             name.clone_from(&story.name);
         }
         objects.push(Named { object: object.to_string(), name: story.name });
         told.extend(story.events);
+        omitted += story.omitted + leave_latest(source, &mut told);
         works.extend(story.works);
     }
     if told.is_empty() {
         return Err(ReplayError::NotFound(format!("The log has no event of {stream}.")));
     }
-    told.sort_by_key(|told| told.event.position);
+    if omitted > 0 {
+        let first = told.first().map_or(0, |told| told.event.position.get());
+        works.retain(|work: &WorkStory| work.ended.is_none_or(|ended| ended >= first));
+    }
     works.sort_by_key(|work: &WorkStory| work.asked);
-    let omitted = told.len().saturating_sub(MAX_EVENTS);
-    let events = as_tree(told.split_off(omitted));
+    let events = as_tree(told);
     let object = stream.to_string();
-    Ok(Timeline { object, name, objects, events, works, omitted: omitted as u64 })
+    Ok(Timeline { object, name, objects, events, works, omitted })
+}
+
+/// Puts events in order and leaves the last ones, as many as an answer may have; how many it drops.
+fn leave_latest(source: &Source, told: &mut Vec<Told>) -> u64 {
+    told.sort_by_key(|told| told.event.position);
+    let (mut bytes, mut events) = (0, 0);
+    let fit = told.iter().rev().take_while(|told| {
+        (bytes, events) = (bytes + size(&told.event), events + 1);
+        events <= MAX_EVENTS && (source.fits(bytes) || events == 1)
+    });
+    let dropped = told.len() - fit.count();
+    told.drain(..dropped);
+    dropped as u64
 }
 
 /// An event with what it means for work.
@@ -156,21 +173,38 @@ pub(super) fn as_tree(told: Vec<Told>) -> Vec<Step> {
 /// What happened to one object.
 pub(super) struct Story {
     pub name: Option<String>,
+    /// The last of the events that are wanted.
     pub events: Vec<Told>,
+    /// How many before these there are.
+    pub omitted: u64,
     pub works: Vec<WorkStory>,
 }
 
 impl Story {
     /// Folds an object and watches its work.
-    pub fn of(source: &Source, stream: StreamId, until: Position) -> Result<Self, ReplayError> {
+    pub fn of(
+        source: &Source,
+        stream: StreamId,
+        until: Position,
+        wants: impl Fn(&Recorded) -> bool,
+    ) -> Result<Self, ReplayError> {
         let mut folded = object::new(stream);
-        let mut story = Self { name: None, events: Vec::new(), works: Vec::new() };
+        let mut story = Self { name: None, events: Vec::new(), omitted: 0, works: Vec::new() };
+        let mut bytes = 0;
         let mut open: HashMap<EventId, Open> = HashMap::new();
         source.each_of(stream, until, |event| {
             folded.take(event)?;
             story.name = state::name(folded.as_ref()).or(story.name.take());
             let told = story.watch(folded.as_ref(), event, &mut open);
-            story.events.push(told);
+            if wants(event) {
+                story.events.push(told);
+                bytes += size(event);
+                // Now and then, so that it costs little for each event.
+                if story.events.len() > 2 * MAX_EVENTS || !source.fits(bytes / 2) {
+                    story.omitted += leave_latest(source, &mut story.events);
+                    bytes = story.events.iter().map(|told| size(&told.event)).sum();
+                }
+            }
             Ok(())
         })?;
         Ok(story)

@@ -74,15 +74,17 @@ pub fn trace(source: &Source, request_id: &str) -> Result<Trace, ReplayError> {
     };
     let streams: BTreeSet<StreamId> = events.iter().map(|event| event.stream).collect();
     let mut told: HashMap<Position, Told> = HashMap::new();
+    let wanted: BTreeSet<Position> = events.iter().map(|event| event.position).collect();
     for stream in &streams {
-        let story = Story::of(source, *stream, source.head())?;
+        let is_wanted = |event: &Recorded| wanted.contains(&event.position);
+        let story = Story::of(source, *stream, source.head(), is_wanted)?;
         told.extend(story.events.into_iter().map(|it| (it.event.position, it)));
         trace.works.extend(story.works);
     }
     let ids: BTreeSet<String> = events.iter().map(|event| event.id.to_string()).collect();
     trace.works.retain(|work| ids.contains(&work.id));
     trace.works.sort_by_key(|work| work.asked);
-    let mut shown = visible(source, &streams, &events)?;
+    let mut shown = visible(source, &streams, &wanted)?;
     for (event, depth, parent) in as_tree(&events) {
         let plain = || Told { event: event.clone(), work: None, took_ms: None };
         let told = told.remove(&event.position).unwrap_or_else(plain);
@@ -105,6 +107,7 @@ fn of_request(
         if event.meta.request_id == request_id {
             end = event.time;
             if events.len() < MAX_EVENTS {
+                source.keep(event)?;
                 events.push(event.clone());
             } else {
                 omitted += 1;
@@ -119,9 +122,8 @@ fn of_request(
 fn visible(
     source: &Source,
     streams: &BTreeSet<StreamId>,
-    events: &[Recorded],
+    wanted: &BTreeSet<Position>,
 ) -> Result<HashMap<Position, Vec<FieldChange>>, ReplayError> {
-    let wanted: BTreeSet<Position> = events.iter().map(|event| event.position).collect();
     let mut shown = HashMap::new();
     for stream in streams {
         let mut folded = object::new(*stream);

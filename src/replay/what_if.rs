@@ -134,6 +134,7 @@ fn without(
     let (mut folded, mut dropped) = (object::new(stream), Vec::new());
     source.each_of(stream, until, |event| {
         if drop.contains(&event.id) {
+            source.keep(event)?;
             dropped.push(Entry::from(event));
             folded.skip(event);
             return Ok(());

@@ -14,6 +14,7 @@ mod backend;
 mod backup;
 mod bay;
 mod baymodel;
+mod bounded;
 mod browser;
 mod bus;
 mod cli;

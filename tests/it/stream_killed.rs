@@ -31,8 +31,8 @@ const EVENTS: u64 = 600;
 /// Events of one append.
 const BATCH: u64 = 500;
 
-/// A log of so many events, written as fast as it goes.
-async fn write(data: &std::path::Path, events: u64) {
+/// A log of so many events of one object, written as fast as it goes.
+pub async fn write(data: &std::path::Path, events: u64, name: Option<String>) {
     let index = sled::Config::new().temporary(true).open().unwrap();
     let options = SegmentOptions { segment_bytes: 4 << 20, folder: clock::new_uuid() };
     let tree = index.open_tree("log").unwrap();
@@ -42,7 +42,7 @@ async fn write(data: &std::path::Path, events: u64) {
         let meta = Meta { user: "somebody".to_owned(), ..Meta::default() };
         NewEvent::new(clock::new_event_id(), clock::now(), meta, event)
     };
-    let fields = BaymodelFields { coe: "docker".to_owned(), ..BaymodelFields::default() };
+    let fields = BaymodelFields { name, coe: "docker".to_owned(), ..BaymodelFields::default() };
     let first = vec![new(&BaymodelEvent::Created(BaymodelCreatedV1 { fields }))];
     let append = Append { stream, expected: Expected::NoStream, command: None, events: first };
     let mut last = log.append(append).await.unwrap();
@@ -142,7 +142,7 @@ async fn f29_a_killed_consumer_sees_every_event_once_and_in_order() {
     let seed: u64 = setting("MAGNUM_STREAM_SEED", clock::now().0 as u64);
     eprintln!("killed consumer: {rounds} rounds, MAGNUM_STREAM_SEED={seed}");
     let data = TempDir::new().unwrap();
-    write(data.path(), rounds * EVENTS).await;
+    write(data.path(), rounds * EVENTS, None).await;
     let folder = data.path().to_owned();
     // The harness has a runtime of its own, which must not live in this one.
     let done = thread::spawn(move || consume(&folder, rounds, Chance::new(seed)));

@@ -2,12 +2,14 @@
 //! `segment` (own files). One contract suite runs on all of them.
 //!
 //! `admission` checks appends, `chain` defines the bytes that an event's hash covers, `anchor`
-//! signs it, `export` writes and reads events as lines of JSON, `moment` finds a time.
+//! signs it, `export` writes and reads events as lines of JSON, `moment` finds a time, `attended`
+//! is a log for a reader who may leave.
 //!
 //! Not here: what events mean.
 
 pub mod admission;
 pub mod anchor;
+pub mod attended;
 pub mod chain;
 pub mod excerpt;
 pub mod export;
@@ -133,6 +135,9 @@ pub enum ReadError {
     /// This program does not understand an event that an object needs; the message names both.
     #[error("{0}")]
     Unreadable(String),
+    /// Whoever wanted to know has gone.
+    #[error("nobody waits for what is read")]
+    Abandoned,
 }
 
 /// Why a log could not be opened. Each says what is wrong and which command helps.
@@ -224,8 +229,12 @@ impl LogHealth {
 /// Events that are in memory at once where they cannot be scanned where they lie.
 const SCANNED: usize = 256;
 
-/// Hands over up to `limit` events, a page at a time; how many. `read` gives as many as it is asked
-/// for, unless there are no more, after the last one that it gave.
+/// Bytes after which a read of a log on disk ends, at the end of an event: 8,000 events as a rule,
+/// and some of those who read at once may meet events of 4 MiB.
+pub const READ_BYTES: usize = 8 << 20;
+
+/// Hands over up to `limit` events, a page at a time; how many. `read` gives up to as many as it is
+/// asked for, and none only if there are no more, after the last one that it gave.
 fn by_pages(
     limit: usize,
     each: &mut Each<'_>,
@@ -237,7 +246,7 @@ fn by_pages(
         let page = read(last.as_ref(), most)?;
         page.iter().try_for_each(|event| each(&event.borrowed()))?;
         scanned += page.len();
-        if page.len() < most || scanned == limit {
+        if page.is_empty() || scanned == limit {
             return Ok(scanned);
         }
         last = page.into_iter().next_back();
@@ -256,7 +265,8 @@ pub trait EventLog: Send + Sync + 'static {
     /// Appends; answers when the events are durable.
     async fn append(&self, append: Append) -> Result<Appended, AppendError>;
 
-    /// Up to `limit` events after a position (exclusive), in order; only durable ones.
+    /// Up to `limit` events after a position (exclusive), in order; only durable ones. Fewer where
+    /// these have [`READ_BYTES`], none only if there is none.
     fn read(&self, after: Position, limit: usize) -> Result<Vec<Recorded>, ReadError>;
 
     /// As [`EventLog::read`], for those who fold many events and need little of each: hands over
@@ -266,7 +276,8 @@ pub trait EventLog: Send + Sync + 'static {
         by_pages(limit, each, |last, most| self.read(last.map_or(after, |it| it.position), most))
     }
 
-    /// Up to `limit` events of a stream from a revision on (inclusive), in order.
+    /// Up to `limit` events of a stream from a revision on (inclusive), in order. Fewer where these
+    /// have [`READ_BYTES`], none only if there is none.
     fn read_stream(
         &self,
         stream: StreamId,

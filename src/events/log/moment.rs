@@ -57,9 +57,15 @@ fn earlier(
     let (mut found, mut looked_from) = (low, low);
     while looked_from > 0 && found - looked_from < LOOK_BACK {
         let from = looked_from.saturating_sub(PAGE);
-        let page = read(from, (looked_from - from) as usize)?;
-        if let Some(event) = page.iter().find(|event| event.time >= time) {
-            found = found.min(place(event));
+        let mut at = from;
+        while at < looked_from {
+            let page = read(at, (looked_from - at) as usize)?;
+            if let Some(event) = page.iter().find(|event| event.time >= time) {
+                found = found.min(place(event));
+                break;
+            }
+            let Some(last) = page.last() else { break };
+            at = place(last) + 1;
         }
         looked_from = from;
     }

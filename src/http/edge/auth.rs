@@ -126,6 +126,11 @@ impl Auth {
         self.0.iter().for_each(|guard| guard.source.start(audit));
     }
 
+    /// Whether there may be several projects: without authentication there is only the default one.
+    pub const fn tells_projects_apart(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// What decides about a request, where anybody is asked who they are. Copied from the request,
     /// because its body is not `Sync`.
     pub fn question(&self, request: &Request, request_id: &str) -> AuthRequest {

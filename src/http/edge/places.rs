@@ -1,73 +1,235 @@
-//! Slots for responses without end: how many there may be at once.
+//! Places for what requests cause and what lasts or is large: how many there are at once, and how
+//! many of them one project may have.
+//!
+//! Where requests are authenticated one project may have half of the places of a kind, so that no
+//! single one can take them all; otherwise there is only one project, which may have all. Not here:
+//! who takes which (handlers), commands and work (`actors`, `agent`).
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use crate::bus::CommandError;
 use crate::http::error::ApiError;
+use crate::ids::ProjectId;
 
 /// Most answers that go on until somebody ends them, event streams and followed logs together:
 /// each holds a connection, a few kilobytes and at most one page.
 const MAX_STREAMS: usize = 8192;
 
+/// Places of those that a followed log takes: it holds up to 1 MiB of output where it is not read,
+/// so all of them hold a gigabyte.
+const FOLLOWED_LOG: usize = 8;
+
 /// Most readers that are being sent the present state at once: each holds 16 bytes an object.
 const MAX_SNAPSHOTS: usize = 64;
 
-/// Places for answers that go on until somebody ends them.
+/// Most questions that read much of the log at once, such as those of the debugger: each takes a
+/// processor, some hundred megabytes of documents where the log has the largest events, and one of
+/// the 512 threads that may wait, so other reads always find one.
+const MAX_QUESTIONS: usize = 8;
+
+/// Most bytes of output that is being collected, and of large answers that are being sent,
+/// together: eight of the largest outputs.
+const MAX_HELD_BYTES: usize = 256 << 20;
+
+/// Places for what lasts. Cheap to clone.
 #[derive(Clone)]
 pub struct Places {
-    streams: Arc<Semaphore>,
-    snapshots: Arc<Semaphore>,
-}
-
-impl Default for Places {
-    fn default() -> Self {
-        Self {
-            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
-            snapshots: Arc::new(Semaphore::new(MAX_SNAPSHOTS)),
-        }
-    }
+    streams: Shares,
+    snapshots: Shares,
+    questions: Shares,
+    held_bytes: Shares,
 }
 
 impl Places {
-    /// A place, held as long as the value lives.
+    /// All of them, free.
+    pub fn new(is_shared: bool) -> Self {
+        let shares =
+            |what, all: usize| Shares::new(what, all, if is_shared { all / 2 } else { all });
+        Self {
+            streams: shares("event streams and followed logs", MAX_STREAMS),
+            snapshots: shares("streams of the current state", MAX_SNAPSHOTS),
+            questions: shares("questions to the debugger and reads with at=", MAX_QUESTIONS),
+            held_bytes: shares("bytes of output and large answers", MAX_HELD_BYTES),
+        }
+    }
+
+    /// A place for an answer that goes on, held as long as the value lives.
     ///
     /// # Errors
-    /// When all are taken.
-    pub fn take(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        one(&self.streams)
+    /// When all are taken, or all that the project may have.
+    pub fn take(&self, project: &ProjectId) -> Result<Place, ApiError> {
+        self.streams.take(project, 1)
+    }
+
+    /// The places for a followed log, held as long as the value lives.
+    ///
+    /// # Errors
+    /// When all are taken, or all that the project may have.
+    pub fn take_followed_log(&self, project: &ProjectId) -> Result<Place, ApiError> {
+        self.streams.take(project, FOLLOWED_LOG)
     }
 
     /// A place for being sent the present state, held as long as the value lives.
     ///
     /// # Errors
-    /// When all are taken.
-    pub fn take_snapshot(&self) -> Result<OwnedSemaphorePermit, ApiError> {
-        one(&self.snapshots)
+    /// When all are taken, or all that the project may have.
+    pub fn take_snapshot(&self, project: &ProjectId) -> Result<Place, ApiError> {
+        self.snapshots.take(project, 1)
     }
 
-    /// How many are taken.
+    /// A place for reading much of the log, held as long as the value lives.
+    ///
+    /// # Errors
+    /// When all are taken, or all that the project may have.
+    pub fn take_question(&self, project: &ProjectId) -> Result<Place, ApiError> {
+        self.questions.take(project, 1)
+    }
+
+    /// Room for so many bytes of an answer, held as long as the value lives.
+    ///
+    /// # Errors
+    /// When there is not as much, or not for the project.
+    pub fn take_bytes(&self, project: &ProjectId, bytes: usize) -> Result<Place, ApiError> {
+        self.held_bytes.take(project, bytes)
+    }
+
+    /// How many streams there are.
     pub fn taken(&self) -> u32 {
-        (MAX_STREAMS - self.streams.available_permits().min(MAX_STREAMS)) as u32
+        let state = self.streams.state();
+        (MAX_STREAMS - state.free.min(MAX_STREAMS)) as u32
     }
 }
 
-fn one(places: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ApiError> {
-    let place = Arc::clone(places).try_acquire_owned();
-    place.map_err(|_| ApiError::Command(CommandError::Overloaded))
+/// Places of one kind.
+#[derive(Clone, Debug)]
+struct Shares {
+    what: &'static str,
+    all: usize,
+    /// As many as one project may have.
+    share: usize,
+    state: Arc<Mutex<ShareState>>,
+}
+
+#[derive(Debug)]
+struct ShareState {
+    free: usize,
+    taken: HashMap<ProjectId, usize>,
+}
+
+/// Places of one kind that a project has, until they are dropped.
+#[derive(Debug)]
+pub struct Place {
+    shares: Shares,
+    project: ProjectId,
+    count: usize,
+}
+
+impl Shares {
+    fn new(what: &'static str, all: usize, share: usize) -> Self {
+        let state = ShareState { free: all, taken: HashMap::new() };
+        Self { what, all, share, state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn take(&self, project: &ProjectId, count: usize) -> Result<Place, ApiError> {
+        let mut place = Place { shares: self.clone(), project: project.clone(), count: 0 };
+        place.grow(count)?;
+        Ok(place)
+    }
+
+    fn state(&self) -> MutexGuard<'_, ShareState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Takes more.
+    ///
+    /// # Errors
+    /// When there are not as many, or not for the project; then it has what it had.
+    pub fn grow(&mut self, count: usize) -> Result<(), ApiError> {
+        let Shares { what, all, share, .. } = self.shares;
+        let mut state = self.shares.state();
+        let own = state.taken.get(&self.project).copied().unwrap_or_default();
+        if own.saturating_add(count) > share {
+            return Err(ApiError::TooMany(format!(
+                "The limit of {share} {what} at once is reached by this project; end some, or try \
+                 again later."
+            )));
+        }
+        if count > state.free {
+            return Err(ApiError::Overloaded(format!(
+                "The service has reached its limit of {all} {what} at once; try again later."
+            )));
+        }
+        state.free -= count;
+        *state.taken.entry(self.project.clone()).or_default() += count;
+        self.count += count;
+        Ok(())
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut state = self.shares.state();
+        state.free += self.count;
+        debug_assert!(state.free <= self.shares.all, "more places than there are");
+        if let Some(own) = state.taken.get_mut(&self.project) {
+            *own = own.saturating_sub(self.count);
+            if *own == 0 {
+                state.taken.remove(&self.project);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn project(name: &str) -> ProjectId {
+        ProjectId(name.to_owned())
+    }
+
     #[test]
-    fn a_place_is_free_again_when_its_stream_ends() {
-        let places = Places { streams: Arc::new(Semaphore::new(1)), ..Places::default() };
-        let held = places.take().unwrap();
-        assert_eq!(places.take().unwrap_err().status(), 503);
+    fn a_place_is_free_again_when_its_holder_ends() {
+        let shares = Shares::new("streams", 2, 2);
+        let held = [0, 1].map(|_| shares.take(&project("a"), 1).unwrap());
+        // Its share is all of it here.
+        assert_eq!(shares.take(&project("a"), 1).unwrap_err().status(), 429);
+        assert_eq!(shares.take(&project("b"), 1).unwrap_err().status(), 503);
         drop(held);
-        assert!(places.take().is_ok());
+        assert!(shares.take(&project("b"), 2).is_ok());
+        assert!(shares.state().taken.is_empty(), "projects that have none are not remembered");
+    }
+
+    #[test]
+    fn one_project_has_half_where_there_are_several() {
+        let places = Places::new(true);
+        let one: Vec<_> =
+            (0..MAX_QUESTIONS / 2).map(|_| places.take_question(&project("a")).unwrap()).collect();
+        let refused = places.take_question(&project("a")).unwrap_err();
+        assert_eq!(refused.status(), 429, "{refused}");
+        let _other = places.take_question(&project("b")).unwrap();
+        drop(one);
+        assert!(places.take_question(&project("a")).is_ok());
+        let half = MAX_STREAMS / 2;
+        let streams: Vec<_> = (0..half).map(|_| places.take(&project("a")).unwrap()).collect();
+        assert_eq!(places.take(&project("a")).unwrap_err().status(), 429);
+        assert!(places.take(&project("b")).is_ok());
+        assert_eq!(places.taken() as usize, streams.len());
+        assert_eq!(Places::new(false).streams.share, MAX_STREAMS, "there is no other project");
+    }
+
+    #[test]
+    fn bytes_are_taken_as_an_answer_grows() {
+        let places = Places::new(true);
+        let mut growing = places.take_bytes(&project("a"), 1).unwrap();
+        assert_eq!(growing.grow(MAX_HELD_BYTES / 2).unwrap_err().status(), 429);
+        growing.grow(MAX_HELD_BYTES / 2 - 1).unwrap();
+        assert_eq!(places.take_bytes(&project("a"), 1).unwrap_err().status(), 429);
+        let _other = places.take_bytes(&project("b"), MAX_HELD_BYTES / 2).unwrap();
+        assert_eq!(places.take_bytes(&project("c"), 1).unwrap_err().status(), 503);
+        drop(growing);
+        assert!(places.take_bytes(&project("c"), 1).is_ok());
     }
 }

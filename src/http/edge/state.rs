@@ -72,7 +72,7 @@ impl AppState {
         let own = Own {
             requests: Requests::default(),
             names: Names::new(&parts.config),
-            places: Places::default(),
+            places: Places::new(parts.auth.tells_projects_apart()),
             newest: Arc::new(Newest::new(parts.log.clone())),
         };
         Self(Arc::new(Inner { parts, own }))

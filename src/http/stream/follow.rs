@@ -21,6 +21,10 @@ use crate::http::edge::request::Call;
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
 
+/// Most bytes of a message from the other end of a WebSocket: nothing is expected from there, but
+/// for pings and its leaving, which have 125 at most.
+const MAX_CLIENT_MESSAGE_BYTES: usize = 4 << 10;
+
 /// `GET /v1/events/stream`
 pub async fn events(State(state): State<AppState>, request: Request) -> Result<Response, ApiError> {
     let (mut parts, body) = request.into_parts();
@@ -34,12 +38,10 @@ pub async fn events(State(state): State<AppState>, request: Request) -> Result<R
     };
     let socket = if parts.headers.contains_key(header::UPGRADE) {
         let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &state).await;
-        Some(upgrade.map_err(|error| {
-            ApiError::BadRequest(format!(
-                "Not a WebSocket request: \
-            {error}."
-            ))
-        })?)
+        let upgrade = upgrade
+            .map_err(|error| ApiError::BadRequest(format!("Not a WebSocket request: {error}.")))?;
+        let most = MAX_CLIENT_MESSAGE_BYTES;
+        Some(upgrade.max_message_size(most).max_frame_size(most).read_buffer_size(most))
     } else {
         None
     };
@@ -76,13 +78,14 @@ async fn wanted(
     let mut after = event_start::after(state, &call, last.as_deref(), head).await?;
     // Who has seen events already has the state.
     let snapshot = if asks_for_state && last.is_none() {
-        let place = places.take_snapshot()?;
+        let place = places.take_snapshot(&call.ctx.project)?;
         let snapshot = Snapshot::new(state, filter.clone(), call.host.clone(), place);
         after = snapshot.position();
         Some(snapshot)
     } else {
         None
     };
-    let (place, grant) = (places.take()?, state.auth.grant(&call.caller, filter.needs()));
+    let place = places.take(&call.ctx.project)?;
+    let grant = state.auth.grant(&call.caller, filter.needs());
     Ok(Wanted { filter, after, host: call.host, snapshot, grant, place })
 }

@@ -28,9 +28,16 @@ const LIMIT: usize = 100;
 /// Events that are read at once.
 const PAGE: usize = 256;
 
+/// Bytes of events after which a page ends, whatever its limit: a thousand as a rule. It always has
+/// one, which has 8 MiB at most; as JSON they may take several times as much.
+const PAGE_BYTES: usize = 2 << 20;
+
 /// Events that one request looks at for those it wants: some tens of milliseconds. Where they are
 /// not among them, the answer says where to go on.
 const SCAN: usize = 20_000;
+
+/// Bytes of events that it looks at, which are as many as a rule: for a log of large ones.
+const SCAN_BYTES: usize = 64 << 20;
 
 /// A page of events.
 #[derive(Debug, Serialize, ToSchema)]
@@ -116,24 +123,27 @@ fn scan(
     limit: usize,
     filter: &Filter,
 ) -> Result<(Vec<Recorded>, Position), ReadError> {
-    let (mut wanted, mut cursor, mut seen) = (Vec::new(), after, 0);
-    while seen < SCAN {
+    let (mut wanted, mut cursor) = (PageEvents::new(limit), after);
+    let (mut seen, mut seen_bytes) = (0, 0);
+    while seen < SCAN && seen_bytes < SCAN_BYTES {
         let page = log.read(cursor, PAGE)?;
         if page.is_empty() {
             break;
         }
         seen += page.len();
         for event in page {
-            cursor = event.position;
-            if filter.wants(log, &event) {
-                wanted.push(event);
-                if wanted.len() == limit {
-                    return Ok((wanted, cursor));
-                }
+            let position = event.position;
+            seen_bytes += size(&event);
+            if filter.wants(log, &event) && !wanted.take(event) {
+                return Ok((wanted.events, cursor));
+            }
+            cursor = position;
+            if wanted.is_full() {
+                return Ok((wanted.events, cursor));
             }
         }
     }
-    Ok((wanted, cursor))
+    Ok((wanted.events, cursor))
 }
 
 /// Up to `limit` events of an object after a position, and whether there are more.
@@ -143,16 +153,67 @@ fn of_stream(
     after: Position,
     limit: usize,
 ) -> Result<(Vec<Recorded>, bool), ReadError> {
-    let (mut wanted, mut from) = (Vec::new(), Revision(0));
+    let (mut wanted, mut from) = (PageEvents::new(limit), first_after(log, stream, after)?);
     loop {
         let page = log.read_stream(stream, from, PAGE)?;
-        let Some(last) = page.last() else { return Ok((wanted, false)) };
+        let Some(last) = page.last() else { return Ok((wanted.events, false)) };
         from = last.revision.next();
         for event in page.into_iter().filter(|event| event.position > after) {
-            if wanted.len() == limit {
-                return Ok((wanted, true));
+            if !wanted.take(event) {
+                return Ok((wanted.events, true));
             }
-            wanted.push(event);
         }
     }
+}
+
+/// The first revision of an object after a position: by bisection, so that late pages of a long
+/// history cost what early ones do.
+fn first_after(
+    log: &dyn EventLog,
+    stream: StreamId,
+    after: Position,
+) -> Result<Revision, ReadError> {
+    let count = log.stream_head(stream)?.map_or(0, |last| last.get() + 1);
+    let (mut low, mut high) = (0, count);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match log.read_stream(stream, Revision(middle), 1)?.first() {
+            Some(event) if event.position <= after => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(Revision(low))
+}
+
+/// The events of a page.
+struct PageEvents {
+    events: Vec<Recorded>,
+    bytes: usize,
+    limit: usize,
+}
+
+impl PageEvents {
+    const fn new(limit: usize) -> Self {
+        Self { events: Vec::new(), bytes: 0, limit }
+    }
+
+    const fn is_full(&self) -> bool {
+        self.events.len() >= self.limit || self.bytes >= PAGE_BYTES
+    }
+
+    /// Takes an event; false if the page has no room for it.
+    fn take(&mut self, event: Recorded) -> bool {
+        let bytes = self.bytes + size(&event);
+        if self.is_full() || (bytes > PAGE_BYTES && !self.events.is_empty()) {
+            return false;
+        }
+        self.bytes = bytes;
+        self.events.push(event);
+        true
+    }
+}
+
+/// Bytes of what can be long in an event.
+fn size(event: &Recorded) -> usize {
+    event.payload.len() + event.meta.command.as_ref().map_or(0, String::len)
 }

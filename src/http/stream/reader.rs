@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use crate::events::log::ReadError;
 use crate::events::newest::Shared;
 use crate::events::subscription::{Page, Subscription};
 use crate::http::edge::auth::Grant;
-use crate::http::edge::places::Places;
+use crate::http::edge::places::{Place, Places};
 use crate::http::edge::state::AppState;
 use crate::http::error::{ApiError, UNAUTHENTICATED};
 use crate::ids::Position;
@@ -54,7 +54,7 @@ pub struct Wanted {
     /// How long it may follow.
     pub grant: Grant,
     /// Its place among all readers.
-    pub place: OwnedSemaphorePermit,
+    pub place: Place,
 }
 
 /// One reader's place and what it wants.
@@ -73,7 +73,7 @@ pub struct Reader {
     rests_until: Instant,
     ended: bool,
     places: Places,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 /// What happens first.

@@ -9,11 +9,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::json;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::filter::Filter;
 use super::item::Item;
 use crate::http::command::blocking;
+use crate::http::edge::places::Place;
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
 use crate::http::shape::{Representation, Rows, Shown};
@@ -41,17 +41,12 @@ pub struct Snapshot {
     /// Changed since the position and not told: looked for once all is listed.
     left: Option<Vec<StreamId>>,
     is_complete: bool,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Snapshot {
     /// The state as the read models have it now.
-    pub fn new(
-        state: &AppState,
-        filter: Arc<Filter>,
-        host: String,
-        place: OwnedSemaphorePermit,
-    ) -> Self {
+    pub fn new(state: &AppState, filter: Arc<Filter>, host: String, place: Place) -> Self {
         Self {
             position: *state.reads.position().borrow(),
             state: state.clone(),

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 use utoipa::ToSchema;
 
+use super::collected::{Collected, MAX_OUTPUT_BYTES};
 use crate::actors::container::ContainerCommand;
 use crate::backends::BackendError;
 use crate::bus::{CommandReply, Frames, ReplyTo, output};
@@ -25,9 +26,6 @@ use crate::http::text::shown;
 use crate::http::{read, respond};
 use crate::ids::{Kind, StreamId};
 use crate::projections::container::ContainerView;
-
-/// Most output in one answer: it is held in memory twice, for a moment.
-pub const MAX_OUTPUT_BYTES: usize = 16 << 20;
 
 /// How long the rest of the output may take once the exit code is known.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -49,6 +47,8 @@ pub async fn execute(
 ) -> Result<Response, ApiError> {
     call.only(&["command", "bay_ident"])?;
     let command = words(&call)?;
+    // Before the command is sent: it is not executed where there is no room for what it says.
+    let mut output = Collected::new(&state.own().places, &call.ctx.project, too_much)?;
     let (reply, frames) = match command::earlier(&state, &call).await? {
         // Its output went to the first caller.
         Some(reply) => (reply, Some(stream::empty().boxed())),
@@ -58,7 +58,6 @@ pub async fn execute(
         let accepted = Executed { output: String::new(), exit_code: None };
         return Ok(respond::at(respond::json(StatusCode::ACCEPTED, &accepted), reply.position));
     };
-    let mut output = Vec::new();
     let outcome = {
         let settle = command::settle::<ContainerView>(&state, &call, &reply);
         tokio::pin!(settle);
@@ -92,8 +91,8 @@ pub async fn execute(
         }
     }
     state.audit.execute_output(&call.ctx, reply.stream).await?;
-    let output = String::from_utf8_lossy(&output).into_owned();
-    let response = respond::json(status, &Executed { output, exit_code });
+    let response = output.answer(status, |output| Executed { output, exit_code });
+    let response = response.map_err(lost)?;
     Ok(respond::at(response, reply.position))
 }
 
@@ -121,17 +120,30 @@ async fn start(
 }
 
 /// Adds the next piece of output; whether there was one.
-async fn take(frames: &mut Frames, output: &mut Vec<u8>) -> Result<bool, ApiError> {
+async fn take(frames: &mut Frames, output: &mut Collected) -> Result<bool, ApiError> {
     let Some(frame) = frames.next().await else { return Ok(false) };
     let frame = frame.map_err(incomplete)?;
-    if output.len().saturating_add(frame.data.len()) > MAX_OUTPUT_BYTES {
-        return Err(ApiError::TooMuchOutput(format!(
-            "The command is running, but its output exceeds {MAX_OUTPUT_BYTES} bytes; redirect \
-             it to a file in the container."
-        )));
-    }
-    output.extend_from_slice(&frame.data);
+    output.add(&frame.data).map_err(lost)?;
     Ok(true)
+}
+
+/// The refusal of more than one answer holds.
+fn too_much() -> ApiError {
+    ApiError::TooMuchOutput(format!(
+        "The command is running, but its output exceeds {MAX_OUTPUT_BYTES} bytes, or twice as many \
+         as JSON; redirect it to a file in the container."
+    ))
+}
+
+/// The same refusal where the command has been started: trying again would start it again.
+fn lost(error: ApiError) -> ApiError {
+    let started =
+        |words| format!("The command was started, but its output cannot be shown. {words}");
+    match error {
+        ApiError::TooMany(words) => ApiError::TooMuchOutput(started(words)),
+        ApiError::Overloaded(words) => ApiError::TooMuchOutput(started(words)),
+        error => error,
+    }
 }
 
 /// Not all of the output is there: to show the rest as if it were all would not be true.

@@ -6,20 +6,21 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt, future, stream};
 use serde::Serialize;
-use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 use utoipa::ToSchema;
 
-use super::execute::MAX_OUTPUT_BYTES;
+use super::collected::{Collected, MAX_OUTPUT_BYTES};
 use crate::backends::{BackendError, LogQuery, OutputFrame, OutputStream};
-use crate::bus::{LogRequest, ReplyTo, output};
+use crate::bus::{Frames, LogRequest, ReplyTo, output};
 use crate::clock;
 use crate::http::edge::auth::Grant;
+use crate::http::edge::places::Place;
 use crate::http::edge::policy::Right;
 use crate::http::edge::request::{Call, Ident};
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
+use crate::http::read;
 use crate::http::text::number;
-use crate::http::{read, respond};
 use crate::ids::{Kind, StreamId};
 use crate::projections::container::ContainerView;
 
@@ -45,37 +46,50 @@ pub async fn logs(
     let view = read::find::<ContainerView>(&state, &call, &ident)?;
     let stream = StreamId::new(Kind::Container, view.head.uuid);
     state.audit.logs(&call.ctx, stream).await?;
-    let follow = query.follow;
+    if query.follow {
+        let place = state.own().places.take_followed_log(&call.ctx.project)?;
+        let frames = frames(&state, &view, query, wanted).await?;
+        let grant = state.auth.grant(&call.caller, &[Right::Logs]);
+        return Ok(followed(frames, place, state.stopping.clone(), grant));
+    }
+    let mut collected = Collected::new(&state.own().places, &call.ctx.project, too_much)?;
+    let mut frames = frames(&state, &view, query, wanted).await?;
+    while let Some(frame) = frames.next().await {
+        collected.add(&frame?.data)?;
+    }
+    collected.answer(StatusCode::OK, |output| Logs { output })
+}
+
+/// The refusal of more than one answer holds.
+fn too_much() -> ApiError {
+    ApiError::TooMuchOutput(format!(
+        "The output exceeds {MAX_OUTPUT_BYTES} bytes, or twice as many as JSON; limit it with \
+         tail= or since=, or stream it with follow=1."
+    ))
+}
+
+/// The output that is wanted, as it comes.
+async fn frames(
+    state: &AppState,
+    view: &ContainerView,
+    query: LogQuery,
+    wanted: WantedOutputs,
+) -> Result<Frames, ApiError> {
+    let stream = StreamId::new(Kind::Container, view.head.uuid);
     let reply_to = ReplyTo(clock::new_uuid());
     let request = LogRequest { node_id: view.node_uuid, stream, query, reply_to };
     let frames = output::logs(&state.bus, request).await?;
-    let mut frames = frames.filter(move |frame| {
+    let frames = frames.filter(move |frame| {
         future::ready(frame.as_ref().map_or(true, |frame: &OutputFrame| wanted.has(frame.stream)))
     });
-    if follow {
-        let grant = state.auth.grant(&call.caller, &[Right::Logs]);
-        return Ok(followed(frames, state.own().places.take()?, state.stopping.clone(), grant));
-    }
-    let mut output = Vec::new();
-    while let Some(frame) = frames.next().await {
-        let frame = frame?;
-        if output.len().saturating_add(frame.data.len()) > MAX_OUTPUT_BYTES {
-            return Err(ApiError::TooMuchOutput(format!(
-                "The output exceeds {MAX_OUTPUT_BYTES} bytes; limit it with tail= or since=, or \
-                 stream it with follow=1."
-            )));
-        }
-        output.extend_from_slice(&frame.data);
-    }
-    let output = String::from_utf8_lossy(&output).into_owned();
-    Ok(respond::json(StatusCode::OK, &Logs { output }))
+    Ok(frames.boxed())
 }
 
 /// The output as it comes, until the container or the service ends it, or its reader may not
 /// follow any longer; then the last line says so.
 fn followed(
     frames: impl Stream<Item = Result<OutputFrame, BackendError>> + Send + 'static,
-    place: OwnedSemaphorePermit,
+    place: Place,
     mut stopping: watch::Receiver<bool>,
     mut grant: Grant,
 ) -> Response {

@@ -1,6 +1,7 @@
 //! Actions on an existing container, besides changing its fields.
 
 pub mod action;
+pub mod collected;
 pub mod execute;
 pub mod executions;
 pub mod logs;

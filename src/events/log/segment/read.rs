@@ -3,8 +3,9 @@
 //! Every record's checksum is verified; reading ends at an invalid record.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
-use super::super::{Each, ReadError};
+use super::super::{Each, READ_BYTES, ReadError};
 use super::index::Head;
 use super::record::{Frame, Location, Record, SKIP_REVISIONS};
 use super::scan::{Fetcher, Scanner, Segments};
@@ -14,7 +15,8 @@ use crate::ids::{Position, Revision, StreamId};
 /// Bytes of records that are held at once on the way back along a stream.
 const HELD_BYTES: usize = 4 << 20;
 
-/// Up to `limit` events after a position, none of them after `head`.
+/// Up to `limit` events after a position, none of them after `head`; fewer where these have
+/// [`READ_BYTES`].
 ///
 /// # Errors
 /// See [`ReadError`].
@@ -24,10 +26,11 @@ pub fn forward(
     after: Position,
     limit: usize,
 ) -> Result<Vec<Recorded>, ReadError> {
-    let mut events = Vec::new();
+    let (mut events, mut bytes) = (Vec::new(), 0);
     scan(segments, head, after, limit, |record| {
         events.push(record.recorded()?);
-        Ok(())
+        bytes += record.content_bytes.len();
+        Ok(if bytes < READ_BYTES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     })?;
     Ok(events)
 }
@@ -43,10 +46,13 @@ pub fn scan_events(
     limit: usize,
     each: &mut Each<'_>,
 ) -> Result<usize, ReadError> {
-    scan(segments, head, after, limit, |record| each(&record.borrowed()?))
+    scan(segments, head, after, limit, |record| {
+        each(&record.borrowed()?).map(ControlFlow::Continue)
+    })
 }
 
-/// Hands over up to `limit` records after a position, none of them after `head`; how many.
+/// Hands over up to `limit` records after a position, none of them after `head`, until `each` ends
+/// it; how many.
 ///
 /// # Errors
 /// See [`ReadError`], and what `each` says.
@@ -55,7 +61,7 @@ fn scan(
     head: Position,
     after: Position,
     limit: usize,
-    mut each: impl FnMut(&Record<'_>) -> Result<(), ReadError>,
+    mut each: impl FnMut(&Record<'_>) -> Result<ControlFlow<()>, ReadError>,
 ) -> Result<usize, ReadError> {
     let mut next = after.next();
     let behind = head.get().saturating_sub(after.get());
@@ -83,14 +89,17 @@ fn scan(
                 return Err(segment.damaged(u64::from(at.offset), next.get(), what).into());
             };
             next = record.frame.position.next();
-            each(&record)?;
             left -= 1;
+            if each(&record)?.is_break() {
+                return Ok(most - left);
+            }
         }
     }
     Ok(most - left)
 }
 
-/// Up to `limit` events of a stream from a revision on, found back from its end.
+/// Up to `limit` events of a stream from a revision on, found back from its end; fewer where these
+/// have [`READ_BYTES`].
 ///
 /// # Errors
 /// See [`ReadError`].
@@ -101,16 +110,20 @@ pub fn stream(
     from: Revision,
     limit: usize,
 ) -> Result<Vec<Recorded>, ReadError> {
-    let mut events = Vec::new();
+    // Newest first: those are let go of again where all are too much.
+    let (mut events, mut bytes) = (VecDeque::new(), 0);
     from_first(from, |from| {
-        let first = back(segments, head, stream, from, limit, |record, _| {
-            events.push(record.recorded()?);
+        let first = back(segments, head, stream, from, limit, |record, all: &[u8]| {
+            bytes += all.len();
+            events.push_back((all.len(), record.recorded()?));
+            while bytes > READ_BYTES && events.len() > 1 {
+                bytes -= events.pop_front().map_or(0, |(bytes, _)| bytes);
+            }
             Ok(())
         })?;
         Ok(first.filter(|_| events.is_empty()))
     })?;
-    events.reverse();
-    Ok(events)
+    Ok(events.into_iter().rev().map(|(_, event)| event).collect())
 }
 
 /// Reads from a revision on, or, where it is said that an archive has taken that one and all that
