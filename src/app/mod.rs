@@ -36,6 +36,7 @@ use crate::http::edge::keystone::Keystone;
 use crate::http::{self, AppState};
 use crate::ids::{ObjectId, Position};
 use crate::projections::store::{Store, open_cache};
+use crate::replay::verify::Kept;
 use crate::secrets::Secrets;
 
 pub use archive::{Archiving, UpTo};
@@ -136,9 +137,9 @@ async fn run(config: Config) -> Result<(), AppError> {
         auth: Auth::new(keystone),
         audit: Audit::new(parts.bus.clone(), config.http.audit),
         bus: parts.bus.clone(),
-        reads: parts.reads.clone(),
+        reads: parts.reads.for_tenants(),
         secrets,
-        snapshots,
+        kept: Kept::live(parts.reads.clone(), snapshots),
         log: parts.log.clone(),
         config: config.http.clone(),
         installation,
