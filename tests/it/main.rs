@@ -64,6 +64,7 @@ mod stream_filter;
 mod stream_killed;
 mod stream_slow;
 mod stream_snapshot;
+mod tenancy;
 mod tour;
 mod watcher;
 mod worker;

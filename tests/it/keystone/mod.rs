@@ -5,7 +5,7 @@
 
 mod away;
 mod clients;
-mod real;
+pub mod real;
 mod streams;
 
 use reqwest::Method;
