@@ -17,7 +17,7 @@ use magnum::ids::{EventId, Kind, ObjectId, ProjectId, Revision, StreamId};
 use magnum::projections::store::open_cache;
 use reqwest::Method;
 use serde_json::{Value, json};
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 use crate::harness::{Answer, Http, Options, PATIENCE, Server, wait_for, wait_until};
 use crate::keystone::real::keystone;
@@ -221,7 +221,8 @@ fn a_uuid_that_is_taken_is_refused_alike_whoever_has_it() {
     let (other, _) = somebody(&server, "member");
     for kind in [Kind::Baymodel, Kind::Bay, Kind::Container] {
         let path = format!("/v1/{}", kind.collection());
-        for id in [Uuid::new_v4().to_string(), clock::new_uuid().to_string()] {
+        let random = Builder::from_random_bytes(clock::new_uuid().into_bytes()).into_uuid();
+        for id in [random.to_string(), clock::new_uuid().to_string()] {
             let body = with_uuid(kind, &id);
             assert_eq!(owner.post(&path, &body).expect(201)["uuid"], *id);
             let own = owner.post(&path, &body);
@@ -243,9 +244,9 @@ fn a_uuid_that_is_taken_is_refused_alike_whoever_has_it() {
 }
 
 /// Records events of an object, as an earlier release would have.
-async fn record<E: EventPayload>(log: &SegmentLog, project: &str, stream: StreamId, event: E) {
+async fn record<E: EventPayload>(log: &SegmentLog, project: &str, stream: StreamId, event: &E) {
     let meta = Meta { project: ProjectId(project.to_owned()), ..Meta::default() };
-    let events = vec![NewEvent::new(clock::new_event_id(), clock::now(), meta, &event)];
+    let events = vec![NewEvent::new(clock::new_event_id(), clock::now(), meta, event)];
     let head = log.stream_head(stream).unwrap();
     let expected = head.map_or(Expected::NoStream, Expected::Exact);
     log.append(Append { stream, expected, command: None, events }).await.unwrap();
@@ -312,12 +313,12 @@ async fn claim(
     let container = StreamId::new(Kind::Container, inside);
     let fields = BaymodelFields { coe: "docker".to_owned(), ..BaymodelFields::default() };
     let made = BaymodelEvent::Created(BaymodelCreatedV1 { fields });
-    record(&log, "bob", StreamId::new(Kind::Baymodel, model), made).await;
+    record(&log, "bob", StreamId::new(Kind::Baymodel, model), &made).await;
     let plan = BayPlan { baymodel_id: model, node_count: 1, ..BayPlan::default() };
     let asked = BayCreateRequestedV1 { plan, placement: placement() };
-    record(&log, "bob", bay, BayEvent::CreateRequested(asked)).await;
+    record(&log, "bob", bay, &BayEvent::CreateRequested(asked)).await;
     let (work_id, network_id) = (asked_by(&log, bay), "n".to_owned());
-    record(&log, "bob", bay, BayEvent::Created(BayCreatedV1 { work_id, network_id })).await;
+    record(&log, "bob", bay, &BayEvent::Created(BayCreatedV1 { work_id, network_id })).await;
     let asked = CreateRequestedV1 {
         name: Some("inside".to_owned()),
         desc: None,
@@ -325,11 +326,11 @@ async fn claim(
         bay_id: claimed,
         placement: placement(),
     };
-    record(&log, "default", container, ContainerEvent::CreateRequested(asked)).await;
+    record(&log, "default", container, &ContainerEvent::CreateRequested(asked)).await;
     let (work_id, engine_id) = (asked_by(&log, container), "e".to_owned());
     let made = ContainerEvent::Created(CreatedV1 { work_id, engine_id });
-    record(&log, "default", container, made).await;
-    record(&log, "bob", bay, BayEvent::DeleteRequested(BayDeleteRequestedV1 {})).await;
+    record(&log, "default", container, &made).await;
+    record(&log, "bob", bay, &BayEvent::DeleteRequested(BayDeleteRequestedV1 {})).await;
     log.close().await;
 }
 

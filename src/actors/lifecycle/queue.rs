@@ -205,6 +205,35 @@ mod tests {
     use crate::events::codec;
 
     #[test]
+    fn a_signal_passes_a_stop_or_a_reboot_and_a_delete_overtakes_both() {
+        let push = |queue: &mut WorkQueue, number: u128, operation: Operation| {
+            let id = EventId(uuid::Uuid::from_u128(number));
+            let (object, time) = (ObjectId::default(), Timestamp(0));
+            let fact = Fact { id, object, time, project: "", request_id: "" };
+            queue.push(Effect::Engine(Action::Do(operation)), fact);
+        };
+        let kill = || Operation::Kill { signal: "SIGKILL".to_owned() };
+        for waits in [Operation::Stop { grace_s: 3600 }, Operation::Reboot { grace_s: 3600 }] {
+            let mut queue = WorkQueue::default();
+            push(&mut queue, 1, waits);
+            for number in 2..=MAX_QUEUED as u128 {
+                assert!(!queue.is_full());
+                push(&mut queue, number, kill());
+            }
+            assert!(queue.is_full(), "there are as many as may wait");
+            let stream = StreamId::new(crate::ids::Kind::Container, ObjectId::default());
+            let due = queue.due(stream, &ProjectId::default(), ObjectId::default());
+            assert_eq!((queue.queued().count(), due.len()), (1, MAX_QUEUED));
+            queue.overtake();
+            assert_eq!(queue, WorkQueue::default());
+        }
+        let mut queue = WorkQueue::default();
+        push(&mut queue, 1, Operation::Start);
+        push(&mut queue, 2, kill());
+        assert_eq!((queue.queued().count(), queue.signals().count()), (2, 0));
+    }
+
+    #[test]
     fn a_snapshot_keeps_what_waits() {
         let spec = crate::events::container::ContainerSpec::default();
         let container = Desired::Container { name: None, bay_id: ObjectId::default(), spec };
