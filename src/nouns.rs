@@ -180,6 +180,10 @@ pub mod toy {
         fn is_internal(&self) -> bool {
             false
         }
+
+        fn is_create(&self) -> bool {
+            false
+        }
     }
 
     /// What a toy's events fold to.
@@ -265,8 +269,8 @@ mod tests {
     use crate::projections::conductor::Conductor;
     use crate::projections::offline::OfflineViews;
     use crate::projections::query::ListQuery;
-    use crate::projections::read_models::ReadModels;
     use crate::projections::retained::Retained;
+    use crate::projections::service_reads::ServiceReads;
     use crate::projections::store::Store;
     use crate::replay::among::Among;
     use crate::replay::find::{self, How};
@@ -320,7 +324,7 @@ mod tests {
             Source::new(Arc::clone(&self.log) as Arc<dyn EventLog>)
         }
 
-        async fn read_models(&self, store: &Arc<Store>) -> (ReadModels, Conductor) {
+        async fn read_models(&self, store: &Arc<Store>) -> (ServiceReads, Conductor) {
             let log = Arc::clone(&self.log) as Arc<dyn EventLog>;
             let (reads, conductor) = Conductor::start(log, Arc::clone(store)).unwrap();
             tokio::time::timeout(Duration::from_secs(20), reads.caught_up()).await.unwrap();

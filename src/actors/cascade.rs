@@ -13,7 +13,7 @@ use super::lifecycle::Cascade;
 use crate::backends::{Done, Retry, Work, WorkResult};
 use crate::bus::delivery::{record, report};
 use crate::bus::{Bus, CommandError, CommandMessage, Origin, ServiceCommand};
-use crate::ids::{Kind, ObjectId, StreamId};
+use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 
 /// Between two looks at what is left.
 const LOOK: Duration = Duration::from_millis(100);
@@ -27,25 +27,33 @@ const STALLED: Duration = Duration::from_secs(20);
 /// The blocked bay is looked at again after this many milliseconds.
 const RETRY_MS: u64 = 10_000;
 
-/// Who is in a bay, by the read models brought up to the log's head.
+/// Who is in a bay, by the read models brought up to the log's head. A bay's members are
+/// containers of its own project: whatever else names it is left alone (rule T2).
 #[async_trait]
 pub trait Members: Send + Sync + 'static {
-    /// The containers of a bay that are not gone; an error in words where nobody can say.
-    async fn of(&self, bay_id: ObjectId) -> Result<Vec<ObjectId>, String>;
+    /// The containers of a project's bay that are not gone; an error in words where nobody can say.
+    async fn of(&self, project: &ProjectId, bay_id: ObjectId) -> Result<Vec<ObjectId>, String>;
 
-    /// Whether a bay is there and not being deleted; an error in words if that is unknown.
-    async fn has_bay(&self, bay_id: ObjectId) -> Result<bool, String>;
+    /// Whether a project has a bay that is not being deleted; an error in words if that is unknown.
+    async fn has_bay(&self, project: &ProjectId, bay_id: ObjectId) -> Result<bool, String>;
 
-    /// Containers whose bay is gone or going; an error in words if that is unknown.
+    /// Containers whose bay, of their own project, is gone or going; an error in words if that is
+    /// unknown.
     async fn orphans(&self) -> Result<Vec<(ObjectId, ObjectId)>, String>;
 }
 
 /// Deletes a container that was just asked for if its bay is going or gone. The log decides which
 /// came first: a container that was recorded before the deletion of its bay is deleted with it, and
 /// one that was recorded after it is deleted here.
-pub async fn admit(bus: Arc<dyn Bus>, members: Arc<dyn Members>, id: ObjectId, bay_id: ObjectId) {
+pub async fn admit(
+    bus: Arc<dyn Bus>,
+    members: Arc<dyn Members>,
+    project: ProjectId,
+    id: ObjectId,
+    bay_id: ObjectId,
+) {
     loop {
-        match members.has_bay(bay_id).await {
+        match members.has_bay(&project, bay_id).await {
             Ok(true) => return,
             Ok(false) => return delete(bus.as_ref(), id, bay_id).await,
             Err(error) => {
@@ -81,7 +89,7 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascad
     let mut since = tokio::time::Instant::now();
     let mut refused = None;
     loop {
-        let left = match members.of(work.stream.id).await {
+        let left = match members.of(&work.project, work.stream.id).await {
             Ok(left) if left.is_empty() => return WorkResult::Done(Done::default()),
             Ok(left) => left,
             Err(words) => return blocked("read model".to_owned(), words),

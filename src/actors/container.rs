@@ -147,8 +147,10 @@ impl Entity for Container {
 fn act(state: &ContainerState, command: ContainerCommand) -> Result<Vec<Event>, Refusal> {
     let Some((verb, event)) = asked(command) else { return Ok(vec![]) };
     let status = match verb {
-        // A command runs at once, so what is queued does not count.
+        // A command runs at once, so what is queued does not count; nor does it for a signal that
+        // passes a stop, which may wait long for its turn or for the process.
         Verb::Execute => state.lifecycle.status(),
+        Verb::Kill if state.lifecycle.work().waits_for_an_end() => state.lifecycle.status(),
         _ => state.anticipated(),
     };
     // The engine would change nothing either.
@@ -234,6 +236,7 @@ fn delete(state: &ContainerState) -> Vec<Event> {
     if state.lifecycle.status().is_deleting() {
         return vec![];
     }
-    let cancelled = state.lifecycle.work().queued().map(|task| task.id).collect();
+    let work = state.lifecycle.work();
+    let cancelled = work.queued().chain(work.signals()).map(|task| task.id).collect();
     vec![Event::DeleteRequested(DeleteRequestedV1 { cancelled })]
 }

@@ -79,6 +79,10 @@ macro_rules! noun_commands {
             fn is_internal(&self) -> bool {
                 false $(|| matches!(self, Self::$variant { .. }))*
             }
+
+            fn is_create(&self) -> bool {
+                matches!(self, Self::Create { .. })
+            }
         }
     };
 }

@@ -131,15 +131,15 @@ impl<E: Entity> Aggregate<E> {
             message.repeated || origin.digest.is_some() || *message.asked() == Asked::Again;
         if may_be_there
             && let Some(key) = &key
-            && let Some(reply) = self.earlier(objects, key).await?
+            && let Some(reply) = self.earlier(objects, key, &origin).await?
         {
             return Ok(reply);
         }
         if let Some(project) = self.state.project()
             && *project != origin.project
         {
-            let kind = self.stream.kind.name().to_owned();
-            return Err(CommandError::Refused(Refusal::NotFound { kind, id: self.stream.id }));
+            let refusal = if creates::<E>(message) { E::already_exists } else { E::not_found };
+            return Err(CommandError::Refused(refusal(self.stream.id)));
         }
         let done = self.decide_and_append(objects, message, authority, &origin, key).await;
         if let Asked::Service(ServiceCommand::Outcome(outcome)) = message.asked()
@@ -191,7 +191,7 @@ impl<E: Entity> Aggregate<E> {
                 AppendError::Conflict { .. } => self.reload(objects).await?,
                 AppendError::Seen(_) => {
                     let Some(key) = key else { return Err(CommandError::CommandIdReused) };
-                    let reply = self.earlier(objects, &key).await?;
+                    let reply = self.earlier(objects, &key, origin).await?;
                     return reply.ok_or(CommandError::CommandIdReused);
                 }
                 error => return Err(refused_append(error)),
@@ -216,16 +216,22 @@ impl<E: Entity> Aggregate<E> {
         &self,
         objects: &Objects,
         key: &CommandKey,
+        origin: &Origin,
     ) -> Result<Option<CommandReply>, CommandError> {
         let id = key.id.clone();
         let found = objects.read(move |objects| {
             let Some(seen) = objects.log.command(&id)? else { return Ok(None) };
             let first = objects.log.read(seen.appended.first.before(), 1)?;
-            Ok(Some((seen, first.first().map(|event| event.id))))
+            Ok(Some((seen, first.into_iter().next())))
         });
         let found = found.await.map_err(|error| unreadable(self.stream, error))?;
-        let Some((seen, work)) = found else { return Ok(None) };
-        repeated(key, seen, work).map(Some)
+        let Some((seen, first)) = found else { return Ok(None) };
+        // A client's key is its project's (rule T2), whatever it spells.
+        let is_foreign = first.as_ref().is_some_and(|it| it.meta.project != origin.project);
+        if origin.digest.is_some() && is_foreign {
+            return Err(CommandError::CommandIdReused);
+        }
+        repeated(key, seen, first.map(|event| event.id)).map(Some)
     }
 
     fn check_revision(&self, origin: &Origin) -> Result<(), CommandError> {
@@ -304,6 +310,13 @@ fn decide<E: Entity>(
     catch_unwind(AssertUnwindSafe(|| E::decide(state, command, ctx)))
         .map_err(|_| CommandError::Internal("a decision failed".to_owned()))?
         .map_err(CommandError::Refused)
+}
+
+/// Whether a command makes an object. Of one whose id another project has it is told what it would
+/// be told of its own; any other command is told that there is none.
+fn creates<E: Entity>(message: &CommandMessage) -> bool {
+    let command = serde_json::from_str::<E::Command>(&message.text());
+    command.is_ok_and(|command| command.is_create())
 }
 
 fn command_key(origin: &Origin) -> Option<CommandKey> {

@@ -244,7 +244,8 @@ impl Reactor {
             && let Ok(ContainerEvent::CreateRequested(asked)) = event.borrowed().decode()
         {
             let (bus, members) = (self.bus.clone(), self.members.clone());
-            tokio::spawn(cascade::admit(bus, members, event.stream.id, asked.bay_id));
+            let (project, id) = (event.meta.project.clone(), event.stream.id);
+            tokio::spawn(cascade::admit(bus, members, project, id, asked.bay_id));
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use tokio::sync::watch;
 
-use crate::backends::{Action, Exec, Order, Work};
+use crate::backends::{Action, Exec, Load, Order, Work};
 use crate::bus::Offer;
 use crate::ids::{Revision, StreamId, WorkId};
 
@@ -22,6 +22,13 @@ pub enum Job {
     Work(Box<Offer>),
     /// Its container is to be held against the record.
     Inspect,
+}
+
+impl Job {
+    /// Whether it waits for a process to end.
+    fn waits(&self) -> bool {
+        matches!(self, Self::Work(offer) if offer.work.action.traits().load == Load::Wait)
+    }
 }
 
 /// How much a job is still wanted.
@@ -62,6 +69,8 @@ pub struct Turn {
 struct UnderWay {
     work: Option<WorkId>,
     is_delete: bool,
+    /// For a process to end.
+    waits: bool,
     wanted: watch::Sender<Wanted>,
 }
 
@@ -150,7 +159,7 @@ impl Lanes {
         if let Action::Exec(Exec::End { execution_id }) = &offer.work.action {
             lane.hold_back(*execution_id);
         }
-        if offer.work.action.traits().order == Order::Beside {
+        if lane.is_beside(offer.work.action.traits().order) {
             let (running, turn) = begin(stream, Job::Work(Box::new(offer)));
             lane.beside.push(running);
             return Some(turn);
@@ -228,6 +237,14 @@ impl Lanes {
 }
 
 impl Lane {
+    /// Whether work of this order does not queue here now.
+    fn is_beside(&self, order: Order) -> bool {
+        // An inspection may be before it.
+        let queued = || self.queue.iter().any(Job::waits);
+        let waits = || self.running.as_ref().is_some_and(|running| running.waits) || queued();
+        order == Order::Beside || (order == Order::PastWaits && waits())
+    }
+
     /// Makes way for a delete: what waits is dropped, what is in progress is not wanted any more.
     fn overtake(&mut self) {
         self.queue.clear();
@@ -268,7 +285,8 @@ fn begin(stream: StreamId, job: Job) -> (UnderWay, Turn) {
         Job::Inspect => None,
     };
     let is_delete = work.is_some_and(|work| work.action.traits().order == Order::Overtakes);
-    let running = UnderWay { work: work.map(|work| work.id), is_delete, wanted: sender };
+    let waits = job.waits();
+    let running = UnderWay { work: work.map(|work| work.id), is_delete, waits, wanted: sender };
     (running, Turn { stream, job, wanted })
 }
 
@@ -362,6 +380,29 @@ mod tests {
         let stop = lanes.offer(offer(200, 1, Action::Do(Operation::Stop { grace_s: 10 })));
         assert!(stop.is_some());
         assert_eq!(lanes.held().len(), 100);
+    }
+
+    #[test]
+    fn a_signal_passes_a_stop_and_queues_behind_anything_else() {
+        let kill =
+            |number| offer(number, 1, Action::Do(Operation::Kill { signal: "SIGKILL".to_owned() }));
+        for waits in [Operation::Stop { grace_s: 3600 }, Operation::Reboot { grace_s: 3600 }] {
+            let mut lanes = Lanes::default();
+            let waiting = lanes.offer(offer(1, 1, Action::Do(waits))).unwrap();
+            let passed = lanes.offer(kill(2)).unwrap();
+            assert!(lanes.ended(stream(), id(&passed), AttemptEnd::Done).is_none());
+            assert_eq!(lanes.held(), [EventId(uuid::Uuid::from_u128(1))], "it goes on");
+            assert!(lanes.ended(stream(), id(&waiting), AttemptEnd::Done).is_none());
+            assert!(lanes.lanes.is_empty());
+        }
+        let mut lanes = Lanes::default();
+        assert!(lanes.inspect(stream()).is_some());
+        assert!(lanes.offer(offer(1, 1, Action::Do(Operation::Stop { grace_s: 1 }))).is_none());
+        assert!(lanes.offer(kill(2)).is_some(), "behind an inspection, the stop waits as well");
+        let mut lanes = Lanes::default();
+        let start = lanes.offer(offer(1, 1, Action::Do(Operation::Start))).unwrap();
+        assert!(lanes.offer(kill(2)).is_none());
+        assert!(lanes.ended(stream(), id(&start), AttemptEnd::Done).is_some());
     }
 
     #[test]

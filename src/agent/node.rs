@@ -85,7 +85,7 @@ impl NodeAgent {
             session: SessionId(clock::new_uuid()),
             said: AtomicU64::new(0),
             makes: Slots::shared(concurrency.max(1)),
-            quick: Slots::new(concurrency.max(1)),
+            quick: Slots::shared(concurrency.max(1)),
             stops: Slots::shared(MAX_STOPS),
             executes: Slots::shared(MAX_EXECUTES),
         }
@@ -184,9 +184,10 @@ impl NodeAgent {
         if let Ok(slot) = timeout(SAYS_IT_WAITS, &mut taken).await {
             return slot;
         }
+        let usage = slots.usage(&work.project);
         let waiting = WorkResult::Waiting {
             blocked_on: format!("node {}", self.host),
-            reason: format!("waiting for one of {} places for {what}", slots.all()),
+            reason: format!("waiting for one of {} places for {what}; {usage}", usage.all),
         };
         self.report(work, waiting).await;
         let slot = taken.await;

@@ -3,6 +3,7 @@
 //! Not here: what takes which kind of place (`node`).
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
@@ -36,6 +37,34 @@ struct State {
 struct Waiting {
     project: ProjectId,
     slot: oneshot::Sender<Slot>,
+}
+
+/// How places are taken, as a project may know it: nobody else is named (rule T2).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// How many there are.
+    pub all: usize,
+    own: usize,
+    others: usize,
+    /// How many projects have those.
+    projects: usize,
+}
+
+impl Display for Usage {
+    /// `8 are taken by this project, 2 by 1 other project`
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Self { own, others, projects, .. } = self;
+        let who = if *projects == 1 { "other project" } else { "other projects" };
+        let are = |count: &usize| if *count == 1 { "is" } else { "are" };
+        match (own, others) {
+            (_, 0) => write!(f, "{own} {} taken by this project", are(own)),
+            (0, _) => write!(f, "{others} {} taken by {projects} {who}", are(others)),
+            _ => {
+                let are = are(own);
+                write!(f, "{own} {are} taken by this project, {others} by {projects} {who}")
+            }
+        }
+    }
 }
 
 /// A place, until it is dropped.
@@ -98,18 +127,10 @@ impl SlotState {
 }
 
 impl Slots {
-    /// So many places, first come, first served.
-    pub fn new(all: usize) -> Self {
-        Self::with(all, 0)
-    }
-
     /// So many places for one project, and some more for the others.
     pub fn shared(most: usize) -> Self {
         let kept = most.div_ceil(SHARE);
-        Self::with(most + kept, kept)
-    }
-
-    fn with(all: usize, kept: usize) -> Self {
+        let all = most + kept;
         let state = State {
             all,
             taken: HashMap::new(),
@@ -121,9 +142,13 @@ impl Slots {
         Self { shared: Arc::new(SlotState { state: Mutex::new(state), returned: Notify::new() }) }
     }
 
-    /// How many there are.
-    pub fn all(&self) -> usize {
-        self.shared.state().all
+    /// Who has how many, for one who waits.
+    pub fn usage(&self, project: &ProjectId) -> Usage {
+        let state = self.shared.state();
+        let own = state.taken.get(project).copied().unwrap_or_default();
+        let others = state.taken.iter().filter(|(of, _)| *of != project);
+        let (projects, others) = others.fold((0, 0), |(n, all), (_, taken)| (n + 1, all + taken));
+        Usage { all: state.all, own, others, projects }
     }
 
     /// Waits for a place; `None` once there are no more.
@@ -203,12 +228,26 @@ mod tests {
     }
 
     #[test]
-    fn places_that_are_not_shared_go_to_the_first() {
-        let slots = Slots::new(1);
+    fn the_only_place_of_one_project_is_not_that_of_the_others() {
+        let slots = Slots::shared(1);
         let slot = now(&slots, "a");
-        assert!(slot.is_some() && now(&slots, "b").is_none());
-        drop(slot);
+        assert!(slot.is_some() && now(&slots, "a").is_none());
         assert!(now(&slots, "b").is_some());
+    }
+
+    #[test]
+    fn who_waits_is_told_how_many_are_taken_and_by_nobodys_name() {
+        let slots = Slots::shared(6);
+        let mut held: Vec<Slot> = (0..6).map_while(|_| now(&slots, "a")).collect();
+        assert_eq!(slots.usage(&project("a")).to_string(), "6 are taken by this project");
+        assert_eq!(slots.usage(&project("b")).to_string(), "6 are taken by 1 other project");
+        held.extend(now(&slots, "b"));
+        held.extend(now(&slots, "c"));
+        let told = |name: &str| slots.usage(&project(name)).to_string();
+        assert_eq!(told("a"), "6 are taken by this project, 2 by 2 other projects");
+        assert_eq!(told("c"), "1 is taken by this project, 7 by 2 other projects");
+        assert_eq!(told("d"), "8 are taken by 3 other projects");
+        assert_eq!(slots.usage(&project("d")).all, 8);
     }
 
     #[tokio::test]
@@ -234,7 +273,7 @@ mod tests {
 
     #[tokio::test]
     async fn draining_waits_for_what_is_taken_and_lets_nothing_start() {
-        let slots = Slots::new(2);
+        let slots = Slots::shared(2);
         let held = now(&slots, "a").unwrap();
         let mut drained = Box::pin(slots.drain());
         assert!((&mut drained).now_or_never().is_none());

@@ -39,6 +39,7 @@ use crate::http::edge::auth::Auth;
 use crate::http::{self, AppState, Tls};
 use crate::ids::{ObjectId, Position};
 use crate::projections::store::{Store, open_cache};
+use crate::replay::verify::Kept;
 use crate::secrets::Secrets;
 
 pub use crate::http::edge::token_file::{IssuedToken, NewToken, TokenFile, TokenFileError};
@@ -167,9 +168,9 @@ async fn run(mut config: Config) -> Result<(), AppError> {
         auth,
         audit,
         bus: parts.bus.clone(),
-        reads: parts.reads.clone(),
+        reads: parts.reads.for_tenants(),
         secrets,
-        snapshots,
+        kept: Kept::live(parts.reads.clone(), snapshots),
         log: parts.log.clone(),
         config: config.http.clone(),
         installation,

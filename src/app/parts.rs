@@ -30,14 +30,14 @@ use crate::clock;
 use crate::config::BackendConfig;
 use crate::events::container::Status;
 use crate::events::log::{EventLog, OpenError};
-use crate::ids::{CommandId, Kind, ObjectId, Position, ProjectId, StreamId};
+use crate::ids::{CommandId, Kind, ObjectId, Position, ProjectId, Revision, StreamId};
 use crate::projections::View;
 use crate::projections::bay::BayView;
 use crate::projections::conductor::Conductor;
 use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
 use crate::projections::query::ListQuery;
-use crate::projections::read_models::ReadModels;
+use crate::projections::service_reads::ServiceReads;
 use crate::projections::store::Store;
 
 /// Work in progress may take so long to end after SIGTERM; the rest stays requested. With the
@@ -67,7 +67,7 @@ pub struct Parts {
     /// The way of the edge.
     pub bus: Arc<dyn Bus>,
     /// What answers queries.
-    pub reads: ReadModels,
+    pub reads: ServiceReads,
     /// Where the agent of this machine's node runs.
     pub site: Arc<Site>,
     conductor: Conductor,
@@ -78,7 +78,7 @@ pub struct Parts {
 
 /// What runs them.
 struct Threads {
-    reads: ReadModels,
+    reads: ServiceReads,
     conductor: Conductor,
     /// Where the actors of objects live.
     entities: Vec<ArbiterHandle>,
@@ -194,7 +194,7 @@ fn cores() -> usize {
 }
 
 /// Waits until queries answer for everything that the log holds, or can not because it is damaged.
-async fn catch_up(log: &Arc<dyn EventLog>, reads: &ReadModels) -> Result<Position, AppError> {
+async fn catch_up(log: &Arc<dyn EventLog>, reads: &ServiceReads) -> Result<Position, AppError> {
     let head = *log.head().borrow();
     let damage = async {
         loop {
@@ -216,7 +216,7 @@ async fn catch_up(log: &Arc<dyn EventLog>, reads: &ReadModels) -> Result<Positio
 async fn register_node(
     host: &str,
     bus: &dyn Bus,
-    reads: &ReadModels,
+    reads: &ServiceReads,
 ) -> Result<ObjectId, AppError> {
     let named = ListQuery {
         filters: vec![("host".to_owned(), host.to_owned())],
@@ -243,9 +243,10 @@ async fn register_node(
 }
 
 /// What the actors may ask of the read models, brought up to the log's head first.
+#[derive(Clone)]
 struct Views {
     log: Arc<dyn EventLog>,
-    reads: ReadModels,
+    reads: ServiceReads,
 }
 
 impl Views {
@@ -268,6 +269,16 @@ impl Views {
         };
         blocking::run(scan).await?.map_err(|error| error.to_string())
     }
+
+    /// Whether a container that is there was made in a bay of its own project. Of a bay that is
+    /// gone only the log says whose it was.
+    fn is_in_own_bay(&self, id: ObjectId, bay_id: ObjectId) -> Result<bool, String> {
+        let container = self.reads.any::<ContainerView>(id).map_err(|error| error.to_string())?;
+        let Some(container) = container else { return Ok(false) };
+        let bay = StreamId::new(Kind::Bay, bay_id);
+        let first = self.log.read_stream(bay, Revision(0), 1).map_err(|error| error.to_string())?;
+        Ok(first.first().is_none_or(|event| event.meta.project == container.head.project))
+    }
 }
 
 /// Members of a bay that are asked for at once.
@@ -275,11 +286,11 @@ const MEMBERS_PAGE: usize = 1_000;
 
 #[async_trait]
 impl Members for Views {
-    async fn of(&self, bay_id: ObjectId) -> Result<Vec<ObjectId>, String> {
+    async fn of(&self, project: &ProjectId, bay_id: ObjectId) -> Result<Vec<ObjectId>, String> {
         self.fresh().await?;
         let mut all: Vec<ObjectId> = vec![];
         loop {
-            let page = self.reads.members(bay_id, all.last().copied(), MEMBERS_PAGE);
+            let page = self.reads.members(project, bay_id, all.last().copied(), MEMBERS_PAGE);
             let page = page.map_err(|error| error.to_string())?;
             all.extend(&page);
             if page.len() < MEMBERS_PAGE {
@@ -288,9 +299,9 @@ impl Members for Views {
         }
     }
 
-    async fn has_bay(&self, bay_id: ObjectId) -> Result<bool, String> {
+    async fn has_bay(&self, project: &ProjectId, bay_id: ObjectId) -> Result<bool, String> {
         self.fresh().await?;
-        let bay = self.reads.get::<BayView>(bay_id).map_err(|error| error.to_string())?;
+        let bay = self.reads.get::<BayView>(project, bay_id).map_err(|error| error.to_string())?;
         Ok(bay.is_some_and(|bay| bay.status.takes_members()))
     }
 
@@ -302,7 +313,15 @@ impl Members for Views {
         let bay = |bay: BayView| (!bay.status.is_deleting()).then_some(bay.head.uuid);
         let bays: HashSet<ObjectId> = self.picked(bay).await?.into_iter().collect();
         orphans.retain(|(_, bay_id)| !bays.contains(bay_id));
-        Ok(orphans)
+        let views = self.clone();
+        blocking::run(move || {
+            let own = |(id, bay_id): &(ObjectId, ObjectId)| views.is_in_own_bay(*id, *bay_id);
+            orphans
+                .into_iter()
+                .filter_map(|it| own(&it).map(|own| own.then_some(it)).transpose())
+                .collect()
+        })
+        .await?
     }
 }
 

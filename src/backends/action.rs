@@ -117,6 +117,9 @@ pub enum Order {
     Queue,
     /// At once, whatever else is under way.
     Beside,
+    /// At once where a process is waited for ([`Load::Wait`]), which this may end; otherwise in the
+    /// queue.
+    PastWaits,
     /// Before all that is queued, after what is under way was cancelled (rule W5).
     Overtakes,
 }
@@ -222,7 +225,7 @@ impl Operation {
             // A process may handle any other signal, and then each counts.
             Self::Kill { signal } => {
                 let repeatable = matches!(signal.trim_start_matches("SIG"), "KILL" | "9");
-                Traits { repeatable, ..Traits::PLAIN }
+                Traits { repeatable, order: Order::PastWaits, ..Traits::PLAIN }
             }
         }
     }

@@ -103,6 +103,9 @@ pub struct ReplyTo(pub Uuid);
 pub trait NounCommand: Noun + Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Whether only the service itself may ask it (rule B3).
     fn is_internal(&self) -> bool;
+
+    /// Whether it makes the object.
+    fn is_create(&self) -> bool;
 }
 
 /// What only the service itself asks, of several nouns. Its JSON is that of the noun's own command.

@@ -19,7 +19,7 @@ use crate::bus::{
 use crate::clock;
 use crate::events::codec::{self, payload_json};
 use crate::events::{Mark, Recorded};
-use crate::ids::{CommandId, EventId, ObjectId, Position, Revision, StreamId, WorkId};
+use crate::ids::{CommandId, EventId, ObjectId, Position, ProjectId, Revision, StreamId, WorkId};
 use crate::projections::query::QueryError;
 use crate::projections::{View, as_of};
 
@@ -94,7 +94,18 @@ pub async fn refuse(
     asked: &str,
     reason: String,
 ) -> ApiError {
-    let error = CommandError::Refused(Refusal::Conflict { reason });
+    refuse_as(state, call, stream, asked, Refusal::Conflict { reason }).await
+}
+
+/// As [`refuse`], for a reason that has a refusal of its own.
+pub async fn refuse_as(
+    state: &AppState,
+    call: &Call,
+    stream: StreamId,
+    asked: &str,
+    refusal: Refusal,
+) -> ApiError {
+    let error = CommandError::Refused(refusal);
     state.audit.refused(&call.ctx, stream, &Value::from(asked), &error).await;
     ApiError::Command(error)
 }
@@ -145,27 +156,30 @@ pub async fn is_seen(state: &AppState, reply: &CommandReply) -> Result<bool, Api
 /// The view of an object once it shows what a command did; its last one where it is gone.
 async fn view_after<V: View>(
     state: &AppState,
+    project: &ProjectId,
     reply: &CommandReply,
 ) -> Result<Option<V>, ApiError> {
     let id = reply.stream.id;
     if is_seen(state, reply).await?
-        && let Some(view) = get(state, id)?
+        && let Some(view) = get(state, project, id)?
     {
         return Ok(Some(view));
     }
-    let log = state.log.clone();
-    let last = blocking(move || as_of::last_view(log.as_ref(), id, Position(u64::MAX))).await?;
+    let (log, project) = (state.log.clone(), project.clone());
+    let last = move || as_of::last_view(log.as_ref(), &project, id, Position(u64::MAX));
+    let last = blocking(last).await?;
     last.map_err(|error| ApiError::Internal(error.to_string()))
 }
 
 /// Where a command changed nothing because the same thing is in progress, the work to wait for.
 pub async fn joined<V: View>(
     state: &AppState,
+    call: &Call,
     mut reply: CommandReply,
     action: &str,
 ) -> Result<CommandReply, ApiError> {
     if reply.work.is_none() {
-        let view = view_after::<V>(state, &reply).await?;
+        let view = view_after::<V>(state, &call.ctx.project, &reply).await?;
         let same = |view: &V| view.tasks().iter().rfind(|t| t.action == action).map(|t| t.id);
         reply.work = view.as_ref().and_then(same);
     }
@@ -204,10 +218,11 @@ pub async fn settle<V: View>(
     reply: &CommandReply,
 ) -> Result<Settled, ApiError> {
     let Some(work) = reply.work else { return Ok(Settled::Done(None)) };
-    let id = reply.stream.id;
+    let (project, id) = (&call.ctx.project, reply.stream.id);
     let mut stopping = state.stopping.clone();
+    let work_ends = state.reads.wait_for_work::<V>(project, id, work, reply.position, call.wait);
     let waited = tokio::select! {
-        waited = state.reads.wait_for_work::<V>(id, work, reply.position, call.wait) => waited,
+        waited = work_ends => waited,
         // It is recorded, and goes on with the next start.
         _ = stopping.wait_for(|stopping| *stopping) => return Ok(Settled::Waiting),
     };
@@ -241,7 +256,7 @@ pub async fn shown<V: Shown>(
     reply: &CommandReply,
     status: StatusCode,
 ) -> Result<Response, ApiError> {
-    match view_after::<V>(state, reply).await? {
+    match view_after::<V>(state, &call.ctx.project, reply).await? {
         Some(view) => Ok(respond::at(shape::answer(status, call, &view), reply.position)),
         None => Err(ApiError::not_found(V::KIND, reply.stream.id.to_string())),
     }
@@ -260,9 +275,13 @@ pub async fn blocking<T: Send + 'static>(
     crate::blocking::run(read).await.map_err(ApiError::Internal)
 }
 
-/// An object by its id, whatever its project; `None` if it is not there.
-pub fn get<V: View>(state: &AppState, id: ObjectId) -> Result<Option<V>, ApiError> {
-    state.reads.get::<V>(id).map_err(|error| ApiError::query(V::KIND, "", error))
+/// An object of a project by its id; `None` if the project has none.
+pub fn get<V: View>(
+    state: &AppState,
+    project: &ProjectId,
+    id: ObjectId,
+) -> Result<Option<V>, ApiError> {
+    state.reads.get::<V>(project, id).map_err(|error| ApiError::query(V::KIND, "", error))
 }
 
 /// The outcome of work that no object waits for any more.

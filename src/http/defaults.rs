@@ -1,11 +1,13 @@
 //! The built-in `default` baymodel and bay of a project: created by ordinary commands when they
 //! are first needed, and again if they were deleted.
 
+use uuid::Uuid;
+
 use super::command::{self, get};
 use super::edge::state::AppState;
 use super::error::ApiError;
 use super::node;
-use super::text::derived_uuid;
+use super::text::derived_id;
 use crate::actors::bay::BayCommand;
 use crate::actors::baymodel::BaymodelCommand;
 use crate::bus::{CommandError, CommandReply, Origin, Refusal};
@@ -21,39 +23,51 @@ const NAME: &str = "default";
 
 /// The id of a project's built-in object: the same for everybody who needs it first.
 fn id(state: &AppState, project: &ProjectId, kind: Kind) -> ObjectId {
-    ObjectId(derived_uuid(state.installation, &format!("{project}/{kind}/{NAME}")))
+    derived_id(state.installation, [&project.0, kind.name(), NAME])
+}
+
+/// The project's built-in object, where it has one: under its id, or under the one that it got as
+/// long as clients could choose derived ids. Another project may have that one.
+fn find<V: View>(state: &AppState, project: &ProjectId) -> Result<Option<V>, ApiError> {
+    let text = format!("{project}/{}/{NAME}", V::KIND);
+    let former = ObjectId(Uuid::new_v5(&state.installation, text.as_bytes()));
+    match get(state, project, id(state, project, V::KIND))? {
+        None => get(state, project, former),
+        found => Ok(found),
+    }
 }
 
 /// The project's default baymodel.
 pub async fn baymodel(state: &AppState, ctx: &Origin) -> Result<ObjectId, ApiError> {
-    let id = id(state, &ctx.project, Kind::Baymodel);
-    if get::<BaymodelView>(state, id)?.is_none() {
-        let fields = BaymodelFields {
-            name: Some(NAME.to_owned()),
-            coe: "docker".to_owned(),
-            image_id: NAME.to_owned(),
-            ..BaymodelFields::default()
-        };
-        let stream = StreamId::new(Kind::Baymodel, id);
-        let made = command::send(state, ctx, stream, &BaymodelCommand::Create { fields }).await;
-        settle::<BaymodelView>(state, made).await?;
+    if let Some(view) = find::<BaymodelView>(state, &ctx.project)? {
+        return Ok(view.head.uuid);
     }
+    let id = id(state, &ctx.project, Kind::Baymodel);
+    let fields = BaymodelFields {
+        name: Some(NAME.to_owned()),
+        coe: "docker".to_owned(),
+        image_id: NAME.to_owned(),
+        ..BaymodelFields::default()
+    };
+    let stream = StreamId::new(Kind::Baymodel, id);
+    let made = command::send(state, ctx, stream, &BaymodelCommand::Create { fields }).await;
+    settle::<BaymodelView>(state, made).await?;
     Ok(id)
 }
 
 /// The project's default bay.
 pub async fn bay(state: &AppState, ctx: &Origin) -> Result<BayView, ApiError> {
-    let id = id(state, &ctx.project, Kind::Bay);
-    if let Some(view) = get::<BayView>(state, id)? {
+    if let Some(view) = find::<BayView>(state, &ctx.project)? {
         return Ok(view);
     }
+    let id = id(state, &ctx.project, Kind::Bay);
     let baymodel_id = baymodel(state, ctx).await?;
     let name = Some(NAME.to_owned());
     let plan = BayPlan { name, baymodel_id, node_count: 1, ..BayPlan::default() };
     let command = BayCommand::Create { plan, nodes: node::facts(state, &ctx.project)? };
     let made = command::send(state, ctx, StreamId::new(Kind::Bay, id), &command).await;
     settle::<BayView>(state, made).await?;
-    get::<BayView>(state, id)?.ok_or_else(|| {
+    get::<BayView>(state, &ctx.project, id)?.ok_or_else(|| {
         ApiError::Conflict("The default bay is being deleted; try again.".to_owned())
     })
 }

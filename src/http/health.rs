@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::edge::state::AppState;
-use super::{node, respond};
+use super::respond;
 use crate::events::node::Status;
 
 /// Events that the views may be behind before reads are better answered by somebody else: about
@@ -70,7 +70,7 @@ pub async fn ready(State(state): State<AppState>) -> Response {
     if let Some(reason) = state.low_space.borrow().clone().or(health.no_space) {
         problems.push(format!("no changes are accepted: {reason}"));
     }
-    let nodes = node::all(&state.reads).unwrap_or_else(|_| {
+    let nodes = state.reads.nodes().unwrap_or_else(|_| {
         problems.push("the views cannot be read".to_owned());
         Vec::new()
     });

@@ -44,7 +44,6 @@ fn text(state: &AppState) -> Result<String, fmt::Error> {
     }
     let head = state.log.head().borrow().get();
     let views = state.reads.stats();
-    let waiting = state.reads.outstanding().map_or(0, |streams| streams.len() as u64);
     let gauges = [
         ("log_queued", "Appends waiting for the writer", log.queued as u64),
         ("log_healthy", "Whether the log accepts appends", u64::from(log.failed.is_none())),
@@ -62,7 +61,7 @@ fn text(state: &AppState) -> Result<String, fmt::Error> {
         ),
         ("views_parked", "Streams with an event that cannot be applied", views.parked),
         ("views_broken_rows", "Views rebuilt at the start", views.broken_rows),
-        ("objects_waiting", "Objects with unfinished work", waiting),
+        ("objects_waiting", "Objects with unfinished work", views.waiting),
     ];
     for (name, help, value) in gauges {
         let gauge = Gauge::<i64>::default();

@@ -21,7 +21,6 @@ use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 use crate::projections::bay::BayView;
 use crate::projections::node::{self, NodeView};
 use crate::projections::query::QueryError;
-use crate::projections::read_models::ReadModels;
 
 /// A container on a node's engine that no object is the record of.
 #[derive(Debug, Serialize, ToSchema)]
@@ -78,19 +77,11 @@ fn network(found: &node::UnknownNetwork) -> Value {
     })
 }
 
-/// All nodes of the project that nodes are in, in the order of their ids.
-pub fn all(reads: &ReadModels) -> Result<Vec<NodeView>, QueryError> {
-    let mut nodes = Vec::new();
-    reads.each(|node: NodeView| nodes.push(node))?;
-    nodes.retain(|node| node.head.project == ProjectId::default());
-    Ok(nodes)
-}
-
 /// What placement needs to know: all nodes of the project `default`, which is the service's own,
 /// and how many bays of this project each holds.
 pub fn facts(state: &AppState, project: &ProjectId) -> Result<Vec<NodeFacts>, ApiError> {
     let failed = |error: QueryError| ApiError::query(Kind::Node, "", error);
-    let facts = all(&state.reads).map_err(failed)?.into_iter().map(|node| {
+    let facts = state.reads.nodes().map_err(failed)?.into_iter().map(|node| {
         let id = node.head.uuid;
         let bays = state.reads.count::<BayView>(project, "node_uuid", &id.to_string());
         Ok(NodeFacts {
@@ -168,9 +159,6 @@ async fn check_ironic(on: ObjectCall<'_>, ironic: &str, asked: &str) -> Result<(
 /// How many bays a node holds, of all projects.
 async fn bays_on(state: &AppState, node: ObjectId) -> Result<u64, ApiError> {
     let reads = state.reads.clone();
-    let counted = command::blocking(move || {
-        let mut bays = 0;
-        reads.each(|bay: BayView| bays += u64::from(bay.node_uuid == node)).map(|()| bays)
-    });
-    counted.await?.map_err(|error| ApiError::query(Kind::Node, "", error))
+    let counted = command::blocking(move || reads.bays_on(node)).await?;
+    counted.map_err(|error| ApiError::query(Kind::Node, "", error))
 }

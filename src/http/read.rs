@@ -59,7 +59,7 @@ pub async fn one<V: Shown>(
 fn present<V: View>(state: &AppState, call: &Call, ident: &str) -> Result<V, ApiError> {
     let view = find::<V>(state, call, ident)?;
     let stream = StreamId::new(V::KIND, view.head().uuid);
-    let parked = state.reads.parked_at(stream);
+    let parked = state.reads.parked_at(&view);
     match parked.map_err(|error| ApiError::query(V::KIND, ident, error))? {
         None => Ok(view),
         Some(Parked { position, reason, .. }) => {
@@ -104,9 +104,10 @@ async fn as_of<V: View>(
     at: When,
 ) -> Result<V, ApiError> {
     let stream = stream::<V>(state, call, ident).await?;
+    let project = call.ctx.project.clone();
     let fold = move |source: Source| {
         let position = at.of(&source, stream)?;
-        Ok::<_, ApiError>(as_of::view::<V>(source.log(), stream.id, position)?)
+        Ok::<_, ApiError>(as_of::view::<V>(source.log(), &project, stream.id, position)?)
     };
     question(state, call, fold)
         .await??

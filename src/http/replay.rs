@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::projections::View;
 use crate::replay::among::Among;
 use crate::replay::find::{How, find as find_moments};
-use crate::replay::verify::{self, Kept};
+use crate::replay::verify;
 use crate::replay::{Question, ReplayError, Source, When, name, system, trace};
 
 /// `GET /v1/{collection}/{ident}/{verb}`, also about what was deleted, by its uuid
@@ -67,7 +67,7 @@ pub async fn diff(State(state): State<AppState>, call: Call) -> Result<Response,
 pub async fn verify(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
     call.only(&[])?;
     // The read models are of all projects, and what is told of a difference is a fault of ours.
-    let kept = Kept::live(state.reads.clone(), state.snapshots.clone());
+    let kept = state.kept.clone();
     told(&state, &call, move |source| verify::verify(&source.whole(), &kept)).await
 }
 

@@ -19,12 +19,12 @@ use super::list;
 use super::route::{self, Register, Route, Schemas, get, post, register};
 use super::shape::{self, Rows, Shown};
 use super::stream::pages::{self, EventPage};
-use super::text::canonical_uuid;
+use super::text::{canonical_uuid, is_derived};
 use super::{read, replay};
 use crate::actors::Entity;
-use crate::bus::NounCommand;
+use crate::bus::{NounCommand, Refusal};
 use crate::events::work::FieldChange;
-use crate::ids::{ObjectId, StreamId};
+use crate::ids::{ObjectId, Revision, StreamId};
 use crate::projections::View;
 use crate::replay::bundle::Bundle;
 use crate::replay::diff::{Blame, Diff};
@@ -230,7 +230,11 @@ async fn create<R: Resource>(
         Some(reply) => reply,
         None => {
             let mut new = Body::checked::<R>(&call.object()?)?;
-            let id = call.new_id(R::KIND, canonical_uuid(&new.take::<String>("uuid")?));
+            let wanted = canonical_uuid(&new.take::<String>("uuid")?);
+            if let Some(id) = wanted {
+                check_wanted::<R>(&state, &call, id).await?;
+            }
+            let id = call.new_id(R::KIND, wanted);
             let on = ObjectCall { call: &call, state: &state, id };
             let command = R::create(on, new).await?;
             command::send(&state, &call.ctx, StreamId::new(R::KIND, id), &command).await?
@@ -243,6 +247,33 @@ async fn create<R: Resource>(
         Settled::Done(None)
     };
     command::created::<R>(&state, &call, &reply, &outcome).await
+}
+
+/// Refuses a uuid that the client may not choose, before anything is made for the new object: one
+/// of the kind that the service derives, unless the project has had it, and one that is taken. The
+/// answer does not depend on who has it (rule T2).
+async fn check_wanted<R: Resource>(
+    state: &AppState,
+    call: &Call,
+    id: ObjectId,
+) -> Result<(), ApiError> {
+    let (project, stream) = (&call.ctx.project, StreamId::new(R::KIND, id));
+    let log = state.log.clone();
+    let first = move || log.read_stream(stream, Revision(0), 1);
+    let first = command::blocking(first).await??.pop();
+    let is_own = first.as_ref().is_some_and(|event| event.meta.project == *project);
+    if is_derived(id) && !is_own {
+        let reason = "The service assigns uuids of version 5 itself; use a random one (version 4 \
+            or 7), or none.";
+        return Err(ApiError::field("uuid", id.to_string(), reason));
+    }
+    // One that is gone decides itself whether its id can be used again.
+    let is_there = is_own && command::get::<R>(state, project, id)?.is_some();
+    if is_there || (first.is_some() && !is_own) {
+        let refusal = Refusal::AlreadyExists { kind: R::KIND.name().to_owned(), id };
+        return Err(command::refuse_as(state, call, stream, "create", refusal).await);
+    }
+    Ok(())
 }
 
 /// `PATCH /v1/{collection}/{ident}`
@@ -282,7 +313,7 @@ async fn delete<R: Resource>(
         command::is_seen(state, &reply).await?;
         return Ok(command::no_content(&reply));
     }
-    let reply = command::joined::<R>(state, reply, "delete").await?;
+    let reply = command::joined::<R>(state, call, reply, "delete").await?;
     match command::settle::<R>(state, call, &reply).await? {
         Settled::Done(_) | Settled::Gone => Ok(command::no_content(&reply)),
         outcome => command::not_done::<R>(state, call, &reply, outcome).await,

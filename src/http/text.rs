@@ -8,13 +8,25 @@ use crate::ids::ObjectId;
 /// Longest name, identifier and key, in bytes: a column of the 2015 database.
 pub const MAX_NAME_BYTES: usize = 255;
 
+/// The version of the uuids that the service derives from texts: 5, SHA-1.
+const DERIVED_VERSION: usize = 5;
+
 /// Longest part of a bad value that an error repeats, in characters.
 const MAX_SHOWN_CHARS: usize = 64;
 
-/// A uuid that follows from a text (version 5), another one in every installation: two of them
-/// may share an engine.
-pub fn derived_uuid(installation: Uuid, text: &str) -> Uuid {
-    Uuid::new_v5(&installation, text.as_bytes())
+/// The id of an object that follows from texts (version 5), another one in every installation:
+/// two of them may share an engine. Whoever knows the texts can compute it, so no client may choose
+/// such an id ([`is_derived`]). Other texts have another id, wherever one ends and the next begins.
+pub fn derived_id(installation: Uuid, texts: [&str; 3]) -> ObjectId {
+    let [one, two, three] = texts;
+    let (ones, twos, threes) = (one.len(), two.len(), three.len());
+    let text = format!("{ones}:{one},{twos}:{two},{threes}:{three},");
+    ObjectId(Uuid::new_v5(&installation, text.as_bytes()))
+}
+
+/// Whether an id is of the kind that the service derives.
+pub fn is_derived(id: ObjectId) -> bool {
+    id.0.get_version_num() == DERIVED_VERSION
 }
 
 /// A value as an error repeats it: short, in one line.
@@ -59,6 +71,19 @@ mod tests {
         assert!(canonical_uuid(&text.to_uppercase()).is_none());
         assert!(canonical_uuid(&text.replace('-', "")).is_none());
         assert!(canonical_uuid("b").is_none());
+    }
+
+    #[test]
+    fn derived_ids_tell_texts_apart_by_where_they_end() {
+        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let id = derived_id(one, ["a", "b/k", "container"]);
+        assert_eq!(id, derived_id(one, ["a", "b/k", "container"]), "the same each time");
+        assert_ne!(id, derived_id(one, ["a/b", "k", "container"]));
+        assert_ne!(id, derived_id(one, ["a", "b", "k/container"]));
+        assert_ne!(id, derived_id(other, ["a", "b/k", "container"]));
+        assert!(is_derived(id));
+        assert!(!is_derived(crate::clock::new_object_id()));
+        assert!(!is_derived("3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f".parse().unwrap()));
     }
 
     #[test]

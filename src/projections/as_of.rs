@@ -11,7 +11,7 @@ use super::query::Parked;
 use super::{View, store};
 use crate::events::log::{EventLog, ReadError};
 use crate::events::{DecodeError, EventRef};
-use crate::ids::{ObjectId, Position, Revision, StreamId, StreamKind};
+use crate::ids::{ObjectId, Position, ProjectId, Revision, StreamId, StreamKind};
 use crate::with_noun;
 
 /// Events in memory at once: a payload is typically 1 KB, and 4 MiB at most.
@@ -28,11 +28,25 @@ pub enum AsOfError {
     Decode(#[from] DecodeError),
 }
 
-/// A view as it was right after the event at a position; `None` if the object did not exist then.
+/// The view of an object of a project as it was right after the event at a position; `None` if
+/// the project had no such object then.
 ///
 /// # Errors
 /// When the log or an event cannot be read.
 pub fn view<V: View>(
+    log: &dyn EventLog,
+    project: &ProjectId,
+    id: ObjectId,
+    at: Position,
+) -> Result<Option<V>, AsOfError> {
+    Ok(any_view(log, id, at)?.filter(|view: &V| view.head().project == *project))
+}
+
+/// As [`view`], whatever the object's project: for the service itself, never for a request.
+///
+/// # Errors
+/// When the log or an event cannot be read.
+pub fn any_view<V: View>(
     log: &dyn EventLog,
     id: ObjectId,
     at: Position,
@@ -42,12 +56,13 @@ pub fn view<V: View>(
     Ok(view)
 }
 
-/// The last view of an object up to a position, even if the object has been deleted since.
+/// The last view of a project's object up to a position, even if the object has been deleted since.
 ///
 /// # Errors
 /// When the log or an event cannot be read.
 pub fn last_view<V: View>(
     log: &dyn EventLog,
+    project: &ProjectId,
     id: ObjectId,
     at: Position,
 ) -> Result<Option<V>, AsOfError> {
@@ -56,7 +71,7 @@ pub fn last_view<V: View>(
         last = view.clone().or(last.take());
         V::apply(&mut view, event)
     })?;
-    Ok(view.or(last))
+    Ok(view.or(last).filter(|view| view.head().project == *project))
 }
 
 /// The views of a noun by object.
@@ -148,7 +163,7 @@ pub(super) fn before<V: View>(
     event: &EventRef<'_>,
 ) -> Result<Option<V>, ReadError> {
     let at = event.position.before();
-    match view(log, event.stream.id, at) {
+    match any_view(log, event.stream.id, at) {
         Ok(view) => Ok(view),
         Err(AsOfError::Decode(_)) => Ok(None),
         Err(AsOfError::Read(error)) => Err(error),

@@ -14,6 +14,7 @@ use std::time::Duration;
 use super::layout;
 use super::read_models::ReadModels;
 use super::saver::Saver;
+use super::service_reads::ServiceReads;
 use super::state::ReadModelState;
 use super::store::{Store, StoreFault, words};
 use super::update::ViewUpdater;
@@ -34,7 +35,7 @@ impl Conductor {
     ///
     /// # Errors
     /// When the system cannot start a thread.
-    pub fn start(log: Arc<dyn EventLog>, store: Arc<Store>) -> io::Result<(ReadModels, Self)> {
+    pub fn start(log: Arc<dyn EventLog>, store: Arc<Store>) -> io::Result<(ServiceReads, Self)> {
         let shared = Arc::new(ReadModelState::new(log));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (following, ended) = mpsc::channel();
@@ -49,7 +50,7 @@ impl Conductor {
             let _ = saver.join();
             drop(follower.shared.replace(None));
         })?;
-        let reads = ReadModels { shared: Arc::clone(&shared) };
+        let reads = ServiceReads { reads: ReadModels { shared: Arc::clone(&shared) } };
         Ok((reads, Self { shared, thread: Some(thread) }))
     }
 
@@ -59,12 +60,12 @@ impl Conductor {
         log: Arc<dyn EventLog>,
         store: Arc<Store>,
         interval: Duration,
-    ) -> (ReadModels, Self, impl Future<Output = ()>) {
+    ) -> (ServiceReads, Self, impl Future<Output = ()>) {
         let shared = Arc::new(ReadModelState::new(log));
         let (running, ended) = mpsc::channel::<()>();
         let mut saver = Saver::new(Arc::clone(&shared), Arc::clone(&store), ended);
         let follower = Follower { shared: Arc::clone(&shared), store };
-        let reads = ReadModels { shared: Arc::clone(&shared) };
+        let reads = ServiceReads { reads: ReadModels { shared: Arc::clone(&shared) } };
         let following = async move {
             let saving = async {
                 loop {

@@ -65,7 +65,7 @@ fn marker<V: View>(
     let bytes = shared.read(|tables| tables.table(V::KIND).get(id).cloned())?;
     let view = match bytes {
         Some(bytes) => decode(&bytes).ok(),
-        None => as_of::last_view::<V>(&*shared.log, id, Position(u64::MAX))
+        None => as_of::last_view::<V>(&*shared.log, project, id, Position(u64::MAX))
             .map_err(|error| QueryError::Unreadable(error.to_string()))?,
     };
     let view = view.filter(|view| view.head().project == *project);

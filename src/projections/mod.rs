@@ -14,8 +14,8 @@
 //! On disk: `saver` is the thread that writes views to sled for the next start (`layout`: keys and
 //! generations, `store`: the folder); `offline` reads them while no server runs.
 //!
-//! Answering: `read_models` (`query`: the questions, `list`: pages of a list; `state`: what
-//! queries and the conductor share); `as_of` folds one object or the whole system up to any
+//! Answering: `read_models` for tenants, `service_reads` for the service itself (`query`: the
+//! questions, `list`: pages of a list; `state`: what queries and the conductor share); `as_of` folds one object or the whole system up to any
 //! position; `retained` says which events an archive must leave.
 //! Not here: decisions. A view never causes an effect.
 
@@ -39,6 +39,7 @@ pub mod query;
 pub mod read_models;
 pub mod retained;
 mod saver;
+pub mod service_reads;
 mod state;
 pub mod store;
 mod table;

@@ -74,6 +74,8 @@ pub struct Stats {
     pub objects: Vec<(Kind, u64)>,
     /// How many streams are parked.
     pub parked: u64,
+    /// How many objects wait for work, over all projects.
+    pub waiting: u64,
     /// The position of a rebuild in progress, if there is one.
     pub rebuilding: Option<Position>,
     /// Views that could not be read at the start and were rebuilt from the log.

@@ -1,7 +1,8 @@
-//! Queries on the current views: one object by id or name, pages of a list, and waiting until the
-//! views have reached a position.
+//! Queries of a tenant on the current views: one object of a project by id or name, pages of a
+//! list, and waiting until the views have reached a position.
 //!
-//! Not here: how a page is found (`list`); views as of an earlier position (`as_of`).
+//! Nothing here names an object of another project (rule T2). Not here: what the service itself
+//! asks (`service_reads`); how a page is found (`list`); views as of an earlier position (`as_of`).
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
@@ -11,10 +12,11 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::View;
+use super::bay::BayView;
 use super::field::ListField;
+use super::node::NodeView;
 use super::query::{ListQuery, Parked, QueryError, Stats};
 use super::state::ReadModelState;
-use super::tables::Tables;
 use crate::events::codec::decode;
 use crate::ids::{Kind, ObjectId, Position, ProjectId, StreamId, WorkId};
 
@@ -30,16 +32,17 @@ pub struct ReadModels {
 }
 
 impl ReadModels {
-    /// An object by id, whatever its project.
+    /// An object of a project by id; `None` where it has no such object.
     ///
     /// # Errors
     /// When nothing can be read.
-    pub fn get<V: View>(&self, id: ObjectId) -> Result<Option<V>, QueryError> {
+    pub fn get<V: View>(&self, project: &ProjectId, id: ObjectId) -> Result<Option<V>, QueryError> {
         let bytes = self.bytes::<V>(id)?;
-        bytes.map(|bytes| decode(&bytes).map_err(QueryError::Unreadable)).transpose()
+        let view = bytes.map(|bytes| decode::<V>(&bytes).map_err(QueryError::Unreadable));
+        Ok(view.transpose()?.filter(|view| view.head().project == *project))
     }
 
-    fn bytes<V: View>(&self, id: ObjectId) -> Result<Option<Arc<[u8]>>, QueryError> {
+    pub(super) fn bytes<V: View>(&self, id: ObjectId) -> Result<Option<Arc<[u8]>>, QueryError> {
         self.shared.read(|tables| tables.table(V::KIND).get(id).cloned())
     }
 
@@ -51,7 +54,7 @@ impl ReadModels {
         // Only the canonical form is a uuid; anything else is a name.
         let uuid = ident.parse::<ObjectId>().ok().filter(|id| id.to_string() == ident);
         if let Some(id) = uuid
-            && let Some(view) = self.get::<V>(id)?.filter(|view| view.head().project == *project)
+            && let Some(view) = self.get::<V>(project, id)?
         {
             return Ok(view);
         }
@@ -97,29 +100,30 @@ impl ReadModels {
         self.shared.read(|tables| tables.table(V::KIND).order(project, known).count(&value))
     }
 
-    /// Containers of a bay, whatever their project: at most `limit`, in the order of their ids,
-    /// after one of them.
+    /// All nodes of the service's own project, in the order of their ids: every tenant's work is
+    /// placed on them.
     ///
     /// # Errors
     /// When nothing can be read.
-    pub fn members(
-        &self,
-        bay: ObjectId,
-        after: Option<ObjectId>,
-        limit: usize,
-    ) -> Result<Vec<ObjectId>, QueryError> {
-        let containers = |tables: &Tables| {
-            tables.table(Kind::Container).members(&bay, after.as_ref()).take(limit).collect()
-        };
-        self.shared.read(containers)
+    pub fn nodes(&self) -> Result<Vec<NodeView>, QueryError> {
+        let mut nodes = Vec::new();
+        self.each(|node: NodeView| nodes.push(node))?;
+        nodes.retain(|node| node.head.project == ProjectId::default());
+        Ok(nodes)
     }
 
-    /// Visits all objects of a noun, whatever their project, in the order of their ids. Blocks for
-    /// about a microsecond per object.
+    /// How many bays a node holds, of all projects.
     ///
     /// # Errors
     /// When nothing can be read.
-    pub fn each<V: View>(&self, mut see: impl FnMut(V)) -> Result<(), QueryError> {
+    pub fn bays_on(&self, node_id: ObjectId) -> Result<u64, QueryError> {
+        let mut bays = 0;
+        self.each(|bay: BayView| bays += u64::from(bay.node_uuid == node_id))?;
+        Ok(bays)
+    }
+
+    /// Visits all objects of a noun, whatever their project, in the order of their ids.
+    pub(super) fn each<V: View>(&self, mut see: impl FnMut(V)) -> Result<(), QueryError> {
         let mut last = None;
         loop {
             let piece = self.shared.read(|tables| -> Vec<(ObjectId, Arc<[u8]>)> {
@@ -132,30 +136,12 @@ impl ReadModels {
         }
     }
 
-    /// Objects that wait for work: what has to be resumed after a restart.
-    ///
-    /// # Errors
-    /// When nothing can be read.
-    pub fn outstanding(&self) -> Result<Vec<StreamId>, QueryError> {
-        self.shared.read(|tables| {
-            let of = |kind| tables.table(kind).waiting().map(move |id| StreamId::new(kind, id));
-            Kind::ALL.into_iter().flat_map(of).collect()
-        })
-    }
-
-    /// Streams with an event that cannot be applied.
-    ///
-    /// # Errors
-    /// When nothing can be read.
-    pub fn parked(&self) -> Result<Vec<Parked>, QueryError> {
-        self.shared.read(|tables| tables.parked().values().cloned().collect())
-    }
-
-    /// Where and why an object is parked; `None` if it is not.
+    /// Where and why an object that was found is parked; `None` if it is not.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn parked_at(&self, stream: StreamId) -> Result<Option<Parked>, QueryError> {
+    pub fn parked_at<V: View>(&self, found: &V) -> Result<Option<Parked>, QueryError> {
+        let stream = StreamId::new(V::KIND, found.head().uuid);
         self.shared.read(|tables| tables.parked().get(&stream).cloned())
     }
 
@@ -166,14 +152,16 @@ impl ReadModels {
         let position = *shared.position.borrow();
         let counted = shared.read(|tables| {
             let objects = Kind::ALL.into_iter().map(|kind| (kind, tables.table(kind).len()));
-            (objects.collect(), tables.parked().len() as u64)
+            let waiting = Kind::ALL.into_iter().map(|kind| tables.table(kind).waiting_len()).sum();
+            (objects.collect(), tables.parked().len() as u64, waiting)
         });
-        let (objects, parked) = counted.unwrap_or_default();
+        let (objects, parked, waiting) = counted.unwrap_or_default();
         Stats {
             position,
             caught_up: shared.is_caught_up(position),
             objects,
             parked,
+            waiting,
             rebuilding: health.rebuilding,
             broken_rows: shared.broken_rows.load(Ordering::Relaxed),
             keys_read: shared.keys_read.load(Ordering::Relaxed),
@@ -218,8 +206,8 @@ impl ReadModels {
         }
     }
 
-    /// Waits until an object no longer waits for a piece of work, which was asked for by the event
-    /// at `asked`.
+    /// Waits until an object of a project no longer waits for a piece of work, which was asked for
+    /// by the event at `asked`.
     ///
     /// Some: the object, with the outcome of the work in its outcomes; **after the timeout the
     /// object as it is, with the work still among its tasks**. None: the object is gone.
@@ -228,6 +216,7 @@ impl ReadModels {
     /// [`QueryError::Behind`] when the views are not even at `asked` in time.
     pub async fn wait_for_work<V: View>(
         &self,
+        project: &ProjectId,
         id: ObjectId,
         work: WorkId,
         asked: Position,
@@ -243,13 +232,16 @@ impl ReadModels {
             // Most events meanwhile are about other objects.
             if seen.as_ref() != Some(&bytes) {
                 let view: V = decode(&bytes).map_err(QueryError::Unreadable)?;
+                if view.head().project != *project {
+                    return Ok(None);
+                }
                 if !view.tasks().iter().any(|task| task.id == work) {
                     return Ok(Some(view));
                 }
                 seen = Some(bytes);
             }
             if timeout_at(until, position.changed()).await.is_err() {
-                return self.get(id);
+                return self.get(project, id);
             }
         }
     }

@@ -50,30 +50,37 @@ impl IndexEntry {
 /// once: several times as fast as one object at a time.
 #[derive(Default)]
 pub(super) struct Columns {
-    /// One column per field, in the order of [`ListField::all`].
-    lists: BTreeMap<ProjectId, Vec<Vec<OrderKey>>>,
-    members: Vec<(ObjectId, ObjectId)>,
+    projects: BTreeMap<ProjectId, ProjectColumns>,
     waiting: Vec<ObjectId>,
+}
+
+/// Those of one project.
+#[derive(Default)]
+struct ProjectColumns {
+    /// One column per field, in the order of [`ListField::all`].
+    fields: Vec<Vec<OrderKey>>,
+    members: Vec<(ObjectId, ObjectId)>,
 }
 
 impl Columns {
     fn append(&mut self, other: Self) {
-        for (project, columns) in other.lists {
-            let mine = self.lists.entry(project).or_default();
-            mine.resize_with(columns.len(), Vec::new);
-            mine.iter_mut().zip(columns).for_each(|(mine, column)| mine.extend(column));
+        for (project, columns) in other.projects {
+            let mine = self.projects.entry(project).or_default();
+            mine.fields.resize_with(columns.fields.len(), Vec::new);
+            let fields = mine.fields.iter_mut().zip(columns.fields);
+            fields.for_each(|(mine, column)| mine.extend(column));
+            mine.members.extend(columns.members);
         }
-        self.members.extend(other.members);
         self.waiting.extend(other.waiting);
     }
 
     fn add(&mut self, entry: IndexEntry) {
-        let columns = self.lists.entry(entry.project).or_default();
-        columns.resize_with(entry.values.len(), Vec::new);
-        for (column, value) in columns.iter_mut().zip(entry.values) {
+        let columns = self.projects.entry(entry.project).or_default();
+        columns.fields.resize_with(entry.values.len(), Vec::new);
+        for (column, value) in columns.fields.iter_mut().zip(entry.values) {
             column.push((value, entry.created));
         }
-        self.members.extend(entry.bay.map(|bay| (bay, entry.id)));
+        columns.members.extend(entry.bay.map(|bay| (bay, entry.id)));
         self.waiting.extend(entry.waits.then_some(entry.id));
     }
 }
@@ -120,15 +127,22 @@ fn orders(columns: Vec<Vec<OrderKey>>) -> Vec<Order> {
     })
 }
 
+/// The indexes of one project's objects.
+#[derive(Default)]
+struct ProjectIndexes {
+    /// One index per field, in the order of [`ListField::all`].
+    orders: Vec<Order>,
+    /// Objects by the bay that they are members of.
+    members: GroupIndex<ObjectId, ObjectId>,
+}
+
 /// All objects of one noun.
 #[derive(Default)]
 pub(super) struct Table {
     ids: BTreeMap<ObjectId, Position>,
     /// By position of creation, which is what the indexes refer to.
     rows: BTreeMap<Position, Arc<[u8]>>,
-    /// One index per field, in the order of [`ListField::all`].
-    lists: BTreeMap<ProjectId, Vec<Order>>,
-    members: GroupIndex<ObjectId, ObjectId>,
+    projects: BTreeMap<ProjectId, ProjectIndexes>,
     waiting: BTreeSet<ObjectId>,
 }
 
@@ -156,16 +170,24 @@ impl Table {
 
     /// The index of a project's objects by a field.
     pub fn order(&self, project: &ProjectId, field: ListField) -> &Order {
-        self.lists.get(project).and_then(|orders| orders.get(field.index())).unwrap_or(&EMPTY)
+        let indexes = self.projects.get(project);
+        indexes.and_then(|indexes| indexes.orders.get(field.index())).unwrap_or(&EMPTY)
     }
 
-    /// Objects that are members of a bay, in the order of their ids, after one of them.
+    /// A project's objects that are members of a bay, in the order of their ids, after one of them.
     pub fn members<'a>(
         &'a self,
-        bay: &ObjectId,
+        project: &ProjectId,
+        bay: ObjectId,
         after: Option<&'a ObjectId>,
     ) -> impl Iterator<Item = ObjectId> + use<'a> {
-        self.members.of(bay, after)
+        let indexes = self.projects.get(project).into_iter();
+        indexes.flat_map(move |indexes| indexes.members.of(&bay, after))
+    }
+
+    /// How many objects wait for work.
+    pub fn waiting_len(&self) -> u64 {
+        self.waiting.len() as u64
     }
 
     /// Objects that wait for work.
@@ -223,21 +245,23 @@ impl Table {
 
     /// Indexes all views, none of which were indexed before.
     pub fn index_all(&mut self, columns: Columns) {
-        let Columns { lists, members, waiting } = columns;
-        let lists = lists.into_iter().map(|(project, columns)| (project, orders(columns)));
-        self.lists = lists.collect();
-        self.members = members.into_iter().collect();
+        let Columns { projects, waiting } = columns;
+        let projects = projects.into_iter().map(|(project, columns)| {
+            let members = columns.members.into_iter().collect();
+            (project, ProjectIndexes { orders: orders(columns.fields), members })
+        });
+        self.projects = projects.collect();
         self.waiting = waiting.into_iter().collect();
     }
 
     fn insert(&mut self, entry: IndexEntry) {
-        let orders = self.lists.entry(entry.project).or_default();
-        orders.resize_with(entry.values.len(), Order::default);
-        for (order, value) in orders.iter_mut().zip(entry.values) {
+        let indexes = self.projects.entry(entry.project).or_default();
+        indexes.orders.resize_with(entry.values.len(), Order::default);
+        for (order, value) in indexes.orders.iter_mut().zip(entry.values) {
             order.insert(value, entry.created);
         }
         if let Some(bay) = entry.bay {
-            self.members.insert(bay, entry.id);
+            indexes.members.insert(bay, entry.id);
         }
         if entry.waits {
             self.waiting.insert(entry.id);
@@ -245,34 +269,34 @@ impl Table {
     }
 
     fn remove(&mut self, entry: &IndexEntry) {
-        if let Some(orders) = self.lists.get_mut(&entry.project) {
-            for (order, value) in orders.iter_mut().zip(&entry.values) {
+        if let Some(indexes) = self.projects.get_mut(&entry.project) {
+            for (order, value) in indexes.orders.iter_mut().zip(&entry.values) {
                 order.remove(value, entry.created);
             }
-            if orders.iter().all(Order::is_empty) {
-                self.lists.remove(&entry.project);
+            if let Some(bay) = entry.bay {
+                indexes.members.remove(&bay, entry.id);
             }
-        }
-        if let Some(bay) = entry.bay {
-            self.members.remove(&bay, entry.id);
+            if indexes.orders.iter().all(Order::is_empty) {
+                self.projects.remove(&entry.project);
+            }
         }
         self.waiting.remove(&entry.id);
     }
 
     /// Changes only the keys that differ; most do not.
     fn change(&mut self, before: IndexEntry, after: IndexEntry) {
-        if let Some(orders) = self.lists.get_mut(&after.project) {
+        if let Some(indexes) = self.projects.get_mut(&after.project) {
             let values = before.values.into_iter().zip(after.values);
-            for (order, (old, new)) in orders.iter_mut().zip(values) {
+            for (order, (old, new)) in indexes.orders.iter_mut().zip(values) {
                 if old != new {
                     order.remove(&old, after.created);
                     order.insert(new, after.created);
                 }
             }
-        }
-        if before.bay != after.bay {
-            before.bay.inspect(|bay| self.members.remove(bay, after.id));
-            after.bay.inspect(|bay| self.members.insert(*bay, after.id));
+            if before.bay != after.bay {
+                before.bay.inspect(|bay| indexes.members.remove(bay, after.id));
+                after.bay.inspect(|bay| indexes.members.insert(*bay, after.id));
+            }
         }
         if after.waits {
             self.waiting.insert(after.id);

@@ -185,7 +185,7 @@ impl Tables {
         for (id, reason) in &broken {
             let stream = StreamId::new(V::KIND, *id);
             tracing::error!(%stream, reason, "a view cannot be read; it is folded from the log");
-            let view = match as_of::view::<V>(log, *id, self.at.position) {
+            let view = match as_of::any_view::<V>(log, *id, self.at.position) {
                 Ok(view) => view,
                 Err(AsOfError::Decode(_)) => None,
                 Err(AsOfError::Read(error)) => return Err(error),
@@ -227,7 +227,7 @@ impl Tables {
         log: &dyn EventLog,
         id: ObjectId,
     ) -> Result<Option<Change>, ReadError> {
-        let fold = || as_of::view::<V>(log, id, self.at.position);
+        let fold = || as_of::any_view::<V>(log, id, self.at.position);
         match catch_unwind(AssertUnwindSafe(fold)) {
             Ok(Ok(view)) => Ok(Some(Change::of(id, self.entry::<V>(id), view.as_ref()))),
             Ok(Err(AsOfError::Read(error))) => Err(error),

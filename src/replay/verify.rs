@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -18,7 +19,7 @@ use crate::ids::{ObjectId, Position, StreamId};
 use crate::projections::View;
 use crate::projections::as_of::{self, SystemState};
 use crate::projections::offline::OfflineViews;
-use crate::projections::read_models::ReadModels;
+use crate::projections::service_reads::ServiceReads;
 use crate::projections::store;
 
 /// What a comparison found.
@@ -49,20 +50,22 @@ pub struct Difference {
     pub fields: Vec<FieldChange>,
 }
 
-/// What is kept beside a log.
+/// What is kept beside a log. Cheap to clone where a server has it open.
+#[derive(Clone)]
 pub struct Kept {
     views: KeptViews,
     snapshots: Snapshots,
 }
 
+#[derive(Clone)]
 enum KeptViews {
-    Live(ReadModels),
-    Files(OfflineViews),
+    Live(ServiceReads),
+    Files(Arc<OfflineViews>),
 }
 
 impl Kept {
     /// What a server has open.
-    pub const fn live(reads: ReadModels, snapshots: Snapshots) -> Self {
+    pub const fn live(reads: ServiceReads, snapshots: Snapshots) -> Self {
         Self { views: KeptViews::Live(reads), snapshots }
     }
 
@@ -87,7 +90,7 @@ impl Kept {
         let snapshots = store::open_existing(&cache.join("log")).map_err(unusable)?;
         let snapshots = snapshots.open_tree("snapshots");
         let snapshots = snapshots.map_err(|error| ReplayError::Internal(error.to_string()))?;
-        Ok(Self { views: KeptViews::Files(views), snapshots: Snapshots::new(snapshots) })
+        Ok(Self { views: KeptViews::Files(Arc::new(views)), snapshots: Snapshots::new(snapshots) })
     }
 
     fn position(&self) -> Position {
@@ -178,7 +181,7 @@ fn moved_on<V: View>(
     if now <= at {
         return Ok(false);
     }
-    let told = as_of::view::<V>(source.log(), id, now);
+    let told = as_of::any_view::<V>(source.log(), id, now);
     Ok(told.is_ok_and(|told| told.as_ref() == row))
 }
 

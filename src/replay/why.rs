@@ -186,11 +186,16 @@ fn waits(first: &Waiting, count: usize) -> String {
             said += &format!(" It is blocked on {on}");
             said +=
                 &first.blocked_since.iter().map(|at| format!(" since {at}")).collect::<String>();
-            let attempts = if first.attempts == 1 { "attempt" } else { "attempts" };
-            said += &format!(", after {} {attempts}", first.attempts);
+            said += &match first.attempts {
+                0 => ", before its first attempt".to_owned(),
+                1 => ", after 1 attempt".to_owned(),
+                many => format!(", after {many} attempts"),
+            };
             said += &first.words.iter().map(|it| format!(": {it}")).collect::<String>();
             said.push('.');
-            if let Some(retry) = &first.retry_at {
+            if first.retry_at == first.blocked_since {
+                said += " It begins as soon as it can.";
+            } else if let Some(retry) = &first.retry_at {
                 said += &format!(" It is retried at {retry} at the latest.");
             }
         }

@@ -359,7 +359,7 @@ impl Life {
         let head = *self.log.head().borrow();
         self.parts.reads.wait_for(head, PATIENCE).await.unwrap();
         let container = |number| {
-            let found = self.parts.reads.get::<ContainerView>(object(number));
+            let found = self.parts.reads.any::<ContainerView>(object(number));
             found.unwrap().unwrap_or_else(|| panic!("{}: no container {number}", self.name))
         };
         match condition {
@@ -567,7 +567,7 @@ fn decide_again(life: &Life) {
 /// The network's bays that the node says are not recorded.
 async fn unknown_networks(life: &Life) -> Vec<ObjectId> {
     life.parts.reads.wait_for(*life.log.head().borrow(), PATIENCE).await.unwrap();
-    let node = life.parts.reads.get::<NodeView>(life.node_id).unwrap().unwrap();
+    let node = life.parts.reads.any::<NodeView>(life.node_id).unwrap().unwrap();
     node.unknown_networks.iter().map(|network| network.bay_id).collect()
 }
 

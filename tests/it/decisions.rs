@@ -177,6 +177,34 @@ fn the_queue_is_bounded_but_a_delete_always_fits() {
     assert_eq!(asked.cancelled.len(), MAX_QUEUED, "the one under way is aborted");
 }
 
+#[test]
+fn a_kill_is_due_beside_the_stop_or_reboot_that_it_passes() {
+    let kill = || Command::Kill { signal: "SIGKILL".to_owned() };
+    for waits in [Command::Stop { grace_s: 3600 }, Command::Reboot { grace_s: 3600 }] {
+        let mut model = Model::running();
+        model.command(waits).unwrap();
+        assert_eq!(types(&model.command(kill()).unwrap()), ["container.kill_requested"]);
+        let due = Container::react(&model.state);
+        let ids: Vec<EventId> = due.iter().map(|work| work.id).collect();
+        assert_eq!((due.len(), due[1].action.verb()), (2, Verb::Kill));
+        let killed = model.outcome(ids[1], 1, WorkResult::Done(Done::default()));
+        assert_eq!(types(&killed), ["container.killed"]);
+        assert_eq!(model.due().unwrap().0, ids[0], "what waited goes on");
+        // A delete overtakes both.
+        model.command(kill()).unwrap();
+        let events = model.command(Command::Delete).unwrap();
+        let Event::DeleteRequested(asked) = &events[0] else { panic!("{events:?}") };
+        assert_eq!(asked.cancelled.len(), 2);
+        assert_eq!(Container::react(&model.state).len(), 1);
+    }
+    // Behind anything else it waits for its turn, and is legal if it will be then.
+    let mut model = Model::created();
+    assert!(model.command(kill()).is_err());
+    model.command(Command::Start).unwrap();
+    model.command(kill()).unwrap();
+    assert_eq!(Container::react(&model.state).len(), 1);
+}
+
 /// F6: neither the create that is in progress nor what waits behind it counts any more.
 #[test]
 fn f6_a_delete_overtakes_what_has_not_started() {
@@ -495,8 +523,9 @@ proptest! {
                 });
             }
             let work = Container::react(&model.state);
-            let queued =
-                work.iter().filter(|w| w.action.verb() != Verb::Execute);
+            // A signal may pass a stop.
+            let beside = [Verb::Execute, Verb::Kill];
+            let queued = work.iter().filter(|w| !beside.contains(&w.action.verb()));
             prop_assert!(queued.count() <= 1);
         }
         // Deleted unless it is gone already; then everything that is due gets done.

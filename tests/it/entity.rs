@@ -170,6 +170,17 @@ fn f34_another_tenants_object_is_not_found() {
                 "{reply:?}"
             );
         }
+        // Nor is it told that its id is another tenant's: the refusal is that of one's own.
+        let mut refused = vec![];
+        for tenant in ["other", "p"] {
+            let create = message(1, &create(), origin(tenant));
+            refused.push(directory.command(create, Authority::Edge).await.unwrap_err());
+        }
+        assert!(
+            matches!(refused[0], CommandError::Refused(Refusal::AlreadyExists { .. })),
+            "{refused:?}"
+        );
+        assert_eq!(refused[0].to_string(), refused[1].to_string());
         assert_eq!(*log.head().borrow(), Position(1));
     });
 }

@@ -22,7 +22,7 @@ use magnum::events::{Meta, NewEvent};
 use magnum::ids::{Kind, Position, Revision, StreamId};
 use magnum::projections::conductor::Conductor;
 use magnum::projections::node::NodeView;
-use magnum::projections::read_models::ReadModels;
+use magnum::projections::service_reads::ServiceReads;
 use magnum::projections::store::Store;
 
 use crate::log::{append, key, read_all, stream};
@@ -215,12 +215,12 @@ fn new_node(number: usize) -> Append {
 }
 
 /// Nobody can tell that this was asked for.
-fn is_unseen(log: &dyn EventLog, reads: &ReadModels, append: &Append) -> bool {
+fn is_unseen(log: &dyn EventLog, reads: &ServiceReads, append: &Append) -> bool {
     let command = append.command.as_ref().expect("a key");
     log.stream_head(append.stream).expect("readable").is_none()
         && log.read_stream(append.stream, Revision(0), 9).expect("readable").is_empty()
         && log.command(&command.id).expect("readable").is_none()
-        && reads.get::<NodeView>(append.stream.id).expect("readable").is_none()
+        && reads.any::<NodeView>(append.stream.id).expect("readable").is_none()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -148,7 +148,7 @@ async fn live(carry: impl Fn(Arc<dyn Bus>) -> Arc<dyn Bus>) -> End {
     sleep(Duration::from_secs(180)).await;
     life.quiet().await;
     let status = |number| {
-        let view = life.parts.reads.get::<ContainerView>(object(number)).unwrap();
+        let view = life.parts.reads.any::<ContainerView>(object(number)).unwrap();
         view.map(|view| view.status.name().to_owned())
     };
     let containers = (1..=5).map(|number| (number, status(number))).collect();

@@ -70,6 +70,7 @@ mod stream_filter;
 mod stream_killed;
 mod stream_slow;
 mod stream_snapshot;
+mod tenancy;
 mod tls;
 mod tokens;
 mod tour;

@@ -29,7 +29,7 @@ use magnum::projections::conductor::Conductor;
 use magnum::projections::container::ContainerView;
 use magnum::projections::node::NodeView;
 use magnum::projections::query::{ListQuery, QueryError};
-use magnum::projections::read_models::ReadModels;
+use magnum::projections::service_reads::ServiceReads;
 use magnum::projections::store::Store;
 use proptest::prelude::*;
 use tokio::sync::watch;
@@ -172,19 +172,19 @@ fn created(asked: &Recorded) -> ContainerEvent {
     ContainerEvent::Created(CreatedV1 { work_id: asked.id, engine_id: "e".to_owned() })
 }
 
-fn start(log: &Arc<VecLog>, path: &Path) -> (ReadModels, Conductor) {
+fn start(log: &Arc<VecLog>, path: &Path) -> (ServiceReads, Conductor) {
     let store = Arc::new(Store::open(path).unwrap());
     Conductor::start(Arc::clone(log) as Arc<dyn EventLog>, store).unwrap()
 }
 
 /// Starts and waits until everything that the log has is there.
-fn started(log: &Arc<VecLog>, path: &Path) -> (ReadModels, Conductor) {
+fn started(log: &Arc<VecLog>, path: &Path) -> (ServiceReads, Conductor) {
     let (reads, conductor) = start(log, path);
     settle(log, &reads);
     (reads, conductor)
 }
 
-fn settle(log: &VecLog, reads: &ReadModels) {
+fn settle(log: &VecLog, reads: &ServiceReads) {
     let head = *log.head.borrow();
     block_on(reads.wait_for(head, WAIT)).unwrap();
 }
@@ -254,14 +254,14 @@ fn all(limit: usize) -> ListQuery {
 }
 
 /// Every view of the log is in the read models, whole, and no other.
-fn assert_same_as_log(log: &VecLog, reads: &ReadModels) {
+fn assert_same_as_log(log: &VecLog, reads: &ServiceReads) {
     let events = log.events();
     same::<ContainerView>(&naive(&events), reads);
     same::<BayView>(&naive(&events), reads);
     same::<NodeView>(&naive(&events), reads);
 }
 
-fn same<V: View>(expected: &[V], reads: &ReadModels) {
+fn same<V: View>(expected: &[V], reads: &ServiceReads) {
     let bytes = magnum::events::codec::encode::<V>;
     for project in ["a", "b", "default"].map(project) {
         let query = all(usize::MAX);
@@ -384,7 +384,7 @@ fn queries<V: View>(all: &[V], limit: usize) -> Vec<ListQuery> {
     queries
 }
 
-fn check_lists<V: View>(events: &[Recorded], reads: &ReadModels) {
+fn check_lists<V: View>(events: &[Recorded], reads: &ServiceReads) {
     let all: Vec<V> = naive(events);
     for tenant in ["a", "b", "default"].map(project) {
         for query in queries(&all, 3) {
@@ -565,8 +565,18 @@ fn objects_are_found_by_uuid_and_name_in_their_own_project_only() {
         let unknown = ListQuery { marker: Some(marker), ..all(1) };
         assert_eq!(list(&unknown), Err(QueryError::UnknownMarker));
     }
-    assert_eq!(reads.members(object(24), None, 3).unwrap(), [1, 2, 3].map(object));
-    assert_eq!(reads.members(object(24), Some(object(3)), 3).unwrap(), [4, 5].map(object));
+    let members = |tenant: &str, after: Option<u64>, limit| {
+        reads.members(&project(tenant), object(24), after.map(object), limit).unwrap()
+    };
+    assert_eq!(members("a", None, 2), [1, 2].map(object));
+    assert_eq!(members("a", Some(2), 9), [object(3)]);
+    assert_eq!(members("b", None, 9), [4, 5].map(object), "whoever the bay belongs to");
+    assert_eq!(members("c", None, 9), []);
+    // By id: their own, and without a project only the service.
+    let id_of = |view: Option<ContainerView>| view.map(|view| view.head.uuid);
+    assert_eq!(id_of(reads.get(&project("a"), object(1)).unwrap()), Some(object(1)));
+    assert_eq!(id_of(reads.get(&project("b"), object(1)).unwrap()), None);
+    assert_eq!(id_of(reads.any(object(1)).unwrap()), Some(object(1)));
     conductor.stop();
 }
 
@@ -580,7 +590,7 @@ fn work_is_waited_for_and_taken_up_again() {
     let behind = QueryError::Behind { at: Position(0), wanted: Position(1) };
     assert_eq!(block_on(reads.wait_for(Position(1), now)), Err(behind.clone()));
     let wait = |work: EventId, asked: Position, timeout: Duration| {
-        block_on(reads.wait_for_work::<ContainerView>(id, work, asked, timeout))
+        block_on(reads.wait_for_work::<ContainerView>(&project("a"), id, work, asked, timeout))
     };
     assert_eq!(wait(EventId(Uuid::nil()), Position(1), now), Err(behind));
 
@@ -593,7 +603,8 @@ fn work_is_waited_for_and_taken_up_again() {
     let waiting = std::thread::spawn({
         let (reads, create) = (reads.clone(), create.clone());
         move || {
-            let work = reads.wait_for_work::<ContainerView>(id, create.id, create.position, WAIT);
+            let (own, asked) = (project("a"), create.position);
+            let work = reads.wait_for_work::<ContainerView>(&own, id, create.id, asked, WAIT);
             block_on(work).unwrap().unwrap()
         }
     });
@@ -609,13 +620,20 @@ fn work_is_waited_for_and_taken_up_again() {
     let last = log.put(Kind::Container, id, "a", &deleted);
     assert_eq!(wait(delete.id, last.position, WAIT), Ok(None));
 
-    let before = as_of::view::<ContainerView>(&*log, id, delete.position).unwrap().unwrap();
+    let view_at = |tenant: &str, at: Position| {
+        as_of::view::<ContainerView>(&*log, &project(tenant), id, at).unwrap()
+    };
+    let before = view_at("a", delete.position).unwrap();
     assert_eq!(before.status, Status::Deleting);
-    assert_eq!(as_of::view::<ContainerView>(&*log, id, last.position).unwrap(), None);
-    assert_eq!(as_of::view::<ContainerView>(&*log, id, Position(0)).unwrap(), None);
-    let at_creation = as_of::view::<ContainerView>(&*log, id, create.position).unwrap().unwrap();
-    assert_eq!(at_creation, pending);
-    assert_eq!(as_of::last_view::<ContainerView>(&*log, id, last.position).unwrap(), Some(before));
+    assert_eq!(view_at("a", last.position), None);
+    assert_eq!(view_at("a", Position(0)), None);
+    assert_eq!(view_at("a", create.position).unwrap(), pending);
+    assert_eq!(view_at("b", create.position), None, "of another project");
+    let last_of = |tenant: &str| {
+        as_of::last_view::<ContainerView>(&*log, &project(tenant), id, last.position).unwrap()
+    };
+    assert_eq!(last_of("a"), Some(before));
+    assert_eq!(last_of("b"), None, "of another project");
     conductor.stop();
 }
 
@@ -675,7 +693,7 @@ fn a_poisonous_event_parks_its_stream_and_nothing_else() {
     assert_eq!(parked[0].position, Position(3));
     assert!(parked[0].reason.contains("container.teleported"), "{}", parked[0].reason);
     assert_eq!(reads.stats().parked, 1);
-    let status = |reads: &ReadModels, id| reads.get::<ContainerView>(id).unwrap().unwrap().status;
+    let status = |reads: &ServiceReads, id| reads.any::<ContainerView>(id).unwrap().unwrap().status;
     assert_eq!(status(&reads, bad), Status::Creating);
     assert_eq!(status(&reads, object(2)), Status::Stopped);
     conductor.stop();
@@ -784,7 +802,7 @@ fn a_start_takes_up_what_was_saved() {
     let late = asked("late", "busybox", 24);
     log.put(Kind::Container, object(60), "a", &late);
     let (reads, conductor) = started(&log, &cache);
-    let name = |number| reads.get::<ContainerView>(object(number)).unwrap().unwrap().name.unwrap();
+    let name = |number| reads.any::<ContainerView>(object(number)).unwrap().unwrap().name.unwrap();
     assert_eq!((name(0).as_str(), name(60).as_str()), ("c0", "late"), "the first was not read");
     conductor.rebuild();
     until("rebuilt", || name(0) == "other");

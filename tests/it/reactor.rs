@@ -28,7 +28,7 @@ use magnum::events::log::memory::MemoryLog;
 use magnum::events::log::{Append, EventLog, Expected};
 use magnum::events::work::{WorkBlockedV1, WorkFailedV2};
 use magnum::events::{Meta, NewEvent};
-use magnum::ids::{EventId, Kind, ObjectId, Position, Revision, StreamId, Timestamp};
+use magnum::ids::{EventId, Kind, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp};
 use tokio::sync::{mpsc, watch};
 
 use crate::log_around::{Around, LogAround};
@@ -54,11 +54,11 @@ struct Left(Vec<(ObjectId, ObjectId)>);
 
 #[async_trait]
 impl Members for Left {
-    async fn of(&self, _: ObjectId) -> Result<Vec<ObjectId>, String> {
+    async fn of(&self, _: &ProjectId, _: ObjectId) -> Result<Vec<ObjectId>, String> {
         Ok(vec![])
     }
 
-    async fn has_bay(&self, _: ObjectId) -> Result<bool, String> {
+    async fn has_bay(&self, _: &ProjectId, _: ObjectId) -> Result<bool, String> {
         Ok(true)
     }
 

@@ -155,6 +155,38 @@ fn commands_that_hang_hold_nothing_back() {
     });
 }
 
+/// A kill waits neither behind a stop that has no place yet nor for a place of that kind.
+#[test]
+fn a_kill_passes_a_stop_that_waits_for_a_place() {
+    run(async {
+        let mut bench = Bench::new();
+        let bay = StreamId::new(Kind::Bay, clock::new_object_id());
+        bench.act(bay, Action::Apply(Desired::Network)).await;
+        let command = words(r#"sh -c "trap '' TERM; sleep 100000""#);
+        let image = "busybox:local".to_owned();
+        let spec = ContainerSpec { image, command, ..ContainerSpec::default() };
+        let mut last = None;
+        // One more than may be stopped for a project at once.
+        for _ in 0..=256 {
+            let stream = StreamId::new(Kind::Container, clock::new_object_id());
+            let spec = spec.clone();
+            let make = Desired::Container { name: None, bay_id: bay.id, spec };
+            bench.act(stream, Action::Apply(make)).await;
+            bench.act(stream, Action::Do(Operation::Start)).await;
+            let stop = bench.work(stream, Action::Do(Operation::Stop { grace_s: 3600 }));
+            bench.offer(&stop, None).await;
+            last = Some((stream, stop.id));
+        }
+        let (stream, stop) = last.unwrap();
+        let waits = bench.outcome(stop).await;
+        let WorkResult::Waiting { reason, .. } = &waits else { panic!("{waits:?}") };
+        assert!(reason.ends_with("; 256 are taken by this project"), "{reason}");
+        let kill = Action::Do(Operation::Kill { signal: "SIGKILL".to_owned() });
+        let killed = bench.act(stream, kill).await;
+        assert!(matches!(killed, WorkResult::Done(_)), "{killed:?}");
+    });
+}
+
 /// A command whose caller has gone before there was a place for it is not executed.
 #[test]
 fn a_command_that_nobody_waits_for_is_not_started() {

@@ -89,7 +89,7 @@ pub fn streams(life: &Life) -> Vec<ObjectId> {
 
 /// Whether there is no such container.
 pub fn is_gone(life: &Life, id: ObjectId) -> bool {
-    life.reads.get::<ContainerView>(id).is_ok_and(|view| view.is_none())
+    life.reads.any::<ContainerView>(id).is_ok_and(|view| view.is_none())
 }
 
 /// Whether somebody asked for an object to go.

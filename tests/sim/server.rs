@@ -21,8 +21,9 @@ use magnum::http::edge::audit::Audit;
 use magnum::http::edge::auth::Auth;
 use magnum::http::{self, AppState};
 use magnum::ids::Position;
-use magnum::projections::read_models::ReadModels;
+use magnum::projections::service_reads::ServiceReads;
 use magnum::projections::store::Store;
+use magnum::replay::verify::Kept;
 use magnum::secrets::Secrets;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -39,7 +40,7 @@ const ANSWER_BYTES: usize = 16 << 20;
 /// A server.
 pub struct Life {
     pub fence: Arc<Fence>,
-    pub reads: ReadModels,
+    pub reads: ServiceReads,
     pub log: Arc<SimulatedLog>,
     pub snapshots: Snapshots,
     api: BoxCloneSyncService<Request, Response, Infallible>,
@@ -98,10 +99,10 @@ impl Life {
             auth: Auth::new(None),
             audit: Audit::new(parts.bus.clone(), config.audit),
             bus: parts.bus.clone(),
-            reads: parts.reads.clone(),
+            reads: parts.reads.for_tenants(),
             // Nothing in a simulation is secret.
             secrets: Secrets::new(PathBuf::from("/nonexistent/keys")),
-            snapshots: snapshots.clone(),
+            kept: Kept::live(parts.reads.clone(), snapshots.clone()),
             log: parts.log.clone(),
             config,
             installation,

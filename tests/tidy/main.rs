@@ -86,6 +86,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "ids",
             "projections",
             "secrets",
+            "replay",
         ],
     ),
     // `projections` for the tables of fields alone; `events` for `cli/{log,backup}.rs` alone:
@@ -244,6 +245,38 @@ fn replay_can_reach_nothing_that_acts() {
         }
     }
     check(&breaches, "Replay looks at what was; it executes and changes nothing (rule W7).");
+}
+
+/// What reaches objects of every project, and where the REST API may still name it: where it holds
+/// the project of what it reads against the caller's, or shows all on purpose.
+const WHATEVER_THE_PROJECT: &[(&str, &[&str])] = &[
+    ("ServiceReads", &[]),
+    ("any_view", &[]),
+    ("Source::new", &["replay.rs"]),
+    (
+        ".read_stream(",
+        &["command.rs", "read.rs", "resource.rs", "stream/filter.rs", "stream/pages.rs"],
+    ),
+    (".stream_head(", &[]),
+];
+
+#[test]
+fn requests_name_the_project_of_what_they_look_up() {
+    let mut breaches = Vec::new();
+    for source in sources("src/http") {
+        let name = source.path.trim_start_matches("src/http/");
+        for (number, line) in (1..).zip(source.code_without_tests.lines()) {
+            let named = WHATEVER_THE_PROJECT.iter().filter(|(what, _)| line.contains(what));
+            for (what, _) in named.filter(|(_, files)| !files.contains(&name)) {
+                breaches.push(format!("{}:{number}: {what}", source.path));
+            }
+        }
+    }
+    check(
+        &breaches,
+        "Look it up in ReadModels, as_of::view or Source::of_project, with the caller's project \
+        (rule T2).",
+    );
 }
 
 #[test]

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::effect::{DueWork, Effect};
 use crate::actors::Fact;
-use crate::backends::{Order, Outcome, WorkResult};
+use crate::backends::{Load, Order, Outcome, WorkResult};
 use crate::events::Verb;
 use crate::events::work::WorkBlockedV1;
 use crate::ids::{EventId, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
@@ -46,15 +46,25 @@ pub struct WorkQueue {
     /// One after the other; the first one is in progress.
     #[schema(value_type = Vec<Task>)]
     queue: VecDeque<Task>,
-    /// Commands that run in a container, which may take forever, and what ends them. They hold
-    /// nothing else back.
+    /// Commands that run in a container, which may take forever, what ends them, and signals that
+    /// passed a stop. They hold nothing else back.
     executions: Vec<Task>,
 }
 
 impl WorkQueue {
-    /// Whether nothing more can be queued.
+    /// Whether nothing more can be queued; signals beside the queue count.
     pub fn is_full(&self) -> bool {
-        self.queue.len() >= MAX_QUEUED
+        self.queue.len() + self.signals().count() >= MAX_QUEUED
+    }
+
+    /// Whether what is in progress waits for a process to end, or for its turn to do so.
+    pub fn waits_for_an_end(&self) -> bool {
+        self.queue.front().is_some_and(|first| first.action.traits().load == Load::Wait)
+    }
+
+    /// Signals that passed what waits for a process to end.
+    pub fn signals(&self) -> impl Iterator<Item = &Task> {
+        self.executions.iter().filter(|task| task.action.verb() == Verb::Kill)
     }
 
     /// Whether no further command may run.
@@ -73,7 +83,7 @@ impl WorkQueue {
         self.queue.iter()
     }
 
-    /// The commands that run, and what ends them.
+    /// The commands that run, what ends them, and signals.
     pub fn executions(&self) -> impl Iterator<Item = &Task> {
         self.executions.iter()
     }
@@ -126,10 +136,10 @@ impl WorkQueue {
             due_at: None,
             action,
         };
-        if task.action.traits().order == Order::Beside {
-            self.executions.push(task);
-        } else {
-            self.queue.push_back(task);
+        match task.action.traits().order {
+            Order::Beside => self.executions.push(task),
+            Order::PastWaits if self.waits_for_an_end() => self.executions.push(task),
+            _ => self.queue.push_back(task),
         }
     }
 
@@ -139,9 +149,10 @@ impl WorkQueue {
         self.executions.retain(|task| !ids.contains(&task.id));
     }
 
-    /// Drops everything that is queued: a delete overtakes it (rule W5).
+    /// Drops everything that is queued, and signals: a delete overtakes it (rule W5).
     pub(super) fn overtake(&mut self) {
         self.queue.clear();
+        self.executions.retain(|task| task.action.verb() != Verb::Kill);
     }
 
     /// Drops everything.
@@ -192,6 +203,35 @@ mod tests {
     use super::*;
     use crate::backends::{Action, Desired, Operation};
     use crate::events::codec;
+
+    #[test]
+    fn a_signal_passes_a_stop_or_a_reboot_and_a_delete_overtakes_both() {
+        let push = |queue: &mut WorkQueue, number: u128, operation: Operation| {
+            let id = EventId(uuid::Uuid::from_u128(number));
+            let (object, time) = (ObjectId::default(), Timestamp(0));
+            let fact = Fact { id, object, time, project: "", request_id: "" };
+            queue.push(Effect::Engine(Action::Do(operation)), fact);
+        };
+        let kill = || Operation::Kill { signal: "SIGKILL".to_owned() };
+        for waits in [Operation::Stop { grace_s: 3600 }, Operation::Reboot { grace_s: 3600 }] {
+            let mut queue = WorkQueue::default();
+            push(&mut queue, 1, waits);
+            for number in 2..=MAX_QUEUED as u128 {
+                assert!(!queue.is_full());
+                push(&mut queue, number, kill());
+            }
+            assert!(queue.is_full(), "there are as many as may wait");
+            let stream = StreamId::new(crate::ids::Kind::Container, ObjectId::default());
+            let due = queue.due(stream, &ProjectId::default(), ObjectId::default());
+            assert_eq!((queue.queued().count(), due.len()), (1, MAX_QUEUED));
+            queue.overtake();
+            assert_eq!(queue, WorkQueue::default());
+        }
+        let mut queue = WorkQueue::default();
+        push(&mut queue, 1, Operation::Start);
+        push(&mut queue, 2, kill());
+        assert_eq!((queue.queued().count(), queue.signals().count()), (2, 0));
+    }
 
     #[test]
     fn a_snapshot_keeps_what_waits() {

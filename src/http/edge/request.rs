@@ -22,8 +22,8 @@ use super::state::AppState;
 use crate::bus::Origin;
 use crate::clock;
 use crate::http::error::ApiError;
-use crate::http::text::{MAX_NAME_BYTES, arguments, derived_uuid, number, shown};
-use crate::ids::{CommandId, Kind, ObjectId, Revision, Timestamp};
+use crate::http::text::{MAX_NAME_BYTES, arguments, derived_id, number, shown};
+use crate::ids::{CommandId, Kind, ObjectId, ProjectId, Revision, Timestamp};
 use crate::secrets::Digest;
 use crate::text::misleads;
 
@@ -118,7 +118,7 @@ impl FromRequest<AppState> for Call {
         let project = caller.project.clone();
         let command_id = idempotency_key(headers)?
             .filter(|_| parts.method != Method::GET)
-            .map(|key| CommandId(format!("{project}/{key}")));
+            .map(|key| command_id(&project, &key));
         let digest = match &command_id {
             Some(id) => Some(digest::of(state, &project, id, bare_digest(&parts, &body)).await?),
             None => None,
@@ -230,7 +230,8 @@ impl Call {
     pub fn new_id(&self, kind: Kind, wanted: Option<ObjectId>) -> ObjectId {
         let keyed = || {
             let key = self.ctx.command_id.as_ref()?;
-            Some(ObjectId(derived_uuid(self.installation, &format!("{}/{kind}", key.0))))
+            let texts = [&self.ctx.project.0, &key.0, kind.name()];
+            Some(derived_id(self.installation, texts))
         };
         wanted.or_else(keyed).unwrap_or_else(clock::new_object_id)
     }
@@ -286,6 +287,13 @@ fn text_header(headers: &HeaderMap, name: &str, max: usize) -> Result<Option<Str
         return Err(ApiError::field(name, shown(text), reason));
     }
     Ok((!text.trim().is_empty()).then(|| text.trim().to_owned()))
+}
+
+/// The id of a command that its client has a key for. The slash ends the project's id, whatever
+/// that contains: no key of one project is another one's.
+fn command_id(project: &ProjectId, key: &str) -> CommandId {
+    let project = project.0.replace('%', "%25").replace('/', "%2F");
+    CommandId(format!("{project}/{key}"))
 }
 
 /// The client's key for this request.
@@ -355,6 +363,15 @@ mod tests {
         assert_eq!(parse("*").unwrap(), None);
         assert!(parse("x").is_err());
         assert!(parse("\"-1\"").is_err());
+    }
+
+    #[test]
+    fn keys_of_two_projects_are_never_the_same() {
+        let id = |project: &str, key| command_id(&ProjectId(project.to_owned()), key).0;
+        assert_eq!(id("a", "k"), "a/k", "as recorded ever since");
+        assert_ne!(id("a", "b/k"), id("a/b", "k"));
+        assert_ne!(id("a/", "k"), id("a", "/k"));
+        assert_ne!(id("a/b", "k"), id("a%2Fb", "k"));
     }
 
     #[test]

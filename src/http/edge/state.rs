@@ -11,12 +11,12 @@ use super::auth::Auth;
 use super::host::Names;
 use super::places::Places;
 use super::requests::Requests;
-use crate::actors::snapshot::Snapshots;
 use crate::bus::Bus;
 use crate::config::HttpConfig;
 use crate::events::log::EventLog;
 use crate::events::newest::Newest;
 use crate::projections::read_models::ReadModels;
+use crate::replay::verify::Kept;
 use crate::secrets::Secrets;
 
 /// What every handler can reach. Cheap to clone: each request does so several times.
@@ -36,8 +36,8 @@ pub struct Parts {
     pub reads: ReadModels,
     /// What seals values that are secret.
     pub secrets: Secrets,
-    /// Folded states, to be compared with the log.
-    pub snapshots: Snapshots,
+    /// What is kept beside the log, to be compared with it.
+    pub kept: Kept,
     /// For event pages, streams and histories.
     pub log: Arc<dyn EventLog>,
     /// The API's settings.

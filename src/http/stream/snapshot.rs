@@ -117,7 +117,7 @@ impl Snapshot {
                 let stream = StreamId::new(V::KIND, view.head().uuid);
                 page.told.push(stream);
                 let view = if view.head().position > position {
-                    as_of::<V>(&state, stream.id, position)?
+                    as_of::<V>(&state, &filter, stream.id, position)?
                 } else {
                     Some(view)
                 };
@@ -148,10 +148,9 @@ impl Snapshot {
 
     /// An object as of the position, where it was there and is wanted.
     async fn past<V: Shown>(&self, id: ObjectId) -> Result<Option<Item>, ApiError> {
-        let (state, position) = (self.state.clone(), self.position);
-        let view = blocking(move || as_of::<V>(&state, id, position)).await??;
-        let own = view.filter(|view| view.head().project == *self.filter.project());
-        Ok(own.and_then(|view| object(&self.filter, &view, &self.host)))
+        let (state, filter, position) = (self.state.clone(), self.filter.clone(), self.position);
+        let view = blocking(move || as_of::<V>(&state, &filter, id, position)).await??;
+        Ok(view.and_then(|view| object(&self.filter, &view, &self.host)))
     }
 }
 
@@ -171,10 +170,11 @@ fn following(after: Option<Kind>, filter: &Filter) -> Option<Kind> {
 
 fn as_of<V: Shown>(
     state: &AppState,
+    filter: &Filter,
     id: ObjectId,
     position: Position,
 ) -> Result<Option<V>, ApiError> {
-    Ok(as_of::view::<V>(state.log.as_ref(), id, position)?)
+    Ok(as_of::view::<V>(state.log.as_ref(), filter.project(), id, position)?)
 }
 
 /// An object as the reader gets it, where it is wanted: as `GET` shows it.

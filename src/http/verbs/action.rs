@@ -76,7 +76,7 @@ async fn act(
     let find = || read::find::<ContainerView>(state, call, ident);
     let asks = |_: ContainerView| future::ready(Ok(command));
     let reply = command::ask(state, call, find, asks).await?;
-    let reply = command::joined::<ContainerView>(state, reply, verb).await?;
+    let reply = command::joined::<ContainerView>(state, call, reply, verb).await?;
     match command::settle::<ContainerView>(state, call, &reply).await? {
         Settled::Done(_) => {
             let response = respond::json(StatusCode::OK, &Value::Null);

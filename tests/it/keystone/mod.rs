@@ -6,7 +6,7 @@
 mod away;
 mod clients;
 mod host;
-mod real;
+pub mod real;
 mod strangers;
 mod streams;
 

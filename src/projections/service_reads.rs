@@ -1,0 +1,91 @@
+//! Queries of the service itself, which has work for the objects of all projects.
+//!
+//! A handle of its own: the REST API has [`ReadModels`] alone, from which nothing leads here, so no
+//! request can reach an object without saying whose it is (rule T2). Not here: what a tenant may
+//! ask (`read_models`).
+
+use std::ops::Deref;
+
+use super::View;
+use super::query::{Parked, QueryError};
+use super::read_models::ReadModels;
+use super::tables::Tables;
+use crate::events::codec::decode;
+use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
+
+/// The read models as the service sees them. Cheap to clone.
+#[derive(Clone)]
+pub struct ServiceReads {
+    pub(super) reads: ReadModels,
+}
+
+impl Deref for ServiceReads {
+    type Target = ReadModels;
+
+    fn deref(&self) -> &ReadModels {
+        &self.reads
+    }
+}
+
+impl ServiceReads {
+    /// What the REST API gets.
+    pub fn for_tenants(&self) -> ReadModels {
+        self.reads.clone()
+    }
+
+    /// An object by id, whatever its project.
+    ///
+    /// # Errors
+    /// When nothing can be read.
+    pub fn any<V: View>(&self, id: ObjectId) -> Result<Option<V>, QueryError> {
+        let bytes = self.reads.bytes::<V>(id)?;
+        bytes.map(|bytes| decode(&bytes).map_err(QueryError::Unreadable)).transpose()
+    }
+
+    /// Containers of a project in a bay: at most `limit`, in the order of their ids, after one of
+    /// them.
+    ///
+    /// # Errors
+    /// When nothing can be read.
+    pub fn members(
+        &self,
+        project: &ProjectId,
+        bay: ObjectId,
+        after: Option<ObjectId>,
+        limit: usize,
+    ) -> Result<Vec<ObjectId>, QueryError> {
+        let containers = |tables: &Tables| {
+            let table = tables.table(Kind::Container);
+            table.members(project, bay, after.as_ref()).take(limit).collect()
+        };
+        self.reads.shared.read(containers)
+    }
+
+    /// Visits all objects of a noun, whatever their project, in the order of their ids. Blocks for
+    /// about a microsecond per object.
+    ///
+    /// # Errors
+    /// When nothing can be read.
+    pub fn each<V: View>(&self, see: impl FnMut(V)) -> Result<(), QueryError> {
+        self.reads.each(see)
+    }
+
+    /// Objects that wait for work: what has to be resumed after a restart.
+    ///
+    /// # Errors
+    /// When nothing can be read.
+    pub fn outstanding(&self) -> Result<Vec<StreamId>, QueryError> {
+        self.reads.shared.read(|tables| {
+            let of = |kind| tables.table(kind).waiting().map(move |id| StreamId::new(kind, id));
+            Kind::ALL.into_iter().flat_map(of).collect()
+        })
+    }
+
+    /// Streams with an event that cannot be applied.
+    ///
+    /// # Errors
+    /// When nothing can be read.
+    pub fn parked(&self) -> Result<Vec<Parked>, QueryError> {
+        self.reads.shared.read(|tables| tables.parked().values().cloned().collect())
+    }
+}
