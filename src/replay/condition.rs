@@ -10,7 +10,7 @@ use super::ReplayError;
 use super::object::Object;
 
 /// Most bytes of a condition: some twenty comparisons; the parser itself bounds how deep they nest.
-const MAX_BYTES: usize = 1024;
+pub const MAX_BYTES: usize = 1024;
 
 /// What the actor holds, in a condition.
 const STATE: &str = "state";

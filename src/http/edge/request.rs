@@ -19,6 +19,7 @@ use super::state::AppState;
 use crate::bus::Origin;
 use crate::clock;
 use crate::http::error::ApiError;
+use crate::http::input::json;
 use crate::http::text::{MAX_NAME_BYTES, arguments, derived_uuid, number, shown};
 use crate::ids::{CommandId, Kind, ObjectId, Revision, Timestamp};
 
@@ -33,7 +34,7 @@ const DRAIN_BYTES: usize = 16 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longest reason of a user, in bytes: a paragraph.
-const MAX_REASON_BYTES: usize = 1024;
+pub const MAX_REASON_BYTES: usize = 1024;
 
 /// Arguments that every read takes; `edge` acts on them.
 const ALWAYS: [&str; 1] = ["min_position"];
@@ -205,7 +206,7 @@ impl Call {
             let at = error.valid_up_to();
             ApiError::BadRequest(format!("The body is not valid UTF-8 at byte {at}."))
         })?;
-        serde_json::from_str(text)
+        json::read(text)
             .map_err(|error| ApiError::BadRequest(format!("The body is not valid JSON: {error}.")))
     }
 

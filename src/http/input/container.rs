@@ -10,19 +10,25 @@ use crate::http::text::{MAX_NAME_BYTES, shown};
 use crate::projections::field_table::MAX_COUNT;
 
 /// The smallest memory limit that Docker takes.
-const MIN_MEMORY_BYTES: u64 = 6 << 20;
+pub const MIN_MEMORY_BYTES: u64 = 6 << 20;
 
 /// Largest memory limit: 8 EiB less one byte, what the engine's signed number holds.
-const MAX_MEMORY_BYTES: u64 = i64::MAX as u64;
+pub const MAX_MEMORY_BYTES: u64 = i64::MAX as u64;
+
+/// Smallest CPU limit, in CPUs: a share of the kernel's scheduler is no finer.
+pub const MIN_CPUS: f64 = 0.01;
 
 /// Largest CPU limit, in CPUs: more than any machine has.
-const MAX_CPUS: f64 = 65_536.0;
+pub const MAX_CPUS: f64 = 65_536.0;
 
 /// Most published ports: each costs the engine a proxy process.
-const MAX_PORTS: usize = 128;
+pub const MAX_PORTS: usize = 128;
 
 /// Most variables, labels and arguments; the kernel takes about 2 MiB of all of them together.
-const MAX_ENTRIES: usize = 4096;
+pub const MAX_ENTRIES: usize = 4096;
+
+/// What is spoken on a published port.
+pub const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
 /// The words of a command: those of a list, or of a line that is split as a shell would.
 ///
@@ -196,7 +202,7 @@ fn mapping(
     protocol: &str,
 ) -> Result<PortMapping, String> {
     let protocol = protocol.to_ascii_lowercase();
-    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
+    if !PROTOCOLS.contains(&protocol.as_str()) {
         return Err(format!("Protocol '{}' is not tcp, udp or sctp.", shown(&protocol)));
     }
     let host_ip = match ip {
@@ -246,10 +252,10 @@ pub fn cpus(value: &Value) -> Result<Value, String> {
         _ => None,
     };
     match cpus {
-        Some(cpus) if (0.01..=MAX_CPUS).contains(&cpus) => {
+        Some(cpus) if (MIN_CPUS..=MAX_CPUS).contains(&cpus) => {
             Ok(Value::from((cpus * 1000.0).round() as u32))
         }
-        _ => Err(format!("Use a number of CPUs from 0.01 to {MAX_CPUS}, such as 0.5.")),
+        _ => Err(format!("Use a number of CPUs from {MIN_CPUS} to {MAX_CPUS}, such as 0.5.")),
     }
 }
 
