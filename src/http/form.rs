@@ -64,6 +64,11 @@ pub fn words() -> ObjectBuilder {
     matching(WORDS)
 }
 
+/// The same with at least one word; it does not begin with a comment.
+pub fn command() -> ObjectBuilder {
+    matching(&format!(r#"([^'"\\\s#\u0000]|\\[^\s\u0000]){WORDS}"#))
+}
+
 /// A list of at most so many.
 pub fn list(item: ObjectBuilder, max: usize) -> ArrayBuilder {
     ArrayBuilder::new().items(item).max_items(Some(max))

@@ -8,7 +8,7 @@ use utoipa::openapi::schema::ObjectBuilder;
 use utoipa::openapi::{ComponentsBuilder, Ref, RefOr, Required, Schema};
 
 use super::edge::request::MAX_REASON_BYTES;
-use super::form::{NUMBER, TIME, UUID, list, matching, name, one_of, text, uuid, whole, words};
+use super::form::{NUMBER, TIME, UUID, command, list, matching, name, one_of, text, uuid, whole};
 use super::stream::filter::MAX_VALUES;
 use super::text::MAX_NAME_BYTES;
 use super::verbs::action::{MAX_GRACE_S, SIGNALS};
@@ -205,7 +205,7 @@ fn since() -> RefOr<Schema> {
 }
 
 fn line() -> RefOr<Schema> {
-    words().min_length(Some(1)).into()
+    command().into()
 }
 
 fn condition_text() -> RefOr<Schema> {

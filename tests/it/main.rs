@@ -54,6 +54,7 @@ mod replay_step;
 mod replay_verify;
 mod replay_ways;
 mod requests;
+mod schemathesis;
 mod secrets;
 mod snapshot;
 mod stream;
