@@ -7,8 +7,14 @@ use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFo
 
 use super::text::MAX_NAME_BYTES;
 
-/// One character of text that is not a control character.
-pub const PLAIN: &str = r"[^\u0000-\u001f\u007f-\u009f]";
+/// One character of text that leaves a mark: no controls, no format characters, nothing that
+/// Unicode says to ignore.
+pub const PLAIN: &str = "[^\
+    \\u0000-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u0600-\\u0605\\u061c\\u06dd\\u070f\
+    \\u0890-\\u0891\\u08e2\\u115f-\\u1160\\u17b4-\\u17b5\\u180b-\\u180f\\u200b-\\u200f\
+    \\u2028-\\u202e\\u2060-\\u206f\\u3164\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\ufffb\
+    \u{110bd}\u{110cd}\u{13430}-\u{1343f}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\
+    \u{e0000}-\u{e0fff}]";
 
 /// A canonical uuid.
 pub const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
