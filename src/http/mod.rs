@@ -6,7 +6,8 @@
 //! and one file a noun with its own, `command` (asking and waiting), `verbs/` (what is done with
 //! containers), `shape` and `respond`, `error` and `error_body`, `keys` (sealing and erasing),
 //! `session` (browsers). Then `stream/` (the log for readers), `schema`, `replay` (what was, and
-//! why), `health`, `metrics`, `openapi`.
+//! why), `health`, `metrics`, and what all of it promises: `openapi`, `parameters`, `refusals`,
+//! `form`.
 //! Not here: decisions (`actors`), views (`projections`).
 
 mod bay;
@@ -18,6 +19,7 @@ mod discovery;
 pub mod edge;
 mod error;
 mod error_body;
+mod form;
 mod head;
 mod health;
 mod input;
@@ -28,7 +30,9 @@ mod listener;
 mod metrics;
 mod node;
 mod openapi;
+mod parameters;
 mod read;
+mod refusals;
 mod replay;
 mod resource;
 mod respond;

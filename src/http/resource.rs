@@ -145,7 +145,9 @@ pub fn routes<R: Resource>() -> Vec<Route> {
             .query("at min_position")
             .answers_as(shape::object::<R>),
         create,
-        route::patch(&object, update::<R>, changed).answers_as(shape::object::<R>),
+        route::patch(&object, update::<R>, changed)
+            .takes(shape::patch::<R>)
+            .answers_as(shape::object::<R>),
         delete,
         get(&format!("{object}/history"), pages::history::<R>, history)
             .query("after limit")

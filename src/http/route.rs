@@ -1,6 +1,7 @@
 //! One method of one path: its handler and its documentation.
 
 use axum::handler::Handler;
+use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use utoipa::ToSchema;
 use utoipa::openapi::{HttpMethod, RefOr, Schema};
@@ -40,8 +41,8 @@ pub struct Route {
     pub status: u16,
     /// The schema of its answer.
     pub answer: Option<Register>,
-    /// The schema of its answer where it does not wait for the outcome (202).
-    pub waits: Option<Register>,
+    /// Another status that is no refusal: what it means, and the schema of its answer.
+    pub other: Option<(u16, &'static str, Option<Register>)>,
     /// The content types of its answer where that is not JSON.
     pub text: &'static [&'static str],
 }
@@ -96,9 +97,36 @@ impl Route {
 
     /// With the same, which this pushes.
     #[must_use]
-    pub const fn waits_as(mut self, register: Register) -> Self {
-        self.waits = Some(register);
+    pub const fn waits_as(self, register: Register) -> Self {
+        self.or(202, "Recorded and still in progress: the object as it is", Some(register))
+    }
+
+    /// With another status that is no refusal.
+    #[must_use]
+    pub const fn or(
+        mut self,
+        status: u16,
+        meaning: &'static str,
+        answer: Option<Register>,
+    ) -> Self {
+        self.other = Some((status, meaning, answer));
         self
+    }
+
+    /// That status.
+    pub fn status_of_other(&self) -> Option<u16> {
+        self.other.map(|(status, ..)| status)
+    }
+
+    /// Its method.
+    pub const fn verb(&self) -> Method {
+        match self.method {
+            HttpMethod::Post => Method::POST,
+            HttpMethod::Put => Method::PUT,
+            HttpMethod::Patch => Method::PATCH,
+            HttpMethod::Delete => Method::DELETE,
+            _ => Method::GET,
+        }
     }
 
     /// With text that is not JSON as its answer, in one of these content types.
@@ -133,7 +161,7 @@ where
         query: "",
         body: None,
         answer: None,
-        waits: None,
+        other: None,
         text: &[],
     }
 }

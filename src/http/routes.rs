@@ -3,15 +3,16 @@
 //! The router and `schemas/openapi.json` are made of this table. Paths also work without `/v1`
 //! and with a slash at the end (`service`).
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use axum::http::header;
+use axum::http::{Method, header};
 use axum::response::{IntoResponse, Response};
 
 use super::discovery::{self, Root};
 use super::health::{self, Health, Readiness};
 use super::keys::{self, Keys};
-use super::route::{Route, delete, get, post, put};
+use super::route::{Route, delete, get, post, put, register};
 use super::schema::{self, EventSchemas};
 use super::session::{self, SessionBegun, Who};
 use super::stream::pages::EventPage;
@@ -52,9 +53,10 @@ fn service() -> Vec<Route> {
     vec![
         get("/", discovery::root, "Describe the service").answers::<Root>(),
         get("/v1", discovery::v1, "Describe this version of the API"),
-        get("/v1/openapi.json", document, "This document"),
+        get("/v1/openapi.json", document, "This document").text(&["application/json"]),
         get("/healthz", health::alive, "Liveness").answers::<Health>(),
-        get("/readyz", health::ready, "Readiness, with each part").answers::<Readiness>(),
+        get("/readyz", health::ready, "Readiness, with each part").answers::<Readiness>()
+            .or(503, "Not ready, and why", Some(register::<Readiness>)),
         get("/metrics", metrics::show, "Metrics for Prometheus")
             .text(&["application/openmetrics-text"]),
         get("/v1/session", session::show, "Show who asks").answers::<Who>(),
@@ -74,7 +76,7 @@ fn output() -> Vec<Route> {
         delete("/v1/containers/{ident}/executions/{id}", executions::end, "End a running command")
             .waits_as(shape::object::<ContainerView>),
         get("/v1/containers/{ident}/logs", logs::logs, "Get a container's logs")
-            .query(LOGS).answers::<Logs>(),
+            .query(LOGS).answers::<Logs>().text(&["text/plain"]),
     ]
 }
 
@@ -85,13 +87,15 @@ fn log() -> Vec<Route> {
             .query("condition among first monotone").answers::<Found>(),
         get("/v1/events", pages::page, "List events").query(EVENTS).answers::<EventPage>(),
         get("/v1/events/stream", follow::events, "Follow events as a stream")
-            .query(STREAM).text(&["application/x-ndjson", "text/event-stream"]),
+            .query(STREAM).text(&["application/x-ndjson", "text/event-stream"])
+            .or(101, "A WebSocket with the same, where the request asks for one", None),
         get("/v1/keys", keys::list, "Show the key that seals environment variables").answers::<Keys>(),
         delete("/v1/keys/{ident}", keys::erase, "Erase the key, and with it every value that it \
             sealed"),
         get("/v1/schemas/events", schema::list, "List the JSON Schemas of all events")
             .answers::<EventSchemas>(),
-        get("/v1/schemas/events/{file}", schema::show, "Get the JSON Schema of an event's data"),
+        get("/v1/schemas/events/{file}", schema::show, "Get the JSON Schema of an event's data")
+            .text(&["application/schema+json"]),
     ]
 }
 
@@ -104,6 +108,20 @@ fn whole() -> Vec<Route> {
             .answers::<Verified>(),
         get("/v1/trace/{ident}", replay::trace, "Show everything that a request caused").answers::<Trace>(),
     ]
+}
+
+/// Whether a path of the table takes a method.
+pub fn takes(path: &str, method: &Method) -> bool {
+    static METHODS: LazyLock<HashMap<String, Vec<Method>>> = LazyLock::new(|| {
+        let mut methods = HashMap::<String, Vec<Method>>::new();
+        for route in table() {
+            methods.entry(route.path.clone()).or_default().push(route.verb());
+        }
+        methods
+    });
+    // What answers GET answers HEAD.
+    let method = if method == Method::HEAD { &Method::GET } else { method };
+    METHODS.get(path).is_some_and(|methods| methods.contains(method))
 }
 
 /// What `schemas/openapi.json` holds.

@@ -1,8 +1,6 @@
 //! Objects and lists as the REST API shows them, and the schemas of what is shown and of what a
 //! POST may have: made of the table of a noun's fields.
 
-use std::collections::BTreeMap;
-
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::ser::SerializeMap;
@@ -13,11 +11,12 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
 use super::edge::request::Call;
+use super::input::rule;
 use super::respond::{Link, Task, json};
 use super::route::{Register, Schemas, register};
 use crate::ids::Timestamp;
 use crate::projections::View;
-use crate::projections::field_table::{FieldDef, Given, Rule, nullable};
+use crate::projections::field_table::{FieldDef, Rule, nullable};
 
 /// A noun's view as the REST API shows it.
 pub trait Shown: View {
@@ -113,15 +112,22 @@ pub fn details<V: Shown>(schemas: &mut Schemas) -> String {
 pub fn new<V: Shown>(meaning: &str, schemas: &mut Schemas) -> String {
     let mut object = ObjectBuilder::new().description(Some(meaning));
     for field in V::TABLE {
-        let Some(given) = field.given.filter(|given| given.rule != Rule::ReadOnly) else {
+        let Some(given) = field.given.as_ref().filter(|it| it.rule != Rule::ReadOnly) else {
             continue;
         };
-        object = object.property(field.name, with_meaning(of_given(&given), given.meaning));
+        object = object.property(field.name, with_meaning(rule::given(given), given.meaning));
         if given.is_mandatory {
             object = object.required(field.name);
         }
     }
     push(format!("New{}", V::KIND.title()), object, schemas)
+}
+
+/// Pushes the schema of what a PATCH may do; its name.
+pub fn patch<V: Shown>(schemas: &mut Schemas) -> String {
+    let meaning = format!("What changes about a {}: a JSON Patch.", V::KIND.name());
+    let patch = rule::patch::<V>().description(Some(meaning));
+    push(format!("{}Patch", V::KIND.title()), patch, schemas)
 }
 
 fn described<V: Shown>(rows: Rows, name: &str, what: &str, schemas: &mut Schemas) -> String {
@@ -160,31 +166,6 @@ fn push(name: String, schema: impl Into<RefOr<Schema>>, schemas: &mut Schemas) -
     name
 }
 
-/// The schema of what a POST may have in a field.
-fn of_given(given: &Given) -> RefOr<Schema> {
-    let mut schema = match given.rule {
-        Rule::Integer(_, ..=0xffff) => nullable::<u16>(),
-        Rule::Integer(..) => nullable::<u32>(),
-        Rule::Memory => nullable::<u64>(),
-        Rule::Cpus => nullable::<f64>(),
-        Rule::Command | Rule::Ports => Vec::<String>::schema(),
-        Rule::Variables | Rule::Labels => BTreeMap::<String, String>::schema(),
-        _ if given.is_mandatory => String::schema(),
-        _ => nullable::<String>(),
-    };
-    match (&mut schema, given.rule) {
-        (RefOr::T(Schema::Object(object)), Rule::Integer(min, _)) => {
-            object.minimum = Some((min as usize).into());
-        }
-        (RefOr::T(Schema::Object(object)), Rule::Cpus) => object.example = Some(Value::from(0.5)),
-        (RefOr::T(Schema::Array(list)), Rule::Ports) => {
-            list.example = Some(Value::from(["8080:80/tcp"]));
-        }
-        _ => {}
-    }
-    schema
-}
-
 fn with_meaning(mut schema: RefOr<Schema>, meaning: &str) -> RefOr<Schema> {
     if meaning.is_empty() {
         return schema;
@@ -193,6 +174,7 @@ fn with_meaning(mut schema: RefOr<Schema>, meaning: &str) -> RefOr<Schema> {
     match &mut schema {
         RefOr::T(Schema::Object(object)) => object.description = described,
         RefOr::T(Schema::Array(list)) => list.description = described,
+        RefOr::T(Schema::AnyOf(any)) => any.description = described,
         _ => {}
     }
     schema

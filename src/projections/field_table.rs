@@ -10,7 +10,7 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
 use super::View;
-pub use super::held::{Held, Settable, nullable};
+pub use super::held::{Held, Settable, nullable, or_null};
 
 /// Largest count: what a column of the 2015 database holds.
 pub const MAX_COUNT: u64 = 0x7fff_ffff;

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::PartialSchema;
-use utoipa::openapi::schema::{SchemaType, Type};
+use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::ids::{ObjectId, Timestamp};
@@ -185,11 +185,24 @@ fn parsed<T: FromStr>(json: &str) -> Option<T> {
 
 /// The schema of a value or `null`.
 pub fn nullable<T: PartialSchema>() -> RefOr<Schema> {
-    let mut schema = T::schema();
-    if let RefOr::T(Schema::Object(object)) = &mut schema
-        && let SchemaType::Type(one) = &object.schema_type
-    {
-        object.schema_type = SchemaType::from_iter([one.clone(), Type::Null]);
+    or_null(T::schema())
+}
+
+/// The schema of what another one describes, or `null`.
+pub fn or_null(schema: impl Into<RefOr<Schema>>) -> RefOr<Schema> {
+    let mut schema = schema.into();
+    let or_null = |place: &mut SchemaType| {
+        if let SchemaType::Type(one) = place {
+            *place = SchemaType::from_iter([one.clone(), Type::Null]);
+        }
+    };
+    match &mut schema {
+        RefOr::T(Schema::Object(object)) => or_null(&mut object.schema_type),
+        RefOr::T(Schema::Array(list)) => or_null(&mut list.schema_type),
+        RefOr::T(Schema::AnyOf(any)) => {
+            any.items.push(ObjectBuilder::new().schema_type(Type::Null).into());
+        }
+        _ => {}
     }
     schema
 }

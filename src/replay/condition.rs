@@ -13,7 +13,7 @@ use super::ReplayError;
 use super::object::Object;
 
 /// Most bytes of a condition: some twenty comparisons; the parser itself bounds how deep they nest.
-const MAX_BYTES: usize = 1024;
+pub const MAX_BYTES: usize = 1024;
 
 /// Deepest nesting of a condition that is evaluated, by recursion: ten times what people write. The
 /// parser balances chains of `||` and `&&`, so these may have as many parts as fit.

@@ -50,7 +50,6 @@ pub struct Blame {
     /// The field.
     pub field: String,
     /// What it is.
-    #[schema(value_type = Object)]
     pub value: Value,
     /// What the event changed about it.
     pub changed: Vec<FieldChange>,

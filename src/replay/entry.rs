@@ -35,7 +35,7 @@ pub struct Entry {
     #[schema(value_type = Object)]
     pub data: Value,
     /// The command, with the first event that it caused.
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Value)]
     pub command: Option<Value>,
 }
 

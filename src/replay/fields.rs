@@ -10,10 +10,8 @@ pub struct FieldChange {
     /// `status`, or `state.tasks.queue`.
     pub field: String,
     /// What it was; null where it was not there.
-    #[schema(value_type = Object)]
     pub from: Value,
     /// What it is.
-    #[schema(value_type = Object)]
     pub to: Value,
 }
 

@@ -45,7 +45,7 @@ pub struct WhatIf {
     /// What differs from how it really was then.
     pub changes: Vec<Change>,
     /// The work that would be due.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<Value>)]
     pub work: Vec<Value>,
 }
 
@@ -53,7 +53,6 @@ pub struct WhatIf {
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Asked {
     /// The command.
-    #[schema(value_type = Object)]
     pub command: Value,
     /// Why it would be refused; null if it would not.
     pub refused: Option<String>,
@@ -79,10 +78,10 @@ pub struct Change {
     /// The field, as `status` or `state.tasks.queue.0.id`.
     pub field: String,
     /// What it really was; null if it was not there.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub was: Option<Value>,
     /// What it would be; null if it would not be there.
-    #[schema(value_type = Object)]
+    #[schema(value_type = Value)]
     pub would_be: Option<Value>,
 }
 

@@ -1,7 +1,7 @@
 //! What a request passes before any handler: whether it is for this server (`host`) and not from a
 //! foreign page (`page`); who asks (`auth`, `identity`; of `source`: `keystone` with `known` and
 //! `validated`, or `tokens` with `token_file`; `session`, `caller`), what they may do (`policy`),
-//! parsing (`request`, `json`, `digest`), audit records (`audit`), large answers (`answers`) and
+//! parsing (`request`, `digest`), audit records (`audit`), large answers (`answers`) and
 //! metrics (`requests`); and what handlers can reach (`state`, `places`).
 //!
 //! Not here: the order in which a request passes them (`service`).
@@ -13,7 +13,6 @@ pub mod caller;
 pub mod digest;
 pub mod host;
 pub mod identity;
-mod json;
 mod keystone;
 mod known;
 pub mod page;

@@ -17,11 +17,11 @@ use uuid::Uuid;
 use super::caller::Caller;
 use super::digest;
 use super::host::Addressed;
-use super::json;
 use super::state::AppState;
 use crate::bus::Origin;
 use crate::clock;
 use crate::http::error::ApiError;
+use crate::http::input::json;
 use crate::http::text::{MAX_NAME_BYTES, arguments, derived_id, number, shown};
 use crate::ids::{CommandId, Kind, ObjectId, ProjectId, Revision, Timestamp};
 use crate::secrets::Digest;
@@ -38,7 +38,7 @@ const DRAIN_BYTES: usize = 16 << 20;
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longest reason of a user, in bytes: a paragraph.
-const MAX_REASON_BYTES: usize = 1024;
+pub const MAX_REASON_BYTES: usize = 1024;
 
 /// Arguments that every read takes; `edge` acts on them.
 const ALWAYS: [&str; 1] = ["min_position"];
@@ -213,7 +213,7 @@ impl Call {
             let at = error.valid_up_to();
             ApiError::BadRequest(format!("The body is not valid UTF-8 at byte {at}."))
         })?;
-        json::parse(text)
+        json::read(text)
             .map_err(|error| ApiError::BadRequest(format!("The body is not valid JSON: {error}.")))
     }
 

@@ -13,14 +13,14 @@ use crate::projections::field_table::MAX_COUNT;
 use crate::text::{is_hidden, misleads};
 
 /// Largest memory limit: 8 EiB less one byte, what the engine's signed number holds.
-const MAX_MEMORY_BYTES: u64 = i64::MAX as u64;
+pub const MAX_MEMORY_BYTES: u64 = i64::MAX as u64;
 
 /// Most published ports: each costs the engine a proxy process.
-const MAX_PORTS: usize = 128;
+pub const MAX_PORTS: usize = 128;
 
 /// Longest path of a folder in a container, in bytes: what the kernel takes (`PATH_MAX`, 4096),
 /// less 512 for the folder of the engine below which the container's files are.
-const MAX_FOLDER_BYTES: usize = 4096 - 512;
+pub const MAX_FOLDER_BYTES: usize = 4096 - 512;
 
 /// Longest name of a file, in bytes (`NAME_MAX`).
 const MAX_FILE_NAME_BYTES: usize = 255;
@@ -29,7 +29,10 @@ const MAX_FILE_NAME_BYTES: usize = 255;
 const MAX_USER_ID: u32 = i32::MAX as u32;
 
 /// Most variables, labels and arguments; the kernel takes about 2 MiB of all of them together.
-const MAX_ENTRIES: usize = 4096;
+pub const MAX_ENTRIES: usize = 4096;
+
+/// What is spoken on a published port.
+pub const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
 /// The words of a command: those of a list, or of a line that is split as a shell would.
 ///
@@ -247,7 +250,7 @@ fn mapping(
     protocol: &str,
 ) -> Result<PortMapping, String> {
     let protocol = protocol.to_ascii_lowercase();
-    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
+    if !PROTOCOLS.contains(&protocol.as_str()) {
         return Err(format!("Protocol '{}' is not tcp, udp or sctp.", shown(&protocol)));
     }
     let host_ip = match ip {

@@ -14,7 +14,13 @@ use crate::projections::field_table::{FieldDef, Patch, Rule};
 const INTERNAL: [&str; 5] = ["created_at", "id", "links", "updated_at", "uuid"];
 
 /// Most operations of one patch: far more than any noun has attributes.
-const MAX_OPERATIONS: usize = 100;
+pub const MAX_OPERATIONS: usize = 100;
+
+/// Operations that set a field.
+pub const OPERATIONS: [&str; 2] = ["add", "replace"];
+
+/// The operation that clears one.
+pub const REMOVE: &str = "remove";
 
 /// The changes that a patch makes to an object with these attributes, in the order of the patch.
 pub fn changes<V>(
@@ -96,7 +102,7 @@ fn check<V>(
         return Err(ApiError::field("path", shown(path), "Use /attribute."));
     }
     let root = parts.next().unwrap_or_default();
-    if !["add", "replace", "remove"].contains(&op) {
+    if op != REMOVE && !OPERATIONS.contains(&op) {
         return Err(ApiError::field("op", shown(op), "Use add, replace or remove."));
     }
     let patch = patch_of(table, root);
@@ -104,7 +110,7 @@ fn check<V>(
         return Err(internal(root));
     }
     let is_root = parts.next().is_none();
-    if op == "remove" {
+    if op == REMOVE {
         if is_root && matches!(patch, Some(Patch::Set { is_mandatory: true, .. })) {
             return Err(bad(format!("'{path}' is a mandatory attribute and can not be removed")));
         }

@@ -28,7 +28,7 @@ pub const FILTERS: [&str; 9] =
 const OF_OBJECTS: [&str; 5] = ["kind", "object", "subject", "bay", "project"];
 
 /// Values of all arguments together: the objects of a page on somebody's screen.
-const MAX_VALUES: usize = 256;
+pub const MAX_VALUES: usize = 256;
 
 /// Containers whose bay a filter remembers: some 200 KB.
 const MAX_REMEMBERED: usize = 4096;

@@ -3,7 +3,7 @@
 //! Which events (`filter`), from where (`start`); what a reader gets next (`reader`), the current
 //! state before that (`snapshot`), items (`item`) and their encoding (`form`).
 
-mod filter;
+pub mod filter;
 pub mod follow;
 mod form;
 mod item;

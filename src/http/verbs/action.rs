@@ -25,10 +25,10 @@ use crate::projections::container::ContainerView;
 const GRACE_S: u32 = 10;
 
 /// Longest grace: an hour; who needs longer sends a signal and waits.
-const MAX_GRACE_S: u64 = 3600;
+pub const MAX_GRACE_S: u64 = 3600;
 
 /// Signals with a name; numbers from 1 to 64 serve as well.
-const SIGNALS: [&str; 31] = [
+pub const SIGNALS: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
     "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
     "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
