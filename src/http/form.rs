@@ -19,6 +19,10 @@ pub const PLAIN: &str = "[^\
 /// A canonical uuid.
 pub const UUID: &str = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}";
 
+/// The same of another version than 5.
+const NEW_UUID: &str =
+    "[0-9a-f]{8}-[0-9a-f]{4}-[0-46-9a-f][0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}";
+
 /// A time in RFC 3339.
 pub const TIME: &str = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T\
     ([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,9})?\
@@ -53,6 +57,11 @@ pub fn name() -> ObjectBuilder {
 /// A canonical uuid.
 pub fn uuid() -> ObjectBuilder {
     matching(UUID).format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)))
+}
+
+/// A canonical uuid for a new object.
+pub fn new_uuid() -> ObjectBuilder {
+    matching(NEW_UUID).format(Some(SchemaFormat::KnownFormat(KnownFormat::Uuid)))
 }
 
 /// A whole number from, to.

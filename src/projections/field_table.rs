@@ -92,6 +92,8 @@ pub enum Rule {
     Integer(u64, u64),
     /// A canonical uuid.
     Uuid,
+    /// A canonical uuid for a new object: not of version 5, which the service derives.
+    NewUuid,
     /// An IPv4 address.
     Ipv4,
     /// An image reference.
@@ -277,7 +279,7 @@ impl<V: View> FieldDef<V> {
     pub const fn uuid(meaning: &'static str) -> Self {
         Self::new::<String>("uuid", |it| it.head().uuid.into())
             .in_lists()
-            .given(Rule::Uuid, meaning)
+            .given(Rule::NewUuid, meaning)
     }
 }
 

@@ -31,7 +31,8 @@ fn strict(rule: Rule, value: &Value) -> Result<Value, String> {
         Rule::Name => name(value, MAX_NAME_BYTES).map(Value::from),
         Rule::Text => prose(value, MAX_TEXT_BYTES).map(Value::from),
         Rule::Integer(min, max) => integer(value, min, max).map(Value::from),
-        Rule::Uuid => {
+        // The version is looked at where it is known whether the object is the project's own.
+        Rule::Uuid | Rule::NewUuid => {
             let text = text(value, MAX_TEXT_BYTES)?;
             match canonical_uuid(text) {
                 Some(id) => Ok(Value::from(id.to_string())),

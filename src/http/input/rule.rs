@@ -69,6 +69,7 @@ fn of(rule: Rule) -> RefOr<Schema> {
         Rule::Text => form::plain(MAX_TEXT_BYTES).into(),
         Rule::Integer(min, max) => form::whole(min, max).into(),
         Rule::Uuid => form::uuid().into(),
+        Rule::NewUuid => form::new_uuid().into(),
         Rule::Ipv4 => {
             let format = SchemaFormat::KnownFormat(KnownFormat::Ipv4);
             form::matching(&ipv4()).format(Some(format)).into()
