@@ -313,10 +313,10 @@ impl Reactor {
                 return;
             }
         };
-        let Some(work) = self.sessions.give(work, Instant::now()) else { return };
+        let Some((work, session)) = self.sessions.give(work, Instant::now()) else { return };
         let open = self.open.get(&work.stream);
         let revision = open.and_then(|open| open.fold.revision()).unwrap_or_default();
-        let offer = Offer { reply_to: self.objects.replies.of(work.id), work, revision };
+        let offer = Offer { reply_to: self.objects.replies.of(work.id), work, revision, session };
         let offers = self.offers.entry(offer.work.node_id).or_insert_with(|| {
             let (offers, sent) = mpsc::unbounded_channel();
             tokio::spawn(send_offers(self.bus.clone(), sent));

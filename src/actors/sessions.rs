@@ -91,14 +91,16 @@ impl Sessions {
         self.given.insert(given.work.id, given);
     }
 
-    /// The work, if its agent is there to be given it now. It waits here if not.
-    pub fn give(&mut self, work: Work, now: Instant) -> Option<Work> {
+    /// The work and the session that it is for, if its agent is there to be given it now. It waits
+    /// here if not.
+    pub fn give(&mut self, work: Work, now: Instant) -> Option<(Work, SessionId)> {
         let Some(agent) = self.agents.get(&work.node_id) else {
             self.parked.retain(|parked| parked.work.id != work.id);
             self.parked.push(Parked { work, since: now, is_told: false });
             return None;
         };
-        let to = Some(agent.session);
+        let session = agent.session;
+        let to = Some(session);
         let offers = match self.given.get(&work.id) {
             Some(given) if given.work.attempt == work.attempt && given.to == to => given.offers,
             _ => 0,
@@ -106,7 +108,7 @@ impl Sessions {
         let deadline = work.action.traits().limit.map(|limit| now + limit + GRACE);
         let given = Given { work: work.clone(), to, at: now, offers: offers + 1, deadline };
         self.given.insert(work.id, given);
-        Some(work)
+        Some((work, session))
     }
 
     /// Forgets work that is not due any more.
@@ -272,7 +274,8 @@ mod tests {
         assert_eq!(sessions.unserved(now + SAYS_IT_WAITS), []);
         assert_eq!(sessions.hear(&hello(1, &[]), now), [Next::Offer(start(1))]);
         assert_eq!(sessions.hear(&hello(1, &[]), now), []);
-        assert_eq!(sessions.give(start(2), now), Some(start(2)));
+        let first = SessionId(Uuid::from_u128(1));
+        assert_eq!(sessions.give(start(2), now), Some((start(2), first)));
     }
 
     #[test]

@@ -294,6 +294,7 @@ fn begin(stream: StreamId, job: Job) -> (UnderWay, Turn) {
 mod tests {
     use super::*;
     use crate::backends::{Desired, Operation, Removed};
+    use crate::bus::SessionId;
     use crate::ids::{EventId, Kind, ObjectId, ProjectId};
 
     fn stream() -> StreamId {
@@ -312,7 +313,7 @@ mod tests {
             request_id: String::new(),
             action,
         };
-        Offer { work, revision: Revision(0), reply_to: None }
+        Offer { work, revision: Revision(0), session: SessionId::default(), reply_to: None }
     }
 
     fn id(turn: &Turn) -> Option<WorkId> {

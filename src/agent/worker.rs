@@ -157,6 +157,10 @@ impl WorkerHandle {
 #[async_trait]
 impl NodePort for WorkerHandle {
     async fn work(&self, offer: Offer) -> Result<Taken, BackendError> {
+        if offer.session != self.node.session {
+            // It was late on its way. What is still wanted is offered after this session's hello.
+            return Ok(Taken);
+        }
         let stopped = |_| BackendError::Unavailable("the worker stopped".to_owned());
         self.worker.send(Enqueue::Work(Box::new(offer))).await.map_err(stopped)?;
         Ok(Taken)

@@ -270,6 +270,9 @@ pub struct Offer {
     /// The object's revision when it was offered: an offer that a newer one overtook on the way is
     /// out of date.
     pub revision: Revision,
+    /// The life of the agent that it is for. The next one does not know what became of the object
+    /// since, and is offered what is still wanted.
+    pub session: SessionId,
     /// Where the output goes of what is executed, if anybody reads it.
     pub reply_to: Option<ReplyTo>,
 }

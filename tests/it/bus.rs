@@ -129,7 +129,12 @@ fn b2_every_message_survives_its_bytes() {
     let what = Audited::Read(ReadV1 { object: "o".into(), what: "logs".into() });
     survives(AuditRecord { id: work().id, meta: Meta::default(), what });
     survives::<Result<AuditReply, CommandError>>(Ok(AuditReply));
-    survives(Offer { work: work(), revision: Revision(3), reply_to: Some(reply_to()) });
+    survives(Offer {
+        work: work(),
+        revision: Revision(3),
+        session: SessionId(clock::new_uuid()),
+        reply_to: Some(reply_to()),
+    });
     survives::<Result<Taken, BackendError>>(Ok(Taken));
     survives::<Result<Taken, BackendError>>(Err(BackendError::Cancelled));
     let query = LogQuery { tail: Some(1), ..LogQuery::default() };

@@ -13,7 +13,7 @@ use magnum::bus::local::LocalBus;
 use magnum::bus::output::frames;
 use magnum::bus::{
     Asked, Authority, Bus, CommandError, CommandMessage, CommandPort, CommandReply, NodePort,
-    Offer, ReplyTo, ServiceCommand,
+    Offer, ReplyTo, ServiceCommand, SessionId,
 };
 use magnum::clock;
 use magnum::events::container::ContainerSpec;
@@ -70,10 +70,9 @@ impl Bench {
     }
 
     async fn offer(&self, work: &Work, reply_to: Option<ReplyTo>) {
-        self.worker
-            .work(Offer { work: work.clone(), revision: Revision(0), reply_to })
-            .await
-            .unwrap();
+        let session = self.worker.node().session;
+        let offer = Offer { work: work.clone(), revision: Revision(0), session, reply_to };
+        self.worker.work(offer).await.unwrap();
     }
 
     /// What comes of work; what is said of other work meanwhile is dropped.
@@ -254,6 +253,24 @@ fn w5_output_that_a_delete_cuts_off_ends_with_an_error() {
         let end = timeout(PATIENCE, reader.next()).await.unwrap().unwrap();
         assert!(end.is_err(), "{end:?}");
         assert!(reader.next().await.is_none());
+    });
+}
+
+/// Rule W8: an offer to an earlier life of the agent, which is late, makes nothing: the object may
+/// have been deleted since.
+#[test]
+fn w8_what_was_offered_to_an_earlier_session_is_not_begun() {
+    run(async {
+        let mut bench = Bench::new();
+        let (bay, id) = (clock::new_object_id(), clock::new_object_id());
+        let stream = StreamId::new(Kind::Container, id);
+        bench.act(StreamId::new(Kind::Bay, bay), Action::Apply(Desired::Network)).await;
+        let late = bench.work(stream, create(bay, "busybox:local"));
+        let session = SessionId(clock::new_uuid());
+        let offer = Offer { work: late.clone(), revision: Revision(0), session, reply_to: None };
+        bench.worker.work(offer).await.unwrap();
+        bench.act(stream, Action::Remove(Removed::Container)).await;
+        assert!(!bench.engine.effects().iter().any(|(id, _)| *id == late.id));
     });
 }
 

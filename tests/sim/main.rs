@@ -32,7 +32,7 @@ use world::{Trees, World, locked};
 const SEEDS: u64 = 20;
 
 /// Seeds that found something once, and what that was. They are always run.
-const REGRESSIONS: [(u64, &str); 15] = [
+const REGRESSIONS: [(u64, &str); 17] = [
     (38, "A bay that was deleted while it was created left its network behind."),
     (4, "A delete waited for a pull."),
     (17, "The offer of a create was late, and was done after the delete."),
@@ -48,6 +48,8 @@ const REGRESSIONS: [(u64, &str); 15] = [
     (66190, "The same."),
     (84989, "The same."),
     (102_814, "The same."),
+    (48606, "The same, of a command whose answer was lost."),
+    (39029, "An offer to an agent that had ended came to the next one, after the delete."),
 ];
 
 /// Whether a seed is the same run every time: tokio takes its seed only with this flag. Without it

@@ -77,7 +77,7 @@ pub async fn execute(
         Settled::Waiting => (StatusCode::ACCEPTED, None),
         other => return Err(command::failure(&reply, other)),
     };
-    // Also where the command was repeated on the bus; a request that was repeated has no frames.
+    // None comes where the same request was sent twice at once, and this one was the later one.
     if status == StatusCode::OK {
         let rest = async {
             while take(&mut frames, &mut output).await? {}
@@ -85,8 +85,6 @@ pub async fn execute(
         };
         match timeout(DRAIN, rest).await {
             Ok(taken) => taken?,
-            // All of it went to whoever asked first.
-            Err(_) if reply.repeated && output.is_empty() => {}
             Err(_) => return Err(incomplete("its end did not arrive")),
         }
     }
