@@ -27,7 +27,8 @@ const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 
 /// What this program makes in a data directory.
-const OURS: [&str; 4] = ["log", "log.new", "keys", "cache"];
+const OURS: [&str; 7] =
+    ["log", "log.new", "keys", "cache", "tokens", "tokens.lock", "tokens.state"];
 
 /// Why a data directory is not used.
 #[derive(Debug, thiserror::Error)]

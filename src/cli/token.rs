@@ -89,7 +89,9 @@ fn create(format: Format, args: Create) -> Result<(), CliError> {
     let file = TokenFile::new(&data.data);
     let (token, issued) = file.create(NewToken { project, user, role, expires_at: expires })?;
     let mut object = shown(&issued, None);
-    object["token"] = token.into();
+    if let Some(fields) = object.as_object_mut() {
+        fields.insert("token".to_owned(), token.into());
+    }
     table::show(format, &object)?;
     if format == Format::Table {
         eprintln!(

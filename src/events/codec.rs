@@ -3,6 +3,7 @@
 //! Bincode is positional: payload structs must not use `#[serde(default)]`,
 //! `skip_serializing_if`, `flatten` or untagged enums. The outward form is always JSON.
 
+use bincode::config::{Configuration, Limit, LittleEndian, Varint};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -86,13 +87,21 @@ pub trait EventPayload: Sized + Clone + Serialize + Send + 'static {
 /// Room for what is encoded, so that the usual payload or meta needs no more.
 const ENCODED_BYTES: usize = 256;
 
+/// Most bytes that a value is read from, or that a length in it may name: bincode makes room for a
+/// text before it looks whether there is so much of it. Several times the largest event.
+const MAX_DECODED_BYTES: usize = 64 << 20;
+
 /// Bincode as everywhere in the log: little-endian, variable-length integers.
+const fn format() -> Configuration<LittleEndian, Varint, Limit<MAX_DECODED_BYTES>> {
+    bincode::config::standard().with_limit::<MAX_DECODED_BYTES>()
+}
+
+/// Encodes a value.
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(ENCODED_BYTES);
     // Serialising plain data into memory can only fail for types the codec bans (see above);
     // the sample test of every event type would show it.
-    let encoded =
-        bincode::serde::encode_into_std_write(value, &mut bytes, bincode::config::standard());
+    let encoded = bincode::serde::encode_into_std_write(value, &mut bytes, format());
     if encoded.is_err() {
         bytes.clear();
     }
@@ -104,7 +113,7 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
 /// # Errors
 /// What the codec says.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    match bincode::serde::decode_from_slice(bytes, bincode::config::standard()) {
+    match bincode::serde::decode_from_slice(bytes, format()) {
         Ok((value, read)) if read == bytes.len() => Ok(value),
         Ok((_, read)) => Err(format!("{} bytes left over", bytes.len() - read)),
         Err(error) => Err(error.to_string()),
@@ -116,7 +125,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 /// # Errors
 /// What the codec says.
 pub fn decode_first<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
-    bincode::serde::borrow_decode_from_slice(bytes, bincode::config::standard())
+    bincode::serde::borrow_decode_from_slice(bytes, format())
         .map(|(value, _)| value)
         .map_err(|error| error.to_string())
 }

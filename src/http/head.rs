@@ -38,25 +38,25 @@ impl Head {
 }
 
 /// An answer; when it is out, the next head is awaited.
-pub struct Answer {
+pub struct AnswerBody {
     body: Body,
     head: Head,
 }
 
-impl Answer {
+impl AnswerBody {
     /// The body of an answer.
     pub const fn new(body: Body, head: Head) -> Self {
         Self { body, head }
     }
 }
 
-impl Drop for Answer {
+impl Drop for AnswerBody {
     fn drop(&mut self) {
         self.head.is_awaited.store(true, Ordering::Relaxed);
     }
 }
 
-impl HttpBody for Answer {
+impl HttpBody for AnswerBody {
     type Data = Bytes;
     type Error = Error;
 
@@ -200,7 +200,7 @@ mod tests {
         head.is_here();
         // A request takes as long as it takes.
         assert!(timeout(LONGER, io.read_u8()).await.is_err());
-        drop(Answer::new(Body::empty(), head));
+        drop(AnswerBody::new(Body::empty(), head));
         assert!(timeout(LONGER, io.read_u8()).await.is_err());
         client.write_u8(b'x').await.unwrap();
         io.read_u8().await.unwrap();

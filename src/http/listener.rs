@@ -29,7 +29,7 @@ use tower::{Service, ServiceExt};
 
 use super::edge::host::Connection;
 use super::error::ApiError;
-use super::head::{Answer, Head, Limited};
+use super::head::{AnswerBody, Head, Limited};
 use super::tls::Tls;
 
 /// How long the head of a request may take from its first byte, and the first one from the
@@ -189,7 +189,7 @@ impl Speaker {
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     return Ok::<_, Infallible>(response);
                 }
-                Ok(response.map(|body| Body::new(Answer::new(body, head))))
+                Ok(response.map(|body| Body::new(AnswerBody::new(body, head))))
             }
         });
         let connection = self.http.serve_connection(TokioIo::new(io), answer).with_upgrades();

@@ -4,7 +4,7 @@
 //! Not here: who takes which (`routes`), the checks (`edge/request`, and whoever takes it).
 
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::ObjectBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{ComponentsBuilder, Ref, RefOr, Required, Schema};
 
 use super::edge::request::MAX_REASON_BYTES;
@@ -92,7 +92,7 @@ const PARTS: &[(&str, &str, Form, &str)] = &[
 const HEADERS: &[(&str, Form, &str)] = &[
     ("Idempotency-Key", key, "Repeating a request with the same key has no further effect"),
     ("If-Match", etag, "The ETag that the object must have; 412 otherwise"),
-    ("Prefer", preference, "respond-async: 202 at once; wait=5: wait up to 5 seconds"),
+    ("Prefer", any, "respond-async: 202 at once; wait=5: wait up to 5 seconds"),
     ("X-Magnum-Reason", reason, "The reason; recorded with the events"),
 ];
 
@@ -109,8 +109,10 @@ pub fn all() -> ComponentsBuilder {
     )
 }
 
-/// Those of a route: what stands in its path, its arguments, and the headers of a change.
+/// Those of a route: what stands in its path, its arguments, and the headers of a change of an
+/// object, which a session is not.
 pub fn of(path: &str, query: &str, is_change: bool) -> Vec<Ref> {
+    let is_change = is_change && path != "/v1/session";
     let parts = PARTS.iter().filter(|row| is_in(path, row.0, row.1)).map(|row| row.0);
     let headers = HEADERS.iter().filter(|_| is_change).map(|row| row.0);
     let keys = parts.chain(query.split_whitespace()).chain(headers);
@@ -175,8 +177,9 @@ fn number() -> RefOr<Schema> {
     whole(0, u64::MAX).into()
 }
 
+/// Whatever is more than a page may have is taken for that.
 fn limit() -> RefOr<Schema> {
-    whole(1, u64::MAX).into()
+    ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).into()
 }
 
 fn grace() -> RefOr<Schema> {
@@ -256,10 +259,7 @@ fn reason() -> RefOr<Schema> {
     matching("[ -~]*").max_length(Some(MAX_REASON_BYTES)).into()
 }
 
+/// Clients of ours also send the revision alone.
 fn etag() -> RefOr<Schema> {
-    matching(&format!(r#"\*|(W/)?"{NUMBER}""#)).into()
-}
-
-fn preference() -> RefOr<Schema> {
-    matching("respond-async|wait=[0-9]{1,9}").into()
+    matching(&format!(r#"\*|(W/)?"?{NUMBER}"?"#)).into()
 }

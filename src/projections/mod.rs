@@ -15,8 +15,10 @@
 //! generations, `store`: the folder); `offline` reads them while no server runs.
 //!
 //! Answering: `read_models` for tenants, `service_reads` for the service itself (`query`: the
-//! questions, `list`: pages of a list; `state`: what queries and the conductor share); `as_of` folds one object or the whole system up to any
-//! position; `retained` says which events an archive must leave.
+//! questions, `list`: pages of a list; `state`: what queries and the conductor share); `as_of`
+//! folds one object or the whole system up to any position; `retained` says which events an archive
+//! must leave.
+//!
 //! Not here: decisions. A view never causes an effect.
 
 pub mod as_of;

@@ -479,7 +479,7 @@ async fn what_cannot_be_meant_is_refused_and_changes_nothing() {
     refused(&backup(&at("none"), &at("t")), "has no events");
     refused(&backup(data, &at("full")), "letter.txt");
     refused(&backup(data, &at("full/letter.txt")), "letter.txt");
-    refused(&backup(data, data), "is neither empty nor a backup");
+    refused(&backup(data, data), "is in the data directory");
     refused(&verify(&at("nothing")), "contains no backup");
     refused(&restore(&at("nothing"), &at("t"), &[]), "contains no backup");
     refused(&restore(&target, &at("full"), &[]), "is not empty: it contains letter.txt");

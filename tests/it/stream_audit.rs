@@ -87,13 +87,12 @@ fn what_is_malformed_or_reaches_nothing_is_not_recorded_and_secrets_never_are() 
     refused(&server.put("/v1/containers/nobody/start"), 404);
     refused(&server.put(&format!("/v1/containers/{id}/kill?signal=SIGFOO")), 400);
     assert_eq!(head(&server), before);
-    // The same object again: refused, with its secret.
+    // The same object again: refused before the command is made that would have its secret.
     let body = json!({ "uuid": id, "image": "i", "environment": { "PASSWORD": "hunter2" } });
     let answer = server.post("/v1/containers", &body);
     refused(&answer, 409);
     let event = of_request(&server, &answer);
-    let command: Value = serde_json::from_str(event["command"].as_str().unwrap()).unwrap();
-    assert_eq!(command["create"]["spec"]["environment"], json!({ "PASSWORD": "***" }));
+    assert_eq!(event["command"], "\"create\"");
     // Neither the container's own first event nor the refusal has it.
     assert!(files_with(&server.data(), "hunter2").is_empty());
 }

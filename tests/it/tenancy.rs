@@ -160,7 +160,9 @@ fn installation(http: &Http) -> Uuid {
 /// What makes an object with an id of the client's choice.
 fn with_uuid(kind: Kind, id: &str) -> Value {
     match kind {
-        Kind::Baymodel => json!({ "uuid": id, "coe": "docker", "image_id": "i" }),
+        Kind::Baymodel => {
+            json!({ "uuid": id, "coe": "docker", "image_id": "i", "keypair_id": "k" })
+        }
         Kind::Bay => json!({ "uuid": id, "name": "b" }),
         Kind::Container => json!({ "uuid": id, "name": "c", "image": "i" }),
         Kind::Node => json!({ "uuid": id, "type": "rack" }),
@@ -172,7 +174,8 @@ fn an_id_that_the_service_derives_is_not_to_be_had() {
     let server = Server::start(keystone().magnum());
     let (bob, _) = somebody(&server, "member");
     let (victim, project) = somebody(&server, "member");
-    bob.post("/v1/baymodels", &json!({ "coe": "docker", "image_id": "i" })).expect(201);
+    bob.post("/v1/baymodels", &json!({ "coe": "docker", "image_id": "i", "keypair_id": "k" }))
+        .expect(201);
     let installation = installation(&bob);
     let derived = |text: &str| Uuid::new_v5(&installation, text.as_bytes()).to_string();
     for kind in [Kind::Baymodel, Kind::Bay, Kind::Container] {
@@ -262,7 +265,7 @@ fn asked_by(log: &SegmentLog, stream: StreamId) -> EventId {
 #[test]
 fn what_another_project_claimed_before_is_not_used_and_its_bay_takes_nothing_along() {
     let mut server = Server::start(Options::fake());
-    let model = json!({ "coe": "docker", "image_id": "i" });
+    let model = json!({ "coe": "docker", "image_id": "i", "keypair_id": "k" });
     let model = server.post("/v1/baymodels", &model).expect(201);
     let bay = json!({ "name": "own", "baymodel_id": model["uuid"] });
     let bay = server.post("/v1/bays", &bay).expect(201);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -93,15 +92,14 @@ impl Life {
         tokio::spawn(supervise_agent(world.clone(), fence.clone(), parts.site.clone()));
         let first = log.read(Position(0), 1).map_err(|error| error.to_string())?;
         let installation = first.first().ok_or("the log is empty")?.id.get();
-        let config = Config::default().http;
+        let (config, keys) = (Config::default().http, world.trees.keys.path());
         let (_space, low_space) = watch::channel(None);
         let state = AppState::new(http::Parts {
-            auth: Auth::new(None),
+            auth: Auth::new(&config, keys)?,
             audit: Audit::new(parts.bus.clone(), config.audit),
             bus: parts.bus.clone(),
             reads: parts.reads.for_tenants(),
-            // Nothing in a simulation is secret.
-            secrets: Secrets::new(PathBuf::from("/nonexistent/keys")),
+            secrets: Secrets::new(keys.to_owned()),
             kept: Kept::live(parts.reads.clone(), snapshots.clone()),
             log: parts.log.clone(),
             config,

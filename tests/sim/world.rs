@@ -1,6 +1,7 @@
 //! What outlives a server: the engine, the disk, the clock, chance, and what went wrong.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use magnum::backends::fake::FakeEngine;
 use magnum::clock;
 use magnum::events::log::segment::simulated::{Chance, Faults, SimulatedDisk};
 use magnum::ids::{ObjectId, Timestamp};
+use tempfile::TempDir;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -59,6 +61,8 @@ pub struct Trees {
     pub index: sled::Tree,
     pub snapshots: sled::Tree,
     pub views: sled::Tree,
+    /// The key of the only project, for digests: no run makes one, which would wait for the disk.
+    pub keys: Arc<TempDir>,
 }
 
 impl Trees {
@@ -68,7 +72,9 @@ impl Trees {
         let db = config.temporary(true).flush_every_ms(None).open().expect("sled");
         let tree = |name| db.open_tree(name).expect("a tree");
         let (index, snapshots, views) = (tree("index"), tree("snapshots"), tree("views"));
-        Self { db, index, snapshots, views }
+        let keys = Arc::new(TempDir::new().expect("a folder"));
+        fs::write(keys.path().join("default.key"), [7; 32]).expect("a key");
+        Self { db, index, snapshots, views, keys }
     }
 }
 

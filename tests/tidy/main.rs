@@ -257,7 +257,7 @@ const WHATEVER_THE_PROJECT: &[(&str, &[&str])] = &[
         ".read_stream(",
         &["command.rs", "read.rs", "resource.rs", "stream/filter.rs", "stream/pages.rs"],
     ),
-    (".stream_head(", &[]),
+    (".stream_head(", &["stream/pages.rs"]),
 ];
 
 #[test]

@@ -60,7 +60,7 @@ pub(super) fn bounded(config: HostConfig, bounds: &Bounds, log_driver: String) -
         security_opt: Some(vec![NO_NEW_PRIVILEGES.to_owned()]),
         ulimits: bounds.open_files.map(|most| vec![files(i64::from(most))]),
         log_config: rotates
-            .then(|| HostConfigLogConfig { typ: Some(log_driver), config: Some(options) }),
+            .then_some(HostConfigLogConfig { typ: Some(log_driver), config: Some(options) }),
         ..config
     }
 }

@@ -46,6 +46,9 @@ const USER: &[&str] = &[
     "uids and gids must be in range 0-2147483647",
 ];
 
+/// How a path of too many parts is refused, before the path.
+const PARTS: &str = "too many links in ";
+
 /// How an image that is not made for the engine's machine is refused.
 const PLATFORM: &str = "no matching manifest for";
 
@@ -135,11 +138,12 @@ fn is_permanent(words: &str) -> bool {
     chain.pop_if(|last| *last == "unknown");
     let last = chain.last().copied().unwrap_or_default();
     let registry = |link: &&str| REGISTRY.contains(link) || link.starts_with(PLATFORM);
+    let path = last.starts_with(PARTS);
     // "connect: no such file or directory" is about something that may yet come.
     let connects = |link: &&str| *link == "connect" || link.starts_with("dial ");
     // "Cannot mkdir: /x is not a directory": some put the name before the error.
     let names = KERNEL.iter().chain(USER).any(|kind| last.ends_with(kind));
-    chain.iter().any(registry) || (names && !chain.iter().any(connects))
+    path || chain.iter().any(registry) || (names && !chain.iter().any(connects))
 }
 
 /// The words without the engine's own folders. A container's files are below one of them, and its

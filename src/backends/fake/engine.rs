@@ -229,10 +229,11 @@ impl FakeEngine {
     ) -> Result<Done, BackendError> {
         let whose = (node_id, work.stream.id);
         let mut state = self.lock();
-        if state.remove_network(whose).is_err() {
-            state.stale_endpoints.remove(&whose);
-        }
-        if state.remove_network(whose)? {
+        let is_removed = match state.remove_network(whose) {
+            Err(_) if state.stale_endpoints.remove(&whose) => state.remove_network(whose)?,
+            removed => removed?,
+        };
+        if is_removed {
             state.effects.push((work.id, work.action.name()));
         }
         Ok(Done::default())

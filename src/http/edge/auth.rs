@@ -22,7 +22,7 @@ use super::identity::{Identity, Nobody, Token};
 use super::keystone::locked;
 use super::policy::{self, Need, Policy, Right, Rights};
 use super::session::{Brought, NewSession, Sessions};
-use super::source::Source;
+use super::source::IdentitySource;
 use crate::bus::CommandError;
 use crate::clock;
 use crate::config::HttpConfig;
@@ -40,7 +40,7 @@ pub struct Auth(Option<Arc<Guard>>);
 
 /// Who knows whose a token is, and what that allows.
 struct Guard {
-    source: Source,
+    source: IdentitySource,
     policy: Policy,
     sessions: Sessions,
     watched: Watched,
@@ -118,7 +118,7 @@ impl Auth {
             let (sessions, watched) = (Sessions::default(), Watched::default());
             Arc::new(Guard { source, policy, sessions, watched })
         };
-        Ok(Self(Source::new(config, data)?.map(guard)))
+        Ok(Self(IdentitySource::of(config, data)?.map(guard)))
     }
 
     /// Starts what goes on beside the requests.

@@ -295,7 +295,7 @@ fn roles_named(text: &str) -> Result<Roles, String> {
 
 /// The table of the actions, as `docs/operations.md` has it.
 pub fn document() -> String {
-    let mut text = "| Right | Roles | Covers |\n|---|---|---|\n".to_owned();
+    let mut text = "| Action | Roles | Covers |\n|---|---|---|\n".to_owned();
     for (_, name, roles, covers) in ACTIONS {
         let roles: Vec<String> =
             roles.names().into_iter().map(|name| format!("`{name}`")).collect();

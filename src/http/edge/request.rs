@@ -312,7 +312,11 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
 
 /// The revision that the object must have; none with `*`, which any object that exists has.
 fn if_match(headers: &HeaderMap) -> Result<Option<Revision>, ApiError> {
-    let Some(text) = text_header(headers, "if-match", MAX_NAME_BYTES)? else { return Ok(None) };
+    if !headers.contains_key("if-match") {
+        return Ok(None);
+    }
+    // An empty one was meant as a condition, and is not to be passed over.
+    let text = text_header(headers, "if-match", MAX_NAME_BYTES)?.unwrap_or_default();
     if text == "*" {
         return Ok(None);
     }
@@ -361,8 +365,9 @@ mod tests {
         assert_eq!(parse("3").unwrap(), Some(Revision(3)));
         assert_eq!(parse("W/\"3\"").unwrap(), Some(Revision(3)));
         assert_eq!(parse("*").unwrap(), None);
-        assert!(parse("x").is_err());
-        assert!(parse("\"-1\"").is_err());
+        for bad in ["x", "", " ", "\"-1\""] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

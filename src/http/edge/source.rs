@@ -13,19 +13,19 @@ use crate::config::{AuthConfig, HttpConfig};
 use crate::http::error::ApiError;
 
 /// Who knows whose a token is.
-pub enum Source {
+pub enum IdentitySource {
     /// Keystone.
     Keystone(Arc<Keystone>),
     /// The service itself, of those that it issued.
     Tokens(Arc<Tokens>),
 }
 
-impl Source {
+impl IdentitySource {
     /// As the settings say; none where nobody is asked who they are.
     ///
     /// # Errors
     /// In words, where they say what cannot be.
-    pub fn new(config: &HttpConfig, data: &Path) -> Result<Option<Self>, String> {
+    pub fn of(config: &HttpConfig, data: &Path) -> Result<Option<Self>, String> {
         let admin = config.admin_project.clone();
         Ok(match &config.auth {
             AuthConfig::None => None,

@@ -6,9 +6,9 @@
 //! neither. Not here: what a token allows (`policy`).
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs;
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{MAX_ID_BYTES, is_id};
 use crate::clock;
+use crate::files;
 use crate::ids::{ProjectId, Timestamp};
 
 /// What tokens start with, so that one that leaked is recognised for what it is.
@@ -246,11 +247,8 @@ impl TokenFile {
         &self,
         change: impl FnOnce(&mut Vec<IssuedToken>) -> Result<T, TokenFileError>,
     ) -> Result<T, TokenFileError> {
-        let make = DirBuilder::new().recursive(true).mode(0o700).create(&self.data);
-        make.map_err(|source| self.failed(source))?;
-        let mut options = OpenOptions::new();
-        let lock = options.write(true).create(true).truncate(false).mode(0o600);
-        let lock = lock.open(self.data.join("tokens.lock"));
+        files::create_folders(&self.data).map_err(|source| self.failed(source))?;
+        let lock = files::open_or_create(&self.data.join("tokens.lock"));
         let lock = lock.and_then(|lock| lock.lock().map(|()| lock));
         let _alone = lock.map_err(|source| self.failed(source))?;
         let mut tokens = self.read()?;
@@ -264,17 +262,11 @@ impl TokenFile {
         let written = || {
             let path = self.data.join(name);
             let unfinished = path.with_extension("new");
-            // What a crash left may have other permissions.
-            match fs::remove_file(&unfinished) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-            let mut options = OpenOptions::new();
-            let mut file = options.write(true).create_new(true).mode(0o600).open(&unfinished)?;
+            let mut file = files::create(&unfinished)?;
             file.write_all(&serde_json::to_vec_pretty(content)?)?;
             file.sync_all()?;
             fs::rename(&unfinished, &path)?;
-            File::open(&self.data)?.sync_all()
+            files::sync_names(&self.data)
         };
         written().map_err(|source| self.failed(source))
     }

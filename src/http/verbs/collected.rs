@@ -63,11 +63,6 @@ impl Collected {
         Ok(())
     }
 
-    /// Whether nothing came.
-    pub const fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
     /// The answer that `body` makes of the text, which takes its room until it was sent. Bytes that
     /// are not UTF-8 are replaced.
     ///
@@ -151,9 +146,9 @@ mod tests {
         let (places, data) = (Places::new(true), vec![b'x'; MAX_OUTPUT_BYTES]);
         let mut held = Vec::new();
         let refused = loop {
-            let mut output = collected(&places);
-            match output.add(&data) {
-                Ok(()) => held.push(output),
+            let output = Collected::new(&places, &ProjectId::default(), too_much);
+            match output.and_then(|mut output| output.add(&data).map(|()| output)) {
+                Ok(output) => held.push(output),
                 Err(error) => break error,
             }
             assert!(held.len() < 1000, "nothing is refused");

@@ -738,7 +738,12 @@ async fn a_restart_back_off_is_told_and_ends_when_asked(bench: &dyn Bench) {
     let execute = Action::Exec(Exec::Start { command: words("true") });
     join_all([stop, kill, term, reboot, Action::Remove(Removed::Container)].map(async |action| {
         let stream = backing_off(bench).await;
-        let before = observed(bench, stream).await;
+        // The engine may have forgotten the ends before the last one at the next look.
+        let latest = |mut seen: Observed| {
+            seen.ends.drain(..seen.ends.len().saturating_sub(1));
+            seen
+        };
+        let before = latest(observed(bench, stream).await);
         assert_eq!((before.exit_code, before.finished_at.is_some()), (Some(7), true));
         assert_eq!(before.ends.last().and_then(|end| end.exit_code), Some(7));
         for refused in [Action::Do(Operation::Pause), execute.clone()] {
@@ -749,7 +754,7 @@ async fn a_restart_back_off_is_told_and_ends_when_asked(bench: &dyn Bench) {
         for settled in [Action::Do(Operation::Start), Action::Do(Operation::Unpause)] {
             act(bench, stream, settled).await.unwrap();
         }
-        assert_eq!(observed(bench, stream).await, before);
+        assert_eq!(latest(observed(bench, stream).await), before);
         let name = action.name();
         act(bench, stream, action).await.unwrap();
         let now = bench.backend().inspect(stream).await.unwrap();
@@ -759,7 +764,11 @@ async fn a_restart_back_off_is_told_and_ends_when_asked(bench: &dyn Bench) {
             (_, now) => {
                 let now = now.unwrap();
                 assert_eq!((now.state, now.exit_code), (RunState::Exited, Some(7)), "{name}");
-                assert_eq!(now.ends, before.ends, "{name}: a back-off's end is not another");
+                assert_eq!(
+                    latest(now).ends,
+                    before.ends,
+                    "{name}: a back-off's end is not another"
+                );
                 tokio::time::sleep(BACK_OFF).await;
                 assert_eq!(state(bench, stream).await, RunState::Exited, "{name}");
             }
