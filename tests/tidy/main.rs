@@ -252,7 +252,8 @@ fn replay_can_reach_nothing_that_acts() {
 const WHATEVER_THE_PROJECT: &[(&str, &[&str])] = &[
     ("ServiceReads", &[]),
     ("any_view", &[]),
-    ("Source::new", &["replay.rs"]),
+    ("Source::new", &[]),
+    (".whole()", &["replay.rs"]),
     (
         ".read_stream(",
         &["command.rs", "read.rs", "resource.rs", "stream/filter.rs", "stream/pages.rs"],
