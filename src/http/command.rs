@@ -144,13 +144,9 @@ where
     send(state, &call.ctx, stream, &command(view).await?).await
 }
 
-/// Whether the views show what a command did, after a short wait.
-pub async fn is_seen(state: &AppState, reply: &CommandReply) -> Result<bool, ApiError> {
-    match state.reads.wait_for(reply.position, VIEW_WAIT).await {
-        Ok(_) => Ok(true),
-        Err(QueryError::Behind { .. }) => Ok(false),
-        Err(error) => Err(ApiError::query(reply.stream.kind, "", error)),
-    }
+/// Whether the views show what was recorded up to a position, after a short wait.
+pub async fn is_seen(state: &AppState, position: Position) -> bool {
+    state.reads.wait_for(position, VIEW_WAIT).await.is_ok()
 }
 
 /// The view of an object once it shows what a command did; its last one where it is gone.
@@ -159,8 +155,18 @@ async fn view_after<V: View>(
     project: &ProjectId,
     reply: &CommandReply,
 ) -> Result<Option<V>, ApiError> {
-    let id = reply.stream.id;
-    if is_seen(state, reply).await?
+    view_at(state, project, reply.stream.id, reply.position).await
+}
+
+/// The view of an object once it shows what was recorded up to a position; its last one where it
+/// is gone.
+pub async fn view_at<V: View>(
+    state: &AppState,
+    project: &ProjectId,
+    id: ObjectId,
+    position: Position,
+) -> Result<Option<V>, ApiError> {
+    if is_seen(state, position).await
         && let Some(view) = get(state, project, id)?
     {
         return Ok(Some(view));

@@ -13,7 +13,7 @@ use crate::actors::baymodel::BaymodelCommand;
 use crate::bus::{CommandError, CommandReply, Origin, Refusal};
 use crate::events::bay::BayPlan;
 use crate::events::baymodel::BaymodelFields;
-use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
+use crate::ids::{Kind, ObjectId, Position, ProjectId, StreamId};
 use crate::projections::View;
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
@@ -51,7 +51,7 @@ pub async fn baymodel(state: &AppState, ctx: &Origin) -> Result<ObjectId, ApiErr
     };
     let stream = StreamId::new(Kind::Baymodel, id);
     let made = command::send(state, ctx, stream, &BaymodelCommand::Create { fields }).await;
-    settle::<BaymodelView>(state, made).await?;
+    recorded(state, made)?;
     Ok(id)
 }
 
@@ -66,24 +66,18 @@ pub async fn bay(state: &AppState, ctx: &Origin) -> Result<BayView, ApiError> {
     let plan = BayPlan { name, baymodel_id, node_count: 1, ..BayPlan::default() };
     let command = BayCommand::Create { plan, nodes: node::facts(state, &ctx.project)? };
     let made = command::send(state, ctx, StreamId::new(Kind::Bay, id), &command).await;
-    settle::<BayView>(state, made).await?;
-    get::<BayView>(state, &ctx.project, id)?.ok_or_else(|| {
-        ApiError::Conflict("The default bay is being deleted; try again.".to_owned())
-    })
+    let position = recorded(state, made)?;
+    let view = command::view_at::<BayView>(state, &ctx.project, id, position).await?;
+    view.ok_or_else(|| ApiError::Internal("The default bay was made, but is not there.".to_owned()))
 }
 
-/// Waits until the views show what was made, by us or by another request at the same time.
-async fn settle<V: View>(
-    state: &AppState,
-    made: Result<CommandReply, ApiError>,
-) -> Result<(), ApiError> {
-    let position = match made {
-        Ok(reply) => reply.position,
+/// Up to where the log has what was made, by us or by another request at the same time.
+fn recorded(state: &AppState, made: Result<CommandReply, ApiError>) -> Result<Position, ApiError> {
+    match made {
+        Ok(reply) => Ok(reply.position),
         Err(ApiError::Command(CommandError::Refused(Refusal::AlreadyExists { .. }))) => {
-            *state.log.head().borrow()
+            Ok(*state.log.head().borrow())
         }
-        Err(error) => return Err(error),
-    };
-    let waited = state.reads.wait_for(position, state.config.request_wait).await;
-    waited.map(drop).map_err(|error| ApiError::query(V::KIND, NAME, error))
+        Err(error) => Err(error),
+    }
 }

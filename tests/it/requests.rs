@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::thread;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -190,6 +191,34 @@ fn a_read_waits_for_the_position_it_asks_for() {
     assert!(refused(&answer, 503).contains("behind 999999"));
     assert_eq!(answer.header("retry-after"), "1");
     refused(&server.get("/v1/baymodels?min_position=x"), 400);
+}
+
+/// What is made on the way is in the record, whether or not the views show it yet: others keep them
+/// busy here.
+#[test]
+fn the_default_objects_are_made_however_short_answers_wait() {
+    let server = Server::start(Options::fake().arg("--request-wait").arg("0"));
+    let others = || {
+        for _ in 0..100 {
+            server.post("/v1/baymodels", &baymodel("a")).expect(201);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(others);
+        }
+        for round in 0..20 {
+            let bay = server.post("/v1/bays", &json!({})).expect(201);
+            let container = json!({ "name": format!("c{round}"), "image_id": "i" });
+            let container = server.post("/v1/containers", &container);
+            assert!(matches!(container.status, 201 | 202), "{}", container.text);
+            for uuid in [&bay["uuid"], &container.json["bay_uuid"]] {
+                let path = format!("/v1/bays/{}", uuid.as_str().unwrap());
+                wait_until("the bay to be gone", PATIENCE, || server.delete(&path).status == 404);
+            }
+            assert_eq!(server.delete("/v1/baymodels/default").status, 204);
+        }
+    });
 }
 
 #[test]
