@@ -18,7 +18,7 @@ use magnum::events::log::segment::SegmentLog;
 use magnum::events::log::{Append, EventLog, Expected};
 use magnum::events::work::{FieldChange, UpdatedV1};
 use magnum::events::{Meta, NewEvent};
-use magnum::ids::{CommandId, Kind, ObjectId, Revision, StreamId};
+use magnum::ids::{Kind, ObjectId, Revision, StreamId};
 use uuid::Uuid;
 
 use crate::log::{Opened, append_for};
@@ -39,20 +39,8 @@ const PAYLOAD_BYTES: usize = 256;
 /// How often an object is woken up.
 const LOADS: usize = 200;
 
-/// What a command is like.
-#[derive(Clone, Copy)]
-struct CommandKind {
-    /// Whether each makes an object; otherwise it changes one.
-    makes: bool,
-    /// Whether it has an id, as every one from the edge has.
-    has_id: bool,
-}
-
-const KINDS: [(&str, CommandKind); 3] = [
-    ("changes an object", CommandKind { makes: false, has_id: true }),
-    ("makes one", CommandKind { makes: true, has_id: true }),
-    ("changes an object and has no id", CommandKind { makes: false, has_id: false }),
-];
+/// What commands do, and whether each makes an object.
+const KINDS: [(&str, bool); 2] = [("changes an object", false), ("makes one", true)];
 
 /// Measures commands, then waking up.
 pub fn measure(report: &mut Report) {
@@ -75,9 +63,9 @@ fn commands(report: &mut Report) {
     // From 1 on, so that no two of these begin with the same object.
     for turn in 1..=u128::from(TURNS) {
         appends.measure(&log, || append_for(&log, CLIENTS as usize, TURN));
-        for (number, ((_, kind), sum)) in (1..).zip(KINDS.iter().zip(&mut sums)) {
+        for (number, ((_, makes), sum)) in (1..).zip(KINDS.iter().zip(&mut sums)) {
             let first = turn << (32 * number);
-            sum.measure(&log, || system.block_on(command_for(&directory, first, *kind)));
+            sum.measure(&log, || system.block_on(command_for(&directory, first, *makes)));
         }
     }
     for ((what, _), sum) in KINDS.iter().zip(sums) {
@@ -122,15 +110,15 @@ impl Sum {
 
 /// Has every client send commands until the time is over, each to an object of its own, or each
 /// to a new one; how long it was. Objects are numbered from `first` on.
-async fn command_for(directory: &Arc<Directory>, first: u128, kind: CommandKind) -> Duration {
+async fn command_for(directory: &Arc<Directory>, first: u128, makes: bool) -> Duration {
     let begin = Instant::now();
     let clients = (0..CLIENTS).map(|client| {
         let directory = directory.clone();
         tokio::spawn(async move {
             for turn in 0.. {
-                let (number, turn) = if kind.makes { (turn, 0) } else { (0, turn) };
+                let (number, turn) = if makes { (turn, 0) } else { (0, turn) };
                 let number = 1 + first + client + CLIENTS * u128::from(number);
-                let message = command(number, turn, kind.has_id);
+                let message = command(number, turn);
                 directory.command(message, Authority::Edge).await.expect("a command");
                 if begin.elapsed() > TURN {
                     break;
@@ -145,16 +133,14 @@ async fn command_for(directory: &Arc<Directory>, first: u128, kind: CommandKind)
 }
 
 /// The first command of an object makes it, every other one changes it.
-fn command(number: u128, turn: u64, has_id: bool) -> CommandMessage {
+fn command(number: u128, turn: u64) -> CommandMessage {
     let command = if turn == 0 {
         BaymodelCommand::Create { fields: fields() }
     } else {
         let value = serde_json::to_string(&text()).expect("a text");
         BaymodelCommand::Update { changes: vec![FieldChange { field: "name".into(), value }] }
     };
-    let id = || CommandId(clock::new_uuid().simple().to_string());
-    let command_id = has_id.then(id);
-    let origin = Origin { request_id: "req-1".to_owned(), command_id, ..Origin::default() };
+    let origin = Origin { request_id: "req-1".to_owned(), ..Origin::default() };
     CommandMessage::new(stream(number).id, &command, origin).expect("a command")
 }
 

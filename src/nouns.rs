@@ -416,8 +416,12 @@ mod tests {
             folded.take(&event.borrowed()).unwrap();
         }
         let last = events.last().unwrap();
-        let place =
-            SnapshotPoint { revision: last.revision, position: last.position, event_id: last.id };
+        let place = SnapshotPoint {
+            revision: last.revision,
+            position: last.position,
+            event_id: last.id,
+            latest_id: last.id,
+        };
         snapshots.save::<Toy>(toy(RENAMED), &folded.state, place);
 
         let kept = Kept::live(reads, snapshots.clone());

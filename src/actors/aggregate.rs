@@ -3,12 +3,13 @@
 //! Pure but for reading the log. Not here: deciding and recording (`perform`), the actor that
 //! holds it (`entity`).
 
+use super::latest::LatestIds;
 use super::snapshot::{self, SnapshotPoint, Snapshots};
 use super::{Entity, Fact};
 use crate::bus::CommandReply;
 use crate::events::log::{EventLog, ReadError};
 use crate::events::{EventRef, Recorded};
-use crate::ids::{Revision, StreamId, WorkId};
+use crate::ids::{EventId, Revision, StreamId, WorkId};
 
 /// Events taken in at once: the log finds them back from the end, which takes as long for few.
 const LOAD_PAGE: usize = 8192;
@@ -20,20 +21,23 @@ pub struct Aggregate<E: Entity> {
     pub state: E::State,
     /// The last event in it; `None` before the first.
     pub(super) place: Option<SnapshotPoint>,
+    /// The ids of what was recorded here.
+    pub(super) latest: LatestIds,
     /// The revision of the last snapshot.
     kept: Revision,
 }
 
 impl<E: Entity> Clone for Aggregate<E> {
     fn clone(&self) -> Self {
-        Self { state: self.state.clone(), ..*self }
+        Self { state: self.state.clone(), latest: self.latest.clone(), ..*self }
     }
 }
 
 impl<E: Entity> Aggregate<E> {
     /// An object before its first event.
     pub fn new(stream: StreamId) -> Self {
-        Self { stream, state: E::State::default(), place: None, kept: Revision(0) }
+        let latest = LatestIds::default();
+        Self { stream, state: E::State::default(), place: None, latest, kept: Revision(0) }
     }
 
     /// An object as its last snapshot and the events after it say.
@@ -76,7 +80,32 @@ impl<E: Entity> Aggregate<E> {
             let (stream, from) = (self.stream, self.next());
             let mut take = |event: &EventRef<'_>| self.take(event);
             if log.scan_stream(stream, from, LOAD_PAGE, &mut take)? < LOAD_PAGE {
-                return Ok(());
+                break;
+            }
+        }
+        self.latest = LatestIds::after(self.place.map(|place| place.latest_id));
+        Ok(())
+    }
+
+    /// Whether one of the object's events has this id.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub(super) fn has(
+        stream: StreamId,
+        id: EventId,
+        log: &dyn EventLog,
+    ) -> Result<bool, ReadError> {
+        let (mut next, mut is_there) = (Revision(0), false);
+        loop {
+            let from = next;
+            let mut look = |event: &EventRef<'_>| {
+                is_there |= event.id == id;
+                next = event.revision.next();
+                Ok(())
+            };
+            if log.scan_stream(stream, from, LOAD_PAGE, &mut look)? < LOAD_PAGE || is_there {
+                return Ok(is_there);
             }
         }
     }
@@ -130,11 +159,13 @@ impl<E: Entity> Aggregate<E> {
         self.pass(recorded);
     }
 
-    const fn pass(&mut self, recorded: &EventRef<'_>) {
+    fn pass(&mut self, recorded: &EventRef<'_>) {
+        let before = self.place.unwrap_or_default().latest_id;
         self.place = Some(SnapshotPoint {
             revision: recorded.revision,
             position: recorded.position,
             event_id: recorded.id,
+            latest_id: before.max(recorded.id),
         });
     }
 

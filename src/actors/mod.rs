@@ -20,6 +20,7 @@ pub mod directory;
 pub mod drift;
 pub mod entity;
 mod followed;
+mod latest;
 pub mod lifecycle;
 pub mod node;
 pub mod perform;

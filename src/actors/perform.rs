@@ -125,14 +125,7 @@ impl<E: Entity> Aggregate<E> {
             origin.to_mut().project = project.clone();
         }
         let key = command_key(&origin);
-        // An id that was minted for this message alone can be in the log only if it was sent
-        // before.
-        let may_be_there =
-            message.repeated || origin.digest.is_some() || *message.asked() == Asked::Again;
-        if may_be_there
-            && let Some(key) = &key
-            && let Some(reply) = self.earlier(objects, key, &origin).await?
-        {
+        if let Some(reply) = self.earlier(objects, message, key.as_ref(), &origin).await? {
             return Ok(reply);
         }
         if let Some(project) = self.state.project()
@@ -167,7 +160,7 @@ impl<E: Entity> Aggregate<E> {
             if events.is_empty() {
                 return Ok(self.reply(None));
             }
-            let new = new_events(&events, &text, origin, ctx.now);
+            let new = new_events(&events, message.id, &text, origin, ctx.now);
             let ids: Vec<EventId> = new.iter().map(|event| event.id).collect();
             // Before the append: who hands the work out may be faster than its answer.
             let reply_to = message.reply_to.zip(ids.first().copied());
@@ -189,12 +182,12 @@ impl<E: Entity> Aggregate<E> {
             }
             match error {
                 AppendError::Conflict { .. } => self.reload(objects).await?,
-                AppendError::Seen(_) => {
-                    let Some(key) = key else { return Err(CommandError::CommandIdReused) };
-                    let reply = self.earlier(objects, &key, origin).await?;
-                    return reply.ok_or(CommandError::CommandIdReused);
-                }
+                AppendError::Seen(_) => {}
                 error => return Err(refused_append(error)),
+            }
+            // Another one may have carried it out meanwhile.
+            if let Some(reply) = self.earlier(objects, message, key.as_ref(), origin).await? {
+                return Ok(reply);
             }
         }
         Err(CommandError::Contended(self.stream))
@@ -211,13 +204,20 @@ impl<E: Entity> Aggregate<E> {
         Ok(())
     }
 
-    /// The first answer to a command again (rule L6), if there was one.
+    /// The first answer again to what was asked before, in this message (rule B4) or in another one
+    /// with the same name (rule L6).
     async fn earlier(
         &self,
         objects: &Objects,
-        key: &CommandKey,
+        message: &CommandMessage,
+        key: Option<&CommandKey>,
         origin: &Origin,
     ) -> Result<Option<CommandReply>, CommandError> {
+        let Some(key) = key else {
+            let is_there = self.has_led_to_events(objects, message.id).await?;
+            let reply = || CommandReply { repeated: true, ..self.reply(Some(message.id)) };
+            return Ok(is_there.then(reply));
+        };
         let id = key.id.clone();
         let found = objects.read(move |objects| {
             let Some(seen) = objects.log.command(&id)? else { return Ok(None) };
@@ -232,6 +232,20 @@ impl<E: Entity> Aggregate<E> {
             return Err(CommandError::CommandIdReused);
         }
         repeated(key, seen, first.map(|event| event.id)).map(Some)
+    }
+
+    /// Whether this message was carried out before.
+    async fn has_led_to_events(
+        &self,
+        objects: &Objects,
+        id: EventId,
+    ) -> Result<bool, CommandError> {
+        if let Some(is_there) = self.latest.has(id) {
+            return Ok(is_there);
+        }
+        let stream = self.stream;
+        let found = objects.read(move |objects| Self::has(stream, id, objects.log.as_ref()));
+        found.await.map_err(|error| unreadable(stream, error))
     }
 
     fn check_revision(&self, origin: &Origin) -> Result<(), CommandError> {
@@ -252,6 +266,11 @@ impl<E: Entity> Aggregate<E> {
         now: Timestamp,
         origin: &Origin,
     ) -> Result<CommandReply, CommandError> {
+        let mut latest_id = self.place.unwrap_or_default().latest_id;
+        for id in ids {
+            self.latest.note(*id);
+            latest_id = latest_id.max(*id);
+        }
         let evolved = catch_unwind(AssertUnwindSafe(|| {
             for (event, id) in events.iter().zip(ids) {
                 let fact = Fact {
@@ -269,6 +288,7 @@ impl<E: Entity> Aggregate<E> {
             revision: appended.revision,
             position: appended.last,
             event_id: ids.last().copied().unwrap_or_default(),
+            latest_id,
         });
         let first = ids.first().copied();
         Ok(self.reply(first.filter(|id| self.state.awaits(*id))))
@@ -280,17 +300,19 @@ const fn ends(result: &WorkResult) -> bool {
     matches!(result, WorkResult::Done(_) | WorkResult::Failed { .. } | WorkResult::Unknown { .. })
 }
 
-/// What was decided, as it is recorded.
+/// What was decided, as it is recorded; the first event has the message's id.
 fn new_events<P: EventPayload>(
     events: &[P],
+    id: EventId,
     text: &str,
     origin: &Origin,
     now: Timestamp,
 ) -> Vec<NewEvent> {
-    let mut command = Some(text.to_owned());
+    let mut first = Some((id, text.to_owned()));
     let new = |event| {
-        let meta = Meta { command: command.take(), ..origin.meta() };
-        NewEvent::new(clock::new_event_id(), now, meta, event)
+        let (id, command) = first.take().unzip();
+        let meta = Meta { command, ..origin.meta() };
+        NewEvent::new(id.unwrap_or_else(clock::new_event_id), now, meta, event)
     };
     events.iter().map(new).collect()
 }

@@ -42,6 +42,8 @@ pub struct SnapshotPoint {
     pub position: Position,
     /// Its id, which a log that was restored from a backup and went another way does not have.
     pub event_id: EventId,
+    /// The latest id among all events up to it.
+    pub latest_id: EventId,
 }
 
 /// Where snapshots are kept; cheap to clone. Without a tree nothing is kept.
@@ -101,6 +103,7 @@ const SOURCES: &[(&str, &str)] = crate::noun_table! { sources [
     "actors/drift.rs",
     "actors/entity.rs",
     "actors/followed.rs",
+    "actors/latest.rs",
     "actors/lifecycle/effect.rs",
     "actors/lifecycle/mod.rs",
     "actors/lifecycle/queue.rs",

@@ -30,7 +30,7 @@ use crate::clock;
 use crate::config::BackendConfig;
 use crate::events::container::Status;
 use crate::events::log::{EventLog, OpenError};
-use crate::ids::{CommandId, Kind, ObjectId, Position, ProjectId, Revision, StreamId};
+use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, StreamId};
 use crate::projections::View;
 use crate::projections::bay::BayView;
 use crate::projections::conductor::Conductor;
@@ -234,9 +234,7 @@ async fn register_node(
         ironic_node_id: None,
         host: Some(host.to_owned()),
     };
-    let command_id = Some(CommandId(clock::new_uuid().simple().to_string()));
-    let origin = Origin { command_id, ..Origin::service("serve", "") };
-    let message = CommandMessage::new(id, &command, origin);
+    let message = CommandMessage::new(id, &command, Origin::service("serve", ""));
     let made = async { delivery::ask(bus, message?).await };
     made.await.map_err(|error| AppError::Node(error.to_string()))?;
     Ok(id)

@@ -99,11 +99,11 @@ pub async fn record(bus: &dyn Bus, message: CommandMessage) -> Result<(), Comman
     }
 }
 
-/// Sends a user's command; again, with the same id, while its answer is lost (rule B4).
+/// Sends a user's command; the same message again while its answer is lost (rule B4).
 ///
 /// # Errors
 /// What the object says, or that there is no answer in time.
-pub async fn ask(bus: &dyn Bus, mut message: CommandMessage) -> Result<CommandReply, CommandError> {
+pub async fn ask(bus: &dyn Bus, message: CommandMessage) -> Result<CommandReply, CommandError> {
     let (mut delay, longest) = RETRY;
     let end = Instant::now() + ANSWER;
     loop {
@@ -112,7 +112,6 @@ pub async fn ask(bus: &dyn Bus, mut message: CommandMessage) -> Result<CommandRe
                 return Err(CommandError::OutcomeUnknown(reason));
             }
             Err(CommandError::NoAnswer(_)) => {
-                message.repeated = true;
                 tokio::time::sleep(delay).await;
                 delay = longest.min(delay * 2);
             }

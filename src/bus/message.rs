@@ -11,6 +11,7 @@ use super::wire::messages;
 use crate::backends::{
     BackendError, EngineFacts, LogQuery, Observed, ObservedNetwork, Outcome, Work,
 };
+use crate::clock;
 use crate::events::Meta;
 use crate::events::audit::{CommandRefusedV1, KeyErasedV1, ReadV1, TokenCreatedV1, TokenRevokedV1};
 use crate::ids::{
@@ -53,11 +54,9 @@ pub struct Origin {
     pub roles: Vec<String>,
     /// The request.
     pub request_id: String,
-    /// What makes the command exactly-once. The edge gives every command one (rule B4); the service
-    /// itself asks for nothing that may not be asked for twice.
+    /// What makes the request exactly-once, if the client named it (rule L6).
     pub command_id: Option<CommandId>,
-    /// What distinguishes the request, if the client named the command: the same id with another
-    /// digest is another command.
+    /// What distinguishes the request: the same name with another digest is another command.
     pub digest: Option<[u8; 32]>,
     /// The reason that the user gave.
     pub reason: Option<String>,
@@ -77,12 +76,10 @@ impl Origin {
         }
     }
 
-    /// Who asked, in which request, why: as it is recorded with an event; without the command. An
-    /// id that no client knows is in the log's index alone.
+    /// Who asked, in which request, why: as it is recorded with an event; without the command.
     pub fn meta(&self) -> Meta {
-        let command_id = self.command_id.clone().filter(|_| self.digest.is_some());
         Meta {
-            command_id,
+            command_id: self.command_id.clone(),
             project: self.project.clone(),
             user: self.user.clone(),
             roles: self.roles.clone(),
@@ -135,20 +132,20 @@ pub enum Asked {
     Noun(String),
     /// A command of the service itself.
     Service(ServiceCommand),
-    /// Nothing new: the answer to the command with the same id again.
+    /// Nothing new: the answer to the command with the same name again.
     Again,
 }
 
 /// A request to change one object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CommandMessage {
+    /// What makes the message exactly-once (rule B4): the id of the first event that it leads to.
+    pub id: EventId,
     /// The object.
     pub stream: StreamId,
     asked: Asked,
     /// Who asks and why.
     pub origin: Origin,
-    /// Whether it may have arrived before: then the log is asked for its answer first.
-    pub repeated: bool,
     /// Where the output goes of what is executed, if anybody reads it.
     pub reply_to: Option<ReplyTo>,
     /// Its place among what its sender says of the object, if only the latest of that counts.
@@ -180,17 +177,18 @@ impl CommandMessage {
     }
 
     /// A command of the service itself.
-    pub const fn service(stream: StreamId, command: ServiceCommand, origin: Origin) -> Self {
+    pub fn service(stream: StreamId, command: ServiceCommand, origin: Origin) -> Self {
         Self::with(stream, Asked::Service(command), origin)
     }
 
-    /// Asks for the answer to an earlier command with the same id.
-    pub const fn again(stream: StreamId, origin: Origin) -> Self {
+    /// Asks for the answer to an earlier command with the same name.
+    pub fn again(stream: StreamId, origin: Origin) -> Self {
         Self::with(stream, Asked::Again, origin)
     }
 
-    const fn with(stream: StreamId, asked: Asked, origin: Origin) -> Self {
-        Self { stream, asked, origin, repeated: false, reply_to: None, place: None }
+    fn with(stream: StreamId, asked: Asked, origin: Origin) -> Self {
+        let id = clock::new_event_id();
+        Self { id, stream, asked, origin, reply_to: None, place: None }
     }
 
     /// The same at a place among what its sender says of the object.
@@ -227,7 +225,7 @@ pub struct CommandReply {
     pub revision: Revision,
     /// Work that this command asked for, which a caller may wait for.
     pub work: Option<WorkId>,
-    /// Whether this is the answer to an earlier command with the same id.
+    /// Whether this is the answer to an earlier command with the same name, or message.
     pub repeated: bool,
 }
 

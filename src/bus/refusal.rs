@@ -111,7 +111,7 @@ pub enum CommandError {
     /// It may or may not be recorded: repeat it with the same `Idempotency-Key`.
     #[error("the outcome is unknown: {0}")]
     OutcomeUnknown(String),
-    /// The bus lost the command or its answer: it is sent again with the same command id (rule B4).
+    /// The bus lost the command or its answer: the same message is sent again (rule B4).
     #[error("no answer: {0}")]
     NoAnswer(String),
     /// The sender may not send this (rule B3).

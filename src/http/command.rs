@@ -16,10 +16,9 @@ use super::shape::{self, Shown};
 use crate::bus::{
     CommandError, CommandMessage, CommandReply, NounCommand, Origin, Refusal, ReplyTo, delivery,
 };
-use crate::clock;
 use crate::events::codec::{self, payload_json};
 use crate::events::{Mark, Recorded};
-use crate::ids::{CommandId, EventId, ObjectId, Position, ProjectId, Revision, StreamId, WorkId};
+use crate::ids::{EventId, ObjectId, Position, ProjectId, Revision, StreamId, WorkId};
 use crate::projections::query::QueryError;
 use crate::projections::{View, as_of};
 
@@ -67,9 +66,7 @@ pub async fn send_for<C: NounCommand>(
     if let Some(reason) = state.low_space.borrow().clone() {
         return Err(ApiError::LowSpace(reason));
     }
-    let mut origin = ctx.clone();
-    origin.command_id.get_or_insert_with(new_command_id);
-    let mut message = CommandMessage::new(stream.id, command, origin)?;
+    let mut message = CommandMessage::new(stream.id, command, ctx.clone())?;
     message.reply_to = reply_to;
     let answer = delivery::ask(state.bus.as_ref(), message).await;
     if let Err(error) = &answer {
@@ -78,12 +75,6 @@ pub async fn send_for<C: NounCommand>(
         state.audit.refused(ctx, stream, &command, error).await;
     }
     Ok(answer?)
-}
-
-/// The id of a command whose client gave it none (rule B4): a repeat of the request is another
-/// command, a repeat of the message is not.
-fn new_command_id() -> CommandId {
-    CommandId(clock::new_uuid().simple().to_string())
 }
 
 /// A refusal that is found before the object is asked: recorded as its own would be.

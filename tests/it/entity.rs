@@ -101,6 +101,48 @@ fn f1_a_command_id_makes_a_command_exactly_once() {
     });
 }
 
+/// Rule B4: a message that comes again, however late, is carried out once: soon, after a restart,
+/// after many others, by another conductor, and where the log knows nothing of an id of that age.
+#[test]
+fn b4_a_message_is_carried_out_once_however_often_it_comes() {
+    run(async {
+        let log = memory();
+        let directory = directory(&log, &Snapshots::default());
+        let first = ask(&directory, 1, &create()).await.unwrap();
+        assert!(!first.repeated);
+        let early = message(1, &rename("early"), origin("p"));
+        let late = message(1, &rename("late"), origin("p"));
+        let answers = async |directory: &Directory, message: &CommandMessage| {
+            directory.command(message.clone(), Authority::Edge).await.unwrap()
+        };
+        let once = answers(&directory, &late).await;
+        assert_eq!((once.revision, once.repeated), (Revision(1), false));
+        let again = answers(&directory, &late).await;
+        assert_eq!((again.revision, again.repeated), (Revision(1), true));
+        for number in 2..100 {
+            let reply = ask(&directory, 1, &rename(&format!("n{number}"))).await.unwrap();
+            assert_eq!((reply.revision, reply.repeated), (Revision(number), false));
+        }
+        // Sent before all of these, and new all the same.
+        let reply = answers(&directory, &early).await;
+        assert_eq!((reply.revision, reply.repeated), (Revision(100), false));
+        let other = self::directory(&log, &Snapshots::default());
+        for directory in [&directory, &other] {
+            for message in [&early, &late] {
+                let reply = answers(directory, message).await;
+                assert_eq!((reply.revision, reply.repeated), (Revision(100), true));
+            }
+        }
+        // The one directory does not know what the other one has recorded since.
+        let elsewhere = message(1, &rename("elsewhere"), origin("p"));
+        assert!(!answers(&other, &elsewhere).await.repeated);
+        assert!(answers(&directory, &elsewhere).await.repeated);
+        assert_eq!(log.stream_head(stream(1)).unwrap(), Some(Revision(101)));
+        let events = log.read_stream(stream(1), Revision(0), 200).unwrap();
+        assert_eq!(events.iter().filter(|event| event.id == late.id).count(), 1);
+    });
+}
+
 /// F16: two conductors that both think they lead; the expected revision lets one win at a time.
 #[test]
 fn f16_two_directories_over_one_log_never_lose_a_change() {

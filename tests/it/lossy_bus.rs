@@ -19,7 +19,7 @@ use magnum::events::bay::BayPlan;
 use magnum::events::container::ContainerSpec;
 use magnum::events::log::EventLog;
 use magnum::events::log::memory::MemoryLog;
-use magnum::ids::{CommandId, ObjectId};
+use magnum::ids::ObjectId;
 use magnum::projections::container::ContainerView;
 use magnum::projections::store::Store;
 use tokio::sync::watch;
@@ -45,15 +45,11 @@ fn object(number: u128) -> ObjectId {
 struct Life {
     parts: Parts,
     node: ObjectId,
-    asked: u32,
 }
 
 impl Life {
     async fn ask<C: NounCommand>(&mut self, number: u128, command: &C) {
-        self.asked += 1;
-        let command_id = Some(CommandId(format!("test/{}", self.asked)));
-        let origin = Origin { command_id, ..Origin::default() };
-        let message = CommandMessage::new(object(number), command, origin).unwrap();
+        let message = CommandMessage::new(object(number), command, Origin::default()).unwrap();
         delivery::ask(self.parts.bus.as_ref(), message).await.unwrap();
     }
 
@@ -127,7 +123,7 @@ async fn live(carry: impl Fn(Arc<dyn Bus>) -> Arc<dyn Bus>) -> End {
     let save_every = Duration::from_secs(1);
     let parts = Parts::start_simulated(on, save_every, &carry, &config, agent, &stopping);
     let parts = parts.await.unwrap();
-    let mut life = Life { parts, node, asked: 0 };
+    let mut life = Life { parts, node };
     life.bay().await;
     life.quiet().await;
     for number in 1..=5 {

@@ -80,7 +80,12 @@ impl Object {
     /// Where its event of a revision is.
     fn place(&self, revision: u64) -> SnapshotPoint {
         let event = self.log.read_stream(self.stream, Revision(revision), 1).unwrap().remove(0);
-        SnapshotPoint { revision: event.revision, position: event.position, event_id: event.id }
+        SnapshotPoint {
+            revision: event.revision,
+            position: event.position,
+            event_id: event.id,
+            latest_id: event.id,
+        }
     }
 }
 

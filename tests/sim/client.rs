@@ -21,7 +21,10 @@ pub struct Ask {
     pub method: &'static str,
     pub path: String,
     pub body: Option<Value>,
+    /// Names it. Without [`Ask::is_named`] the server sees it in the body alone.
     pub key: String,
+    /// Whether the client may ask again, and so tells the key.
+    pub is_named: bool,
     /// Whether the client does not wait for the outcome.
     pub hurries: bool,
     /// The id that the client gives its request.
@@ -63,7 +66,7 @@ impl Clients {
     pub fn ask(&self, method: &'static str, path: String, body: Option<Value>) -> Ask {
         let key = format!("key-{}", clock::new_uuid().simple());
         let hurries = self.world.one_in(2);
-        Ask { method, path, body, key, hurries, request_id: None }
+        Ask { method, path, body, key, is_named: true, hurries, request_id: None }
     }
 
     /// Sends a request until it has an answer that says something.
@@ -83,6 +86,9 @@ impl Clients {
             if let Some(answer) = answer.filter(is_final) {
                 break Some(answer);
             }
+            if !ask.is_named {
+                break None;
+            }
             if tries_in_calm > TRIES {
                 world.broken(format!("no answer after {tries} tries: {ask:?}"));
                 break None;
@@ -99,7 +105,10 @@ impl Clients {
     async fn once(&self, ask: &Ask) -> Option<Answer> {
         let world = &self.world;
         let life = world.server().await;
-        let mut headers = BTreeMap::from([("idempotency-key", ask.key.clone())]);
+        let mut headers = BTreeMap::new();
+        if ask.is_named {
+            headers.insert("idempotency-key", ask.key.clone());
+        }
         if ask.hurries {
             headers.insert("prefer", "respond-async".to_owned());
         }
@@ -213,6 +222,14 @@ impl Clients {
         }
     }
 
+    /// Changes what an object says of itself, in a request without a key that is sent once.
+    async fn describe(&self, collection: &str, uuid: &str) {
+        let mut ask = self.ask("PATCH", format!("/v1/{collection}/{uuid}"), None);
+        ask.body = Some(json!([{"op": "replace", "path": "/desc", "value": ask.key}]));
+        ask.is_named = false;
+        self.send(ask).await;
+    }
+
     async fn delete(&self, collection: &str, uuid: &str) {
         self.send(self.ask("DELETE", format!("/v1/{collection}/{uuid}"), None)).await;
     }
@@ -250,7 +267,12 @@ impl Clients {
                     self.delete("containers", &container).await;
                 }
             }
-            55..65 => {
+            55..60 => {
+                if let Some(container) = self.any(&self.containers) {
+                    self.describe("containers", &container).await;
+                }
+            }
+            60..68 => {
                 if let Some(container) = self.any(&self.containers) {
                     self.execute(&container).await;
                 }

@@ -217,8 +217,11 @@ fn events(life: &Life) -> Vec<Recorded> {
 /// What the log has of requests.
 #[derive(Default)]
 struct Requests {
-    /// Where each was recorded, by its key: its text is kept with the first event that it caused.
+    /// Where each was recorded, by its key: its text is kept with the first event that it caused;
+    /// one without a key is found by what it says.
     keys: BTreeMap<String, Vec<Position>>,
+    /// Where each event is.
+    ids: BTreeMap<EventId, Vec<Position>>,
     /// The types of an object's events.
     types: BTreeMap<StreamId, Vec<String>>,
 }
@@ -229,8 +232,14 @@ impl Requests {
         for event in events.into_iter().filter(|event| event.stream.kind != StreamKind::Audit) {
             let types = found.types.entry(event.stream).or_default();
             types.push(event.event_type.as_str().to_owned());
-            if let Some(id) = event.meta.command_id.filter(|_| event.meta.command.is_some()) {
-                found.keys.entry(id.0).or_default().push(event.position);
+            found.ids.entry(event.id).or_default().push(event.position);
+            let described = data(&event)["changes"][0]["value"].as_str().map(str::to_owned);
+            let named = event.meta.command_id.filter(|_| event.meta.command.is_some());
+            let key = named
+                .map(|id| id.0)
+                .or_else(|| Some(format!("default/{}", described?.trim_matches('"'))));
+            if let Some(key) = key {
+                found.keys.entry(key).or_default().push(event.position);
             }
         }
         found
@@ -271,6 +280,9 @@ impl Requests {
 pub async fn promises(world: &World, clients: &Clients) {
     let life = fresh(world).await;
     let requests = Requests::of(events(&life));
+    if let Some((id, positions)) = requests.ids.iter().find(|(_, at)| at.len() > 1) {
+        world.broken(format!("the event {id} was recorded more than once: {positions:?}"));
+    }
     for told in locked(&clients.told).iter() {
         let positions = requests.recorded(told);
         if positions.len() > 1 {

@@ -5,8 +5,7 @@
 //! log's tail, and without a checkpoint from the whole log. No batches: while sled applies one, or
 //! waits to, no thread in the process can read any tree.
 
-use std::collections::{BTreeMap, HashMap};
-use std::str::FromStr;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
@@ -23,7 +22,6 @@ const MOST_ENTRIES: usize = 32 * MOVE_ENTRIES;
 
 const HEAD: u8 = b'h';
 const COMMAND: u8 = b'c';
-const MINTED: u8 = b'i';
 const CHECKPOINT: &[u8] = b"p";
 const MARK: &[u8] = b"m";
 
@@ -109,23 +107,11 @@ impl Checkpoint {
     }
 }
 
-/// A command id of any length in few bytes, as in the keys of the tree. The id itself is compared
-/// with the record.
-type CommandDigest = [u8; 17];
+/// A command id of any length in few bytes. The id itself is compared with the record.
+type CommandDigest = [u8; 16];
 
-/// The digest of an id. One that was minted here is as short, and in the order of time: it goes to
-/// the end of a part of its own, and one that is later than all of these need not be looked up.
 fn digest(id: &str) -> CommandDigest {
-    let (kind, bytes) = match uuid::fmt::Simple::from_str(id) {
-        Ok(minted) => (MINTED, *minted.as_uuid().as_bytes()),
-        Err(_) => {
-            let hash = blake3::hash(id.as_bytes());
-            (COMMAND, hash.as_bytes().first_chunk().copied().unwrap_or_default())
-        }
-    };
-    let mut digest = [kind; 17];
-    digest.iter_mut().skip(1).zip(bytes).for_each(|(byte, value)| *byte = value);
-    digest
+    blake3::hash(id.as_bytes()).as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
 /// Heads and commands since some point.
@@ -186,9 +172,8 @@ impl Entries {
         for (stream, head) in &self.heads {
             tree.insert(key(HEAD, &stream.to_bytes()), &head.to_bytes()[..])?;
         }
-        // In their order, so that those that were minted are appended one after the other.
-        for (digest, at) in &BTreeMap::from_iter(&self.commands) {
-            tree.insert(digest, &at.to_u64().to_le_bytes()[..])?;
+        for (digest, at) in &self.commands {
+            tree.insert(key(COMMAND, digest), &at.to_u64().to_le_bytes()[..])?;
         }
         tree.insert(CHECKPOINT, checkpoint.to_bytes()).map(drop)
     }
@@ -219,20 +204,12 @@ struct Recent {
     fresh: Entries,
     /// On their way to sled.
     leaving: Arc<Entries>,
-    /// No id that was minted later than this is in sled.
-    latest_minted: CommandDigest,
 }
 
 impl Index {
     /// The index in a tree.
     pub fn new(tree: sled::Tree) -> Self {
-        let latest_minted = match tree.scan_prefix([MINTED]).keys().next_back() {
-            None => CommandDigest::default(),
-            // Where it cannot be read, every id is looked up.
-            Some(key) => key.ok().and_then(|key| (*key).try_into().ok()).unwrap_or([u8::MAX; 17]),
-        };
-        let recent = Mutex::new(Recent { latest_minted, ..Recent::default() });
-        Self { tree, recent, moving: Mutex::new(()) }
+        Self { tree, recent: Mutex::default(), moving: Mutex::new(()) }
     }
 
     fn recent(&self) -> MutexGuard<'_, Recent> {
@@ -272,11 +249,8 @@ impl Index {
             if let Some(at) = fresh.or_else(|| recent.leaving.commands.get(&digest)) {
                 return Ok(Some(*at));
             }
-            if digest.starts_with(&[MINTED]) && digest > recent.latest_minted {
-                return Ok(None);
-            }
         }
-        let found = self.tree.get(digest)?;
+        let found = self.tree.get(key(COMMAND, &digest))?;
         let location = |bytes: &sled::IVec| {
             Some(Location::from_u64(u64::from_le_bytes(*bytes.first_chunk()?)))
         };
@@ -302,8 +276,6 @@ impl Index {
         let leaving = {
             let mut recent = self.recent();
             recent.leaving = Arc::new(std::mem::take(&mut recent.fresh));
-            let minted = recent.leaving.commands.keys().filter(|id| id.starts_with(&[MINTED]));
-            recent.latest_minted = minted.copied().fold(recent.latest_minted, CommandDigest::max);
             Arc::clone(&recent.leaving)
         };
         let moved = leaving.move_to(&self.tree);
@@ -320,39 +292,6 @@ impl Index {
     pub fn flush(&self) {
         if let Err(error) = self.tree.flush() {
             tracing::warn!(%error, "the index of the log could not be flushed; it will be rebuilt");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_minted_id_is_found_in_memory_in_sled_and_after_a_start() {
-        let tree = sled::Config::new().temporary(true).open().unwrap().open_tree("log").unwrap();
-        let id = |number| CommandId(Uuid::from_u128(number).simple().to_string());
-        let at = |offset| Location { segment: 1, offset };
-        let index = Index::new(tree.clone());
-        for (number, offset) in [(5, 50), (3, 30)] {
-            let mut entries = Entries::default();
-            entries.note_command(&id(number).0, at(offset));
-            entries.note_command("a/client's own", at(offset));
-            let (folder, position, hash) = (Uuid::nil(), Position(number as u64), [0; 32]);
-            entries.reach(Checkpoint { folder, position, at: at(offset), hash });
-            index.add(&entries);
-            for index in [&index, &Index::new(tree.clone())] {
-                assert_eq!(index.command(&id(4)), Ok(None));
-                assert_eq!(index.command(&id(9)), Ok(None));
-            }
-            assert_eq!(index.command(&id(number)), Ok(Some(at(offset))));
-            index.move_to_sled();
-            for index in [&index, &Index::new(tree.clone())] {
-                assert_eq!(index.command(&id(5)), Ok(Some(at(50))));
-                assert_eq!(index.command(&id(number)), Ok(Some(at(offset))));
-                let own = CommandId("a/client's own".to_owned());
-                assert_eq!(index.command(&own), Ok(Some(at(offset))));
-            }
         }
     }
 }
