@@ -6,8 +6,8 @@
 //! and one file a noun with its own, `command` (asking and waiting), `verbs/` (what is done with
 //! containers), `shape` and `respond`, `error` and `error_body`, `keys` (sealing and erasing),
 //! `session` (browsers). Then `stream/` (the log for readers), `schema`, `replay` (what was, and
-//! why), `health`, `metrics`, and what all of it promises: `openapi`, `parameters`, `refusals`,
-//! `form`.
+//! why), `health`, `metrics`, and what all of it promises: `openapi`, `parameters`, `security`,
+//! `refusals`, `form`.
 //! Not here: decisions (`actors`), views (`projections`).
 
 mod bay;
@@ -40,6 +40,7 @@ mod route;
 mod routes;
 mod schema;
 mod server;
+mod security;
 mod service;
 mod session;
 pub(crate) mod shape;
