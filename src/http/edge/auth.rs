@@ -316,7 +316,7 @@ impl Grant {
         };
         tokio::select! {
             biased;
-            words = token_lost(standing, *needs) => words,
+            words = token_lost(standing, needs) => words,
             words = session_ended => words,
         }
     }
