@@ -50,7 +50,7 @@ pub struct Connections {
 }
 
 /// The place of one connection, until it is dropped.
-pub struct Place {
+pub struct ConnectionPlace {
     /// The client that it counts for, if it does.
     client: Option<(Taken, IpAddr)>,
     _permit: OwnedSemaphorePermit,
@@ -77,7 +77,7 @@ impl Connections {
     ///
     /// # Errors
     /// When all are taken, or all that the client may have.
-    pub fn take(&self, peer: IpAddr) -> Result<Place, NoPlace> {
+    pub fn take(&self, peer: IpAddr) -> Result<ConnectionPlace, NoPlace> {
         let client = self.client(peer.to_canonical());
         let mut taken = locked(&self.taken);
         let has = client.and_then(|client| taken.get(&client)).copied().unwrap_or_default();
@@ -91,13 +91,13 @@ impl Connections {
         }
         drop(taken);
         let client = client.map(|client| (Arc::clone(&self.taken), client));
-        Ok(Place { client, _permit: permit })
+        Ok(ConnectionPlace { client, _permit: permit })
     }
 
     /// A place for one that is only told that there is none, if there are not too many of these.
-    pub fn turn_away(&self) -> Option<Place> {
+    pub fn turn_away(&self) -> Option<ConnectionPlace> {
         let permit = Arc::clone(&self.turned_away).try_acquire_owned().ok()?;
-        Some(Place { client: None, _permit: permit })
+        Some(ConnectionPlace { client: None, _permit: permit })
     }
 
     /// Waits until all that have a place have ended.
@@ -123,7 +123,7 @@ impl Connections {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPlace {
     fn drop(&mut self) {
         let Some((taken, client)) = &self.client else { return };
         let mut taken = locked(taken);
@@ -154,7 +154,7 @@ fn max_connections() -> usize {
 mod tests {
     use super::*;
 
-    fn take(connections: &Connections, peer: &str) -> Result<Place, NoPlace> {
+    fn take(connections: &Connections, peer: &str) -> Result<ConnectionPlace, NoPlace> {
         connections.take(peer.parse().unwrap())
     }
 

@@ -17,7 +17,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::connections::Place;
+use super::connections::ConnectionPlace;
 
 /// Whether a connection waits for the head of a request. Cheap to clone.
 #[derive(Clone)]
@@ -85,12 +85,12 @@ pub struct Limited<IO> {
     /// When the head that has begun must be complete.
     until: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
-    _place: Place,
+    _place: ConnectionPlace,
 }
 
 impl<IO> Limited<IO> {
     /// A connection whose first head must be complete by then.
-    pub const fn new(io: IO, head: Head, until: Instant, place: Place) -> Self {
+    pub const fn new(io: IO, head: Head, until: Instant, place: ConnectionPlace) -> Self {
         Self { io, head, until: Some(until), timer: None, _place: place }
     }
 

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tower::{Service, ServiceExt};
 
-use super::connections::{Connections, NoPlace, Place};
+use super::connections::{ConnectionPlace, Connections, NoPlace};
 use super::edge::host::Connection;
 use super::error::ApiError;
 use super::head::{AnswerBody, Head, Limited};
@@ -150,7 +150,7 @@ fn refusal(why: NoPlace) -> Response {
 
 impl Speaker {
     /// Serves a connection until it ends.
-    async fn serve(self, stream: TcpStream, place: Place, service: impl Api) {
+    async fn serve(self, stream: TcpStream, place: ConnectionPlace, service: impl Api) {
         let until = Instant::now() + HEAD_TIMEOUT;
         // Small answers must not wait for more; where it cannot be set they do.
         drop(stream.set_nodelay(true));

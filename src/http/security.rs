@@ -1,7 +1,8 @@
 //! How callers say who they are, as the OpenAPI document has it: the ways, and which of them an
 //! operation takes.
 //!
-//! Not here: the ways themselves (`edge/identity`, `edge/session`), who may do what (`edge/policy`).
+//! Not here: the ways themselves (`edge/identity`, `edge/session`), who may do what
+//! (`edge/policy`).
 
 use axum::http::Method;
 use utoipa::openapi::ComponentsBuilder;
@@ -27,7 +28,8 @@ pub fn schemes(components: ComponentsBuilder) -> ComponentsBuilder {
         .build();
     let session = key(
         COOKIE,
-        "The session of a page in a browser, from POST /v1/session. It counts only without a token.",
+        "The session of a page in a browser, from POST /v1/session. It counts only without a \
+         token.",
     );
     let csrf = key(
         CSRF,
