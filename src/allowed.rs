@@ -6,6 +6,8 @@
 //! (`cli/serve_containers`), images (`sources`), how the engine is told (`backends/docker`).
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::sources::Sources;
 
@@ -43,7 +45,28 @@ pub struct Ports {
     /// Whether `addresses` that is empty includes loopback.
     pub has_loopback: bool,
     /// The port of this service, which nobody may have.
-    pub own: Option<u16>,
+    pub own: OwnPort,
+}
+
+/// The port of this service; 0 until it is known. Clones are one value, so that the REST API and
+/// the node refuse the same port, also one that is known only once the service listens.
+#[derive(Clone, Debug, Default)]
+pub struct OwnPort(Arc<AtomicU16>);
+
+impl OwnPort {
+    /// This one; 0 if it is to be any free one.
+    pub fn new(port: u16) -> Self {
+        Self(Arc::new(AtomicU16::new(port)))
+    }
+
+    /// Says which it is.
+    pub fn set(&self, port: u16) {
+        self.0.store(port, Ordering::SeqCst);
+    }
+
+    fn is(&self, port: u16) -> bool {
+        port != 0 && self.0.load(Ordering::SeqCst) == port
+    }
 }
 
 /// What bounds a container that does not ask for less.
@@ -73,7 +96,7 @@ impl Default for Allowed {
                 last: u16::MAX,
                 addresses: vec![],
                 has_loopback: true,
-                own: None,
+                own: OwnPort::default(),
             },
             images: Sources { is_operator: true, shared: vec![], registries: vec![] },
             reserved_labels: vec![],
@@ -121,7 +144,7 @@ impl Ports {
                 format!("Host port {port} is reserved")
             }
             // On any address: who can reach that one may take it for the service.
-            Some(port) if self.own == Some(port) => {
+            Some(port) if self.own.is(port) => {
                 format!("Host port {port} is that of this service")
             }
             _ => return Ok(()),
@@ -174,7 +197,7 @@ mod tests {
             last: 29_999,
             addresses: addresses.iter().map(|text| text.parse().unwrap()).collect(),
             has_loopback,
-            own: Some(25_000),
+            own: OwnPort::new(25_000),
         }
     }
 

@@ -5,6 +5,8 @@
 
 use std::cell::RefCell;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::Utc;
 use tokio::time::Instant;
 use uuid::{Builder, Uuid};
@@ -118,6 +120,14 @@ pub fn secret() -> std::io::Result<[u8; 32]> {
     // Up to 256 bytes are given whole or not at all.
     let given = rustix::rand::getrandom(&mut bytes[..], rustix::rand::GetRandomFlags::empty())?;
     if given == bytes.len() { Ok(bytes) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+}
+
+/// The same 256 random bits as text that may stand in headers, cookies and addresses (base64url).
+///
+/// # Errors
+/// When the kernel has none.
+pub fn secret_text() -> std::io::Result<String> {
+    secret().map(|bytes| URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// A random delay up to `limit_ms`, so that many retries do not come at once.

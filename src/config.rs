@@ -9,7 +9,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use reqwest::Url;
 
-use crate::allowed::Allowed;
+use crate::allowed::{Allowed, OwnPort};
 use crate::credentials::Credentials;
 use crate::text;
 
@@ -24,6 +24,17 @@ pub struct Config {
     pub http: HttpConfig,
     /// The backend's settings.
     pub backend: BackendConfig,
+}
+
+impl Config {
+    /// The port that is to be listened on as one value wherever containers are kept from it. If it
+    /// is 0, say which one it became before anything is served.
+    pub fn share_own_port(&mut self) -> OwnPort {
+        let own = OwnPort::new(self.http.listen.port());
+        self.http.allowed.ports.own = own.clone();
+        self.backend.allowed.ports.own = own.clone();
+        own
+    }
 }
 
 /// Settings of the log.
@@ -170,5 +181,27 @@ impl Default for Config {
                 allowed: Allowed::default(),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_are_kept_from_the_port_that_any_free_one_became() {
+        let mut config = Config::default();
+        let refused = |config: &Config, port| {
+            let all = [&config.http.allowed.ports, &config.backend.clone().allowed.ports];
+            all.map(|ports| ports.check(None, Some(port)).is_err())
+        };
+        config.share_own_port();
+        assert_eq!(refused(&config, 9511), [true; 2]);
+        config.http.listen.set_port(0);
+        let (own, taken) = (config.share_own_port(), config.clone());
+        assert_eq!(refused(&taken, 9511), [false; 2]);
+        own.set(40_000);
+        assert_eq!(refused(&taken, 40_000), [true; 2]);
+        assert_eq!(refused(&taken, 9511), [false; 2]);
     }
 }

@@ -144,7 +144,7 @@ async fn run(mut config: Config) -> Result<(), AppError> {
     let (stop, stopping) = watch::channel(false);
     let mut terminate = signal(SignalKind::terminate()).map_err(io("SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("SIGINT"))?;
-    config.backend.allowed.ports.own = Some(config.http.listen.port());
+    let own_port = config.share_own_port();
     let auth = Auth::new(&config.http, &config.data_dir).map_err(AppError::Auth)?;
     let base = open(&config)?;
     let snapshots = base.snapshots.clone();
@@ -160,7 +160,7 @@ async fn run(mut config: Config) -> Result<(), AppError> {
     let address = listener.local_addr().map_err(io("the address"))?;
     let tls = config.http.tls.clone().map(Tls::start).transpose().map_err(AppError::Tls)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
-    config.http.allowed.ports.own = Some(address.port());
+    own_port.set(address.port());
     let installation = installation(parts.log.as_ref())?;
     let audit = Audit::new(parts.bus.clone(), config.http.audit);
     auth.start(&audit);

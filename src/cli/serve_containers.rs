@@ -8,7 +8,7 @@ use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
 use super::args::bytes;
-use crate::allowed::{Allowed, Bounds, MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES, Ports};
+use crate::allowed::{Allowed, Bounds, MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES, OwnPort, Ports};
 use crate::image::Registry;
 use crate::sources::{SharedImages, Sources};
 
@@ -69,7 +69,7 @@ impl ContainerArgs {
                 last,
                 addresses: self.published_address.iter().map(IpAddr::to_canonical).collect(),
                 has_loopback: !is_authenticated,
-                own: None,
+                own: OwnPort::default(),
             },
             images: Sources {
                 is_operator: !is_authenticated,

@@ -6,6 +6,7 @@
 
 use axum::http::StatusCode;
 
+use super::connections::NoPlace;
 use crate::backends::BackendError;
 use crate::bus::{CommandError, Refusal};
 use crate::events::DecodeError;
@@ -88,9 +89,9 @@ pub enum ApiError {
         any web page may send them."
     )]
     NotJson(String),
-    /// As many connections as there may be are open.
-    #[error("The service has {0} open connections and takes no more; try again.")]
-    TooManyConnections(usize),
+    /// As many connections as there may be are open, of all clients or of this one.
+    #[error("{0}; try again.")]
+    TooManyConnections(NoPlace),
     /// The path knows other methods.
     #[error("{0} is not allowed here; see the Allow header.")]
     MethodNotAllowed(String),

@@ -15,8 +15,9 @@ use axum::Error;
 use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::connections::ConnectionPlace;
 
 /// Whether a connection waits for the head of a request. Cheap to clone.
 #[derive(Clone)]
@@ -84,12 +85,12 @@ pub struct Limited<IO> {
     /// When the head that has begun must be complete.
     until: Option<Instant>,
     timer: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
+    _place: ConnectionPlace,
 }
 
 impl<IO> Limited<IO> {
     /// A connection whose first head must be complete by then.
-    pub const fn new(io: IO, head: Head, until: Instant, place: OwnedSemaphorePermit) -> Self {
+    pub const fn new(io: IO, head: Head, until: Instant, place: ConnectionPlace) -> Self {
         Self { io, head, until: Some(until), timer: None, _place: place }
     }
 
@@ -155,31 +156,31 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Limited<IO> {
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-    use tokio::sync::Semaphore;
     use tokio::time::{advance, timeout};
 
     use super::*;
+    use crate::http::connections::Connections;
 
     const LIMIT: Duration = Duration::from_secs(10);
     const LONGER: Duration = Duration::from_secs(11);
 
-    async fn connection() -> (DuplexStream, Limited<DuplexStream>, Head) {
+    fn connection() -> (DuplexStream, Limited<DuplexStream>, Head) {
         let (client, io) = duplex(64);
-        let place = Arc::new(Semaphore::new(1)).acquire_owned().await.unwrap();
+        let place = Connections::new(vec![]).turn_away().unwrap();
         let head = Head::new(LIMIT);
         (client, Limited::new(io, head.clone(), Instant::now() + LIMIT, place), head)
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_first_head_must_come_soon() {
-        let (_client, mut io, _) = connection().await;
+        let (_client, mut io, _) = connection();
         let read = timeout(LONGER, io.read_u8()).await.expect("the limit goes first");
         assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 
     #[tokio::test(start_paused = true)]
     async fn bytes_that_trickle_do_not_move_the_limit() {
-        let (mut client, mut io, _) = connection().await;
+        let (mut client, mut io, _) = connection();
         for second in 0..20 {
             client.write_u8(b'x').await.unwrap();
             io.read_u8().await.unwrap();
@@ -194,7 +195,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn between_requests_there_is_no_limit_until_the_next_one_begins() {
-        let (mut client, mut io, head) = connection().await;
+        let (mut client, mut io, head) = connection();
         client.write_u8(b'x').await.unwrap();
         io.read_u8().await.unwrap();
         head.is_here();

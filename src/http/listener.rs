@@ -1,11 +1,10 @@
-//! Connections: how many there may be, how long they may say nothing, and what is spoken on them.
+//! Connections: which are accepted, how long they may say nothing, and what is spoken on them.
 //!
 //! Nobody is known yet when a connection is accepted, so what one may cost is limited here: memory
 //! by the size of a head, time by limits until it is complete, descriptors by the number of
-//! connections. Not here: who may ask for what (`edge`), certificates (`tls`).
+//! connections (`connections`). Not here: who may ask for what (`edge`), certificates (`tls`).
 
 use std::convert::Infallible;
-use std::fs;
 use std::future::ready;
 use std::io;
 use std::pin::pin;
@@ -20,13 +19,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustix::process::{Resource, getrlimit};
+use ipnet::IpNet;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tower::{Service, ServiceExt};
 
+use super::connections::{ConnectionPlace, Connections, NoPlace};
 use super::edge::host::Connection;
 use super::error::ApiError;
 use super::head::{AnswerBody, Head, Limited};
@@ -44,15 +44,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// of headers. More is answered with 431, and so are more than 100 headers (hyper's own limit).
 const MAX_HEAD_BYTES: usize = 80 << 10;
 
-/// Most connections: one for each of the 8,192 streams, and as many for everything else. With a
-/// buffer of [`MAX_HEAD_BYTES`] each that is 1.3 GiB, for as long as a head may take.
-const MAX_CONNECTIONS: usize = 16_384;
-
-/// Connections beyond the limit that are answered at once, so that a client hears why; those beyond
-/// them are closed without an answer.
-const MAX_TURNED_AWAY: usize = 16;
-
-/// How long one of those may take: a client that is there sends its head at once.
+/// How long a connection without a place may take to be told so: a client that is there sends its
+/// head at once.
 const TURNED_AWAY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Between two attempts to accept while the system has no descriptor or memory left for one.
@@ -95,29 +88,38 @@ struct Speaker {
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
+    proxies: Vec<IpNet>,
     service: impl Api,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let most = max_connections();
-    let places = Arc::new(Semaphore::new(most));
-    let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
-    let refusal = tower::service_fn(move |_: Request| ready(Ok::<_, Infallible>(refusal(most))));
+    let connections = Connections::new(proxies);
     let speaker = Speaker { http: http(), tls, stopping: stopping.clone() };
-    let mut warnings = Warnings::default();
+    let (mut warnings, mut of_clients) = (Warnings::default(), Warnings::default());
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = stopped(&mut stopping) => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                if let Ok(place) = places.clone().try_acquire_owned() {
-                    tokio::spawn(speaker.clone().serve(stream, place, service.clone()));
-                    continue;
+            Ok((stream, peer)) => {
+                let why = match connections.take(peer.ip()) {
+                    Ok(place) => {
+                        tokio::spawn(speaker.clone().serve(stream, place, service.clone()));
+                        continue;
+                    }
+                    Err(why) => why,
+                };
+                match why {
+                    NoPlace::All(most) => warnings
+                        .add(&format!("all {most} connections are taken; more are turned away")),
+                    NoPlace::OfClient(most) => of_clients.add(&format!(
+                        "{} has {most} connections; more are turned away",
+                        peer.ip()
+                    )),
                 }
-                warnings.add(&format!("all {most} connections are taken; more are turned away"));
-                if let Ok(place) = turned_away.clone().try_acquire_owned() {
-                    let served = speaker.clone().serve(stream, place, refusal);
+                if let Some(place) = connections.turn_away() {
+                    let told = move |_: Request| ready(Ok::<_, Infallible>(refusal(why)));
+                    let served = speaker.clone().serve(stream, place, tower::service_fn(told));
                     tokio::spawn(timeout(TURNED_AWAY_TIMEOUT, served));
                 }
             }
@@ -134,12 +136,12 @@ pub async fn serve(
     }
     drop(listener);
     // A place is free when its connection is closed.
-    drop(places.acquire_many(u32::try_from(most).unwrap_or(u32::MAX)).await);
+    connections.ended().await;
 }
 
 /// The answer on a connection for which there is no place.
-fn refusal(most: usize) -> Response {
-    let mut response = ApiError::TooManyConnections(most).into_response();
+fn refusal(why: NoPlace) -> Response {
+    let mut response = ApiError::TooManyConnections(why).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -148,7 +150,7 @@ fn refusal(most: usize) -> Response {
 
 impl Speaker {
     /// Serves a connection until it ends.
-    async fn serve(self, stream: TcpStream, place: OwnedSemaphorePermit, service: impl Api) {
+    async fn serve(self, stream: TcpStream, place: ConnectionPlace, service: impl Api) {
         let until = Instant::now() + HEAD_TIMEOUT;
         // Small answers must not wait for more; where it cannot be set they do.
         drop(stream.set_nodelay(true));
@@ -241,14 +243,4 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 fn is_the_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
-
-/// How many connections there may be: half of the descriptors that are free now. The other half is
-/// for what requests lead to: a connection to the engine, a key, a segment of the log; a followed
-/// log keeps its own as long as its client does.
-fn max_connections() -> usize {
-    let limit = getrlimit(Resource::Nofile).current;
-    let limit = limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let open = fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-    (limit.saturating_sub(open) / 2).clamp(1, MAX_CONNECTIONS)
 }

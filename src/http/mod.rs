@@ -1,18 +1,19 @@
 //! The REST API: the way in for users, and the way out for what is recorded.
 //!
-//! In reading order: `routes` (every path), `listener` and `tls` (connections),
-//! `service` (what every request passes), `edge/` (who
-//! asks, whether they may, what it says), `input/` (bodies), what every noun has (`resource`)
+//! In reading order: `routes` (every path), `listener`, `connections` and `tls` (connections),
+//! `service` (what every request passes), `edge/` (who asks, whether they may, what it says),
+//! `input/` (bodies), what every noun has (`resource`)
 //! and one file a noun with its own, `command` (asking and waiting), `verbs/` (what is done with
 //! containers), `shape` and `respond`, `error` and `error_body`, `keys` (sealing and erasing),
 //! `session` (browsers). Then `stream/` (the log for readers), `schema`, `replay` (what was, and
-//! why), `health`, `metrics`, and what all of it promises: `openapi`, `parameters`, `refusals`,
-//! `form`.
+//! why), `health`, `metrics`, and what all of it promises: `openapi`, `parameters`, `security`,
+//! `refusals`, `form`.
 //! Not here: decisions (`actors`), views (`projections`).
 
 mod bay;
 mod baymodel;
 mod command;
+mod connections;
 mod container;
 mod defaults;
 mod discovery;
@@ -39,6 +40,7 @@ mod respond;
 mod route;
 mod routes;
 mod schema;
+mod security;
 mod server;
 mod service;
 mod session;

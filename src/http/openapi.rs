@@ -1,19 +1,18 @@
 //! `schemas/openapi.json` (OpenAPI 3.1), generated from the route table and the types of bodies.
 //!
-//! Not here: arguments and headers (`parameters`), refusals (`refusals`), bodies (`shape`).
+//! Not here: arguments and headers (`parameters`), ways in (`security`), refusals (`refusals`),
+//! bodies (`shape`).
 
 use axum::http::Method;
 use utoipa::openapi::path::{Operation, OperationBuilder};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     Content, InfoBuilder, OpenApiBuilder, PathsBuilder, Ref, Required, ResponseBuilder,
 };
 
-use super::edge::policy;
 use super::error_body::ErrorBody;
 use super::route::{Route, Schemas, register};
-use super::{parameters, refusals};
+use super::{parameters, refusals, security};
 
 /// The document of these routes, as it is in `schemas/openapi.json`.
 pub fn document(routes: &[Route]) -> String {
@@ -35,20 +34,12 @@ pub fn document(routes: &[Route]) -> String {
              taken as well. Lengths of text are in bytes of UTF-8.",
         ))
         .build();
-    let header = ApiKeyValue::with_description(
-        "X-Auth-Token",
-        "Says who asks. Needed only where the server requires authentication.",
-    );
-    let token = SecurityScheme::ApiKey(ApiKey::Header(header));
-    let components = refusals::all(parameters::all(), &error)
-        .schemas_from_iter(schemas)
-        .security_scheme("token", token);
-    let optional = SecurityRequirement::default();
+    let components = refusals::all(parameters::all(), &error).schemas_from_iter(schemas);
     let document = OpenApiBuilder::new()
         .info(info)
         .paths(paths)
-        .components(Some(components.build()))
-        .security(Some([optional, SecurityRequirement::new::<_, _, String>("token", [])]))
+        .components(Some(security::schemes(components).build()))
+        .security(Some(security::to_read()))
         .build();
     let text = document.to_pretty_json().unwrap_or_default();
     // The registry of formats has `uint32`, the generator writes `u-int32`.
@@ -62,7 +53,7 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Operation {
     let mut operation = OperationBuilder::new()
         .summary(Some(&route.summary))
         .operation_id(Some(operation_id(route)))
-        .securities(policy::is_public(&route.path).then(Vec::new));
+        .securities(security::of(route));
     for parameter in parameters::of(&route.path, route.query, route.verb() != Method::GET) {
         operation = operation.parameter_ref(parameter);
     }

@@ -14,5 +14,6 @@ use super::tls::Tls;
 /// until the caller gives up.
 pub async fn serve(listener: TcpListener, tls: Option<Arc<Tls>>, state: AppState) {
     let stopping = state.stopping.clone();
-    listener::serve(listener, tls, service(state), stopping).await;
+    let proxies = state.config.trusted_proxies.clone();
+    listener::serve(listener, tls, proxies, service(state), stopping).await;
 }

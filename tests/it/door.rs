@@ -11,6 +11,7 @@ use std::thread;
 use reqwest::Method;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::net::TcpSocket;
 
 use crate::harness::{Http, Options, PATIENCE, Server, wait_until};
 use crate::requests::{baymodel, head, raw, refused};
@@ -64,6 +65,20 @@ impl Drop for Own {
             eprintln!("--- the server's stderr ---\n{}", self.stderr());
         }
     }
+}
+
+/// A connection from another address of this machine.
+fn connect_from(client: [u8; 4], url: &str) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let stream = runtime.block_on(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((client, 0).into()).unwrap();
+        let address = url.strip_prefix("http://").unwrap().parse().unwrap();
+        socket.connect(address).await.unwrap().into_std().unwrap()
+    });
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
 
 fn connect(url: &str) -> TcpStream {
@@ -228,19 +243,21 @@ fn a_head_has_a_size() {
     }
 }
 
+/// Opens a stream of events on a connection: its status, and what follows.
+fn follow(mut stream: TcpStream) -> (String, BufReader<TcpStream>) {
+    let request = "GET /v1/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut status = String::new();
+    reader.read_line(&mut status).unwrap();
+    (status, reader)
+}
+
 /// With so few descriptors that a test can take all of them.
 #[test]
 fn connections_never_take_the_descriptors_that_the_log_needs() {
     let server = Own::start("ulimit -n 128;", &[]);
-    let open = || {
-        let mut stream = connect(&server.url);
-        let request = "GET /v1/events/stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut reader = BufReader::new(stream);
-        let mut status = String::new();
-        reader.read_line(&mut status).unwrap();
-        (status, reader)
-    };
+    let open = || follow(connect(&server.url));
     let mut held = Vec::new();
     let (status, reader) = loop {
         let (status, reader) = open();
@@ -266,4 +283,32 @@ fn connections_never_take_the_descriptors_that_the_log_needs() {
     // This needs a key, and with it a file.
     let container = json!({ "image_id": "i", "environment": { "A": "b" } });
     http.post("/v1/containers", &container).expect(201);
+}
+
+#[test]
+fn one_address_takes_its_share_of_the_connections() {
+    let server = Own::start("ulimit -n 128;", &[]);
+    let open = |last| follow(connect_from([127, 0, 0, last], &server.url));
+    let mut held = Vec::new();
+    let (status, mut reader) = loop {
+        let (status, reader) = open(2);
+        if !status.contains(" 200 ") {
+            break (status, reader);
+        }
+        held.push(reader);
+        assert!(held.len() < 128, "there is no limit");
+    };
+    assert!(status.contains(" 503 "), "{status}");
+    let mut answer = String::new();
+    reader.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("This address has") && answer.contains("retry-after: 1"), "{answer}");
+    assert!(server.stderr().contains("127.0.0.2 has"), "{}", server.stderr());
+    // It is not all of them; the machine's own address has more than a share.
+    let mut others = vec![open(3)];
+    others.extend((0..=held.len()).map(|_| open(1)));
+    for (status, _) in &others {
+        assert!(status.contains(" 200 "), "{status}");
+    }
+    drop(held);
+    wait_until("a place", PATIENCE, || open(2).0.contains(" 200 "));
 }

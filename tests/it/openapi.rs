@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use magnum::http::openapi_document as document;
-use serde_json::Value;
+use serde_json::Value::{self, Null};
+use serde_json::json;
 
 #[test]
 fn the_file_is_what_the_routes_and_types_generate() {
@@ -40,6 +41,39 @@ fn operations_have_names_of_their_own() {
     let names: Vec<_> = operations.filter_map(|o| o["operationId"].as_str()).collect();
     assert!(names.len() > 40, "{names:?}");
     assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
+}
+
+/// Of each operation, which of the ways are enough: each way's schemes in one word.
+#[test]
+fn operations_name_the_ways_in_that_they_take() {
+    let document: Value = serde_json::from_str(&document()).unwrap();
+    let schemes = &document["components"]["securitySchemes"];
+    let form = |name: &str| ["type", "in", "scheme", "name"].map(|part| &schemes[name][part]);
+    assert_eq!(form("token"), [&json!("apiKey"), &json!("header"), &Null, &json!("X-Auth-Token")]);
+    assert_eq!(form("bearer"), [&json!("http"), &Null, &json!("bearer"), &Null]);
+    let cookie = json!("magnum_session");
+    assert_eq!(form("session"), [&json!("apiKey"), &json!("cookie"), &Null, &cookie]);
+    assert_eq!(form("csrf"), [&json!("apiKey"), &json!("header"), &Null, &json!("X-CSRF-Token")]);
+    let ways = |security: &Value| {
+        let ways = security.as_array().unwrap().iter().map(|way| {
+            let mut schemes: Vec<_> = way.as_object().unwrap().keys().cloned().collect();
+            schemes.sort();
+            schemes.join("+")
+        });
+        ways.collect::<Vec<_>>()
+    };
+    let mut public = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let ways = ways(operation.get("security").unwrap_or(&document["security"]));
+            match method.as_str() {
+                _ if ways.is_empty() => public.push(format!("{method} {path}")),
+                "get" => assert_eq!(ways, ["", "token", "bearer", "session"], "{path}"),
+                _ => assert_eq!(ways, ["", "token", "bearer", "csrf+session"], "{method} {path}"),
+            }
+        }
+    }
+    assert_eq!(public, ["get /", "get /healthz", "get /metrics", "get /readyz"]);
 }
 
 /// Every `$ref` of a document.

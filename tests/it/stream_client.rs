@@ -59,18 +59,30 @@ impl Follower {
     /// # Panics
     /// When the server refuses.
     pub fn open(http: &Http, transport: Transport, query: &str, last: Option<u64>) -> Option<Self> {
+        let last = last.map(|id| ("last-event-id", id.to_string()));
+        let token = http.token.clone().map(|token| ("x-auth-token", token));
+        let headers: Vec<_> = last.into_iter().chain(token).collect();
+        Self::open_with(http, transport, query, &headers)
+    }
+
+    /// The same with these headers only.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn open_with(
+        http: &Http,
+        transport: Transport,
+        query: &str,
+        headers: &[(&'static str, String)],
+    ) -> Option<Self> {
         let address = http.url().strip_prefix("http://").unwrap();
         let path = format!("/v1/events/stream?{query}");
         let mut stream = TcpStream::connect(address).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let last = last.map(|id| id.to_string());
         if transport == Transport::WebSocket {
             let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
-            if let Some(last) = last {
-                request.headers_mut().insert("last-event-id", last.parse().unwrap());
-            }
-            if let Some(token) = &http.token {
-                request.headers_mut().insert("x-auth-token", token.parse().unwrap());
+            for (name, value) in headers {
+                request.headers_mut().insert(*name, value.parse().unwrap());
             }
             return match tungstenite::client(request, stream) {
                 Ok((socket, _)) => Some(Self { connection: Connection::WebSocket(socket) }),
@@ -84,9 +96,8 @@ impl Follower {
             Transport::Lines => "Accept: application/x-ndjson\r\n",
             _ => "",
         };
-        let last = last.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
-        let token = http.token.as_ref().map(|token| format!("X-Auth-Token: {token}\r\n"));
-        let more = format!("{accept}{last}{}", token.unwrap_or_default());
+        let headers = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+        let more = format!("{accept}{}", headers.collect::<String>());
         // HTTP/1.0: no chunks, so that lines are lines.
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n{more}\r\n").ok()?;
         let mut lines = BufReader::new(stream);
@@ -114,6 +125,12 @@ impl Follower {
             }
             Connection::Http(_, lines) => event(lines),
         }
+    }
+
+    /// The last message before the end.
+    pub fn last(mut self) -> Message {
+        let all = std::iter::from_fn(|| self.next());
+        all.last().expect("a message before the end")
     }
 
     /// The next message that is an event of the log.

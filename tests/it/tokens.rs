@@ -5,6 +5,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::thread;
 
 use reqwest::Method;
 use serde_json::json;
@@ -13,7 +14,7 @@ use crate::harness::{Done, Http, PATIENCE, Server, run, wait_until};
 use crate::requests::{baymodel, refused};
 use crate::rights::Issuer;
 use crate::secrets::files_with;
-use crate::stream_client::{Follower, Transport};
+use crate::stream_client::{Follower, TRANSPORTS, Transport};
 
 /// `magnum token` on a data directory, as JSON.
 fn token(data: &Path, args: &[&str]) -> Done {
@@ -63,11 +64,7 @@ fn a_token_is_accepted_until_it_is_revoked_without_a_restart() {
     assert_eq!(stream.next().unwrap().control, "heartbeat");
     assert_eq!(token(issuer.data(), &["revoke", &id]).code, 0);
     wait_until("the token to be refused", PATIENCE, || !is_let_in(&user));
-    let mut last = None;
-    while let Some(message) = stream.next() {
-        last = Some(message);
-    }
-    assert_eq!(last.unwrap().data["code"], "unauthenticated");
+    assert_eq!(stream.last().data["code"], "unauthenticated");
     assert_eq!(token(issuer.data(), &["revoke", &id]).code, 1);
     both_are_on_record(&issuer, &server, &id);
     // Nowhere is more of it than its hash.
@@ -123,6 +120,19 @@ fn a_token_that_cannot_be_is_not_issued() {
     assert!(token(issuer.data(), &soon).json()["expires_at"].is_string());
 }
 
+/// Begins a session: its cookie and the secret of its page.
+fn begin_session(server: &Server, token: &str) -> (String, String) {
+    let answer = server.with_token(token).send(Method::POST, "/v1/session", &[], None);
+    let cookie = answer.header("set-cookie").to_owned();
+    for part in ["Path=/", "HttpOnly", "SameSite=Strict"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    let csrf = answer.expect(200)["csrf_token"].as_str().unwrap().to_owned();
+    let cookie = cookie.split(';').next().unwrap().to_owned();
+    assert!(cookie.starts_with("magnum_session=") && !cookie.contains(token), "{cookie}");
+    (cookie, csrf)
+}
+
 #[test]
 fn a_browser_needs_its_cookie_and_for_changes_the_secret_of_its_page() {
     let issuer = Issuer::new();
@@ -130,17 +140,7 @@ fn a_browser_needs_its_cookie_and_for_changes_the_secret_of_its_page() {
     let server = Server::start(issuer.options());
     let nobody = server.as_nobody();
     assert_eq!(nobody.send(Method::POST, "/v1/session", &[], None).status, 401);
-    let begin = || {
-        let answer = server.with_token(&text).send(Method::POST, "/v1/session", &[], None);
-        let cookie = answer.header("set-cookie").to_owned();
-        for part in ["Path=/", "HttpOnly", "SameSite=Strict"] {
-            assert!(cookie.contains(part), "{cookie}");
-        }
-        let csrf = answer.expect(200)["csrf_token"].as_str().unwrap().to_owned();
-        let cookie = cookie.split(';').next().unwrap().to_owned();
-        assert!(cookie.starts_with("magnum_session=") && !cookie.contains(&text), "{cookie}");
-        (cookie, csrf)
-    };
+    let begin = || begin_session(&server, &text);
     let (cookie, csrf) = begin();
     let (plain, page) = ([("cookie", &*cookie)], [("cookie", &*cookie), ("x-csrf-token", &*csrf)]);
     let who = nobody.send(Method::GET, "/v1/session", &plain, None).expect(200);
@@ -167,4 +167,52 @@ fn a_browser_needs_its_cookie_and_for_changes_the_secret_of_its_page() {
     wait_until("the session to end with its token", PATIENCE, || {
         nobody.send(Method::GET, "/v1/bays", &other, None).status == 401
     });
+}
+
+#[test]
+fn what_a_session_has_opened_ends_with_it() {
+    let issuer = Issuer::new();
+    let (text, id) = create(issuer.data(), "shop", "member");
+    let server = Server::start(issuer.options());
+    let (nobody, user) = (server.as_nobody(), server.with_token(&text));
+    user.post("/v1/containers", &json!({ "name": "web", "image_id": "i" })).expect(201);
+    user.put("/v1/containers/web/start").expect(200);
+    let (ended, other) = (begin_session(&server, &text), begin_session(&server, &text));
+    let open = |cookie: &str| {
+        TRANSPORTS.map(|transport| {
+            let headers = [("cookie", cookie.to_owned())];
+            let stream =
+                Follower::open_with(&nobody, transport, "after=latest&kind=baymodel", &headers);
+            let mut stream = stream.unwrap();
+            assert_eq!(stream.next().unwrap().control, "heartbeat");
+            stream
+        })
+    };
+    let (streams, mut others) = (open(&ended.0), open(&other.0));
+    let (browser, cookie) = (server.as_nobody(), ended.0.clone());
+    let log = thread::spawn(move || {
+        let cookie = [("cookie", &*cookie)];
+        browser.send(Method::GET, "/v1/containers/web/logs?follow=1", &cookie, None)
+    });
+    wait_until("the log to be followed", PATIENCE, || {
+        let line = "route=\"/v1/containers/{ident}/logs\",status=\"200\"} ";
+        nobody.get("/metrics").text.contains(line)
+    });
+    let page = [("cookie", &*ended.0), ("x-csrf-token", &*ended.1)];
+    nobody.send(Method::DELETE, "/v1/session", &page, None).expect(204);
+    for stream in streams {
+        let last = stream.last().data;
+        assert_eq!((&last["stream"], &last["code"]), (&json!("end"), &json!("unauthenticated")));
+        assert!(last["reason"].as_str().unwrap().contains("signed out"), "{last}");
+    }
+    let log = log.join().unwrap().text;
+    assert!(log.contains("magnum: no longer followed: the session has ended"), "{log}");
+    user.post("/v1/baymodels", &baymodel("b")).expect(201);
+    for stream in &mut others {
+        assert_eq!(stream.event().data["type"], "magnum.baymodel.created.v1");
+    }
+    assert_eq!(token(issuer.data(), &["revoke", &id]).code, 0);
+    for stream in others {
+        assert_eq!(stream.last().data["code"], "unauthenticated");
+    }
 }

@@ -21,7 +21,7 @@ use super::caller::Caller;
 use super::identity::{Identity, Nobody, Token};
 use super::keystone::locked;
 use super::policy::{self, Need, Policy, Right, Rights};
-use super::session::{Brought, NewSession, Sessions};
+use super::session::{Brought, NewSession, SessionEnd, Sessions};
 use super::source::IdentitySource;
 use crate::bus::CommandError;
 use crate::clock;
@@ -193,23 +193,14 @@ impl Auth {
     }
 
     /// How long a caller may follow what goes on until somebody ends it: as long as they may do
-    /// what that takes.
+    /// what that takes, and the session lasts that they came with.
     pub fn grant(&self, caller: &Caller, needs: &'static [Right]) -> Grant {
         let (Some(guard), Some((token, expires_at))) = (&self.0, &caller.token) else {
-            return Grant { standing: None, needs };
+            return Grant { standing: None, session: None, needs };
         };
-        let mut watched = locked(&guard.watched);
-        // One task a token, however many follow with it.
-        let lives = |known: &&watch::Receiver<Standing>| known.has_changed().is_ok();
-        if let Some(known) = watched.get(&token.hash()).filter(lives) {
-            return Grant { standing: Some(known.clone()), needs };
-        }
-        let (sender, receiver) = watch::channel(Ok(caller.rights));
-        watched.insert(token.hash(), receiver.clone());
-        let (guard, token) = (Arc::clone(guard), token.clone());
-        let check = Check { guard, token, expires_at: *expires_at, sender };
-        tokio::spawn(check.run());
-        Grant { standing: Some(receiver), needs }
+        let session = caller.session.map(|session| guard.sessions.end_of(session));
+        let standing = guard.watch(token, *expires_at, caller.rights);
+        Grant { standing: Some(standing), session, needs }
     }
 }
 
@@ -230,6 +221,25 @@ impl Guard {
             return Err(ApiError::NoCsrfToken);
         }
         Ok(identity)
+    }
+
+    /// What the owner of a token may do from now on: one task a token, however many follow with it.
+    fn watch(
+        self: &Arc<Self>,
+        token: &Token,
+        expires_at: Timestamp,
+        rights: Rights,
+    ) -> watch::Receiver<Standing> {
+        let mut watched = locked(&self.watched);
+        let lives = |known: &&watch::Receiver<Standing>| known.has_changed().is_ok();
+        if let Some(known) = watched.get(&token.hash()).filter(lives) {
+            return known.clone();
+        }
+        let (sender, receiver) = watch::channel(Ok(rights));
+        watched.insert(token.hash(), receiver.clone());
+        let (guard, token) = (Arc::clone(self), token.clone());
+        tokio::spawn(Check { guard, token, expires_at, sender }.run());
+        receiver
     }
 }
 
@@ -289,21 +299,41 @@ impl Check {
 pub struct Grant {
     /// `None` where nobody is asked who they are.
     standing: Option<watch::Receiver<Standing>>,
+    /// The end of the session that it was asked for with, if it was one.
+    session: Option<SessionEnd>,
     needs: &'static [Right],
 }
 
 impl Grant {
     /// Waits until it is lost; why. May be dropped while it waits.
     pub async fn lost(&mut self) -> &'static str {
-        let Some(standing) = &mut self.standing else { return future::pending().await };
-        let needs = self.needs;
-        let may = |rights: Rights| needs.iter().all(|action| rights.has(*action));
-        let lost = standing.wait_for(|standing| !standing.is_ok_and(may)).await;
-        match lost.map(|standing| *standing) {
-            Ok(Err(words)) => words,
-            Ok(Ok(_)) => "the user no longer has a role in the project that may read this",
-            Err(_) => "the token can no longer be checked",
+        let Self { standing, session, needs } = self;
+        let session_ended = async {
+            match session {
+                Some(end) => end.reached().await,
+                None => future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            words = token_lost(standing, needs) => words,
+            words = session_ended => words,
         }
+    }
+}
+
+/// Waits until a token no longer allows what is needed; why.
+async fn token_lost(
+    standing: &mut Option<watch::Receiver<Standing>>,
+    needs: &'static [Right],
+) -> &'static str {
+    let Some(standing) = standing else { return future::pending().await };
+    let may = |rights: Rights| needs.iter().all(|action| rights.has(*action));
+    let lost = standing.wait_for(|standing| !standing.is_ok_and(may)).await;
+    match lost.map(|standing| *standing) {
+        Ok(Err(words)) => words,
+        Ok(Ok(_)) => "the user no longer has a role in the project that may read this",
+        Err(_) => "the token can no longer be checked",
     }
 }
 

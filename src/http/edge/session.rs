@@ -1,17 +1,19 @@
 //! Sessions of browsers: a cookie that stands for a token, so that a page need not keep the token
 //! where its scripts could read it.
 //!
-//! A session lives in memory and ends with its token, which is looked at as for every request. A
-//! browser adds the cookie to any request, so what changes something must bring a second secret
-//! that only the page has. Not here: the routes (`http/session`).
+//! A session lives in memory and ends with its token, which is looked at as for every request; what
+//! was opened with it and goes on ends with it. A browser adds the cookie to any request, so what
+//! changes something must bring a second secret that only the page has. Not here: the routes
+//! (`http/session`).
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::identity::Token;
 use super::keystone::locked;
@@ -22,7 +24,7 @@ use crate::ids::{ProjectId, Timestamp};
 pub const COOKIE: &str = "magnum_session";
 
 /// The header with the second secret.
-const CSRF: &str = "x-csrf-token";
+pub const CSRF: &str = "X-CSRF-Token";
 
 /// Sessions of one user in one project: their browsers and machines. The oldest one ends for
 /// another.
@@ -38,13 +40,14 @@ const MAX_AGE_MS: u64 = 12 * 3600 * 1000;
 type Hash = [u8; 32];
 
 /// A browser's session.
-#[derive(Clone)]
 struct BrowserSession {
     token: Token,
     csrf: Hash,
     owner: (ProjectId, String),
     began_at: Timestamp,
     expires_at: Timestamp,
+    /// Never sent to: the receivers see that it is gone, however the session ended.
+    is_there: watch::Sender<()>,
 }
 
 /// The secrets of a new session.
@@ -67,6 +70,27 @@ pub struct Brought {
     pub is_from_page: bool,
 }
 
+/// The end of a session, for what was opened with it and goes on.
+pub struct SessionEnd {
+    is_there: watch::Receiver<()>,
+    expires_at: Timestamp,
+}
+
+impl SessionEnd {
+    /// Waits for it; why. May be dropped while it waits.
+    pub async fn reached(&mut self) -> &'static str {
+        let left = Duration::from_millis(self.expires_at.since_ms(clock::now()));
+        let is_gone = timeout(left, self.is_there.changed()).await.is_ok();
+        // One that has expired may be gone as well.
+        if is_gone && clock::now() < self.expires_at {
+            "the session has ended: the user signed out or began too many others, or its token is \
+             no longer valid"
+        } else {
+            "the session has expired"
+        }
+    }
+}
+
 /// All sessions, by the hash of the id.
 #[derive(Default)]
 pub struct Sessions(Mutex<HashMap<Hash, BrowserSession>>);
@@ -81,7 +105,7 @@ impl Sessions {
         owner: (ProjectId, String),
         (token, expires_at): (Token, Timestamp),
     ) -> io::Result<Option<NewSession>> {
-        let (id, csrf_token) = (secret()?, secret()?);
+        let (id, csrf_token) = (clock::secret_text()?, clock::secret_text()?);
         let began_at = clock::now();
         let expires_at = expires_at.min(began_at.plus_ms(MAX_AGE_MS));
         let mut sessions = locked(&self.0);
@@ -99,8 +123,9 @@ impl Sessions {
         if sessions.len() >= MAX_SESSIONS {
             return Ok(None);
         }
-        let csrf = hash(&csrf_token);
-        sessions.insert(hash(&id), BrowserSession { token, csrf, owner, began_at, expires_at });
+        let (csrf, is_there) = (hash(&csrf_token), watch::Sender::new(()));
+        let new = BrowserSession { token, csrf, owner, began_at, expires_at, is_there };
+        sessions.insert(hash(&id), new);
         Ok(Some(NewSession { id, csrf_token, expires_at }))
     }
 
@@ -118,15 +143,23 @@ impl Sessions {
         Some(Brought { session, token: found.token.clone(), is_from_page })
     }
 
+    /// The end of a session, which may have been reached.
+    pub fn end_of(&self, session: Hash) -> SessionEnd {
+        match locked(&self.0).get(&session) {
+            Some(found) => {
+                SessionEnd { is_there: found.is_there.subscribe(), expires_at: found.expires_at }
+            }
+            None => SessionEnd {
+                is_there: watch::Sender::new(()).subscribe(),
+                expires_at: Timestamp(i64::MAX),
+            },
+        }
+    }
+
     /// Ends a session, if it is there.
     pub fn end(&self, session: Hash) {
         locked(&self.0).remove(&session);
     }
-}
-
-/// 256 random bits as text.
-fn secret() -> io::Result<String> {
-    Ok(URL_SAFE_NO_PAD.encode(clock::secret()?))
 }
 
 fn hash(text: &str) -> Hash {
@@ -143,6 +176,7 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
+    use futures_util::FutureExt;
 
     use super::*;
 
@@ -201,6 +235,31 @@ mod tests {
         assert!(lives(&other));
         assert_eq!(all.iter().filter(|new| lives(new)).count(), MAX_OF_USER);
         assert!(lives(all.last().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn whoever_follows_with_a_session_hears_of_its_end_however_it_ends() {
+        let sessions = Sessions::default();
+        let later = clock::now().plus_ms(3_600_000);
+        let of = |new: &NewSession| hash(&new.id);
+        let (ended, evicted) = (begin(&sessions, "u", later), begin(&sessions, "v", later));
+        let mut waits = [sessions.end_of(of(&ended)), sessions.end_of(of(&evicted))];
+        for wait in &mut waits {
+            assert!(wait.reached().now_or_never().is_none());
+        }
+        sessions.end(of(&ended));
+        for _ in 0..MAX_OF_USER {
+            begin(&sessions, "v", later);
+        }
+        for wait in &mut waits {
+            assert!(wait.reached().await.contains("signed out"));
+        }
+        assert!(sessions.end_of(of(&ended)).reached().await.contains("signed out"));
+        let short = begin(&sessions, "w", clock::now().plus_ms(10));
+        let mut wait = sessions.end_of(of(&short));
+        assert_eq!(wait.reached().await, "the session has expired");
+        assert!(sessions.brought(&headers(&format!("{COOKIE}={}", short.id), None)).is_none());
+        assert_eq!(wait.reached().await, "the session has expired");
     }
 
     #[test]

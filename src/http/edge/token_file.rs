@@ -11,8 +11,6 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -183,8 +181,8 @@ impl TokenFile {
     pub fn create(&self, new: NewToken) -> Result<(String, IssuedToken), TokenFileError> {
         let now = clock::now();
         check(&new, now).map_err(TokenFileError::Refused)?;
-        let secret = clock::secret().map_err(|source| self.failed(source))?;
-        let text = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(secret));
+        let secret = clock::secret_text().map_err(|source| self.failed(source))?;
+        let text = format!("{PREFIX}{secret}");
         let hash = blake3::hash(text.as_bytes()).to_hex().to_string();
         let issued = IssuedToken {
             id: hash.chars().take(ID_CHARS).collect(),

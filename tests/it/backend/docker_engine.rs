@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::http::{Method, StatusCode, Uri};
 use futures_util::StreamExt;
-use magnum::allowed::{Allowed, Ports};
+use magnum::allowed::{Allowed, OwnPort, Ports};
 use magnum::backends::docker::{DockerBackend, Limits};
 use magnum::backends::{
     Action, Backend, BackendError, Desired, Done, Exec, LogQuery, Notice, Observed, Operation,
@@ -504,7 +504,7 @@ async fn a_node_refuses_what_its_operator_does_not_allow() {
     let with = |ports| ContainerSpec { ports: vec![ports], ..spec("true") };
     let label = BTreeMap::from([("Traefik.enable".to_owned(), "true".to_owned())]);
     let allowed = Allowed {
-        ports: Ports { has_loopback: false, own: Some(9511), ..Allowed::default().ports },
+        ports: Ports { has_loopback: false, own: OwnPort::new(9511), ..Allowed::default().ports },
         reserved_labels: vec!["traefik.".to_owned()],
         ..Allowed::default()
     };
