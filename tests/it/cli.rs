@@ -917,6 +917,16 @@ fn serving_beyond_loopback_is_refused_unless_said_in_so_many_words() {
     assert!(done.err.contains("--allow-remote-without-authentication"), "{done:?}");
 }
 
+/// Where threads cannot be made, the process would end without a word.
+#[test]
+fn serving_with_little_address_space_is_refused_in_words() {
+    let program = env!("CARGO_BIN_EXE_magnum");
+    let limited = format!("ulimit -v 1000000 && exec {program} serve --backend fake");
+    let done = Done::of(Command::new("sh").args(["-c", &limited]).output().unwrap());
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.err.contains("address space") && done.err.contains("ulimit -v"), "{done:?}");
+}
+
 #[test]
 fn shells_complete() {
     for shell in ["bash", "zsh", "fish"] {
