@@ -145,8 +145,8 @@ fn drifted(drift: Drift) -> Vec<Event> {
     vec![Event::Drifted(DriftedV1 { drift })]
 }
 
-/// What an event says of the container's ends, before it changes anything else. The clocks of engine
-/// and service are two, so times are only ever compared with others of the same clock.
+/// What an event says of the container's ends, before it changes anything else. The clocks of
+/// engine and service are two, so times are only ever compared with others of the same clock.
 pub fn note_ends(state: &mut ContainerState, event: &Event, now: Timestamp) {
     let asked_to = match event {
         Event::Started(_) | Event::Rebooted(_) => state.lifecycle.work().turn(),

@@ -10,8 +10,9 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::ids::ProjectId;
 
-/// For so many places that one project may have, one more is kept for the others. Of those each may
-/// have half of what is left, so that there is something for the next one, too: work can take hours.
+/// For so many places that one project may have, one more is kept for the others. Of those each
+/// may have half of what is left, so that there is something for the next one, too: work can take
+/// hours.
 const SHARE: usize = 2;
 
 /// Places of one kind. Who waits gets the next one that is free and that its project may have. With

@@ -42,8 +42,8 @@ pub struct ContainerCreate {
     /// Name or UUID of the bay [default: the built-in bay]
     #[arg(long, alias = "bay-id", value_name = "NAME|UUID", value_parser = ident)]
     bay: Option<String>,
-    /// Environment variable; NAME alone has the value of this command's own environment. Other users
-    /// of this machine can read values on a command line (repeatable)
+    /// Environment variable; NAME alone has the value of this command's own environment. Other
+    /// users of this machine can read values on a command line (repeatable)
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable)]
     env: Vec<Variable>,
     /// File of environment variables, one a line, as docker reads it; - reads stdin (repeatable)

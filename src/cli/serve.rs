@@ -23,8 +23,8 @@ use crate::text;
 /// Longest `--request-wait`: how long proxies usually keep a silent connection open.
 pub const MAX_REQUEST_WAIT_S: u64 = 300;
 
-/// Least address space: what the stacks of a busy server's threads reserve, 512 of 2 MiB. Reserved is
-/// not used: the service has a fraction of it in memory.
+/// Least address space: what the stacks of a busy server's threads reserve, 512 of 2 MiB. Reserved
+/// is not used: the service has a fraction of it in memory.
 const MIN_ADDRESS_SPACE_BYTES: u64 = 1 << 30;
 
 /// The settings of the service.

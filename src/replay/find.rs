@@ -23,8 +23,8 @@ use crate::projections::View;
 use crate::projections::as_of::SystemState;
 use crate::projections::parallel::in_halves;
 
-/// States that a bisection keeps at once. A state may have a few MiB, as much as a request; an object
-/// with a million events is gone through five times.
+/// States that a bisection keeps at once. A state may have a few MiB, as much as a request; an
+/// object with a million events is gone through five times.
 const KEPT_MAX: usize = 32;
 
 /// Objects that are bisected before all others are looked at again: of as many that became true in
