@@ -30,6 +30,13 @@ const BATCH: usize = 16;
 /// all day.
 const RECORDS: u32 = 1000;
 
+/// Refusals of one user in a project that are recorded one by one, each as it comes: more than a
+/// person runs into. A user's token costs the service nothing, so it must not fill the log.
+const REFUSALS: u32 = 100;
+
+/// Then one more is recorded each time: with the counts some 8 MB a day, if it goes on all day.
+const REFUSAL_EVERY: Duration = Duration::from_secs(10);
+
 /// How long is counted until the count is recorded.
 const SPAN: Duration = Duration::from_secs(10);
 
@@ -136,6 +143,25 @@ struct Book {
     span: Instant,
     records: u32,
     counted: Option<CountedV1>,
+    /// What is left to users of [`REFUSALS`], where that is not all.
+    left: HashMap<String, Left>,
+}
+
+/// How many refusals of a user are still recorded one by one.
+struct Left {
+    refusals: u32,
+    /// As of then.
+    at: Instant,
+}
+
+impl Left {
+    /// Adds what came since.
+    fn fill(&mut self) {
+        let spans = self.at.elapsed().as_nanos() / REFUSAL_EVERY.as_nanos();
+        let new = u32::try_from(spans).unwrap_or(u32::MAX);
+        self.at += REFUSAL_EVERY.saturating_mul(new);
+        self.refusals = self.refusals.saturating_add(new).min(REFUSALS);
+    }
 }
 
 /// The one that writes all audit streams.
@@ -193,7 +219,7 @@ impl Writer {
                 let _ = done.send(Ok(()));
             } else if new.iter().any(|new| new.id == id) {
                 waiting.push(done);
-            } else if book.records < RECORDS || !is_counted(&event) {
+            } else if book.has_room(&event, &meta.user) {
                 book.records = book.records.saturating_add(1);
                 new.push(NewEvent::new(id, now, meta, &event));
                 waiting.push(done);
@@ -220,6 +246,10 @@ impl Writer {
     async fn write_counts(&mut self, all: bool) {
         let now = clock::now();
         for book in self.books.values_mut() {
+            book.left.retain(|_, left| {
+                left.fill();
+                left.refusals < REFUSALS
+            });
             if !all && book.span.elapsed() < SPAN {
                 continue;
             }
@@ -239,7 +269,27 @@ impl Writer {
 impl Book {
     fn new(installation: Uuid, project: ProjectId) -> Self {
         let (stream, span) = (stream(installation, &project), Instant::now());
-        Self { project, stream, head: None, span, records: 0, counted: None }
+        let left = HashMap::new();
+        Self { project, stream, head: None, span, records: 0, counted: None, left }
+    }
+
+    /// Whether an event is recorded by itself, which takes a refusal off what is left to its user.
+    fn has_room(&mut self, event: &AuditEvent, user: &str) -> bool {
+        if !is_counted(event) {
+            return true;
+        }
+        if self.records >= RECORDS {
+            return false;
+        }
+        if !matches!(event, AuditEvent::CommandRefused(_)) {
+            return true;
+        }
+        let all = || Left { refusals: REFUSALS, at: Instant::now() };
+        let left = self.left.entry(user.to_owned()).or_insert_with(all);
+        left.fill();
+        let has_room = left.refusals > 0;
+        left.refusals = left.refusals.saturating_sub(1);
+        has_room
     }
 
     fn count(&mut self, event: &AuditEvent, now: Timestamp) {
@@ -318,7 +368,7 @@ fn stream(installation: Uuid, project: &ProjectId) -> StreamId {
 mod tests {
     use super::*;
     use crate::events::Recorded;
-    use crate::events::audit::ReadV1;
+    use crate::events::audit::{CommandRefusedV1, ReadV1};
     use crate::events::log::memory::MemoryLog;
     use crate::ids::Position;
 
@@ -346,8 +396,48 @@ mod tests {
 
     fn counted(event: &Recorded) -> Option<u64> {
         match event.borrowed().decode().unwrap() {
-            AuditEvent::Counted(counted) => Some(counted.reads),
+            AuditEvent::Counted(counted) => Some(counted.reads + counted.commands_refused),
             _ => None,
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_user_who_is_refused_again_and_again_is_counted_and_others_are_recorded() {
+        let log = Arc::new(MemoryLog::new());
+        let writer = AuditWriter::start(log.clone(), Uuid::from_u128(1));
+        let refuse = async |user: &str, count| {
+            for _ in 0..count {
+                let what = Audited::CommandRefused(CommandRefusedV1 {
+                    object: "container/1".to_owned(),
+                    command: "start".to_owned(),
+                    code: "forbidden".to_owned(),
+                    reason: "no".to_owned(),
+                });
+                let meta = Meta { user: user.to_owned(), ..Meta::default() };
+                let record = AuditRecord { id: clock::new_event_id(), meta, what };
+                writer.record(record).await.unwrap();
+            }
+        };
+        let recorded = |user: &str| {
+            let events = log.read(Position(0), usize::MAX).unwrap();
+            events.iter().filter(|event| event.meta.user == user).count()
+        };
+        let counts = || {
+            let events = log.read(Position(0), usize::MAX).unwrap();
+            events.iter().filter_map(counted).collect::<Vec<_>>()
+        };
+        refuse("eve", REFUSALS + 7).await;
+        refuse("bob", 2).await;
+        assert_eq!((recorded("eve"), recorded("bob")), (REFUSALS as usize, 2));
+        tokio::time::sleep(2 * SPAN).await;
+        assert_eq!(counts(), [7], "once it is over");
+        refuse("eve", 5).await;
+        assert_eq!(recorded("eve"), REFUSALS as usize + 2, "as many as came since");
+        tokio::time::sleep(REFUSAL_EVERY * (REFUSALS + 1)).await;
+        assert_eq!(counts(), [7, 3]);
+        refuse("eve", REFUSALS + 1).await;
+        writer.close().await;
+        assert_eq!(recorded("eve"), 2 * REFUSALS as usize + 2, "all of them again");
+        assert_eq!(counts(), [7, 3, 1]);
     }
 }

@@ -23,8 +23,10 @@ pub struct ContainerState {
     pub(super) restarts: bool,
     /// It ended by itself, as far as was known for no want of memory.
     pub(super) exited: bool,
-    /// Up to when its ends are recorded, or are what somebody here asked for.
+    /// Up to when its ends are recorded, by the engine's clock.
     pub(super) ends_known_to: Option<Timestamp>,
+    /// Up to when its ends are what somebody here asked for, by the service's clock.
+    pub(super) ends_asked_to: Option<Timestamp>,
     /// Until when the first end after that is the reboot's that somebody here asked for.
     pub(super) rebooted_by: Option<Timestamp>,
 }

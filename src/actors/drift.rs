@@ -30,7 +30,7 @@ pub fn observe(state: &ContainerState, observed: Option<&Observed>) -> Vec<Event
         return if waits { vec![] } else { drifted(Drift::Replaced { found }) };
     }
     let ends: Vec<&End> = unrecorded(state, &observed.ends)
-        .filter(|end| !waits || Some(end.finished_at) < state.lifecycle.work().turn())
+        .filter(|end| !waits || Some(end.by_service_clock()) < state.lifecycle.work().turn())
         .collect();
     if waits && ends.is_empty() {
         return vec![];
@@ -62,16 +62,19 @@ pub fn observe(state: &ContainerState, observed: Option<&Observed>) -> Vec<Event
 /// Ends that were not requested and are not recorded, or are recorded without the OOM flag. None
 /// for a container in error: which of its ends were requested is unknown.
 fn unrecorded<'a>(state: &ContainerState, ends: &'a [End]) -> impl Iterator<Item = &'a End> {
-    let known_to = state.ends_known_to;
-    let late = move |end: &&End| Some(end.finished_at) == known_to && end.oom_killed;
+    let (known_to, asked_to) = (state.ends_known_to, state.ends_asked_to);
+    let is_new = move |end: &End| {
+        Some(end.finished_at) > known_to && Some(end.by_service_clock()) > asked_to
+    };
+    let late = move |end: &End| Some(end.finished_at) == known_to && end.oom_killed;
     let exited = state.exited;
     let ours = ends
         .iter()
-        .find(|end| Some(end.finished_at) > known_to)
-        .filter(|end| Some(end.finished_at) <= state.rebooted_by);
+        .find(|end| is_new(end))
+        .filter(|end| Some(end.by_service_clock()) <= state.rebooted_by);
     let ends = if state.lifecycle.status() == Status::Error { &[] } else { ends };
     ends.iter()
-        .filter(move |end| Some(end.finished_at) > known_to || (exited && late(end)))
+        .filter(move |end| is_new(end) || (exited && late(end)))
         .filter(move |end| ours.is_none_or(|ours| ours.finished_at != end.finished_at))
 }
 
@@ -142,12 +145,17 @@ fn drifted(drift: Drift) -> Vec<Event> {
     vec![Event::Drifted(DriftedV1 { drift })]
 }
 
-/// What an event says of the container's ends, before it changes anything else.
+/// What an event says of the container's ends, before it changes anything else. The clocks of
+/// engine and service are two, so times are only ever compared with others of the same clock.
 pub fn note_ends(state: &mut ContainerState, event: &Event, now: Timestamp) {
-    let known_to = match event {
+    let asked_to = match event {
         Event::Started(_) | Event::Rebooted(_) => state.lifecycle.work().turn(),
         Event::Stopped(_) => Some(now),
-        Event::Exited(exit) => exit.finished_at.or(Some(now)),
+        Event::Exited(exit) if exit.finished_at.is_some() => {
+            state.ends_known_to = state.ends_known_to.max(exit.finished_at);
+            state.ends_asked_to
+        }
+        Event::Exited(_) => Some(now),
         // It has ended before, and nobody can say how.
         Event::Restarted(_) | Event::Drifted(DriftedV1 { drift: Drift::Started })
             if !is_at_rest(state) =>
@@ -158,7 +166,7 @@ pub fn note_ends(state: &mut ContainerState, event: &Event, now: Timestamp) {
     };
     let ended = matches!(event, Event::Rebooted(_)) && !is_at_rest(state);
     state.rebooted_by = ended.then_some(now);
-    state.ends_known_to = state.ends_known_to.max(known_to);
+    state.ends_asked_to = state.ends_asked_to.max(asked_to);
 }
 
 /// Whether its last end is recorded and it has not been started since.

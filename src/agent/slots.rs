@@ -10,10 +10,13 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::ids::ProjectId;
 
-/// For so many places that one project may have, one more is kept for projects that have fewer.
-const SHARE: usize = 4;
+/// For so many places that one project may have, one more is kept for the others. Of those each
+/// may have half of what is left, so that there is something for the next one, too: work can take
+/// hours.
+const SHARE: usize = 2;
 
-/// Places of one kind. Who waits gets the next one that is free and that its project may have.
+/// Places of one kind. Who waits gets the next one that is free and that its project may have. With
+/// none left but the last one, only a project that has none may have it.
 #[derive(Clone)]
 pub struct Slots {
     shared: Arc<SlotState>,
@@ -28,7 +31,7 @@ struct State {
     all: usize,
     taken: HashMap<ProjectId, usize>,
     free: usize,
-    /// The last ones, for projects that have fewer than this.
+    /// The last ones, of which a project gets half at most of what the others leave.
     kept: usize,
     waiting: VecDeque<Waiting>,
     is_closed: bool,
@@ -74,11 +77,15 @@ pub struct Slot {
 }
 
 impl State {
-    /// Whether a project may have a place now: as many as there are, but for the last ones; of
-    /// those, a few.
+    fn own(&self, project: &ProjectId) -> usize {
+        self.taken.get(project).copied().unwrap_or_default()
+    }
+
+    /// Whether a project may have a place now: as many as there are, but for the last ones; with
+    /// those, half of what the others leave.
     fn admits(&self, project: &ProjectId) -> bool {
-        let own = self.taken.get(project).copied().unwrap_or_default();
-        self.free > self.kept || (self.free > 0 && own < self.kept)
+        let own = self.own(project);
+        self.free > self.kept || own < (own + self.free).div_ceil(2)
     }
 
     fn take(&mut self, project: &ProjectId) {
@@ -145,7 +152,7 @@ impl Slots {
     /// Who has how many, for one who waits.
     pub fn usage(&self, project: &ProjectId) -> Usage {
         let state = self.shared.state();
-        let own = state.taken.get(project).copied().unwrap_or_default();
+        let own = state.own(project);
         let others = state.taken.iter().filter(|(of, _)| *of != project);
         let (projects, others) = others.fold((0, 0), |(n, all), (_, taken)| (n + 1, all + taken));
         Usage { all: state.all, own, others, projects }
@@ -218,13 +225,25 @@ mod tests {
     #[test]
     fn no_project_takes_all_places() {
         let slots = Slots::shared(6);
-        let own: Vec<Slot> = (0..8).map_while(|_| now(&slots, "a")).collect();
-        assert_eq!(own.len(), 6, "two are kept");
-        let others: Vec<Slot> = (0..8).map_while(|_| now(&slots, "b")).collect();
-        assert_eq!(others.len(), 2);
-        assert!(now(&slots, "c").is_none());
-        drop(own);
-        assert!(now(&slots, "c").is_some());
+        let all = |name: &str| (0..9).map_while(|_| now(&slots, name)).collect::<Vec<Slot>>();
+        let held = ["a", "b", "c", "d"].map(all);
+        assert_eq!(held.each_ref().map(Vec::len), [6, 2, 1, 0], "half of what is left, each");
+        let [first, ..] = held;
+        drop(first);
+        assert_eq!(all("d").len(), 3, "three are kept");
+    }
+
+    #[tokio::test]
+    async fn a_free_place_goes_to_who_has_none_however_long_others_wait() {
+        let slots = Slots::shared(6);
+        let mut all = |name: &str| (0..9).map_while(|_| now(&slots, name)).collect::<Vec<Slot>>();
+        let mut held = ["a", "b", "c"].map(&mut all);
+        let names = ["a", "b", "c", "d"].map(project);
+        let mut waiting = names.each_ref().map(|name| Box::pin(slots.take(name)));
+        assert!(waiting.iter_mut().all(|waits| waits.now_or_never().is_none()));
+        held[0].pop();
+        let served = waiting.each_mut().map(|waits| waits.now_or_never().is_some());
+        assert_eq!(served, [false, false, false, true]);
     }
 
     #[test]
@@ -247,14 +266,14 @@ mod tests {
         assert_eq!(told("a"), "6 are taken by this project, 2 by 2 other projects");
         assert_eq!(told("c"), "1 is taken by this project, 7 by 2 other projects");
         assert_eq!(told("d"), "8 are taken by 3 other projects");
-        assert_eq!(slots.usage(&project("d")).all, 8);
+        assert_eq!(slots.usage(&project("d")).all, 9);
     }
 
     #[tokio::test]
     async fn a_place_goes_to_the_first_who_may_have_it_and_still_waits() {
         let slots = Slots::shared(3);
         let mut own: Vec<Slot> = (0..4).map_while(|_| now(&slots, "a")).collect();
-        let other = now(&slots, "b").unwrap();
+        let (other, _last) = (now(&slots, "b").unwrap(), now(&slots, "d").unwrap());
         assert_eq!(own.len(), 3);
         let (a, b, c) = (project("a"), project("b"), project("c"));
         let mut late = Box::pin(slots.take(&a));

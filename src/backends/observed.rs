@@ -100,8 +100,18 @@ pub struct End {
     pub exit_code: Option<i64>,
     /// Whether the kernel killed it for want of memory.
     pub oom_killed: bool,
-    /// When the engine told of it.
+    /// When the engine told of it, by its own clock.
     pub finished_at: Timestamp,
+    /// The same moment by the service's clock, where that is another one.
+    #[serde(default)]
+    pub service_time: Option<Timestamp>,
+}
+
+impl End {
+    /// When it was, by the service's clock.
+    pub fn by_service_clock(&self) -> Timestamp {
+        self.service_time.unwrap_or(self.finished_at)
+    }
 }
 
 /// A bay's network as the engine has it.

@@ -43,8 +43,8 @@ impl<A> Work<A> {
 impl Work {
     /// Whether nothing is left to do for a container that is found like this.
     ///
-    /// Engine and service share this machine's clock, so a process that started after it was the
-    /// work's turn was started by an attempt whose answer was lost, even if it has ended since.
+    /// A process that started after it was the work's turn, by the service's clock, was started by
+    /// an attempt whose answer was lost, even if it has ended since.
     /// A container in its restart back-off counts as started to the engine, but not as ended.
     pub(super) fn is_settled(&self, state: RunState, started_at: Option<Timestamp>) -> bool {
         let Action::Do(operation) = &self.action else { return false };

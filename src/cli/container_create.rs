@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::args::{ident, pair};
 use super::error::CliError;
 use super::noun::Session;
+use super::variables::{self, Variable, variable};
 use crate::ids::Kind;
 use crate::projections::View;
 use crate::projections::container::ContainerView;
@@ -41,9 +42,13 @@ pub struct ContainerCreate {
     /// Name or UUID of the bay [default: the built-in bay]
     #[arg(long, alias = "bay-id", value_name = "NAME|UUID", value_parser = ident)]
     bay: Option<String>,
-    /// Environment variable (repeatable)
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
-    env: Vec<(String, String)>,
+    /// Environment variable; NAME alone has the value of this command's own environment. Other
+    /// users of this machine can read values on a command line (repeatable)
+    #[arg(long, value_name = "NAME[=VALUE]", value_parser = variable)]
+    env: Vec<Variable>,
+    /// File of environment variables, one a line, as docker reads it; - reads stdin (repeatable)
+    #[arg(long, value_name = "FILE|-")]
+    env_file: Vec<String>,
     /// Port to publish: [[IP:]HOST:]CONTAINER[/PROTOCOL] (repeatable)
     #[arg(long, value_name = "8080:80/tcp")]
     port: Vec<String>,
@@ -73,11 +78,15 @@ impl ContainerCreate {
     /// # Errors
     /// When the document cannot be read or is not one, or the bay is not there.
     pub async fn body(&self, session: &Session) -> Result<Value, CliError> {
+        let stdin = self.env_file.iter().chain(&self.json).filter(|path| *path == "-");
+        if stdin.count() > 1 {
+            return Err(CliError::Usage("only one option can read stdin".to_owned()));
+        }
         let mut body = self.document()?;
         if let Some(bay) = &self.bay {
             body.insert("bay_uuid".to_owned(), json!(session.uuid(Kind::Bay, bay).await?));
         }
-        self.apply(&mut body);
+        self.apply(&mut body, &variables::resolve(&self.env_file, &self.env)?);
         Ok(Value::Object(body))
     }
 
@@ -103,12 +112,13 @@ impl ContainerCreate {
     /// Whether no flag describes the container.
     fn is_empty(&self) -> bool {
         let mut body = Map::new();
-        self.apply(&mut body);
-        body.is_empty() && self.bay.is_none()
+        self.apply(&mut body, &[]);
+        let is_named = self.bay.is_some() || !self.env.is_empty() || !self.env_file.is_empty();
+        body.is_empty() && !is_named
     }
 
     /// Overrides fields with those from flags; variables and labels one by one.
-    fn apply(&self, body: &mut Map<String, Value>) {
+    fn apply(&self, body: &mut Map<String, Value>, variables: &[(String, String)]) {
         let texts = [
             ("name", &self.name),
             ("image_id", &self.image),
@@ -131,7 +141,7 @@ impl ContainerCreate {
         if !self.port.is_empty() {
             body.insert("ports".to_owned(), json!(self.port));
         }
-        merge(body, "environment", &self.env);
+        merge(body, "environment", variables);
         merge(body, "labels", &self.label);
     }
 }
@@ -187,7 +197,8 @@ mod tests {
     fn over(document: Value, args: &[&str]) -> Value {
         let line = Line::try_parse_from([&["x"], args].concat()).unwrap();
         let mut body = document.as_object().unwrap().clone();
-        line.create.apply(&mut body);
+        let variables = variables::resolve(&[], &line.create.env).unwrap();
+        line.create.apply(&mut body, &variables);
         Value::Object(body)
     }
 

@@ -33,6 +33,7 @@ mod table;
 mod terminal;
 mod token;
 mod trace;
+mod variables;
 mod verbs;
 mod why;
 

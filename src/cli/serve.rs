@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use rustix::process::{Resource, getrlimit};
 use tracing_subscriber::EnvFilter;
 
 use super::args::bytes;
@@ -21,6 +22,10 @@ use crate::text;
 
 /// Longest `--request-wait`: how long proxies usually keep a silent connection open.
 pub const MAX_REQUEST_WAIT_S: u64 = 300;
+
+/// Least address space: what the stacks of a busy server's threads reserve, 512 of 2 MiB. Reserved
+/// is not used: the service has a fraction of it in memory.
+const MIN_ADDRESS_SPACE_BYTES: u64 = 1 << 30;
 
 /// The settings of the service.
 #[derive(Args)]
@@ -90,6 +95,7 @@ enum LogFormat {
 
 /// Runs the service until it is told to stop.
 pub fn run(args: ServeArgs) -> Result<(), CliError> {
+    require_address_space(getrlimit(Resource::As).current)?;
     let log_format = args.log_format;
     let said = |name| std::env::var(name).ok();
     let config = config(args, said("DOCKER_HOST"), said(PASSWORD))?;
@@ -100,6 +106,19 @@ pub fn run(args: ServeArgs) -> Result<(), CliError> {
             TLS in front of the server");
     }
     crate::app::serve(config).map_err(|error| CliError::Failed(error.to_string()))
+}
+
+/// Refuses to start with so little address space that threads cannot be made: the libraries that
+/// make them then end the process without a word.
+fn require_address_space(limit: Option<u64>) -> Result<(), CliError> {
+    match limit {
+        Some(limit) if limit < MIN_ADDRESS_SPACE_BYTES => Err(CliError::Failed(format!(
+            "the address space of this process is limited to {limit} bytes; at least \
+             {MIN_ADDRESS_SPACE_BYTES} are needed. Remove the limit (ulimit -v, LimitAS= of \
+             systemd); to limit memory, use MemoryMax= of systemd."
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The settings from the arguments and the environment.

@@ -14,7 +14,7 @@ use super::shape::{Representation, Rows, Shown};
 use super::text::{canonical_uuid, shown};
 use super::{list_past, read};
 use crate::ids::Position;
-use crate::projections::query::ListQuery;
+use crate::projections::query::{ListPage, ListQuery, PAGE_BYTES};
 use crate::replay::{ReplayError, Source};
 
 /// Most objects of a page, and how many there are where none is asked for: `max_limit` of 2015.
@@ -38,24 +38,25 @@ pub async fn page<V: Shown>(
     let when = call.argument("at").map(|at| read::when("at", at)).transpose()?;
     // In the order of creation a page with one filter costs what its rows do; others may have to
     // look at many rows for it.
-    let (views, at) = if let Some(when) = when {
+    let (page, at) = if let Some(when) = when {
         let (project, asked) = (call.ctx.project.clone(), query.clone());
         let past = move |source: Source| {
             let at = when.anywhere(&source)?;
-            let views = list_past::page::<V>(source.log(), at, &project, &asked);
-            Ok::<_, ReplayError>((views, Some(at)))
+            let page = list_past::page::<V>(source.log(), at, &project, &asked);
+            Ok::<_, ReplayError>((page, Some(at)))
         };
         read::question(state, call, past).await??
     } else if query.sort_key.is_none() && query.filters.len() <= 1 {
-        (state.reads.list::<V>(&call.ctx.project, &query), None)
+        (state.reads.list_within::<V>(&call.ctx.project, &query, PAGE_BYTES), None)
     } else {
         let (reads, project, asked) =
             (state.reads.clone(), call.ctx.project.clone(), query.clone());
-        (blocking(move || reads.list::<V>(&project, &asked)).await?, None)
+        (blocking(move || reads.list_within::<V>(&project, &asked, PAGE_BYTES)).await?, None)
     };
     let marker = call.argument("marker").unwrap_or_default();
-    let views = views.map_err(|error| ApiError::query(V::KIND, marker, error))?;
-    let last = views.last().filter(|_| views.len() == query.limit);
+    let page = page.map_err(|error| ApiError::query(V::KIND, marker, error))?;
+    let ListPage { views, is_full } = page;
+    let last = views.last().filter(|_| is_full);
     let next = last.map(|last| {
         let last = last.head().uuid.to_string();
         next::<V>(call, rows, &query, &last, extra, at)

@@ -4,11 +4,12 @@
 
 use std::cmp::Ordering;
 
+use crate::events::codec::encode;
 use crate::events::log::EventLog;
 use crate::ids::{Position, ProjectId};
 use crate::projections::View;
 use crate::projections::as_of::SystemState;
-use crate::projections::query::{ListQuery, QueryError};
+use crate::projections::query::{ListPage, ListQuery, PAGE_BYTES, QueryError};
 use crate::text::composed;
 
 /// A page of a project's objects as they were right after the event at a position.
@@ -20,7 +21,7 @@ pub fn page<V: View>(
     at: Position,
     project: &ProjectId,
     query: &ListQuery,
-) -> Result<Vec<V>, QueryError> {
+) -> Result<ListPage<V>, QueryError> {
     let key = query.sort_key.as_deref().unwrap_or("id");
     if !["id", "created_at", "updated_at"].contains(&key) && !V::FIELDS.contains(&key) {
         return Err(QueryError::UnknownSortKey(key.to_owned()));
@@ -48,7 +49,16 @@ pub fn page<V: View>(
             place.ok_or(QueryError::UnknownMarker)? + 1
         }
     };
-    Ok(views.into_iter().skip(after).take(query.limit).cloned().collect())
+    let mut bytes = 0;
+    let fits = |view: &&V| {
+        let fits = bytes < PAGE_BYTES;
+        bytes += encode(*view).len();
+        fits
+    };
+    let views = views.into_iter().skip(after).take(query.limit).take_while(fits);
+    let views: Vec<V> = views.cloned().collect();
+    let is_full = views.len() == query.limit || bytes >= PAGE_BYTES;
+    Ok(ListPage { views, is_full })
 }
 
 /// Objects by a field, and by creation where that is the same; what is not set comes first.

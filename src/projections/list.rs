@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use super::View;
 use super::as_of;
 use super::field::{ListField, Value};
-use super::query::{ListQuery, QueryError};
+use super::query::{ListPage, ListQuery, QueryError};
 use super::state::ReadModelState;
 use super::table::{OrderKey, Table};
 use crate::events::codec::decode;
@@ -28,7 +28,8 @@ pub(super) fn page<V: View>(
     shared: &ReadModelState,
     project: &ProjectId,
     query: &ListQuery,
-) -> Result<Vec<V>, QueryError> {
+    bytes: usize,
+) -> Result<ListPage<V>, QueryError> {
     let sort_key = query.sort_key.as_deref().unwrap_or("id");
     let sort = ListField::sort::<V>(sort_key)
         .ok_or_else(|| QueryError::UnknownSortKey(sort_key.to_owned()))?;
@@ -42,7 +43,7 @@ pub(super) fn page<V: View>(
     let mut conditions = Vec::new();
     for (field, value) in filters {
         // A value that no object can have.
-        let Some(value) = value else { return Ok(Vec::new()) };
+        let Some(value) = value else { return Ok(nothing()) };
         let count =
             shared.read(|tables| tables.table(V::KIND).order(project, field).count(&value))?;
         conditions.push(ListFilter { field, value, count });
@@ -51,8 +52,13 @@ pub(super) fn page<V: View>(
     let total = shared.read(|tables| {
         tables.table(V::KIND).order(project, ListField::CREATED).count(&Value::Nothing)
     })?;
-    let listing = Listing { shared, project, sort, conditions, total, after, query };
+    let listing = Listing { shared, project, sort, conditions, total, after, query, bytes };
     listing.page()
+}
+
+/// A page without objects.
+const fn nothing<V>() -> ListPage<V> {
+    ListPage { views: Vec::new(), is_full: false }
 }
 
 /// The place of the marker, which may have been deleted since: deleting page by page works.
@@ -92,20 +98,22 @@ struct Listing<'a> {
     /// Where the page before ended.
     after: Option<OrderKey>,
     query: &'a ListQuery,
+    /// The page ends with the object that reaches this.
+    bytes: usize,
 }
 
 impl Listing<'_> {
-    fn page<V: View>(&self) -> Result<Vec<V>, QueryError> {
+    fn page<V: View>(&self) -> Result<ListPage<V>, QueryError> {
         let Some(rarest) = self.conditions.first() else {
-            return Ok(self.walk(None, u64::MAX)?.unwrap_or_default());
+            return Ok(self.walk(None, u64::MAX)?.unwrap_or_else(nothing));
         };
         if self.query.limit == 0 || rarest.count == 0 {
-            return Ok(Vec::new());
+            return Ok(nothing());
         }
         // Objects that all have the same value in the field are in the order of creation.
         let has_one_value = |condition: &ListFilter| condition.field == self.sort;
         if self.sort == ListField::CREATED || self.conditions.iter().any(has_one_value) {
-            return Ok(self.walk(Some(rarest), u64::MAX)?.unwrap_or_default());
+            return Ok(self.walk(Some(rarest), u64::MAX)?.unwrap_or_else(nothing));
         }
         let limit = self.query.limit as u64;
         // Walking the order meets one match in `total / count` keys, if they are spread evenly.
@@ -124,52 +132,66 @@ impl Listing<'_> {
         &self,
         driver: Option<&ListFilter>,
         most: u64,
-    ) -> Result<Option<Vec<V>>, QueryError> {
+    ) -> Result<Option<ListPage<V>>, QueryError> {
         let mut walk = Walk::new(self, driver);
         if let (Some(after), Some(driver)) = (&self.after, driver) {
             walk.place = Some((driver.value.clone(), after.1));
         } else if let Some(after) = &self.after {
             walk.place = Some(after.clone());
         }
-        let mut page = Vec::new();
-        while page.len() < self.query.limit {
+        let (mut views, mut bytes) = (Vec::new(), 0);
+        while views.len() < self.query.limit && bytes < self.bytes {
             if walk.seen >= most {
                 return Ok(None);
             }
-            let Some(rows) = walk.next::<V>(self.query.limit - page.len())? else { break };
-            page.extend(rows.iter().filter_map(|bytes| decode::<V>(bytes).ok()));
+            let Some(rows) = walk.next::<V>(self.query.limit - views.len())? else { break };
+            let fits = |row: &&Arc<[u8]>| {
+                let fits = bytes < self.bytes;
+                bytes += row.len();
+                fits
+            };
+            let rows = rows.iter().take_while(fits);
+            views.extend(rows.filter_map(|row| decode::<V>(row).ok()));
         }
-        Ok(Some(page))
+        let is_full = views.len() == self.query.limit || bytes >= self.bytes;
+        Ok(Some(ListPage { views, is_full }))
     }
 
     /// Sorts what the rarest filter holds, with no more rows in memory than the page has.
-    fn collect<V: View>(&self, rarest: &ListFilter) -> Result<Vec<V>, QueryError> {
+    fn collect<V: View>(&self, rarest: &ListFilter) -> Result<ListPage<V>, QueryError> {
         let descending = self.query.descending;
-        let mut page = BTreeMap::new();
+        let is_before = |one: &OrderKey, other: &OrderKey| {
+            if descending { one > other } else { one < other }
+        };
+        let (mut page, mut bytes) = (BTreeMap::new(), 0);
+        // The first one that the page has no room for.
+        let mut end: Option<OrderKey> = None;
         let mut walk = Walk::new(self, Some(rarest));
         while let Some(rows) = walk.next::<V>(usize::MAX)? {
-            for view in rows.iter().filter_map(|bytes| decode::<V>(bytes).ok()) {
+            for row in &rows {
+                let Ok(view) = decode::<V>(row) else { continue };
                 let place = (self.sort.of(&view), view.head().created_position);
-                let is_after =
-                    |after: &OrderKey| if descending { place < *after } else { place > *after };
-                if !self.after.as_ref().is_none_or(is_after) {
+                let is_wanted = self.after.as_ref().is_none_or(|after| is_before(after, &place))
+                    && end.as_ref().is_none_or(|end| is_before(&place, end));
+                if !is_wanted {
                     continue;
                 }
-                page.insert(place, view);
-                if page.len() > self.query.limit {
-                    if descending {
-                        page.pop_first()
-                    } else {
-                        page.pop_last()
-                    };
+                bytes += row.len();
+                page.insert(place, (view, row.len()));
+                while page.len() > self.query.limit || (bytes > self.bytes && page.len() > 1) {
+                    let last = if descending { page.pop_first() } else { page.pop_last() };
+                    let Some((place, (_, size))) = last else { break };
+                    bytes -= size;
+                    end = Some(place);
                 }
             }
         }
-        let mut page: Vec<V> = page.into_values().collect();
+        let is_full = page.len() == self.query.limit || end.is_some();
+        let mut views: Vec<V> = page.into_values().map(|(view, _)| view).collect();
         if descending {
-            page.reverse();
+            views.reverse();
         }
-        Ok(page)
+        Ok(ListPage { views, is_full })
     }
 
     /// Whether an object meets all filters, and how many keys were looked at for that.

@@ -37,7 +37,20 @@ pub enum QueryError {
     Unreadable(String),
 }
 
+/// A page of a list ends with the object that reaches so many bytes, as the log's reads do: an
+/// object may have a MiB of labels, and a page a thousand objects.
+pub const PAGE_BYTES: usize = 8 << 20;
+
 /// One page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListPage<V> {
+    /// The objects.
+    pub views: Vec<V>,
+    /// Whether the page is full, of objects or of bytes: there may be more after the last one.
+    pub is_full: bool,
+}
+
+/// What a page of a list is to have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListQuery {
     /// Field and value; all must hold.

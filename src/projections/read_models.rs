@@ -15,7 +15,7 @@ use super::View;
 use super::bay::BayView;
 use super::field::ListField;
 use super::node::NodeView;
-use super::query::{ListQuery, Parked, QueryError, Stats};
+use super::query::{ListPage, ListQuery, Parked, QueryError, Stats};
 use super::state::ReadModelState;
 use crate::events::codec::decode;
 use crate::ids::{Kind, ObjectId, Position, ProjectId, StreamId, WorkId};
@@ -72,7 +72,7 @@ impl ReadModels {
         decode(&bytes).map_err(QueryError::Unreadable)
     }
 
-    /// A page of a project's objects.
+    /// A page of a project's objects, whatever their size.
     ///
     /// # Errors
     /// See [`QueryError`].
@@ -81,7 +81,20 @@ impl ReadModels {
         project: &ProjectId,
         query: &ListQuery,
     ) -> Result<Vec<V>, QueryError> {
-        super::list::page(&self.shared, project, query)
+        self.list_within(project, query, usize::MAX).map(|page| page.views)
+    }
+
+    /// A page of a project's objects that ends with the one that reaches so many bytes.
+    ///
+    /// # Errors
+    /// See [`QueryError`].
+    pub fn list_within<V: View>(
+        &self,
+        project: &ProjectId,
+        query: &ListQuery,
+        bytes: usize,
+    ) -> Result<ListPage<V>, QueryError> {
+        super::list::page(&self.shared, project, query, bytes)
     }
 
     /// How many objects of a project have a value in a field.

@@ -2,8 +2,8 @@
 //!
 //! Normally every event is checked, because a condition may become false again. With `monotone` the
 //! caller promises that it stays true: then only the end is checked, and the event is found by
-//! bisection, first over states kept on the way, then over the events between two of them. Not
-//! here: conditions (`condition`).
+//! bisection, over a few states kept on the way, then over those between two of them. Not here:
+//! conditions (`condition`).
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
@@ -15,7 +15,6 @@ use super::among::Among;
 use super::condition::{Condition, Undecided};
 use super::moments::{Moment, Moments};
 use super::object::{self, Object};
-use super::source::size;
 use super::{ReplayError, Source};
 use crate::each_noun;
 use crate::events::Recorded;
@@ -24,9 +23,9 @@ use crate::projections::View;
 use crate::projections::as_of::SystemState;
 use crate::projections::parallel::in_halves;
 
-/// Events between two states that are kept for a bisection: some ten steps lie between them, and an
-/// object with a million events keeps a thousand states.
-const KEPT_EVERY: usize = 1_024;
+/// States that a bisection keeps at once. A state may have a few MiB, as much as a request; an
+/// object with a million events is gone through five times.
+const KEPT_MAX: usize = 32;
 
 /// Objects that are bisected before all others are looked at again: of as many that became true in
 /// any order, a sixty-fourth is left.
@@ -287,74 +286,87 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// Finds the event of one object that made the condition true for good.
+    /// Finds the event of one object that made the condition true for good: between two states at
+    /// a time, until these are those right before and after it.
     fn bisect(&mut self, stream: StreamId) -> Result<(), ReplayError> {
-        let mut folded = object::new(stream);
-        // Each state with the position up to which it is.
-        let mut kept = vec![(folded.fork(), Position(0))];
-        let (mut count, mut last) = (0, Position(0));
-        self.source.each_of(stream, self.source.head(), |event| {
-            folded.take(event)?;
-            (count, last) = (count + 1, event.position);
-            if count % KEPT_EVERY == 0 {
-                kept.push((folded.fork(), last));
+        let mut from = (object::new(stream), Position(0));
+        let mut until = self.source.head();
+        loop {
+            let Steps { mut states, every, .. } = self.steps(stream, &from, until)?;
+            let Some((last, _)) = states.last() else { return Ok(()) };
+            if !self.holds(last.as_ref())? {
+                return Ok(());
             }
-            Ok(())
-        })?;
-        if !self.holds(folded.as_ref())? {
-            return Ok(());
+            let (mut low, mut high) = (0, states.len() - 1);
+            while low < high {
+                let middle = low + (high - low) / 2;
+                let Some((state, _)) = states.get(middle) else { break };
+                if self.holds(state.as_ref())? { high = middle } else { low = middle + 1 }
+            }
+            states.truncate(low + 1);
+            let Some((state, position)) = states.pop() else { return Ok(()) };
+            if every == 1 {
+                let event = self.source.at(position)?;
+                return event.map_or(Ok(()), |event| self.note(state.as_ref(), &event));
+            }
+            until = position;
+            if let Some(before) = states.pop() {
+                from = before;
+            }
         }
-        let (mut low, mut high) = (0, kept.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let is_true = match kept.get(middle) {
-                Some((state, _)) => self.holds(state.as_ref())?,
-                None => true,
-            };
-            if is_true { high = middle } else { low = middle + 1 }
-        }
-        let until = kept.get(low).map_or(last, |(_, position)| *position);
-        let Some((state, from)) = kept.into_iter().nth(low.saturating_sub(1)) else {
-            return Ok(());
-        };
-        self.narrow(stream, state, from, until)
     }
 
-    /// Bisects the events between two states of an object.
-    fn narrow(
-        &mut self,
+    /// The states of an object between one of them and a position, which is the last one.
+    fn steps(
+        &self,
         stream: StreamId,
-        state: Box<dyn Object>,
-        from: Position,
+        (state, from): &(Box<dyn Object>, Position),
         until: Position,
-    ) -> Result<(), ReplayError> {
-        let (mut events, mut bytes) = (Vec::new(), 0);
+    ) -> Result<Steps, ReplayError> {
+        let mut steps = Steps { states: Vec::new(), every: 1, count: 0 };
+        let (mut folded, mut last) = (state.fork(), *from);
         self.source.each_of(stream, until, |event| {
-            if event.position > from {
-                bytes += size(event);
-                if !self.source.fits(bytes) {
-                    return Err(ReplayError::TooLarge(bytes));
-                }
-                events.push(event.clone());
+            if event.position > *from {
+                folded.take(event)?;
+                last = event.position;
+                steps.pass(folded.as_ref(), last);
             }
             Ok(())
         })?;
-        let after = |count: usize| {
-            let mut folded = state.fork();
-            events.iter().take(count).try_for_each(|event| folded.take(event))?;
-            Ok::<_, ReplayError>(folded)
-        };
-        let (mut low, mut high) = (1, events.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let folded = after(middle)?;
-            if self.holds(folded.as_ref())? { high = middle } else { low = middle + 1 }
+        if steps.states.last().is_some_and(|(_, position)| *position < last) {
+            steps.states.push((folded, last));
         }
-        if let Some(event) = events.get(low.saturating_sub(1)) {
-            let folded = after(low)?;
-            self.note(folded.as_ref(), event)?;
+        Ok(steps)
+    }
+}
+
+/// States of an object, each with the position up to which it is.
+struct Steps {
+    states: Vec<(Box<dyn Object>, Position)>,
+    /// Events between two of them.
+    every: usize,
+    /// Events so far.
+    count: usize,
+}
+
+impl Steps {
+    /// Keeps a state if it is its turn; where there would be too many, only every other one.
+    fn pass(&mut self, state: &dyn Object, position: Position) {
+        self.count += 1;
+        if !self.count.is_multiple_of(self.every) {
+            return;
         }
-        Ok(())
+        if self.states.len() == KEPT_MAX {
+            let mut number = 0;
+            self.states.retain(|_| {
+                number += 1;
+                number % 2 == 0
+            });
+            self.every *= 2;
+        }
+        if self.count.is_multiple_of(self.every) {
+            self.states.push((state.fork(), position));
+        }
     }
 }
 
@@ -412,6 +424,56 @@ mod tests {
             assert_eq!(scanned[0].event.position, OBJECTS as u64 + 1);
             assert_eq!(found("name == 'b'", true), scanned);
             assert_eq!(found("state.status == 'Present' && name == 'b'", true), scanned);
+        }
+    }
+
+    /// However many events an object has, and wherever among them it is.
+    #[tokio::test]
+    async fn a_bisection_keeps_a_few_states_and_finds_every_event() {
+        let counts = [1, 2, KEPT_MAX, KEPT_MAX + 1, 2 * KEPT_MAX, 3 * KEPT_MAX + 5, 700];
+        for count in counts {
+            let log = MemoryLog::default();
+            let stream = StreamId::new(Kind::Baymodel, ObjectId(uuid::Uuid::from_u128(1)));
+            for number in 0..count {
+                let value = format!("\"{number:03}\"");
+                let changes = vec![FieldChange { field: "name".into(), value }];
+                let name = Some("000".to_owned());
+                let fields = BaymodelFields { name, ..BaymodelFields::default() };
+                let (expected, event) = match (number as u64).checked_sub(1) {
+                    None => {
+                        let event = BaymodelEvent::Created(BaymodelCreatedV1 { fields });
+                        (Expected::NoStream, event)
+                    }
+                    Some(last) => {
+                        let event = BaymodelEvent::Updated(UpdatedV1 { changes });
+                        (Expected::Exact(Revision(last)), event)
+                    }
+                };
+                let id = clock::new_event_id();
+                let event = NewEvent::new(id, clock::now(), Meta::default(), &event);
+                let append = Append { stream, expected, command: None, events: vec![event] };
+                log.append(append).await.unwrap();
+            }
+            let source = Source::new(Arc::new(log));
+            let mut search = Search {
+                source: &source,
+                condition: Condition::read("name >= '000'").unwrap(),
+                among: Among::Object(stream),
+                how: How { first: false, monotone: true },
+                moments: Moments::default(),
+                trouble: EvaluationTrouble::None,
+            };
+            let start = (object::new(stream), Position(0));
+            let steps = search.steps(stream, &start, source.head()).unwrap();
+            assert!(steps.states.len() <= KEPT_MAX + 1, "{count}: {}", steps.states.len());
+            for wanted in (0..count).step_by(count.div_ceil(40)) {
+                let condition = format!("name >= '{wanted:03}'");
+                search.condition = Condition::read(&condition).unwrap();
+                search.moments = Moments::default();
+                search.bisect(stream).unwrap();
+                let first = search.moments.first();
+                assert_eq!(first, Some(wanted as u64 + 1), "{wanted} of {count}");
+            }
         }
     }
 

@@ -172,6 +172,52 @@ fn a_page_of_events_ends_after_some_bytes_and_the_next_goes_on() {
     assert_eq!(positions, all, "every event is in one page");
 }
 
+/// Whatever order and filters a list has: each walks or collects in another way.
+#[test]
+fn a_page_of_a_list_ends_after_some_bytes_and_the_next_goes_on() {
+    const OBJECTS: usize = 12;
+    let server = Server::start(Options::fake());
+    let label = "x".repeat(900_000);
+    let mut made = Vec::new();
+    for number in 0..OBJECTS {
+        let name = format!("c{:02}", number * 5 % OBJECTS);
+        let body = json!({ "name": name, "image": "i", "labels": { "l": label } });
+        made.push(server.post("/v1/containers", &body).expect(201)["uuid"].clone());
+    }
+    let at = head(&server);
+    for query in [
+        "/detail?limit=1000".to_owned(),
+        "/detail?sort_dir=desc".to_owned(),
+        "?sort_key=name".to_owned(),
+        "?sort_key=name&status=Stopped&image_id=i".to_owned(),
+        "?sort_key=name&sort_dir=desc&status=Stopped".to_owned(),
+        format!("/detail?at={at}"),
+    ] {
+        let (mut path, mut pages) = (format!("/v1/containers{query}"), 0);
+        let mut listed = Vec::new();
+        loop {
+            let answer = server.get(&path);
+            assert!(answer.text.len() < 10 << 20, "{query}: {} bytes", answer.text.len());
+            let page = answer.expect(200);
+            let objects = page["containers"].as_array().unwrap();
+            listed.extend(objects.iter().map(|it| (it["name"].clone(), it["uuid"].clone())));
+            pages += 1;
+            let Some(next) = page["next"].as_str() else { break };
+            next.strip_prefix(server.url()).unwrap().clone_into(&mut path);
+        }
+        assert!(pages >= 2, "{query}");
+        let mut uuids: Vec<_> = listed.iter().map(|(_, uuid)| uuid.clone()).collect();
+        if query.contains("name") {
+            let in_order = listed.is_sorted_by_key(|(name, _)| name.to_string());
+            assert_ne!(in_order, query.contains("desc"), "{query}");
+            uuids.sort_by_key(|uuid| made.iter().position(|it| it == uuid));
+        } else if query.contains("desc") {
+            uuids.reverse();
+        }
+        assert_eq!(uuids, made, "{query}: each once");
+    }
+}
+
 #[test]
 fn a_late_page_of_a_history_is_as_any_other() {
     let server = Server::start(Options::fake());

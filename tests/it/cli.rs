@@ -424,6 +424,48 @@ fn containers_are_made_from_documents_from_flags_and_from_both() {
     );
 }
 
+/// What stands on a command line can be read by every user of the machine.
+#[test]
+fn values_of_variables_come_from_the_environment_files_and_stdin() {
+    let made = || answer("POST /v1/containers", 201, container("Stopped"));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("variables");
+    std::fs::write(&path, "# of the test\nA=file\nB=file\nOWN\n").unwrap();
+    let path = path.to_str().unwrap();
+    let server = Server::start(vec![made(), made()]);
+    for (args, stdin, environment) in [
+        (
+            &["--env-file", path, "--env", "B=line", "--env", "PIN"][..],
+            "",
+            json!({"A": "file", "B": "line", "OWN": "own", "PIN": "7391"}),
+        ),
+        (
+            &["--env-file", path, "--env-file", "-"],
+            "A=in",
+            json!({"A": "in", "B": "file", "OWN": "own"}),
+        ),
+    ] {
+        let args = [&["container-create", "--image", "i"], args].concat();
+        let mut command = server.command(&args);
+        command.env("PIN", "7391").env("OWN", "own").stdin(Stdio::piped());
+        let mut child = piped(&mut command);
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        let done = Done::of(child.wait_with_output().unwrap());
+        assert_eq!(done.code, 0, "{done:?}");
+        assert_eq!(server.seen()[0].body["environment"], environment, "{args:?}");
+    }
+    for (args, code, words) in [
+        (&["--env", "NONE"][..], 2, "NONE is not set in the environment of this command"),
+        (&["--env-file", "-", "--json", "-"], 2, "only one option can read stdin"),
+        (&["--env-file", "/none"], 1, "/none: No such file"),
+    ] {
+        let done = server.run(&[&["container-create", "--image", "i"], args].concat());
+        assert_eq!(done.code, code, "{done:?}");
+        assert!(done.err.contains(words), "{done:?}");
+    }
+    assert!(server.seen().is_empty());
+}
+
 #[test]
 fn a_document_with_an_unknown_key_is_refused_before_any_request() {
     let server = Server::start(vec![]);
@@ -873,6 +915,16 @@ fn serving_beyond_loopback_is_refused_unless_said_in_so_many_words() {
     let done = Done::of(magnum(&["serve", "--listen", "0.0.0.0:0"]).output().unwrap());
     assert_eq!(done.code, 1);
     assert!(done.err.contains("--allow-remote-without-authentication"), "{done:?}");
+}
+
+/// Where threads cannot be made, the process would end without a word.
+#[test]
+fn serving_with_little_address_space_is_refused_in_words() {
+    let program = env!("CARGO_BIN_EXE_magnum");
+    let limited = format!("ulimit -v 1000000 && exec {program} serve --backend fake");
+    let done = Done::of(Command::new("sh").args(["-c", &limited]).output().unwrap());
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.err.contains("address space") && done.err.contains("ulimit -v"), "{done:?}");
 }
 
 #[test]

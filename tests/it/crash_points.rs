@@ -35,7 +35,7 @@ use magnum::events::log::memory::MemoryLog;
 use magnum::events::log::{Append, AppendError, Appended, EventLog};
 use magnum::events::work::FieldChange;
 use magnum::events::{Recorded, codec};
-use magnum::ids::{CommandId, EventId, Kind, ObjectId, Position, StreamId};
+use magnum::ids::{CommandId, EventId, Kind, ObjectId, Position, StreamId, Timestamp};
 use magnum::projections::View;
 use magnum::projections::bay::BayView;
 use magnum::projections::baymodel::BaymodelView;
@@ -609,6 +609,34 @@ fn networks_of_bays_that_an_older_log_does_not_know_are_told() {
         assert_eq!(told, (2, 1), "{}", life.story());
         life.end().await;
     });
+}
+
+/// The engine's clock may show any time: what is asked for is not taken for what somebody else did,
+/// and what ends by itself is told.
+#[test]
+fn an_engine_with_a_clock_of_its_own_changes_nothing() {
+    let steps = scenario();
+    let live = |hours: i64| {
+        let steps = &steps;
+        actix::System::new().block_on(async move {
+            let (now, at) = clock::now_and_instant();
+            let shown = Timestamp(now.0 + hours * 3_600_000_000);
+            let life = Life::begin(format!("{hours} h"), &[], FakeEngine::new((shown, at))).await;
+            life.live(steps).await;
+            check(&life);
+            let exits = life.events().into_iter();
+            let exits = exits.filter(|event| event.event_type.as_str() == "container.exited");
+            let exits: Vec<_> = exits.map(|event| data(&event)["exit_code"].clone()).collect();
+            let end = (exits, end_state(&life));
+            life.end().await;
+            end
+        })
+    };
+    let expected = live(0);
+    assert_eq!(expected.0, [3, 4, 137]);
+    for hours in [-400 * 24, -2, 2, 400 * 24] {
+        assert_eq!(live(hours), expected, "{hours} h ahead");
+    }
 }
 
 #[test]

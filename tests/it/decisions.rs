@@ -305,6 +305,7 @@ fn looked(state: RunState, ends: &[(Option<i64>, i64, bool)]) -> Command {
         exit_code: *exit_code,
         oom_killed: *oom_killed,
         finished_at: Timestamp(*at),
+        service_time: None,
     };
     let ends: Vec<End> = ends.iter().map(end).collect();
     let last = ends.last().filter(|_| state != RunState::Running);

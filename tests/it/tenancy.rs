@@ -356,7 +356,7 @@ fn what_waits_for_a_place_says_for_whose_work_and_can_be_taken_back() {
         let why = bob.get(&format!("{late}/why")).expect(200);
         why["waits_for"][0]["words"].is_string().then_some(why)
     });
-    let words = "waiting for one of 10 places for containers being created; 8 are taken by this \
+    let words = "waiting for one of 12 places for containers being created; 8 are taken by this \
         project";
     assert_eq!(waits["waits_for"][0]["words"], words);
     let says = text(&waits["says"]);

@@ -42,7 +42,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("allowed", &["sources"]),
     ("config", &["credentials", "text", "allowed"]),
     ("events", &["blocking", "files", "ids"]),
-    ("backends", &["events", "ids", "secrets", "text", "allowed", "image", "sources"]),
+    // `clock` to hold an engine's clock against ours.
+    ("backends", &["clock", "events", "ids", "secrets", "text", "allowed", "image", "sources"]),
     ("bus", &["events", "backends", "ids", "text"]),
     ("actors", &["events", "backends", "blocking", "bus", "clock", "ids"]),
     ("agent", &["backends", "bus", "clock", "ids"]),

@@ -9,8 +9,9 @@ use std::sync::PoisonError;
 use bollard::models::{HostConfig, HostConfigLogConfig, ResourcesUlimits, SystemInfo};
 
 use super::super::BackendError;
-use super::DockerBackend;
+use super::{DockerBackend, observe};
 use crate::allowed::Bounds;
+use crate::clock;
 
 /// Log drivers that write files on this machine, and take these options.
 const WRITES_FILES: [&str; 2] = ["json-file", "local"];
@@ -25,7 +26,11 @@ impl DockerBackend {
     /// What the engine says about itself.
     pub(super) async fn info(&self) -> Result<SystemInfo, BackendError> {
         let docker = self.connection.client()?;
+        let asked = clock::now();
         let info = self.connection.quick(docker.info()).await?;
+        if let Some(shown) = observe::time(info.system_time.as_deref()) {
+            self.ends.clock.read(asked, shown, clock::now());
+        }
         let driver = info.logging_driver.clone().unwrap_or_default();
         // Another engine, with another driver, may answer after a restart.
         *self.log_driver.lock().unwrap_or_else(PoisonError::into_inner) = Some(driver);

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bollard::models::EventMessage;
 
 use super::super::{End, Observed};
+use super::clock::EngineClock;
 use crate::ids::Timestamp;
 
 /// Notices that are kept of one container, three for each end. The engine waits longer each time
@@ -40,8 +41,8 @@ pub(super) fn forge(labels: &HashMap<String, String>) -> bool {
 enum Word {
     Started,
     OutOfMemory,
-    /// With its exit code, unless that is lost.
-    Ended(Option<i64>),
+    /// With its exit code, unless that is lost, and when that was by the service's clock.
+    Ended(Option<i64>, Timestamp),
 }
 
 /// The words of each container by their time in nanoseconds, by the engine's id: no more than
@@ -68,7 +69,11 @@ impl LastRun {
 
 /// What the notices told so far.
 #[derive(Clone, Default)]
-pub(super) struct Ends(Arc<Mutex<Words>>);
+pub(super) struct Ends {
+    words: Arc<Mutex<Words>>,
+    /// As it is when a notice is taken in: a clock that is set later changes nothing about it.
+    pub(super) clock: Arc<EngineClock>,
+}
 
 impl Ends {
     /// Takes in a notice; one that was taken in before changes nothing.
@@ -79,7 +84,10 @@ impl Ends {
         match event.action.as_deref() {
             Some("start") => self.note(id, nanos, Word::Started),
             Some("oom") => self.note(id, nanos, Word::OutOfMemory),
-            Some("die") => self.note(id, nanos, Word::Ended(exit_code())),
+            Some("die") => {
+                let at = self.clock.ours(Timestamp(nanos / NANOS_IN_MICRO));
+                self.note(id, nanos, Word::Ended(exit_code(), at));
+            }
             Some("destroy") => drop(self.lock().remove(id)),
             _ => {}
         }
@@ -88,7 +96,7 @@ impl Ends {
     /// Whether a container's last end, by an inspection, is known from the notices.
     pub(super) fn knows(&self, id: &str, run: LastRun) -> bool {
         let words = self.lock();
-        let ended = |word: &Word| matches!(word, Word::Ended(_));
+        let ended = |word: &Word| matches!(word, Word::Ended(..));
         run.end_told_from().is_none_or(|from| {
             words.get(id).is_some_and(|words| words.range(nanos(from)..).any(|(_, it)| ended(it)))
         })
@@ -97,7 +105,8 @@ impl Ends {
     /// Takes in what the engine has no notice of any more: what an inspection says has to do.
     pub(super) fn suppose(&self, seen: &Observed, run: LastRun) {
         if let Some(ended_at) = run.ended_at.filter(|_| !self.knows(&seen.engine_id, run)) {
-            self.note(&seen.engine_id, nanos(ended_at), Word::Ended(seen.exit_code));
+            let word = Word::Ended(seen.exit_code, self.clock.ours(ended_at));
+            self.note(&seen.engine_id, nanos(ended_at), word);
         }
     }
 
@@ -132,14 +141,14 @@ impl Ends {
     fn note(&self, id: &str, nanos: i64, word: Word) {
         let mut all = self.lock();
         let words = all.entry(id.to_owned()).or_default();
-        words.insert(nanos, word);
+        words.entry(nanos).or_insert(word);
         if words.len() > NOTICES_MAX {
             words.pop_first();
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, Words> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.words.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -153,9 +162,10 @@ fn told(words: &BTreeMap<i64, Word>) -> Vec<End> {
             (Word::Started, _) => (runs, oom_killed) = (true, false),
             (Word::OutOfMemory, Some(end)) if !runs => end.oom_killed = true,
             (Word::OutOfMemory, _) => oom_killed = true,
-            (Word::Ended(exit_code), _) => {
+            (Word::Ended(exit_code, at), _) => {
                 let finished_at = Timestamp(nanos / NANOS_IN_MICRO);
-                ends.push(End { exit_code: *exit_code, oom_killed, finished_at });
+                let service_time = Some(*at).filter(|at| *at != finished_at);
+                ends.push(End { exit_code: *exit_code, oom_killed, finished_at, service_time });
                 (runs, oom_killed) = (false, false);
             }
         }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use super::super::{BackendError, Done, Operation, Reporter, RunState, Work, unless_cancelled};
 use super::DockerBackend;
 use super::connection::within;
+use super::observe::Found;
 use crate::ids::StreamId;
 
 /// Between two looks at a container that is being removed: short beside what people notice.
@@ -27,7 +28,14 @@ impl DockerBackend {
     ) -> Result<Done, BackendError> {
         let found = self.find(work.stream).await?.ok_or_else(|| missing(work.stream))?;
         let state = found.observed.state;
-        if work.is_settled(state, found.started_at) {
+        let is_settled = |found: &Found| {
+            let started_at = found.started_at.map(|time| self.ends.clock.ours(time));
+            work.is_settled(found.observed.state, started_at)
+        };
+        if work.attempt > 1 {
+            self.info().await?;
+        }
+        if is_settled(&found) {
             return Ok(Done::default());
         }
         let asked = self.ask(&found.observed.engine_id, state, operation, reporter).await;
@@ -42,9 +50,7 @@ impl DockerBackend {
         };
         match (self.find(work.stream).await?, error) {
             (None, _) => Err(missing(work.stream)),
-            (Some(found), _) if work.is_settled(found.observed.state, found.started_at) => {
-                Ok(Done::default())
-            }
+            (Some(found), _) if is_settled(&found) => Ok(Done::default()),
             // Something else is missing: the network, say.
             (Some(_), BackendError::Missing(words)) => Err(BackendError::Refused(words)),
             (Some(_), error) => Err(error),

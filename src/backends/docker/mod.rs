@@ -1,12 +1,13 @@
 //! The Docker engine behind [`Backend`], over its socket on this machine.
 //!
-//! One concern a file: `connection` (calls and their limits),
+//! One concern a file: `connection` (calls and their limits), `clock`,
 //! `error` (what the engine's refusals mean), `create`, `bounds`, `pull`, `network`, `subnet`,
 //! `lifecycle`, `execute`, `processes`, `observe`, `notices`, `ends`, `logs`. What is ours is found
 //! by its labels each time, so a restarted process knows as much as the one before. Not here:
 //! retries, which are the worker's.
 
 mod bounds;
+mod clock;
 mod connection;
 mod create;
 mod ends;

@@ -31,7 +31,7 @@ impl DockerBackend {
         let docker = self.connection.client()?;
         // The engine answers before it listens for us, so what happens between this call and then
         // is asked for by the engine's own time.
-        let info = self.connection.quick(docker.info()).await?;
+        let info = self.info().await?;
         let mut options = self.events();
         options.since = info.system_time.as_deref().and_then(time);
         let (sender, receiver) = mpsc::channel(WAITING_MAX);
@@ -43,7 +43,7 @@ impl DockerBackend {
     /// Takes in the notices that the engine still has from before.
     pub(super) async fn hear_past(&self) -> Result<(), BackendError> {
         let docker = self.connection.client()?;
-        let info = self.connection.quick(docker.info()).await?;
+        let info = self.info().await?;
         let mut options = self.events();
         options.since = Some("0".to_owned());
         options.until = info.system_time.as_deref().and_then(time);

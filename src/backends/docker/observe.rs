@@ -185,7 +185,7 @@ fn run_state(state: &ContainerState) -> RunState {
 }
 
 /// A time of the engine; it writes the year 1 for "never".
-fn time(text: Option<&str>) -> Option<Timestamp> {
+pub(super) fn time(text: Option<&str>) -> Option<Timestamp> {
     let time = chrono::DateTime::parse_from_rfc3339(text?).ok()?;
     Some(Timestamp(time.timestamp_micros())).filter(|time| time.0 > 0)
 }

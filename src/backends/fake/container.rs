@@ -8,6 +8,7 @@ use super::super::{
     BackendError, End, Observed, OutputFrame, OutputStream, RunState, Work, labels,
 };
 use super::process::Program;
+use crate::clock;
 use crate::events::container::{ContainerSpec, RestartPolicy};
 use crate::ids::{ObjectId, StreamId, Timestamp, WorkId};
 use crate::text;
@@ -39,6 +40,7 @@ pub struct FakeContainer {
     pub runs: u64,
     /// How often the engine started it again since it was last started by somebody.
     pub(super) restarts: u32,
+    /// When it was last started, by the service's clock.
     pub(super) started_at: Option<Timestamp>,
     /// Whether somebody ended it since then.
     pub(super) was_ended: bool,
@@ -137,9 +139,9 @@ impl FakeContainer {
         Err(BackendError::Refused(words))
     }
 
-    pub(super) const fn started(&mut self, now: Timestamp) {
+    pub(super) fn started(&mut self) {
         self.state = RunState::Running;
-        self.started_at = Some(now);
+        self.started_at = Some(clock::now());
         self.was_ended = false;
         self.runs += 1;
         self.restarts = 0;
@@ -148,8 +150,8 @@ impl FakeContainer {
     /// Ended for good. In its restart back-off it has no process that could end again.
     pub(super) fn ended(&mut self, code: i64, oom_killed: bool, now: Timestamp) {
         if self.has_process() {
-            let (exit_code, finished_at) = (Some(code), now);
-            self.ends.push(End { exit_code, oom_killed, finished_at });
+            let (exit_code, service_time) = (Some(code), Some(clock::now()));
+            self.ends.push(End { exit_code, oom_killed, finished_at: now, service_time });
         }
         if self.is_alive() {
             self.state = RunState::Exited;
@@ -157,9 +159,9 @@ impl FakeContainer {
     }
 
     /// Started again by the engine.
-    pub(super) const fn restarted(&mut self, now: Timestamp) {
+    pub(super) fn restarted(&mut self) {
         let restarts = self.restarts + 1;
-        self.started(now);
+        self.started();
         self.restarts = restarts;
     }
 

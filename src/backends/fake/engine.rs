@@ -1,6 +1,7 @@
 //! The model: what the engine has, and what it does when a backend calls it.
 //!
-//! Its clock starts at the time given at its creation.
+//! Its clock starts at the time given at its creation, which need not be that of the service; the
+//! model knows both.
 //! Not here: processes (`run.rs`), faults and outside changes (`knobs.rs`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -80,7 +80,7 @@ impl FakeEngine {
             let now = self.now();
             drop(self.begin(&id, |one| {
                 one.ended(exit_code, oom_killed, now);
-                one.restarted(now);
+                one.restarted();
             }));
         }
     }

@@ -16,9 +16,8 @@ const RESTART_DOUBLINGS_MAX: u32 = 9;
 impl FakeEngine {
     /// Starts a container's process, as somebody asked for. It needs its bay's network.
     pub(super) fn start(self: &Arc<Self>, id: &str) -> Result<(), BackendError> {
-        let now = self.now();
         self.require_network(id)?;
-        self.begin(id, |one| one.started(now))
+        self.begin(id, FakeContainer::started)
     }
 
     /// Lets the process begin of a container that is about to be started by this.
@@ -107,8 +106,7 @@ impl FakeEngine {
 
     /// The engine starts a container by itself.
     fn restart(self: &Arc<Self>, id: &str) {
-        let now = self.now();
-        drop(self.begin(id, |one| one.restarted(now)));
+        drop(self.begin(id, FakeContainer::restarted));
     }
 
     /// Every process ends with the engine, unseen.

@@ -19,7 +19,7 @@ use crate::http::error::ApiError;
 use crate::http::shape::{Representation, Rows, Shown};
 use crate::ids::{Kind, ObjectId, Position, StreamId, StreamKind};
 use crate::projections::as_of;
-use crate::projections::query::ListQuery;
+use crate::projections::query::{ListQuery, PAGE_BYTES};
 use crate::with_noun;
 
 /// Objects that are sent in one go: what a reader that takes nothing makes the service hold.
@@ -107,13 +107,13 @@ impl Snapshot {
         let position = self.position;
         blocking(move || {
             let query = ListQuery { limit: PAGE, marker, ..ListQuery::default() };
-            let views = state.reads.list::<V>(filter.project(), &query);
-            let views = views.map_err(|error| ApiError::query(V::KIND, "", error))?;
+            let listed = state.reads.list_within::<V>(filter.project(), &query, PAGE_BYTES);
+            let listed = listed.map_err(|error| ApiError::query(V::KIND, "", error))?;
             let mut page = ListedPage::default();
-            if views.len() >= PAGE {
-                page.last = views.last().map(|view| view.head().uuid);
+            if listed.is_full {
+                page.last = listed.views.last().map(|view| view.head().uuid);
             }
-            for view in views {
+            for view in listed.views {
                 let stream = StreamId::new(V::KIND, view.head().uuid);
                 page.told.push(stream);
                 let view = if view.head().position > position {

@@ -90,7 +90,14 @@ pub struct Fake {
 
 impl Fake {
     pub fn new() -> Self {
-        Self { engine: FakeEngine::new(clock::now_and_instant()), node: clock::new_object_id() }
+        Self::ahead(0)
+    }
+
+    /// The engine's clock is so many hours ahead.
+    pub fn ahead(hours: i64) -> Self {
+        let (now, at) = clock::now_and_instant();
+        let began = (Timestamp(now.0 + hours * 3_600_000_000), at);
+        Self { engine: FakeEngine::new(began), node: clock::new_object_id() }
     }
 }
 
@@ -470,6 +477,20 @@ macro_rules! contracts {
             })*
         }
 
+        mod fake_ahead {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(&super::Fake::ahead(7)).await;
+            })*
+        }
+
+        mod fake_behind {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(&super::Fake::ahead(-400 * 24)).await;
+            })*
+        }
+
         mod docker {
             $(#[tokio::test]
             async fn $name() {
@@ -674,6 +695,12 @@ async fn a_lost_reboot_is_not_done_twice(bench: &dyn Bench) {
     written(bench, stream, "up\nup\nup\n").await;
 }
 
+/// What every handle tells alike: how the engine's clock compares is measured anew by each.
+fn by_its_clock(mut seen: Observed) -> Observed {
+    seen.ends.iter_mut().for_each(|end| end.service_time = None);
+    seen
+}
+
 /// Whether a time of the engine lies between two of the service, give or take: the engine's clock
 /// is another one, which may run a little faster or slower.
 fn is_between(before: Timestamp, time: Timestamp, after: Timestamp) -> bool {
@@ -686,8 +713,12 @@ async fn an_end_is_told_with_its_exit_code(bench: &dyn Bench) {
     let stream = started(bench, r#"sh -c "exit 3""#).await;
     let end = ended(bench, stream).await;
     assert_eq!((end.exit_code, end.oom_killed), (Some(3), false));
-    assert!(is_between(before, end.finished_at.unwrap(), clock::now()));
-    assert_eq!(containers(bench).await, [(stream, end)]);
+    let last = end.ends.last().unwrap();
+    assert_eq!(end.finished_at, Some(last.finished_at));
+    assert!(is_between(before, last.by_service_clock(), clock::now()));
+    let all = containers(bench).await.into_iter();
+    let all: Vec<_> = all.map(|(stream, seen)| (stream, by_its_clock(seen))).collect();
+    assert_eq!(all, [(stream, by_its_clock(end))]);
 }
 
 async fn the_engine_restarts_what_its_policy_says(bench: &dyn Bench) {
@@ -839,8 +870,7 @@ async fn an_end_is_told_after_the_restart_that_followed(bench: &dyn Bench) {
     let listening = bench.backend();
     let mut notices = listening.notices().await.unwrap();
     assert_eq!(notices.next().await, Some(Notice::Connected));
-    // The engine may have a clock of its own, which is a bit behind.
-    let before = Timestamp(clock::now().0 - 1_000);
+    let before = clock::now();
     act(bench, stream, Action::Do(Operation::Start)).await.unwrap();
     bench.stumble(stream.id);
     // At the latest the notice of the restart has what came before it.
@@ -852,17 +882,19 @@ async fn an_end_is_told_after_the_restart_that_followed(bench: &dyn Bench) {
     };
     assert_eq!(told(&seen), (RunState::Running, 1, Some(3), false));
     assert_eq!((seen.exit_code, seen.finished_at), (None, None));
-    let finished_at = seen.ends[0].finished_at;
-    assert!(before < finished_at && finished_at <= clock::now(), "{before} {finished_at}");
+    let (finished_at, ours) = (seen.ends[0].finished_at, seen.ends[0].by_service_clock());
+    assert!(is_between(before, ours, clock::now()), "{before} {ours}");
     // The same end for whoever was not there.
-    assert_eq!(bench.backend().inspect(stream).await, Ok(Some(seen.clone())));
-    assert_eq!(containers(bench).await, [(stream, seen)]);
+    let seen = by_its_clock(seen);
+    assert_eq!(by_its_clock(observed(bench, stream).await), seen);
+    let all = containers(bench).await.into_iter();
+    assert_eq!(all.map(|(_, seen)| by_its_clock(seen)).collect::<Vec<_>>(), [seen]);
     // When it was is all that is left when the engine has forgotten.
     bench.forget_notices(stream.id);
     let late = observed(bench, stream).await;
     assert_eq!(told(&late), (RunState::Running, 1, None, false));
-    let late = late.ends[0].finished_at;
-    assert!(before <= late && late <= finished_at, "{before} {late} {finished_at}");
+    let (late, ours) = (late.ends[0].finished_at, late.ends[0].by_service_clock());
+    assert!(late <= finished_at && is_between(before, ours, clock::now()), "{late} {finished_at}");
     // Not so while it does not run.
     bench.behind(Behind::Kill, stream.id);
     let known = ended(bench, stream).await;
@@ -873,9 +905,8 @@ async fn an_end_is_told_after_the_restart_that_followed(bench: &dyn Bench) {
 
 async fn logs_are_told_by_tail_since_and_time(bench: &dyn Bench) {
     let command = r#"sh -c "echo one; echo two >&2; sleep 0.1; echo three""#;
-    let before = clock::now();
     let stream = started(bench, command).await;
-    ended(bench, stream).await;
+    let end = ended(bench, stream).await.finished_at.unwrap();
     let all = logs(bench, stream, LogQuery::default()).await;
     assert_eq!(all, ("one\nthree\n".to_owned(), "two\n".to_owned()));
     let tail = LogQuery { tail: Some(1), ..LogQuery::default() };
@@ -894,7 +925,8 @@ async fn logs_are_told_by_tail_since_and_time(bench: &dyn Bench) {
             Timestamp(time.timestamp_micros())
         })
         .collect();
-    assert!(is_between(before, times[0], clock::now()) && times[0] < times[1]);
+    let (begin, end) = (Timestamp(end.0 - 9_000_000), Timestamp(end.0 + 9_000_000));
+    assert!(begin < times[0] && times[0] < times[1] && times[1] < end, "{times:?} {end}");
     // Between two lines that are a tenth of a second apart.
     let middle = Timestamp(times[1].0 - 20_000);
     let since = LogQuery { since: Some(middle), ..LogQuery::default() };
