@@ -269,9 +269,12 @@ impl Keystone {
         let url = format!("{}/v3/auth/tokens?nocatalog", self.url());
         let request = self.http.get(url).header("x-auth-token", own);
         let answer = request.header("x-subject-token", token.text()).send().await;
-        answer.map_err(|error| match is_untrusted(&error) {
-            true => Failure::new(Trouble::Untrusted, &format!("{}: {}", self.url(), cause(&error))),
-            false => self.away(&cause(&error)),
+        answer.map_err(|error| {
+            let failure = self.away(&cause(&error));
+            if is_untrusted(&error) {
+                return Failure { trouble: Trouble::Untrusted, ..failure };
+            }
+            failure
         })
     }
 

@@ -3,9 +3,8 @@
 //!
 //! Not here: how that is found out (`keystone`).
 
-use std::sync::Mutex as Lock;
+use tokio::sync::watch;
 
-use super::keystone::locked;
 use crate::clock;
 use crate::ids::Timestamp;
 use crate::text;
@@ -72,23 +71,23 @@ impl Failure {
     }
 }
 
-/// Whether Keystone can be asked.
-pub struct Standing(Lock<Option<(Trouble, Timestamp)>>);
+/// What keeps the service from asking, and since when.
+pub struct Standing(watch::Sender<Option<(Trouble, Timestamp)>>);
 
 impl Standing {
     /// Before anything was asked.
     pub fn new() -> Self {
-        Self(Lock::new(Some((Trouble::Unasked, clock::now()))))
+        Self(watch::Sender::new(Some((Trouble::Unasked, clock::now()))))
     }
 
     /// What is in the way.
     pub fn trouble(&self) -> Option<Trouble> {
-        locked(&self.0).map(|(trouble, _)| trouble)
+        self.0.borrow().map(|(trouble, _)| trouble)
     }
 
     /// The same in words, with what to check.
     pub fn problem(&self) -> Option<String> {
-        locked(&self.0).map(|(trouble, since)| {
+        self.0.borrow().map(|(trouble, since)| {
             let (since, words) = (since.rfc3339(), trouble.words());
             format!("no request can be authenticated since {since}: {words}")
         })
@@ -96,7 +95,7 @@ impl Standing {
 
     /// Keystone answered as it should.
     pub fn works(&self) {
-        let before = locked(&self.0).take();
+        let before = self.0.send_replace(None);
         if before.is_some_and(|(trouble, _)| trouble != Trouble::Unasked) {
             tracing::info!("requests can be authenticated again");
         }
@@ -105,14 +104,14 @@ impl Standing {
     /// Keystone did not. Logged once, whatever words it comes in.
     pub fn fails(&self, failure: &Failure) {
         let trouble = failure.trouble;
-        let mut told = locked(&self.0);
-        if told.is_some_and(|(before, _)| before == trouble) {
-            return;
+        let is_new = self.0.send_if_modified(|told| {
+            let since = told.filter(|(before, _)| *before != Trouble::Unasked);
+            let since = since.map_or_else(clock::now, |(_, since)| since);
+            told.replace((trouble, since)).is_none_or(|(before, _)| before != trouble)
+        });
+        if is_new {
+            let (words, cause) = (trouble.words(), &failure.cause);
+            tracing::error!("cannot authenticate requests: {words} ({cause})");
         }
-        let since = told.filter(|(before, _)| *before != Trouble::Unasked);
-        *told = Some((trouble, since.map_or_else(clock::now, |(_, since)| since)));
-        drop(told);
-        let (words, cause) = (trouble.words(), &failure.cause);
-        tracing::error!("cannot authenticate requests: {words} ({cause})");
     }
 }

@@ -1,7 +1,8 @@
 //! Who may do what, with a real Keystone: tokens, roles, tenancy, and the service's own identity.
 //!
-//! Not here: what goes on until somebody ends it (`streams`), Keystone's absence (`away`), TLS on the
-//! way there (`secure`), clients (`clients`), what is the host's (`host`), Keystone itself (`real`).
+//! Not here: what goes on until somebody ends it (`streams`), Keystone's absence (`away`), TLS on
+//! the way there (`secure`), clients (`clients`), what is the host's (`host`), Keystone itself
+//! (`real`).
 
 mod away;
 mod clients;
