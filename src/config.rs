@@ -101,6 +101,8 @@ pub enum AuthConfig {
 pub struct KeystoneConfig {
     /// Its address, without a version: `http://127.0.0.1:5000`.
     pub url: String,
+    /// PEM file with the authorities that verify it, in place of the system's.
+    pub cacert: Option<PathBuf>,
     /// The service's own.
     pub credentials: Credentials,
 }

@@ -4,13 +4,19 @@
 //! Not here: validating the tokens of others (`http/edge/keystone.rs`), where the settings come
 //! from (`cli`).
 
-use std::fmt;
+use std::error::Error;
+use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
+use std::{fmt, fs, io};
 
 use reqwest::header::HeaderValue;
-use reqwest::{Client, ClientBuilder, Url, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Url, redirect};
 use serde_json::{Value, json};
 use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::{self, RootCertStore};
 use zeroize::Zeroize;
 
 /// How long Keystone may take for one answer: a hundred times what it needs.
@@ -70,6 +76,9 @@ pub enum TokenError {
     /// Keystone does not accept the credentials.
     #[error("Keystone at {0} does not accept these credentials")]
     Refused(String),
+    /// Somebody else may pass for Keystone: it gets no credentials.
+    #[error("the certificate of Keystone at {0} is not trusted: {1}")]
+    Untrusted(String, String),
     /// Keystone is away, or answers what it should not.
     #[error("Keystone at {0} issued no token: {1}")]
     Unavailable(String, String),
@@ -85,7 +94,12 @@ impl Credentials {
         // Without the catalogue, which nobody here looks at.
         let url = format!("{keystone}/v3/auth/tokens?nocatalog");
         let answer = http.post(url).json(&self.request()).send().await;
-        let answer = answer.map_err(|error| unavailable(cause(&error)))?;
+        let answer = answer.map_err(|error| {
+            if is_untrusted(&error) {
+                return TokenError::Untrusted(keystone.to_owned(), cause(&error));
+            }
+            unavailable(cause(&error))
+        })?;
         match answer.status().as_u16() {
             201 => {}
             401 | 403 => return Err(TokenError::Refused(keystone.to_owned())),
@@ -122,9 +136,19 @@ impl Credentials {
     }
 }
 
+/// What a client of the server with this URL is made of. An encrypted one is always verified: with
+/// the given authorities and no others, or else with the system's.
+pub fn builder_for(url: &str, authorities: Option<Vec<Certificate>>) -> ClientBuilder {
+    match authorities {
+        _ if !url.starts_with("https:") => plain(),
+        Some(authorities) => builder().tls_certs_only(authorities),
+        None => builder(),
+    }
+}
+
 /// What all clients are made of: they follow no redirect and use no proxy, so that what is meant
-/// for one server reaches no other. Encrypted servers are verified with the system's authorities.
-pub fn builder() -> ClientBuilder {
+/// for one server reaches no other.
+fn builder() -> ClientBuilder {
     // For the whole process, by whoever comes first.
     drop(ring::default_provider().install_default());
     Client::builder().no_proxy().redirect(redirect::Policy::none())
@@ -140,9 +164,30 @@ pub fn plain() -> ClientBuilder {
 /// them after an answer without saying so.
 ///
 /// # Errors
-/// When it cannot be made.
-pub fn client() -> reqwest::Result<Client> {
-    plain().pool_max_idle_per_host(0).timeout(TIMEOUT).build()
+/// When it cannot be made, for example because the system's authorities cannot be read.
+pub fn client(builder: ClientBuilder) -> reqwest::Result<Client> {
+    builder.pool_max_idle_per_host(0).timeout(TIMEOUT).build()
+}
+
+/// The authorities in a PEM file.
+///
+/// # Errors
+/// In words, when it cannot be read, has none, or has something else among them.
+pub fn authorities(file: &Path) -> Result<Vec<Certificate>, String> {
+    let pem = fs::read(file).map_err(|error| error.to_string())?;
+    let mut usable = RootCertStore::empty();
+    let mut authorities = Vec::new();
+    for (number, found) in (1..).zip(CertificateDer::pem_slice_iter(&pem)) {
+        let wrong =
+            |error: &dyn fmt::Display| format!("certificate {number} in it is not valid: {error}");
+        let found = found.map_err(|error| wrong(&error))?;
+        authorities.push(Certificate::from_der(&found).map_err(|error| wrong(&error))?);
+        usable.add(found).map_err(|error| wrong(&error))?;
+    }
+    if authorities.is_empty() {
+        return Err("there is no certificate in it".to_owned());
+    }
+    Ok(authorities)
 }
 
 /// An address of Keystone, with or without a version, as it stands before `/v3`.
@@ -155,12 +200,28 @@ pub fn endpoint(text: &str) -> Result<String, String> {
     let bare = versions.iter().find_map(|version| bare.strip_suffix(version)).unwrap_or(bare);
     let url = Url::parse(bare).map_err(|_| "use a URL like http://HOST:5000/v3.".to_owned())?;
     match url.scheme() {
-        "http" if url.username().is_empty() && url.password().is_none() && url.has_host() => {
+        "http" | "https"
+            if url.username().is_empty() && url.password().is_none() && url.has_host() =>
+        {
             Ok(url.as_str().trim_end_matches('/').to_owned())
         }
-        "https" => Err("only http is supported; terminate TLS in front of it.".to_owned()),
         _ => Err("use a URL like http://HOST:5000/v3, without user and password.".to_owned()),
     }
+}
+
+/// Whether others on the way to an address can read what is sent there: it does not encrypt, and
+/// is not on this machine.
+pub fn is_exposed(endpoint: &str) -> bool {
+    let Ok(url) = Url::parse(endpoint) else { return false };
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let is_loopback = host.parse::<IpAddr>().map_or(host == "localhost", |ip| ip.is_loopback());
+    url.scheme() == "http" && !is_loopback
+}
+
+/// An error and what caused it, innermost last.
+fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    let outermost: &(dyn Error + 'static) = error;
+    std::iter::successors(Some(outermost), |&error| error.source())
 }
 
 /// The innermost words of an error, which say what happened.
@@ -168,9 +229,20 @@ pub fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return format!("no answer in {} s", TIMEOUT.as_secs());
     }
-    std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source())
-        .last()
-        .map_or_else(String::new, ToString::to_string)
+    chain(error).last().map_or_else(String::new, ToString::to_string)
+}
+
+/// Whether there was no answer because the certificate of the server was not accepted.
+pub fn is_untrusted(error: &reqwest::Error) -> bool {
+    chain(error).any(rejects_certificate)
+}
+
+/// An I/O error shows what it wraps as itself, not as its source.
+fn rejects_certificate(error: &(dyn Error + 'static)) -> bool {
+    if let Some(wrapped) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        return rejects_certificate(wrapped);
+    }
+    matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_)))
 }
 
 #[cfg(test)]
@@ -183,8 +255,20 @@ mod tests {
             assert_eq!(endpoint(text).unwrap(), "http://k:5000");
         }
         assert_eq!(endpoint("http://k/identity/v3").unwrap(), "http://k/identity");
-        for text in ["", "k:5000", "https://k/v3", "http://u:p@k/v3", "unix:///k"] {
+        assert_eq!(endpoint("https://k:35357/v3/").unwrap(), "https://k:35357");
+        for text in ["", "k:5000", "ftp://k/v3", "https://u:p@k/v3", "http://u@k", "unix:///k"] {
             assert!(endpoint(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_leaves_the_machine_unencrypted_is_exposed() {
+        for exposed in ["http://k:5000", "http://192.0.2.7", "http://[2001:db8::1]:5000"] {
+            assert!(is_exposed(exposed), "{exposed}");
+        }
+        for safe in ["https://k", "http://localhost:5000", "http://127.0.0.2", "http://[::1]:5000"]
+        {
+            assert!(!is_exposed(safe), "{safe}");
         }
     }
 

@@ -14,7 +14,6 @@ use super::login::{HOW, Openstack};
 use super::options::Options;
 use super::serve::MAX_REQUEST_WAIT_S;
 use super::terminal;
-use crate::credentials;
 use crate::ids::Kind;
 
 /// A reachable server accepts a connection in far less.
@@ -157,12 +156,8 @@ impl Client {
     /// When the address is invalid, or the file with authorities.
     pub fn new(options: Options, openstack: Openstack) -> Result<Self, CliError> {
         let base = options.url()?;
-        let http = match (base.scheme(), openstack.authorities()) {
-            ("https", None) => credentials::builder(),
-            ("https", Some(authorities)) => credentials::builder().tls_certs_only(authorities?),
-            _ => credentials::plain(),
-        };
-        let http = http
+        let http = openstack
+            .builder_for(base.as_str())?
             .user_agent(concat!("magnum/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_keepalive(KEEPALIVE)

@@ -3,8 +3,10 @@
 //!
 //! Without any of them no token is sent; a server without authentication needs none.
 
+use std::path::Path;
+
 use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
-use reqwest::Certificate;
+use reqwest::ClientBuilder;
 use reqwest::header::HeaderValue;
 
 use super::error::CliError;
@@ -81,19 +83,18 @@ impl Openstack {
         typed.or_else(variable).filter(|value| !value.is_empty())
     }
 
-    /// The authorities that verify an encrypted server, from the file that `--os-cacert` names;
-    /// `None` if it names none.
-    pub fn authorities(&self) -> Option<Result<Vec<Certificate>, CliError>> {
-        let file = self.value("os-cacert")?;
-        let wrong = |words: String| CliError::Failed(format!("--os-cacert {file}: {words}"));
-        let read = std::fs::read(&file).map_err(|error| wrong(error.to_string()));
-        let parsed = read.and_then(|pem| {
-            Certificate::from_pem_bundle(&pem).map_err(|error| wrong(error.to_string()))
+    /// What a client of the server with this URL is made of. An encrypted one is verified with the
+    /// authorities in the file that `--os-cacert` names, if it names one.
+    ///
+    /// # Errors
+    /// When there are none in it.
+    pub fn builder_for(&self, url: &str) -> Result<ClientBuilder, CliError> {
+        let file = self.value("os-cacert").filter(|_| url.starts_with("https:"));
+        let authorities = file.map(|file| {
+            let wrong = |words| CliError::Failed(format!("--os-cacert {file}: {words}"));
+            credentials::authorities(Path::new(&file)).map_err(wrong)
         });
-        Some(match parsed {
-            Ok(none) if none.is_empty() => Err(wrong("there is no certificate in it".to_owned())),
-            parsed => parsed,
-        })
+        Ok(credentials::builder_for(url, authorities.transpose()?))
     }
 
     /// The credentials; `None` if they are incomplete.
@@ -134,10 +135,14 @@ impl Openstack {
         let keystone = credentials::endpoint(&url).map_err(|why| {
             CliError::Failed(format!("OS_AUTH_URL {url} is not a valid Keystone URL: {why}"))
         })?;
-        let http = credentials::client().map_err(|error| CliError::Failed(error.to_string()))?;
+        let http = credentials::client(self.builder_for(&keystone)?)
+            .map_err(|error| CliError::Failed(credentials::cause(&error)))?;
         let token = credentials.token(&http, &keystone).await.map_err(|error| match error {
             TokenError::Refused(_) => CliError::Failed(format!(
                 "{error}: check OS_USERNAME, OS_PASSWORD, OS_PROJECT_NAME and their domains"
+            )),
+            TokenError::Untrusted(..) => CliError::Failed(format!(
+                "{error}: name its authority with --os-cacert or OS_CACERT"
             )),
             TokenError::Unavailable(..) => CliError::Unreachable(error.to_string()),
         })?;

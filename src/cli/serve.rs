@@ -16,8 +16,9 @@ use super::serve_auth::{AuthArgs, Authentication, PASSWORD};
 use super::serve_containers::ContainerArgs;
 use super::serve_http::HttpArgs;
 use crate::config::{
-    AuditConfig, AuthConfig, BackendConfig, Config, Engine, HttpConfig, LogConfig,
+    AuditConfig, AuthConfig, BackendConfig, Config, Engine, HttpConfig, KeystoneConfig, LogConfig,
 };
+use crate::credentials;
 use crate::text;
 
 /// Longest `--request-wait`: how long proxies usually keep a silent connection open.
@@ -104,6 +105,15 @@ pub fn run(args: ServeArgs) -> Result<(), CliError> {
     if !listen.ip().is_loopback() && *auth != AuthConfig::None && tls.is_none() {
         tracing::warn!(%listen, "tokens arrive in the clear: use --tls-cert and --tls-key, or end \
             TLS in front of the server");
+    }
+    if let AuthConfig::Keystone(KeystoneConfig { url, .. }) = auth
+        && credentials::is_exposed(url)
+    {
+        tracing::warn!(
+            url,
+            "tokens and the service's password travel to Keystone in the clear: \
+            use an https URL in --keystone-url"
+        );
     }
     crate::app::serve(config).map_err(|error| CliError::Failed(error.to_string()))
 }

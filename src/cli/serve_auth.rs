@@ -24,6 +24,9 @@ pub struct AuthArgs {
     /// URL of Keystone, with or without /v3
     #[arg(long, value_name = "URL", required_if_eq("auth", "keystone"))]
     keystone_url: Option<String>,
+    /// Authorities (PEM) that verify an https URL of Keystone [default: the system's]
+    #[arg(long, value_name = "FILE")]
+    keystone_cacert: Option<PathBuf>,
     /// The service's own user; its password comes from MAGNUM_KEYSTONE_PASSWORD or a file
     #[arg(long, value_name = "NAME", default_value = "magnum")]
     keystone_username: String,
@@ -93,6 +96,12 @@ impl AuthArgs {
                     .to_owned(),
             ));
         }
+        if self.auth != Auth::Keystone && self.keystone_cacert.is_some() {
+            return Err(CliError::Failed(
+                "--keystone-cacert has no effect without --auth keystone; add that as well."
+                    .to_owned(),
+            ));
+        }
         let admin_project = AdminProject {
             project: self.admin_project.clone(),
             domain: self.admin_project_domain.clone(),
@@ -111,6 +120,12 @@ impl AuthArgs {
         let url = endpoint(&url).map_err(|why| {
             CliError::Failed(format!("--keystone-url {url} is not a valid Keystone URL: {why}"))
         })?;
+        if self.keystone_cacert.is_some() && !url.starts_with("https:") {
+            return Err(CliError::Failed(format!(
+                "--keystone-cacert has no effect on --keystone-url {url}, which is not encrypted; \
+                 write it as https://HOST."
+            )));
+        }
         let secret = match (&self.keystone_password_file, password) {
             (Some(file), _) => {
                 let text = std::fs::read_to_string(file).map_err(|error| {
@@ -139,7 +154,7 @@ impl AuthArgs {
                 password: secret,
             },
         };
-        Ok(KeystoneConfig { url, credentials })
+        Ok(KeystoneConfig { url, cacert: self.keystone_cacert, credentials })
     }
 }
 
@@ -195,8 +210,11 @@ mod tests {
         assert!(words(&KEYSTONE, Some("")).contains(PASSWORD));
         let file = [&KEYSTONE[..], &["--keystone-password-file", "/nowhere/p"]].concat();
         assert!(words(&file, Some("p")).contains("/nowhere/p"));
+        let cacert = ["--keystone-cacert", "f"];
+        assert!(words(&[&KEYSTONE[..], &cacert].concat(), Some("p")).contains("https://"));
+        assert!(words(&cacert, None).contains("--auth keystone"));
         let secure = ["--auth", "keystone", "--keystone-url", "https://k"];
-        assert!(words(&secure, Some("p")).contains("TLS"));
+        assert!(parsed(&[&secure[..], &cacert].concat(), Some("p")).is_ok());
     }
 
     #[test]

@@ -41,6 +41,12 @@ pub enum ApiError {
     /// Keystone does not say who asks.
     #[error("Keystone is unavailable; cannot authenticate. Try again.")]
     NoKeystone,
+    /// Keystone and the service do not accept each other.
+    #[error(
+        "The service and Keystone do not accept each other; cannot authenticate. An operator has \
+        to correct that; GET /readyz says what to check."
+    )]
+    KeystoneDistrust,
     /// So many unknown tokens are asked about that this one would wait for long.
     #[error("Too many unknown tokens are being checked; try again.")]
     TooManyTokens,
@@ -228,6 +234,7 @@ impl ApiError {
             Self::WorkUnknown(_) => (StatusCode::BAD_GATEWAY, "work-unknown"),
             Self::Overloaded(_) => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             Self::NoKeystone => (StatusCode::SERVICE_UNAVAILABLE, "no-keystone"),
+            Self::KeystoneDistrust => (StatusCode::SERVICE_UNAVAILABLE, "keystone-distrust"),
             Self::NoTokens => (StatusCode::SERVICE_UNAVAILABLE, "no-tokens"),
             Self::TooManyTokens => (StatusCode::SERVICE_UNAVAILABLE, "too-many-tokens"),
             Self::Behind { .. } => (StatusCode::SERVICE_UNAVAILABLE, "behind"),
@@ -239,7 +246,8 @@ impl ApiError {
     /// Whether it is a 5xx that says nothing new to the operator: load that passes, a full disk,
     /// which `/readyz` shows, or that Keystone is away, which is logged once.
     pub fn is_expected(&self) -> bool {
-        matches!(self, Self::Behind { .. } | Self::NoKeystone | Self::NoTokens)
+        matches!(self, Self::Behind { .. } | Self::NoTokens)
+            || matches!(self, Self::NoKeystone | Self::KeystoneDistrust)
             || matches!(self, Self::TooManyTokens | Self::TooManyConnections(_))
             || matches!(self, Self::Overloaded(_))
             || matches!(self, Self::Command(CommandError::Overloaded))

@@ -45,7 +45,8 @@ pub async fn alive() -> Response {
     respond::json(StatusCode::OK, &Health { status: "ok".to_owned() })
 }
 
-/// `GET /readyz`: 503 when the log takes nothing, the views are far behind, or the service stops.
+/// `GET /readyz`: 503 when the log takes nothing, the views are far behind, nobody can be
+/// authenticated, or the service stops. What that takes is known already: nobody else is asked.
 /// An unavailable engine is not a reason: its work waits, and everything else is served.
 pub async fn ready(State(state): State<AppState>) -> Response {
     let (head, position) = (state.log.head().borrow().get(), state.reads.position().borrow().get());
@@ -70,6 +71,7 @@ pub async fn ready(State(state): State<AppState>) -> Response {
     if let Some(reason) = state.low_space.borrow().clone().or(health.no_space) {
         problems.push(format!("no changes are accepted: {reason}"));
     }
+    problems.extend(state.auth.problem());
     let nodes = state.reads.nodes().unwrap_or_else(|_| {
         problems.push("the views cannot be read".to_owned());
         Vec::new()

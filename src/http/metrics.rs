@@ -61,6 +61,11 @@ fn text(state: &AppState) -> Result<String, fmt::Error> {
         ),
         ("views_parked", "Streams with an event that cannot be applied", views.parked),
         ("views_broken_rows", "Views rebuilt at the start", views.broken_rows),
+        (
+            "authentication_healthy",
+            "Whether requests can be authenticated",
+            u64::from(state.auth.problem().is_none()),
+        ),
         ("objects_waiting", "Objects with unfinished work", views.waiting),
     ];
     for (name, help, value) in gauges {

@@ -16,16 +16,19 @@ const EXTENSIONS: &str = "[req]\ndistinguished_name = dn\n[dn]\n\
     [own]\nbasicConstraints = critical,CA:FALSE\nsubjectAltName = IP:127.0.0.1,DNS:localhost\n";
 
 /// Files of an authority and of a certificate that it signed.
-struct Files {
+pub struct Files {
     home: TempDir,
 }
 
 impl Files {
-    fn path(&self, name: &str) -> PathBuf {
+    /// Of an authority (`ca.pem`), or of a certificate that it signed and its key (`own.pem`,
+    /// `own.key`).
+    pub fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
     }
 
-    fn text(&self, name: &str) -> String {
+    /// The same as an argument.
+    pub fn text(&self, name: &str) -> String {
         self.path(name).to_str().unwrap().to_owned()
     }
 
@@ -35,7 +38,7 @@ impl Files {
     }
 
     /// Makes an authority, and a certificate with its key by it.
-    fn make() -> Self {
+    pub fn make() -> Self {
         let files = Self { home: TempDir::new().unwrap() };
         fs::write(files.path("conf"), EXTENSIONS).unwrap();
         let curve = "ec_paramgen_curve:prime256v1";

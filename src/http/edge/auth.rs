@@ -126,6 +126,11 @@ impl Auth {
         self.0.iter().for_each(|guard| guard.source.start(audit));
     }
 
+    /// Why nobody can be asked who they are now, if that is so.
+    pub fn problem(&self) -> Option<String> {
+        self.0.as_ref().and_then(|guard| guard.source.problem())
+    }
+
     /// Whether there may be several projects: without authentication there is only the default one.
     pub const fn tells_projects_apart(&self) -> bool {
         self.0.is_some()

@@ -298,7 +298,7 @@ mod tests {
     fn keystone(config: &mut HttpConfig) {
         let secret = Secret::new("s".to_owned());
         let credentials = Credentials::Application { id: "i".to_owned(), secret };
-        let keystone = KeystoneConfig { url: "http://k".to_owned(), credentials };
+        let keystone = KeystoneConfig { url: "http://k".to_owned(), cacert: None, credentials };
         config.auth = AuthConfig::Keystone(keystone);
     }
 

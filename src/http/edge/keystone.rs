@@ -7,27 +7,31 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::mem::discriminant;
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::HeaderValue;
 use reqwest::{Client, Response};
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::identity::{Identity, Nobody, Seen, Token};
 use super::known::KnownTokens;
+use super::trouble::{Failure, Standing, Trouble};
 use super::validated::{self, Unusable};
 use crate::clock;
 use crate::config::{AdminProject, KeystoneConfig};
-use crate::credentials::{TIMEOUT, TokenError, cause, client};
+use crate::credentials::{self, TIMEOUT, TokenError, cause, is_untrusted};
 
 /// How old an answer may be. With the asking, what Keystone revokes is noticed within 5 s.
 const FRESH: Duration = Duration::from_secs(4);
 
 /// How long nobody asks again after Keystone gave no answer: what `Retry-After` says.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long nothing need be asked before the service asks about itself: by so much monitoring is
+/// late when there are no requests.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Questions at once: more would only wait at Keystone, and take places there from others.
 const MAX_QUESTIONS: usize = 16;
@@ -51,8 +55,13 @@ pub struct Keystone {
     strangers: Semaphore,
     waiting: Semaphore,
     known: Lock<KnownTokens>,
-    /// What stands in the way, as it was logged last.
-    trouble: Lock<Option<Trouble>>,
+    /// Whether it can be asked, as far as is known.
+    standing: Standing,
+    /// A question went unanswered: that may be about its token alone, or about Keystone.
+    doubt: Notify,
+    /// A valid token that Keystone does not let the service see. What it says of the service's own
+    /// and of invalid ones does not show whether it does.
+    hidden: Lock<Option<Token>>,
     /// What was wrong with tokens that Keystone calls valid, as it was logged.
     oddities: Lock<HashSet<&'static str>>,
 }
@@ -60,31 +69,23 @@ pub struct Keystone {
 /// Places for a question.
 type Places<'a> = (Option<SemaphorePermit<'a>>, Option<SemaphorePermit<'a>>);
 
-/// Why Keystone gives no answer that helps; for the log.
-#[derive(Clone, Debug, thiserror::Error)]
-enum Trouble {
-    #[error("Keystone is unavailable: {0}")]
-    Away(String),
-    #[error(
-        "{0}: check --keystone-username, --keystone-project, their domains, and \
-         MAGNUM_KEYSTONE_PASSWORD or --keystone-password-file"
-    )]
-    Credentials(String),
-    #[error(
-        "Keystone does not let the service validate tokens: check that its user has the role \
-         service or admin in its project (--keystone-username, --keystone-project)"
-    )]
-    Rights,
-}
-
 impl Keystone {
     /// Before the first request.
     ///
     /// # Errors
-    /// When there can be no HTTP client.
-    pub fn new(config: KeystoneConfig, admin: AdminProject) -> reqwest::Result<Self> {
+    /// In words, when there can be no HTTP client that verifies Keystone.
+    pub fn new(config: KeystoneConfig, admin: AdminProject) -> Result<Self, String> {
+        let authorities = config.cacert.as_ref().map(|file| {
+            let wrong = |words| format!("--keystone-cacert {}: {words}", file.display());
+            credentials::authorities(file).map_err(wrong)
+        });
+        let builder = credentials::builder_for(&config.url, authorities.transpose()?);
+        let http = credentials::client(builder).map_err(|error| {
+            let (url, cause) = (&config.url, cause(&error));
+            format!("--keystone-url {url}: {cause}; --keystone-cacert names the authorities")
+        })?;
         Ok(Self {
-            http: client()?,
+            http,
             config,
             own: Mutex::new(None),
             admin,
@@ -92,7 +93,9 @@ impl Keystone {
             strangers: Semaphore::new(MAX_STRANGERS),
             waiting: Semaphore::new(MAX_WAITING),
             known: Lock::default(),
-            trouble: Lock::default(),
+            standing: Standing::new(),
+            doubt: Notify::new(),
+            hidden: Lock::default(),
             oddities: Lock::default(),
         })
     }
@@ -102,9 +105,42 @@ impl Keystone {
         &self.config.url
     }
 
-    /// Gets the service's own token, so that what is wrong with that is logged at the start.
-    pub async fn sign_in(self: Arc<Self>) {
-        self.tell(self.own_token(None).await.err().as_ref());
+    /// Why it cannot be asked, if that is so.
+    pub fn problem(&self) -> Option<String> {
+        self.standing.problem()
+    }
+
+    /// Whether it is there, but one of it and the service does not accept the other.
+    pub fn is_distrusted(&self) -> bool {
+        self.standing.trouble().is_some_and(Trouble::is_distrust)
+    }
+
+    /// Asks about the service itself now and then, and when a question went unanswered, so that it
+    /// is known whether Keystone can be asked, whoever else comes.
+    pub async fn watch(self: Arc<Self>) {
+        loop {
+            self.look().await;
+            // Not more often, whatever strangers bring.
+            sleep(PAUSE).await;
+            let _doubted = timeout(LOOK, self.doubt.notified()).await;
+        }
+    }
+
+    async fn look(&self) {
+        let hidden = locked(&self.hidden).clone();
+        let asks_about_hidden = hidden.is_some();
+        let answer = async {
+            let own = self.own_token(None).await?;
+            let own = || Token::new(&own).ok_or_else(|| self.away("its token is not one"));
+            let token = hidden.map_or_else(own, Ok)?;
+            self.validated(&token).await
+        };
+        match timeout(TIMEOUT, answer).await.unwrap_or_else(|_| Err(self.late())) {
+            // One came up meanwhile: that is asked about next.
+            Ok(_) if !asks_about_hidden && locked(&self.hidden).is_some() => {}
+            Ok(_) => self.works(),
+            Err(failure) => self.standing.fails(&failure),
+        }
     }
 
     /// Whose token it is: as it is known, or as Keystone says now. Concurrent callers share one
@@ -139,13 +175,33 @@ impl Keystone {
         let places = timeout_at(until, self.places(was_valid)).await;
         let _places = places.map_err(|_| Nobody::Busy)?;
         let answer = timeout_at(until, self.validated(token)).await;
-        let late = |_| Err(Trouble::Away(format!("no answer within {} s", TIMEOUT.as_secs())));
-        let answer = answer.unwrap_or_else(late);
-        self.tell(answer.as_ref().err());
+        let answer = answer.unwrap_or_else(|_| Err(self.late()));
+        self.learn(token, answer.as_ref());
         match answer {
             Ok(Some(identity)) => Ok(identity),
             Ok(None) => Err(Nobody::Refused),
             Err(_) => Err(Nobody::Away),
+        }
+    }
+
+    fn works(&self) {
+        locked(&self.hidden).take();
+        self.standing.works();
+    }
+
+    /// What an answer about somebody's token shows of Keystone.
+    fn learn(&self, token: &Token, answer: Result<&Option<Identity>, &Failure>) {
+        match answer {
+            // It refuses an invalid token before it looks at rights.
+            Ok(None) if locked(&self.hidden).is_some() => {}
+            Ok(_) => self.works(),
+            Err(Failure { trouble: Trouble::Away, .. }) => self.doubt.notify_one(),
+            Err(failure) => {
+                if failure.trouble == Trouble::Rights {
+                    *locked(&self.hidden) = Some(token.clone());
+                }
+                self.standing.fails(failure);
+            }
         }
     }
 
@@ -155,21 +211,8 @@ impl Keystone {
         (stranger, self.questions.acquire().await.ok())
     }
 
-    /// Logs what stands in the way, once, whatever words it comes in.
-    fn tell(&self, trouble: Option<&Trouble>) {
-        let mut told = locked(&self.trouble);
-        if told.as_ref().map(discriminant) == trouble.map(discriminant) {
-            return;
-        }
-        match trouble {
-            Some(trouble) => tracing::error!("cannot authenticate requests: {trouble}"),
-            None => tracing::info!("requests can be authenticated again"),
-        }
-        *told = trouble.cloned();
-    }
-
     /// Whose token it is; `None` if it is not a token.
-    async fn validated(&self, token: &Token) -> Result<Option<Identity>, Trouble> {
+    async fn validated(&self, token: &Token) -> Result<Option<Identity>, Failure> {
         let mut own = self.own_token(None).await?;
         let mut answer = self.send(token, &own).await?;
         if answer.status() == 401 {
@@ -180,18 +223,38 @@ impl Keystone {
         match answer.status().as_u16() {
             200 => match validated::identity(answer, &self.admin).await {
                 Ok(identity) => Ok(Some(identity)),
-                Err(Unusable::Answer(words)) => {
-                    Err(Trouble::Away(format!("{}: {words}", self.url())))
-                }
+                Err(Unusable::Answer(words)) => Err(self.unusable("answers", &words)),
                 Err(Unusable::Token(words)) => {
                     self.refuse_odd(words);
                     Ok(None)
                 }
             },
             400 | 404 => Ok(None),
-            401 | 403 => Err(Trouble::Rights),
-            status => Err(Trouble::Away(format!("{} answered {status}", self.url()))),
+            status @ (401 | 403) => {
+                Err(Failure::new(Trouble::Rights, &format!("{} answered {status}", self.url())))
+            }
+            status => Err(self.unusable("statuses", &format!("it answered {status}"))),
         }
+    }
+
+    /// No answer from Keystone that helps; what happened.
+    fn away(&self, cause: &str) -> Failure {
+        Failure::new(Trouble::Away, &format!("{}: {cause}", self.url()))
+    }
+
+    fn late(&self) -> Failure {
+        self.away(&format!("no answer within {} s", TIMEOUT.as_secs()))
+    }
+
+    /// An answer about a token that helps nobody: what is wrong is logged once of each kind, since
+    /// Keystone may give others about all other tokens.
+    fn unusable(&self, kind: &'static str, words: &str) -> Failure {
+        let failure = self.away(words);
+        if locked(&self.oddities).insert(kind) {
+            let cause = &failure.cause;
+            tracing::warn!("what Keystone answers about some tokens cannot be used: {cause}");
+        }
+        failure
     }
 
     /// Logs what is wrong with a token that Keystone calls valid, once: anybody may have many.
@@ -202,23 +265,33 @@ impl Keystone {
         }
     }
 
-    async fn send(&self, token: &Token, own: &HeaderValue) -> Result<Response, Trouble> {
+    async fn send(&self, token: &Token, own: &HeaderValue) -> Result<Response, Failure> {
         let url = format!("{}/v3/auth/tokens?nocatalog", self.url());
         let request = self.http.get(url).header("x-auth-token", own);
         let answer = request.header("x-subject-token", token.text()).send().await;
-        answer.map_err(|error| Trouble::Away(format!("{}: {}", self.url(), cause(&error))))
+        answer.map_err(|error| {
+            let failure = self.away(&cause(&error));
+            if is_untrusted(&error) {
+                return Failure { trouble: Trouble::Untrusted, ..failure };
+            }
+            failure
+        })
     }
 
     /// The service's own token; a new one in place of one that was rejected.
-    async fn own_token(&self, rejected: Option<&HeaderValue>) -> Result<HeaderValue, Trouble> {
+    async fn own_token(&self, rejected: Option<&HeaderValue>) -> Result<HeaderValue, Failure> {
         let mut own = self.own.lock().await;
         if let Some(token) = own.as_ref().filter(|token| Some(*token) != rejected) {
             return Ok(token.clone());
         }
         let new = self.config.credentials.token(&self.http, self.url()).await;
-        let token = new.map_err(|error| match error {
-            TokenError::Refused(_) => Trouble::Credentials(error.to_string()),
-            TokenError::Unavailable(..) => Trouble::Away(error.to_string()),
+        let token = new.map_err(|error| {
+            let trouble = match error {
+                TokenError::Refused(_) => Trouble::Credentials,
+                TokenError::Untrusted(..) => Trouble::Untrusted,
+                TokenError::Unavailable(..) => Trouble::Away,
+            };
+            Failure::new(trouble, &error.to_string())
         })?;
         Ok(own.insert(token).clone())
     }

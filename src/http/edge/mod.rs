@@ -1,8 +1,8 @@
 //! What a request passes before any handler: whether it is for this server (`host`) and not from a
-//! foreign page (`page`); who asks (`auth`, `identity`; of `source`: `keystone` with `known` and
-//! `validated`, or `tokens` with `token_file`; `session`, `caller`), what they may do (`policy`),
-//! parsing (`request`, `digest`), audit records (`audit`), large answers (`answers`) and
-//! metrics (`requests`); and what handlers can reach (`state`, `places`).
+//! foreign page (`page`); who asks (`auth`, `identity`; of `source`: `keystone` with `known`,
+//! `trouble` and `validated`, or `tokens` with `token_file`; `session`, `caller`), what they may do
+//! (`policy`), parsing (`request`, `digest`), audit records (`audit`), large answers (`answers`)
+//! and metrics (`requests`); and what handlers can reach (`state`, `places`).
 //!
 //! Not here: the order in which a request passes them (`service`).
 
@@ -25,4 +25,5 @@ mod source;
 pub mod state;
 pub mod token_file;
 mod tokens;
+mod trouble;
 mod validated;

@@ -30,9 +30,7 @@ impl IdentitySource {
         Ok(match &config.auth {
             AuthConfig::None => None,
             AuthConfig::Keystone(keystone) => {
-                let keystone = Keystone::new(keystone.clone(), admin);
-                let keystone = keystone.map_err(|error| format!("Keystone: {error}"))?;
-                Some(Self::Keystone(Arc::new(keystone)))
+                Some(Self::Keystone(Arc::new(Keystone::new(keystone.clone(), admin)?)))
             }
             AuthConfig::Tokens => {
                 let tokens = Tokens::open(TokenFile::new(data), admin.project);
@@ -44,7 +42,7 @@ impl IdentitySource {
     /// What it does by itself as long as the service runs.
     pub fn start(&self, audit: &Audit) {
         match self {
-            Self::Keystone(keystone) => drop(tokio::spawn(Arc::clone(keystone).sign_in())),
+            Self::Keystone(keystone) => drop(tokio::spawn(Arc::clone(keystone).watch())),
             Self::Tokens(tokens) => {
                 drop(tokio::spawn(Arc::clone(tokens).follow(audit.clone())));
             }
@@ -60,10 +58,19 @@ impl IdentitySource {
     }
 
     /// The refusal where it does not say whose a token is.
-    pub const fn away(&self) -> ApiError {
+    pub fn away(&self) -> ApiError {
         match self {
+            Self::Keystone(keystone) if keystone.is_distrusted() => ApiError::KeystoneDistrust,
             Self::Keystone(_) => ApiError::NoKeystone,
             Self::Tokens(_) => ApiError::NoTokens,
+        }
+    }
+
+    /// Why it says of no token whose it is, if that is so.
+    pub fn problem(&self) -> Option<String> {
+        match self {
+            Self::Keystone(keystone) => keystone.problem(),
+            Self::Tokens(tokens) => tokens.problem(),
         }
     }
 

@@ -80,6 +80,15 @@ impl Tokens {
         Seen { answer: answer.map(|issued| self.identity(issued)), until }
     }
 
+    /// Why no token is accepted, if that is so.
+    pub fn problem(&self) -> Option<String> {
+        let is_unreadable = locked(&self.known).tokens.is_none();
+        is_unreadable.then(|| {
+            "no request can be authenticated: the list of tokens cannot be read; the log says why"
+                .to_owned()
+        })
+    }
+
     fn identity(&self, issued: IssuedToken) -> Identity {
         let ProjectId(project) = &issued.project;
         Identity {
@@ -238,8 +247,10 @@ mod tests {
         fs::write(file.path(), "{").unwrap();
         assert_eq!(whose(&admin), Err(Nobody::Away));
         assert_eq!(whose(&admin), Err(Nobody::Away), "still");
+        assert!(tokens.problem().is_some());
         fs::write(file.path(), text).unwrap();
         whose(&admin).unwrap();
+        assert_eq!(tokens.problem(), None);
         file.revoke(&issued.id).unwrap();
         assert_eq!(whose(&shop), Err(Nobody::Refused));
         whose(&admin).unwrap();

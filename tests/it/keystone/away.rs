@@ -3,9 +3,10 @@
 
 use std::thread;
 
-use super::as_user;
 use super::real::keystone;
-use crate::harness::{PATIENCE, Server, wait_for, wait_until};
+use super::{as_user, not_ready};
+use crate::door::Own;
+use crate::harness::{Http, PATIENCE, Server, wait_for, wait_until};
 use crate::requests::{baymodel, refused};
 use crate::stream_client::{Follower, Transport};
 
@@ -43,8 +44,10 @@ fn without_keystone_requests_wait_and_streams_go_on_until_their_token_expires() 
     assert!(ending.next().is_none());
     // Said once, however often it was asked.
     assert_eq!(server.stderr().matches("cannot authenticate requests").count(), 1);
+    assert!(not_ready(&server).contains("--keystone-url"));
     let mut own = own.again();
     wait_until("Keystone to be asked again", PATIENCE, || user.get("/v1/bays").status == 200);
+    server.get("/readyz").expect(200);
     assert!(server.stderr().contains("requests can be authenticated again"));
     let expired = server.with_token(&short).get("/v1/bays");
     assert_eq!((expired.status, &*expired.text), (401, "Authentication required"));
@@ -52,6 +55,45 @@ fn without_keystone_requests_wait_and_streams_go_on_until_their_token_expires() 
     user.post("/v1/baymodels", &baymodel("later")).expect(201);
     assert_eq!(lasting.event().data["type"], "magnum.baymodel.created.v1");
     own.stop();
+}
+
+/// Without requests that need Keystone, monitoring knows; and its own requests cost Keystone none.
+#[test]
+fn readiness_follows_keystone_and_does_not_ask_it() {
+    let mut own = keystone().another("");
+    let server = Server::start(own.magnum());
+    let nobody = server.as_nobody();
+    let is_ready = || nobody.get("/readyz").status == 200;
+    wait_until("Keystone to be known", PATIENCE, is_ready);
+    assert!(nobody.get("/metrics").text.contains("magnum_authentication_healthy 1"));
+    let before = own.asked("GET /v3/auth/tokens");
+    (0..200).for_each(|_| assert!(is_ready()));
+    let asked = own.asked("GET /v3/auth/tokens") - before;
+    assert!(asked < 20, "200 looks asked {asked} times");
+    own.stop();
+    wait_until("its absence to be noticed", PATIENCE, || !is_ready());
+    assert!(not_ready(&server).contains("--keystone-url"));
+    let mut own = own.again();
+    wait_until("its return to be noticed", PATIENCE, is_ready);
+    own.stop();
+}
+
+#[test]
+fn a_wrong_password_of_the_service_is_not_called_an_absence() {
+    let user = keystone().user(&["reader"]);
+    let wrong = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(wrong.path(), "wrong").unwrap();
+    let [auth, url, _] = keystone().arguments(keystone().url());
+    let wrong = format!("--keystone-password-file={}", wrong.path().display());
+    let server = Own::start("", &[&auth, &url, &wrong]);
+    let http = Http::new().by_way_of(&server.url).with_token(&keystone().token(&user));
+    let words = refused(&http.get("/v1/bays"), 503);
+    assert!(
+        words.contains("do not accept each other") && !words.contains("unavailable"),
+        "{words}"
+    );
+    assert!(not_ready(&http).contains("--keystone-password-file"));
+    assert!(server.stderr().contains("does not accept these credentials"), "{}", server.stderr());
 }
 
 #[test]

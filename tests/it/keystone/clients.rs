@@ -10,7 +10,7 @@ use crate::harness::{Server, python, run};
 use crate::requests::baymodel;
 
 /// The `magnum` of this repository against a server, with nothing said about who asks.
-fn magnum(server: &Server, args: &[&str]) -> Command {
+pub fn magnum(server: &Server, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_magnum"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("OS_")) {
         command.env_remove(name);
@@ -20,7 +20,7 @@ fn magnum(server: &Server, args: &[&str]) -> Command {
 }
 
 /// What a user sets.
-fn variables(user: &User) -> Vec<(&'static str, String)> {
+pub fn variables(user: &User) -> Vec<(&'static str, String)> {
     vec![
         ("OS_AUTH_URL", format!("{}/v3", keystone().url())),
         ("OS_USERNAME", user.name.clone()),

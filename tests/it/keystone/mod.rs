@@ -1,12 +1,14 @@
 //! Who may do what, with a real Keystone: tokens, roles, tenancy, and the service's own identity.
 //!
-//! Not here: what goes on until somebody ends it (`streams`), Keystone's absence (`away`), clients
-//! (`clients`), what is the host's (`host`), Keystone itself (`real`).
+//! Not here: what goes on until somebody ends it (`streams`), Keystone's absence (`away`), TLS on
+//! the way there (`secure`), clients (`clients`), what is the host's (`host`), Keystone itself
+//! (`real`).
 
 mod away;
 mod clients;
 mod host;
 pub mod real;
+mod secure;
 mod strangers;
 mod streams;
 
@@ -323,6 +325,13 @@ fn a_service_that_keystone_does_not_know_any_more_says_what_to_check() {
         assert!([200, 503].contains(&answer.status), "{}", answer.text);
         answer.status == 503
     });
+    let words = refused(&user.get("/v1/bays"), 503);
+    assert!(
+        words.contains("do not accept each other") && !words.contains("unavailable"),
+        "{words}"
+    );
+    let problems = not_ready(&server);
+    assert!(problems.contains("--keystone-password-file"), "{problems}");
     let said = server.stderr();
     assert!(
         said.contains("--keystone-password-file") && said.contains("does not accept"),
@@ -330,22 +339,34 @@ fn a_service_that_keystone_does_not_know_any_more_says_what_to_check() {
     );
     own.enable("user", &service.id, true);
     // The old token stays revoked: this takes a new one.
-    wait_until("the service to be back", PATIENCE, || user.get("/v1/bays").status == 200);
-    own.admin()
-        .delete(&format!(
-            "/v3/projects/{}/users/{}/roles/{}",
-            service.project_id,
-            service.id,
-            own.role("service"),
-        ))
-        .expect(204);
-    let reader = own.role("reader");
-    own.admin()
-        .put(&format!("/v3/projects/{}/users/{}/roles/{reader}", service.project_id, service.id,))
-        .expect(204);
+    wait_until("the service to be back", PATIENCE, || server.get("/readyz").status == 200);
+    wait_until("requests to be served", PATIENCE, || user.get("/v1/bays").status == 200);
+    let roles = format!("/v3/projects/{}/users/{}/roles", service.project_id, service.id);
+    let right = format!("{roles}/{}", own.role("service"));
+    own.admin().delete(&right).expect(204);
+    own.admin().put(&format!("{roles}/{}", own.role("reader"))).expect(204);
     wait_until("the missing right to be noticed", PATIENCE, || {
         user.get("/v1/bays");
         server.stderr().contains("has the role service or admin")
     });
+    // What Keystone says of tokens that are none does not show that the service may ask.
+    assert_eq!(user.with_token("bogus").get("/v1/bays").status, 401);
+    assert!(not_ready(&server).contains("has the role service or admin"));
+    own.admin().put(&right).expect(204);
+    wait_until("the right to be noticed", PATIENCE, || server.get("/readyz").status == 200);
+    wait_until("requests to be served", PATIENCE, || user.get("/v1/bays").status == 200);
     own.stop();
+}
+
+/// Why a server is not ready, as anybody may read.
+#[track_caller]
+fn not_ready(server: &Http) -> String {
+    let readiness = server.as_nobody().get("/readyz");
+    assert_eq!(readiness.status, 503, "{}", readiness.text);
+    let problems = readiness.json["problems"].to_string();
+    assert!(problems.contains("no request can be authenticated since"), "{problems}");
+    assert!(!problems.contains("//"), "no address: {problems}");
+    let metrics = server.as_nobody().get("/metrics").text;
+    assert!(metrics.contains("magnum_authentication_healthy 0"), "{metrics}");
+    problems
 }

@@ -193,12 +193,24 @@ impl Keystone {
 
     /// A Magnum on the model engine that asks this Keystone.
     pub fn magnum(&self) -> Options {
+        self.magnum_by(self.url())
+    }
+
+    /// The same by way of another address.
+    pub fn magnum_by(&self, url: &str) -> Options {
+        let arguments = self.arguments(url);
+        let options = arguments.iter().fold(Options::fake(), |options, it| options.arg(it));
+        options.token(self.admin_token())
+    }
+
+    /// What such a Magnum is started with.
+    pub fn arguments(&self, url: &str) -> [String; 3] {
         let file = self.folder.join("password");
-        Options::fake()
-            .arg("--auth=keystone")
-            .arg(&format!("--keystone-url={}/v3", self.url()))
-            .arg(&format!("--keystone-password-file={}", file.display()))
-            .token(self.admin_token())
+        [
+            "--auth=keystone".to_owned(),
+            format!("--keystone-url={url}/v3"),
+            format!("--keystone-password-file={}", file.display()),
+        ]
     }
 
     /// Somebody in a new project, with these roles in it.
