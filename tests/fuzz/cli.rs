@@ -111,7 +111,7 @@ fn script() -> impl Strategy<Value = Script> {
     let status = select(vec![200, 200, 200, 200, 200, 201, 202, 204, 400, 401, 404, 409, 500, 503]);
     let types = select(vec!["application/json", "application/json", "application/json", "x/y"]);
     let changes = proptest::option::of(mutation::changes());
-    (mutation::document(document()), status, types, changes).prop_map(
+    (mutation::large_document(document(), 24), status, types, changes).prop_map(
         |(document, status, content_type, changes)| {
             let changes = changes.unwrap_or_default();
             Script { document, status, content_type, changes }

@@ -70,7 +70,7 @@ fn answers() -> Value {
 fn script() -> impl Strategy<Value = Script> {
     let refused = (select(KINDS.to_vec()), select(vec![200, 304, 400, 403, 404, 409, 500, 503]));
     let changed = (select(KINDS.to_vec()), mutation::changes());
-    (mutation::document(answers()), refused, changed, any::<bool>()).prop_map(
+    (mutation::large_document(answers(), 24), refused, changed, any::<bool>()).prop_map(
         |(answers, refused, changed, can_pull)| Script { answers, refused, changed, can_pull },
     )
 }

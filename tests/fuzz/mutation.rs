@@ -115,8 +115,13 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 
 /// A document in which a few values are others: odd ones, or those of another place.
 pub fn document(sample: Value) -> impl Strategy<Value = Value> {
+    large_document(sample, 4)
+}
+
+/// The same with fewer than so many changes, for a document of more values.
+pub fn large_document(sample: Value, most: usize) -> impl Strategy<Value = Value> {
     let change = (any::<Index>(), any::<Index>(), proptest::option::of(odd()));
-    vec(change, 0..4).prop_map(move |changes| {
+    vec(change, 0..most).prop_map(move |changes| {
         let mut document = sample.clone();
         for (to, from, odd) in changes {
             let mut all = Vec::new();
