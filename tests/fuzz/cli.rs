@@ -13,7 +13,6 @@ use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use magnum::text::is_hidden;
-use proptest::bool;
 use proptest::sample::select;
 use proptest::strategy::Strategy;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -233,7 +232,7 @@ fn what_a_server_says() {
     let start = Script { document: Value::Null, status: 200, content_type: "", changes: vec![] };
     let current = Arc::new(Mutex::new((start, 0)));
     let url = server(Arc::clone(&current));
-    let asked = (script(), select(COMMANDS.to_vec()), bool::ANY);
+    let asked = (script(), select(COMMANDS.to_vec()), proptest::bool::ANY);
     fuzz(CASES / 2, asked, |(script, command, on_terminal)| {
         *current.lock().unwrap() = (script, 0);
         let (code, written) = run(&url, command, on_terminal);

@@ -177,7 +177,7 @@ fn labels_and_published_ports() {
             Err(words) => is_bounded(words),
         }
     });
-    let ports = Allowed { ..Allowed::default() }.ports;
+    let ports = Allowed::default().ports;
     let addresses = ["127.0.0.1", "::1", "0.0.0.0", "::ffff:127.0.0.1", "1.2.3.4%eth0"];
     let asked = (mutation::text(&addresses), option::of(proptest::num::u16::ANY));
     fuzz(CASES * 4, asked, |(address, port)| match ports.check(Some(&address), port) {

@@ -1,13 +1,13 @@
 //! Answers of a Docker engine, as a real one gave them, changed in their values and in their bytes,
 //! through the real client: what comes out is bounded, and words without hidden characters.
 //!
-//! The engine listens on a socket in the same thread, and time passes at once where everybody
-//! waits: so limits end what an answer leaves open, without waiting for them.
+//! The engine listens on a socket in the same thread, and time passes a hundred times as fast: so
+//! limits end what an answer leaves open, without waiting for them.
 
 use std::cell::Cell;
 use std::path::Path;
-use std::rc::Rc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,6 +29,7 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::runtime::Builder;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::mutation::{self, Change};
@@ -137,7 +138,7 @@ impl Script {
         mutation::changed([head.into_bytes(), body].concat(), changes)
     }
 
-    async fn serve(self: Rc<Self>, mut stream: UnixStream) {
+    async fn serve(self: Arc<Self>, mut stream: UnixStream) {
         let mut head = Vec::new();
         while !head.windows(4).any(|end| end == b"\r\n\r\n") {
             match stream.read_buf(&mut head).await {
@@ -253,9 +254,9 @@ fn works() -> Vec<Work> {
 
 /// Asks for everything that a backend can be asked for; how much of it was answered.
 async fn ask(socket: &Path) -> usize {
-    let mut allowed = Allowed::default();
-    allowed.images = Sources { is_operator: false, shared: Vec::new(), registries: Vec::new() };
-    allowed.images.registries = vec!["198.51.100.7".parse().unwrap()];
+    let registries = vec!["198.51.100.7".parse().unwrap()];
+    let images = Sources { is_operator: false, shared: Vec::new(), registries };
+    let allowed = Allowed { images, ..Allowed::default() };
     let object = StreamId::new(Kind::Container, CONTAINER);
     let backend = DockerBackend::new(socket.to_owned(), NODE).allowing(allowed);
     let mut answered = 0;
@@ -303,16 +304,37 @@ async fn ask(socket: &Path) -> usize {
     answered + bytes
 }
 
+/// Time passes in such steps, each of them in [`TICK`].
+const STEP: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(1);
+
+/// Lets time pass. Nobody waits for it to pass by itself: it would at each wait for the socket.
+async fn hurry() {
+    let (sender, mut ticks) = mpsc::channel(1);
+    // As long as this runs time stands still.
+    tokio::task::spawn_blocking(move || {
+        while sender.blocking_send(()).is_ok() {
+            thread::sleep(TICK);
+        }
+    });
+    while ticks.recv().await.is_some() {
+        tokio::time::advance(STEP).await;
+    }
+}
+
 /// Asks an engine with these answers.
-fn ask_of(script: Script, socket: &Path) -> usize {
-    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build();
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime.unwrap(), async {
+fn ask_of(script: Script, socket: &Path, in_a_hurry: bool) -> usize {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().start_paused(in_a_hurry).build().unwrap();
+    runtime.block_on(async {
+        if in_a_hurry {
+            tokio::spawn(hurry());
+        }
         let listener = UnixListener::bind(socket).unwrap();
-        let script = Rc::new(script);
-        tokio::task::spawn_local(async move {
+        let script = Arc::new(script);
+        tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::task::spawn_local(Rc::clone(&script).serve(stream));
+                tokio::spawn(Arc::clone(&script).serve(stream));
             }
         });
         let limit = Duration::from_secs(3600);
@@ -328,7 +350,7 @@ fn answers_as_they_were_are_understood() {
     // The engine's facts, three notices, two objects, one end, each piece of work, and 8 bytes of
     // output twice.
     let all = 1 + 3 + 2 + 1 + works().len() + 8 + 8;
-    assert_eq!(ask_of(script, &folder.path().join("engine.sock")), all);
+    assert_eq!(ask_of(script, &folder.path().join("engine.sock"), false), all);
 }
 
 #[test]
@@ -339,7 +361,7 @@ fn answers_of_an_engine() {
     fuzz(CASES / 2, script(), |script| {
         asked.set(asked.get() + 1);
         let socket = socket.with_extension(asked.get().to_string());
-        ask_of(script, &socket);
+        ask_of(script, &socket, true);
         std::fs::remove_file(&socket).unwrap();
     });
 }

@@ -33,7 +33,8 @@ fn requests() -> Vec<Vec<u8>> {
     );
     let chunked = format!(
         "POST /v1/bays HTTP/1.1\r\nHost: {HERE}\r\nConnection: close\r\nContent-Type: \
-         application/json\r\nTransfer-Encoding: chunked\r\n\r\n6\r\n{{\"a\":1\r\n1\r\n}}\r\n0\r\n\r\n"
+         application/json\r\nTransfer-Encoding: chunked\r\n\r\n\
+         6\r\n{{\"a\":1\r\n1\r\n}}\r\n0\r\n\r\n"
     );
     let get = |path: &str, rest: &str| {
         format!("GET {path} HTTP/1.1\r\nHost: {HERE}\r\nConnection: close\r\n{rest}\r\n")
