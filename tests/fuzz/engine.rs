@@ -223,7 +223,7 @@ fn spec() -> ContainerSpec {
     }
 }
 
-/// Every kind of work, at the second attempt, which looks for what the first one did.
+/// Every kind of work, some also at the second attempt, which looks for what the first one did.
 fn works() -> Vec<Work> {
     let (bay, object) = (StreamId::new(Kind::Bay, BAY), StreamId::new(Kind::Container, CONTAINER));
     let container = Desired::Container { name: None, bay_id: BAY, spec: spec() };
