@@ -223,7 +223,9 @@ async fn logs(session: &Session, args: &Logs) -> Result<(), CliError> {
 async fn followed(session: &Session, call: Call<'_>) -> Result<(), CliError> {
     let mut response = session.client.open(call).await?;
     if is_json(&response) {
-        return output(&session.client.json(&Method::GET, response).await?);
+        let body =
+            response.json().await.map_err(|error| session.client.broken(&Method::GET, &error))?;
+        return output(&body);
     }
     let mut stdout = std::io::stdout();
     while let Some(piece) =
