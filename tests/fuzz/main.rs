@@ -18,7 +18,6 @@ mod bytes;
 mod cli;
 mod documents;
 mod doors;
-mod engine;
 mod keystone;
 mod mutation;
 mod requests;
