@@ -45,17 +45,18 @@ impl Lines {
     /// An event in one line, after a line with the date if the day has changed.
     pub async fn of(&mut self, client: &Client, event: &Value) -> String {
         let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
-        let time = text("time");
+        // The colours are ours; everything else is escaped.
+        let (time, position) = (printable(text("time")), printable(text("position")));
         let mut line = String::new();
         if self.is_wide {
-            line.push_str(&format!("{:>8}  {time}  ", text("position")));
+            line.push_str(&format!("{position:>8}  {time}  "));
         } else {
             let day = time.get(DATE).unwrap_or_default();
             if day != self.day {
                 day.clone_into(&mut self.day);
                 line.push_str(&format!("{day}\n"));
             }
-            line.push_str(&format!("{}  ", time.get(TIME).unwrap_or(time)));
+            line.push_str(&format!("{}  ", time.get(TIME).unwrap_or(&time)));
         }
         let data = event.get("data").unwrap_or(&Value::Null);
         let audited = data.get("object").and_then(Value::as_str);
@@ -65,16 +66,16 @@ impl Lines {
         line.push_str(&self.what(subject, &named, event));
         line.push_str(&who(event));
         if let Some(reason) = event.get("reason").and_then(Value::as_str) {
-            line.push_str(&format!("  because {reason:?}"));
+            line.push_str(&printable(&format!("  because {reason:?}")));
         }
-        // The colours are ours; everything else is escaped.
-        if self.colour { line } else { printable(&line) }
+        line
     }
 
     /// `container web1  started on node n1`; wide lines have every field of the event.
     fn what(&self, subject: &str, named: &Named, event: &Value) -> String {
         let (kind, uuid) = subject.split_once('/').unwrap_or((subject, ""));
         let name = printable(named.name.as_deref().unwrap_or(uuid));
+        let (shown_kind, shown_uuid) = (printable(kind), printable(uuid));
         let event_type = short_type(event);
         let (_, fact) = event_type.split_once('.').unwrap_or(("", event_type));
         let text = |name: &str| {
@@ -84,15 +85,17 @@ impl Lines {
         let words = match event_type {
             "audit.command_refused" => format!("{} refused: {}", text("command"), text("reason")),
             "audit.read" => format!("{} read", text("what").replace('_', " ")),
-            _ => format!("{}{}", fact.replace('_', " "), details(event, self.is_wide)),
+            _ => {
+                format!("{}{}", printable(&fact.replace('_', " ")), details(event, self.is_wide))
+            }
         };
         let node = named.node.as_deref().filter(|_| kind == "container");
         let place = node.map(|node| format!(" on node {}", printable(node))).unwrap_or_default();
         let words = painted(self.colour, event_type, &words);
-        if self.is_wide && name != uuid {
-            format!("{kind} {name} ({uuid})  {words}{place}")
+        if self.is_wide && name != shown_uuid {
+            format!("{shown_kind} {name} ({shown_uuid})  {words}{place}")
         } else {
-            format!("{kind} {name}  {words}{place}")
+            format!("{shown_kind} {name}  {words}{place}")
         }
     }
 

@@ -282,9 +282,10 @@ async fn read(
         };
         let events = reader
             .feed(&piece)
-            .map_err(|_| CliError::Failed("the server sent an overlong line".to_owned()))?;
+            .map_err(|_| CliError::Failed("the server sent an overlong event".to_owned()))?;
         for event in events {
-            if let Some(id) = event.id.filter(|id| !id.is_empty()) {
+            // What is no position is neither shown nor sent back.
+            if let Some(id) = event.id.filter(|id| id.parse::<u64>().is_ok()) {
                 cursor.after = id;
                 cursor.since = None;
             }

@@ -10,6 +10,7 @@ use super::error::{CliError, say};
 use super::login::Openstack;
 use super::options::{Format, Options};
 use super::table;
+use super::terminal::printable;
 use crate::ids::Kind;
 
 /// What a command needs besides its arguments.
@@ -215,7 +216,7 @@ impl Noun {
     /// If the work is still in progress, says how to check on it.
     pub fn say_if_in_progress(&self, answer: &Answer, ident: &str) {
         if answer.in_progress {
-            let noun = self.kind;
+            let (noun, ident) = (self.kind, printable(ident));
             let look = format!("magnum {noun}-show {ident}");
             eprintln!("Accepted: {noun} {ident} is still in progress. Check with: {look}");
         }
@@ -224,8 +225,8 @@ impl Noun {
     /// Prints the history of one object.
     pub async fn history(&self, session: &Session, target: &Target) -> Result<(), CliError> {
         let mut rows: Vec<Value> = Vec::new();
+        let mut after: Option<u64> = None;
         loop {
-            let after = rows.last().and_then(|row| row.get("position")).and_then(Value::as_str);
             let call = Call::new(Method::GET, self.kind)
                 .segment(target.ident())
                 .segment("history")
@@ -233,10 +234,13 @@ impl Noun {
             let mut body = session.client.send(call).await?.body;
             let more = body.get("next").is_some_and(Value::is_string);
             let page = taken_array(&mut body, "events");
-            let end = page.is_empty() || !more;
+            let last = page.last().and_then(|row| row.get("position")).and_then(Value::as_str);
+            let last = last.and_then(|last| last.parse::<u64>().ok());
             rows.extend(page);
-            if end {
-                break;
+            match last {
+                // A page that leads no further would be followed by itself.
+                Some(last) if more && Some(last) > after => after = Some(last),
+                _ => break,
             }
         }
         table::list(session.format, &["position", "time", "type", "user", "reason"], &rows)

@@ -1,8 +1,8 @@
 //! A parser of server-sent events (HTML standard, 9.2.6), as far as Magnum sends them: `id`,
 //! `event`, `data` and comments.
 
-/// Longest line: four times the largest record that the log accepts.
-const MAX_LINE_BYTES: usize = 4 << 20;
+/// Longest event: four times the largest record that the log accepts.
+const MAX_EVENT_BYTES: usize = 4 << 20;
 
 /// One event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct SseEvent {
     pub data: String,
 }
 
-/// A line is longer than any that Magnum sends.
+/// An event is longer than any that Magnum sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLong;
 
@@ -32,13 +32,13 @@ impl SseReader {
     /// end of the connection is never returned.
     ///
     /// # Errors
-    /// When a line is too long to be one of ours.
+    /// When an event is too long to be one of ours.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<Vec<SseEvent>, TooLong> {
         let mut events = Vec::new();
         let mut pieces = bytes.split(|byte| *byte == b'\n').peekable();
         while let Some(piece) = pieces.next() {
             self.line.extend_from_slice(piece);
-            if self.line.len() > MAX_LINE_BYTES {
+            if self.line.len().saturating_add(self.event.data.len()) > MAX_EVENT_BYTES {
                 return Err(TooLong);
             }
             if pieces.peek().is_some() {
@@ -102,10 +102,12 @@ mod tests {
     }
 
     #[test]
-    fn endless_lines_are_refused() {
-        let mut reader = SseReader::default();
-        let piece = vec![b'x'; 1 << 20];
-        let refused = (0..8).any(|_| reader.feed(&piece).is_err());
-        assert!(refused);
+    fn endless_events_are_refused() {
+        for end in ["", "\n"] {
+            let mut reader = SseReader::default();
+            let piece = format!("data: {}{end}", "x".repeat(1 << 20));
+            let refused = (0..8).any(|_| reader.feed(piece.as_bytes()).is_err());
+            assert!(refused, "{end:?}");
+        }
     }
 }

@@ -3,7 +3,8 @@
 //! random bytes do not get past the first check.
 //!
 //! A few hundred inputs each, always the same ones; random ones for `MAGNUM_FUZZ_SECONDS` each
-//! where that is set (`make soak`). Requests are tried by `tests/it/schemathesis.rs`.
+//! where that is set (`make soak`). Requests that the document of the API describes are made by
+//! `tests/it/schemathesis.rs`.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,8 +15,13 @@
 )]
 
 mod bytes;
+mod cli;
 mod documents;
+mod doors;
+mod keystone;
 mod mutation;
+mod requests;
+mod server;
 mod texts;
 
 use std::env;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// One change of bytes.
 #[derive(Clone, Debug)]
-enum Change {
+pub enum Change {
     Flip(Index, u8),
     Set(Index, u8),
     Cut(Index),
@@ -48,12 +48,20 @@ fn apply(bytes: &mut Vec<u8>, change: &Change) {
     }
 }
 
+/// A few changes, for bytes that are known later.
+pub fn changes() -> impl Strategy<Value = Vec<Change>> {
+    vec(change(), 0..4)
+}
+
+/// These bytes with changes.
+pub fn changed(mut bytes: Vec<u8>, changes: &[Change]) -> Vec<u8> {
+    changes.iter().for_each(|change| apply(&mut bytes, change));
+    bytes
+}
+
 /// One of these, unchanged or with a few changes.
 pub fn bytes(samples: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
-    (select(samples), vec(change(), 0..4)).prop_map(|(mut bytes, changes)| {
-        changes.iter().for_each(|change| apply(&mut bytes, change));
-        bytes
-    })
+    (select(samples), changes()).prop_map(|(bytes, changes)| changed(bytes, &changes))
 }
 
 /// One of these, unchanged or with a few changes; what is no UTF-8 is replaced.
@@ -73,6 +81,10 @@ fn odd() -> impl Strategy<Value = Value> {
         json!(1e300),
         json!(""),
         json!("\u{0}\u{7f}\u{2028}😀"),
+        json!("a\u{1b}]0;b\u{7}\u{9b}31m\u{202e}c\u{e0041}"),
+        json!(i64::MAX),
+        json!("9223372036854775807"),
+        json!("9999-12-31T23:59:59.999999999Z"),
         json!("f"),
         json!("ff".repeat(5000)),
         json!([]),
@@ -103,8 +115,13 @@ fn places(value: &Value, at: &str, found: &mut Vec<String>) {
 
 /// A document in which a few values are others: odd ones, or those of another place.
 pub fn document(sample: Value) -> impl Strategy<Value = Value> {
+    large_document(sample, 4)
+}
+
+/// The same with fewer than so many changes, for a document of more values.
+pub fn large_document(sample: Value, most: usize) -> impl Strategy<Value = Value> {
     let change = (any::<Index>(), any::<Index>(), proptest::option::of(odd()));
-    vec(change, 0..4).prop_map(move |changes| {
+    vec(change, 0..most).prop_map(move |changes| {
         let mut document = sample.clone();
         for (to, from, odd) in changes {
             let mut all = Vec::new();

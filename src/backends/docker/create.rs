@@ -22,6 +22,7 @@ use super::observe::Found;
 use crate::events::container::{ContainerSpec, PortMapping, RestartPolicy};
 use crate::ids::ObjectId;
 use crate::image::Reference;
+use crate::text;
 
 /// The engine counts CPU time in billionths of a CPU.
 const NANO_PER_MILLI: i64 = 1_000_000;
@@ -103,7 +104,7 @@ impl DockerBackend {
         let docker = self.connection.client()?;
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         match self.connection.quick(docker.create_container(Some(options), body)).await {
-            Ok(made) => Ok(Done { engine_id: Some(made.id), exit_code: None }),
+            Ok(made) => Ok(Done { engine_id: Some(text::words(&made.id)), exit_code: None }),
             // The name may be taken by an earlier attempt of this work that was slow. The engine
             // holds a name before and after the container that has it can be seen.
             Err(BackendError::Refused(words)) => match self.look(&name).await? {

@@ -155,7 +155,7 @@ impl DockerBackend {
         for extra in networks {
             self.remove_network(&extra).await?;
         }
-        Ok(first.id)
+        Ok(first.id.map(|id| text::words(&id)))
     }
 
     /// Our networks of a bay, the oldest first.

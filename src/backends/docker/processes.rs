@@ -111,7 +111,10 @@ fn send(pid: i32, signal: Signal, session: &Session) -> Result<Option<()>, Backe
 fn belongs(pid: i32, session: &Session) -> bool {
     let folder = Path::new("/proc").join(pid.to_string());
     let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap_or_default();
-    session_of(&read("stat")) == Some(session.leader) && read("cgroup").contains(&session.engine_id)
+    // Every name contains the empty one.
+    !session.engine_id.is_empty()
+        && session_of(&read("stat")) == Some(session.leader)
+        && read("cgroup").contains(&session.engine_id)
 }
 
 /// The session in a line of `/proc/PID/stat`: the fourth column after the command, which is in
@@ -154,5 +157,13 @@ mod tests {
         let stranger = Session { leader, engine_id: "no-such-container".to_owned() };
         assert!(!stranger.is_visible());
         assert_eq!(send(leader, Signal::KILL, &stranger), Ok(None));
+    }
+
+    #[test]
+    fn no_process_is_of_a_container_without_an_id() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let leader = session_of(&fs::read_to_string("/proc/self/stat").unwrap()).unwrap();
+        let session = Session { leader, engine_id: String::new() };
+        assert!(!belongs(pid, &session));
     }
 }

@@ -165,10 +165,11 @@ impl Layers {
         }
         let message = if id.is_empty() { status } else { format!("{id}: {status}") };
         let message = text::words(&message);
-        let (current_bytes, total_bytes) = self
-            .0
-            .values()
-            .fold((0, 0), |sum: (u64, u64), layer| (sum.0 + layer.0, sum.1 + layer.1));
+        // A registry says how large its layers are.
+        let (current_bytes, total_bytes) =
+            self.0.values().fold((0, 0), |sum: (u64, u64), layer| {
+                (sum.0.saturating_add(layer.0), sum.1.saturating_add(layer.1))
+            });
         Progress { message, current_bytes, total_bytes }
     }
 }
@@ -200,6 +201,14 @@ mod tests {
         assert_eq!((progress.current_bytes, progress.total_bytes), (105, 150));
         let progress = layers.take(news("a", "Extracting", 1, 300));
         assert_eq!((progress.current_bytes, progress.total_bytes), (105, 150));
+    }
+
+    #[test]
+    fn layers_may_be_said_to_be_of_any_size() {
+        let mut layers = Layers::default();
+        let all = ["a", "b", "c"].map(|id| layers.take(news(id, "Downloading", 1, i64::MAX)));
+        assert_eq!(all.map(|progress| progress.current_bytes), [1, 2, 3]);
+        assert_eq!(layers.take(news("a", "Extracting", 0, 0)).total_bytes, u64::MAX);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use tokio::time::Instant;
 
 use crate::ids::{ProjectId, Timestamp};
+use crate::text::is_hidden;
 
 /// Longest token, in bytes: several times what Keystone has issued since its tokens are Fernet's.
 const MAX_TOKEN_BYTES: usize = 2048;
@@ -93,7 +94,7 @@ pub struct Seen {
 /// Whether a text can be the id of a project or user: it becomes part of events and of the names
 /// of files.
 pub fn is_id(text: &str) -> bool {
-    let is_plain = |c: char| !c.is_control() && c != '/';
+    let is_plain = |c: char| !is_hidden(c) && c != '/';
     (1..=MAX_ID_BYTES).contains(&text.len()) && text.chars().all(is_plain)
 }
 
@@ -131,7 +132,16 @@ mod tests {
         for good in ["p", "5f2c", "a b", "ü", &"x".repeat(MAX_ID_BYTES)] {
             assert!(is_id(good), "{good}");
         }
-        for bad in ["", "a/b", "a\nb", "\u{7f}", "\u{85}", &"x".repeat(MAX_ID_BYTES + 1)] {
+        for bad in [
+            "",
+            "a/b",
+            "a\nb",
+            "\u{7f}",
+            "\u{85}",
+            "a\u{202e}b",
+            "\u{200b}",
+            &"x".repeat(MAX_ID_BYTES + 1),
+        ] {
             assert!(!is_id(bad), "{bad:?}");
         }
     }

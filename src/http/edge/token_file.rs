@@ -280,7 +280,7 @@ fn check(new: &NewToken, now: Timestamp) -> Result<(), String> {
         if !is_id(name) {
             return Err(format!(
                 "{name:?} cannot be the name of a {what}: use 1 to {MAX_ID_BYTES} bytes without \
-                 slashes and control characters"
+                 slashes and hidden characters"
             ));
         }
     }

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::config::AdminProject;
 use crate::credentials::cause;
 use crate::ids::{ProjectId, Timestamp};
+use crate::text;
 
 /// Largest answer: hundreds of times what Keystone says of a token without the catalogue.
 const MAX_ANSWER_BYTES: usize = 1 << 20;
@@ -79,7 +80,9 @@ pub enum Unusable {
 pub async fn identity(response: Response, admin: &AdminProject) -> Result<Identity, Unusable> {
     let body = body(response).await.map_err(Unusable::Answer)?;
     let answer: Validated = serde_json::from_slice(&body)
-        .map_err(|error| Unusable::Answer(format!("it answered what it should not: {error}")))?;
+        .map_err(|error| format!("it answered what it should not: {error}"))
+        // It has what was answered in it.
+        .map_err(|words| Unusable::Answer(text::words(&words)))?;
     checked(answer.token, admin).map_err(Unusable::Token)
 }
 
@@ -101,15 +104,15 @@ fn checked(valid: Valid, admin: &AdminProject) -> Result<Identity, &'static str>
         return Err("its expires_at is in the past: compare the clocks of the machines");
     }
     if !is_id(&valid.user.id) {
-        return Err("the id of its user is empty, too long, or has a slash or control characters");
+        return Err("the id of its user is empty, too long, or has a slash or hidden characters");
     }
     let ids = valid.project.iter().map(|project| &project.id);
     if !ids.into_iter().all(|id| is_id(id)) {
-        return Err("the id of its project is empty, too long, or has a slash or control \
+        return Err("the id of its project is empty, too long, or has a slash or hidden \
                     characters");
     }
     let is_role = |name: &String| {
-        (1..=MAX_ROLE_BYTES).contains(&name.len()) && !name.chars().any(char::is_control)
+        (1..=MAX_ROLE_BYTES).contains(&name.len()) && !name.chars().any(text::is_hidden)
     };
     let roles: Vec<String> = valid.roles.into_iter().map(|role| role.name).collect();
     if roles.len() > MAX_ROLES || !roles.iter().all(is_role) {
