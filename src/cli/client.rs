@@ -24,6 +24,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(MAX_REQUEST_WAIT_S + 30);
 /// Streams may be silent for a long time; this detects that the other machine is gone.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// Largest response that is read as a whole: as much as a server holds of all of them together.
+const MAX_ANSWER_BYTES: usize = 256 << 20;
+
 /// The header with the token.
 const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
@@ -177,7 +180,7 @@ impl Client {
             let response = self.open(call).await?;
             let in_progress = response.status() == StatusCode::ACCEPTED;
             let json = is_json(&response);
-            let text = response.bytes().await.map_err(|error| self.broken(&method, &error))?;
+            let text = self.body(&method, response).await?;
             self.debug(|| format!("< {}", String::from_utf8_lossy(&text)));
             let body = match (json, text.is_empty()) {
                 (_, true) => Value::Null,
@@ -213,7 +216,7 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
-        let text = response.bytes().await.unwrap_or_default();
+        let text = self.body(&call.method, response).await.unwrap_or_default();
         self.debug(|| format!("< {}", String::from_utf8_lossy(&text)));
         let body = serde_json::from_slice(&text).unwrap_or(Value::Null);
         let words = match (status, token) {
@@ -226,6 +229,32 @@ impl Client {
             _ => fault_message(status, &body),
         };
         Err(CliError::Refused { status, words, next: call.next(status, &body) })
+    }
+
+    /// The whole body of a response, which is JSON.
+    ///
+    /// # Errors
+    /// When it is too large, ends too early, or is not JSON.
+    pub async fn json(&self, method: &Method, response: Response) -> Result<Value, CliError> {
+        let text = self.body(method, response).await?;
+        serde_json::from_slice(&text).map_err(|_| self.not_magnum())
+    }
+
+    /// The whole body of a response, if it is not too large.
+    async fn body(&self, method: &Method, mut response: Response) -> Result<Vec<u8>, CliError> {
+        let mut body = Vec::new();
+        while let Some(piece) =
+            response.chunk().await.map_err(|error| self.broken(method, &error))?
+        {
+            if body.len().saturating_add(piece.len()) > MAX_ANSWER_BYTES {
+                let url = self.address();
+                return Err(CliError::Failed(format!(
+                    "the response from {url} is larger than {MAX_ANSWER_BYTES} bytes"
+                )));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body)
     }
 
     /// The headers of every request, and those for its options.

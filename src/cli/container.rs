@@ -223,9 +223,7 @@ async fn logs(session: &Session, args: &Logs) -> Result<(), CliError> {
 async fn followed(session: &Session, call: Call<'_>) -> Result<(), CliError> {
     let mut response = session.client.open(call).await?;
     if is_json(&response) {
-        let body =
-            response.json().await.map_err(|error| session.client.broken(&Method::GET, &error))?;
-        return output(&body);
+        return output(&session.client.json(&Method::GET, response).await?);
     }
     let mut stdout = std::io::stdout();
     while let Some(piece) =

@@ -248,3 +248,19 @@ fn what_a_server_says() {
         assert!(plain.chars().all(shown), "{command}: {written:?}");
     });
 }
+
+#[test]
+fn an_answer_without_end_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        path_of(&mut stream);
+        stream.write_all(b"HTTP/1.1 200 X\r\nContent-Type: application/json\r\n\r\n").unwrap();
+        let piece = vec![b' '; 1 << 20];
+        while stream.write_all(&piece).is_ok() {}
+    });
+    let (code, written) = run(&url, "bay-list", false);
+    assert!(code == 1 && written.contains("is larger than"), "{code} {written}");
+    server.join().unwrap();
+}

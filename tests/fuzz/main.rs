@@ -18,6 +18,7 @@ mod bytes;
 mod cli;
 mod documents;
 mod doors;
+mod engine;
 mod keystone;
 mod mutation;
 mod requests;
