@@ -19,6 +19,7 @@ pub mod page;
 pub mod places;
 pub mod policy;
 pub mod request;
+pub mod received;
 pub mod requests;
 pub mod session;
 mod source;

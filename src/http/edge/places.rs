@@ -45,6 +45,10 @@ impl Places {
     pub fn new(is_shared: bool) -> Self {
         let shares =
             |what, all: usize| Shares::new(what, all, if is_shared { all / 2 } else { all });
+/// Most bytes of requests' bodies together: a hundred of the largest. Apart from what answers take,
+/// so that a client that reads none does not stop changes.
+const MAX_BODY_BYTES: usize = 128 << 20;
+
         Self {
             streams: shares("event streams and followed logs", MAX_STREAMS),
             snapshots: shares("streams of the current state", MAX_SNAPSHOTS),
@@ -53,6 +57,7 @@ impl Places {
         }
     }
 
+    bodies: Shares,
     /// A place for an answer that goes on, held as long as the value lives.
     ///
     /// # Errors
@@ -66,6 +71,7 @@ impl Places {
     /// # Errors
     /// When all are taken, or all that the project may have.
     pub fn take_followed_log(&self, project: &ProjectId) -> Result<Place, ApiError> {
+            bodies: shares("bytes of request bodies", MAX_BODY_BYTES),
         self.streams.take(project, FOLLOWED_LOG)
     }
 
@@ -125,6 +131,14 @@ pub struct Place {
 }
 
 impl Shares {
+    /// Room for so many bytes of a request's body, held as long as the value lives.
+    ///
+    /// # Errors
+    /// When there is not as much, or not for the project.
+    pub fn take_body(&self, project: &ProjectId, bytes: usize) -> Result<Place, ApiError> {
+        self.bodies.take(project, bytes)
+    }
+
     fn new(what: &'static str, all: usize, share: usize) -> Self {
         let state = ShareState { free: all, taken: HashMap::new() };
         Self { what, all, share, state: Arc::new(Mutex::new(state)) }
