@@ -1,7 +1,7 @@
 //! The REST API: the way in for users, and the way out for what is recorded.
 //!
-//! In reading order: `routes` (every path), `listener` and `tls` (connections),
-//! `service` (what every request passes), `edge/` (who
+//! In reading order: `routes` (every path), `listener`, `tls`, `head` and `progress`
+//! (connections), `service` (what every request passes), `edge/` (who
 //! asks, whether they may, what it says), `input/` (bodies), what every noun has (`resource`)
 //! and one file a noun with its own, `command` (asking and waiting), `verbs/` (what is done with
 //! containers), `shape` and `respond`, `error` and `error_body`, `keys` (sealing and erasing),
@@ -31,6 +31,7 @@ mod metrics;
 mod node;
 mod openapi;
 mod parameters;
+mod progress;
 mod read;
 mod refusals;
 mod replay;
