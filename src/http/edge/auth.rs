@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -64,13 +65,20 @@ struct Identification {
     /// The session that the token is of, where the request brought none itself.
     session: Option<[u8; 32]>,
     /// Whether it was a page of ours that made a request with a session, if it has one.
+    /// Where it comes from.
+    client: Option<IpAddr>,
     is_from_page: bool,
     request_id: String,
 }
 
 impl Identification {
     /// What a request asks for.
-    fn of(request: &Request, request_id: &str, sessions: &Sessions) -> Self {
+    fn of(
+        request: &Request,
+        request_id: &str,
+        client: Option<IpAddr>,
+        sessions: &Sessions,
+    ) -> Self {
         let headers = request.headers();
         let (token, session, is_from_page) = match Token::of(headers) {
             Some(token) => (Some(token), None, true),
@@ -88,6 +96,7 @@ impl Identification {
             path: request.uri().path().to_owned(),
             token,
             session,
+            client,
             is_from_page,
             request_id: request_id.to_owned(),
         }
@@ -133,10 +142,15 @@ impl Auth {
 
     /// What decides about a request, where anybody is asked who they are. Copied from the request,
     /// because its body is not `Sync`.
-    pub fn question(&self, request: &Request, request_id: &str) -> AuthRequest {
+    pub fn question(
+        &self,
+        request: &Request,
+        request_id: &str,
+        client: Option<IpAddr>,
+    ) -> AuthRequest {
         let guard = self.0.clone();
         AuthRequest(guard.map(|guard| {
-            let asked = Identification::of(request, request_id, &guard.sessions);
+            let asked = Identification::of(request, request_id, client, &guard.sessions);
             (guard, asked)
         }))
     }
@@ -218,14 +232,15 @@ impl Guard {
     async fn identity(&self, asked: &Identification) -> Result<Identity, ApiError> {
         let nobody = || ApiError::Unauthenticated(self.source.challenge());
         let token = asked.token.as_ref().ok_or_else(nobody)?;
-        let identity = self.source.whose(token).await.answer.map_err(|error| match error {
-            Nobody::Refused => {
-                asked.session.into_iter().for_each(|session| self.sessions.end(session));
-                nobody()
-            }
-            Nobody::Away => self.source.away(),
-            Nobody::Busy => ApiError::TooManyTokens,
-        })?;
+        let identity =
+            self.source.whose(token, asked.client).await.answer.map_err(|error| match error {
+                Nobody::Refused => {
+                    asked.session.into_iter().for_each(|session| self.sessions.end(session));
+                    nobody()
+                }
+                Nobody::Away => self.source.away(),
+                Nobody::Busy => ApiError::TooManyTokens,
+            })?;
         if !asked.is_from_page && !asked.method.is_safe() {
             return Err(ApiError::NoCsrfToken);
         }
