@@ -24,7 +24,6 @@ use super::keystone::locked;
 use super::policy::{self, Need, Policy, Right, Rights};
 use super::session::{Brought, NewSession, Sessions};
 use super::source::IdentitySource;
-use crate::bus::CommandError;
 use crate::clock;
 use crate::config::HttpConfig;
 use crate::events::Meta;
@@ -65,9 +64,9 @@ struct Identification {
     /// The session that the token is of, where the request brought none itself.
     session: Option<[u8; 32]>,
     /// Whether it was a page of ours that made a request with a session, if it has one.
+    is_from_page: bool,
     /// Where it comes from.
     client: Option<IpAddr>,
-    is_from_page: bool,
     request_id: String,
 }
 
@@ -96,8 +95,8 @@ impl Identification {
             path: request.uri().path().to_owned(),
             token,
             session,
-            client,
             is_from_page,
+            client,
             request_id: request_id.to_owned(),
         }
     }
@@ -184,19 +183,22 @@ impl Auth {
         Ok(Caller { user, project, roles, rights, token, session: asked.session })
     }
 
-    /// Begins a session of a browser for a caller.
+    /// Begins a session of a browser for a caller with a token. A session begins no other, which
+    /// could go on without end: who took one over would keep it.
     ///
     /// # Errors
-    /// Where nobody is asked who they are, or there are too many.
+    /// Where nobody is asked who they are, the caller has a session, or there are too many.
     pub fn begin_session(&self, caller: &Caller) -> Result<NewSession, ApiError> {
         let (Some(guard), Some(token)) = (&self.0, &caller.token) else {
             let words = "There are no sessions on a server without authentication.";
             return Err(ApiError::BadRequest(words.to_owned()));
         };
+        if caller.session.is_some() {
+            let words = "A session is begun with a token (X-Auth-Token), not with another session.";
+            return Err(ApiError::BadRequest(words.to_owned()));
+        }
         let owner = (caller.project.clone(), caller.user.clone());
-        let new = guard.sessions.begin(owner, token.clone());
-        let new = new.map_err(|error| ApiError::Internal(error.to_string()))?;
-        new.ok_or(ApiError::Command(CommandError::Overloaded))
+        guard.sessions.begin(owner, token.clone())
     }
 
     /// Ends the session that a caller came with, if it was one.
@@ -263,7 +265,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl Check {
     async fn run(mut self) {
         loop {
-            let seen = self.guard.source.whose(&self.token).await;
+            let seen = self.guard.source.whose(&self.token, None).await;
             if let Ok(identity) = &seen.answer {
                 self.expires_at = identity.expires_at;
             }
