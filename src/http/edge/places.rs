@@ -32,10 +32,10 @@ const MAX_SNAPSHOTS: usize = 64;
 /// the 512 threads that may wait.
 const MAX_QUESTIONS: usize = 8;
 
-/// Most reads at once that look at many events or objects for those they want: each takes a
-/// processor for some tens of milliseconds, and one of the 512 threads that may wait. With the
-/// questions and the states that are sent these take fewer than a hundred, so whatever else needs a
-/// thread finds one.
+/// Most reads at once that look at many events or objects for those they want, pages of streams
+/// that catch up among them: each takes a processor for some tens of milliseconds, and one of the
+/// 512 threads that may wait. With the questions and the states that are sent these take fewer than
+/// a hundred, so whatever else needs a thread finds one.
 const MAX_SCANS: usize = 16;
 
 /// How long such a read waits for a place: for some hundred others.
@@ -121,6 +121,11 @@ impl Places {
                 overloaded(what, MAX_SCANS)
             }
         })
+    }
+
+    /// Waits for a place for a page of a stream that catches up, for as long as it takes.
+    pub async fn take_page(&self, stream: &Place) -> Option<Turn> {
+        self.scans.take(&stream.project).await
     }
 
     /// Room for so many bytes of an answer, held as long as the value lives.
