@@ -69,6 +69,11 @@ impl Subscription {
         self.cursor
     }
 
+    /// Whether there is so much that is new that it is read on a thread of its own.
+    pub fn catches_up(&self) -> bool {
+        self.head.borrow().get().saturating_sub(self.cursor.get()) > INLINE_EVENTS
+    }
+
     /// The next events, at most `limit` of them before the filter; waits while there are none.
     /// None once the log is closed and everything in it was looked at.
     ///

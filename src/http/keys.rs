@@ -12,7 +12,7 @@ use super::command::blocking;
 use super::edge::request::{Call, Ident};
 use super::edge::state::AppState;
 use super::error::ApiError;
-use super::respond;
+use super::{read, respond};
 use crate::events::log::{EventLog, ReadError};
 use crate::ids::ProjectId;
 use crate::secrets::{Secrets, SecretsError, key_of};
@@ -63,21 +63,23 @@ pub async fn list(State(state): State<AppState>, call: Call) -> Result<Response,
 ///
 /// It is erased first and recorded then: an erasure that is on record has happened. The answer says
 /// how many digests of requests earlier versions recorded without a key; they stay what they are.
+/// The place for counting them comes first: what was erased is not refused any more.
 pub async fn erase(
     State(state): State<AppState>,
     Ident(ident): Ident,
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(&[])?;
+    let place = state.own().places.take_scan(&call.ctx.project).await?;
     let id = ident.clone();
     if !asked(&state, &call, move |secrets, project| secrets.erase(project, &id)).await? {
         return Err(ApiError::NotFound("Key", ident));
     }
     state.audit.key_erased(&call.ctx, ident).await?;
-    let (log, project) = (state.log.clone(), call.ctx.project.clone());
-    let unkeyed = blocking(move || unkeyed(log.as_ref(), &project)).await?;
+    let project = call.ctx.project.clone();
+    let counted = read::scan_at(place, &state, move |log| unkeyed(log, &project)).await?;
     let mut response = StatusCode::NO_CONTENT.into_response();
-    match unkeyed {
+    match counted {
         Ok(found) => {
             response.headers_mut().insert(UNKEYED, HeaderValue::from(found));
         }

@@ -5,7 +5,6 @@ use axum::response::Response;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
-use super::command::blocking;
 use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
@@ -51,7 +50,9 @@ pub async fn page<V: Shown>(
     } else {
         let (reads, project, asked) =
             (state.reads.clone(), call.ctx.project.clone(), query.clone());
-        (blocking(move || reads.list_within::<V>(&project, &asked, PAGE_BYTES)).await?, None)
+        let scan =
+            read::scan(state, call, move |_| reads.list_within::<V>(&project, &asked, PAGE_BYTES));
+        (scan.await?, None)
     };
     let marker = call.argument("marker").unwrap_or_default();
     let page = page.map_err(|error| ApiError::query(V::KIND, marker, error))?;

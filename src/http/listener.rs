@@ -30,6 +30,7 @@ use super::connections::{ConnectionPlace, Connections, NoPlace};
 use super::edge::host::Connection;
 use super::error::ApiError;
 use super::head::{AnswerBody, Head, Limited};
+use super::progress::Progressing;
 use super::tls::Tls;
 
 /// How long the head of a request may take from its first byte, and the first one from the
@@ -39,6 +40,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection is kept for its next request: longer than the minute that proxies keep
 /// theirs, so that it is they who end one, and never while the next request is under way.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How long a client may take nothing of what it is sent. Then it has gone without a word, or wants
+/// to hold what its answer holds.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Largest head of a request in bytes: the longest address that can be parsed, 64 KiB, and 16 KiB
 /// of headers. More is answered with 431, and so are more than 100 headers (hyper's own limit).
@@ -157,6 +162,7 @@ impl Speaker {
         // A client that has gone already needs no answer.
         let (Ok(local), Ok(peer)) = (stream.local_addr(), stream.peer_addr()) else { return };
         let connection = Connection { local, peer, has_tls: self.tls.is_some() };
+        let stream = Progressing::new(stream, PROGRESS_TIMEOUT);
         let head = Head::new(HEAD_TIMEOUT);
         let Some(tls) = &self.tls else {
             let io = Limited::new(stream, head.clone(), until, place);
@@ -243,4 +249,39 @@ async fn stopped(stopping: &mut watch::Receiver<bool>) {
 fn is_the_client(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpStream as Client;
+
+    use axum::body::Bytes;
+    use futures_util::stream;
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// On paused time, which moves on by itself once all there is to do is to wait.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_no_answer_holds_no_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = Client::connect(listener.local_addr().unwrap()).unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let asked = Arc::new(Notify::new());
+        let answered = asked.clone();
+        let service = tower::service_fn(move |_: Request| {
+            answered.notify_one();
+            let piece = Bytes::from(vec![b'x'; 1 << 16]);
+            let endless = stream::repeat_with(move || Ok::<_, Infallible>(piece.clone()));
+            ready(Ok::<_, Infallible>(Response::new(Body::from_stream(endless))))
+        });
+        let (stop, stopping) = watch::channel(false);
+        let served = tokio::spawn(serve(listener, None, Vec::new(), service, stopping));
+        asked.notified().await;
+        stop.send_replace(true);
+        // It ends when all connections have ended.
+        timeout(10 * PROGRESS_TIMEOUT, served).await.expect("the limit goes first").unwrap();
+        drop(client);
+    }
 }

@@ -1,8 +1,8 @@
 //! The REST API: the way in for users, and the way out for what is recorded.
 //!
-//! In reading order: `routes` (every path), `listener`, `connections` and `tls` (connections),
-//! `service` (what every request passes), `edge/` (who asks, whether they may, what it says),
-//! `input/` (bodies), what every noun has (`resource`)
+//! In reading order: `routes` (every path), `listener`, `connections`, `tls`, `head` and
+//! `progress` (connections), `service` (what every request passes), `edge/` (who asks, whether
+//! they may, what it says), `input/` (bodies), what every noun has (`resource`)
 //! and one file a noun with its own, `command` (asking and waiting), `verbs/` (what is done with
 //! containers), `shape` and `respond`, `error` and `error_body`, `keys` (sealing and erasing),
 //! `session` (browsers). Then `stream/` (the log for readers), `schema`, `replay` (what was, and
@@ -32,6 +32,7 @@ mod metrics;
 mod node;
 mod openapi;
 mod parameters;
+mod progress;
 mod read;
 mod refusals;
 mod replay;

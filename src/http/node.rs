@@ -4,7 +4,6 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::command;
 use super::edge::state::AppState;
 use super::error::ApiError;
 use super::input::body::Body;
@@ -12,12 +11,13 @@ use super::resource::{ObjectCall, Resource};
 use super::route::{Register, register};
 use super::shape::Shown;
 use super::text::{canonical_uuid, shown};
+use super::{command, read};
 
 use crate::actors::node::NodeCommand;
 use crate::actors::placement::NodeFacts;
 use crate::events::node::Status;
 use crate::events::work::FieldChange;
-use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
+use crate::ids::{Kind, ProjectId, StreamId};
 use crate::projections::bay::BayView;
 use crate::projections::node::{self, NodeView};
 use crate::projections::query::QueryError;
@@ -141,7 +141,7 @@ impl Resource for NodeView {
     }
 
     async fn delete(&self, on: ObjectCall<'_>) -> Result<NodeCommand, ApiError> {
-        Ok(NodeCommand::Delete { bays: bays_on(on.state, on.id).await? })
+        Ok(NodeCommand::Delete { bays: bays_on(on).await? })
     }
 }
 
@@ -157,8 +157,8 @@ async fn check_ironic(on: ObjectCall<'_>, ironic: &str, asked: &str) -> Result<(
 }
 
 /// How many bays a node holds, of all projects.
-async fn bays_on(state: &AppState, node: ObjectId) -> Result<u64, ApiError> {
-    let reads = state.reads.clone();
-    let counted = command::blocking(move || reads.bays_on(node)).await?;
+async fn bays_on(on: ObjectCall<'_>) -> Result<u64, ApiError> {
+    let (reads, node) = (on.state.reads.clone(), on.id);
+    let counted = read::scan(on.state, on.call, move |_| reads.bays_on(node)).await?;
     counted.map_err(|error| ApiError::query(Kind::Node, "", error))
 }

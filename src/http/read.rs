@@ -9,6 +9,7 @@ use super::command::blocking;
 use super::edge::policy::Right;
 use super::edge::request::Call;
 use super::edge::state::AppState;
+use super::edge::turns::Turn;
 use super::error::ApiError;
 use super::shape::{self, Shown};
 use super::text::{canonical_uuid, shown};
@@ -135,6 +136,32 @@ pub async fn question<T: Send + 'static>(
         // Until the thread has ended, also where nobody waits for it any more.
         let _held = place;
         ask(source)
+    })
+    .await
+}
+
+/// Reads what may have to look at many events or objects: as one of so many at once, and only as
+/// long as the client waits for it.
+pub async fn scan<T: Send + 'static>(
+    state: &AppState,
+    call: &Call,
+    read: impl FnOnce(&dyn EventLog) -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let place = state.own().places.take_scan(&call.ctx.project).await?;
+    scan_at(place, state, read).await
+}
+
+/// The same, with a place that was taken before.
+pub async fn scan_at<T: Send + 'static>(
+    place: Turn,
+    state: &AppState,
+    read: impl FnOnce(&dyn EventLog) -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let (log, _attendance) = AttendedLog::new(state.log.clone());
+    blocking(move || {
+        // As for a question.
+        let _held = place;
+        read(&log)
     })
     .await
 }

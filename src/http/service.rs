@@ -72,13 +72,13 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let id = request_id(request.headers());
-    let question = state.auth.question(&request, &id);
+    let names = &state.own().names;
+    let question = state.auth.question(&request, &id, names.client(&request));
     request.extensions_mut().insert(RequestId(id.clone()));
     let span = tracing::info_span!("request", id, %method, path = request.uri().path());
     // What no route takes is refused as such, whatever its arguments are.
     let is_taken = route.as_ref().is_some_and(|route| routes::takes(route.as_str(), &method));
     let query = request.uri().query().filter(|_| is_taken).unwrap_or_default().to_owned();
-    let names = &state.own().names;
     let addressed = names.addressed(&request);
     let addressed = addressed.and_then(|to| page::check(&request, &to, names).map(|()| to));
     let answer = async {

@@ -149,6 +149,44 @@ fn a_body_that_any_page_may_send_is_not_taken() {
 }
 
 #[test]
+fn bodies_that_do_not_end_take_only_so_much_memory() {
+    let server = Server::start(Options::fake());
+    let large = format!("{{\"name\": \"{}\"}}", "x".repeat(1_000_000));
+    let request = format!(
+        "POST /v1/baymodels HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{large}",
+        large.len()
+    );
+    let begin = || {
+        let mut stream = connect(server.url());
+        stream.write_all(&request.as_bytes()[..200]).unwrap();
+        stream
+    };
+    let mut unfinished: Vec<_> = (0..134).map(|_| begin()).collect();
+    wait_until("the room for bodies to be taken", PATIENCE, || {
+        unfinished.push(begin());
+        let (status, answer) = raw(&server, request.as_bytes());
+        assert!(status != 429 || answer.contains("\"too-many\""), "{answer}");
+        status == 429
+    });
+    // Small ones need no room.
+    server.post("/v1/baymodels", &baymodel("small")).expect(201);
+    drop(unfinished);
+    wait_until("room", PATIENCE, || raw(&server, request.as_bytes()).0 == 400);
+}
+
+#[test]
+fn a_read_takes_no_body() {
+    let server = Server::start(Options::fake());
+    for (length, status) in [("Content-Length: 2", 400), ("Content-Length: 0", 200)] {
+        let body = if status == 400 { "{}" } else { "" };
+        let head = "GET /v1/bays HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n";
+        let (got, answer) = raw(&server, format!("{head}{length}\r\n\r\n{body}").as_bytes());
+        assert_eq!(got, status, "{answer}");
+    }
+}
+
+#[test]
 fn a_key_that_is_there_twice_is_refused_by_its_name() {
     let server = Server::start(Options::fake());
     let before = head(&server);

@@ -155,6 +155,8 @@ fn a_browser_needs_its_cookie_and_for_changes_the_secret_of_its_page() {
     let foreign = [&page[..], &[("origin", "http://elsewhere")]].concat();
     refused(&nobody.send(Method::POST, "/v1/baymodels", &foreign, Some(&model)), 403);
     nobody.send(Method::POST, "/v1/baymodels", &page, Some(&model)).expect(201);
+    let again = nobody.send(Method::POST, "/v1/session", &page, None);
+    assert!(refused(&again, 400).contains("X-Auth-Token"), "it would have no end");
     let other = begin();
     refused(&nobody.send(Method::DELETE, "/v1/session", &plain, None), 403);
     let ended = nobody.send(Method::DELETE, "/v1/session", &page, None);

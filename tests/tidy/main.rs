@@ -281,6 +281,33 @@ fn requests_name_the_project_of_what_they_look_up() {
     );
 }
 
+/// Where the REST API may read on a thread that waits: what takes a place for it, or reads so
+/// little that it needs none.
+const READS_ON_A_THREAD: [&str; 5] = [
+    // Takes a place itself.
+    "read.rs",
+    // As one of few streams in their snapshot.
+    "stream/snapshot.rs",
+    // The events since a command, of one object.
+    "command.rs",
+    // The first event of an object.
+    "resource.rs",
+    // A key, which is a file.
+    "keys.rs",
+];
+
+#[test]
+fn requests_take_a_place_to_read_much() {
+    let mut breaches = Vec::new();
+    for source in sources("src/http") {
+        let name = source.path.trim_start_matches("src/http/");
+        if source.code_without_tests.contains("blocking(") && !READS_ON_A_THREAD.contains(&name) {
+            breaches.push(source.path);
+        }
+    }
+    check(&breaches, "Use read::scan or read::question: they limit how many read at once.");
+}
+
 #[test]
 fn few_files_name_the_actor_library() {
     check(

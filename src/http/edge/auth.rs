@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +24,6 @@ use super::keystone::locked;
 use super::policy::{self, Need, Policy, Right, Rights};
 use super::session::{Brought, NewSession, SessionEnd, Sessions};
 use super::source::IdentitySource;
-use crate::bus::CommandError;
 use crate::clock;
 use crate::config::HttpConfig;
 use crate::events::Meta;
@@ -65,12 +65,19 @@ struct Identification {
     session: Option<[u8; 32]>,
     /// Whether it was a page of ours that made a request with a session, if it has one.
     is_from_page: bool,
+    /// Where it comes from.
+    client: Option<IpAddr>,
     request_id: String,
 }
 
 impl Identification {
     /// What a request asks for.
-    fn of(request: &Request, request_id: &str, sessions: &Sessions) -> Self {
+    fn of(
+        request: &Request,
+        request_id: &str,
+        client: Option<IpAddr>,
+        sessions: &Sessions,
+    ) -> Self {
         let headers = request.headers();
         let (token, session, is_from_page) = match Token::of(headers) {
             Some(token) => (Some(token), None, true),
@@ -89,6 +96,7 @@ impl Identification {
             token,
             session,
             is_from_page,
+            client,
             request_id: request_id.to_owned(),
         }
     }
@@ -138,10 +146,15 @@ impl Auth {
 
     /// What decides about a request, where anybody is asked who they are. Copied from the request,
     /// because its body is not `Sync`.
-    pub fn question(&self, request: &Request, request_id: &str) -> AuthRequest {
+    pub fn question(
+        &self,
+        request: &Request,
+        request_id: &str,
+        client: Option<IpAddr>,
+    ) -> AuthRequest {
         let guard = self.0.clone();
         AuthRequest(guard.map(|guard| {
-            let asked = Identification::of(request, request_id, &guard.sessions);
+            let asked = Identification::of(request, request_id, client, &guard.sessions);
             (guard, asked)
         }))
     }
@@ -175,19 +188,22 @@ impl Auth {
         Ok(Caller { user, project, roles, rights, token, session: asked.session })
     }
 
-    /// Begins a session of a browser for a caller.
+    /// Begins a session of a browser for a caller with a token. A session begins no other, which
+    /// could go on without end: who took one over would keep it.
     ///
     /// # Errors
-    /// Where nobody is asked who they are, or there are too many.
+    /// Where nobody is asked who they are, the caller has a session, or there are too many.
     pub fn begin_session(&self, caller: &Caller) -> Result<NewSession, ApiError> {
         let (Some(guard), Some(token)) = (&self.0, &caller.token) else {
             let words = "There are no sessions on a server without authentication.";
             return Err(ApiError::BadRequest(words.to_owned()));
         };
+        if caller.session.is_some() {
+            let words = "A session is begun with a token (X-Auth-Token), not with another session.";
+            return Err(ApiError::BadRequest(words.to_owned()));
+        }
         let owner = (caller.project.clone(), caller.user.clone());
-        let new = guard.sessions.begin(owner, token.clone());
-        let new = new.map_err(|error| ApiError::Internal(error.to_string()))?;
-        new.ok_or(ApiError::Command(CommandError::Overloaded))
+        guard.sessions.begin(owner, token.clone())
     }
 
     /// Ends the session that a caller came with, if it was one.
@@ -214,14 +230,15 @@ impl Guard {
     async fn identity(&self, asked: &Identification) -> Result<Identity, ApiError> {
         let nobody = || ApiError::Unauthenticated(self.source.challenge());
         let token = asked.token.as_ref().ok_or_else(nobody)?;
-        let identity = self.source.whose(token).await.answer.map_err(|error| match error {
-            Nobody::Refused => {
-                asked.session.into_iter().for_each(|session| self.sessions.end(session));
-                nobody()
-            }
-            Nobody::Away => self.source.away(),
-            Nobody::Busy => ApiError::TooManyTokens,
-        })?;
+        let identity =
+            self.source.whose(token, asked.client).await.answer.map_err(|error| match error {
+                Nobody::Refused => {
+                    asked.session.into_iter().for_each(|session| self.sessions.end(session));
+                    nobody()
+                }
+                Nobody::Away => self.source.away(),
+                Nobody::Busy => ApiError::TooManyTokens,
+            })?;
         if !asked.is_from_page && !asked.method.is_safe() {
             return Err(ApiError::NoCsrfToken);
         }
@@ -263,7 +280,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 impl Check {
     async fn run(mut self) {
         loop {
-            let seen = self.guard.source.whose(&self.token).await;
+            let seen = self.guard.source.whose(&self.token, None).await;
             if let Ok(identity) = &seen.answer {
                 self.expires_at = identity.expires_at;
             }

@@ -6,7 +6,7 @@
 //! tells them apart. So without authentication a request must use a name that nobody else can own.
 //! Not here: what pages say about themselves (`page`).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::Request;
 use axum::http::{Extensions, HeaderMap, Version, header};
@@ -158,6 +158,18 @@ impl Names {
             None => format!("{scheme}://{}", authority.text),
         };
         Ok(Addressed { base, authority })
+    }
+
+    /// Where a request comes from: the peer, or what a trusted proxy says; of IPv6 the network, of
+    /// which one client has all addresses.
+    pub fn client(&self, request: &Request) -> Option<IpAddr> {
+        let peer = request.extensions().get::<Connection>()?.peer.ip();
+        let forwarded = || last(request.headers(), "x-forwarded-for")?.parse::<IpAddr>().ok();
+        let client = if self.trusts(peer) { forwarded() } else { None };
+        Some(match client.unwrap_or(peer).to_canonical() {
+            IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+            address @ IpAddr::V4(_) => address,
+        })
     }
 
     /// Whether an authority is that of the public URL.
@@ -453,6 +465,22 @@ mod tests {
         assert!(told("198.51.100.1", &bad).is_ok());
         let bad = [("x-forwarded-proto", "gopher")];
         assert_eq!(told("192.0.2.9", &bad), Err(StatusCode::BAD_REQUEST));
+    }
+
+    #[test]
+    fn a_client_is_told_by_its_address_and_behind_a_proxy_by_what_that_says() {
+        let behind = names("127.0.0.1:9511", |config| {
+            config.trusted_proxies = vec!["192.0.2.0/24".parse().unwrap()];
+        });
+        let client = |peer: &str, headers: &[(&str, &str)]| {
+            behind.client(&request(headers, peer, false)).unwrap().to_string()
+        };
+        let told = [("x-forwarded-for", "203.0.113.1, 198.51.100.7")];
+        assert_eq!(client("192.0.2.9", &told), "198.51.100.7");
+        assert_eq!(client("198.51.100.1", &told), "198.51.100.1", "anybody may say so");
+        assert_eq!(client("192.0.2.9", &[]), "192.0.2.9");
+        assert_eq!(client("::ffff:198.51.100.1", &[]), "198.51.100.1");
+        assert_eq!(client("2001:db8:1:2:3:4:5:6", &[]), "2001:db8:1:2::");
     }
 
     #[test]

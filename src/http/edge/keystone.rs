@@ -7,17 +7,19 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::http::HeaderValue;
 use reqwest::{Client, Response};
-use tokio::sync::{Mutex, Notify, Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::identity::{Identity, Nobody, Seen, Token};
-use super::known::KnownTokens;
+use super::known::{KnownTokens, Party};
 use super::trouble::{Failure, Standing, Trouble};
+use super::turns::Turns;
 use super::validated::{self, Unusable};
 use crate::clock;
 use crate::config::{AdminProject, KeystoneConfig};
@@ -36,13 +38,13 @@ const LOOK: Duration = Duration::from_secs(5);
 /// Questions at once: more would only wait at Keystone, and take places there from others.
 const MAX_QUESTIONS: usize = 16;
 
-/// Of these, questions about tokens that were not valid when they were asked about last. The
-/// others stay free for those whose token was, however many strangers come.
-const MAX_STRANGERS: usize = 12;
+/// Of these, questions about the tokens of one project, or about all those that were not valid when
+/// they were asked about last. The others stay free for everybody else, however many come.
+const MAX_OF_PARTY: usize = 12;
 
 /// Strangers who are asked about or wait for it: with 200 ms for an answer, who comes last waits
 /// for a second. More are told to come again.
-const MAX_WAITING: usize = 5 * MAX_STRANGERS;
+const MAX_WAITING: usize = 5 * MAX_OF_PARTY;
 
 /// The way to Keystone.
 pub struct Keystone {
@@ -51,9 +53,9 @@ pub struct Keystone {
     /// The service's own token.
     own: Mutex<Option<HeaderValue>>,
     admin: AdminProject,
-    questions: Semaphore,
-    strangers: Semaphore,
-    waiting: Semaphore,
+    questions: Turns<Party>,
+    /// Of strangers, by where they are: half of them for those at one place.
+    waiting: Turns<Option<IpAddr>>,
     known: Lock<KnownTokens>,
     /// Whether it can be asked, as far as is known.
     standing: Standing,
@@ -65,9 +67,6 @@ pub struct Keystone {
     /// What was wrong with tokens that Keystone calls valid, as it was logged.
     oddities: Lock<HashSet<&'static str>>,
 }
-
-/// Places for a question.
-type Places<'a> = (Option<SemaphorePermit<'a>>, Option<SemaphorePermit<'a>>);
 
 impl Keystone {
     /// Before the first request.
@@ -89,9 +88,8 @@ impl Keystone {
             config,
             own: Mutex::new(None),
             admin,
-            questions: Semaphore::new(MAX_QUESTIONS),
-            strangers: Semaphore::new(MAX_STRANGERS),
-            waiting: Semaphore::new(MAX_WAITING),
+            questions: Turns::new(MAX_QUESTIONS, MAX_OF_PARTY),
+            waiting: Turns::new(MAX_WAITING, MAX_WAITING / 2),
             known: Lock::default(),
             standing: Standing::new(),
             doubt: Notify::new(),
@@ -144,15 +142,15 @@ impl Keystone {
     }
 
     /// Whose token it is: as it is known, or as Keystone says now. Concurrent callers share one
-    /// answer.
-    pub async fn whose(&self, token: &Token) -> Seen {
-        let (entry, was_valid) = locked(&self.known).entry(token.hash());
+    /// answer. `client` is where the request comes from.
+    pub async fn whose(&self, token: &Token, client: Option<IpAddr>) -> Seen {
+        let (entry, party) = locked(&self.known).entry(token.hash());
         let mut seen = entry.lock().await;
         if let Some(seen) = seen.as_ref().filter(|seen| seen.until > Instant::now()) {
             return seen.clone();
         }
         let asked = Instant::now();
-        let answer = self.ask(token, was_valid).await;
+        let answer = self.ask(token, &party, client).await;
         let until = match &answer {
             Ok(identity) => {
                 let left = Duration::from_millis(identity.expires_at.since_ms(clock::now()));
@@ -168,12 +166,18 @@ impl Keystone {
         seen
     }
 
-    async fn ask(&self, token: &Token, was_valid: bool) -> Result<Identity, Nobody> {
-        let queued = if was_valid { None } else { Some(self.waiting.try_acquire()) };
-        let _queued = queued.transpose().map_err(|_| Nobody::Busy)?;
+    async fn ask(
+        &self,
+        token: &Token,
+        party: &Party,
+        client: Option<IpAddr>,
+    ) -> Result<Identity, Nobody> {
+        let is_stranger = *party == Party::Strangers;
+        let queued = is_stranger.then(|| self.waiting.try_take(&client).ok_or(Nobody::Busy));
+        let _queued = queued.transpose()?;
         let until = Instant::now() + TIMEOUT;
-        let places = timeout_at(until, self.places(was_valid)).await;
-        let _places = places.map_err(|_| Nobody::Busy)?;
+        let turn = timeout_at(until, self.questions.take(party)).await;
+        let _turn = turn.map_err(|_| Nobody::Busy)?;
         let answer = timeout_at(until, self.validated(token)).await;
         let answer = answer.unwrap_or_else(|_| Err(self.late()));
         self.learn(token, answer.as_ref());
@@ -203,12 +207,6 @@ impl Keystone {
                 self.standing.fails(failure);
             }
         }
-    }
-
-    /// Waits for the places that a question takes. None is ever closed.
-    async fn places(&self, was_valid: bool) -> Places<'_> {
-        let stranger = if was_valid { None } else { self.strangers.acquire().await.ok() };
-        (stranger, self.questions.acquire().await.ok())
     }
 
     /// Whose token it is; `None` if it is not a token.

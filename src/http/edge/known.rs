@@ -10,6 +10,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::identity::{Nobody, Seen};
+use crate::ids::ProjectId;
 
 /// Tokens of each sort that are remembered: about 1 MB. With more at once, some are asked for more
 /// often.
@@ -18,7 +19,16 @@ const MAX_TOKENS: usize = 4096;
 /// What was said of one token last; locked while it is asked for.
 pub type CachedToken = Arc<Mutex<Option<Seen>>>;
 
-type ByHash = HashMap<[u8; 32], CachedToken>;
+/// Who asks with a token, as far as is known before Keystone is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Party {
+    /// Somebody whose token was valid when it was asked about last, for this project if any.
+    Project(Option<ProjectId>),
+    /// Everybody else.
+    Strangers,
+}
+
+type ByHash = HashMap<[u8; 32], (CachedToken, Party)>;
 
 /// What was said of tokens.
 #[derive(Default)]
@@ -28,25 +38,29 @@ pub struct KnownTokens {
 }
 
 impl KnownTokens {
-    /// What was said of a token, and whether it was valid then.
-    pub fn entry(&mut self, hash: [u8; 32]) -> (CachedToken, bool) {
-        if let Some(entry) = self.valid.get(&hash) {
-            return (Arc::clone(entry), true);
+    /// What was said of a token, and who asks with it.
+    pub fn entry(&mut self, hash: [u8; 32]) -> (CachedToken, Party) {
+        if let Some(known) = self.valid.get(&hash) {
+            return known.clone();
         }
         make_room(&mut self.strange, hash);
-        (Arc::clone(self.strange.entry(hash).or_default()), false)
+        let stranger = || (CachedToken::default(), Party::Strangers);
+        self.strange.entry(hash).or_insert_with(stranger).clone()
     }
 
     /// Puts a token where it belongs after an answer.
     pub fn learn(&mut self, hash: [u8; 32], entry: &CachedToken, seen: &Seen) {
-        let (from, to) = match seen.answer {
-            Ok(_) => (&mut self.strange, &mut self.valid),
-            Err(Nobody::Refused) => (&mut self.valid, &mut self.strange),
+        let (from, to, party) = match &seen.answer {
+            Ok(identity) => {
+                let party = Party::Project(identity.project.clone());
+                (&mut self.strange, &mut self.valid, party)
+            }
+            Err(Nobody::Refused) => (&mut self.valid, &mut self.strange, Party::Strangers),
             Err(Nobody::Away | Nobody::Busy) => return,
         };
         from.remove(&hash);
         make_room(to, hash);
-        to.insert(hash, Arc::clone(entry));
+        to.insert(hash, (Arc::clone(entry), party));
     }
 }
 
@@ -56,7 +70,7 @@ fn make_room(tokens: &mut ByHash, hash: [u8; 32]) {
     }
     let now = Instant::now();
     // What is being asked for stays, so that nobody asks beside it.
-    tokens.retain(|_, entry| match entry.try_lock() {
+    tokens.retain(|_, (entry, _)| match entry.try_lock() {
         Ok(seen) => seen.as_ref().is_some_and(|seen| seen.until > now),
         Err(_) => true,
     });
@@ -91,8 +105,8 @@ mod tests {
             roles: vec![],
             expires_at: Timestamp::default(),
         };
-        let (entry, was_valid) = known.entry(hash(0));
-        assert!(!was_valid);
+        let (entry, party) = known.entry(hash(0));
+        assert_eq!(party, Party::Strangers);
         known.learn(hash(0), &entry, &seen(Ok(identity)));
         for number in 1..=2 * MAX_TOKENS {
             let (entry, _) = known.entry(hash(number));
@@ -101,11 +115,12 @@ mod tests {
             known.learn(hash(number), &entry, &refused);
         }
         assert!(known.strange.len() <= MAX_TOKENS && known.valid.len() == 1);
-        let (same, is_valid) = known.entry(hash(0));
-        assert!(is_valid && Arc::ptr_eq(&same, &entry));
+        let (same, party) = known.entry(hash(0));
+        let of_project = Party::Project(None);
+        assert!(party == of_project && Arc::ptr_eq(&same, &entry));
         known.learn(hash(0), &entry, &seen(Err(Nobody::Away)));
-        assert!(known.entry(hash(0)).1, "who cannot be asked about is no stranger");
+        assert_eq!(known.entry(hash(0)).1, of_project, "who cannot be asked about is no stranger");
         known.learn(hash(0), &entry, &seen(Err(Nobody::Refused)));
-        assert!(!known.entry(hash(0)).1, "it was revoked");
+        assert_eq!(known.entry(hash(0)).1, Party::Strangers, "it was revoked");
     }
 }

@@ -1,8 +1,9 @@
 //! What a request passes before any handler: whether it is for this server (`host`) and not from a
 //! foreign page (`page`); who asks (`auth`, `identity`; of `source`: `keystone` with `known`,
 //! `trouble` and `validated`, or `tokens` with `token_file`; `session`, `caller`), what they may do
-//! (`policy`), parsing (`request`, `digest`), audit records (`audit`), large answers (`answers`)
-//! and metrics (`requests`); and what handlers can reach (`state`, `places`).
+//! (`policy`), parsing (`request`, `received`, `digest`), audit records (`audit`), large answers
+//! (`answers`) and metrics (`requests`); and what handlers can reach (`state`, `places` with
+//! `turns`).
 //!
 //! Not here: the order in which a request passes them (`service`).
 
@@ -18,6 +19,7 @@ mod known;
 pub mod page;
 pub mod places;
 pub mod policy;
+pub mod received;
 pub mod request;
 pub mod requests;
 pub mod session;
@@ -26,4 +28,5 @@ pub mod state;
 pub mod token_file;
 mod tokens;
 mod trouble;
+pub mod turns;
 mod validated;

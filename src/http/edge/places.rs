@@ -1,5 +1,6 @@
 //! Places for what requests cause and what lasts or is large: how many there are at once, and how
-//! many of them one project may have.
+//! many of them one project may have. For what is short, requests wait for one; otherwise they are
+//! refused.
 //!
 //! Where requests are authenticated one project may have half of the places of a kind, so that no
 //! single one can take them all; otherwise there is only one project, which may have all. Not here:
@@ -7,7 +8,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use tokio::time::timeout;
+
+use super::turns::{Turn, Turns};
 use crate::http::error::ApiError;
 use crate::ids::ProjectId;
 
@@ -24,12 +29,25 @@ const MAX_SNAPSHOTS: usize = 64;
 
 /// Most questions that read much of the log at once, such as those of the debugger: each takes a
 /// processor, some hundred megabytes of documents where the log has the largest events, and one of
-/// the 512 threads that may wait, so other reads always find one.
+/// the 512 threads that may wait.
 const MAX_QUESTIONS: usize = 8;
+
+/// Most reads at once that look at many events or objects for those they want, pages of streams
+/// that catch up among them: each takes a processor for some tens of milliseconds, and one of the
+/// 512 threads that may wait. With the questions and the states that are sent these take fewer than
+/// a hundred, so whatever else needs a thread finds one.
+const MAX_SCANS: usize = 16;
+
+/// How long such a read waits for a place: for some hundred others.
+const SCAN_WAIT: Duration = Duration::from_secs(10);
 
 /// Most bytes of output that is being collected, and of large answers that are being sent,
 /// together: eight of the largest outputs.
 const MAX_HELD_BYTES: usize = 256 << 20;
+
+/// Most bytes of requests' bodies together: a hundred of the largest. Apart from what answers take,
+/// so that a client that reads none does not stop changes.
+const MAX_BODY_BYTES: usize = 128 << 20;
 
 /// Places for what lasts. Cheap to clone.
 #[derive(Clone)]
@@ -37,19 +55,23 @@ pub struct Places {
     streams: Shares,
     snapshots: Shares,
     questions: Shares,
+    scans: Arc<Turns<ProjectId>>,
     held_bytes: Shares,
+    bodies: Shares,
 }
 
 impl Places {
     /// All of them, free.
     pub fn new(is_shared: bool) -> Self {
-        let shares =
-            |what, all: usize| Shares::new(what, all, if is_shared { all / 2 } else { all });
+        let share = |all: usize| if is_shared { all / 2 } else { all };
+        let shares = |what, all: usize| Shares::new(what, all, share(all));
         Self {
             streams: shares("event streams and followed logs", MAX_STREAMS),
             snapshots: shares("streams of the current state", MAX_SNAPSHOTS),
             questions: shares("questions to the debugger and reads with at=", MAX_QUESTIONS),
+            scans: Arc::new(Turns::new(MAX_SCANS, share(MAX_SCANS))),
             held_bytes: shares("bytes of output and large answers", MAX_HELD_BYTES),
+            bodies: shares("bytes of request bodies", MAX_BODY_BYTES),
         }
     }
 
@@ -85,12 +107,41 @@ impl Places {
         self.questions.take(project, 1)
     }
 
+    /// Waits for a place for a read that looks at many events or objects.
+    ///
+    /// # Errors
+    /// When there was none for long, or none that the project may have.
+    pub async fn take_scan(&self, project: &ProjectId) -> Result<Turn, ApiError> {
+        let turn = timeout(SCAN_WAIT, self.scans.take(project)).await;
+        turn.ok().flatten().ok_or_else(|| {
+            let what = "searches, histories, and sorted or filtered lists";
+            if self.scans.is_used_up(project) {
+                too_many(what, self.scans.share())
+            } else {
+                overloaded(what, MAX_SCANS)
+            }
+        })
+    }
+
+    /// Waits for a place for a page of a stream that catches up, for as long as it takes.
+    pub async fn take_page(&self, stream: &Place) -> Option<Turn> {
+        self.scans.take(&stream.project).await
+    }
+
     /// Room for so many bytes of an answer, held as long as the value lives.
     ///
     /// # Errors
     /// When there is not as much, or not for the project.
     pub fn take_bytes(&self, project: &ProjectId, bytes: usize) -> Result<Place, ApiError> {
         self.held_bytes.take(project, bytes)
+    }
+
+    /// Room for so many bytes of a request's body, held as long as the value lives.
+    ///
+    /// # Errors
+    /// When there is not as much, or not for the project.
+    pub fn take_body(&self, project: &ProjectId, bytes: usize) -> Result<Place, ApiError> {
+        self.bodies.take(project, bytes)
     }
 
     /// How many streams there are.
@@ -151,21 +202,31 @@ impl Place {
         let mut state = self.shares.state();
         let own = state.taken.get(&self.project).copied().unwrap_or_default();
         if own.saturating_add(count) > share {
-            return Err(ApiError::TooMany(format!(
-                "The limit of {share} {what} at once is reached by this project; end some, or try \
-                 again later."
-            )));
+            return Err(too_many(what, share));
         }
         if count > state.free {
-            return Err(ApiError::Overloaded(format!(
-                "The service has reached its limit of {all} {what} at once; try again later."
-            )));
+            return Err(overloaded(what, all));
         }
         state.free -= count;
         *state.taken.entry(self.project.clone()).or_default() += count;
         self.count += count;
         Ok(())
     }
+}
+
+/// The refusal where a project has its share.
+fn too_many(what: &str, share: usize) -> ApiError {
+    ApiError::TooMany(format!(
+        "The limit of {share} {what} at once is reached by this project; end some, or try again \
+         later."
+    ))
+}
+
+/// The refusal where all have as much as there is.
+fn overloaded(what: &str, all: usize) -> ApiError {
+    ApiError::Overloaded(format!(
+        "The service has reached its limit of {all} {what} at once; try again later."
+    ))
 }
 
 impl Drop for Place {
@@ -231,5 +292,24 @@ mod tests {
         assert_eq!(places.take_bytes(&project("c"), 1).unwrap_err().status(), 503);
         drop(growing);
         assert!(places.take_bytes(&project("c"), 1).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn scans_wait_for_a_place_and_one_project_leaves_some() {
+        let places = Places::new(true);
+        let (a, b) = (project("a"), project("b"));
+        let mut of_a = Vec::new();
+        for _ in 0..MAX_SCANS / 2 {
+            of_a.push(places.take_scan(&a).await.unwrap());
+        }
+        assert_eq!(places.take_scan(&a).await.unwrap_err().status(), 429, "after a while");
+        let mut of_b = vec![places.take_scan(&b).await.unwrap()];
+        let waiting = places.take_scan(&a);
+        let (got, ()) = tokio::join!(waiting, async { drop(of_a.pop()) });
+        of_a.push(got.unwrap());
+        while of_b.len() < MAX_SCANS / 2 {
+            of_b.push(places.take_scan(&b).await.unwrap());
+        }
+        assert_eq!(places.take_scan(&project("c")).await.unwrap_err().status(), 503);
     }
 }

@@ -5,18 +5,17 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
-use futures_util::StreamExt;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::caller::Caller;
 use super::digest;
 use super::host::Addressed;
+use super::received::Received;
 use super::state::AppState;
 use crate::bus::Origin;
 use crate::clock;
@@ -26,16 +25,6 @@ use crate::http::text::{MAX_NAME_BYTES, arguments, derived_id, number, shown};
 use crate::ids::{CommandId, Kind, ObjectId, ProjectId, Revision, Timestamp};
 use crate::secrets::Digest;
 use crate::text::misleads;
-
-/// Largest body: a thousand times what a container with a long environment needs.
-const MAX_BODY_BYTES: usize = 1 << 20;
-
-/// How much of a body that is too large is read and dropped, so that the client, which is still
-/// sending, gets to read the refusal.
-const DRAIN_BYTES: usize = 16 << 20;
-
-/// How long a body may take to arrive: 1 MiB at 35 kB/s.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longest reason of a user, in bytes: a paragraph.
 pub const MAX_REASON_BYTES: usize = 1024;
@@ -60,7 +49,7 @@ pub struct Call {
     pub wait: Duration,
     installation: Uuid,
     query: Vec<(String, String)>,
-    body: Bytes,
+    body: Received,
 }
 
 /// The name or uuid in a path.
@@ -110,17 +99,18 @@ impl FromRequest<AppState> for Call {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let read = tokio::time::timeout(BODY_TIMEOUT, read_body(body));
-        let body = read.await.map_err(|_| ApiError::Slow)??;
-        let query = arguments(parts.uri.query().unwrap_or_default())?;
-        let headers = &parts.headers;
         let caller = Caller::of(&parts.extensions)?;
         let project = caller.project.clone();
+        let body = Received::of(body, &parts.method, &state.own().places, &project).await?;
+        let query = arguments(parts.uri.query().unwrap_or_default())?;
+        let headers = &parts.headers;
         let command_id = idempotency_key(headers)?
             .filter(|_| parts.method != Method::GET)
             .map(|key| command_id(&project, &key));
         let digest = match &command_id {
-            Some(id) => Some(digest::of(state, &project, id, bare_digest(&parts, &body)).await?),
+            Some(id) => {
+                Some(digest::of(state, &project, id, bare_digest(&parts, body.bytes())).await?)
+            }
             None => None,
         };
         let request_id =
@@ -204,12 +194,12 @@ impl Call {
 
     /// The body as JSON.
     pub fn json(&self) -> Result<Value, ApiError> {
-        if self.body.is_empty() {
+        if self.body.bytes().is_empty() {
             return Err(ApiError::BadRequest(
                 "The body is empty; send a JSON document.".to_owned(),
             ));
         }
-        let text = std::str::from_utf8(&self.body).map_err(|error| {
+        let text = std::str::from_utf8(self.body.bytes()).map_err(|error| {
             let at = error.valid_up_to();
             ApiError::BadRequest(format!("The body is not valid UTF-8 at byte {at}."))
         })?;
@@ -241,28 +231,6 @@ impl Call {
     pub fn on_the_way(&self) -> Origin {
         Origin { command_id: None, digest: None, if_match: None, ..self.ctx.clone() }
     }
-}
-
-/// The whole body, if it is not too large.
-async fn read_body(body: Body) -> Result<Bytes, ApiError> {
-    let mut pieces = body.into_data_stream();
-    let mut whole = Vec::new();
-    let mut length = 0_usize;
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|error| {
-            ApiError::BadRequest(format!("The body was not received: {error}."))
-        })?;
-        length = length.saturating_add(piece.len());
-        if length <= MAX_BODY_BYTES {
-            whole.extend_from_slice(&piece);
-        } else {
-            whole = Vec::new();
-        }
-        if length > DRAIN_BYTES {
-            break;
-        }
-    }
-    if length > MAX_BODY_BYTES { Err(ApiError::TooLarge(MAX_BODY_BYTES)) } else { Ok(whole.into()) }
 }
 
 /// What tells two requests with the same key apart: BLAKE3 over method, path, query and body.

@@ -7,7 +7,6 @@
 //! (`http/session`).
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -17,7 +16,9 @@ use tokio::time::timeout;
 
 use super::identity::Token;
 use super::keystone::locked;
+use crate::bus::CommandError;
 use crate::clock;
+use crate::http::error::ApiError;
 use crate::ids::{ProjectId, Timestamp};
 
 /// The name of the cookie.
@@ -32,6 +33,9 @@ const MAX_OF_USER: usize = 16;
 
 /// Sessions in all: 2 MB. As many users at once are more than one service serves.
 const MAX_SESSIONS: usize = 4096;
+
+/// Sessions of one project, whose users may be as many as it likes: half, as of other places.
+const MAX_OF_PROJECT: usize = MAX_SESSIONS / 2;
 
 /// How long a session lasts at most, whatever its token does: a day's work.
 const MAX_AGE_MS: u64 = 12 * 3600 * 1000;
@@ -96,16 +100,17 @@ impl SessionEnd {
 pub struct Sessions(Mutex<HashMap<Hash, BrowserSession>>);
 
 impl Sessions {
-    /// Begins a session for a token of somebody; none where there are too many.
+    /// Begins a session for a token of somebody.
     ///
     /// # Errors
-    /// When the kernel has no randomness.
+    /// When there are too many, or the kernel has no randomness.
     pub fn begin(
         &self,
         owner: (ProjectId, String),
         (token, expires_at): (Token, Timestamp),
-    ) -> io::Result<Option<NewSession>> {
-        let (id, csrf_token) = (clock::secret_text()?, clock::secret_text()?);
+    ) -> Result<NewSession, ApiError> {
+        let secret = || clock::secret_text().map_err(|error| ApiError::Internal(error.to_string()));
+        let (id, csrf_token) = (secret()?, secret()?);
         let began_at = clock::now();
         let expires_at = expires_at.min(began_at.plus_ms(MAX_AGE_MS));
         let mut sessions = locked(&self.0);
@@ -117,16 +122,24 @@ impl Sessions {
                 sessions.remove(&oldest);
             }
         }
-        if sessions.len() >= MAX_SESSIONS {
+        let of_project = |sessions: &HashMap<Hash, BrowserSession>| {
+            sessions.values().filter(|session| session.owner.0 == owner.0).count()
+        };
+        if sessions.len() >= MAX_SESSIONS || of_project(&sessions) >= MAX_OF_PROJECT {
             sessions.retain(|_, session| session.expires_at > began_at);
         }
+        if of_project(&sessions) >= MAX_OF_PROJECT {
+            return Err(ApiError::TooMany(format!(
+                "The project has {MAX_OF_PROJECT} sessions; end some, or use a token."
+            )));
+        }
         if sessions.len() >= MAX_SESSIONS {
-            return Ok(None);
+            return Err(ApiError::Command(CommandError::Overloaded));
         }
         let (csrf, is_there) = (hash(&csrf_token), watch::Sender::new(()));
         let new = BrowserSession { token, csrf, owner, began_at, expires_at, is_there };
         sessions.insert(hash(&id), new);
-        Ok(Some(NewSession { id, csrf_token, expires_at }))
+        Ok(NewSession { id, csrf_token, expires_at })
     }
 
     /// What the cookie of a request stands for, if there is such a session.
@@ -183,7 +196,7 @@ mod tests {
     fn begin(sessions: &Sessions, user: &str, expires_at: Timestamp) -> NewSession {
         let token = Token::new(&HeaderValue::from_static("t")).unwrap();
         let owner = (ProjectId("p".to_owned()), user.to_owned());
-        sessions.begin(owner, (token, expires_at)).unwrap().unwrap()
+        sessions.begin(owner, (token, expires_at)).unwrap()
     }
 
     fn headers(cookie: &str, csrf: Option<&str>) -> HeaderMap {
@@ -263,14 +276,23 @@ mod tests {
     }
 
     #[test]
-    fn there_are_only_so_many() {
+    fn there_are_only_so_many_and_half_of_them_of_one_project() {
         let sessions = Sessions::default();
         let end = clock::now().plus_ms(3_600_000);
-        for number in 0..MAX_SESSIONS {
-            begin(&sessions, &number.to_string(), end);
+        let begin = |project: &str, user: usize, end| {
+            let token = Token::new(&HeaderValue::from_static("t")).unwrap();
+            let owner = (ProjectId(project.to_owned()), user.to_string());
+            sessions.begin(owner, (token, end)).map_err(|error| error.status().as_u16())
+        };
+        for user in 0..MAX_OF_PROJECT {
+            assert!(begin("p", user, end).is_ok());
         }
-        let token = Token::new(&HeaderValue::from_static("t")).unwrap();
-        let owner = (ProjectId("p".to_owned()), "late".to_owned());
-        assert!(sessions.begin(owner, (token, end)).unwrap().is_none());
+        assert_eq!(begin("p", MAX_OF_PROJECT, end).err(), Some(429));
+        // One that has expired takes nobody's place.
+        assert!(begin("q", 0, clock::now()).is_ok());
+        for user in 1..=MAX_SESSIONS - MAX_OF_PROJECT {
+            assert!(begin("q", user, end).is_ok(), "{user}");
+        }
+        assert_eq!(begin("late", 0, end).err(), Some(503));
     }
 }

@@ -1,6 +1,7 @@
 //! Who knows whose a token is, as the rest of the service asks for it. Not here: how each knows
 //! (`keystone`, `tokens`).
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,10 +50,10 @@ impl IdentitySource {
         }
     }
 
-    /// Whose a token is.
-    pub async fn whose(&self, token: &Token) -> Seen {
+    /// Whose a token is; `client` is where the request comes from, if it is one.
+    pub async fn whose(&self, token: &Token, client: Option<IpAddr>) -> Seen {
         match self {
-            Self::Keystone(keystone) => keystone.whose(token).await,
+            Self::Keystone(keystone) => keystone.whose(token, client).await,
             Self::Tokens(tokens) => tokens.whose(token),
         }
     }

@@ -14,7 +14,6 @@ use super::start::STARTS;
 use crate::events::Recorded;
 use crate::events::cloudevent::CloudEvent;
 use crate::events::log::{EventLog, ReadError};
-use crate::http::command::blocking;
 use crate::http::edge::request::{Call, Ident};
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
@@ -58,8 +57,8 @@ pub async fn page(State(state): State<AppState>, call: Call) -> Result<Response,
     let filter = Filter::of(&state, &call)?;
     let after = event_start::after(&state, &call, None, Position(0)).await?;
     let limit = limit(&call)?;
-    let log = state.log.clone();
-    let (events, cursor) = blocking(move || scan(log.as_ref(), after, limit, &filter)).await??;
+    let search = move |log: &dyn EventLog| scan(log, after, limit, &filter);
+    let (events, cursor) = read::scan(&state, &call, search).await??;
     let head = *state.log.head().borrow();
     let next = (cursor < head).then(|| next(&call, "events", cursor.get(), limit));
     Ok(answer(
@@ -80,8 +79,8 @@ pub async fn history<V: View>(
     let stream = read::stream::<V>(&state, &call, &ident).await?;
     let after = Position(call.number("after")?.unwrap_or(0));
     let limit = limit(&call)?;
-    let log = state.log.clone();
-    let (events, more) = blocking(move || of_stream(log.as_ref(), stream, after, limit)).await??;
+    let search = move |log: &dyn EventLog| of_stream(log, stream, after, limit);
+    let (events, more) = read::scan(&state, &call, search).await??;
     let cursor = events.last().map_or(after, |event| event.position);
     let path = format!("{}/{}/history", V::KIND.collection(), stream.id);
     let next = more.then(|| next(&call, &path, cursor.get(), limit));

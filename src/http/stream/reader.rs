@@ -73,7 +73,7 @@ pub struct Reader {
     rests_until: Instant,
     ended: bool,
     places: Places,
-    _place: Place,
+    place: Place,
 }
 
 /// What happens first.
@@ -105,7 +105,7 @@ impl Reader {
             rests_until: Instant::now(),
             ended: false,
             places: state.own().places.clone(),
-            _place: place,
+            place,
         }
     }
 
@@ -123,7 +123,10 @@ impl Reader {
                 _ = self.stopping.wait_for(|stopping| *stopping) => Next::Stop,
                 words = self.grant.lost() => Next::Lost(words),
                 next = present_or_new(
-                    &mut self.snapshot, &mut self.events, self.rests_until, self.beat,
+                    &mut self.snapshot,
+                    &mut self.events,
+                    (self.rests_until, self.beat),
+                    (&self.places, &self.place),
                 ) => next,
             };
             let position = self.events.cursor();
@@ -199,12 +202,13 @@ impl Reader {
     }
 }
 
-/// More of the present state as long as it is not complete, then what the log has.
+/// More of the present state as long as it is not complete, then what the log has. Readers who have
+/// much to catch up with take turns: they may all start at the beginning, and want nothing of it.
 async fn present_or_new(
     snapshot: &mut Option<Snapshot>,
     events: &mut Subscription,
-    rests_until: Instant,
-    beat: Instant,
+    (rests_until, beat): (Instant, Instant),
+    (places, place): (&Places, &Place),
 ) -> Next {
     match snapshot {
         Some(snapshot) => Next::Objects(snapshot.next().await),
@@ -212,8 +216,11 @@ async fn present_or_new(
             if Instant::now() < rests_until {
                 sleep_until(rests_until).await;
             }
-            let page = timeout_at(beat, events.next_page(PAGE)).await;
-            page.map_or(Next::Beat, Next::Page)
+            let page = async {
+                let _turn = if events.catches_up() { places.take_page(place).await } else { None };
+                events.next_page(PAGE).await
+            };
+            timeout_at(beat, page).await.map_or(Next::Beat, Next::Page)
         }
     }
 }
@@ -221,6 +228,48 @@ async fn present_or_new(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock;
+    use crate::events::audit::{AuditEvent, ReadV1};
+    use crate::events::log::memory::MemoryLog;
+    use crate::events::log::{Append, EventLog, Expected};
+    use crate::events::{Meta, NewEvent};
+    use crate::ids::{ProjectId, StreamId, StreamKind};
+
+    #[tokio::test]
+    async fn readers_who_catch_up_take_turns_and_those_who_follow_do_not() {
+        let (log, project) = (MemoryLog::new(), ProjectId("p".to_owned()));
+        let event = || {
+            let read = ReadV1 { object: String::new(), what: String::new() };
+            let event = AuditEvent::Read(read);
+            NewEvent::new(clock::new_event_id(), clock::now(), Meta::default(), &event)
+        };
+        for _ in 0..100 {
+            let append = Append {
+                stream: StreamId { kind: StreamKind::Audit, id: clock::new_object_id() },
+                expected: Expected::NoStream,
+                command: None,
+                events: vec![event()],
+            };
+            log.append(append).await.unwrap();
+        }
+        let log: Arc<dyn EventLog> = Arc::new(log);
+        let places = Places::new(true);
+        let place = places.take(&project).unwrap();
+        let next = async |after: u64, beat: Instant| {
+            let mut events = Subscription::new(Arc::clone(&log), Position(after));
+            let at = (Instant::now(), beat);
+            present_or_new(&mut None, &mut events, at, (&places, &place)).await
+        };
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(3600));
+        let mut turns = Vec::new();
+        while let Ok(turn) = timeout_at(now, places.take_page(&place)).await {
+            turns.push(turn);
+        }
+        assert!(matches!(next(0, now).await, Next::Beat));
+        assert!(matches!(next(90, later).await, Next::Page(Ok(Some(_)))));
+        drop(turns.pop());
+        assert!(matches!(next(0, later).await, Next::Page(Ok(Some(_)))));
+    }
 
     #[test]
     fn few_followers_need_no_rest_and_many_take_turns() {

@@ -4,10 +4,10 @@
 
 use crate::clock;
 use crate::events::log::moment;
-use crate::http::command::blocking;
 use crate::http::edge::request::Call;
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
+use crate::http::read;
 use crate::http::text::{number, shown};
 use crate::ids::{Position, Timestamp};
 
@@ -34,8 +34,8 @@ pub async fn after(
         (None, Some("latest"), None) => head(),
         (None, Some(after), None) => Position(number("after", after)?),
         (None, None, Some(text)) => {
-            let (time, log) = (time(call, text)?, state.log.clone());
-            blocking(move || moment::before(log.as_ref(), time)).await??
+            let time = time(call, text)?;
+            read::scan(state, call, move |log| moment::before(log, time)).await??
         }
     };
     // The log may have grown while a time was looked for.

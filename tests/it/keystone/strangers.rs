@@ -7,10 +7,12 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
+use std::time::Duration;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Options, PATIENCE, Server, wait_until};
@@ -29,6 +31,9 @@ struct Model {
     strange: AtomicUsize,
     /// Whether those about others are answered.
     answers: Mutex<bool>,
+    /// Questions about tokens whose names start with `many`, now and at most so far.
+    many: AtomicUsize,
+    most: AtomicUsize,
     changed: Condvar,
 }
 
@@ -84,7 +89,11 @@ impl Model {
         let (status, body) = if head.starts_with("POST") {
             ("201 Created\r\nx-subject-token: service", String::new())
         } else if let Some(says) = says {
-            self.known.fetch_add(usize::from(subject != SERVICE), Ordering::SeqCst);
+            if subject.starts_with("many") {
+                self.think();
+            } else {
+                self.known.fetch_add(usize::from(subject != SERVICE), Ordering::SeqCst);
+            }
             ("200 OK", says)
         } else {
             self.strange.fetch_add(1, Ordering::SeqCst);
@@ -100,6 +109,14 @@ impl Model {
         let _gone = (&stream).write_all(format!("{head}\r\n\r\n{body}").as_bytes());
     }
 
+    /// Takes as long for an answer that many are asked for at once.
+    fn think(&self) {
+        let now = self.many.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        thread::sleep(Duration::from_millis(300));
+        self.many.fetch_sub(1, Ordering::SeqCst);
+    }
+
     fn answer_strangers(&self) {
         *self.answers.lock().unwrap() = true;
         self.changed.notify_all();
@@ -112,10 +129,15 @@ impl Model {
 
 /// A server that asks a model, where `good` is an operator's token.
 fn server(url: &str) -> Server {
+    server_with(url, Options::fake())
+}
+
+/// The same with more options.
+fn server_with(url: &str, options: Options) -> Server {
     let password = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(password.path(), "p").unwrap();
     Server::start(
-        Options::fake()
+        options
             .arg("--auth=keystone")
             .arg(&format!("--keystone-url={url}"))
             .arg(&format!("--keystone-password-file={}", password.path().display()))
@@ -198,5 +220,90 @@ fn strangers_hold_up_nobody_whose_token_is_known() {
     // And a stranger is heard as soon as there is a place.
     wait_until("a stranger to be refused", PATIENCE, || {
         server.with_token("another").get("/v1/bays").status == 401
+    });
+}
+
+/// Says that it is over when it is dropped, also by a failure.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_project_with_many_tokens_holds_up_no_other_one() {
+    let (model, url) = Model::start();
+    model.answer_strangers();
+    let server = server(&url);
+    server.get("/v1/bays").expect(200);
+    let mut of_project = valid();
+    of_project["token"]["project"]["id"] = json!("many");
+    let tokens: Vec<String> = (0..40).map(|number| format!("many-{number}")).collect();
+    thread::scope(|scope| {
+        for token in &tokens {
+            model.say(token, of_project.clone());
+            let http = server.with_token(token);
+            // As strangers they may have to come again.
+            scope.spawn(move || {
+                wait_until("a token to be known", PATIENCE, || http.get("/v1/bays").status == 200);
+            });
+        }
+    });
+    model.most.store(0, Ordering::SeqCst);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _over = Over(&is_over);
+        for token in &tokens {
+            let (http, is_over) = (server.with_token(token), &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::SeqCst) {
+                    http.get("/v1/bays");
+                }
+            });
+        }
+        // Once their answers are too old, all are asked about again at about the same time.
+        wait_until("a project to have its share", PATIENCE, || {
+            let answer = server.get("/v1/bays");
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            model.most.load(Ordering::SeqCst) >= 12
+        });
+        // Nor are strangers held up.
+        assert_eq!(server.with_token("stranger").get("/v1/bays").status, 401);
+        let asked = model.known.load(Ordering::SeqCst);
+        wait_until("another one to be asked about", PATIENCE, || {
+            let answer = server.get("/v1/bays");
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            model.known.load(Ordering::SeqCst) >= asked + 2
+        });
+    });
+    assert_eq!(model.most.load(Ordering::SeqCst), 12, "the rest is for others");
+}
+
+#[test]
+fn strangers_at_one_address_hold_up_none_at_another() {
+    let (model, url) = Model::start();
+    let server = server_with(&url, Options::fake().arg("--trusted-proxy=127.0.0.1"));
+    let ask = |address: &str, token: &str| {
+        let from = [("x-forwarded-for", address)];
+        server.with_token(token).send(Method::GET, "/v1/bays", &from, None)
+    };
+    let is_refused = |answer: &Answer| answer.text.contains("too-many-tokens");
+    let refused = &AtomicUsize::new(0);
+    let ask = &ask;
+    thread::scope(|scope| {
+        for number in 0..100 {
+            scope.spawn(move || {
+                let answer = ask("198.51.100.1", &format!("stranger-{number}"));
+                refused.fetch_add(usize::from(is_refused(&answer)), Ordering::SeqCst);
+            });
+        }
+        // Those beyond the share hear so at once, while nobody else is answered.
+        wait_until("strangers to be refused", PATIENCE, || refused.load(Ordering::SeqCst) >= 40);
+        let other = scope.spawn(move || ask("198.51.100.2", "another"));
+        wait_until("a share to be used up", PATIENCE, || refused.load(Ordering::SeqCst) >= 70);
+        model.answer_strangers();
+        assert_eq!(other.join().unwrap().status, 401);
     });
 }
