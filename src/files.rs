@@ -27,8 +27,17 @@ const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 
 /// What this program makes in a data directory.
-const OURS: [&str; 7] =
-    ["log", "log.new", "keys", "cache", "tokens", "tokens.lock", "tokens.state"];
+const OURS: [&str; 9] = [
+    "log",
+    "log.new",
+    "keys",
+    "cache",
+    "tokens",
+    "tokens.new",
+    "tokens.lock",
+    "tokens.state",
+    "tokens.state.new",
+];
 
 /// Why a data directory is not used.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@
 //! neither. Not here: what a token allows (`policy`).
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -239,6 +239,7 @@ impl TokenFile {
     /// # Errors
     /// What the system says.
     pub fn write_uses(&self, uses: &TokenUses) -> Result<(), TokenFileError> {
+        let _alone = self.lock()?;
         self.write("tokens.state", uses)
     }
 
@@ -248,20 +249,26 @@ impl TokenFile {
         change: impl FnOnce(&mut Vec<IssuedToken>) -> Result<T, TokenFileError>,
     ) -> Result<T, TokenFileError> {
         files::create_folders(&self.data).map_err(|source| self.failed(source))?;
-        let lock = files::open_or_create(&self.data.join("tokens.lock"));
-        let lock = lock.and_then(|lock| lock.lock().map(|()| lock));
-        let _alone = lock.map_err(|source| self.failed(source))?;
+        let _alone = self.lock()?;
         let mut tokens = self.read()?;
         let changed = change(&mut tokens)?;
         self.write("tokens", &Document { version: 1, tokens })?;
         Ok(changed)
     }
 
-    /// Puts a file in the place of another, whole and durable.
+    /// Keeps other writers out, of this process and others, as long as the file is open.
+    fn lock(&self) -> Result<File, TokenFileError> {
+        let lock = files::open_or_create(&self.data.join("tokens.lock"));
+        let lock = lock.and_then(|lock| lock.lock().map(|()| lock));
+        lock.map_err(|source| self.failed(source))
+    }
+
+    /// Puts a file in the place of another, whole and durable, under the lock.
     fn write(&self, name: &str, content: &impl Serialize) -> Result<(), TokenFileError> {
         let written = || {
             let path = self.data.join(name);
-            let unfinished = path.with_extension("new");
+            // After the whole name: each file has an unfinished one of its own.
+            let unfinished = self.data.join(format!("{name}.new"));
             let mut file = files::create(&unfinished)?;
             file.write_all(&serde_json::to_vec_pretty(content)?)?;
             file.sync_all()?;
@@ -330,6 +337,35 @@ mod tests {
         let (other, _) = file.create(new("bob", None)).unwrap();
         assert_ne!(other, text);
         assert_eq!(file.read().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn the_list_stays_whole_beside_a_server_that_writes_the_last_uses() {
+        const ROUNDS: u64 = 40;
+        let data = tempfile::tempdir().unwrap();
+        let file = TokenFile::new(data.path());
+        let (_, kept) = file.create(new("kept", None)).unwrap();
+        let uses = TokenUses::from([(kept.id.clone(), TokenUse::default())]);
+        std::thread::scope(|scope| {
+            let issuers = ["ann", "bob"].map(|user| {
+                let file = &file;
+                scope.spawn(move || {
+                    for _ in 0..ROUNDS {
+                        let (_, issued) = file.create(new(user, None)).unwrap();
+                        file.revoke(&issued.id).unwrap();
+                    }
+                })
+            });
+            while issuers.iter().any(|issuer| !issuer.is_finished()) {
+                file.write_uses(&uses).unwrap();
+                assert!(file.read().unwrap().contains(&kept));
+                assert_eq!(file.uses().unwrap(), uses);
+            }
+        });
+        assert_eq!(file.read().unwrap().len() as u64, 1 + 2 * ROUNDS);
+        for name in ["tokens.new", "tokens.state.new"] {
+            assert!(!data.path().join(name).exists(), "{name}");
+        }
     }
 
     #[test]
