@@ -119,6 +119,12 @@ fn a_token_that_cannot_be_is_not_issued() {
     assert_eq!(token(issuer.data(), &args("shop", "boss")).code, 2);
     let past = [&args("shop", "admin")[..], &["--expires", "2001-01-01T00:00:00Z"]].concat();
     assert_eq!(token(issuer.data(), &past).code, 1);
+    for late in ["4000000d", "4294967295d"] {
+        let late = [&args("shop", "admin")[..], &["--expires", late]].concat();
+        let late = token(issuer.data(), &late);
+        assert!(late.code == 1 && late.err.contains("9999-12-31"), "{late:?}");
+    }
+    assert_eq!(token(issuer.data(), &["list"]).code, 0);
     let soon = [&args("shop", "admin")[..], &["--expires", "1d"]].concat();
     assert!(token(issuer.data(), &soon).json()["expires_at"].is_string());
 }

@@ -35,6 +35,10 @@ const MAX_TOKENS: usize = 10_000;
 /// still records that they were revoked: a month.
 const KEPT_MS: u64 = 30 * 24 * 3600 * 1000;
 
+/// The last time that has a date of four digits, 9999-12-31T23:59:59Z: a later one could be written
+/// and not be read again.
+pub const LAST_END: Timestamp = Timestamp(253_402_300_799_000_000);
+
 /// Why there is no list, or no change to it.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenFileError {
@@ -299,6 +303,9 @@ fn check(new: &NewToken, now: Timestamp) -> Result<(), String> {
     if new.expires_at.is_some_and(|end| end <= now) {
         return Err("the token would have expired already".to_owned());
     }
+    if new.expires_at.is_some_and(|end| end > LAST_END) {
+        return Err(format!("tokens expire by {LAST_END}; without an end they never do"));
+    }
     Ok(())
 }
 
@@ -390,9 +397,21 @@ mod tests {
         }
         let past = Timestamp(clock::now().0 - 1);
         assert!(file.create(new("ann", Some(past))).is_err());
+        for late in [Timestamp(LAST_END.0 + 1), Timestamp(i64::MAX)] {
+            let refused = file.create(new("ann", Some(late))).unwrap_err().to_string();
+            assert!(refused.contains("9999-12-31"), "{refused}");
+        }
         let own = NewToken { project: "default".to_owned(), ..new("ann", None) };
         assert!(file.create(own).is_err());
         assert!(file.version().is_none(), "nothing was written");
+    }
+
+    #[test]
+    fn the_last_end_can_be_read_again() {
+        let data = tempfile::tempdir().unwrap();
+        let file = TokenFile::new(data.path());
+        let (_, issued) = file.create(new("ann", Some(LAST_END))).unwrap();
+        assert_eq!(file.read().unwrap(), [issued]);
     }
 
     #[test]
