@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{MAX_ID_BYTES, is_id};
 use crate::clock;
-use crate::files;
+use crate::files::{self, NotPrivate};
 use crate::ids::{ProjectId, Timestamp};
 
 /// What tokens start with, so that one that leaked is recognised for what it is.
@@ -50,6 +50,9 @@ pub enum TokenFileError {
         /// What the system says.
         source: io::Error,
     },
+    /// The data directory is another user's, or others could change it.
+    #[error(transparent)]
+    NotPrivate(#[from] NotPrivate),
     /// It is not what was written.
     #[error("{0}")]
     Damaged(String),
@@ -153,16 +156,6 @@ impl TokenFile {
     /// When it cannot be read, others than its owner may write it, or it is damaged.
     pub fn read(&self) -> Result<Vec<IssuedToken>, TokenFileError> {
         let path = self.path();
-        match fs::metadata(&path) {
-            Ok(found) if found.mode() & 0o022 != 0 => {
-                return Err(TokenFileError::Damaged(format!(
-                    "{}: others than its owner may write it, so nothing in it can be trusted; \
-                     check it, then chmod 600",
-                    path.display()
-                )));
-            }
-            _ => {}
-        }
         match read_json::<Document>(&path)? {
             None => Ok(Vec::new()),
             Some(Document { version: 1, tokens }) => Ok(tokens),
@@ -175,7 +168,7 @@ impl TokenFile {
 
     /// What the file is now; none where there is no file.
     pub fn version(&self) -> Option<Version> {
-        let found = fs::metadata(self.path()).ok()?;
+        let found = fs::symlink_metadata(self.path()).ok()?;
         // Permissions count as well, which only change this time.
         Some(Version(found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
     }
@@ -253,6 +246,8 @@ impl TokenFile {
         change: impl FnOnce(&mut Vec<IssuedToken>) -> Result<T, TokenFileError>,
     ) -> Result<T, TokenFileError> {
         files::create_folders(&self.data).map_err(|source| self.failed(source))?;
+        // As the server checks it: what another user writes here, the server could not read.
+        files::check_data(&self.data)?;
         let _alone = self.lock()?;
         let mut tokens = self.read()?;
         let changed = change(&mut tokens)?;
@@ -309,20 +304,30 @@ fn check(new: &NewToken, now: Timestamp) -> Result<(), String> {
     Ok(())
 }
 
+/// What a file contains; none where there is no file.
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, TokenFileError> {
     let named = path.display();
-    let text = match fs::read(path) {
-        Ok(text) => text,
+    let failed = |source| TokenFileError::Io { path: named.to_string(), source };
+    let mut file = match files::open(path, false) {
+        Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(TokenFileError::Io { path: named.to_string(), source }),
+        Err(error) => return Err(failed(error)),
     };
+    if file.metadata().map_err(failed)?.mode() & 0o022 != 0 {
+        return Err(TokenFileError::Damaged(format!(
+            "{named}: others than its owner may write it, so nothing in it can be trusted; check \
+             it, then chmod 600"
+        )));
+    }
+    let mut text = Vec::new();
+    file.read_to_end(&mut text).map_err(failed)?;
     let read = serde_json::from_slice(&text);
     read.map(Some).map_err(|error| TokenFileError::Damaged(format!("{named} is damaged: {error}")))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -404,6 +409,22 @@ mod tests {
         let own = NewToken { project: "default".to_owned(), ..new("ann", None) };
         assert!(file.create(own).is_err());
         assert!(file.version().is_none(), "nothing was written");
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let [file, other] = [&data, &elsewhere].map(|folder| TokenFile::new(folder.path()));
+        other.create(new("ann", None)).unwrap();
+        other.write_uses(&TokenUses::new()).unwrap();
+        for name in ["tokens", "tokens.state"] {
+            symlink(elsewhere.path().join(name), data.path().join(name)).unwrap();
+        }
+        let [read, uses] = [file.read().map(drop), file.uses().map(drop)];
+        for refused in [read, uses, file.create(new("bob", None)).map(drop)] {
+            let words = refused.unwrap_err().to_string();
+            assert!(words.contains("symbolic link"), "{words}");
+        }
     }
 
     #[test]
