@@ -4,18 +4,19 @@
 //! Not here: the same on a simulated disk (`log_segment`), a full disk (`faults`).
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use magnum::events::log::export::to_hex;
 use reqwest::Method;
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Answer, Done, Options, PATIENCE, Server, run, wait_until};
+use crate::harness::{Answer, Done, Options, PATIENCE, Server, run, wait_for, wait_until};
 use crate::log_tools::flip;
 use crate::replay::{magnum, on_files};
 use crate::requests::baymodel;
@@ -256,6 +257,30 @@ fn digest(data: &Path, id: &str) -> String {
     let lines = exported.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let mut digests = lines.filter(|line| line["command"]["id"] == id);
     digests.next().unwrap()["command"]["digest"].as_str().unwrap().to_owned()
+}
+
+/// However long a start takes, an operator can end it, and nobody hears that the service listens.
+#[test]
+fn a_start_that_takes_long_ends_when_it_is_told_to() {
+    let data = TempDir::new().unwrap();
+    let lock = data.path().join("log/lock");
+    fs::create_dir(data.path().join("log")).unwrap();
+    // Nobody writes what the start reads of this one, so it goes on forever.
+    mknodat(CWD, &lock, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_magnum"));
+    command.args(["serve", "--backend", "fake", "--listen", "127.0.0.1:0", "--data"]);
+    command.arg(data.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut served = Served(command.spawn().unwrap());
+    let mut stdout = served.0.stdout.take().unwrap();
+    let _reader_is_there = wait_for("the log to be opened", PATIENCE, || {
+        open(&lock, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()).ok()
+    });
+    kill_process(Pid::from_child(&served.0), Signal::TERM).unwrap();
+    let status = wait_for("the end", PATIENCE, || served.0.try_wait().unwrap());
+    assert!(status.success(), "{status}");
+    let mut said = String::new();
+    stdout.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "");
 }
 
 /// The log keeps nothing by which whoever has it, and not the key, could try all values.
