@@ -306,6 +306,19 @@ fn a_repeated_request_is_known_by_a_digest_that_dies_with_the_key() {
     assert_eq!(digest(&server.data(), "default/deploy-42"), recorded);
 }
 
+/// What changes nothing is not repeated by a key, and makes no key file of its project.
+#[test]
+fn a_request_that_changes_nothing_makes_no_key() {
+    let server = Server::start(Options::fake());
+    for method in [Method::GET, Method::HEAD] {
+        let key = [("idempotency-key", "look")];
+        assert_eq!(server.send(method, "/v1/containers", &key, None).status, 200);
+    }
+    assert!(!server.data().join("keys/default.key").exists());
+    create(&server, "7391").expect(201);
+    assert!(server.data().join("keys/default.key").exists());
+}
+
 /// Nobody else's process reads the memory of the service, and no crash writes it to the disk.
 #[test]
 fn the_service_leaves_no_dump_of_its_memory() {

@@ -117,7 +117,7 @@ impl FromRequest<AppState> for Call {
         let caller = Caller::of(&parts.extensions)?;
         let project = caller.project.clone();
         let command_id = idempotency_key(headers)?
-            .filter(|_| parts.method != Method::GET)
+            .filter(|_| !parts.method.is_safe())
             .map(|key| command_id(&project, &key));
         let digest = match &command_id {
             Some(id) => Some(digest::of(state, &project, id, bare_digest(&parts, &body)).await?),
