@@ -5,7 +5,8 @@
 
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -327,6 +328,34 @@ fn the_service_leaves_no_dump_of_its_memory() {
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     let values: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
     assert_eq!(values, ["0", "0"], "{core}");
+}
+
+/// The kernel gives the memory of a process that may not be dumped to root, whoever runs it.
+#[test]
+fn other_processes_of_the_services_user_do_not_read_its_memory() {
+    const USER: u32 = 65_534;
+    let home = TempDir::new().unwrap();
+    let (program, data) = (home.path().join("magnum"), home.path().join("data"));
+    // Where that user may execute it, whatever folder the tests were built in.
+    fs::copy(env!("CARGO_BIN_EXE_magnum"), &program).unwrap();
+    with_mode(home.path(), 0o755);
+    fs::create_dir(&data).unwrap();
+    with_mode(&data, 0o700);
+    chown(&data, Some(USER), None).expect("this test needs the right to chown");
+    let mut command = Command::new(&program);
+    command.args(["serve", "--backend", "fake", "--listen", "127.0.0.1:0", "--data"]);
+    command.arg(&data).uid(USER).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut served = Served(command.stderr(Stdio::null()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(served.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("listening"), "{line}");
+    let other = Served(Command::new("sleep").arg("1000").uid(USER).spawn().unwrap());
+    let owner = |of: &Served| {
+        let path = format!("/proc/{}/environ", of.0.id());
+        fs::metadata(path).unwrap().uid()
+    };
+    wait_until("the other program to run", PATIENCE, || owner(&other) == USER);
+    assert_eq!(owner(&served), 0);
 }
 
 #[test]
