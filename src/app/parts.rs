@@ -270,14 +270,14 @@ impl Views {
         blocking::run(scan).await?.map_err(|error| error.to_string())
     }
 
-    /// Whether a container that is there was made in a bay of its own project. Of a bay that is
-    /// gone only the log says whose it was.
+    /// Whether it is certain that a container that is there was made in a bay of its own project. Of
+    /// a bay that is gone only the log says whose it was, until its events are archived.
     fn is_in_own_bay(&self, id: ObjectId, bay_id: ObjectId) -> Result<bool, String> {
         let container = self.reads.any::<ContainerView>(id).map_err(|error| error.to_string())?;
         let Some(container) = container else { return Ok(false) };
         let bay = StreamId::new(Kind::Bay, bay_id);
         let first = self.log.read_stream(bay, Revision(0), 1).map_err(|error| error.to_string())?;
-        Ok(first.first().is_none_or(|event| event.meta.project == container.head.project))
+        Ok(first.first().is_some_and(|event| event.meta.project == container.head.project))
     }
 }
 
