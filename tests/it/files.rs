@@ -80,7 +80,16 @@ fn whatever_the_program_makes_is_for_its_user_alone() {
     assert!(at("data/keys/default.key").exists());
     done(&["backup", "--data", text(&at("data")), text(&at("backup"))]);
     assert_private(&at("backup"));
+    // One of an earlier version is closed, also what is kept of it.
+    for folder in ["backup", "backup/segments"] {
+        with_mode(&at(folder), 0o755);
+    }
+    with_mode(&at("backup/segments/0000000001.seg"), 0o644);
+    done(&["backup", "--data", text(&at("data")), text(&at("backup"))]);
+    assert_private(&at("backup"));
     let bundle = at("bundle.json");
+    fs::write(&bundle, "of an earlier version").unwrap();
+    with_mode(&bundle, 0o644);
     let mut export = open_to_all();
     export.args(["bundle", "export", "container/c", text(&bundle)]).env("MAGNUM_URL", &url);
     let exported = run(&mut export);
