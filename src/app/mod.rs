@@ -142,8 +142,9 @@ async fn run(mut config: Config) -> Result<(), AppError> {
     let stop = Stop::on_signal().map_err(io("the signals"))?;
     config.backend.allowed.ports.own = Some(config.http.listen.port());
     let auth = Auth::new(&config.http, &config.data_dir).map_err(AppError::Auth)?;
-    let opening = config.clone();
-    let Some(opened) = stop.or(blocking::run(move || open(&opening))).await else {
+    let (opening, stopping) = (config.clone(), stop.told());
+    let opened = stop.or(blocking::run(move || open(&opening, &stopping))).await;
+    let Some(opened) = opened else {
         // Nothing was accepted yet, so nothing is lost where it does not end in time.
         stop.closed();
         return Ok(());
@@ -184,7 +185,7 @@ async fn start(
     auth: Auth,
     stopping: &watch::Receiver<bool>,
 ) -> Result<Service, AppError> {
-    let snapshots = base.snapshots.clone();
+    let (snapshots, low_space) = (base.snapshots.clone(), base.low_space.clone());
     let secrets = Secrets::new(config.data_dir.join("keys"));
     let own = |node_id| -> Arc<dyn Backend> {
         let backend = backend(&config.backend, node_id);
@@ -212,7 +213,7 @@ async fn start(
         config: config.http.clone(),
         installation,
         stopping: stopping.clone(),
-        low_space: watch_space(&config, stopping),
+        low_space,
     });
     let server = tokio::spawn(http::serve(listener, tls, state));
     Ok(Service { parts, server, url: format!("{scheme}://{address}") })
@@ -225,7 +226,7 @@ fn announce(line: &str) {
 }
 
 /// Opens what the data directory holds.
-fn open(config: &Config) -> Result<Base, AppError> {
+fn open(config: &Config, stopping: &watch::Receiver<bool>) -> Result<Base, AppError> {
     let data = &config.data_dir;
     files::create_folders(data).map_err(io(format!("{}", data.display())))?;
     files::check_data(data)?;
@@ -234,16 +235,21 @@ fn open(config: &Config) -> Result<Base, AppError> {
     let cache = open_cache(&data.join("cache").join("log")).map_err(cache_error)?;
     // Where the system refuses threads, sled waits for its own forever when the last reference to
     // it goes, and nobody would learn why the start failed: one is kept.
-    open_on(config, lock, &cache).inspect_err(|_| std::mem::forget(cache.clone()))
+    open_on(config, stopping, lock, &cache).inspect_err(|_| std::mem::forget(cache.clone()))
 }
 
 /// Opens the log and the read models of a data directory.
-fn open_on(config: &Config, lock: FolderLock, cache: &sled::Db) -> Result<Base, AppError> {
+fn open_on(
+    config: &Config,
+    stopping: &watch::Receiver<bool>,
+    lock: FolderLock,
+    cache: &sled::Db,
+) -> Result<Base, AppError> {
     let data = &config.data_dir;
     let log = open_log(config, lock, cache)?;
     let snapshots = Snapshots::new(cache.open_tree("snapshots").map_err(cache_error)?);
     let views = Store::open(&data.join("cache").join("views")).map_err(cache_error)?;
-    Ok(Base { log, snapshots, views })
+    Ok(Base { log, snapshots, views, low_space: watch_space(config, stopping) })
 }
 
 fn open_log(
