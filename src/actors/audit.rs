@@ -60,6 +60,7 @@ pub struct AuditWriter {
 
 impl AuditWriter {
     /// Starts the writer; it ends when it is closed.
+    ///
     /// While `low_space` says why no changes are taken, the room that is left is for what was
     /// accepted before, and what can be counted is.
     pub fn start(

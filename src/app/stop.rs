@@ -66,7 +66,7 @@ impl Stop {
         let mut told = self.told();
         tokio::select! {
             biased;
-            _ = told.wait_for(|told| *told) => None,
+            _ = told.wait_for(|is_told| *is_told) => None,
             done = work => Some(done),
         }
     }

@@ -350,7 +350,7 @@ fn other_processes_of_the_services_user_do_not_read_its_memory() {
     with_mode(home.path(), 0o755);
     fs::create_dir(&data).unwrap();
     with_mode(&data, 0o700);
-    chown(&data, Some(USER), None).expect("this test needs the right to chown");
+    chown(&data, Some(USER), None).unwrap();
     let mut command = Command::new(&program);
     command.args(["serve", "--backend", "fake", "--listen", "127.0.0.1:0", "--data"]);
     command.arg(&data).uid(USER).stdin(Stdio::null()).stdout(Stdio::piped());

@@ -281,7 +281,8 @@ fn what_another_project_claimed_before_is_not_used_and_its_bay_takes_nothing_alo
     let [inside, left, archived] = std::array::from_fn(|_| clock::new_object_id());
     server.stop();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(claim(&server, node.parse().unwrap(), claimed, model, [(inside, claimed), (left, archived)]));
+    let inside_of = [(inside, claimed), (left, archived)];
+    runtime.block_on(claim(&server, node.parse().unwrap(), claimed, model, inside_of));
     server.restart();
     let is_idle = |server: &Server| server.get("/metrics").text.contains("objects_waiting 0");
     wait_until("the bay to be gone", PATIENCE, || is_idle(&server));

@@ -13,9 +13,7 @@ use tokio::time::{Instant, sleep};
 use super::audit::Audit;
 use super::identity::{Identity, Nobody, Seen, Token};
 use super::keystone::locked;
-use super::token_file::{
-    IssuedToken, LAST_END, TokenFile, TokenFileError, TokenUses, Version,
-};
+use super::token_file::{IssuedToken, LAST_END, TokenFile, TokenFileError, TokenUses, Version};
 use crate::bus::{Audited, CommandError};
 use crate::events::audit::{TokenCreatedV1, TokenRevokedV1};
 use crate::events::log::export::to_hex;
