@@ -47,11 +47,11 @@ impl Keeper {
                 index.move_to_sled();
             }
             let last = self.shared.segments.last();
-            let Some(last) = last else { continue };
-            if let Some(why) = lost(self.disk.as_ref(), &last, &self.claim) {
+            let why = last.as_ref().and_then(|it| lost(self.disk.as_ref(), it, &self.claim));
+            if let Some(why) = why {
                 self.shared.fail(&self.stage, &why);
             }
-            self.look_for_room(&last);
+            self.look_for_room(last.as_deref());
         }
         if has_room() {
             index.move_to_sled();
@@ -61,11 +61,11 @@ impl Keeper {
 
     /// Takes back that there was no room for the next segment, or no file, once there is: who sends
     /// appends only to logs that are well would never find out.
-    fn look_for_room(&self, last: &Segment) {
+    fn look_for_room(&self, last: Option<&Segment>) {
         if self.shared.health().no_space.is_none() {
             return;
         }
-        let needed = u64::from(last.header.size);
+        let needed = last.map_or(0, |last| u64::from(last.header.size));
         // The name of an opening that there is not; a left-over goes at the next start.
         let name = names::unfinished(0);
         let made = self.disk.create(&name).and_then(|_file| self.disk.remove(&name));
