@@ -27,8 +27,17 @@ const OTHERS: u32 = 0o077;
 const OTHERS_WRITE: u32 = 0o022;
 
 /// What this program makes in a data directory.
-const OURS: [&str; 7] =
-    ["log", "log.new", "keys", "cache", "tokens", "tokens.lock", "tokens.state"];
+const OURS: [&str; 9] = [
+    "log",
+    "log.new",
+    "keys",
+    "cache",
+    "tokens",
+    "tokens.new",
+    "tokens.lock",
+    "tokens.state",
+    "tokens.state.new",
+];
 
 /// Why a data directory is not used.
 #[derive(Debug, thiserror::Error)]
@@ -140,8 +149,14 @@ pub fn open(path: &Path, write: bool) -> io::Result<File> {
 /// What the system says.
 pub fn write_named(path: &Path, text: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(FILE_MODE);
-    options.open(path)?.write_all(text.as_bytes())
+    options.write(true).create(true).truncate(false).mode(FILE_MODE);
+    let mut file = options.open(path)?;
+    // A pipe or a terminal stays as it is; a file that was there has a mode already.
+    if file.metadata()?.is_file() {
+        file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+        file.set_len(0)?;
+    }
+    file.write_all(text.as_bytes())
 }
 
 /// Lets everybody read a file.
@@ -194,6 +209,19 @@ pub fn check_data(data: &Path) -> Result<(), NotPrivate> {
             files = closed.len(),
             "other users of this machine could read this data directory; they no longer can"
         );
+    }
+    Ok(())
+}
+
+/// The same check of a folder in which everything is this program's, as a backup.
+///
+/// # Errors
+/// See [`NotPrivate`].
+pub fn check_folder(folder: &Path) -> Result<(), NotPrivate> {
+    let (itself, mut closed) = (fs::metadata(folder).map_err(failed(folder))?, Vec::new());
+    check(folder, folder, &itself, true, &mut closed)?;
+    for name in names(folder)? {
+        check_below(folder, &folder.join(name), &mut closed)?;
     }
     Ok(())
 }
@@ -301,7 +329,11 @@ mod tests {
         create(&a.join("over")).unwrap();
         open_or_create(&a.join("lock")).unwrap();
         write_named(&a.join("named"), "x").unwrap();
-        for name in ["new", "over", "lock", "named"] {
+        fs::write(a.join("before"), "more than is written").unwrap();
+        with_mode(&a.join("before"), 0o644);
+        write_named(&a.join("before"), "x").unwrap();
+        assert_eq!(fs::read(a.join("before")).unwrap(), b"x");
+        for name in ["new", "over", "lock", "named", "before"] {
             assert_eq!(mode(&a.join(name)), 0o600, "{name}");
         }
         assert_eq!(create_new(&a.join("new")).unwrap_err().kind(), ErrorKind::AlreadyExists);

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -67,10 +67,17 @@ pub struct AuditWriter {
 
 impl AuditWriter {
     /// Starts the writer; it ends when it is closed.
-    pub fn start(log: Arc<dyn EventLog>, installation: Uuid) -> Self {
+    ///
+    /// While `low_space` says why no changes are taken, the room that is left is for what was
+    /// accepted before, and what can be counted is.
+    pub fn start(
+        log: Arc<dyn EventLog>,
+        installation: Uuid,
+        low_space: watch::Receiver<Option<String>>,
+    ) -> Self {
         let (messages, waiting) = mpsc::channel(QUEUE);
-        let writer =
-            Writer { log, installation, books: HashMap::new(), seen: WrittenRecords::default() };
+        let (books, seen) = (HashMap::new(), WrittenRecords::default());
+        let writer = Writer { log, installation, low_space, books, seen };
         tokio::spawn(writer.run(waiting));
         Self { messages }
     }
@@ -168,6 +175,7 @@ impl Left {
 struct Writer {
     log: Arc<dyn EventLog>,
     installation: Uuid,
+    low_space: watch::Receiver<Option<String>>,
     books: HashMap<ProjectId, Book>,
     seen: WrittenRecords,
 }
@@ -211,7 +219,7 @@ impl Writer {
         if book.span.elapsed() >= SPAN {
             (book.span, book.records) = (Instant::now(), 0);
         }
-        let now = clock::now();
+        let (now, is_low) = (clock::now(), self.low_space.borrow().is_some());
         let (mut new, mut waiting): (Vec<NewEvent>, Vec<_>) = (Vec::new(), Vec::new());
         for Entry { record: AuditRecord { id, meta, what }, done } in entries {
             let event = AuditEvent::from(what);
@@ -219,7 +227,7 @@ impl Writer {
                 let _ = done.send(Ok(()));
             } else if new.iter().any(|new| new.id == id) {
                 waiting.push(done);
-            } else if book.has_room(&event, &meta.user) {
+            } else if !is_counted(&event) || (!is_low && book.has_room(&event, &meta.user)) {
                 book.records = book.records.saturating_add(1);
                 new.push(NewEvent::new(id, now, meta, &event));
                 waiting.push(done);
@@ -368,30 +376,49 @@ fn stream(installation: Uuid, project: &ProjectId) -> StreamId {
 mod tests {
     use super::*;
     use crate::events::Recorded;
-    use crate::events::audit::{CommandRefusedV1, ReadV1};
+    use crate::events::audit::{CommandRefusedV1, KeyErasedV1, ReadV1};
     use crate::events::log::memory::MemoryLog;
     use crate::ids::Position;
 
     #[tokio::test(start_paused = true)]
     async fn what_does_not_fit_into_a_span_is_counted() {
         let log = Arc::new(MemoryLog::new());
-        let writer = AuditWriter::start(log.clone(), Uuid::from_u128(1));
-        let record = async |count| {
-            for _ in 0..count {
-                let read = ReadV1 { object: "container/1".to_owned(), what: "logs".to_owned() };
-                let (id, meta) = (clock::new_event_id(), Meta::default());
-                let record = AuditRecord { id, meta, what: Audited::Read(read) };
-                writer.record(record).await.unwrap();
-            }
-        };
-        record(RECORDS + 7).await;
+        let writer = AuditWriter::start(log.clone(), Uuid::from_u128(1), watch::channel(None).1);
+        record(&writer, RECORDS + 7).await;
         tokio::time::sleep(2 * SPAN).await;
-        record(RECORDS + 3).await;
+        record(&writer, RECORDS + 3).await;
         writer.close().await;
         let events = log.read(Position(0), usize::MAX).unwrap();
         let counts: Vec<u64> = events.iter().filter_map(counted).collect();
         assert_eq!(counts, [7, 3], "those of the last span too");
         assert_eq!(events.len() - counts.len(), 2 * RECORDS as usize);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn below_the_reserve_all_that_can_be_is_counted() {
+        let log = Arc::new(MemoryLog::new());
+        let (space, low_space) = watch::channel(Some("1 MiB is free".to_owned()));
+        let writer = AuditWriter::start(log.clone(), Uuid::from_u128(1), low_space);
+        record(&writer, 5).await;
+        let erased = Audited::KeyErased(KeyErasedV1 { key: "k".to_owned() });
+        let (id, meta) = (clock::new_event_id(), Meta::default());
+        writer.record(AuditRecord { id, meta, what: erased }).await.unwrap();
+        assert_eq!(log.read(Position(0), usize::MAX).unwrap().len(), 1, "the key only");
+        space.send_replace(None);
+        record(&writer, 2).await;
+        writer.close().await;
+        let events = log.read(Position(0), usize::MAX).unwrap();
+        assert_eq!(events.iter().filter_map(counted).collect::<Vec<u64>>(), [5]);
+        assert_eq!(events.len(), 1 + 2 + 1);
+    }
+
+    async fn record(writer: &AuditWriter, count: u32) {
+        for _ in 0..count {
+            let read = ReadV1 { object: "container/1".to_owned(), what: "logs".to_owned() };
+            let (id, meta) = (clock::new_event_id(), Meta::default());
+            let record = AuditRecord { id, meta, what: Audited::Read(read) };
+            writer.record(record).await.unwrap();
+        }
     }
 
     fn counted(event: &Recorded) -> Option<u64> {
@@ -404,7 +431,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_user_who_is_refused_again_and_again_is_counted_and_others_are_recorded() {
         let log = Arc::new(MemoryLog::new());
-        let writer = AuditWriter::start(log.clone(), Uuid::from_u128(1));
+        let (_space, low_space) = watch::channel(None);
+        let writer = AuditWriter::start(log.clone(), Uuid::from_u128(1), low_space);
         let refuse = async |user: &str, count| {
             for _ in 0..count {
                 let what = Audited::CommandRefused(CommandRefusedV1 {

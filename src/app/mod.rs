@@ -7,26 +7,28 @@ mod backup;
 mod import;
 pub mod parts;
 pub mod site;
+mod stop;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use self::parts::{Base, Parts};
+use self::stop::Stop;
 use crate::actors::snapshot::Snapshots;
 use crate::backends::Backend;
 use crate::backends::docker::DockerBackend;
 use crate::backends::fake::{FakeBackend, FakeEngine};
 use crate::backends::unsealing::Unsealing;
+use crate::blocking;
 use crate::clock;
 use crate::config::{BackendConfig, Config, Engine};
 use crate::events::log::segment::disk::free_bytes;
@@ -49,10 +51,6 @@ pub use import::import_log;
 
 /// Open requests and streams may take so long to end after SIGTERM.
 const HTTP_DRAIN: Duration = Duration::from_secs(2);
-
-/// The process ends so long after it was told to stop, whatever still runs: a stop in order takes
-/// 8 s at most, and one thread that reads or waits for the engine must not hold up an update.
-const STOP_LIMIT: Duration = Duration::from_secs(9);
 
 /// Between two looks at the free space of the log's disk.
 const SPACE_CHECK: Duration = Duration::from_millis(500);
@@ -140,20 +138,60 @@ fn leave_no_dump() {
     }
 }
 
-async fn run(mut config: Config) -> Result<(), AppError> {
-    let (stop, stopping) = watch::channel(false);
-    let mut terminate = signal(SignalKind::terminate()).map_err(io("SIGTERM"))?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(io("SIGINT"))?;
-    let own_port = config.share_own_port();
+async fn run(config: Config) -> Result<(), AppError> {
+    let stop = Stop::on_signal().map_err(io("the signals"))?;
     let auth = Auth::new(&config.http, &config.data_dir).map_err(AppError::Auth)?;
-    let base = open(&config)?;
-    let snapshots = base.snapshots.clone();
+    let (opening, stopping) = (config.clone(), stop.told());
+    let opened = stop.or(blocking::run(move || open(&opening, &stopping))).await;
+    let Some(opened) = opened else {
+        // Nothing was accepted yet, so nothing is lost where it does not end in time.
+        stop.closed();
+        return Ok(());
+    };
+    let failed = |error| io("the data directory")(std::io::Error::other(error));
+    let base = opened.map_err(failed)??;
+    let log = base.log.clone();
+    let Some(started) = stop.or(start(config, base, auth, &stop.told())).await else {
+        log.close().await;
+        stop.closed();
+        return Ok(());
+    };
+    let Service { parts, mut server, url } = started?;
+    announce(&format!("magnum: listening on {url}"));
+    let has_ended = stop.or(&mut server).await.is_some();
+    stop.begin();
+    if !has_ended && tokio::time::timeout(HTTP_DRAIN, &mut server).await.is_err() {
+        tracing::warn!("some requests did not end in time");
+        server.abort();
+    }
+    parts.stop().await;
+    stop.closed();
+    Ok(())
+}
+
+/// What runs once the service has started.
+struct Service {
+    parts: Parts,
+    server: JoinHandle<()>,
+    /// Where it listens.
+    url: String,
+}
+
+/// Starts everything on what the data directory holds.
+async fn start(
+    mut config: Config,
+    base: Base,
+    auth: Auth,
+    stopping: &watch::Receiver<bool>,
+) -> Result<Service, AppError> {
+    let own_port = config.share_own_port();
+    let (snapshots, low_space) = (base.snapshots.clone(), base.low_space.clone());
     let secrets = Secrets::new(config.data_dir.join("keys"));
     let own = |node_id| -> Arc<dyn Backend> {
         let backend = backend(&config.backend, node_id);
         Arc::new(Unsealing::new(backend, secrets.clone()))
     };
-    let parts = Parts::start(base, &config.backend, own, &stopping).await?;
+    let parts = Parts::start(base, &config.backend, own, stopping).await?;
     let listener = TcpListener::bind(config.http.listen)
         .await
         .map_err(io(format!("cannot listen on {}", config.http.listen)))?;
@@ -175,47 +213,10 @@ async fn run(mut config: Config) -> Result<(), AppError> {
         config: config.http.clone(),
         installation,
         stopping: stopping.clone(),
-        low_space: watch_space(&config, &stopping),
+        low_space,
     });
-    let mut server = tokio::spawn(http::serve(listener, tls, state));
-    announce(&format!("magnum: listening on {scheme}://{address}"));
-    let has_ended = tokio::select! {
-        _ = terminate.recv() => false,
-        _ = interrupt.recv() => false,
-        _ = &mut server => true,
-    };
-    tracing::info!("stopping");
-    let is_closed = end_in_time();
-    stop.send_replace(true);
-    if !has_ended && tokio::time::timeout(HTTP_DRAIN, &mut server).await.is_err() {
-        tracing::warn!("some requests did not end in time");
-        server.abort();
-    }
-    parts.stop().await;
-    is_closed.store(true, Ordering::SeqCst);
-    Ok(())
-}
-
-/// Ends the process where it does not end by itself within [`STOP_LIMIT`]: threads that read much
-/// of the log, for example, cannot be interrupted, and the runtime waits for them. Success if all
-/// was closed by then, which is said with the value that is returned.
-fn end_in_time() -> Arc<AtomicBool> {
-    let is_closed = Arc::new(AtomicBool::new(false));
-    let told = is_closed.clone();
-    let limit = move || {
-        std::thread::sleep(STOP_LIMIT);
-        let is_closed = told.load(Ordering::SeqCst);
-        tracing::warn!(
-            is_closed,
-            "some threads did not end in time; the process ends without them"
-        );
-        std::process::exit(i32::from(!is_closed));
-    };
-    let thread = std::thread::Builder::new().name("end-in-time".to_owned()).spawn(limit);
-    if let Err(error) = thread {
-        tracing::warn!(%error, "the time for stopping is not limited");
-    }
-    is_closed
+    let server = tokio::spawn(http::serve(listener, tls, state));
+    Ok(Service { parts, server, url: format!("{scheme}://{address}") })
 }
 
 /// One line for a person, or a script, that waits for the service.
@@ -225,7 +226,7 @@ fn announce(line: &str) {
 }
 
 /// Opens what the data directory holds.
-fn open(config: &Config) -> Result<Base, AppError> {
+fn open(config: &Config, stopping: &watch::Receiver<bool>) -> Result<Base, AppError> {
     let data = &config.data_dir;
     files::create_folders(data).map_err(io(format!("{}", data.display())))?;
     files::check_data(data)?;
@@ -234,16 +235,21 @@ fn open(config: &Config) -> Result<Base, AppError> {
     let cache = open_cache(&data.join("cache").join("log")).map_err(cache_error)?;
     // Where the system refuses threads, sled waits for its own forever when the last reference to
     // it goes, and nobody would learn why the start failed: one is kept.
-    open_on(config, lock, &cache).inspect_err(|_| std::mem::forget(cache.clone()))
+    open_on(config, stopping, lock, &cache).inspect_err(|_| std::mem::forget(cache.clone()))
 }
 
 /// Opens the log and the read models of a data directory.
-fn open_on(config: &Config, lock: FolderLock, cache: &sled::Db) -> Result<Base, AppError> {
+fn open_on(
+    config: &Config,
+    stopping: &watch::Receiver<bool>,
+    lock: FolderLock,
+    cache: &sled::Db,
+) -> Result<Base, AppError> {
     let data = &config.data_dir;
     let log = open_log(config, lock, cache)?;
     let snapshots = Snapshots::new(cache.open_tree("snapshots").map_err(cache_error)?);
     let views = Store::open(&data.join("cache").join("views")).map_err(cache_error)?;
-    Ok(Base { log, snapshots, views })
+    Ok(Base { log, snapshots, views, low_space: watch_space(config, stopping) })
 }
 
 fn open_log(

@@ -58,6 +58,8 @@ pub struct Base {
     pub snapshots: Snapshots,
     /// Where the read models are kept.
     pub views: Store,
+    /// Why there is too little room for changes; nothing while there is enough.
+    pub low_space: watch::Receiver<Option<String>>,
 }
 
 /// Everything below the REST API.
@@ -76,7 +78,7 @@ pub struct Parts {
     arbiters: Vec<Arbiter>,
 }
 
-/// What runs them.
+/// What runs them, and how.
 struct Threads {
     reads: ServiceReads,
     conductor: Conductor,
@@ -86,6 +88,8 @@ struct Threads {
     worker: ArbiterHandle,
     /// Those that end with the parts.
     owned: Vec<Arbiter>,
+    /// When they are to take little room.
+    low_space: watch::Receiver<Option<String>>,
 }
 
 impl Parts {
@@ -99,7 +103,7 @@ impl Parts {
         backend: impl FnOnce(ObjectId) -> Arc<dyn Backend>,
         stopping: &watch::Receiver<bool>,
     ) -> Result<Self, AppError> {
-        let Base { log, snapshots, views } = base;
+        let Base { log, snapshots, views, low_space } = base;
         let (reads, conductor) =
             Conductor::start(log.clone(), Arc::new(views)).map_err(cache_error)?;
         let own = Arbiter::new();
@@ -107,7 +111,7 @@ impl Parts {
         let mut owned: Vec<Arbiter> = (0..cores()).map(|_| Arbiter::new()).collect();
         let entities = owned.iter().map(Arbiter::handle).collect();
         owned.push(own);
-        let threads = Threads { reads, conductor, entities, worker, owned };
+        let threads = Threads { reads, conductor, entities, worker, owned, low_space };
         let direct = |bus| bus;
         let agent = |site: &Site| site.start_agent(direct, backend);
         Self::join(Objects::new(log, snapshots), threads, direct, config, agent, stopping).await
@@ -132,7 +136,8 @@ impl Parts {
         tokio::spawn(following);
         let here = Arbiter::current();
         let entities = vec![here.clone()];
-        let threads = Threads { reads, conductor, entities, worker: here, owned: vec![] };
+        let (owned, low_space) = (vec![], watch::channel(None).1);
+        let threads = Threads { reads, conductor, entities, worker: here, owned, low_space };
         Self::join(Objects::new(log, snapshots), threads, carry, config, agent, stopping).await
     }
 
@@ -144,7 +149,7 @@ impl Parts {
         start_agent: impl FnOnce(&Site),
         stopping: &watch::Receiver<bool>,
     ) -> Result<Self, AppError> {
-        let Threads { reads, conductor, entities, worker, owned } = threads;
+        let Threads { reads, conductor, entities, worker, owned, low_space } = threads;
         let log = objects.log.clone();
         let local = Arc::new(LocalBus::default());
         local.serve_commands(Arc::new(Directory::start(objects.clone(), entities)));
@@ -153,7 +158,7 @@ impl Parts {
         let node_id = register_node(&config.host, own.as_ref(), &reads).await?;
         let views = Arc::new(Views { log: log.clone(), reads: reads.clone() });
         let (hellos, heard) = mpsc::channel(HELLOS);
-        let audit = AuditWriter::start(log.clone(), installation(log.as_ref())?);
+        let audit = AuditWriter::start(log.clone(), installation(log.as_ref())?, low_space);
         local.serve_conductor(Arc::new(Reception {
             bus: own.clone(),
             records: views.clone(),
@@ -268,14 +273,14 @@ impl Views {
         blocking::run(scan).await?.map_err(|error| error.to_string())
     }
 
-    /// Whether a container that is there was made in a bay of its own project. Of a bay that is
-    /// gone only the log says whose it was.
+    /// Whether it is certain that a container that is there was made in a bay of its own project. Of
+    /// a bay that is gone only the log says whose it was, until its events are archived.
     fn is_in_own_bay(&self, id: ObjectId, bay_id: ObjectId) -> Result<bool, String> {
         let container = self.reads.any::<ContainerView>(id).map_err(|error| error.to_string())?;
         let Some(container) = container else { return Ok(false) };
         let bay = StreamId::new(Kind::Bay, bay_id);
         let first = self.log.read_stream(bay, Revision(0), 1).map_err(|error| error.to_string())?;
-        Ok(first.first().is_none_or(|event| event.meta.project == container.head.project))
+        Ok(first.first().is_some_and(|event| event.meta.project == container.head.project))
     }
 }
 

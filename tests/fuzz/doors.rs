@@ -71,7 +71,7 @@ fn cookies_and_the_secrets_of_pages() {
     let token = Token::new(&HeaderValue::from_static("t")).unwrap();
     let end = clock::now().plus_ms(100_000_000);
     let owner = (ProjectId("p".to_owned()), "u".to_owned());
-    let new = sessions.begin(owner, (token, end)).unwrap().unwrap();
+    let new = sessions.begin(owner, (token, end)).unwrap();
     let right = format!("{COOKIE}={}", new.id);
     let cookies = [&*right, &format!("a=b; {right}; c"), &format!("{COOKIE}=; {right}"), "x"];
     let secrets = [&*new.csrf_token];

@@ -276,7 +276,8 @@ impl Life {
         let log = Arc::new(LogAround::new(log, taping));
         let home = TempDir::new().unwrap();
         let views = Store::open(&home.path().join("views")).unwrap();
-        let base = Base { log: log.clone(), snapshots: Snapshots::default(), views };
+        let (snapshots, low_space) = (Snapshots::default(), watch::channel(None).1);
+        let base = Base { log: log.clone(), snapshots, views, low_space };
         let config = BackendConfig { host: "n1".to_owned(), ..Config::default().backend };
         let (stop, stopping) = watch::channel(false);
         let mut node = ObjectId::default();

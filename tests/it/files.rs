@@ -4,18 +4,20 @@
 //! Not here: the same on a simulated disk (`log_segment`), a full disk (`faults`).
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use magnum::events::log::export::to_hex;
 use reqwest::Method;
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Answer, Done, Options, PATIENCE, Server, run, wait_until};
+use crate::harness::{Answer, Done, Options, PATIENCE, Server, run, wait_for, wait_until};
 use crate::log_tools::flip;
 use crate::replay::{magnum, on_files};
 use crate::requests::baymodel;
@@ -78,7 +80,16 @@ fn whatever_the_program_makes_is_for_its_user_alone() {
     assert!(at("data/keys/default.key").exists());
     done(&["backup", "--data", text(&at("data")), text(&at("backup"))]);
     assert_private(&at("backup"));
+    // One of an earlier version is closed, also what is kept of it.
+    for folder in ["backup", "backup/segments"] {
+        with_mode(&at(folder), 0o755);
+    }
+    with_mode(&at("backup/segments/0000000001.seg"), 0o644);
+    done(&["backup", "--data", text(&at("data")), text(&at("backup"))]);
+    assert_private(&at("backup"));
     let bundle = at("bundle.json");
+    fs::write(&bundle, "of an earlier version").unwrap();
+    with_mode(&bundle, 0o644);
     let mut export = open_to_all();
     export.args(["bundle", "export", "container/c", text(&bundle)]).env("MAGNUM_URL", &url);
     let exported = run(&mut export);
@@ -258,6 +269,30 @@ fn digest(data: &Path, id: &str) -> String {
     digests.next().unwrap()["command"]["digest"].as_str().unwrap().to_owned()
 }
 
+/// However long a start takes, an operator can end it, and nobody hears that the service listens.
+#[test]
+fn a_start_that_takes_long_ends_when_it_is_told_to() {
+    let data = TempDir::new().unwrap();
+    let lock = data.path().join("log/lock");
+    fs::create_dir(data.path().join("log")).unwrap();
+    // Nobody writes what the start reads of this one, so it goes on forever.
+    mknodat(CWD, &lock, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_magnum"));
+    command.args(["serve", "--backend", "fake", "--listen", "127.0.0.1:0", "--data"]);
+    command.arg(data.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut served = Served(command.spawn().unwrap());
+    let mut stdout = served.0.stdout.take().unwrap();
+    let _reader_is_there = wait_for("the log to be opened", PATIENCE, || {
+        open(&lock, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()).ok()
+    });
+    kill_process(Pid::from_child(&served.0), Signal::TERM).unwrap();
+    let status = wait_for("the end", PATIENCE, || served.0.try_wait().unwrap());
+    assert!(status.success(), "{status}");
+    let mut said = String::new();
+    stdout.read_to_string(&mut said).unwrap();
+    assert_eq!(said, "");
+}
+
 /// The log keeps nothing by which whoever has it, and not the key, could try all values.
 #[test]
 fn a_repeated_request_is_known_by_a_digest_that_dies_with_the_key() {
@@ -281,6 +316,19 @@ fn a_repeated_request_is_known_by_a_digest_that_dies_with_the_key() {
     assert_eq!(digest(&server.data(), "default/deploy-42"), recorded);
 }
 
+/// What changes nothing is not repeated by a key, and makes no key file of its project.
+#[test]
+fn a_request_that_changes_nothing_makes_no_key() {
+    let server = Server::start(Options::fake());
+    for method in [Method::GET, Method::HEAD] {
+        let key = [("idempotency-key", "look")];
+        assert_eq!(server.send(method, "/v1/containers", &key, None).status, 200);
+    }
+    assert!(!server.data().join("keys/default.key").exists());
+    create(&server, "7391").expect(201);
+    assert!(server.data().join("keys/default.key").exists());
+}
+
 /// Nobody else's process reads the memory of the service, and no crash writes it to the disk.
 #[test]
 fn the_service_leaves_no_dump_of_its_memory() {
@@ -289,6 +337,34 @@ fn the_service_leaves_no_dump_of_its_memory() {
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     let values: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
     assert_eq!(values, ["0", "0"], "{core}");
+}
+
+/// The kernel gives the memory of a process that may not be dumped to root, whoever runs it.
+#[test]
+fn other_processes_of_the_services_user_do_not_read_its_memory() {
+    const USER: u32 = 65_534;
+    let home = TempDir::new().unwrap();
+    let (program, data) = (home.path().join("magnum"), home.path().join("data"));
+    // Where that user may execute it, whatever folder the tests were built in.
+    fs::copy(env!("CARGO_BIN_EXE_magnum"), &program).unwrap();
+    with_mode(home.path(), 0o755);
+    fs::create_dir(&data).unwrap();
+    with_mode(&data, 0o700);
+    chown(&data, Some(USER), None).unwrap();
+    let mut command = Command::new(&program);
+    command.args(["serve", "--backend", "fake", "--listen", "127.0.0.1:0", "--data"]);
+    command.arg(&data).uid(USER).stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut served = Served(command.stderr(Stdio::null()).spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(served.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.contains("listening"), "{line}");
+    let other = Served(Command::new("sleep").arg("1000").uid(USER).spawn().unwrap());
+    let owner = |of: &Served| {
+        let path = format!("/proc/{}/environ", of.0.id());
+        fs::metadata(path).unwrap().uid()
+    };
+    wait_until("the other program to run", PATIENCE, || owner(&other) == USER);
+    assert_eq!(owner(&served), 0);
 }
 
 #[test]

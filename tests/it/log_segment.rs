@@ -17,6 +17,7 @@ use magnum::events::log::segment::{
 use magnum::events::log::{AppendError, EventLog, Expected, OpenError, ReadError};
 use magnum::ids::{CommandId, Position, Revision};
 
+use crate::harness::{PATIENCE, wait_until};
 use crate::log::{append, event, key, read_all, stream};
 
 const FIRST: &str = "0000000001.seg";
@@ -365,6 +366,22 @@ async fn a_full_disk_refuses_and_recovers() {
     assert_eq!(log.health().no_space, None);
     drop(log);
     assert_eq!(read_all(&open(&disk, &index), 10).len(), appended + 3);
+}
+
+/// Also where nobody appends: a load balancer sends nothing to a service that says it has no room.
+#[tokio::test]
+async fn that_there_is_room_again_is_noticed_without_an_append() {
+    let full = Faults { room: Some(100), ..Faults::default() };
+    let without_files = Faults { no_files: u64::MAX, ..Faults::default() };
+    for faults in [full, without_files] {
+        let (disk, index) = (SimulatedDisk::new(), index());
+        let log = open(&disk, &index);
+        disk.inject(faults);
+        log.append(append(stream(), Expected::NoStream, 1)).await.expect_err("refused");
+        disk.inject(Faults::default());
+        wait_until("room", PATIENCE, || log.health().no_space.is_none());
+        log.append(append(stream(), Expected::NoStream, 1)).await.expect("appended");
+    }
 }
 
 #[tokio::test]

@@ -261,7 +261,8 @@ fn asked_by(log: &SegmentLog, stream: StreamId) -> EventId {
 }
 
 /// In a log of a release that let clients choose derived ids: another project has those of the
-/// built-in objects, a container of this project is in its bay, and it deletes that bay.
+/// built-in objects, a container of this project is in its bay, and it deletes that bay. Another
+/// container is in a bay of which the log has no event left.
 #[test]
 fn what_another_project_claimed_before_is_not_used_and_its_bay_takes_nothing_along() {
     let mut server = Server::start(Options::fake());
@@ -276,10 +277,12 @@ fn what_another_project_claimed_before_is_not_used_and_its_bay_takes_nothing_alo
     let derived = |kind: &str| {
         ObjectId(Uuid::new_v5(&installation, format!("default/{kind}/default").as_bytes()))
     };
-    let (claimed, model, inside) = (derived("bay"), derived("baymodel"), clock::new_object_id());
+    let (claimed, model) = (derived("bay"), derived("baymodel"));
+    let [inside, left, archived] = std::array::from_fn(|_| clock::new_object_id());
     server.stop();
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(claim(&server, node.parse().unwrap(), claimed, model, inside));
+    let inside_of = [(inside, claimed), (left, archived)];
+    runtime.block_on(claim(&server, node.parse().unwrap(), claimed, model, inside_of));
     server.restart();
     let is_idle = |server: &Server| server.get("/metrics").text.contains("objects_waiting 0");
     wait_until("the bay to be gone", PATIENCE, || is_idle(&server));
@@ -293,10 +296,11 @@ fn what_another_project_claimed_before_is_not_used_and_its_bay_takes_nothing_alo
     server.stop();
     server.restart();
     wait_until("what is left to do", PATIENCE, || is_idle(&server));
-    let inside = format!("/v1/containers/{inside}");
-    server.get(&inside).expect(200);
-    let history = server.get(&format!("{inside}/history")).expect(200).to_string();
-    assert!(!history.contains("delete_requested"), "{history}");
+    for inside in [inside, left].map(|id| format!("/v1/containers/{id}")) {
+        server.get(&inside).expect(200);
+        let history = server.get(&format!("{inside}/history")).expect(200).to_string();
+        assert!(!history.contains("delete_requested"), "{history}");
+    }
 }
 
 /// Puts the claim into the log of a server that is stopped.
@@ -305,7 +309,7 @@ async fn claim(
     node_id: ObjectId,
     claimed: ObjectId,
     model: ObjectId,
-    inside: ObjectId,
+    inside: [(ObjectId, ObjectId); 2],
 ) {
     let cache = open_cache(&server.data().join("cache").join("log")).unwrap();
     let options = SegmentOptions { segment_bytes: 4 << 20, folder: clock::new_uuid() };
@@ -313,7 +317,6 @@ async fn claim(
     let log = SegmentLog::open(&server.data().join("log"), options, index).unwrap();
     let placement = || Placement { node_id, verdicts: vec![] };
     let bay = StreamId::new(Kind::Bay, claimed);
-    let container = StreamId::new(Kind::Container, inside);
     let fields = BaymodelFields { coe: "docker".to_owned(), ..BaymodelFields::default() };
     let made = BaymodelEvent::Created(BaymodelCreatedV1 { fields });
     record(&log, "bob", StreamId::new(Kind::Baymodel, model), &made).await;
@@ -322,17 +325,20 @@ async fn claim(
     record(&log, "bob", bay, &BayEvent::CreateRequested(asked)).await;
     let (work_id, network_id) = (asked_by(&log, bay), "n".to_owned());
     record(&log, "bob", bay, &BayEvent::Created(BayCreatedV1 { work_id, network_id })).await;
-    let asked = CreateRequestedV1 {
-        name: Some("inside".to_owned()),
-        desc: None,
-        spec: ContainerSpec { image: "i".to_owned(), ..ContainerSpec::default() },
-        bay_id: claimed,
-        placement: placement(),
-    };
-    record(&log, "default", container, &ContainerEvent::CreateRequested(asked)).await;
-    let (work_id, engine_id) = (asked_by(&log, container), "e".to_owned());
-    let made = ContainerEvent::Created(CreatedV1 { work_id, engine_id });
-    record(&log, "default", container, &made).await;
+    for (id, bay_id) in inside {
+        let container = StreamId::new(Kind::Container, id);
+        let asked = CreateRequestedV1 {
+            name: Some("inside".to_owned()),
+            desc: None,
+            spec: ContainerSpec { image: "i".to_owned(), ..ContainerSpec::default() },
+            bay_id,
+            placement: placement(),
+        };
+        record(&log, "default", container, &ContainerEvent::CreateRequested(asked)).await;
+        let (work_id, engine_id) = (asked_by(&log, container), "e".to_owned());
+        let made = ContainerEvent::Created(CreatedV1 { work_id, engine_id });
+        record(&log, "default", container, &made).await;
+    }
     record(&log, "bob", bay, &BayEvent::DeleteRequested(BayDeleteRequestedV1 {})).await;
     log.close().await;
 }

@@ -3,6 +3,8 @@
 //!
 //! Not here: what each role may do (`rights`).
 
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -116,8 +118,31 @@ fn a_token_that_cannot_be_is_not_issued() {
     assert_eq!(token(issuer.data(), &args("shop", "boss")).code, 2);
     let past = [&args("shop", "admin")[..], &["--expires", "2001-01-01T00:00:00Z"]].concat();
     assert_eq!(token(issuer.data(), &past).code, 1);
+    for late in ["4000000d", "4294967295d"] {
+        let late = [&args("shop", "admin")[..], &["--expires", late]].concat();
+        let late = token(issuer.data(), &late);
+        assert!(late.code == 1 && late.err.contains("9999-12-31"), "{late:?}");
+    }
+    assert_eq!(token(issuer.data(), &["list"]).code, 0);
     let soon = [&args("shop", "admin")[..], &["--expires", "1d"]].concat();
     assert!(token(issuer.data(), &soon).json()["expires_at"].is_string());
+}
+
+/// What another user wrote, the server could not read: nobody would be let in.
+#[test]
+fn the_list_of_another_user_is_not_changed() {
+    let issuer = Issuer::new();
+    let (_, id) = create(issuer.data(), "shop", "admin");
+    let list = issuer.data().join("tokens");
+    let before = fs::read(&list).unwrap();
+    chown(issuer.data(), Some(65_534), None).unwrap();
+    chown(&list, Some(65_534), None).unwrap();
+    let create = ["create", "--project", "shop", "--user", "bob", "--role", "admin"];
+    for args in [&create[..], &["revoke", &id]] {
+        let refused = token(issuer.data(), args);
+        assert!(refused.code == 1 && refused.err.contains("run it as user 65534"), "{refused:?}");
+    }
+    assert_eq!((fs::metadata(&list).unwrap().uid(), fs::read(&list).unwrap()), (65_534, before));
 }
 
 /// Begins a session: its cookie and the secret of its page.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -105,7 +105,7 @@ impl FromRequest<AppState> for Call {
         let query = arguments(parts.uri.query().unwrap_or_default())?;
         let headers = &parts.headers;
         let command_id = idempotency_key(headers)?
-            .filter(|_| parts.method != Method::GET)
+            .filter(|_| !parts.method.is_safe())
             .map(|key| command_id(&project, &key));
         let digest = match &command_id {
             Some(id) => {

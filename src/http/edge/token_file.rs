@@ -6,8 +6,8 @@
 //! neither. Not here: what a token allows (`policy`).
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, ErrorKind, Write};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{MAX_ID_BYTES, is_id};
 use crate::clock;
-use crate::files;
+use crate::files::{self, NotPrivate};
 use crate::ids::{ProjectId, Timestamp};
 
 /// What tokens start with, so that one that leaked is recognised for what it is.
@@ -33,6 +33,10 @@ const MAX_TOKENS: usize = 10_000;
 /// still records that they were revoked: a month.
 const KEPT_MS: u64 = 30 * 24 * 3600 * 1000;
 
+/// The last time that has a date of four digits, 9999-12-31T23:59:59Z: a later one could be written
+/// and not be read again.
+pub const LAST_END: Timestamp = Timestamp(253_402_300_799_000_000);
+
 /// Why there is no list, or no change to it.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenFileError {
@@ -44,6 +48,9 @@ pub enum TokenFileError {
         /// What the system says.
         source: io::Error,
     },
+    /// The data directory is another user's, or others could change it.
+    #[error(transparent)]
+    NotPrivate(#[from] NotPrivate),
     /// It is not what was written.
     #[error("{0}")]
     Damaged(String),
@@ -147,16 +154,6 @@ impl TokenFile {
     /// When it cannot be read, others than its owner may write it, or it is damaged.
     pub fn read(&self) -> Result<Vec<IssuedToken>, TokenFileError> {
         let path = self.path();
-        match fs::metadata(&path) {
-            Ok(found) if found.mode() & 0o022 != 0 => {
-                return Err(TokenFileError::Damaged(format!(
-                    "{}: others than its owner may write it, so nothing in it can be trusted; \
-                     check it, then chmod 600",
-                    path.display()
-                )));
-            }
-            _ => {}
-        }
         match read_json::<Document>(&path)? {
             None => Ok(Vec::new()),
             Some(Document { version: 1, tokens }) => Ok(tokens),
@@ -169,7 +166,7 @@ impl TokenFile {
 
     /// What the file is now; none where there is no file.
     pub fn version(&self) -> Option<Version> {
-        let found = fs::metadata(self.path()).ok()?;
+        let found = fs::symlink_metadata(self.path()).ok()?;
         // Permissions count as well, which only change this time.
         Some(Version(found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
     }
@@ -237,6 +234,7 @@ impl TokenFile {
     /// # Errors
     /// What the system says.
     pub fn write_uses(&self, uses: &TokenUses) -> Result<(), TokenFileError> {
+        let _alone = self.lock()?;
         self.write("tokens.state", uses)
     }
 
@@ -246,20 +244,28 @@ impl TokenFile {
         change: impl FnOnce(&mut Vec<IssuedToken>) -> Result<T, TokenFileError>,
     ) -> Result<T, TokenFileError> {
         files::create_folders(&self.data).map_err(|source| self.failed(source))?;
-        let lock = files::open_or_create(&self.data.join("tokens.lock"));
-        let lock = lock.and_then(|lock| lock.lock().map(|()| lock));
-        let _alone = lock.map_err(|source| self.failed(source))?;
+        // As the server checks it: what another user writes here, the server could not read.
+        files::check_data(&self.data)?;
+        let _alone = self.lock()?;
         let mut tokens = self.read()?;
         let changed = change(&mut tokens)?;
         self.write("tokens", &Document { version: 1, tokens })?;
         Ok(changed)
     }
 
-    /// Puts a file in the place of another, whole and durable.
+    /// Keeps other writers out, of this process and others, as long as the file is open.
+    fn lock(&self) -> Result<File, TokenFileError> {
+        let lock = files::open_or_create(&self.data.join("tokens.lock"));
+        let lock = lock.and_then(|lock| lock.lock().map(|()| lock));
+        lock.map_err(|source| self.failed(source))
+    }
+
+    /// Puts a file in the place of another, whole and durable, under the lock.
     fn write(&self, name: &str, content: &impl Serialize) -> Result<(), TokenFileError> {
         let written = || {
             let path = self.data.join(name);
-            let unfinished = path.with_extension("new");
+            // After the whole name: each file has an unfinished one of its own.
+            let unfinished = self.data.join(format!("{name}.new"));
             let mut file = files::create(&unfinished)?;
             file.write_all(&serde_json::to_vec_pretty(content)?)?;
             file.sync_all()?;
@@ -290,23 +296,36 @@ fn check(new: &NewToken, now: Timestamp) -> Result<(), String> {
     if new.expires_at.is_some_and(|end| end <= now) {
         return Err("the token would have expired already".to_owned());
     }
+    if new.expires_at.is_some_and(|end| end > LAST_END) {
+        return Err(format!("tokens expire by {LAST_END}; without an end they never do"));
+    }
     Ok(())
 }
 
+/// What a file contains; none where there is no file.
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, TokenFileError> {
     let named = path.display();
-    let text = match fs::read(path) {
-        Ok(text) => text,
+    let failed = |source| TokenFileError::Io { path: named.to_string(), source };
+    let mut file = match files::open(path, false) {
+        Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(TokenFileError::Io { path: named.to_string(), source }),
+        Err(error) => return Err(failed(error)),
     };
+    if file.metadata().map_err(failed)?.mode() & 0o022 != 0 {
+        return Err(TokenFileError::Damaged(format!(
+            "{named}: others than its owner may write it, so nothing in it can be trusted; check \
+             it, then chmod 600"
+        )));
+    }
+    let mut text = Vec::new();
+    file.read_to_end(&mut text).map_err(failed)?;
     let read = serde_json::from_slice(&text);
     read.map(Some).map_err(|error| TokenFileError::Damaged(format!("{named} is damaged: {error}")))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -331,6 +350,35 @@ mod tests {
     }
 
     #[test]
+    fn the_list_stays_whole_beside_a_server_that_writes_the_last_uses() {
+        const ROUNDS: u64 = 40;
+        let data = tempfile::tempdir().unwrap();
+        let file = TokenFile::new(data.path());
+        let (_, kept) = file.create(new("kept", None)).unwrap();
+        let uses = TokenUses::from([(kept.id.clone(), TokenUse::default())]);
+        std::thread::scope(|scope| {
+            let issuers = ["ann", "bob"].map(|user| {
+                let file = &file;
+                scope.spawn(move || {
+                    for _ in 0..ROUNDS {
+                        let (_, issued) = file.create(new(user, None)).unwrap();
+                        file.revoke(&issued.id).unwrap();
+                    }
+                })
+            });
+            while issuers.iter().any(|issuer| !issuer.is_finished()) {
+                file.write_uses(&uses).unwrap();
+                assert!(file.read().unwrap().contains(&kept));
+                assert_eq!(file.uses().unwrap(), uses);
+            }
+        });
+        assert_eq!(file.read().unwrap().len() as u64, 1 + 2 * ROUNDS);
+        for name in ["tokens.new", "tokens.state.new"] {
+            assert!(!data.path().join(name).exists(), "{name}");
+        }
+    }
+
+    #[test]
     fn a_revoked_token_has_ended_and_is_revoked_once() {
         let data = tempfile::tempdir().unwrap();
         let file = TokenFile::new(data.path());
@@ -352,9 +400,37 @@ mod tests {
         }
         let past = Timestamp(clock::now().0 - 1);
         assert!(file.create(new("ann", Some(past))).is_err());
+        for late in [Timestamp(LAST_END.0 + 1), Timestamp(i64::MAX)] {
+            let refused = file.create(new("ann", Some(late))).unwrap_err().to_string();
+            assert!(refused.contains("9999-12-31"), "{refused}");
+        }
         let own = NewToken { project: "default".to_owned(), ..new("ann", None) };
         assert!(file.create(own).is_err());
         assert!(file.version().is_none(), "nothing was written");
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let [file, other] = [&data, &elsewhere].map(|folder| TokenFile::new(folder.path()));
+        other.create(new("ann", None)).unwrap();
+        other.write_uses(&TokenUses::new()).unwrap();
+        for name in ["tokens", "tokens.state"] {
+            symlink(elsewhere.path().join(name), data.path().join(name)).unwrap();
+        }
+        let [read, uses] = [file.read().map(drop), file.uses().map(drop)];
+        for refused in [read, uses, file.create(new("bob", None)).map(drop)] {
+            let words = refused.unwrap_err().to_string();
+            assert!(words.contains("symbolic link"), "{words}");
+        }
+    }
+
+    #[test]
+    fn the_last_end_can_be_read_again() {
+        let data = tempfile::tempdir().unwrap();
+        let file = TokenFile::new(data.path());
+        let (_, issued) = file.create(new("ann", Some(LAST_END))).unwrap();
+        assert_eq!(file.read().unwrap(), [issued]);
     }
 
     #[test]

@@ -13,11 +13,11 @@ use tokio::time::{Instant, sleep};
 use super::audit::Audit;
 use super::identity::{Identity, Nobody, Seen, Token};
 use super::keystone::locked;
-use super::token_file::{IssuedToken, TokenFile, TokenFileError, TokenUses, Version};
+use super::token_file::{IssuedToken, LAST_END, TokenFile, TokenFileError, TokenUses, Version};
 use crate::bus::{Audited, CommandError};
 use crate::events::audit::{TokenCreatedV1, TokenRevokedV1};
 use crate::events::log::export::to_hex;
-use crate::ids::{ProjectId, Timestamp};
+use crate::ids::ProjectId;
 use crate::{blocking, clock};
 
 /// Between two looks at the file: how long a revoked token is still accepted at most.
@@ -25,9 +25,6 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// Between two times that the last uses are written, and between two tries to record something.
 const WRITE: Duration = Duration::from_secs(60);
-
-/// The end of tokens that have none: the last year that a time is written in.
-const NEVER: Timestamp = Timestamp(253_402_300_799_000_000);
 
 /// The tokens that the service issued itself.
 pub struct Tokens {
@@ -96,7 +93,7 @@ impl Tokens {
             user: issued.user,
             project: Some(issued.project),
             roles: vec![issued.role],
-            expires_at: issued.expires_at.unwrap_or(NEVER),
+            expires_at: issued.expires_at.unwrap_or(LAST_END),
         }
     }
 

@@ -60,6 +60,8 @@ pub fn backup(log: &Path, target: &Path, now: Timestamp) -> Result<BackupReport,
     let before = Manifest::read(target)?;
     if let Some(before) = &before {
         check_continues(&seen, before, target)?;
+        // Earlier versions made what others could read, and what did not change is kept.
+        files::check_folder(target).map_err(|error| BackupError::Refused(error.to_string()))?;
     }
     let folder = manifest::segments(target);
     files::create_folders(&folder).map_err(io_at(&folder))?;

@@ -1,5 +1,5 @@
-//! What is looked after while a log is open: its index is moved to sled, and files that are
-//! removed, or replaced by others, are noticed.
+//! What is looked after while a log is open: its index is moved to sled, files that are removed, or
+//! replaced by others, are noticed, and so is room after there was none.
 //!
 //! What is written to a file without a name is lost when it is closed, and nothing in writing or
 //! syncing says so. A folder that was only renamed is still what is written to. Not here: what the
@@ -13,6 +13,7 @@ use super::Shared;
 use super::claim::Claim;
 use super::disk::Disk;
 use super::file::Segment;
+use super::names;
 use super::stage::Stage;
 
 /// Free bytes below which nothing is moved to sled: more than it holds back in memory, which is a
@@ -46,13 +47,30 @@ impl Keeper {
                 index.move_to_sled();
             }
             let last = self.shared.segments.last();
-            if let Some(why) = last.and_then(|last| lost(self.disk.as_ref(), &last, &self.claim)) {
+            let why = last.as_ref().and_then(|it| lost(self.disk.as_ref(), it, &self.claim));
+            if let Some(why) = why {
                 self.shared.fail(&self.stage, &why);
             }
+            self.look_for_room(last.as_deref());
         }
         if has_room() {
             index.move_to_sled();
             index.flush();
+        }
+    }
+
+    /// Takes back that there was no room for the next segment, or no file, once there is: who sends
+    /// appends only to logs that are well would never find out.
+    fn look_for_room(&self, last: Option<&Segment>) {
+        if self.shared.health().no_space.is_none() {
+            return;
+        }
+        let needed = last.map_or(0, |last| u64::from(last.header.size));
+        // The name of an opening that there is not; a left-over goes at the next start.
+        let name = names::unfinished(0);
+        let made = self.disk.create(&name).and_then(|_file| self.disk.remove(&name));
+        if made.is_ok() && self.disk.free_bytes().is_ok_and(|free| free >= needed) {
+            self.shared.health().no_space = None;
         }
     }
 }
