@@ -71,10 +71,14 @@ impl Sources {
         Ok(())
     }
 
-    /// Whether the addresses of an image's registry are to be looked at as well: unless the
-    /// operator names registries, clients do.
+    /// Whether clients choose registries, since the operator names none.
+    pub const fn has_any_registry(&self) -> bool {
+        !self.is_operator && self.registries.is_empty()
+    }
+
+    /// Whether the addresses of an image's registry are to be looked at as well.
     pub fn checks_addresses(&self, image: &Image) -> bool {
-        !self.is_operator && self.registries.is_empty() && image.registry.host != HUB
+        self.has_any_registry() && image.registry.host != HUB
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::net::lookup_host;
 use super::super::{BackendError, Progress, Reporter};
 use super::DockerBackend;
 use super::connection::within;
-use super::error::classify;
+use super::error::{classify, pull_failed};
 use crate::image::{Image, Reference, Registry, is_digest};
 use crate::sources::{internal, is_internal};
 use crate::text;
@@ -120,15 +120,25 @@ impl DockerBackend {
                     digest = digest.or_else(|| pulled(&info));
                     reporter.progress(layers.take(info)).await;
                 }
-                // What the registry does not have is refused, not missing: the container is what
-                // is being asked for.
-                Some(Err(error)) => {
-                    return Err(match classify(error) {
-                        BackendError::Missing(words) => BackendError::Refused(words),
-                        other => other,
-                    });
-                }
+                Some(Err(error)) => return Err(self.told(image, classify(error))),
             }
+        }
+    }
+
+    /// What is told of a pull that failed. Of a registry that a client chose, only what kind of
+    /// failure it was: it may have sent the engine to any address that the engine reaches, and the
+    /// words then have that one's answer.
+    fn told(&self, image: &Image, error: BackendError) -> BackendError {
+        let name = image.canonical();
+        if self.allowed.images.has_any_registry() {
+            tracing::info!(image = name, %error, "a pull failed");
+            return pull_failed(error, &name);
+        }
+        match error {
+            // What the registry does not have is refused, not missing: the container is what is
+            // being asked for.
+            BackendError::Missing(words) => BackendError::Refused(words),
+            other => other,
         }
     }
 }
