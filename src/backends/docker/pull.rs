@@ -53,7 +53,14 @@ impl DockerBackend {
         };
         self.check_registry(image).await?;
         let limit = self.connection.limits.pull;
-        let digest = tokio::time::timeout(limit, self.pull(image, reporter)).await;
+        let pull = async {
+            // What the engine has by its digest it would take without a question to the registry.
+            if image.digest().is_some() && !self.allowed.images.may_use(wanted) {
+                self.ask_registry(image).await?;
+            }
+            self.pull(image, reporter).await
+        };
+        let digest = tokio::time::timeout(limit, pull).await;
         let digest = digest.unwrap_or_else(|_| {
             let name = image.canonical();
             Err(BackendError::TimedOut(format!("the pull of {name} took longer than {limit:?}")))
@@ -94,6 +101,15 @@ impl DockerBackend {
             return Err(BackendError::Refused(internal(registry)));
         }
         Ok(())
+    }
+
+    /// Has the engine ask an image's registry whether it gives it to everybody.
+    async fn ask_registry(&self, image: &Image) -> Result<(), BackendError> {
+        let docker = self.connection.client()?;
+        let name = image.canonical();
+        let call = docker.inspect_registry_image(&name, None);
+        let answer = within(self.connection.limits.pull_idle, call).await;
+        answer.map(drop).map_err(|error| self.told(image, error))
     }
 
     /// Pulls an image and says how far it is; its digest, if the engine says it.

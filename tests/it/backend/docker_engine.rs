@@ -671,12 +671,16 @@ struct Registry {
 impl Registry {
     /// Serves one image; asks for a password where `secret`.
     fn serve(secret: bool) -> Self {
+        Self::serve_at("127.0.0.1:0", secret)
+    }
+
+    fn serve_at(address: &str, secret: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let auth = if secret { htpasswd(folder.path()) } else { String::new() };
         let root = folder.path().join("data");
         let config = format!(
             "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
-             http: {{addr: '127.0.0.1:0'}}\n{auth}",
+             http: {{addr: '{address}'}}\n{auth}",
             root.display()
         );
         let (path, log) = (folder.path().join("config.yml"), folder.path().join("log"));
@@ -878,6 +882,33 @@ async fn an_image_that_others_pulled_is_not_a_tenants() {
     docker(&["rmi", "-f", &secret]);
     let words = refused(&sharing, &secret).await;
     assert!(words.contains("--registry"), "{words}");
+}
+
+/// The engine has what a digest names, and takes it without a question to the registry.
+#[tokio::test]
+async fn an_image_that_others_pulled_is_not_a_tenants_by_its_digest_either() {
+    let mut registry = Registry::serve(false);
+    registry.fill();
+    docker(&["pull", &registry.image]);
+    let exact = docker(&["inspect", "-f", "{{index .RepoDigests 0}}", &registry.image]);
+    assert!(exact.starts_with(&registry.address), "{exact}");
+    let bench = Docker::new();
+    let backend = for_tenants(&bench, &[], &[&registry.address]);
+    let create = async |backend: &DockerBackend, image: &str| {
+        backend.perform(&pull(&bench, image).await, &Notes::default()).await
+    };
+    create(&backend, &exact).await.unwrap();
+    // From now on it gives nothing to those who have no password.
+    registry.process.kill().unwrap();
+    registry.process.wait().unwrap();
+    let _secret = Registry::serve_at(&registry.address, true);
+    for image in [&exact, &registry.image] {
+        let answer = create(&backend, image).await;
+        let Err(BackendError::Refused(words)) = answer else { panic!("{image}: {answer:?}") };
+        assert!(words.contains("no basic auth credentials"), "{words}");
+    }
+    let sharing = for_tenants(&bench, &[&exact], &[&registry.address]);
+    create(&sharing, &exact).await.unwrap();
 }
 
 #[tokio::test]
