@@ -10,6 +10,7 @@ use bollard::models::{HostConfig, HostConfigLogConfig, ResourcesUlimits, SystemI
 
 use super::super::BackendError;
 use super::DockerBackend;
+use super::paths::note_data_root;
 use crate::allowed::Bounds;
 
 /// Log drivers that write files on this machine, and take these options.
@@ -26,6 +27,7 @@ impl DockerBackend {
     pub(super) async fn info(&self) -> Result<SystemInfo, BackendError> {
         let docker = self.connection.client()?;
         let info = self.connection.quick(docker.info()).await?;
+        note_data_root(info.docker_root_dir.as_deref().unwrap_or_default());
         let driver = info.logging_driver.clone().unwrap_or_default();
         // Another engine, with another driver, may answer after a restart.
         *self.log_driver.lock().unwrap_or_else(PoisonError::into_inner) = Some(driver);

@@ -7,6 +7,7 @@
 use bollard::errors::Error;
 
 use super::super::BackendError;
+use super::paths::without_engine_paths;
 use crate::text;
 
 /// Errors of the kernel about what a user named: a path, a program, a number (`errno`, as Go
@@ -76,24 +77,6 @@ pub(super) fn is_in_use(words: &str) -> bool {
 /// Every subnet that the engine chooses from has a network: passes when a network goes.
 const NO_SUBNET_LEFT: &[&str] =
     &["non-overlapping IPv4 address pool", "predefined address pools have been fully subnetted"];
-
-/// Where the engine mounts the files of a container, below a folder of its own for each.
-const LAYERS: &str = "/merged/";
-
-/// The engine's own folders, where it has not been told otherwise: no user has files there.
-const ENGINE_FOLDERS: &[&str] = &[
-    "/var/lib/docker/",
-    "/var/lib/containerd/",
-    "/var/run/docker/",
-    "/run/docker/",
-    "/run/containerd/",
-];
-
-/// What stands for a path below them.
-const ENGINE_PATH: &str = "(a path of the engine)";
-
-/// Where a path ends, and another word begins.
-const PATH_ENDS: &[char] = &[' ', '"', '\'', '(', ')', ':', ',', ';', '='];
 
 /// Request timeout, too early, too many requests: status codes below 500 that pass by themselves.
 const PASSING_STATUS: &[u16] = &[408, 425, 429];
@@ -191,26 +174,6 @@ pub(super) fn pull_failed(error: BackendError, image: &str) -> BackendError {
         | BackendError::TimedOut(_)
         | BackendError::Cancelled) => ours,
     }
-}
-
-/// The words without the engine's own folders. A container's files are below one of them, and its
-/// user knows them by their names in the container.
-fn without_engine_paths(words: &str) -> String {
-    let mut told = String::with_capacity(words.len());
-    for word in words.split_inclusive(PATH_ENDS) {
-        let path = word.trim_end_matches(PATH_ENDS);
-        let end = word.strip_prefix(path).unwrap_or_default();
-        match path.split_once(LAYERS) {
-            Some((engine, inside)) if engine.contains('/') => {
-                told.extend(["/", inside, end]);
-            }
-            _ if ENGINE_FOLDERS.iter().any(|folder| path.starts_with(folder)) => {
-                told.extend([ENGINE_PATH, end]);
-            }
-            _ => told.push_str(word),
-        }
-    }
-    told
 }
 
 /// Whether the engine says that it has no subnet for another network.
