@@ -13,7 +13,7 @@ use magnum::actors::container::{Container, ContainerCommand, ContainerState};
 use magnum::actors::perform::Objects;
 use magnum::actors::reactor::Reactor;
 use magnum::actors::snapshot::Snapshots;
-use magnum::backends::{BackendError, Done, Outcome, Work, WorkResult};
+use magnum::backends::{BackendError, Done, Outcome, RunState, Work, WorkResult};
 use magnum::bus::local::LocalBus;
 use magnum::bus::{
     self, Authority, CommandError, CommandMessage, CommandPort, CommandReply, Ctx, Hello,
@@ -31,6 +31,7 @@ use magnum::events::{Meta, NewEvent};
 use magnum::ids::{EventId, Kind, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp};
 use tokio::sync::{mpsc, watch};
 
+use crate::backend::{Bench, Fake, Notes, observed, started};
 use crate::log_around::{Around, LogAround};
 
 /// A node that notes what it is given to do.
@@ -207,39 +208,43 @@ async fn offers_arrive_in_the_order_in_which_they_are_made() {
 #[tokio::test(start_paused = true)]
 async fn a_signal_that_passed_a_stop_does_not_meet_the_next_process() {
     let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
-    let (stream, node_id) = (container(), clock::new_object_id());
+    let bench = Fake::new();
+    let (stream, node_id) = (started(&bench, "sleep 100000").await, bench.node());
     running(log.as_ref(), stream, node_id).await;
     let mut reacting =
         Reacting::start(log.clone(), Snapshots::default(), stream, node_id, false).await;
-    let asks = StopRequestedV1 { grace_s: 600 };
-    let stop = reacting.record(&[ContainerEvent::StopRequested(asks.clone())]).await[0];
-    assert_eq!(reacting.next().await.0.id, stop);
+    let perform = async |work: &Work| {
+        bench.backend().perform(work, &Notes::default()).await.unwrap();
+        ActionDoneV1 { work_id: work.id }
+    };
+    let asks = StopRequestedV1 { grace_s: 0 };
+    reacting.record(&[ContainerEvent::StopRequested(asks.clone())]).await;
+    let (stop, _) = reacting.next().await;
     let signal = KillRequestedV1 { signal: "SIGKILL".to_owned() };
-    let kill = reacting.record(&[ContainerEvent::KillRequested(signal.clone())]).await[0];
-    assert_eq!(reacting.next().await.0.id, kill);
-    let blocked = |work_id, retry_at| {
+    reacting.record(&[ContainerEvent::KillRequested(signal.clone())]).await;
+    let (kill, _) = reacting.next().await;
+    assert_eq!((stop.action.name(), kill.action.name()), ("stop", "kill"));
+    // The engine does not answer its first attempt.
+    let blocked = |work_id| {
         let (blocked_on, reason) = ("node n1".to_owned(), "no answer".to_owned());
-        ContainerEvent::WorkBlocked(WorkBlockedV1 {
-            work_id,
-            attempt: 1,
-            blocked_on,
-            reason,
-            retry_at,
-        })
+        let retry_at = clock::now().plus_ms(20_000);
+        let blocked = WorkBlockedV1 { work_id, attempt: 1, blocked_on, reason, retry_at };
+        ContainerEvent::WorkBlocked(blocked)
     };
     let start = ContainerEvent::StartRequested(ActionRequestedV1 {});
-    let stopped = ContainerEvent::Stopped(ActionDoneV1 { work_id: stop });
-    let later = clock::now().plus_ms(20_000);
-    let start = reacting.record(&[blocked(kill, later), start, stopped]).await[1];
-    let (work, _) = reacting.next().await;
-    assert_eq!((work.id, work.attempt), (kill, 2), "the start waits for it");
-    reacting.record(&[ContainerEvent::Killed(ActionDoneV1 { work_id: kill })]).await;
-    assert_eq!(reacting.next().await.0.id, start);
-    reacting.record(&[ContainerEvent::Started(ActionDoneV1 { work_id: start })]).await;
+    let stopped = ContainerEvent::Stopped(perform(&stop).await);
+    reacting.record(&[blocked(kill.id), start, stopped]).await;
+    let (again, _) = reacting.next().await;
+    assert_eq!((again.id, again.attempt), (kill.id, 2), "the start waits for it");
+    reacting.record(&[ContainerEvent::Killed(perform(&again).await)]).await;
+    let (start, _) = reacting.next().await;
+    assert_eq!(start.action.name(), "start");
+    reacting.record(&[ContainerEvent::Started(perform(&start).await)]).await;
+    assert_eq!(observed(&bench, stream).await.state, RunState::Running);
     // A reboot starts the next process itself.
     let reboot = reacting.record(&[ContainerEvent::RebootRequested(asks)]).await[0];
     let kill = reacting.record(&[ContainerEvent::KillRequested(signal)]).await[0];
-    reacting.record(&[blocked(kill, clock::now().plus_ms(20_000))]).await;
+    reacting.record(&[blocked(kill)]).await;
     let snapshots = Snapshots::default();
     let aggregate = Aggregate::<Container>::load(stream, log.as_ref(), &snapshots).unwrap();
     let result = WorkResult::Done(Done::default());
