@@ -42,7 +42,8 @@ pub struct Ports {
     pub last: u16,
     /// The only addresses, the first for ports that name none; if empty, any.
     pub addresses: Vec<IpAddr>,
-    /// Whether `addresses` that is empty includes loopback.
+    /// Whether a port may be on loopback alone where `addresses` is empty. One without an address
+    /// is on all, loopback included.
     pub has_loopback: bool,
     /// The port of this service, which nobody may have.
     pub own: OwnPort,
@@ -155,10 +156,10 @@ impl Ports {
     fn no_address(&self, address: &str) -> String {
         let all: Vec<String> = self.addresses.iter().map(IpAddr::to_string).collect();
         let right = match &*all {
-            [] => "any address but loopback".to_owned(),
-            all => all.join(", "),
+            [] => "any address but loopback, or none for all".to_owned(),
+            [first, ..] => format!("{}, or none for {first}", all.join(", ")),
         };
-        format!("Ports may not be published on the address {address}; use {right}, or none.")
+        format!("Ports may not be published on the address {address}; use {right}.")
     }
 }
 
@@ -223,11 +224,11 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_not_for_tenants() {
+    fn loopback_alone_is_not_for_tenants() {
         let tenants = ports(&[], false);
         for address in ["127.0.0.1", "127.9.9.9", "::1", "0:0:0:0:0:0:0:1", "::ffff:127.0.0.1"] {
             let words = tenants.check(Some(address), None).unwrap_err();
-            assert!(words.contains("any address but loopback"), "{words}");
+            assert!(words.contains("any address but loopback, or none for all"), "{words}");
             assert_eq!(ports(&[], true).check(Some(address), None), Ok(()));
         }
         for address in [None, Some("10.0.0.1"), Some("0.0.0.0"), Some("::"), Some("fe80::1")] {
@@ -245,7 +246,7 @@ mod tests {
         }
         for address in [None, Some("0.0.0.0"), Some("::"), Some("10.0.0.2"), Some("::1")] {
             let words = two.check(address, None).unwrap_err();
-            assert!(words.contains("10.0.0.1, 127.0.0.1"), "{words}");
+            assert!(words.contains("10.0.0.1, 127.0.0.1, or none for 10.0.0.1"), "{words}");
         }
         assert_eq!(ports(&[], false).address(), None);
     }

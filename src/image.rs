@@ -179,13 +179,23 @@ impl fmt::Display for Registry {
 }
 
 /// The beginning of a reference in the form of [`Reference::canonical`].
-pub fn canonical_beginning(text: &str) -> String {
-    match split(text) {
+///
+/// # Errors
+/// If it looks like the whole of a registry, or the beginning of one, whose images begin with it
+/// and a slash.
+pub fn canonical_beginning(text: &str) -> Result<String, String> {
+    if !text.contains('/') && split(&format!("{text}/")).1.is_empty() {
+        return Err(format!(
+            "write {text}/* for all images of a registry, and {HUB}/{OFFICIAL}/{text}* for images \
+             of Docker Hub"
+        ));
+    }
+    Ok(match split(text) {
         (HUB, path) if !path.contains('/') && !text.contains('/') => {
             format!("{HUB}/{OFFICIAL}/{path}")
         }
         (domain, path) => format!("{domain}/{path}"),
-    }
+    })
 }
 
 /// The registry of a name and the rest of it. The first part is a registry if it cannot be part
@@ -379,7 +389,7 @@ mod tests {
             ("registry.example.com/base/", "registry.example.com/base/"),
             ("localhost:5000/", "localhost:5000/"),
         ] {
-            assert_eq!(canonical_beginning(text), canonical);
+            assert_eq!(canonical_beginning(text).as_deref(), Ok(canonical));
         }
     }
 }

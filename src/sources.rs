@@ -71,10 +71,14 @@ impl Sources {
         Ok(())
     }
 
-    /// Whether the addresses of an image's registry are to be looked at as well: unless the
-    /// operator names registries, clients do.
+    /// Whether clients choose registries, since the operator names none.
+    pub const fn has_any_registry(&self) -> bool {
+        !self.is_operator && self.registries.is_empty()
+    }
+
+    /// Whether the addresses of an image's registry are to be looked at as well.
     pub fn checks_addresses(&self, image: &Image) -> bool {
-        !self.is_operator && self.registries.is_empty() && image.registry.host != HUB
+        self.has_any_registry() && image.registry.host != HUB
     }
 }
 
@@ -97,7 +101,7 @@ impl FromStr for SharedImages {
             Some(beginning) if beginning.contains(['*', ' ']) => {
                 Err("one * may stand at the end".to_owned())
             }
-            Some(beginning) => Ok(Self::Beginning(canonical_beginning(beginning))),
+            Some(beginning) => canonical_beginning(beginning).map(Self::Beginning),
             None => Reference::parse(text).map(|image| Self::Exactly(image.canonical())),
         }
     }
@@ -342,6 +346,16 @@ mod tests {
     fn what_is_no_pattern_is_refused() {
         for bad in ["", "A", "a**", "a*b", "a b", "a *"] {
             assert!(bad.parse::<SharedImages>().is_err(), "{bad}");
+        }
+        // They would be taken for images of Docker Hub, and match nothing.
+        for registry in ["registry.example.com", "localhost:5000", "localhost", "docker.io", "A.b"]
+        {
+            let words = format!("{registry}*").parse::<SharedImages>().unwrap_err();
+            assert!(words.contains(&format!("{registry}/*")), "{words}");
+            assert!(format!("{registry}/*").parse::<SharedImages>().is_ok());
+        }
+        for image in ["busybox*", "base/x:1*", "docker.io/library/busybox:1*"] {
+            assert!(image.parse::<SharedImages>().is_ok(), "{image}");
         }
     }
 

@@ -73,7 +73,8 @@ noun_commands! {
         /// The outcome of work.
         Outcome(Outcome),
         /// What the engine has; `None` if it has nothing for this object. Sent by the worker
-        /// between pieces of work, never while one is in progress.
+        /// between pieces of queued work; commands and signals may be in progress, and more work
+        /// may have been asked for or done since it looked.
         Observe(Option<Observed>),
     }
 }

@@ -35,7 +35,8 @@ pub fn asked_for(event: &Event) -> Option<Effect> {
     }))
 }
 
-/// What an outcome of open work leads to: a pull says how far it is.
+/// What an outcome of open work leads to: a pull says how far it is, and a reboot that is done
+/// leaves nothing to do for signals that passed it and are to be tried again.
 pub fn settle(lifecycle: &Lifecycle<Status>, outcome: &Outcome, now: Timestamp) -> Vec<Event> {
     match (&outcome.result, lifecycle.work().current(outcome)) {
         (WorkResult::Progress(progress), Some(task))
@@ -47,6 +48,14 @@ pub fn settle(lifecycle: &Lifecycle<Status>, outcome: &Outcome, now: Timestamp) 
                 current_bytes: progress.current_bytes,
                 total_bytes: progress.total_bytes,
             })]
+        }
+        // The process that they were for has ended. One that may be under way says itself what came
+        // of it.
+        (WorkResult::Done(_), Some(task)) if task.action.verb() == Verb::Reboot => {
+            let signals = lifecycle.work().signals();
+            let late = signals.filter(|signal| signal.retry_at > Some(now));
+            let killed = late.map(|signal| Event::Killed(ActionDoneV1 { work_id: signal.id }));
+            killed.chain(lifecycle.settle(outcome, now, done_event)).collect()
         }
         _ => lifecycle.settle(outcome, now, done_event),
     }

@@ -22,7 +22,7 @@ pub struct ContainerArgs {
     #[arg(long, value_name = "FIRST-LAST", default_value = "1024-65535", value_parser = range)]
     published_ports: (u16, u16),
     /// Address that containers may publish ports on (repeatable); the first is that of ports that
-    /// name none [default: any; with authentication any but loopback]
+    /// name none [default: any; with authentication not loopback alone]
     #[arg(long, value_name = "ADDRESS")]
     published_address: Vec<IpAddr>,
     /// Registry that images may be pulled from (repeatable); docker.io is Docker Hub [default:

@@ -13,7 +13,7 @@ use magnum::actors::container::{Container, ContainerCommand, ContainerState};
 use magnum::actors::perform::Objects;
 use magnum::actors::reactor::Reactor;
 use magnum::actors::snapshot::Snapshots;
-use magnum::backends::{BackendError, Work};
+use magnum::backends::{BackendError, Done, Outcome, RunState, Work, WorkResult};
 use magnum::bus::local::LocalBus;
 use magnum::bus::{
     self, Authority, CommandError, CommandMessage, CommandPort, CommandReply, Ctx, Hello,
@@ -22,7 +22,7 @@ use magnum::bus::{
 use magnum::clock;
 use magnum::events::container::{
     ActionDoneV1, ActionRequestedV1, ContainerEvent, ContainerSpec, CreatedV1, ExecuteRequestedV1,
-    ExecutedV1,
+    ExecutedV1, KillRequestedV1, StopRequestedV1,
 };
 use magnum::events::log::memory::MemoryLog;
 use magnum::events::log::{Append, EventLog, Expected};
@@ -31,6 +31,7 @@ use magnum::events::{Meta, NewEvent};
 use magnum::ids::{EventId, Kind, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp};
 use tokio::sync::{mpsc, watch};
 
+use crate::backend::{Bench, Fake, Notes, observed, started};
 use crate::log_around::{Around, LogAround};
 
 /// A node that notes what it is given to do.
@@ -200,6 +201,61 @@ async fn offers_arrive_in_the_order_in_which_they_are_made() {
         };
         reacting.record(&works.iter().map(done).collect::<Vec<_>>()).await;
     }
+}
+
+/// A signal that passed a stop and is to be tried again is for the process that has ended since: it
+/// ends before anything else is started, and is over where a reboot is done.
+#[tokio::test(start_paused = true)]
+async fn a_signal_that_passed_a_stop_does_not_meet_the_next_process() {
+    let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
+    let bench = Fake::new();
+    let (stream, node_id) = (started(&bench, "sleep 100000").await, bench.node());
+    running(log.as_ref(), stream, node_id).await;
+    let mut reacting =
+        Reacting::start(log.clone(), Snapshots::default(), stream, node_id, false).await;
+    let perform = async |work: &Work| {
+        bench.backend().perform(work, &Notes::default()).await.unwrap();
+        ActionDoneV1 { work_id: work.id }
+    };
+    let asks = StopRequestedV1 { grace_s: 0 };
+    reacting.record(&[ContainerEvent::StopRequested(asks.clone())]).await;
+    let (stop, _) = reacting.next().await;
+    let signal = KillRequestedV1 { signal: "SIGKILL".to_owned() };
+    reacting.record(&[ContainerEvent::KillRequested(signal.clone())]).await;
+    let (kill, _) = reacting.next().await;
+    assert_eq!((stop.action.name(), kill.action.name()), ("stop", "kill"));
+    // The engine does not answer its first attempt.
+    let blocked = |work_id| {
+        let (blocked_on, reason) = ("node n1".to_owned(), "no answer".to_owned());
+        let retry_at = clock::now().plus_ms(20_000);
+        let blocked = WorkBlockedV1 { work_id, attempt: 1, blocked_on, reason, retry_at };
+        ContainerEvent::WorkBlocked(blocked)
+    };
+    let start = ContainerEvent::StartRequested(ActionRequestedV1 {});
+    let stopped = ContainerEvent::Stopped(perform(&stop).await);
+    reacting.record(&[blocked(kill.id), start, stopped]).await;
+    let (again, _) = reacting.next().await;
+    assert_eq!((again.id, again.attempt), (kill.id, 2), "the start waits for it");
+    reacting.record(&[ContainerEvent::Killed(perform(&again).await)]).await;
+    let (start, _) = reacting.next().await;
+    assert_eq!(start.action.name(), "start");
+    reacting.record(&[ContainerEvent::Started(perform(&start).await)]).await;
+    assert_eq!(observed(&bench, stream).await.state, RunState::Running);
+    // A reboot starts the next process itself.
+    let reboot = reacting.record(&[ContainerEvent::RebootRequested(asks)]).await[0];
+    let kill = reacting.record(&[ContainerEvent::KillRequested(signal)]).await[0];
+    reacting.record(&[blocked(kill)]).await;
+    let snapshots = Snapshots::default();
+    let aggregate = Aggregate::<Container>::load(stream, log.as_ref(), &snapshots).unwrap();
+    let result = WorkResult::Done(Done::default());
+    let outcome = Outcome { work_id: reboot, attempt: 1, result };
+    let ctx = Ctx { now: clock::now() };
+    let outcome = ContainerCommand::Outcome(outcome);
+    let events = Container::decide(&aggregate.state, outcome, &ctx).unwrap();
+    let [ContainerEvent::Killed(killed), ContainerEvent::Rebooted(rebooted)] = &*events else {
+        panic!("{events:?}")
+    };
+    assert_eq!((killed.work_id, rebooted.work_id), (kill, reboot));
 }
 
 /// F51: an object that waits for nothing is not in memory; what it is asked for then is found from

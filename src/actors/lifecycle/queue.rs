@@ -36,7 +36,8 @@ pub struct Task {
     pub attempts: u32,
     /// When it is tried next, if it is blocked.
     pub retry_at: Option<Timestamp>,
-    /// Since when it has been the first in the queue.
+    /// Since when it has been its turn: it is the first in the queue, and no signal is open that
+    /// passed what was before it.
     pub due_at: Option<Timestamp>,
 }
 
@@ -73,7 +74,7 @@ impl WorkQueue {
         self.executions.iter().filter(runs).count() >= MAX_EXECUTIONS
     }
 
-    /// Since when the first in the queue has been the first.
+    /// Since when it has been the turn of the first in the queue.
     pub fn turn(&self) -> Option<Timestamp> {
         self.queue.front()?.due_at
     }
@@ -123,7 +124,8 @@ impl WorkQueue {
             request_id: task.request_id.clone(),
             action: task.action.clone(),
         };
-        self.queue.front().into_iter().chain(&self.executions).map(work).collect()
+        let first = self.queue.front().filter(|first| first.due_at.is_some());
+        first.into_iter().chain(&self.executions).map(work).collect()
     }
 
     /// Takes up work that an event asked for.
@@ -190,9 +192,12 @@ impl WorkQueue {
         }
     }
 
-    /// Records since when the first in the queue has been the first.
+    /// Records since when it has been the turn of the first in the queue. Signals that passed what
+    /// was before it are for the process that ended with that, so they end first: later they would
+    /// meet the process that this one starts.
     pub(super) fn note_turn(&mut self, now: Timestamp) {
-        if let Some(first) = self.queue.front_mut() {
+        let waits = self.signals().next().is_some();
+        if let Some(first) = self.queue.front_mut().filter(|_| !waits) {
             first.due_at.get_or_insert(now);
         }
     }
@@ -216,6 +221,7 @@ mod tests {
         for waits in [Operation::Stop { grace_s: 3600 }, Operation::Reboot { grace_s: 3600 }] {
             let mut queue = WorkQueue::default();
             push(&mut queue, 1, waits);
+            queue.note_turn(Timestamp(1));
             for number in 2..=MAX_QUEUED as u128 {
                 assert!(!queue.is_full());
                 push(&mut queue, number, kill());
@@ -231,6 +237,35 @@ mod tests {
         push(&mut queue, 1, Operation::Start);
         push(&mut queue, 2, kill());
         assert_eq!((queue.queued().count(), queue.signals().count()), (2, 0));
+    }
+
+    #[test]
+    fn what_is_queued_behind_a_stop_waits_for_the_signals_that_passed_it() {
+        let id = |number: u128| EventId(uuid::Uuid::from_u128(number));
+        let push = |queue: &mut WorkQueue, number: u128, operation: Operation| {
+            let (object, time) = (ObjectId::default(), Timestamp(0));
+            let fact = Fact { id: id(number), object, time, project: "", request_id: "" };
+            queue.push(Effect::Engine(Action::Do(operation)), fact);
+            queue.note_turn(Timestamp(1));
+        };
+        let due = |queue: &WorkQueue| -> Vec<EventId> {
+            let stream = StreamId::new(crate::ids::Kind::Container, ObjectId::default());
+            let due = queue.due(stream, &ProjectId::default(), ObjectId::default());
+            due.iter().map(|work| work.id).collect()
+        };
+        for next in [Operation::Start, Operation::Reboot { grace_s: 1 }] {
+            let mut queue = WorkQueue::default();
+            push(&mut queue, 1, Operation::Stop { grace_s: 600 });
+            push(&mut queue, 2, Operation::Kill { signal: "SIGKILL".to_owned() });
+            push(&mut queue, 3, next);
+            assert_eq!(due(&queue), [id(1), id(2)]);
+            queue.drop_all(&[id(1)]);
+            queue.note_turn(Timestamp(2));
+            assert_eq!((due(&queue), queue.turn()), (vec![id(2)], None));
+            queue.drop_all(&[id(2)]);
+            queue.note_turn(Timestamp(3));
+            assert_eq!((due(&queue), queue.turn()), (vec![id(3)], Some(Timestamp(3))));
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 use bollard::models::{HostConfig, HostConfigLogConfig, ResourcesUlimits, SystemInfo};
 
 use super::super::BackendError;
+use super::paths::note_data_root;
 use super::{DockerBackend, observe};
 use crate::allowed::Bounds;
 use crate::clock;
@@ -31,6 +32,7 @@ impl DockerBackend {
         if let Some(shown) = observe::time(info.system_time.as_deref()) {
             self.ends.clock.read(asked, shown, clock::now());
         }
+        note_data_root(info.docker_root_dir.as_deref().unwrap_or_default());
         let driver = info.logging_driver.clone().unwrap_or_default();
         // Another engine, with another driver, may answer after a restart.
         *self.log_driver.lock().unwrap_or_else(PoisonError::into_inner) = Some(driver);

@@ -7,6 +7,7 @@
 use bollard::errors::Error;
 
 use super::super::BackendError;
+use super::paths::without_engine_paths;
 use crate::text;
 
 /// Errors of the kernel about what a user named: a path, a program, a number (`errno`, as Go
@@ -39,6 +40,19 @@ const REGISTRY: &[&str] = &[
     "no basic auth credentials",
 ];
 
+/// Those of them by which a registry says that it does not have an image, or not for everybody.
+const NO_ACCESS: &[&str] =
+    &["name unknown", "manifest unknown", "unauthorized", "denied", "no basic auth credentials"];
+
+/// How a registry says that it was asked too often.
+const TOO_MANY_REQUESTS: &str = "toomanyrequests";
+
+/// How errors of the engine's connections begin, also those about a name that is not known.
+const CONNECTS: &str = "dial ";
+
+/// How the engine's client says that an answer did not come in time.
+const TIMED_OUT: &str = "net/http";
+
 /// Errors of the library with which the engine looks up a container's user.
 const USER: &[&str] = &[
     "no matching entries in passwd file",
@@ -63,24 +77,6 @@ pub(super) fn is_in_use(words: &str) -> bool {
 /// Every subnet that the engine chooses from has a network: passes when a network goes.
 const NO_SUBNET_LEFT: &[&str] =
     &["non-overlapping IPv4 address pool", "predefined address pools have been fully subnetted"];
-
-/// Where the engine mounts the files of a container, below a folder of its own for each.
-const LAYERS: &str = "/merged/";
-
-/// The engine's own folders, where it has not been told otherwise: no user has files there.
-const ENGINE_FOLDERS: &[&str] = &[
-    "/var/lib/docker/",
-    "/var/lib/containerd/",
-    "/var/run/docker/",
-    "/run/docker/",
-    "/run/containerd/",
-];
-
-/// What stands for a path below them.
-const ENGINE_PATH: &str = "(a path of the engine)";
-
-/// Where a path ends, and another word begins.
-const PATH_ENDS: &[char] = &[' ', '"', '\'', '(', ')', ':', ',', ';', '='];
 
 /// Request timeout, too early, too many requests: status codes below 500 that pass by themselves.
 const PASSING_STATUS: &[u16] = &[408, 425, 429];
@@ -134,36 +130,50 @@ fn refused_by_engine(status: u16, words: &str) -> BackendError {
 /// `what was done: what was done for that: the error`, with `unknown` at the end if the container
 /// runtime gave no code. A registry's errors begin with their code.
 fn is_permanent(words: &str) -> bool {
-    let mut chain: Vec<&str> = words.split(": ").map(str::trim).collect();
+    let mut chain: Vec<&str> = links(words).collect();
     chain.pop_if(|last| *last == "unknown");
     let last = chain.last().copied().unwrap_or_default();
     let registry = |link: &&str| REGISTRY.contains(link) || link.starts_with(PLATFORM);
     let path = last.starts_with(PARTS);
     // "connect: no such file or directory" is about something that may yet come.
-    let connects = |link: &&str| *link == "connect" || link.starts_with("dial ");
+    let connects = |link: &&str| *link == "connect" || link.starts_with(CONNECTS);
     // "Cannot mkdir: /x is not a directory": some put the name before the error.
     let names = KERNEL.iter().chain(USER).any(|kind| last.ends_with(kind));
     path || chain.iter().any(registry) || (names && !chain.iter().any(connects))
 }
 
-/// The words without the engine's own folders. A container's files are below one of them, and its
-/// user knows them by their names in the container.
-fn without_engine_paths(words: &str) -> String {
-    let mut told = String::with_capacity(words.len());
-    for word in words.split_inclusive(PATH_ENDS) {
-        let path = word.trim_end_matches(PATH_ENDS);
-        let end = word.strip_prefix(path).unwrap_or_default();
-        match path.split_once(LAYERS) {
-            Some((engine, inside)) if engine.contains('/') => {
-                told.extend(["/", inside, end]);
-            }
-            _ if ENGINE_FOLDERS.iter().any(|folder| path.starts_with(folder)) => {
-                told.extend([ENGINE_PATH, end]);
-            }
-            _ => told.push_str(word),
+/// What was done, what was done for that, and so on to the error itself.
+fn links(words: &str) -> impl Iterator<Item = &str> {
+    words.split(": ").map(str::trim)
+}
+
+/// What kind of failure a failed pull was, in none of the words of the engine or a registry.
+pub(super) fn pull_failed(error: BackendError, image: &str) -> BackendError {
+    let says = |words: &str, kinds: &[&str]| links(words).any(|link| kinds.contains(&link));
+    let refused =
+        |what: &str| BackendError::Refused(format!("{what}; the operator's log says why"));
+    let failed = |what: &str| BackendError::Failed(format!("{what}; the operator's log says why"));
+    let no_access = format!(
+        "pull access denied for {image}: it does not exist, or its registry does not give it to \
+         everybody"
+    );
+    match error {
+        BackendError::Missing(_) => refused(&no_access),
+        BackendError::Refused(words) if says(&words, NO_ACCESS) => refused(&no_access),
+        BackendError::Refused(_) => refused(&format!("the pull of {image} was refused")),
+        BackendError::Failed(words) if says(&words, &[TOO_MANY_REQUESTS]) => {
+            failed(&format!("the registry of {image} takes no more requests for now"))
         }
+        BackendError::Failed(words)
+            if links(&words).any(|link| link.starts_with(CONNECTS) || link == TIMED_OUT) =>
+        {
+            failed(&format!("the registry of {image} cannot be reached"))
+        }
+        BackendError::Failed(_) => failed(&format!("the pull of {image} failed")),
+        ours @ (BackendError::Unavailable(_)
+        | BackendError::TimedOut(_)
+        | BackendError::Cancelled) => ours,
     }
-    told
 }
 
 /// Whether the engine says that it has no subnet for another network.
@@ -249,6 +259,39 @@ mod tests {
         for (status, words) in [(409, restarting), (501, "logs cannot be read")] {
             assert_eq!(classified(status, words), BackendError::Refused(words.to_owned()));
         }
+    }
+
+    #[test]
+    fn a_pull_that_failed_is_told_by_its_kind_alone() {
+        for (status, words, told) in [
+            (404, "pull access denied for x, repository does not exist", "pull access denied"),
+            (500, "manifest unknown: manifest unknown", "pull access denied"),
+            (500, "Head \"https://x/v2/\": no basic auth credentials", "pull access denied"),
+            (500, "unauthorized: authentication required: secret", "pull access denied"),
+            (500, "no matching manifest for linux/amd64", "was refused"),
+            (400, "secret", "was refused"),
+            (500, "toomanyrequests: secret", "no more requests"),
+            (500, "Get \"http://127.0.0.1:1/\": dial tcp 127.0.0.1:1: secret", "be reached"),
+            (500, "Get \"http://x/\": net/http: TLS handshake timeout", "be reached"),
+            (500, "error parsing HTTP 401 response body: \"secret\"", "failed"),
+        ] {
+            let error = classified(status, words);
+            let before = std::mem::discriminant(&error);
+            let after = pull_failed(error, "a/b:1");
+            let text = after.to_string();
+            assert!(text.contains(told) && text.contains("a/b:1"), "{words}: {text}");
+            for of_others in ["secret", "127.0.0.1", "linux", "TLS"] {
+                assert!(!text.contains(of_others), "{words}: {text}");
+            }
+            // Whether it is tried again is the same.
+            let kept = before == std::mem::discriminant(&after);
+            assert!(
+                kept || (status == 404 && matches!(after, BackendError::Refused(_))),
+                "{words}"
+            );
+        }
+        let away = BackendError::Unavailable("the engine".to_owned());
+        assert_eq!(pull_failed(away.clone(), "x"), away);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The Docker engine behind [`Backend`], over its socket on this machine.
 //!
-//! One concern a file: `connection` (calls and their limits), `clock`,
-//! `error` (what the engine's refusals mean), `create`, `bounds`, `pull`, `network`, `subnet`,
+//! One concern a file: `connection` (calls and their limits), `clock` (the engine's beside ours),
+//! `error` (what the engine's refusals mean), `paths` (what of its words is not told), `create`,
+//! `bounds`, `pull`, `network`, `subnet`,
 //! `lifecycle`, `execute`, `processes`, `observe`, `notices`, `ends`, `logs`. What is ours is found
 //! by its labels each time, so a restarted process knows as much as the one before. Not here:
 //! retries, which are the worker's.
@@ -18,6 +19,7 @@ mod logs;
 mod network;
 mod notices;
 mod observe;
+mod paths;
 mod processes;
 mod pull;
 mod subnet;

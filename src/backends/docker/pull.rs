@@ -14,7 +14,7 @@ use tokio::net::lookup_host;
 use super::super::{BackendError, Progress, Reporter};
 use super::DockerBackend;
 use super::connection::within;
-use super::error::classify;
+use super::error::{classify, pull_failed};
 use crate::image::{Image, Reference, Registry, is_digest};
 use crate::sources::{internal, is_internal};
 use crate::text;
@@ -53,7 +53,14 @@ impl DockerBackend {
         };
         self.check_registry(image).await?;
         let limit = self.connection.limits.pull;
-        let digest = tokio::time::timeout(limit, self.pull(image, reporter)).await;
+        let pull = async {
+            // What the engine has by its digest it would take without a question to the registry.
+            if image.digest().is_some() && !self.allowed.images.may_use(wanted) {
+                self.ask_registry(image).await?;
+            }
+            self.pull(image, reporter).await
+        };
+        let digest = tokio::time::timeout(limit, pull).await;
         let digest = digest.unwrap_or_else(|_| {
             let name = image.canonical();
             Err(BackendError::TimedOut(format!("the pull of {name} took longer than {limit:?}")))
@@ -96,6 +103,15 @@ impl DockerBackend {
         Ok(())
     }
 
+    /// Has the engine ask an image's registry whether it gives it to everybody.
+    async fn ask_registry(&self, image: &Image) -> Result<(), BackendError> {
+        let docker = self.connection.client()?;
+        let name = image.canonical();
+        let call = docker.inspect_registry_image(&name, None);
+        let answer = within(self.connection.limits.pull_idle, call).await;
+        answer.map(drop).map_err(|error| self.told(image, error))
+    }
+
     /// Pulls an image and says how far it is; its digest, if the engine says it.
     async fn pull(
         &self,
@@ -120,15 +136,25 @@ impl DockerBackend {
                     digest = digest.or_else(|| pulled(&info));
                     reporter.progress(layers.take(info)).await;
                 }
-                // What the registry does not have is refused, not missing: the container is what
-                // is being asked for.
-                Some(Err(error)) => {
-                    return Err(match classify(error) {
-                        BackendError::Missing(words) => BackendError::Refused(words),
-                        other => other,
-                    });
-                }
+                Some(Err(error)) => return Err(self.told(image, classify(error))),
             }
+        }
+    }
+
+    /// What is told of a pull that failed. Of a registry that a client chose, only what kind of
+    /// failure it was: it may have sent the engine to any address that the engine reaches, and the
+    /// words then have that one's answer.
+    fn told(&self, image: &Image, error: BackendError) -> BackendError {
+        let name = image.canonical();
+        if self.allowed.images.has_any_registry() {
+            tracing::info!(image = name, %error, "a pull failed");
+            return pull_failed(error, &name);
+        }
+        match error {
+            // What the registry does not have is refused, not missing: the container is what is
+            // being asked for.
+            BackendError::Missing(words) => BackendError::Refused(words),
+            other => other,
         }
     }
 }

@@ -671,12 +671,16 @@ struct Registry {
 impl Registry {
     /// Serves one image; asks for a password where `secret`.
     fn serve(secret: bool) -> Self {
+        Self::serve_at("127.0.0.1:0", secret)
+    }
+
+    fn serve_at(address: &str, secret: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let auth = if secret { htpasswd(folder.path()) } else { String::new() };
         let root = folder.path().join("data");
         let config = format!(
             "version: 0.1\nlog: {{level: info}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
-             http: {{addr: '127.0.0.1:0'}}\n{auth}",
+             http: {{addr: '{address}'}}\n{auth}",
             root.display()
         );
         let (path, log) = (folder.path().join("config.yml"), folder.path().join("log"));
@@ -780,6 +784,65 @@ fn for_tenants(bench: &Docker, shared: &[&str], registries: &[&str]) -> DockerBa
     DockerBackend::new(SOCKET.into(), bench.node()).allowing(allowed)
 }
 
+/// Its registry can have the engine ask whatever the engine reaches: by a realm or a redirect. The
+/// engine's words then have what that one answers.
+#[tokio::test]
+async fn what_a_clients_registry_makes_the_engine_say_is_not_told() {
+    const ANSWER: &str = "the-answer-of-another-service";
+    let failures = [
+        (500, format!("error parsing HTTP 401 response body: invalid character: \"{ANSWER}\"")),
+        (500, format!("unauthorized: {ANSWER}")),
+        (404, format!("manifest unknown: {ANSWER}")),
+        (500, format!("Get \"http://127.0.0.1:1/\": dial tcp: {ANSWER}")),
+        (200, format!("unexpected status from GET request: {ANSWER}")),
+    ];
+    for (status, words) in failures {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("docker.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let engine = Router::new().fallback(async move |uri: Uri| {
+            let (status, answer) = match uri.path() {
+                path if path.ends_with("/info") => (200, json!({ "LoggingDriver": "none" })),
+                path if path.ends_with("/networks") => (200, json!([{ "Id": "1" }])),
+                // Once the pull has begun, errors come as news.
+                path if path.ends_with("/images/create") && status == 200 => {
+                    (200, json!({ "errorDetail": { "message": words }, "error": words }))
+                }
+                path if path.contains("/distribution/") && status == 200 => {
+                    let image = json!({ "mediaType": "x", "digest": "sha256:0", "size": 1 });
+                    (200, json!({ "Descriptor": image, "Platforms": [] }))
+                }
+                _ => (status, json!({ "message": words })),
+            };
+            let json = [("content-type", "application/json")];
+            (StatusCode::from_u16(status).unwrap(), json, format!("{answer}\n"))
+        });
+        let _serving = tokio::spawn(async move { axum::serve(listener, engine).await });
+        let digest = format!("@sha256:{}", "0".repeat(64));
+        for image in [":1", &digest].map(|version| format!("8.8.8.8:1/x{version}")) {
+            let told = async |registries: &[&str]| {
+                let spec = ContainerSpec { image: image.clone(), ..spec("true") };
+                let create = work(clock::new_object_id(), container(), create(bay(), spec));
+                let images = Sources {
+                    is_operator: false,
+                    shared: vec![],
+                    registries: registries.iter().map(|name| name.parse().unwrap()).collect(),
+                };
+                let allowed = Allowed { images, ..Allowed::default() };
+                let backend = DockerBackend::new(socket.clone(), create.node_id).allowing(allowed);
+                let notes = Notes::default();
+                let error = backend.perform(&create, &notes).await.unwrap_err();
+                format!("{error:?} {:?}", notes.progress.into_inner().unwrap())
+            };
+            let words = told(&[]).await;
+            assert!(!words.contains(ANSWER) && words.contains(&image), "{words}");
+            // The operator answers for a registry on the list.
+            let words = told(&["8.8.8.8:1"]).await;
+            assert!(words.contains(ANSWER), "{words}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_image_that_others_pulled_is_not_a_tenants() {
     let registry = Registry::serve(false);
@@ -819,6 +882,35 @@ async fn an_image_that_others_pulled_is_not_a_tenants() {
     docker(&["rmi", "-f", &secret]);
     let words = refused(&sharing, &secret).await;
     assert!(words.contains("--registry"), "{words}");
+}
+
+/// The engine has what a digest names, and takes it without a question to the registry.
+#[tokio::test]
+async fn an_image_that_others_pulled_is_not_a_tenants_by_its_digest_either() {
+    let mut registry = Registry::serve(false);
+    registry.fill();
+    docker(&["pull", &registry.image]);
+    // The same image may have come from other registries too.
+    let digests = docker(&["inspect", "-f", "{{join .RepoDigests \" \"}}", &registry.image]);
+    let ours = digests.split(' ').find(|digest| digest.starts_with(&registry.address));
+    let exact = ours.expect(&digests).to_owned();
+    let bench = Docker::new();
+    let backend = for_tenants(&bench, &[], &[&registry.address]);
+    let create = async |backend: &DockerBackend, image: &str| {
+        backend.perform(&pull(&bench, image).await, &Notes::default()).await
+    };
+    create(&backend, &exact).await.unwrap();
+    // From now on it gives nothing to those who have no password.
+    registry.process.kill().unwrap();
+    registry.process.wait().unwrap();
+    let _secret = Registry::serve_at(&registry.address, true);
+    for image in [&exact, &registry.image] {
+        let answer = create(&backend, image).await;
+        let Err(BackendError::Refused(words)) = answer else { panic!("{image}: {answer:?}") };
+        assert!(words.contains("no basic auth credentials"), "{words}");
+    }
+    let sharing = for_tenants(&bench, &[&exact], &[&registry.address]);
+    create(&sharing, &exact).await.unwrap();
 }
 
 #[tokio::test]
