@@ -273,8 +273,8 @@ impl Views {
         blocking::run(scan).await?.map_err(|error| error.to_string())
     }
 
-    /// Whether it is certain that a container that is there was made in a bay of its own project. Of
-    /// a bay that is gone only the log says whose it was, until its events are archived.
+    /// Whether it is certain that a container that is there was made in a bay of its own project.
+    /// Of a bay that is gone only the log says whose it was, until its events are archived.
     fn is_in_own_bay(&self, id: ObjectId, bay_id: ObjectId) -> Result<bool, String> {
         let container = self.reads.any::<ContainerView>(id).map_err(|error| error.to_string())?;
         let Some(container) = container else { return Ok(false) };

@@ -132,12 +132,12 @@ mod tests {
     use crate::events::{Meta, NewEvent};
     use crate::ids::{CommandId, StreamId, StreamKind};
 
-    async fn record(log: &MemoryLog, project: &str, id: &str, digest: Option<[u8; 32]>) {
+    async fn record(log: &MemoryLog, project: &str, id: &str, digest: [u8; 32]) {
         let id = CommandId(id.to_owned());
         let origin = Origin {
             project: ProjectId(project.to_owned()),
             command_id: Some(id.clone()),
-            digest,
+            digest: Some(digest),
             ..Origin::default()
         };
         let meta = Meta { command: Some("\"start\"".to_owned()), ..origin.meta() };
@@ -147,7 +147,7 @@ mod tests {
         let append = Append {
             stream: StreamId { kind: StreamKind::Audit, id: clock::new_object_id() },
             expected: Expected::NoStream,
-            command: Some(CommandKey { id, digest: digest.unwrap_or_default() }),
+            command: Some(CommandKey { id, digest }),
             events: vec![event],
         };
         log.append(append).await.unwrap();
@@ -158,17 +158,12 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let (log, mine) = (MemoryLog::new(), ProjectId("p".to_owned()));
         let keyed = Secrets::new(home.path().to_owned()).digest(&mine, &[1; 32]).unwrap();
-        for (project, id, digest) in [
-            ("p", "a", Some([1; 32])),
-            ("q", "b", Some([1; 32])),
-            ("p", "c", Some([2; 32])),
-            // Whatever the service asks of itself has no digest of a body.
-            ("p", "d", None),
-        ] {
+        for (project, id, digest) in [("p", "a", [1; 32]), ("q", "b", [1; 32]), ("p", "c", [2; 32])]
+        {
             record(&log, project, id, digest).await;
         }
         assert_eq!(unkeyed(&log, &mine).unwrap(), 2);
-        record(&log, "p", "e", Some(keyed)).await;
+        record(&log, "p", "e", keyed).await;
         assert_eq!(unkeyed(&log, &mine).unwrap(), 2);
     }
 }

@@ -162,7 +162,8 @@ fn lists_of_images_and_registries() {
         if let Err(words) = text.parse::<Registry>() {
             is_bounded(words);
         }
-        assert!(canonical_beginning(&text).len() <= text.len() + 32);
+        let canonical = canonical_beginning(&text);
+        assert!(canonical.is_err() || canonical.is_ok_and(|it| it.len() <= text.len() + 32));
     });
 }
 

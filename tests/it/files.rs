@@ -358,7 +358,9 @@ fn other_processes_of_the_services_user_do_not_read_its_memory() {
     let mut line = String::new();
     BufReader::new(served.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert!(line.contains("listening"), "{line}");
-    let other = Served(Command::new("sleep").arg("1000").uid(USER).spawn().unwrap());
+    let other = Served(
+        Command::new("sh").args(["-c", "read _"]).stdin(Stdio::piped()).uid(USER).spawn().unwrap(),
+    );
     let owner = |of: &Served| {
         let path = format!("/proc/{}/environ", of.0.id());
         fs::metadata(path).unwrap().uid()

@@ -44,7 +44,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("events", &["blocking", "files", "ids"]),
     // `clock` to hold an engine's clock against ours.
     ("backends", &["clock", "events", "ids", "secrets", "text", "allowed", "image", "sources"]),
-    ("bus", &["events", "backends", "ids", "text"]),
+    ("bus", &["events", "backends", "clock", "ids", "text"]),
     ("actors", &["events", "backends", "blocking", "bus", "clock", "ids"]),
     ("agent", &["backends", "bus", "clock", "ids"]),
     ("projections", &["events", "files", "ids", "text"]),

@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_time_of_another_clock_is_never_converted_to_a_later_one() {
-        for ahead in [-400 * 24 * HOUR, -HOUR, -2, 2, HOUR] {
+        for ahead in [-400 * 24 * HOUR, -HOUR, -60, 60, HOUR] {
             let clock = EngineClock::default();
             assert_eq!(clock.ours(Timestamp(7)), Timestamp(7), "nothing is known yet");
             // The engine looks at its clock somewhere between question and answer.
