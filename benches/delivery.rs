@@ -108,7 +108,8 @@ async fn write(url: String, number: u64) -> usize {
         let body = format!(
             r#"{{"name":"m{number}-{made}","image_id":"busybox","keypair_id":"k","coe":"docker"}}"#
         );
-        let request = client.post(format!("{url}/v1/baymodels")).body(body);
+        let request = client.post(format!("{url}/v1/baymodels"));
+        let request = request.header("content-type", "application/json").body(body);
         let answer = request.send().await.expect("an answer");
         assert_eq!(answer.status().as_u16(), 201);
         // To its end, so that the connection is used again.

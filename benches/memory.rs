@@ -36,7 +36,8 @@ pub fn measure(report: &mut Report) {
     add(report, &server, "100,000 objects asleep", 200, "their views just built from the log");
     let request = format!(
         r#"return wrk.format("PATCH", string.format(
-        "/v1/baymodels/00000000-0000-0000-0000-%012x", 1 + n % {AWAKE}), nil, string.format(
+        "/v1/baymodels/00000000-0000-0000-0000-%012x", 1 + n % {AWAKE}), {{
+        ["Content-Type"] = "application/json" }}, string.format(
         '[{{"op":"replace","path":"/name","value":"n%d"}}]', n))"#
     );
     let load = server.load(64, WAKING, &request);

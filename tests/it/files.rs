@@ -199,20 +199,29 @@ fn a_removed_data_directory_is_noticed_though_nothing_is_changed() {
 }
 
 #[test]
-fn a_data_directory_that_is_renamed_goes_on_until_another_takes_its_place() {
+fn a_data_directory_that_is_renamed_or_replaced_is_noticed_before_the_next_answer() {
     let home = TempDir::new().unwrap();
     let (data, moved) = (home.path().join("data"), home.path().join("moved"));
-    let mut server = Server::start(Options::fake().data(&data));
+    for is_replaced in [false, true] {
+        let mut server = Server::start(Options::fake().data(&data));
+        server.post("/v1/baymodels", &baymodel("kept")).expect(201);
+        fs::rename(&data, &moved).unwrap();
+        if is_replaced {
+            fs::create_dir_all(data.join("log")).unwrap();
+        }
+        let answer = server.post("/v1/baymodels", &baymodel("lost"));
+        assert!([500, 503].contains(&answer.status), "{}", answer.text);
+        let ready = server.get("/readyz");
+        let words = ["is not there any more", "another directory has taken the place"];
+        assert!(words.iter().any(|it| ready.text.contains(it)), "{}", ready.text);
+        server.stop();
+        // What was made at its place meanwhile.
+        drop(fs::remove_dir_all(&data));
+        fs::rename(&moved, &data).unwrap();
+    }
     fs::rename(&data, &moved).unwrap();
-    server.post("/v1/baymodels", &baymodel("kept")).expect(201);
-    fs::create_dir_all(data.join("log")).unwrap();
-    let answer = server.post("/v1/baymodels", &baymodel("lost"));
-    assert!([500, 503].contains(&answer.status), "{}", answer.text);
-    let ready = server.get("/readyz");
-    assert!(ready.text.contains("another directory has taken the place"), "{}", ready.text);
-    server.stop();
     let server = Server::start(Options::fake().data(&moved));
-    server.get("/v1/baymodels/kept").expect(200);
+    assert_eq!(server.list("/v1/baymodels").len(), 2);
 }
 
 /// A server that was stopped, and a byte of whose log is another.

@@ -2,9 +2,10 @@
 //! replaced by others, are noticed, and so is room after there was none.
 //!
 //! What is written to a file without a name is lost when it is closed, and nothing in writing or
-//! syncing says so. A folder that was only renamed is still what is written to. Not here: what the
-//! index is (`index.rs`).
+//! syncing says so. A folder that was only renamed is still what is written to, but keys and caches
+//! would be made in another one at its place. Not here: what the index is (`index.rs`).
 
+use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
@@ -80,6 +81,13 @@ pub fn lost(disk: &dyn Disk, last: &Segment, claim: &Claim) -> Option<String> {
     if last.file.links().is_ok_and(|names| names == 0) {
         return Some(format!("the files in {} were removed", disk.path()));
     }
-    let replaced = disk.identity().is_ok_and(|inode| inode != claim.inode);
-    replaced.then(|| format!("another directory has taken the place of {}", disk.path()))
+    match disk.identity() {
+        Ok(inode) if inode != claim.inode => {
+            Some(format!("another directory has taken the place of {}", disk.path()))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Some(format!("{} is not there any more", disk.path()))
+        }
+        _ => None,
+    }
 }
