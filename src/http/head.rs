@@ -15,9 +15,10 @@ use axum::Error;
 use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use super::connections::ConnectionPlace;
+use super::deadline::Deadline;
 
 /// Whether a connection waits for the head of a request. Cheap to clone.
 #[derive(Clone)]
@@ -83,22 +84,14 @@ pub struct Limited<IO> {
     io: IO,
     head: Head,
     /// When the head that has begun must be complete.
-    until: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    deadline: Deadline,
     _place: ConnectionPlace,
 }
 
 impl<IO> Limited<IO> {
     /// A connection whose first head must be complete by then.
     pub const fn new(io: IO, head: Head, until: Instant, place: ConnectionPlace) -> Self {
-        Self { io, head, until: Some(until), timer: None, _place: place }
-    }
-
-    /// Fails once it is too late.
-    fn poll_too_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(until) = self.until else { return Poll::Pending };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        Self { io, head, deadline: Deadline::at(until), _place: place }
     }
 }
 
@@ -111,14 +104,14 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Limited<IO> {
         let this = &mut *self;
         let polled = Pin::new(&mut this.io).poll_read(cx, buffer);
         if !this.head.is_awaited.load(Ordering::Relaxed) {
-            (this.until, this.timer) = (None, None);
+            this.deadline.end();
             return polled;
         }
         if polled.is_pending() {
-            return this.poll_too_late(cx);
+            return this.deadline.poll_too_late(cx).map(Err);
         }
         // Not moved on by the bytes that follow: they may come one by one.
-        this.until.get_or_insert_with(|| Instant::now() + this.head.limit);
+        this.deadline.begin(this.head.limit);
         polled
     }
 }

@@ -1,9 +1,9 @@
 //! The REST API: the way in for users, and the way out for what is recorded.
 //!
 //! In reading order: `routes` (every path), `listener`, `connections`, `tls`, `head` and
-//! `progress` (connections), `service` (what every request passes), `edge/` (who asks, whether
-//! they may, what it says), `input/` (bodies), what every noun has (`resource`)
-//! and one file a noun with its own, `command` (asking and waiting), `verbs/` (what is done with
+//! `progress` with `deadline` (connections), `service` (what every request passes), `edge/` (who
+//! asks, whether they may, what it says), `input/` (bodies), what every noun has (`resource`) and
+//! one file a noun with its own, `command` (asking and waiting), `verbs/` (what is done with
 //! containers), `shape` and `respond`, `error` and `error_body`, `keys` (sealing and erasing),
 //! `session` (browsers). Then `stream/` (the log for readers), `schema`, `replay` (what was, and
 //! why), `health`, `metrics`, and what all of it promises: `openapi`, `parameters`, `security`,
@@ -15,6 +15,7 @@ mod baymodel;
 mod command;
 mod connections;
 mod container;
+mod deadline;
 mod defaults;
 mod discovery;
 pub mod edge;

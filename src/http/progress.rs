@@ -11,21 +11,20 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::deadline::Deadline;
 /// A connection that fails when nothing can be written for too long. A socket has nothing to flush.
 pub struct Progressing<IO> {
     io: IO,
     limit: Duration,
     /// When what waits to be written must have got on.
-    until: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    deadline: Deadline,
 }
 
 impl<IO> Progressing<IO> {
     /// A connection on which a write may wait for so long.
-    pub const fn new(io: IO, limit: Duration) -> Self {
-        Self { io, limit, until: None, timer: None }
+    pub fn new(io: IO, limit: Duration) -> Self {
+        Self { io, limit, deadline: Deadline::default() }
     }
 
     /// The result of an attempt to write; a failure once they were in vain for too long.
@@ -35,15 +34,11 @@ impl<IO> Progressing<IO> {
         polled: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         if polled.is_ready() {
-            self.until = None;
+            self.deadline.end();
             return polled;
         }
-        let until = *self.until.get_or_insert_with(|| Instant::now() + self.limit);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
-        if timer.deadline() != until {
-            timer.as_mut().reset(until);
-        }
-        timer.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        self.deadline.begin(self.limit);
+        self.deadline.poll_too_late(cx).map(Err)
     }
 }
 
