@@ -1,20 +1,24 @@
 //! Containers created, started and deleted through the whole server, beside the same calls made
 //! directly to the Docker engine: one at a time, and eight in parallel.
 //!
-//! Both take turns with few containers each, so that both see the same moods of the engine.
+//! Both take turns with few containers each, so that both see the same moods of the engine, and
+//! the engine is asked for what the server asks it for: the same limits, as many labels. A third
+//! side writes a record before and after each call: the least that it costs to know what was done.
 
 #![expect(clippy::indexing_slicing, reason = "answers have these fields, and a pair has two sides")]
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, HostConfig, NetworkCreateRequest};
+use bollard::models::{ContainerCreateBody, EndpointSettings, NetworkCreateRequest, NetworkingConfig};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
 use magnum::credentials;
 use serde_json::{Value, json};
 
+use crate::probe::Probe;
 use crate::report::{Report, percentile};
 use crate::server::Server;
 
@@ -50,18 +54,23 @@ trait Side {
     fn call<'a>(&'a self, call: EngineCall, id: &'a str) -> BoxFuture<'a, String>;
 }
 
-/// Measures both sides at both widths.
+/// The bytes of a record in the log.
+const RECORD_BYTES: usize = 600;
+
+/// Measures all sides at both widths.
 pub fn measure(report: &mut Report) {
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     let server = Server::start_with("docker");
     runtime.block_on(async {
-        let engine = Engine::connect().await;
         let magnum = Magnum::connect(&server).await;
+        let engine = Engine::connect(&magnum).await;
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let recorded = Recorded { engine: &engine, disk: Mutex::new(Probe::new(folder.path())) };
         for parallel in PARALLEL {
-            let mut sums = CALLS.map(|_| [Sum::default(), Sum::default()]);
+            let mut sums = CALLS.map(|_| <[Sum; 3]>::default());
             // The first turn of each warms up connections and the engine's caches.
             for turn in 0..=TURNS {
-                for (side, who) in [&engine as &dyn Side, &magnum].into_iter().enumerate() {
+                for (side, who) in [&engine as &dyn Side, &magnum, &recorded].into_iter().enumerate() {
                     let times = turn_of(who, parallel).await;
                     for (sums, time) in sums.iter_mut().zip(times).filter(|_| turn > 0) {
                         sums[side].add(time);
@@ -78,17 +87,18 @@ pub fn measure(report: &mut Report) {
 }
 
 /// One row.
-fn add(report: &mut Report, name: &str, parallel: usize, sums: [Sum; 2]) {
-    let [mut engine, mut magnum] = sums;
+fn add(report: &mut Report, name: &str, parallel: usize, sums: [Sum; 3]) {
+    let [mut engine, mut magnum, mut recorded] = sums;
     let what = format!("Container {name} through the server, {parallel} at a time");
     let throughput = magnum.rate() / engine.rate();
-    let (rates, p50) =
-        ([magnum.rate(), engine.rate()], [&mut magnum, &mut engine].map(|sum| sum.p50()));
+    let rates = [magnum.rate(), engine.rate()];
+    let p50 = [&mut magnum, &mut engine, &mut recorded].map(Sum::p50);
     let latency = p50[0].as_secs_f64() / p50[1].as_secs_f64();
     let figure = format!("{latency:.2} of the latency, {throughput:.2} of the throughput");
     let beside = format!(
-        "the engine alone: p50 {:.2?}, {:.1}/s; through the server: p50 {:.2?}, {:.1}/s",
-        p50[1], rates[1], p50[0], rates[0]
+        "the engine alone: p50 {:.2?}, {:.1}/s; with two synced records: p50 {:.2?}; through the \
+         server: p50 {:.2?}, {:.1}/s",
+        p50[1], rates[1], p50[2], p50[0], rates[0]
     );
     let target = format!("{LATENCY}, {THROUGHPUT}");
     report.add(&what, &figure, &target, latency <= LATENCY && throughput >= THROUGHPUT, &beside);
@@ -144,15 +154,17 @@ impl Sum {
 struct Engine {
     docker: Docker,
     network: String,
+    body: ContainerCreateBody,
 }
 
 impl Engine {
-    async fn connect() -> Self {
+    async fn connect(magnum: &Magnum) -> Self {
         let docker = Docker::connect_with_unix_defaults().expect("an engine");
         let network = format!("magnum-bench-{}", std::process::id());
         let request = NetworkCreateRequest { name: network.clone(), ..Default::default() };
         docker.create_network(request).await.expect("a network");
-        Self { docker, network }
+        let body = body_like_that_of(magnum, &docker, &network).await;
+        Self { docker, network, body }
     }
 
     async fn close(self) {
@@ -162,14 +174,33 @@ impl Engine {
     async fn create(&self) -> String {
         let name = format!("{}-{}", self.network, magnum::clock::new_object_id());
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
-        let host = HostConfig { network_mode: Some(self.network.clone()), ..HostConfig::default() };
-        let body = ContainerCreateBody {
-            image: Some(IMAGE.to_owned()),
-            cmd: Some(COMMAND.map(str::to_owned).to_vec()),
-            host_config: Some(host),
-            ..ContainerCreateBody::default()
-        };
-        self.docker.create_container(Some(options), body).await.expect("a container").id
+        let made = self.docker.create_container(Some(options), self.body.clone()).await;
+        made.expect("a container").id
+    }
+}
+
+/// What the server asks the engine for, but in another network, and with labels under other names:
+/// the server would take a container with its own for one to look after.
+async fn body_like_that_of(magnum: &Magnum, docker: &Docker, network: &str) -> ContainerCreateBody {
+    let id = magnum.call(EngineCall::Create, "").await;
+    let made = docker.inspect_container(&format!("magnum-{id}"), None).await;
+    let made = made.expect("the container of this id");
+    magnum.call(EngineCall::Delete, &id).await;
+    let config = made.config.expect("its configuration");
+    let labels = config.labels.into_iter().flatten();
+    let aliases = Some(vec![id]);
+    let endpoint = EndpointSettings { aliases, ..EndpointSettings::default() };
+    let endpoints_config = Some([(network.to_owned(), endpoint)].into());
+    let mut host_config = made.host_config.expect("its limits");
+    host_config.network_mode = Some(network.to_owned());
+    ContainerCreateBody {
+        image: Some(IMAGE.to_owned()),
+        cmd: config.cmd,
+        env: config.env,
+        labels: Some(labels.map(|(key, value)| (format!("bench.{key}"), value)).collect()),
+        host_config: Some(host_config),
+        networking_config: Some(NetworkingConfig { endpoints_config }),
+        ..ContainerCreateBody::default()
     }
 }
 
@@ -185,6 +216,30 @@ impl Side for Engine {
                 }
             }
             id.to_owned()
+        }
+        .boxed()
+    }
+}
+
+/// The engine, with a record written and synced before and after each call.
+struct Recorded<'a> {
+    engine: &'a Engine,
+    disk: Mutex<Probe>,
+}
+
+impl Recorded<'_> {
+    fn write(&self) {
+        self.disk.lock().expect("no panic").write(&[0xA5; RECORD_BYTES]);
+    }
+}
+
+impl Side for Recorded<'_> {
+    fn call<'a>(&'a self, call: EngineCall, id: &'a str) -> BoxFuture<'a, String> {
+        async move {
+            self.write();
+            let id = self.engine.call(call, id).await;
+            self.write();
+            id
         }
         .boxed()
     }

@@ -41,14 +41,19 @@ impl Probe {
         let bytes = vec![0xA5; write_bytes];
         let begin = Instant::now();
         while begin.elapsed() < lasts {
-            let start = Instant::now();
-            self.file.write_all_at(&bytes, self.at).expect("a disk that writes");
-            self.file.sync_data().expect("a disk that syncs");
-            self.times.push(start.elapsed());
-            let end = self.at + 2 * write_bytes as u64;
-            self.at = if end > FILE_BYTES { 0 } else { self.at + write_bytes as u64 };
+            self.write(&bytes);
         }
         self.took += begin.elapsed();
+    }
+
+    /// Writes and syncs once.
+    pub fn write(&mut self, bytes: &[u8]) {
+        let start = Instant::now();
+        self.file.write_all_at(bytes, self.at).expect("a disk that writes");
+        self.file.sync_data().expect("a disk that syncs");
+        self.times.push(start.elapsed());
+        let end = self.at + 2 * bytes.len() as u64;
+        self.at = if end > FILE_BYTES { 0 } else { self.at + bytes.len() as u64 };
     }
 
     /// Syncs in a second.
