@@ -14,7 +14,7 @@ use super::edge::request::{Call, Ident};
 use super::edge::state::AppState;
 use super::error::ApiError;
 use super::input::body::Body;
-use super::input::patch::changes;
+use super::input::patch::changes_of;
 use super::list;
 use super::route::{self, Register, Route, Schemas, get, post, register};
 use super::shape::{self, Rows, Shown};
@@ -288,7 +288,7 @@ async fn update<R: Resource>(
     let find = || find::<R>(&state, &call, &ident);
     let (call, state) = (&call, &state);
     let reply = command::ask(state, call, find, |view: R| async move {
-        let changes = changes(&call.json()?, R::TABLE, &view)?;
+        let changes = changes_of(&call.json()?, &view)?;
         let on = ObjectCall { call, state, id: view.head().uuid };
         view.check_update(on, &changes).await?;
         Ok(R::update(changes))

@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::field_table::{FieldDef, Held, Rule, SortAs, list_of};
 use super::work::{explained, has_work, progress};
-use super::{OutcomeView, TaskView, View, ViewHead};
+use super::{OutcomeView, TaskView, View, ViewHead, desired};
 use crate::events::cloudevent::REDACTED;
 use crate::events::container::{
-    ContainerEvent, Drift, DriftedV1, ExitedV2, PortMapping, PullProgressedV1, RestartPolicy,
+    ContainerEvent, ContainerSpec, Drift, DriftedV1, ExitedV2, PortMapping, PullProgressedV1, RestartPolicy,
     Status,
 };
 use crate::events::status::Status as _;
@@ -27,9 +27,9 @@ pub struct ContainerView {
     pub name: Option<String>,
     /// A description.
     pub desc: Option<String>,
-    /// The image reference.
+    /// The image reference that it was made from.
     pub image_id: Option<String>,
-    /// The command as one line, quoted as a shell would need it.
+    /// The command that it was made with, as one line, quoted as a shell would need it.
     pub command: Option<String>,
     /// The bay.
     pub bay_uuid: Option<ObjectId>,
@@ -55,6 +55,8 @@ pub struct ContainerView {
     pub user: Option<String>,
     /// `no`, `always`, `on-failure:3` or `unless-stopped`.
     pub restart_policy: String,
+    /// What it is to be made from when it is recreated, as JSON by field, where that differs.
+    pub desired: BTreeMap<String, String>,
     /// The engine's id of it.
     pub engine_id: Option<String>,
     /// The last exit code.
@@ -91,7 +93,8 @@ impl View for ContainerView {
             .in_lists()
             .needed(Rule::Image, "The image reference; `image` is taken as well.")
             .or("image")
-            .kept(Rule::Image),
+            .kept(Rule::Image)
+            .set(|it, new| it.want("image_id", new)),
         field!("command", command)
             .means("One line, quoted as a shell needs it.")
             .in_lists()
@@ -99,7 +102,8 @@ impl View for ContainerView {
                 Rule::Command,
                 "A list of arguments, or one line that is split as a shell would.",
             )
-            .patched(Rule::CommandLine),
+            .patched(Rule::CommandLine)
+            .set(|it, new| it.want("command", new)),
         field!("bay_uuid", bay_uuid)
             .in_lists()
             .given(Rule::Uuid, "The bay's uuid; defaults to the project's `default` bay.")
@@ -141,6 +145,16 @@ impl View for ContainerView {
         field!("drift", drift)
             .means("The last difference between the engine and the record, in words."),
         field!("engine_id", engine_id).means("The engine's id of it."),
+        FieldDef {
+            schema: Some(desired::schema),
+            ..FieldDef::<Self>::new::<Pairs>("desired", |it| {
+                Held::Json(Value::Object(it.desired_values()))
+            })
+        }
+        .means("What it is to be made from when it is recreated, where that differs."),
+        FieldDef::<Self>::new::<Vec<String>>("conditions", |it| Held::Json(json!(it.conditions())))
+            .means("`NeedsRecreate` if what runs is not what is wanted, or is not there.")
+            .listed(),
         FieldDef::task(),
     ];
 
@@ -151,24 +165,19 @@ impl View for ContainerView {
     fn first(payload: &ContainerEvent) -> Option<Self> {
         let ContainerEvent::CreateRequested(asked) = payload else { return None };
         let asked = asked.clone();
-        let spec = asked.spec;
-        Some(Self {
+        let mut view = Self {
             name: asked.name,
             desc: asked.desc,
-            image_id: Some(spec.image),
-            command: (!spec.command.is_empty()).then(|| shell_words::join(&spec.command)),
             bay_uuid: Some(asked.bay_id),
             node_uuid: asked.placement.node_id,
-            environment: spec.environment.into_keys().collect(),
-            ports: spec.ports,
-            labels: spec.labels,
-            memory_bytes: spec.memory_bytes,
-            cpu_millis: spec.cpu_millis,
-            working_dir: spec.working_dir,
-            user: spec.user,
-            restart_policy: policy(&spec.restart_policy),
             ..Self::default()
-        })
+        };
+        view.made_from(asked.spec);
+        Some(view)
+    }
+
+    fn wanted(&self, field: &str) -> Option<Value> {
+        self.desired_values().remove(field)
     }
 
     fn change(&mut self, payload: &ContainerEvent, event: &EventRef<'_>) {
@@ -202,6 +211,20 @@ impl View for ContainerView {
 }
 
 impl ContainerView {
+    /// Shows what it is made from.
+    pub(super) fn made_from(&mut self, spec: ContainerSpec) {
+        self.image_id = Some(spec.image);
+        self.command = (!spec.command.is_empty()).then(|| shell_words::join(&spec.command));
+        self.environment = spec.environment.into_keys().collect();
+        self.ports = spec.ports;
+        self.labels = spec.labels;
+        self.memory_bytes = spec.memory_bytes;
+        self.cpu_millis = spec.cpu_millis;
+        self.working_dir = spec.working_dir;
+        self.user = spec.user;
+        self.restart_policy = policy(&spec.restart_policy);
+    }
+
     /// Says why the status is what it is. While the container is being deleted nothing but the
     /// outcome of that counts.
     fn explain(&mut self, before: Status, payload: &ContainerEvent) {
@@ -289,7 +312,7 @@ mod tests {
     use super::super::testing::{Story, blocked, failed, unknown, updated};
     use super::*;
     use crate::events::container::{
-        ActionDoneV1, ActionRequestedV1, ContainerSpec, CreateRequestedV1, CreatedV1,
+        ActionDoneV1, ActionRequestedV1, CreateRequestedV1, CreatedV1,
         DeleteRequestedV1, ExecuteRequestedV1, ExecutedV1, KillRequestedV1, RestartedV1,
         StopRequestedV1,
     };

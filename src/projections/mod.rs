@@ -1,7 +1,7 @@
 //! Read models: what queries are answered from, fed by the log alone (rules P1 to P5).
 //!
 //! One file per noun says what its view holds, how an event changes it (`work`: what they share
-//! about tasks and outcomes) and, in a table, all that is known of its fields (`field_table`,
+//! about tasks and outcomes; `desired`: what a container is wanted to be) and, in a table, all that is known of its fields (`field_table`,
 //! `held`). `each` is a value per noun.
 //!
 //! In memory: `table` holds the views of one noun as bytes, with the indexes that find them
@@ -26,6 +26,7 @@ pub mod bay;
 pub mod baymodel;
 pub mod conductor;
 pub mod container;
+mod desired;
 pub mod each;
 mod field;
 pub mod field_table;
@@ -54,6 +55,7 @@ mod work;
 use field_table::{FieldDef, filter_names, filters};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use self::each::InEach;
 use self::work::WorkOf;
@@ -223,6 +225,10 @@ pub trait View:
         None
     }
 
+    /// What a field is wanted to be, where that differs from what it is.
+    fn wanted(&self, _field: &str) -> Option<Value> {
+        None
+    }
     /// A field as text; `None` if it is not set.
     fn field(&self, name: &str) -> Option<String> {
         let field = Self::TABLE.iter().find(|field| field.name == name)?;

@@ -34,6 +34,8 @@ pub struct Why {
     pub waits_for: Vec<Waiting>,
     /// What the backend said last: about what waits, else about what failed last.
     pub last_words: Option<String>,
+    /// What a recreate would change, as `field value`: what it was made from differs from that.
+    pub desired: Vec<String>,
     /// When it counts as failed if nothing has come of it by then, where there is a limit.
     pub deadline: Option<String>,
     /// The event that made it so, then the one that led to that, up to the request.
@@ -105,6 +107,7 @@ pub fn why(source: &Source, stream: StreamId, at: When) -> Result<Why, ReplayErr
         says: String::new(),
         waits_for,
         last_words: said.or_else(failed),
+        desired: desired(folded.as_ref()),
         deadline: deadline(folded.as_ref()),
         chain,
     };
@@ -138,6 +141,13 @@ fn shown(folded: &dyn Object, field: &str) -> Option<String> {
     folded.view()?.get(field).and_then(Value::as_str).map(str::to_owned)
 }
 
+/// What it is wanted to be, beside what it was made from.
+fn desired(folded: &dyn Object) -> Vec<String> {
+    let view = folded.view().unwrap_or_default();
+    let wanted = view.get("desired").and_then(Value::as_object).into_iter().flatten();
+    wanted.map(|(field, new)| format!("{field} {}", new.as_str().unwrap_or_default())).collect()
+}
+
 /// When an object counts as failed: only while it is being made.
 fn deadline(folded: &dyn Object) -> Option<String> {
     let limit = folded.state().get("create_deadline").and_then(Value::as_str).map(str::to_owned);
@@ -165,6 +175,10 @@ fn paragraph(stream: StreamId, why: &Why) -> String {
         said.push(waits(first, why.waits_for.len()));
     } else {
         said.push(" It is not waiting for anything.".to_owned());
+    }
+    if !why.desired.is_empty() {
+        let wanted = why.desired.join(", ");
+        said.push(format!(" What runs is not what is wanted: a recreate would set {wanted}."));
     }
     if let Some(deadline) = &why.deadline {
         said.push(format!(" Without an outcome it fails at {deadline}."));

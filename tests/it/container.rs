@@ -129,8 +129,34 @@ fn the_record_of_a_container_can_change() {
         { "op": "add", "path": "/desc", "value": "what it is for" },
     ]));
     let changed = changed.expect(200);
-    assert_eq!(changed["command"], "echo 'x y'");
     assert_eq!(changed["desc"], "what it is for");
+    // What runs has not changed, and is shown beside what is wanted (rule E7).
+    assert_eq!(changed["command"], "a 'b c'");
+    assert_eq!(changed["desired"], json!({ "command": "echo 'x y'" }));
+    assert_eq!(changed["conditions"], json!(["NeedsRecreate"]));
+    let image = json!([{ "op": "replace", "path": "/image_id", "value": "other:1" }]);
+    let changed = patch(image).expect(200);
+    assert_eq!(changed["image_id"], "busybox");
+    assert_eq!(changed["desired"], json!({ "command": "echo 'x y'", "image_id": "other:1" }));
+    let row = &server.list("/v1/containers")[0];
+    assert_eq!((&row["image_id"], &row["command"]), (&json!("busybox"), &json!("a 'b c'")));
+    assert_eq!(row["conditions"], json!(["NeedsRecreate"]));
+    let why = server.get("/v1/containers/c/why").expect(200);
+    let says = why["says"].as_str().unwrap();
+    assert!(says.contains("image_id \"other:1\"") && says.contains("recreate"), "{says}");
+    let blame = |field: &str| {
+        let blame = server.get(&format!("/v1/containers/c/blame?field={field}")).expect(200);
+        blame["chain"][0]["type"].clone()
+    };
+    assert_eq!(blame("image_id"), "container.create_requested");
+    assert_eq!(blame("desired"), "container.updated");
+    // Back to what runs: nothing is left to want.
+    let changed = patch(json!([
+        { "op": "replace", "path": "/command", "value": "a 'b c'" },
+        { "op": "replace", "path": "/image_id", "value": "busybox" },
+    ]));
+    let changed = changed.expect(200);
+    assert_eq!((&changed["desired"], &changed["conditions"]), (&json!({}), &json!([])));
     for (path, words) in [
         ("/status", "'/status' is an internal attribute and can not be updated"),
         ("/uuid", "'/uuid' is an internal attribute and can not be updated"),

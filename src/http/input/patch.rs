@@ -8,6 +8,7 @@ use super::body;
 use crate::events::work::FieldChange;
 use crate::http::error::ApiError;
 use crate::http::text::shown;
+use crate::projections::View;
 use crate::projections::field_table::{FieldDef, Patch, Rule};
 
 /// Attributes of every noun that only the service sets.
@@ -22,13 +23,17 @@ pub const OPERATIONS: [&str; 2] = ["add", "replace"];
 /// The operation that clears one.
 pub const REMOVE: &str = "remove";
 
+/// The changes that a patch makes to an object, in the order of the patch.
+pub fn changes_of<V: View>(patch: &Value, view: &V) -> Result<Vec<FieldChange>, ApiError> {
+    changes(patch, V::TABLE, attributes(V::TABLE, view, |field| view.wanted(field)))
+}
+
 /// The changes that a patch makes to an object with these attributes, in the order of the patch.
-pub fn changes<V>(
+fn changes<V>(
     patch: &Value,
     table: &[FieldDef<V>],
-    view: &V,
+    object: Map<String, Value>,
 ) -> Result<Vec<FieldChange>, ApiError> {
-    let object = attributes(table, view);
     let operations = match patch {
         Value::Array(operations) => operations,
         // What some clients send for "no change".
@@ -70,10 +75,17 @@ pub fn changes<V>(
     Ok(changes)
 }
 
-/// What a PATCH sees: the fields that it may change, and those that it is told it may not.
-fn attributes<V>(table: &[FieldDef<V>], view: &V) -> Map<String, Value> {
+/// What a PATCH sees: the fields that it may change, as they are wanted to be, and those that it is
+/// told it may not.
+fn attributes<V>(
+    table: &[FieldDef<V>],
+    view: &V,
+    wanted: impl Fn(&str) -> Option<Value>,
+) -> Map<String, Value> {
     let seen = table.iter().filter(|field| !matches!(field.patch, Patch::No));
-    let value = |field: &FieldDef<V>| json!((field.get)(view));
+    let value = |field: &FieldDef<V>| {
+        wanted(field.name).unwrap_or_else(|| json!((field.get)(view)))
+    };
     seen.map(|field| (field.name.to_owned(), value(field))).collect()
 }
 
@@ -168,7 +180,7 @@ mod tests {
     ];
 
     fn apply(patch: Value) -> Result<Vec<(String, String)>, String> {
-        changes(&patch, NOUN, &())
+        changes(&patch, NOUN, attributes(NOUN, &(), |_| None))
             .map(|changes| changes.into_iter().map(|c| (c.field, c.value)).collect())
             .map_err(|error| error.to_string())
     }
