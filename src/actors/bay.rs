@@ -9,8 +9,8 @@ use crate::backends::{Action, Desired, Done, Outcome, Removed};
 use crate::bus::{Ctx, Refusal};
 use crate::events::Verb;
 use crate::events::bay::{
-    BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1,
-    BayEvent as Event, BayPlan, Status,
+    BayCreateRefusedV1, BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1,
+    BayEmptiedV1, BayEvent as Event, BayPlan, Status,
 };
 use crate::events::work::{FieldChange, UpdatedV1};
 use crate::noun_commands;
@@ -24,6 +24,10 @@ noun_commands! {
             plan: BayPlan,
             /// The nodes there are.
             nodes: Vec<NodeFacts>,
+            /// The container orchestration engine of its baymodel; none in what earlier builds
+            /// recorded.
+            #[serde(default)]
+            coe: Option<String>,
         },
         /// Remove it with everything in it.
         Delete,
@@ -45,9 +49,17 @@ impl Entity for Bay {
     fn decide(state: &Self::State, command: BayCommand, ctx: &Ctx) -> Result<Vec<Event>, Refusal> {
         use Status::{CreateComplete, DeleteInProgress, UpdateComplete};
         Ok(match (state.status(), command) {
-            (status, BayCommand::Create { plan, nodes }) if status.is_gone() => {
+            (status, BayCommand::Create { plan, nodes, coe }) if status.is_gone() => {
                 let placement = placement::place(&nodes)?;
-                vec![Event::CreateRequested(BayCreateRequestedV1 { plan, placement })]
+                let refused = placement::unserved(plan.node_count, coe.as_deref(), &placement);
+                vec![match refused {
+                    None => Event::CreateRequested(BayCreateRequestedV1 { plan, placement }),
+                    Some(reason) => {
+                        let action = Verb::Create.name().to_owned();
+                        let asked = BayCreateRefusedV1 { plan, placement, action, reason };
+                        Event::CreateRefused(asked)
+                    }
+                }]
             }
             (_, BayCommand::Create { .. }) => return Err(Self::already_exists(state.id())),
             (_, BayCommand::Outcome(outcome)) => {
@@ -69,6 +81,11 @@ impl Entity for Bay {
     fn evolve(state: &mut Self::State, event: &Event, fact: Fact<'_>) {
         if let Event::CreateRequested(asked) = event {
             *state = Lifecycle::begin(fact, asked.placement.node_id, asked.plan.create_timeout_min);
+        }
+        if let Event::CreateRefused(asked) = event
+            && state.status().is_gone()
+        {
+            *state = Lifecycle::begin(fact, asked.placement.node_id, 0);
         }
         state.apply(event, asked_for(event), fact);
     }

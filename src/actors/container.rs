@@ -5,16 +5,16 @@
 
 pub use super::container_state::ContainerState;
 use super::lifecycle::{Effect, Lifecycle, MAX_EXECUTIONS, MAX_QUEUED, Task};
-use super::{Entity, Fact, container_work, drift, placement};
+use super::{Entity, Fact, container_work, drift, placement, recreate};
 use crate::backends::{Action, Exec, Observed, Outcome};
 use crate::bus::{Ctx, Refusal};
 use crate::events::Verb;
 use crate::events::container::{
-    ActionRequestedV1, ContainerEvent as Event, ContainerSpec, CreateRequestedV1,
-    DeleteRequestedV1, ExecuteRequestedV1, ExecutionEndRequestedV1, KillRequestedV1, RestartPolicy,
-    Status, StopRequestedV1,
+    ActionRequestedV1, AdjustRequestedV1, ContainerEvent as Event, ContainerSpec,
+    CreateRequestedV1, DeleteRequestedV1, ExecuteRequestedV1, ExecutionEndRequestedV1,
+    KillRequestedV1, RenameRequestedV1, RestartPolicy, Status, StopRequestedV1,
 };
-use crate::events::work::UpdatedV1;
+use crate::events::work::{FieldChange, UpdatedV1};
 use crate::ids::{EventId, ObjectId};
 use crate::noun_commands;
 
@@ -52,6 +52,11 @@ noun_commands! {
         Pause,
         /// Let it go on.
         Unpause,
+        /// Make it anew, from what is wanted by now.
+        Recreate {
+            /// Fields that are set before, as named in the REST API.
+            changes: Vec<FieldChange>,
+        },
         /// Send a signal.
         Kill {
             /// `SIGKILL`.
@@ -107,11 +112,13 @@ impl Entity for Container {
             }
             ContainerCommand::Observe(observed) => Ok(drift::observe(state, observed.as_ref())),
             _ if status.is_gone() => Err(Self::not_found(state.lifecycle.id())),
-            // The record is edited, not what runs.
-            ContainerCommand::Update { changes } => {
-                Ok(Vec::from_iter(UpdatedV1::of(changes).map(Event::Updated)))
-            }
+            // What is made from it stays as it is (rule E7).
+            ContainerCommand::Update { changes } => update(state, changes),
             ContainerCommand::Delete => Ok(delete(state)),
+            ContainerCommand::Recreate { changes } => {
+                admit(state, state.anticipated(), Verb::Recreate)?;
+                Ok(recreate::asked(state, changes))
+            }
             ContainerCommand::EndExecution { execution_id } => end_execution(state, execution_id),
             _ => act(state, command),
         }
@@ -127,6 +134,7 @@ impl Entity for Container {
             };
         }
         drift::note_ends(state, event, fact.time);
+        recreate::note(state, event, fact.time);
         state.lifecycle.apply(event, container_work::asked_for(event), fact);
         match event {
             Event::Created(done) => state.engine_id = Some(done.engine_id.clone()),
@@ -160,6 +168,12 @@ fn act(state: &ContainerState, command: ContainerCommand) -> Result<Vec<Event>, 
     {
         return Ok(vec![]);
     }
+    admit(state, status, verb)?;
+    Ok(vec![event])
+}
+
+/// Refuses what is not legal in the status that will be when it is its turn, and what is too much.
+fn admit(state: &ContainerState, status: Status, verb: Verb) -> Result<(), Refusal> {
     // What is still being made will be there when it is the turn of what is asked for now.
     let is_made = state.engine_id.is_some() || state.lifecycle.status() == Status::Creating;
     if !ContainerState::legal(status, is_made).contains(&verb) {
@@ -176,7 +190,30 @@ fn act(state: &ContainerState, command: ContainerCommand) -> Result<Vec<Event>, 
     if full {
         return Err(Refusal::QueueFull { object: state.label(), limit });
     }
-    Ok(vec![event])
+    Ok(())
+}
+
+/// Sets fields. Another name is one by which the others in the bay reach it, so the engine has to
+/// know it, if it has the container; so it has to know limits. All else waits for a recreate.
+fn update(state: &ContainerState, changes: Vec<FieldChange>) -> Result<Vec<Event>, Refusal> {
+    let Some(updated) = UpdatedV1::of(changes) else { return Ok(vec![]) };
+    let is_made = state.engine_id.is_some() || state.lifecycle.status() == Status::Creating;
+    let can_follow = is_made && !state.lifecycle.status().is_deleting();
+    if !can_follow {
+        return Ok(vec![Event::Updated(updated)]);
+    }
+    let name = updated.text("name");
+    let renamed = name.map(|name| RenameRequestedV1 { name, bay_id: state.bay_id });
+    let limits = Some(recreate::limits(&updated)).filter(|limits| !limits.is_empty());
+    let adjusted = limits.map(|limits| AdjustRequestedV1 { limits });
+    // The first one is the work that the caller waits for.
+    let mut events: Vec<Event> = renamed.map(Event::RenameRequested).into_iter().collect();
+    events.extend(adjusted.map(Event::AdjustRequested));
+    if !events.is_empty() && state.lifecycle.work().is_full() {
+        return Err(Refusal::QueueFull { object: state.label(), limit: MAX_QUEUED });
+    }
+    events.push(Event::Updated(updated));
+    Ok(events)
 }
 
 /// The verb of an action, and the event that asks for it.
@@ -199,6 +236,7 @@ fn asked(command: ContainerCommand) -> Option<(Verb, Event)> {
         }
         Command::Create { .. }
         | Command::EndExecution { .. }
+        | Command::Recreate { .. }
         | Command::Delete
         | Command::Update { .. }
         | Command::Outcome(_)

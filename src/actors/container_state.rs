@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ObjectState;
-use super::lifecycle::{DueWork, Lifecycle};
+use super::lifecycle::{DueWork, Effect, Lifecycle};
 use crate::events::Verb;
-use crate::events::container::Status;
-use crate::ids::{Kind, ProjectId, Timestamp, WorkId};
+use crate::events::container::{ContainerSpec, Status};
+use crate::ids::{Kind, ObjectId, ProjectId, Timestamp, WorkId};
 
 /// What a container's events fold to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -19,6 +19,13 @@ pub struct ContainerState {
     /// The engine's id of it, while the engine has it.
     pub(super) engine_id: Option<String>,
     pub(super) renamed_to: Option<String>,
+    pub(super) bay_id: ObjectId,
+    /// What it is made from when it is recreated.
+    pub(super) wanted: ContainerSpec,
+    /// Whether it was running when it came to an error.
+    pub(super) was_alive: bool,
+    /// When its process last ended and nobody here had asked for that.
+    pub(super) ended_at: Option<Timestamp>,
     /// Whether the engine's restart policy may start it again.
     pub(super) restarts: bool,
     /// It ended by itself, as far as was known for no want of memory.
@@ -52,11 +59,20 @@ impl ContainerState {
     pub(super) fn anticipated(&self) -> Status {
         self.lifecycle.work().queued().fold(self.lifecycle.status(), |status, task| {
             match task.action.verb() {
+                Verb::Recreate => match &task.action {
+                    Effect::Engine(action) if action.starts_anew() => Status::Running,
+                    _ => Status::Stopped,
+                },
                 Verb::Start | Verb::Reboot | Verb::Unpause => Status::Running,
                 Verb::Create | Verb::Stop => Status::Stopped,
                 Verb::Pause => Status::Paused,
                 Verb::Delete => Status::Deleting,
-                Verb::Kill | Verb::Execute | Verb::EndExecution | Verb::Empty => status,
+                Verb::Kill
+                | Verb::Execute
+                | Verb::EndExecution
+                | Verb::Empty
+                | Verb::Rename
+                | Verb::Adjust => status,
             }
         })
     }
@@ -75,19 +91,18 @@ impl ContainerState {
     }
 
     /// What can be asked for in a status, a deletion aside, which always can. What was never made,
-    /// or is lost, can only be deleted.
+    /// or is lost, can be recreated and deleted.
     pub(super) const fn legal(status: Status, is_made: bool) -> &'static [Verb] {
         match status {
-            Status::Stopped => &[Verb::Start, Verb::Reboot],
-            Status::Running => &[Verb::Stop, Verb::Reboot, Verb::Pause, Verb::Kill, Verb::Execute],
-            Status::Restarting => &[Verb::Stop, Verb::Reboot, Verb::Kill],
+            Status::Stopped => &[Verb::Start, Verb::Reboot, Verb::Recreate],
+            Status::Running => {
+                &[Verb::Stop, Verb::Reboot, Verb::Pause, Verb::Kill, Verb::Execute, Verb::Recreate]
+            }
+            Status::Restarting => &[Verb::Stop, Verb::Reboot, Verb::Kill, Verb::Recreate],
             Status::Paused => &[Verb::Unpause, Verb::Stop, Verb::Kill],
-            Status::Error if is_made => &[Verb::Start, Verb::Stop, Verb::Reboot],
-            Status::Error
-            | Status::Absent
-            | Status::Creating
-            | Status::Deleting
-            | Status::Deleted => &[],
+            Status::Error if is_made => &[Verb::Start, Verb::Stop, Verb::Reboot, Verb::Recreate],
+            Status::Error => &[Verb::Recreate],
+            Status::Absent | Status::Creating | Status::Deleting | Status::Deleted => &[],
         }
     }
 }

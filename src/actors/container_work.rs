@@ -3,10 +3,14 @@
 //! Pure. Not here: which commands are legal (`container`), the queue (`lifecycle`).
 
 use super::lifecycle::{Effect, Lifecycle, Task};
-use crate::backends::{Action, Desired, Done, Exec, Operation, Outcome, Removed, WorkResult};
+use super::recreate;
+use crate::backends::{
+    Action, Adjustment, Desired, Done, Exec, Operation, Outcome, Progress, Removed, WorkResult,
+};
 use crate::events::Verb;
 use crate::events::container::{
-    ActionDoneV1, ContainerEvent as Event, CreatedV1, ExecutedV1, PullProgressedV1, Status,
+    ActionDoneV1, ContainerEvent as Event, CreatedV1, ExecutedV1, PullProgressedV1,
+    RecreateAdvancedV1, Status,
 };
 use crate::ids::Timestamp;
 
@@ -18,6 +22,12 @@ pub fn asked_for(event: &Event) -> Option<Effect> {
             bay_id: asked.bay_id,
             spec: asked.spec.clone(),
         }),
+        Event::RenameRequested(asked) => {
+            let (name, bay_id) = (asked.name.clone(), asked.bay_id);
+            Action::Adjust(Adjustment::Name { name, bay_id })
+        }
+        Event::AdjustRequested(asked) => Action::Adjust(Adjustment::Limits(asked.limits.clone())),
+        Event::RecreateRequested(asked) => recreate::work(asked),
         Event::StartRequested(_) => Action::Do(Operation::Start),
         Event::StopRequested(asked) => Action::Do(Operation::Stop { grace_s: asked.grace_s }),
         Event::RebootRequested(asked) => Action::Do(Operation::Reboot { grace_s: asked.grace_s }),
@@ -40,7 +50,8 @@ pub fn asked_for(event: &Event) -> Option<Effect> {
 pub fn settle(lifecycle: &Lifecycle<Status>, outcome: &Outcome, now: Timestamp) -> Vec<Event> {
     match (&outcome.result, lifecycle.work().current(outcome)) {
         (WorkResult::Progress(progress), Some(task))
-            if task.action.verb() == Verb::Create && !progress.message.is_empty() =>
+            if matches!(task.action.verb(), Verb::Create | Verb::Recreate)
+                && !progress.message.is_empty() =>
         {
             vec![Event::PullProgressed(PullProgressedV1 {
                 work_id: task.id,
@@ -48,6 +59,10 @@ pub fn settle(lifecycle: &Lifecycle<Status>, outcome: &Outcome, now: Timestamp) 
                 current_bytes: progress.current_bytes,
                 total_bytes: progress.total_bytes,
             })]
+        }
+        (WorkResult::Progress(Progress { step: Some(step), .. }), Some(task)) => {
+            let step = RecreateAdvancedV1 { work_id: task.id, step: *step };
+            vec![Event::RecreateAdvanced(step)]
         }
         // The process that they were for has ended. One that may be under way says itself what came
         // of it.
@@ -69,6 +84,9 @@ fn done_event(task: &Task, done: &Done) -> Option<Event> {
             let engine_id = done.engine_id.clone().unwrap_or_default();
             Event::Created(CreatedV1 { work_id, engine_id })
         }
+        Verb::Rename => Event::Renamed(plain),
+        Verb::Adjust => recreate::adjusted(task)?,
+        Verb::Recreate => recreate::done(task, done)?,
         Verb::Start => Event::Started(plain),
         Verb::Stop => Event::Stopped(plain),
         Verb::Reboot => Event::Rebooted(plain),

@@ -9,6 +9,7 @@ use crate::backends::{End, Observed, RunState};
 use crate::events::container::{
     ContainerEvent as Event, Drift, DriftedV1, ExitedV2, RestartedV1, Status,
 };
+use crate::events::{EventPayload as _, Verb};
 use crate::ids::Timestamp;
 
 /// What the engine has, held against what should be. While work is open it may have been done
@@ -150,6 +151,9 @@ fn drifted(drift: Drift) -> Vec<Event> {
 pub fn note_ends(state: &mut ContainerState, event: &Event, now: Timestamp) {
     let asked_to = match event {
         Event::Started(_) | Event::Rebooted(_) => state.lifecycle.work().turn(),
+        Event::Recreated(_) => state.lifecycle.work().turn(),
+        // The old one was stopped for the new one, and is back.
+        Event::WorkFailed(_) if event.failed_verb() == Some(Verb::Recreate) => Some(now),
         Event::Stopped(_) => Some(now),
         Event::Exited(exit) if exit.finished_at.is_some() => {
             state.ends_known_to = state.ends_known_to.max(exit.finished_at);

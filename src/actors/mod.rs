@@ -28,6 +28,7 @@ pub mod placement;
 pub mod reactor;
 pub mod reception;
 pub mod record;
+mod recreate;
 mod sessions;
 pub mod snapshot;
 pub mod unrecorded;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bus::Refusal;
+use crate::events::bay::too_many;
 use crate::events::work::{NodeVerdict, Placement};
 use crate::ids::ObjectId;
 
@@ -43,6 +44,21 @@ pub fn place(nodes: &[NodeFacts]) -> Result<Placement, Refusal> {
         node_id: chosen.node_id,
         verdicts: nodes.iter().map(|node| verdict(node, chosen)).collect(),
     })
+}
+
+/// Container orchestration engines that a bay can have.
+const ENGINES: [&str; 1] = ["docker"];
+
+/// Why a bay cannot be, and what can: nothing here is what its baymodel asks for, or it is to have
+/// more nodes than there are.
+pub fn unserved(node_count: u32, coe: Option<&str>, placement: &Placement) -> Option<String> {
+    match coe {
+        Some(coe) if !ENGINES.iter().any(|engine| engine.eq_ignore_ascii_case(coe)) => {
+            let available = ENGINES.join(", ");
+            Some(format!("the coe {coe} of its baymodel is not available; available: {available}"))
+        }
+        _ => too_many(node_count, placement.nodes()),
+    }
 }
 
 /// Why a node was chosen or not.

@@ -105,9 +105,13 @@ impl NodeAgent {
     }
 
     /// Reports what there is to say of an attempt. Only the latest of how far it is counts, but
-    /// every end.
+    /// every step and every end.
     async fn report(&self, work: &Work, result: WorkResult) {
-        let passes = matches!(result, WorkResult::Waiting { .. } | WorkResult::Progress(_));
+        let passes = match &result {
+            WorkResult::Waiting { .. } => true,
+            WorkResult::Progress(progress) => progress.step.is_none(),
+            _ => false,
+        };
         let place = passes.then(|| self.next_place());
         report_at(self.bus.as_ref(), work, result, place).await;
     }
@@ -317,7 +321,7 @@ impl Reports<'_> {
 impl Reporter for Reports<'_> {
     async fn progress(&self, progress: Progress) {
         let mut last = self.last.lock().await;
-        if last.is_some_and(|last| last.elapsed() < PROGRESS_EVERY) {
+        if progress.step.is_none() && last.is_some_and(|last| last.elapsed() < PROGRESS_EVERY) {
             return;
         }
         *last = Some(Instant::now());

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::events::Verb;
-use crate::events::container::ContainerSpec;
+use crate::events::container::{ContainerSpec, Limits};
 use crate::ids::{ObjectId, WorkId};
 
 /// How long an attempt may take beyond the backend's own limits (a pull has half an hour), so that
@@ -24,6 +24,10 @@ const ATTEMPT: Duration = Duration::from_secs(40 * 60);
 pub enum Action {
     /// Bring an object into being; done if it exists by this work.
     Apply(Desired),
+    /// Change what a container is besides its process, which goes on.
+    Adjust(Adjustment),
+    /// Make an object anew, in the place of what there is of it; done if this work made it.
+    Replace(Replacement),
     /// Remove an object in whatever state it is; done if it is gone.
     Remove(Removed),
     /// Change the state of a container that exists.
@@ -48,6 +52,43 @@ pub enum Desired {
         /// What it is made from.
         spec: ContainerSpec,
     },
+}
+
+/// What can be changed of a container without recreating it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum Adjustment {
+    /// The name by which the others in its bay's network reach it; done if it has no other.
+    #[serde(rename = "rename_container")]
+    Name {
+        /// The name; none: its uuid alone.
+        name: Option<String>,
+        /// The bay whose network it is in.
+        bay_id: ObjectId,
+    },
+    /// Its limits; done if it has them.
+    #[serde(rename = "adjust_container")]
+    Limits(Limits),
+}
+
+/// An object that takes the place of another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum Replacement {
+    /// A container. If it cannot be made, or does not start, the one before it comes back.
+    #[serde(rename = "recreate_container")]
+    Container(Recreation),
+}
+
+/// A container as it is to be made anew. What it needs of its bay's network is made as well.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Recreation {
+    /// Its name, for people and as its host name in the bay's network.
+    pub name: Option<String>,
+    /// The bay whose network it joins.
+    pub bay_id: ObjectId,
+    /// What it is made from.
+    pub spec: ContainerSpec,
+    /// Whether it is started.
+    pub start: bool,
 }
 
 /// A kind of object that is to go.
@@ -169,11 +210,19 @@ impl Action {
     pub const fn verb(&self) -> Verb {
         match self {
             Self::Apply(_) => Verb::Create,
+            Self::Adjust(Adjustment::Name { .. }) => Verb::Rename,
+            Self::Adjust(Adjustment::Limits(_)) => Verb::Adjust,
+            Self::Replace(_) => Verb::Recreate,
             Self::Remove(_) => Verb::Delete,
             Self::Do(operation) => operation.verb(),
             Self::Exec(Exec::Start { .. }) => Verb::Execute,
             Self::Exec(Exec::End { .. }) => Verb::EndExecution,
         }
+    }
+
+    /// Whether it makes a container anew and starts it.
+    pub const fn starts_anew(&self) -> bool {
+        matches!(self, Self::Replace(Replacement::Container(Recreation { start: true, .. })))
     }
 
     /// Its verb in events and messages: `start`.
@@ -184,9 +233,12 @@ impl Action {
     /// How it is handled.
     pub fn traits(&self) -> Traits {
         match self {
-            Self::Apply(Desired::Network) => Traits::PLAIN,
+            Self::Apply(Desired::Network) | Self::Adjust(_) => Traits::PLAIN,
             Self::Apply(Desired::Container { .. }) => {
                 Traits { load: Load::Create, ..Traits::PLAIN }
+            }
+            Self::Replace(_) => {
+                Traits { load: Load::Create, inspect_before: true, ..Traits::PLAIN }
             }
             Self::Remove(_) => Traits { order: Order::Overtakes, ..Traits::PLAIN },
             Self::Do(operation) => operation.traits(),

@@ -27,6 +27,11 @@ pub(super) fn container_name(id: ObjectId) -> String {
     format!("magnum-{id}")
 }
 
+/// The engine's name of a container whose place another one is about to take.
+pub(super) fn aside_name(id: ObjectId) -> String {
+    format!("magnum-{id}-replaced")
+}
+
 /// The engine's name of a bay's network.
 pub(super) fn network_name(bay_id: ObjectId) -> String {
     format!("magnum-{bay_id}")
@@ -74,6 +79,12 @@ pub(super) fn container_of(labels: Option<&HashMap<String, String>>) -> Option<S
 /// The bay that a network's labels name.
 pub(super) fn bay_of(labels: Option<&HashMap<String, String>>) -> Option<ObjectId> {
     labels?.get(BAY)?.parse().ok()
+}
+
+/// The names by which the containers of a bay reach one of them.
+pub(super) fn aliases(name: Option<&str>, id: ObjectId) -> Vec<String> {
+    let name = name.filter(|name| is_host_name(name)).map(str::to_owned);
+    name.into_iter().chain([id.to_string()]).collect()
 }
 
 /// The engine's filter for things with these labels.

@@ -10,6 +10,7 @@ pub mod docker;
 pub mod fake;
 mod labels;
 mod observed;
+mod recreate;
 pub mod unsealing;
 mod work;
 
@@ -20,7 +21,10 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
-pub use self::action::{Action, Desired, Exec, Load, Operation, Order, Removed, Traits};
+pub use self::action::{
+    Action, Adjustment, Desired, Exec, Load, Operation, Order, Recreation, Removed, Replacement,
+    Traits,
+};
 pub use self::observed::{End, EngineFacts, EngineObject, Observed, ObservedNetwork, RunState};
 pub use self::work::{Done, Outcome, Progress, Retry, Work, WorkResult};
 use crate::ids::{ObjectId, StreamId, Timestamp};

@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 
 use super::{
     Action, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, LogQuery, Notice,
-    Observed, OutputFrame, Reporter, Work,
+    Observed, OutputFrame, Recreation, Replacement, Reporter, Work,
 };
 use crate::events::container::ContainerSpec;
 use crate::ids::StreamId;
@@ -35,7 +35,10 @@ impl Unsealing {
         let words = error.to_string();
         match error {
             // An attempt before the key was erased may have made it; then it is only taken up.
-            SecretsError::Erased { .. } if self.backend.inspect(work.stream).await?.is_some() => {
+            SecretsError::Erased { .. }
+                if matches!(work.action, Action::Apply(_))
+                    && self.backend.inspect(work.stream).await?.is_some() =>
+            {
                 Ok(())
             }
             SecretsError::Erased { .. } | SecretsError::Damaged(_) => {
@@ -46,15 +49,24 @@ impl Unsealing {
     }
 }
 
+/// What a container is made from by this action.
+const fn spec_of(action: &mut Action) -> Option<&mut ContainerSpec> {
+    match action {
+        Action::Apply(Desired::Container { spec, .. })
+        | Action::Replace(Replacement::Container(Recreation { spec, .. })) => Some(spec),
+        _ => None,
+    }
+}
+
 #[async_trait]
 impl Backend for Unsealing {
     async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
         let mut opened = work.clone();
-        if let Action::Apply(Desired::Container { spec, .. }) = &mut opened.action {
+        if let Some(spec) = spec_of(&mut opened.action) {
             self.open(work, spec).await?;
         }
         let done = self.backend.perform(&opened, reporter).await;
-        if let Action::Apply(Desired::Container { spec, .. }) = &mut opened.action {
+        if let Some(spec) = spec_of(&mut opened.action) {
             spec.environment.values_mut().for_each(Zeroize::zeroize);
         }
         done

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Operation};
 use super::observed::RunState;
+use crate::events::container::RecreateStep;
 use crate::ids::{ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 
 /// One attempt at something that an event asked for.
@@ -146,6 +147,9 @@ pub struct Progress {
     pub current_bytes: u64,
     /// Bytes in all, as far as is known.
     pub total_bytes: u64,
+    /// A step that is done. Each is recorded, not only the latest.
+    #[serde(default)]
+    pub step: Option<RecreateStep>,
 }
 
 #[cfg(test)]

@@ -12,8 +12,8 @@ use super::container_create::ContainerCreate;
 use super::error::CliError;
 use super::noun::{ListArgs, Noun, Session, Show, taken_array};
 use super::options::Format;
-use super::table;
 use super::terminal::printable_json;
+use super::{recreate, table};
 use crate::ids::Kind;
 
 /// Containers, with the columns of 2015.
@@ -31,9 +31,17 @@ pub enum ContainerCommand {
     /// Show details of a container
     #[command(name = "container-show")]
     Show(ContainerShow),
-    /// Update information about the given container; the running container is not changed
+    /// Update information about the given container; what it was made from, such as image_id, stays
+    /// as it is until the container is recreated
     #[command(name = "container-update")]
-    Update(Update),
+    Update(ContainerUpdate),
+    /// Make containers anew from their record, with what is desired; also those that are gone
+    #[command(name = "container-recreate")]
+    Recreate(Targets),
+    /// Recreate those containers of a bay that need it: they are gone, in error, or not made from
+    /// what is wanted
+    #[command(name = "bay-recreate")]
+    RecreateBay(Target),
     /// Delete containers, running or not
     #[command(name = "container-delete")]
     Delete(Targets),
@@ -80,6 +88,16 @@ pub struct ContainerList {
     /// List only containers in this bay
     #[arg(long, alias = "bay-id", value_name = "NAME|UUID", value_parser = ident)]
     bay: Option<String>,
+}
+
+/// What to update.
+#[derive(Args)]
+pub struct ContainerUpdate {
+    #[command(flatten)]
+    update: Update,
+    /// Recreate the container with the changes: pull, stop, make anew, and start if it was running
+    #[arg(long)]
+    recreate: bool,
 }
 
 /// How to show a container.
@@ -163,7 +181,13 @@ pub async fn run(session: &Session, command: ContainerCommand) -> Result<(), Cli
             table::print(&printable_json(&format!("{container}\n")))
         }
         C::Show(args) => CONTAINER.show(session, &args.show).await,
-        C::Update(update) => CONTAINER.update(session, &update).await,
+        C::Update(args) => {
+            let call = Call::new(Method::PATCH, Kind::Container);
+            let call = call.query("recreate", args.recreate.then_some("1"));
+            CONTAINER.update_by(session, &args.update, call).await
+        }
+        C::Recreate(targets) => act(session, &targets, "Recreate", put()).await,
+        C::RecreateBay(bay) => recreate::bay(session, CONTAINER, bay.ident()).await,
         C::Delete(targets) => CONTAINER.delete(session, &targets).await,
         C::Start(targets) => act(session, &targets, "Start", put()).await,
         C::Stop(args) => {

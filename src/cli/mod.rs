@@ -23,6 +23,7 @@ mod login;
 mod node;
 mod noun;
 mod options;
+mod recreate;
 mod replay;
 mod serve;
 mod serve_auth;

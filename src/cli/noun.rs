@@ -53,7 +53,7 @@ pub enum SortDir {
 }
 
 /// Which part of a list, in which order.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct ListArgs {
     /// The list as of a position of the log, or a time such as 2015-05-21T20:46:13Z
     #[arg(long, value_name = "WHEN")]
@@ -104,6 +104,16 @@ impl Noun {
         args: &ListArgs,
         bay: Option<&str>,
     ) -> Result<(), CliError> {
+        table::list(session.format, self.columns, &self.rows(session, args, bay).await?)
+    }
+
+    /// The same as rows.
+    pub async fn rows(
+        &self,
+        session: &Session,
+        args: &ListArgs,
+        bay: Option<&str>,
+    ) -> Result<Vec<Value>, CliError> {
         let mut rows: Vec<Value> = Vec::new();
         let mut marker = args.marker.clone();
         let mut at = args.at.clone();
@@ -138,7 +148,7 @@ impl Noun {
             let key = |row: &Value| self.columns.first().and_then(|c| row.get(c)).map(text);
             rows.sort_by_cached_key(key);
         }
-        table::list(session.format, self.columns, &rows)
+        Ok(rows)
     }
 
     /// One object, now or as of an earlier point.
@@ -171,8 +181,18 @@ impl Noun {
 
     /// Updates one and prints it.
     pub async fn update(&self, session: &Session, update: &Update) -> Result<(), CliError> {
+        self.update_by(session, update, Call::new(Method::PATCH, self.kind)).await
+    }
+
+    /// Updates one by a request that may have arguments, and prints it.
+    pub async fn update_by(
+        &self,
+        session: &Session,
+        update: &Update,
+        call: Call<'_>,
+    ) -> Result<(), CliError> {
         let name = &update.name;
-        let call = Call::new(Method::PATCH, self.kind).segment(name).body(update.patch()?);
+        let call = call.segment(name).body(update.patch()?);
         let answer = session.client.send(call).await?;
         table::show(session.format, &answer.body)?;
         self.say_if_in_progress(&answer, name);

@@ -30,6 +30,13 @@ pub struct BayPlan {
     pub image_id: Option<String>,
 }
 
+/// Why a bay cannot have so many nodes, if it cannot.
+pub fn too_many(node_count: u32, there: u32) -> Option<String> {
+    let nodes = if there == 1 { "1 node is".to_owned() } else { format!("{there} nodes are") };
+    let why = format!("node_count {node_count} cannot be served: {nodes} available");
+    (node_count > there).then_some(why)
+}
+
 /// A bay was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BayCreateRequestedV1 {
@@ -37,6 +44,19 @@ pub struct BayCreateRequestedV1 {
     pub plan: BayPlan,
     /// The node that holds the bay's network, and why.
     pub placement: Placement,
+}
+
+/// A bay was asked for that cannot be: nothing was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BayCreateRefusedV1 {
+    /// What it was to be.
+    pub plan: BayPlan,
+    /// The node that it would have been on, and why.
+    pub placement: Placement,
+    /// `create`.
+    pub action: String,
+    /// Why it cannot be, and what can.
+    pub reason: String,
 }
 
 /// The bay's network is there.
@@ -71,6 +91,8 @@ noun_events! {
     BayEvent of work "bay" {
         /// Asked for.
         CreateRequested(BayCreateRequestedV1) = "bay.create_requested", 1, Asks(Create);
+        /// Asked for, and cannot be.
+        CreateRefused(BayCreateRefusedV1) = "bay.create_refused", 1, Failed { failure };
         /// There.
         Created(BayCreatedV1) = "bay.created", 1, Done(Create) { work_id };
         /// Fields set by a PATCH.
@@ -119,7 +141,8 @@ impl status::Status for Status {
     fn after(self, event: &BayEvent) -> Self {
         match (self, event) {
             (_, BayEvent::CreateRequested(_)) => Self::CreateInProgress,
-            (Self::Absent | Self::Deleted, _) => self,
+            (Self::Absent | Self::Deleted, BayEvent::CreateRefused(_)) => Self::CreateFailed,
+            (Self::Absent | Self::Deleted, _) | (_, BayEvent::CreateRefused(_)) => self,
             (_, BayEvent::Deleted(_)) => Self::Deleted,
             (_, BayEvent::WorkFailed(_) | BayEvent::WorkUnknown(_)) => match event.failed_verb() {
                 Some(Verb::Empty | Verb::Delete) => Self::DeleteFailed,

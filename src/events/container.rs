@@ -1,69 +1,21 @@
 //! The events of a container: payloads, frozen once released, and the status that they lead to.
 //!
-//! Not here: which commands are legal (`actors/container.rs`).
-
-use std::collections::BTreeMap;
+//! Not here: which commands are legal (`actors/container.rs`), payloads of what changes one that
+//! is there (`container_change`), what it is made from (`container_spec`).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use super::container_change::{
+    AdjustRequestedV1, AdjustedV1, Limits, RecreateAdvancedV1, RecreateRequestedV1, RecreateStep,
+    RecreatedV1, RenameRequestedV1,
+};
+pub use super::container_spec::{ContainerSpec, PortMapping, RestartPolicy};
 use super::mark::Verb;
 use super::work::{Placement, UpdatedV1};
 use super::{EventPayload as _, status};
 use crate::ids::{EventId, ObjectId, Timestamp};
 use crate::{noun_events, statuses};
-
-/// One published port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PortMapping {
-    /// The port inside the container.
-    pub container_port: u16,
-    /// The port on the node; the engine chooses one where there is none.
-    pub host_port: Option<u16>,
-    /// The address on the node; `None`: all.
-    pub host_ip: Option<String>,
-    /// `tcp`, `udp` or `sctp`.
-    pub protocol: String,
-}
-
-/// When the engine starts an ended container again by itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub enum RestartPolicy {
-    /// Never.
-    #[default]
-    No,
-    /// Always.
-    Always,
-    /// When it ended with an exit code other than 0, at most this many times (0: no limit).
-    OnFailure(u32),
-    /// Always, except when it was stopped.
-    UnlessStopped,
-}
-
-/// What a container is made from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ContainerSpec {
-    /// The image reference.
-    pub image: String,
-    /// The command and its arguments; the image's own where empty.
-    pub command: Vec<String>,
-    /// Environment variables; their values are sealed, and shown to nobody.
-    pub environment: BTreeMap<String, String>,
-    /// Published ports.
-    pub ports: Vec<PortMapping>,
-    /// The user's labels; ours are added by the backend.
-    pub labels: BTreeMap<String, String>,
-    /// The memory limit in bytes.
-    pub memory_bytes: Option<u64>,
-    /// The CPU limit in thousandths of a CPU.
-    pub cpu_millis: Option<u32>,
-    /// The working directory.
-    pub working_dir: Option<String>,
-    /// User name or id, optionally with a group.
-    pub user: Option<String>,
-    /// When the engine starts it again.
-    pub restart_policy: RestartPolicy,
-}
 
 /// A container was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -271,12 +223,40 @@ noun_events! {
         /// It was ended; its exit code is in `container.executed`.
         ExecutionEnded(ActionDoneV1)
             = "container.execution_ended", 1, Done(EndExecution) { work_id };
+        /// To be reached by another name.
+        RenameRequested(RenameRequestedV1) = "container.rename_requested", 1, Asks(Rename);
+        /// It is reached by that name, and by the one before no longer.
+        Renamed(ActionDoneV1) = "container.renamed", 1, Done(Rename) { work_id };
+        /// To have other limits.
+        AdjustRequested(AdjustRequestedV1) = "container.adjust_requested", 1, Asks(Adjust);
+        /// It has them.
+        Adjusted(AdjustedV1) = "container.adjusted", 1, Done(Adjust) { work_id };
+        /// To be made anew.
+        RecreateRequested(RecreateRequestedV1)
+            = "container.recreate_requested", 1, Asks(Recreate);
+        /// A step of that is done.
+        RecreateAdvanced(RecreateAdvancedV1)
+            = "container.recreate_advanced", 1, Progress { work_id };
+        /// Made anew.
+        Recreated(RecreatedV1) = "container.recreated", 1, Done(Recreate) { work_id };
         /// The process ended.
         Exited(ExitedV2, ExitedV1) = "container.exited", 2, Observed;
         /// The engine's restart policy started it again.
         Restarted(RestartedV1) = "container.restarted", 1, Observed;
         /// Reality differs.
         Drifted(DriftedV1) = "container.drifted", 1, Observed;
+    }
+}
+
+impl ContainerEvent {
+    /// What a container is made from, if the event says so.
+    pub const fn spec_mut(&mut self) -> Option<&mut ContainerSpec> {
+        match self {
+            Self::CreateRequested(asked) => Some(&mut asked.spec),
+            Self::RecreateRequested(asked) => Some(&mut asked.spec),
+            Self::Recreated(made) => Some(&mut made.spec),
+            _ => None,
+        }
     }
 }
 
@@ -329,12 +309,18 @@ impl status::Status for Status {
                 // A command or a signal that fails says nothing about the container.
                 Some(verb) if verb.is_inside() => self,
                 _ if self.is_deleting() => self,
+                // It goes on under the name and with the limits that it has.
+                Some(Verb::Rename | Verb::Adjust) => self,
+                // The container as it was is back, or there was none.
+                Some(Verb::Recreate) if matches!(event, E::WorkFailed(_)) => self,
                 _ => Self::Error,
             },
             (Self::Deleting, _) => self,
             (_, E::DeleteRequested(_)) => Self::Deleting,
             (_, E::Created(_) | E::Stopped(_)) => Self::Stopped,
             (_, E::Started(_) | E::Rebooted(_) | E::Unpaused(_) | E::Restarted(_)) => Self::Running,
+            (_, E::Recreated(done)) if done.started => Self::Running,
+            (_, E::Recreated(_)) => Self::Stopped,
             (_, E::Paused(_)) => Self::Paused,
             (_, E::Exited(exit)) if exit.restarting => Self::Restarting,
             (_, E::Exited(_)) => Self::Stopped,
@@ -343,6 +329,12 @@ impl status::Status for Status {
             (
                 _,
                 E::PullProgressed(_)
+                | E::RenameRequested(_)
+                | E::Renamed(_)
+                | E::AdjustRequested(_)
+                | E::Adjusted(_)
+                | E::RecreateRequested(_)
+                | E::RecreateAdvanced(_)
                 | E::StartRequested(_)
                 | E::StopRequested(_)
                 | E::RebootRequested(_)

@@ -26,13 +26,19 @@ pub enum Verb {
     EndExecution,
     /// Delete what is in it.
     Empty,
+    /// Change the name by which others reach it.
+    Rename,
+    /// Change its limits while it goes on.
+    Adjust,
+    /// Make it anew, in the place of what there is of it.
+    Recreate,
     /// Remove it.
     Delete,
 }
 
 impl Verb {
     /// Every verb, for reading one that was recorded by name.
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 14] = [
         Self::Create,
         Self::Start,
         Self::Stop,
@@ -43,6 +49,9 @@ impl Verb {
         Self::Execute,
         Self::EndExecution,
         Self::Empty,
+        Self::Rename,
+        Self::Adjust,
+        Self::Recreate,
         Self::Delete,
     ];
 
@@ -59,6 +68,9 @@ impl Verb {
             Self::Execute => "execute",
             Self::EndExecution => "end execution",
             Self::Empty => "empty",
+            Self::Rename => "rename",
+            Self::Adjust => "adjust",
+            Self::Recreate => "recreate",
             Self::Delete => "delete",
         }
     }

@@ -12,6 +12,8 @@ pub mod baymodel;
 pub mod cloudevent;
 pub mod codec;
 pub mod container;
+mod container_change;
+mod container_spec;
 pub mod envelope;
 pub mod log;
 pub mod mark;

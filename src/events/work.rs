@@ -2,6 +2,7 @@
 //!
 //! Frozen once released: a change is a new version.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -134,6 +135,12 @@ impl UpdatedV1 {
         (!changes.is_empty()).then_some(Self { changes })
     }
 
+    /// What a field was set to; `None` if it was cleared or not touched.
+    pub fn value<T: DeserializeOwned>(&self, field: &str) -> Option<T> {
+        let change = self.changes.iter().rfind(|change| change.field == field)?;
+        serde_json::from_str(&change.value).ok()
+    }
+
     /// What a text field was set to, `None` if it was cleared; `None` if it was not touched.
     pub fn text(&self, field: &str) -> Option<Option<String>> {
         let change = self.changes.iter().rfind(|change| change.field == field)?;
@@ -152,6 +159,14 @@ pub struct NodeVerdict {
     pub eligible: bool,
     /// The reason, with numbers where there are any.
     pub reason: String,
+}
+
+impl Placement {
+    /// How many nodes there were that something could run on. What has no verdicts has its own.
+    pub fn nodes(&self) -> u32 {
+        let eligible = self.verdicts.iter().filter(|verdict| verdict.eligible).count();
+        u32::try_from(eligible).unwrap_or(u32::MAX).max(1)
+    }
 }
 
 /// Where work goes, and why there (rule N1).

@@ -22,9 +22,12 @@ impl Resource for BayView {
 
     async fn create(on: ObjectCall<'_>, mut new: Body) -> Result<BayCommand, ApiError> {
         let ObjectCall { call, state, .. } = on;
-        let baymodel_id = match new.take::<Option<String>>("baymodel_id")? {
-            Some(ident) => read::named::<BaymodelView>(state, call, &ident)?.head.uuid,
-            None => defaults::baymodel(state, &call.on_the_way()).await?,
+        let (baymodel_id, coe) = match new.take::<Option<String>>("baymodel_id")? {
+            Some(ident) => {
+                let model = read::named::<BaymodelView>(state, call, &ident)?;
+                (model.head.uuid, Some(model.fields.coe))
+            }
+            None => (defaults::baymodel(state, &call.on_the_way()).await?, None),
         };
         let plan = BayPlan {
             name: new.take("name")?,
@@ -35,7 +38,7 @@ impl Resource for BayView {
             bay_type: new.take("type")?,
             image_id: new.take("image_id")?,
         };
-        Ok(BayCommand::Create { plan, nodes: node::facts(state, &call.ctx.project)? })
+        Ok(BayCommand::Create { plan, nodes: node::facts(state, &call.ctx.project)?, coe })
     }
 
     async fn delete(&self, _on: ObjectCall<'_>) -> Result<BayCommand, ApiError> {

@@ -1,6 +1,8 @@
 //! Containers in the REST API: their record. What is done with them: `verbs`; how values of a body
 //! are read: `input/container`.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -9,14 +11,16 @@ use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
 use super::input::body::Body;
-use super::resource::{ObjectCall, Resource};
+use super::resource::{Commanded as _, ObjectCall, Resource};
 use super::route::{Register, register};
 use super::shape::Shown;
 use super::text::{canonical_uuid, shown};
 use super::{command, defaults, keys, read};
 use crate::actors::container::ContainerCommand;
 use crate::allowed::{Allowed, check_label};
+use crate::events::bay::Status;
 use crate::events::container::{ContainerSpec, PortMapping};
+use crate::events::work::{FieldChange, UpdatedV1};
 use crate::ids::{Kind, StreamId};
 use crate::image::Reference;
 use crate::projections::bay::BayView;
@@ -60,11 +64,35 @@ impl Resource for ContainerView {
     const SAYS: [&'static str; 4] = [
         "What a container is made from.",
         "Create a container without starting it",
-        "Update a container's fields",
+        "Update a container's fields; what it was made from stays until it is recreated",
         "Delete a container, running or not",
     ];
     const EXTRA: &'static [&'static str] = &BAY;
     const WAITS: bool = true;
+    const UPDATE: &'static str = "recreate";
+
+    fn updated(call: &Call, changes: Vec<FieldChange>) -> Result<ContainerCommand, ApiError> {
+        if call.flag("recreate")? {
+            return Ok(ContainerCommand::Recreate { changes });
+        }
+        Ok(Self::update(changes))
+    }
+
+    /// Refuses what the operator does not allow: it could never be recreated from it.
+    async fn check_update(
+        &self,
+        on: ObjectCall<'_>,
+        changes: &[FieldChange],
+    ) -> Result<(), ApiError> {
+        let changed = UpdatedV1 { changes: changes.to_vec() };
+        let allowed = &on.state.config.allowed;
+        let labels: BTreeMap<String, String> = changed.value("labels").unwrap_or_default();
+        check_labels(allowed, labels.keys())?;
+        match changed.text("image_id") {
+            Some(Some(image)) => check_image(allowed, &image),
+            _ => Ok(()),
+        }
+    }
 
     /// The bay that `bay_ident`, a uuid or a name, means.
     fn filters(state: &AppState, call: &Call) -> Result<Vec<(String, String)>, ApiError> {
@@ -86,8 +114,14 @@ impl Resource for ContainerView {
             Some(uuid) => read::named::<BayView>(state, call, &uuid)?,
             None => defaults::bay(state, &call.on_the_way()).await?,
         };
-        if !bay.status.takes_members() {
-            let words = format!("Bay {} is being deleted; use another one.", bay.head.uuid);
+        if !bay.status.takes_members() || bay.status == Status::CreateFailed {
+            let id = bay.head.uuid;
+            let words = match bay.status_reason {
+                Some(why) if bay.status == Status::CreateFailed => {
+                    format!("Bay {id} is not there ({why}); use another one.")
+                }
+                _ => format!("Bay {id} is being deleted; use another one."),
+            };
             let stream = StreamId::new(Kind::Bay, bay.head.uuid);
             return Err(command::refuse(state, call, stream, "take a container", words).await);
         }
@@ -123,12 +157,28 @@ fn spec(new: &mut Body) -> Result<ContainerSpec, ApiError> {
     })
 }
 
+/// Refuses labels that mean something to others.
+fn check_labels<'a>(
+    allowed: &Allowed,
+    mut labels: impl Iterator<Item = &'a String>,
+) -> Result<(), ApiError> {
+    labels.try_for_each(|label| {
+        check_label(label, &allowed.reserved_labels)
+            .map_err(|why| ApiError::field("labels", shown(label), why))
+    })
+}
+
+/// Refuses an image that the operator does not allow.
+fn check_image(allowed: &Allowed, image: &str) -> Result<(), ApiError> {
+    let refused = |why| ApiError::field("image_id", shown(image), why);
+    let wanted = Reference::parse(image).map_err(refused)?;
+    allowed.images.check(&wanted).map_err(refused)
+}
+
 /// Refuses what the operator does not allow, and fills in what he has chosen for containers that
 /// do not ask for it: the record says what runs (rule E7).
 fn allow(allowed: &Allowed, spec: &mut ContainerSpec) -> Result<(), ApiError> {
-    let image = |why| ApiError::field("image_id", shown(&spec.image), why);
-    let wanted = Reference::parse(&spec.image).map_err(image)?;
-    allowed.images.check(&wanted).map_err(image)?;
+    check_image(allowed, &spec.image)?;
     for port in &mut spec.ports {
         port.host_ip = port.host_ip.take().or_else(|| allowed.ports.address());
         let (address, number) = (port.host_ip.as_deref(), port.host_port);
@@ -137,10 +187,7 @@ fn allow(allowed: &Allowed, spec: &mut ContainerSpec) -> Result<(), ApiError> {
             ApiError::field("ports", format!("{}:{number}", address.unwrap_or_default()), why)
         })?;
     }
-    for label in spec.labels.keys() {
-        check_label(label, &allowed.reserved_labels)
-            .map_err(|why| ApiError::field("labels", shown(label), why))?;
-    }
+    check_labels(allowed, spec.labels.keys())?;
     spec.memory_bytes = spec.memory_bytes.or(allowed.bounds.memory_bytes);
     spec.cpu_millis = spec.cpu_millis.or(allowed.bounds.cpu_millis);
     Ok(())

@@ -64,7 +64,7 @@ pub async fn bay(state: &AppState, ctx: &Origin) -> Result<BayView, ApiError> {
     let baymodel_id = baymodel(state, ctx).await?;
     let name = Some(NAME.to_owned());
     let plan = BayPlan { name, baymodel_id, node_count: 1, ..BayPlan::default() };
-    let command = BayCommand::Create { plan, nodes: node::facts(state, &ctx.project)? };
+    let command = BayCommand::Create { plan, nodes: node::facts(state, &ctx.project)?, coe: None };
     let made = command::send(state, ctx, StreamId::new(Kind::Bay, id), &command).await;
     let position = recorded(state, made)?;
     let view = command::view_at::<BayView>(state, &ctx.project, id, position).await?;

@@ -53,6 +53,11 @@ const ARGUMENTS: &[(&str, Form, &str)] = &[
     ("outcome", outcomes, "Only events with this outcome; repeatable"),
     ("monotone", flag, "1: the condition stays true once it is, so few states need to be checked"),
     ("project", some, "Only events of this project, which must be your own"),
+    (
+        "recreate",
+        flag,
+        "1: recreate the container from its record, with these and all desired changes",
+    ),
     ("request_id", requests, "Only events caused by this request; repeatable"),
     ("redact", flag, "1: without values of environment variables; a server always removes them"),
     ("related", flag, "1: include its bay and node, and the containers in it"),

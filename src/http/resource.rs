@@ -86,8 +86,8 @@ pub trait Resource: Commanded {
     const SAYS: [&'static str; 4];
     /// Arguments that every request takes and most ignore.
     const EXTRA: &'static [&'static str] = &[];
-    /// Whether creating and deleting answer once the work has ended; otherwise they answer as soon
-    /// as it is recorded.
+    /// Whether creating, changing and deleting answer once the work has ended; otherwise they
+    /// answer as soon as it is recorded.
     const WAITS: bool = false;
 
     /// Refuses what cannot name one.
@@ -105,6 +105,14 @@ pub trait Resource: Commanded {
         on: ObjectCall<'_>,
         new: Body,
     ) -> impl Future<Output = Result<Self::Command, ApiError>> + Send;
+
+    /// Arguments of an update, besides [`Resource::EXTRA`].
+    const UPDATE: &'static str = "";
+
+    /// The command that an update is.
+    fn updated(_call: &Call, changes: Vec<FieldChange>) -> Result<Self::Command, ApiError> {
+        Ok(Self::update(changes))
+    }
 
     /// Refuses changes because of other objects.
     fn check_update(
@@ -129,9 +137,14 @@ pub fn routes<R: Resource>() -> Vec<Route> {
     let [_, made, changed, deleted] = R::SAYS;
     let mut create =
         post(&collection, create::<R>, made).takes(body::<R>).answers_as(shape::object::<R>);
+    let mut update = route::patch(&object, update::<R>, changed)
+        .query(R::UPDATE)
+        .takes(shape::patch::<R>)
+        .answers_as(shape::object::<R>);
     let mut delete = route::delete(&object, delete::<R>, deleted);
     if R::WAITS {
         create = create.waits_as(shape::object::<R>);
+        update = update.waits_as(shape::object::<R>);
         delete = delete.waits_as(shape::object::<R>);
     }
     let full = format!("List {all} with all fields");
@@ -145,9 +158,7 @@ pub fn routes<R: Resource>() -> Vec<Route> {
             .query("at min_position")
             .answers_as(shape::object::<R>),
         create,
-        route::patch(&object, update::<R>, changed)
-            .takes(shape::patch::<R>)
-            .answers_as(shape::object::<R>),
+        update,
         delete,
         get(&format!("{object}/history"), pages::history::<R>, history)
             .query("after limit")
@@ -284,17 +295,21 @@ async fn update<R: Resource>(
     Ident(ident): Ident,
     call: Call,
 ) -> Result<Response, ApiError> {
-    call.only(R::EXTRA)?;
+    let known: Vec<&str> = R::EXTRA.iter().copied().chain(R::UPDATE.split_whitespace()).collect();
+    call.only(&known)?;
     let find = || find::<R>(&state, &call, &ident);
     let (call, state) = (&call, &state);
     let reply = command::ask(state, call, find, |view: R| async move {
         let changes = changes_of(&call.json()?, &view)?;
         let on = ObjectCall { call, state, id: view.head().uuid };
         view.check_update(on, &changes).await?;
-        Ok(R::update(changes))
+        R::updated(call, changes)
     })
     .await?;
-    command::shown::<R>(state, call, &reply, StatusCode::OK).await
+    match command::settle::<R>(state, call, &reply).await? {
+        Settled::Done(_) => command::shown::<R>(state, call, &reply, StatusCode::OK).await,
+        outcome => command::not_done::<R>(state, call, &reply, outcome).await,
+    }
 }
 
 /// `DELETE /v1/{collection}/{ident}`

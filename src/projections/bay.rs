@@ -1,12 +1,13 @@
 //! What queries know of bays.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::field_table::{FieldDef, Held, MAX_COUNT, Rule, SortAs};
 use super::work::{follow, has_work, progress};
-use super::{OutcomeView, TaskView, View, ViewHead};
+use super::{OutcomeView, TaskView, View, ViewHead, desired};
 use crate::events::EventRef;
-use crate::events::bay::{BayCreateRequestedV1, BayEvent, Status};
+use crate::events::bay::{BayEvent, Status, too_many};
 use crate::field;
 use crate::ids::ObjectId;
 
@@ -19,8 +20,12 @@ pub struct BayView {
     pub name: Option<String>,
     /// What it is made from.
     pub baymodel_id: ObjectId,
-    /// How many nodes were asked for.
+    /// How many nodes it has, or was to have if it could not be made.
     pub node_count: u32,
+    /// How many it is wanted to have, if there are not as many.
+    pub desired_nodes: Option<u32>,
+    /// How many there were when it was placed.
+    pub nodes_there: u32,
     /// `CREATE_IN_PROGRESS`, `CREATE_COMPLETE`, ... as Heat has them.
     pub status: Status,
     /// Why, unless it is obvious.
@@ -56,7 +61,14 @@ impl View for BayView {
             .listed()
             .filter(SortAs::Number)
             .given(Rule::Integer(1, MAX_COUNT), "Defaults to 1.")
-            .kept(Rule::Integer(1, MAX_COUNT)),
+            .kept(Rule::Integer(1, MAX_COUNT))
+            .set(|it, new| it.want_nodes(new.trim_matches('"').parse().ok())),
+        FieldDef::<Self>::new::<String>("desired", |it| {
+            let wanted = it.desired_nodes.map(|count| ("node_count".to_owned(), json!(count)));
+            Held::Json(Value::Object(wanted.into_iter().collect()))
+        })
+        .schema(desired::schema)
+        .means("A node_count that was set and cannot be served."),
         FieldDef::<Self>::new::<String>("status", |it| it.status.name().into())
             .means("`CREATE_IN_PROGRESS`, `CREATE_COMPLETE`, ... as OpenStack Heat has them.")
             .in_lists()
@@ -84,15 +96,24 @@ impl View for BayView {
         FieldDef::task(),
     ];
 
+    fn wanted(&self, field: &str) -> Option<Value> {
+        self.desired_nodes.filter(|_| field == "node_count").map(Value::from)
+    }
+
     fn first(payload: &BayEvent) -> Option<Self> {
-        let BayEvent::CreateRequested(asked) = payload else { return None };
-        let BayCreateRequestedV1 { plan, placement } = asked.clone();
+        let (plan, placement) = match payload.clone() {
+            BayEvent::CreateRequested(asked) => (asked.plan, asked.placement),
+            BayEvent::CreateRefused(asked) => (asked.plan, asked.placement),
+            _ => return None,
+        };
+        let nodes_there = placement.nodes();
         let node_uuid = placement.node_id;
         let chosen = placement.verdicts.into_iter().find(|it| it.node_id == node_uuid);
         Some(Self {
             name: plan.name,
             baymodel_id: plan.baymodel_id,
             node_count: plan.node_count,
+            nodes_there,
             discovery_url: plan.discovery_url,
             bay_type: plan.bay_type,
             image_id: plan.image_id,
@@ -105,7 +126,15 @@ impl View for BayView {
     fn change(&mut self, payload: &BayEvent, _event: &EventRef<'_>) {
         follow(&mut self.status, &mut self.status_reason, payload);
         match payload {
-            BayEvent::Created(created) => self.network_id = Some(created.network_id.clone()),
+            BayEvent::Created(created) => {
+                self.network_id = Some(created.network_id.clone());
+                // Earlier builds made bays of any number of nodes.
+                self.want_nodes(Some(self.node_count));
+            }
+            BayEvent::Updated(_) => {
+                let unserved = self.desired_nodes.and_then(|it| too_many(it, self.nodes_there));
+                self.status_reason = unserved;
+            }
             BayEvent::Emptied(emptied) => {
                 let message = "empty; removing the network".to_owned();
                 progress(&mut self.tasks, emptied.work_id, Some(message));
@@ -117,11 +146,23 @@ impl View for BayView {
     has_work!();
 }
 
+impl BayView {
+    /// Sets the number of nodes to what is wanted, or to what there is, with what is wanted beside
+    /// it (rule E7).
+    fn want_nodes(&mut self, wanted: Option<u32>) {
+        let Some(wanted) = wanted else { return };
+        self.node_count = wanted.min(self.nodes_there);
+        self.desired_nodes = Some(wanted).filter(|wanted| *wanted > self.nodes_there);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::Story;
     use super::*;
-    use crate::events::bay::{BayCreatedV1, BayDeleteRequestedV1, BayEmptiedV1, BayPlan};
+    use crate::events::bay::{
+        BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayEmptiedV1, BayPlan,
+    };
     use crate::events::work::{NodeVerdict, Placement};
 
     type E = BayEvent;

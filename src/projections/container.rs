@@ -10,8 +10,8 @@ use super::work::{explained, has_work, progress};
 use super::{OutcomeView, TaskView, View, ViewHead, desired};
 use crate::events::cloudevent::REDACTED;
 use crate::events::container::{
-    ContainerEvent, ContainerSpec, Drift, DriftedV1, ExitedV2, PortMapping, PullProgressedV1, RestartPolicy,
-    Status,
+    AdjustedV1, ContainerEvent, ContainerSpec, Drift, DriftedV1, ExitedV2, PortMapping,
+    PullProgressedV1, RecreateStep, Status,
 };
 use crate::events::status::Status as _;
 use crate::events::{EventPayload, EventRef, Verb};
@@ -124,20 +124,34 @@ impl View for ContainerView {
         FieldDef::<Self>::made_elsewhere("ports", || list_of("Port"))
             .given(Rule::Ports, "`8080:80/tcp`, or an object."),
         FieldDef::<Self>::new::<Pairs>("labels", |it| Held::Json(json!(it.labels)))
-            .given(Rule::Labels, "Names and values, or a list of `name=value`."),
+            .given(Rule::Labels, "Names and values, or a list of `name=value`.")
+            .kept(Rule::Labels)
+            .set(|it, new| it.want("labels", new)),
         field!("memory", memory_bytes)
             .means("The memory limit in bytes.")
-            .given(Rule::Memory, "Bytes, or `512m`."),
+            .given(Rule::Memory, "Bytes, or `512m`.")
+            .patched(Rule::Memory)
+            .set(|it, new| it.want("memory", new)),
         FieldDef::<Self>::optional::<f64>("cpu", |it| {
             it.cpu_millis.map(|millis| f64::from(millis) / 1000.0).into()
         })
         .means("The limit in CPUs.")
-        .given(Rule::Cpus, "CPUs, in thousandths at the finest."),
-        field!("workdir", working_dir).given(Rule::Folder, "An absolute folder."),
-        field!("user", user).given(Rule::User, "A name or number, optionally with a group."),
+        .given(Rule::Cpus, "CPUs, in thousandths at the finest.")
+        .patched(Rule::Cpus)
+        .set(|it, new| it.want("cpu", new)),
+        field!("workdir", working_dir)
+            .given(Rule::Folder, "An absolute folder.")
+            .patched(Rule::Folder)
+            .set(|it, new| it.want("workdir", new)),
+        field!("user", user)
+            .given(Rule::User, "A name or number, optionally with a group.")
+            .patched(Rule::User)
+            .set(|it, new| it.want("user", new)),
         field!("restart_policy", restart_policy)
             .means("`no`, `always`, `on-failure:3` or `unless-stopped`.")
-            .given(Rule::RestartPolicy, "`no`, `always`, `on-failure[:n]` or `unless-stopped`."),
+            .given(Rule::RestartPolicy, "`no`, `always`, `on-failure[:n]` or `unless-stopped`.")
+            .kept(Rule::RestartPolicy)
+            .set(|it, new| it.want("restart_policy", new)),
         FieldDef::<Self>::optional::<i64>("exit_code", |it| it.exit_code.into())
             .means("The last exit code of its process."),
         FieldDef::<Self>::new::<bool>("oom_killed", |it| it.oom_killed.into())
@@ -145,12 +159,10 @@ impl View for ContainerView {
         field!("drift", drift)
             .means("The last difference between the engine and the record, in words."),
         field!("engine_id", engine_id).means("The engine's id of it."),
-        FieldDef {
-            schema: Some(desired::schema),
-            ..FieldDef::<Self>::new::<Pairs>("desired", |it| {
-                Held::Json(Value::Object(it.desired_values()))
-            })
-        }
+        FieldDef::<Self>::new::<Pairs>("desired", |it| {
+            Held::Json(Value::Object(desired::values(&it.desired)))
+        })
+        .schema(desired::schema)
         .means("What it is to be made from when it is recreated, where that differs."),
         FieldDef::<Self>::new::<Vec<String>>("conditions", |it| Held::Json(json!(it.conditions())))
             .means("`NeedsRecreate` if what runs is not what is wanted, or is not there.")
@@ -177,7 +189,7 @@ impl View for ContainerView {
     }
 
     fn wanted(&self, field: &str) -> Option<Value> {
-        self.desired_values().remove(field)
+        desired::values(&self.desired).remove(field)
     }
 
     fn change(&mut self, payload: &ContainerEvent, event: &EventRef<'_>) {
@@ -186,6 +198,23 @@ impl View for ContainerView {
         self.status = before.after(payload);
         match payload {
             E::PullProgressed(pull) => progress(&mut self.tasks, pull.work_id, Some(pulled(pull))),
+            E::Adjusted(AdjustedV1 { limits, .. }) => {
+                self.memory_bytes = limits.memory_bytes.or(self.memory_bytes);
+                self.cpu_millis = limits.cpu_millis.or(self.cpu_millis);
+                if let Some(policy) = &limits.restart_policy {
+                    self.restart_policy = policy.text();
+                }
+                self.forget_fulfilled();
+            }
+            E::RecreateAdvanced(done) => {
+                progress(&mut self.tasks, done.work_id, Some(advanced(done.step).to_owned()));
+            }
+            E::Recreated(made) => {
+                self.engine_id = Some(made.engine_id.clone());
+                (self.exit_code, self.oom_killed) = (None, false);
+                self.made_from(made.spec.clone());
+                self.forget_fulfilled();
+            }
             E::Created(created) => self.engine_id = Some(created.engine_id.clone()),
             E::Exited(exited) => {
                 self.exit_code = Some(exited.exit_code);
@@ -211,8 +240,26 @@ impl View for ContainerView {
 }
 
 impl ContainerView {
+    /// Notes the wanted value of a field, as JSON; nothing if that is what it was made from.
+    fn want(&mut self, field: &str, new: &str) {
+        self.desired.insert(field.to_owned(), new.to_owned());
+        self.forget_fulfilled();
+    }
+
+    /// Forgets wanted values that it is made from by now.
+    fn forget_fulfilled(&mut self) {
+        let desired = std::mem::take(&mut self.desired);
+        self.desired = desired::unfulfilled(self, desired);
+    }
+
+    /// What is to be known of it besides its status.
+    fn conditions(&self) -> Vec<&'static str> {
+        let needs_recreate = !self.desired.is_empty() || self.status == Status::Error;
+        Vec::from_iter(needs_recreate.then_some(desired::NEEDS_RECREATE))
+    }
+
     /// Shows what it is made from.
-    pub(super) fn made_from(&mut self, spec: ContainerSpec) {
+    fn made_from(&mut self, spec: ContainerSpec) {
         self.image_id = Some(spec.image);
         self.command = (!spec.command.is_empty()).then(|| shell_words::join(&spec.command));
         self.environment = spec.environment.into_keys().collect();
@@ -222,7 +269,7 @@ impl ContainerView {
         self.cpu_millis = spec.cpu_millis;
         self.working_dir = spec.working_dir;
         self.user = spec.user;
-        self.restart_policy = policy(&spec.restart_policy);
+        self.restart_policy = spec.restart_policy.text();
     }
 
     /// Says why the status is what it is. While the container is being deleted nothing but the
@@ -248,6 +295,9 @@ impl ContainerView {
                 explained(payload)
             }
             E::Created(_)
+            | E::Recreated(_)
+            | E::Renamed(_)
+            | E::Adjusted(_)
             | E::Started(_)
             | E::Stopped(_)
             | E::Rebooted(_)
@@ -287,13 +337,14 @@ fn difference(drift: &Drift) -> String {
     }
 }
 
-fn policy(policy: &RestartPolicy) -> String {
-    match policy {
-        RestartPolicy::No => "no".to_owned(),
-        RestartPolicy::Always => "always".to_owned(),
-        RestartPolicy::OnFailure(0) => "on-failure".to_owned(),
-        RestartPolicy::OnFailure(retries) => format!("on-failure:{retries}"),
-        RestartPolicy::UnlessStopped => "unless-stopped".to_owned(),
+/// How far a recreate is.
+const fn advanced(step: RecreateStep) -> &'static str {
+    match step {
+        RecreateStep::Prepared => "ready to be recreated: its image is there",
+        RecreateStep::SetAside => "stopped, and set aside for the new one",
+        RecreateStep::Made => "made anew, and not started yet",
+        RecreateStep::Started => "started; the old one is being removed",
+        RecreateStep::Restored => "as it was before: the new one could not take its place",
     }
 }
 
@@ -312,8 +363,8 @@ mod tests {
     use super::super::testing::{Story, blocked, failed, unknown, updated};
     use super::*;
     use crate::events::container::{
-        ActionDoneV1, ActionRequestedV1, CreateRequestedV1, CreatedV1,
-        DeleteRequestedV1, ExecuteRequestedV1, ExecutedV1, KillRequestedV1, RestartedV1,
+        ActionDoneV1, ActionRequestedV1, CreateRequestedV1, CreatedV1, DeleteRequestedV1,
+        ExecuteRequestedV1, ExecutedV1, KillRequestedV1, RestartPolicy, RestartedV1,
         StopRequestedV1,
     };
     use crate::events::work::Placement;
@@ -508,7 +559,9 @@ mod tests {
         story.tell(&E::Updated(updated("name", "\"db\"")));
         story.tell(&E::Updated(updated("command", "null")));
         let view = story.now_view().clone();
-        assert_eq!((view.name.as_deref(), view.command.as_deref()), (Some("db"), None));
+        let command = view.command.as_deref();
+        assert_eq!((view.name.as_deref(), command), (Some("db"), Some("sh -c 'sleep 9'")));
+        assert_eq!(view.wanted("command"), Some(Value::Null));
         assert!(story.garble().contains("from.the.future"));
         assert_eq!(*story.now_view(), view);
     }

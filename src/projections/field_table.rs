@@ -188,6 +188,12 @@ impl<V> FieldDef<V> {
         Self { meaning, ..self }
     }
 
+    /// With another schema than that of its type.
+    #[must_use]
+    pub const fn schema(self, schema: fn() -> RefOr<Schema>) -> Self {
+        Self { schema: Some(schema), ..self }
+    }
+
     /// Lists show it.
     #[must_use]
     pub const fn listed(self) -> Self {
@@ -362,6 +368,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::fmt::Debug;
 
+    use serde_json::Value;
     use uuid::Uuid;
 
     use super::*;
@@ -369,9 +376,10 @@ mod tests {
     use crate::ids::ObjectId;
 
     /// Names that the REST API has for what a view calls otherwise.
-    const RENAMED: [(&str, &str); 7] = [
+    const RENAMED: [(&str, &str); 8] = [
         ("bay_type", "type"),
         ("cpu_millis", "cpu"),
+        ("desired_nodes", "desired"),
         ("docker_volume_size_gb", "docker_volume_size"),
         ("memory_bytes", "memory"),
         ("node_host", "node_addresses"),
@@ -385,10 +393,9 @@ mod tests {
         let held = view.get("fields").unwrap_or(&view).as_object().unwrap();
         let rows: BTreeSet<&str> = V::TABLE.iter().map(|field| field.name).collect();
         assert_eq!(rows.len(), V::TABLE.len(), "a name that two rows have");
-        for key in held
-            .keys()
-            .filter(|key| !["head", "tasks", "outcomes", "executions"].contains(&&***key))
-        {
+        for key in held.keys().filter(|key| {
+            !["head", "tasks", "outcomes", "executions", "nodes_there"].contains(&&***key)
+        }) {
             let renamed = RENAMED.iter().find(|(old, _)| old == key).map(|(_, new)| *new);
             assert!(
                 rows.contains(&**key) || renamed.is_some_and(|name| rows.contains(name)),
@@ -418,7 +425,8 @@ mod tests {
                 _ => ObjectId(Uuid::from_u128(7)).to_string(),
             };
             set(&mut view, &format!("\"{new}\""));
-            let wanted = view.wanted(field.name).and_then(|it| it.as_str().map(str::to_owned));
+            let text = |it: Value| it.as_str().map_or_else(|| it.to_string(), str::to_owned);
+            let wanted = view.wanted(field.name).map(text);
             assert_eq!(wanted.or_else(|| view.field(field.name)), Some(new));
             set(&mut view, "null");
             assert!(is_mandatory || view == empty, "{} {}: clear it", V::KIND, field.name);

@@ -1,8 +1,8 @@
 //! Read models: what queries are answered from, fed by the log alone (rules P1 to P5).
 //!
 //! One file per noun says what its view holds, how an event changes it (`work`: what they share
-//! about tasks and outcomes; `desired`: what a container is wanted to be) and, in a table, all that is known of its fields (`field_table`,
-//! `held`). `each` is a value per noun.
+//! about tasks and outcomes; `desired`: what is wanted beside what is) and, in a table, all that is
+//! known of its fields (`field_table`, `held`). `each` is a value per noun.
 //!
 //! In memory: `table` holds the views of one noun as bytes, with the indexes that find them
 //! (`field`, `index`); `tables` holds all of them with their checkpoint (`parallel`: work on many

@@ -212,6 +212,10 @@ fn schemas(events: &[Recorded]) -> BTreeMap<String, Value> {
     files.collect::<BTreeSet<_>>().into_iter().filter_map(document).collect()
 }
 
+/// Events that say what a container is made from.
+const HAS_A_SPEC: [&str; 3] =
+    ["container.create_requested", "container.recreate_requested", "container.recreated"];
+
 fn bundled(event: &Recorded, redact: bool) -> Result<BundleEvent, ReplayError> {
     let (mut meta, mut payload, mut version) =
         (event.meta.clone(), event.payload.to_vec(), event.version);
@@ -219,12 +223,12 @@ fn bundled(event: &Recorded, redact: bool) -> Result<BundleEvent, ReplayError> {
     if redact {
         let command = meta.command.as_deref().and_then(|text| serde_json::from_str(text).ok());
         meta.command = command.map(|command| redacted(command).to_string());
-        if name == "container.create_requested"
-            && let ContainerEvent::CreateRequested(mut asked) = event.decode()?
-        {
-            asked.spec.environment.values_mut().for_each(|value| REDACTED.clone_into(value));
-            let event = ContainerEvent::CreateRequested(asked);
-            (payload, version) = (event.encode(), event.version());
+        if HAS_A_SPEC.contains(&name) {
+            let mut event: ContainerEvent = event.decode()?;
+            if let Some(spec) = event.spec_mut() {
+                spec.environment.values_mut().for_each(|value| REDACTED.clone_into(value));
+                (payload, version) = (event.encode(), event.version());
+            }
         }
     }
     let data = codec::payload_json(event.stream.kind, name, version, &payload)?;

@@ -136,7 +136,7 @@ fn make_bay(old: &OldClient, bay: &str) {
             "--external-network-id",
             "public",
             "--coe",
-            "swarm",
+            "docker",
         ],
         "uuid",
     );
@@ -159,7 +159,9 @@ fn the_old_client_drives_baymodels_and_bays() {
     assert_eq!(changed, "m1.big");
     assert!(old.names(&["baymodel-list"]).contains(&"prod-model".to_owned()));
 
-    assert_eq!(old.property(&["bay-update", "prod", "replace", "node_count=2"], "node_count"), "2");
+    assert_eq!(old.property(&["bay-update", "prod", "replace", "node_count=1"], "node_count"), "1");
+    let more = ["bay-update", "prod", "replace", "node_count=2"];
+    assert_eq!(old.property(&more, "node_count"), "1", "there is one node");
     make_bay(&old, "test");
     let page = ["bay-list", "--limit", "1", "--sort-key", "name", "--sort-dir", "desc"];
     assert_eq!(old.names(&page), ["test"]);

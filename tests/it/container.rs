@@ -69,7 +69,8 @@ fn a_container_from_birth_to_death() {
     let words = refused(&server.put(&format!("{path}/pause")), 409);
     assert_eq!(
         words,
-        "Container c is Stopped; it cannot pause now. Possible now: start, reboot, delete."
+        "Container c is Stopped; it cannot pause now. Possible now: start, reboot, recreate, \
+         delete."
     );
     assert_eq!(server.delete(&path).status, 204);
     refused(&server.get(&path), 404);

@@ -183,7 +183,7 @@ impl Scenario {
             unavailable: None,
             bays: 0,
         };
-        self.ask(Kind::Bay, number, &BayCommand::Create { plan, nodes: vec![node] })
+        self.ask(Kind::Bay, number, &BayCommand::Create { plan, nodes: vec![node], coe: None })
     }
 }
 
@@ -241,6 +241,12 @@ fn scenario() -> Vec<Step> {
     all.create(7, 2, busybox, "sleep 600").container(7, &Command::Start);
     all.container(7, &Command::Kill { signal: "SIGKILL".into() }).until(Ended(7));
     all.create(8, 2, busybox, "sleep 600").container(8, &Command::Start).until(Quiet);
+    // Another one takes its place, while it runs; then one that cannot.
+    let command = |line: &str| changes("command", &json!(line).to_string());
+    all.container(8, &Command::Recreate { changes: command("sleep 700") }).until(Quiet);
+    all.container(8, &Command::Recreate { changes: command("no-such-command") }).until(Quiet);
+    all.container(8, &Command::Update { changes: command("sleep 800") });
+    all.container(8, &Command::Recreate { changes: vec![] }).until(Quiet);
     all.0
 }
 

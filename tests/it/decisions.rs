@@ -145,6 +145,7 @@ fn actions() -> Vec<(&'static str, Command)> {
         ("unpause", Command::Unpause),
         ("kill", Command::Kill { signal: "SIGKILL".into() }),
         ("execute", Command::Execute { command: vec!["true".into()] }),
+        ("recreate", Command::Recreate { changes: vec![] }),
         ("delete", Command::Delete),
     ]
 }
@@ -455,7 +456,7 @@ fn a_bay_that_is_not_made_within_its_timeout_has_failed() {
         bays: 0,
     };
     let mut state = <Bay as Entity>::State::default();
-    bay_step(&mut state, BayCommand::Create { plan, nodes: vec![node] }, 100);
+    bay_step(&mut state, BayCommand::Create { plan, nodes: vec![node], coe: None }, 100);
     for (now_s, expected) in [(160, "bay.work_blocked"), (221, "bay.work_failed")] {
         let work = Bay::react(&state).remove(0);
         let result = WorkResult::Blocked {
@@ -501,16 +502,16 @@ proptest! {
     /// ends it, and the same events fold to the same state (F49).
     #[test]
     fn any_course_of_events_keeps_the_rules(
-        steps in prop::collection::vec((0..12usize, 0..5u8), 1..60)
+        steps in prop::collection::vec((0..13usize, 0..5u8), 1..60)
     ) {
         let mut model = Model::new();
         model.command(create()).unwrap();
         for (choice, answer) in steps {
             model.now = model.now.plus_ms(1);
-            if choice < 8 {
+            if choice < 9 {
                 let (_, command) = actions().swap_remove(choice);
                 let _refused = model.command(command);
-            } else if choice == 8 {
+            } else if choice == 9 {
                 let _nothing = model.command(observed(RunState::Exited));
             } else if let Some((id, attempt, _)) = model.due() {
                 let done = Done { engine_id: Some("e1".into()), exit_code: Some(0) };

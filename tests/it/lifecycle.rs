@@ -204,6 +204,7 @@ fn each_command_in_each_status_of_a_container() {
         ("start", Command::Start),
         ("stop", Command::Stop { grace_s: 10 }),
         ("reboot", Command::Reboot { grace_s: 10 }),
+        ("recreate", Command::Recreate { changes: changes("image_id", "\"other\"") }),
         ("pause", Command::Pause),
         ("unpause", Command::Unpause),
         ("kill", Command::Kill { signal: "SIGKILL".to_owned() }),
@@ -248,7 +249,7 @@ fn each_command_in_each_status_of_a_bay() {
         unavailable: None,
         bays: 0,
     };
-    let create = BayCommand::Create { plan: BayPlan::default(), nodes: vec![node] };
+    let create = BayCommand::Create { plan: BayPlan::default(), nodes: vec![node], coe: None };
     let commands = [
         ("create", create),
         ("update", BayCommand::Update { changes: changes("node_count", "2") }),

@@ -87,7 +87,7 @@ impl Life {
             unavailable: None,
             bays: 0,
         };
-        self.ask(1, &BayCommand::Create { plan, nodes: vec![node] }).await;
+        self.ask(1, &BayCommand::Create { plan, nodes: vec![node], coe: None }).await;
     }
 
     /// Waits until nothing waits for work.

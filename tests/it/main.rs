@@ -52,6 +52,7 @@ mod overtake;
 mod pasted;
 mod projections;
 mod reactor;
+mod recreate;
 mod replay;
 mod replay_bundle;
 mod replay_json;

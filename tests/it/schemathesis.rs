@@ -72,7 +72,7 @@ fn requests_get_what_the_document_promises() {
 
 /// Objects with a history: of every noun one, and a container that is gone. Their paths.
 fn objects(server: &Server) -> Vec<String> {
-    let model = json!({ "name": "m", "coe": "swarm", "image_id": "i", "keypair_id": "k" });
+    let model = json!({ "name": "m", "coe": "docker", "image_id": "i", "keypair_id": "k" });
     server.post("/v1/baymodels", &model).expect(201);
     let bay = server.post("/v1/bays", &json!({ "name": "b", "baymodel_id": "m" })).expect(201);
     let rename = json!([{ "op": "replace", "path": "/desc", "value": "d" }]);

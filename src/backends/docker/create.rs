@@ -25,7 +25,7 @@ use crate::image::Reference;
 use crate::text;
 
 /// The engine counts CPU time in billionths of a CPU.
-const NANO_PER_MILLI: i64 = 1_000_000;
+pub(super) const NANO_PER_MILLI: i64 = 1_000_000;
 
 /// The engine's words for a name that another container has.
 const NAME_TAKEN: &str = "is already in use by container";
@@ -73,7 +73,11 @@ impl DockerBackend {
 
     /// Refuses what this machine is not there for. The REST API has done so by its own settings; a
     /// request may be older than ours.
-    fn check_allowed(&self, image: &Reference, spec: &ContainerSpec) -> Result<(), BackendError> {
+    pub(super) fn check_allowed(
+        &self,
+        image: &Reference,
+        spec: &ContainerSpec,
+    ) -> Result<(), BackendError> {
         let port =
             |port: &PortMapping| self.allowed.ports.check(port.host_ip.as_deref(), port.host_port);
         self.allowed
@@ -84,7 +88,7 @@ impl DockerBackend {
     }
 
     /// What the engine is asked for, but for the image.
-    async fn body(
+    pub(super) async fn body(
         &self,
         work: &Work,
         name: Option<&str>,
@@ -99,7 +103,11 @@ impl DockerBackend {
     }
 
     /// Asks the engine for the container. It cannot be undone, so it is never given up.
-    async fn request(&self, work: &Work, body: ContainerCreateBody) -> Result<Done, BackendError> {
+    pub(super) async fn request(
+        &self,
+        work: &Work,
+        body: ContainerCreateBody,
+    ) -> Result<Done, BackendError> {
         let name = labels::container_name(work.stream.id);
         let docker = self.connection.client()?;
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
@@ -150,12 +158,7 @@ fn body(
     config: HostConfig,
 ) -> ContainerCreateBody {
     let network = labels::network_name(bay_id);
-    let aliases = name
-        .filter(|name| labels::is_host_name(name))
-        .map(str::to_owned)
-        .into_iter()
-        .chain([work.stream.id.to_string()])
-        .collect();
+    let aliases = labels::aliases(name, work.stream.id);
     let endpoint = EndpointSettings { aliases: Some(aliases), ..EndpointSettings::default() };
     ContainerCreateBody {
         cmd: (!spec.command.is_empty()).then(|| spec.command.clone()),
@@ -197,7 +200,7 @@ fn port_key(port: &PortMapping) -> String {
     format!("{}/{}", port.container_port, port.protocol)
 }
 
-fn restart_policy(policy: &RestartPolicy) -> EnginePolicy {
+pub(super) fn restart_policy(policy: &RestartPolicy) -> EnginePolicy {
     let (name, retries) = match policy {
         RestartPolicy::No => (RestartPolicyNameEnum::NO, None),
         RestartPolicy::Always => (RestartPolicyNameEnum::ALWAYS, None),

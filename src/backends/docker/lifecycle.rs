@@ -9,7 +9,9 @@ use bollard::query_parameters::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::super::{BackendError, Done, Operation, Reporter, RunState, Work, unless_cancelled};
+use super::super::{
+    BackendError, Done, Operation, Reporter, RunState, Work, labels, unless_cancelled,
+};
 use super::DockerBackend;
 use super::connection::within;
 use super::observe::Found;
@@ -92,7 +94,7 @@ impl DockerBackend {
     /// The engine keeps the time, so the stop completes even if this process does not, and the
     /// call returns as soon as the container has ended in any way. Waiting for it takes one idle
     /// connection, and ends when the attempt is cancelled.
-    async fn stop(
+    pub(super) async fn stop(
         &self,
         id: &str,
         grace_s: u32,
@@ -107,7 +109,7 @@ impl DockerBackend {
     }
 
     /// Removes every container of ours for this object, and waits until none is left. At the first
-    /// attempt only the one that is found by its name: a list of all takes the engine longer.
+    /// attempt only what is found by its name: a list of all takes the engine longer.
     pub(super) async fn delete(&self, work: &Work) -> Result<Done, BackendError> {
         let stream = work.stream;
         let limit = self.connection.limits.removal;
@@ -118,7 +120,10 @@ impl DockerBackend {
             let ids = if work.attempt > 1 {
                 self.ids_of(stream).await?
             } else {
-                Vec::from_iter(self.find(stream).await?.map(|found| found.observed.engine_id))
+                let named = self.find(stream).await?;
+                let aside = self.look(&labels::aside_name(stream.id)).await?;
+                let aside = aside.filter(|it| self.owns(it, stream));
+                named.into_iter().chain(aside).map(|it| it.observed.engine_id).collect()
             };
             for id in ids {
                 let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();

@@ -2,10 +2,12 @@
 //!
 //! One concern a file: `connection` (calls and their limits), `clock` (the engine's beside ours),
 //! `error` (what the engine's refusals mean), `paths` (what of its words is not told), `create`,
-//! `bounds`, `pull`, `network`, `subnet`, `lifecycle`, `execute`, `processes`, `observe`,
+//! `bounds`, `pull`, `network`, `subnet`, `lifecycle`, `recreate`,
+//! `rename`, `adjust`, `execute`, `processes`, `observe`,
 //! `notices`, `ends`, `logs`. What is ours is found by its labels each time, so a restarted process
 //! knows as much as the one before. Not here: retries, which are the worker's.
 
+mod adjust;
 mod bounds;
 mod clock;
 mod connection;
@@ -21,6 +23,8 @@ mod observe;
 mod paths;
 mod processes;
 mod pull;
+mod recreate;
+mod rename;
 mod subnet;
 
 use std::path::PathBuf;
@@ -34,9 +38,10 @@ pub use self::connection::Limits;
 use self::ends::Ends;
 use self::execute::Executions;
 use self::network::Networks;
+use super::recreate::recreate;
 use super::{
-    Action, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, Exec, LogQuery,
-    Notice, Observed, OutputFrame, Removed, Reporter, Work, observed,
+    Action, Adjustment, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, Exec,
+    LogQuery, Notice, Observed, OutputFrame, Removed, Replacement, Reporter, Work, observed,
 };
 use crate::allowed::Allowed;
 use crate::ids::{ObjectId, StreamId};
@@ -96,6 +101,13 @@ impl Backend for DockerBackend {
             }
             Action::Apply(Desired::Container { name, bay_id, spec }) => {
                 self.create(work, name.as_deref(), *bay_id, spec, reporter).await
+            }
+            Action::Adjust(Adjustment::Name { name, bay_id }) => {
+                self.rename_in_network(work, name.as_deref(), *bay_id).await
+            }
+            Action::Adjust(Adjustment::Limits(limits)) => self.adjust(work, limits).await,
+            Action::Replace(Replacement::Container(wanted)) => {
+                recreate(self, work, wanted, reporter).await
             }
             Action::Remove(Removed::Network) => self.delete_network(work.stream.id).await,
             Action::Remove(Removed::Container) => self.delete(work).await,

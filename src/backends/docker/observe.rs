@@ -68,12 +68,15 @@ impl DockerBackend {
 
     /// Our container for an object.
     pub(super) async fn find(&self, stream: StreamId) -> Result<Option<Found>, BackendError> {
-        let ours =
-            |found: &Found| found.node_id == Some(self.node_id) && found.stream == Some(stream);
         match self.look(&labels::container_name(stream.id)).await? {
-            Some(found) if ours(&found) => Ok(Some(found)),
+            Some(found) if self.owns(&found, stream) => Ok(Some(found)),
             _ => self.find_by_label(stream).await,
         }
+    }
+
+    /// Whether a container is ours, for an object.
+    pub(super) fn owns(&self, found: &Found, stream: StreamId) -> bool {
+        found.node_id == Some(self.node_id) && found.stream == Some(stream)
     }
 
     /// Our container for an object, whatever its name is now.

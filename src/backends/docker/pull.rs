@@ -196,7 +196,7 @@ impl Layers {
             self.0.values().fold((0, 0), |sum: (u64, u64), layer| {
                 (sum.0.saturating_add(layer.0), sum.1.saturating_add(layer.1))
             });
-        Progress { message, current_bytes, total_bytes }
+        Progress { message, current_bytes, total_bytes, ..Progress::default() }
     }
 }
 

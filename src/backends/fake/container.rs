@@ -28,6 +28,8 @@ pub struct FakeContainer {
     pub work_id: Option<WorkId>,
     /// The bay whose network it is in.
     pub bay_id: Option<ObjectId>,
+    /// The names by which others reach it in that network.
+    pub aliases: Vec<String>,
     /// All labels.
     pub labels: HashMap<String, String>,
     /// What it was made from.
@@ -79,6 +81,7 @@ impl FakeContainer {
             stream: None,
             work_id: None,
             bay_id: None,
+            aliases: Vec::new(),
             labels: HashMap::new(),
             spec: ContainerSpec::default(),
             state: RunState::Created,

@@ -10,9 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
-use super::super::{
-    BackendError, Done, ObservedNetwork, Operation, RunState, Work, labels, no_network,
-};
+use super::super::{BackendError, Done, ObservedNetwork, Operation, RunState, Work, labels};
 use super::container::FakeContainer;
 use super::fault::Fault;
 use crate::events::container::ContainerSpec;
@@ -62,6 +60,8 @@ pub(super) struct State {
     made: u64,
     pub(super) notices: broadcast::Sender<Changed>,
     pub(super) faults: VecDeque<Fault>,
+    /// What a step of recreating a container meets, after so many others.
+    pub(super) step_fault: Option<(usize, BackendError)>,
     /// Why it does not answer.
     pub(super) away: Option<String>,
     /// Whether it is down: it does nothing at all, also not by itself.
@@ -71,7 +71,7 @@ pub(super) struct State {
 }
 
 impl State {
-    fn new_id(&mut self) -> String {
+    pub(super) fn new_id(&mut self) -> String {
         self.made += 1;
         format!("{:064x}", self.made)
     }
@@ -105,6 +105,7 @@ impl FakeEngine {
             made: 0,
             notices: new_notices(),
             faults: VecDeque::new(),
+            step_fault: None,
             away: None,
             is_down: false,
             effects: Vec::new(),
@@ -165,12 +166,12 @@ impl FakeEngine {
         observed.collect()
     }
 
-    /// A node's container for an object.
+    /// A node's container for an object: of several the one with our name.
     pub(super) fn find(&self, node_id: ObjectId, stream: StreamId) -> Option<FakeContainer> {
-        let ours = |container: &&FakeContainer| {
-            container.node_id == Some(node_id) && container.stream == Some(stream)
-        };
-        self.lock().containers.values().find(ours).cloned()
+        let name = labels::container_name(stream.id);
+        let mut all = self.all_of(node_id, stream);
+        let named = all.iter().position(|one| one.name == name);
+        (!all.is_empty()).then(|| all.swap_remove(named.unwrap_or(0)))
     }
 
     /// What changes from now on.
@@ -213,14 +214,21 @@ impl FakeEngine {
     }
 
     pub(super) fn create_network(&self, node_id: ObjectId, work: &Work) -> Done {
-        let mut state = self.lock();
-        let new = state.new_id();
-        let whose = (node_id, work.stream.id);
-        let id = state.networks.entry(whose).or_insert_with(|| new.clone()).clone();
-        if id == new {
-            state.effects.push((work.id, work.action.name()));
+        let _whole = self.whole();
+        let (id, is_new) = self.ensure_network(node_id, work.stream.id);
+        if is_new {
+            self.lock().effects.push((work.id, work.action.name()));
         }
         Done { engine_id: Some(id), exit_code: None }
+    }
+
+    /// A network of a node for a bay, and whether it is new.
+    pub(super) fn ensure_network(&self, node_id: ObjectId, bay_id: ObjectId) -> (String, bool) {
+        let mut state = self.lock();
+        let new = state.new_id();
+        let id = state.networks.entry((node_id, bay_id)).or_insert_with(|| new.clone()).clone();
+        let is_new = id == new;
+        (id, is_new)
     }
 
     pub(super) fn delete_network(
@@ -260,24 +268,19 @@ impl FakeEngine {
         bay_id: ObjectId,
         spec: &ContainerSpec,
     ) -> Result<Done, BackendError> {
-        let labels = labels::of_container(work, name, bay_id, &spec.labels, &[])?;
-        let mut state = self.lock();
-        if !state.networks.contains_key(&(work.node_id, bay_id)) {
-            return Err(no_network(bay_id));
-        }
-        let id = state.new_id();
-        let container = FakeContainer::new(id.clone(), work, bay_id, labels, spec.clone());
-        state.containers.insert(id.clone(), container);
-        state.effects.push((work.id, work.action.name()));
+        let _whole = self.whole();
+        let id = self.make(work, name, bay_id, spec)?;
+        self.lock().effects.push((work.id, work.action.name()));
         Ok(Done { engine_id: Some(id), exit_code: None })
     }
 
     pub(super) fn delete(&self, node_id: ObjectId, work: &Work) -> Done {
         let _whole = self.whole();
-        while let Some(container) = self.find(node_id, work.stream) {
+        let all = self.all_of(node_id, work.stream);
+        if !all.is_empty() {
             self.lock().effects.push((work.id, work.action.name()));
-            self.discard(&container.engine_id);
         }
+        all.iter().for_each(|container| self.discard(&container.engine_id));
         Done::default()
     }
 

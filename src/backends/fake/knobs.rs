@@ -14,6 +14,23 @@ impl FakeEngine {
         self.lock().faults.push_back(fault);
     }
 
+    /// A step of recreating a container meets this instead, after so many others; once.
+    pub fn inject_at_step(&self, steps_before: usize, error: BackendError) {
+        self.lock().step_fault = Some((steps_before, error));
+    }
+
+    pub(super) fn next_step_fault(&self) -> Option<BackendError> {
+        let mut state = self.lock();
+        let place = &mut state.step_fault;
+        match place.take() {
+            Some((0, error)) => Some(error),
+            later => {
+                *place = later.map(|(steps, error)| (steps.saturating_sub(1), error));
+                None
+            }
+        }
+    }
+
     /// Lets one piece of work go on that hangs, or will.
     pub fn release(&self) {
         self.releases.add_permits(1);

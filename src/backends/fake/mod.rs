@@ -1,7 +1,8 @@
 //! A container engine as a model in memory, with knobs for its faults.
 //!
 //! `engine` is the model: containers, networks, images. `process` is what commands do, `run` when,
-//! `knobs` how it is made to fail, and `picture` what it had at a moment. Here is how it answers
+//! `knobs` how it is made to fail, `recreate` how a container is changed, and `picture` what it had
+//! at a moment. Here is how it answers
 //! as a [`Backend`]. Not here: anything that really runs.
 
 mod container;
@@ -10,9 +11,10 @@ mod fault;
 mod knobs;
 mod picture;
 mod process;
+mod recreate;
 mod run;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,10 +31,11 @@ use self::engine::KILLED;
 pub use self::fault::Fault;
 pub use self::picture::Picture;
 use self::process::{Program, Step};
+use super::recreate::recreate;
 use super::{
-    Action, Backend, BackendError, Desired, Done, END_GRACE, EngineFacts, EngineObject, Exec,
-    LogQuery, Notice, Observed, Operation, OutputFrame, Progress, Removed, Reporter, Work,
-    observed, unless_cancelled,
+    Action, Adjustment, Backend, BackendError, Desired, Done, END_GRACE, EngineFacts, EngineObject,
+    Exec, LogQuery, Notice, Observed, Operation, OutputFrame, Progress, Removed, Replacement,
+    Reporter, Work, observed, unless_cancelled,
 };
 use crate::ids::{ObjectId, StreamId, WorkId};
 
@@ -100,6 +103,17 @@ impl FakeBackend {
                 unless_cancelled(reporter, self.pull(&spec.image, reporter)).await?;
                 self.engine.create(work, name.as_deref(), *bay_id, spec)
             }
+            Action::Adjust(Adjustment::Name { name, .. }) => {
+                self.engine.rename(self.node_id, work, name.as_deref())
+            }
+            Action::Adjust(Adjustment::Limits(limits)) => {
+                self.engine.adjust(self.node_id, work, limits)
+            }
+            Action::Replace(Replacement::Container(wanted)) => {
+                let done = recreate(self, work, wanted, reporter).await?;
+                self.engine.note_recreated(work);
+                Ok(done)
+            }
             Action::Remove(Removed::Network) => self.engine.delete_network(self.node_id, work),
             Action::Remove(Removed::Container) => Ok(self.engine.delete(self.node_id, work)),
             Action::Do(operation) => {
@@ -125,7 +139,8 @@ impl FakeBackend {
         }
         for current_bytes in (0..=IMAGE_BYTES).step_by(PULL_STEP_BYTES) {
             let message = "layer: Downloading".to_owned();
-            let progress = Progress { message, current_bytes, total_bytes: IMAGE_BYTES };
+            let total_bytes = IMAGE_BYTES;
+            let progress = Progress { message, current_bytes, total_bytes, ..Progress::default() };
             reporter.progress(progress).await;
         }
         self.engine.pulled(image);
@@ -238,7 +253,10 @@ impl Backend for FakeBackend {
         self.engine.answers()?;
         let ours = |one: &FakeContainer| one.node_id == Some(self.node_id);
         let containers = self.engine.containers().into_iter().filter(ours);
-        let containers = containers.filter_map(|one| Some((one.stream?, one.observed())));
+        let streams: BTreeSet<StreamId> = containers.filter_map(|one| one.stream).collect();
+        let found = |stream| self.engine.find(self.node_id, stream);
+        let containers =
+            streams.into_iter().filter_map(|it| found(it).map(|one| (it, one.observed())));
         Ok(observed::inventory(containers.collect(), self.engine.networks_of(self.node_id)))
     }
 

@@ -126,7 +126,7 @@ pub enum Need {
 
 /// What each request needs: the first row that fits holds. `{all}` stands for each collection.
 #[rustfmt::skip]
-const REQUESTS: [(&str, &str, Need); 46] = {
+const REQUESTS: [(&str, &str, Need); 47] = {
     use Right::{Change, ChangeNodes, EraseKey, Execute, Logs, Read, Verify};
     use Need::{Nothing, To};
     [
@@ -159,6 +159,7 @@ const REQUESTS: [(&str, &str, Need); 46] = {
         ("PUT", "/v1/containers/{ident}/reboot", To(Change)),
         ("PUT", "/v1/containers/{ident}/pause", To(Change)),
         ("PUT", "/v1/containers/{ident}/unpause", To(Change)),
+        ("PUT", "/v1/containers/{ident}/recreate", To(Change)),
         ("PUT", "/v1/containers/{ident}/kill", To(Change)),
         ("PUT", "/v1/containers/{ident}/execute", To(Execute)),
         ("GET", "/v1/containers/{ident}/executions", To(Read)),

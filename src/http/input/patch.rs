@@ -5,6 +5,7 @@ use json_patch::Patch as Operations;
 use serde_json::{Map, Value, json};
 
 use super::body;
+use crate::events::container::RestartPolicy;
 use crate::events::work::FieldChange;
 use crate::http::error::ApiError;
 use crate::http::text::shown;
@@ -66,7 +67,7 @@ fn changes<V>(
         };
         let new = match new {
             Value::Null => Value::Null,
-            new => body::check(&root, rule, false, &as_asked(new, rule))?,
+            new => as_shown(rule, body::check(&root, rule, false, &as_asked(new, rule))?),
         };
         if object.get(&root) != Some(&new) {
             changes.push(FieldChange { field: root, value: new.to_string() });
@@ -83,9 +84,8 @@ fn attributes<V>(
     wanted: impl Fn(&str) -> Option<Value>,
 ) -> Map<String, Value> {
     let seen = table.iter().filter(|field| !matches!(field.patch, Patch::No));
-    let value = |field: &FieldDef<V>| {
-        wanted(field.name).unwrap_or_else(|| json!((field.get)(view)))
-    };
+    let value =
+        |field: &FieldDef<V>| wanted(field.name).unwrap_or_else(|| json!((field.get)(view)));
     seen.map(|field| (field.name.to_owned(), value(field))).collect()
 }
 
@@ -156,6 +156,16 @@ fn as_asked(value: &Value, rule: Rule) -> Value {
             Value::from(value.to_string())
         }
         _ => value.clone(),
+    }
+}
+
+/// A checked value in the form in which it is shown, which is the form of updates.
+fn as_shown(rule: Rule, strict: Value) -> Value {
+    match (rule, strict.as_u64()) {
+        (Rule::Cpus, Some(millis)) => json!(millis as f64 / 1000.0),
+        (Rule::RestartPolicy, _) => serde_json::from_value::<RestartPolicy>(strict.clone())
+            .map_or(strict, |policy| Value::from(policy.text())),
+        _ => strict,
     }
 }
 

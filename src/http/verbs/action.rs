@@ -1,4 +1,4 @@
-//! Actions on an existing container: start, stop, reboot, pause, unpause, kill.
+//! Actions on an existing container: start, stop, reboot, pause, unpause, recreate, kill.
 //!
 //! The response waits for the outcome; its body is `null`, as in the 2015 API.
 
@@ -45,6 +45,9 @@ pub fn routes() -> Vec<Route> {
         }),
         action("pause", "Freeze", "", |_| Ok(C::Pause)),
         action("unpause", "Unpause", "", |_| Ok(C::Unpause)),
+        action("recreate", "Make anew from its record, with what is desired", "", |_| {
+            Ok(C::Recreate { changes: vec![] })
+        }),
         action("kill", "Send a signal", "signal", |call| Ok(C::Kill { signal: signal(call)? })),
     ]
 }

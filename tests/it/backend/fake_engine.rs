@@ -11,8 +11,8 @@ use magnum::events::container::{ContainerSpec, RestartPolicy};
 use magnum::ids::StreamId;
 
 use super::{
-    Bench, Fake, Notes, act, bay, container, create, created, observed, open_bay, spec, started,
-    work,
+    Bench, Fake, Notes, act, bay, container, create, created, observed, only, open_bay, recreate,
+    spec, started, work,
 };
 
 fn failed() -> BackendError {
@@ -104,6 +104,62 @@ async fn work_that_hangs_is_done_when_it_is_let_go() {
     bench.engine.release();
     hanging.await.unwrap().unwrap();
     assert_eq!(observed(&*bench, stream).await.state, RunState::Running);
+}
+
+/// Every step of recreating a container meets trouble: an attempt that is cut off goes on with the
+/// next one, one that fails leaves the old container as it was. There is one container each time.
+#[tokio::test]
+async fn recreating_may_end_at_any_step() {
+    let away = BackendError::Unavailable("away".to_owned());
+    for (error, failing_twice) in [(away, false), (failed(), false), (failed(), true)] {
+        for steps in 0.. {
+            let bench = Fake::new();
+            let (bay, stream) = (open_bay(&bench).await, container());
+            act(&bench, stream, create(bay, spec("sleep 100"))).await.unwrap();
+            act(&bench, stream, Action::Do(Operation::Start)).await.unwrap();
+            let old = only(&bench, stream).await;
+            let mut work = work(bench.node, stream, recreate(bay, spec("sleep 200"), true));
+            bench.engine.inject_at_step(steps, error.clone());
+            let first = bench.backend().perform(&work, &Notes::default()).await;
+            let context = format!("{error:?} after {steps} steps: {first:?}");
+            if first.is_ok() {
+                assert!(steps > 5, "{context}");
+                break;
+            }
+            // The last step only removes the old one; what is new stays.
+            let left = bench.engine.containers();
+            if error == failed() && left.len() == 1 {
+                let back = only(&bench, stream).await;
+                assert_eq!(back.engine_id, old.engine_id, "{context}");
+                assert_eq!(back.state, RunState::Running, "{context}");
+            }
+            work.attempt = 2;
+            if failing_twice {
+                bench.engine.inject_at_step(steps, failed());
+                drop(bench.backend().perform(&work, &Notes::default()).await);
+                work.attempt = 3;
+                bench.engine.inject_at_step(usize::MAX, failed());
+            }
+            let done = bench.backend().perform(&work, &Notes::default()).await.unwrap();
+            let new = only(&bench, stream).await;
+            assert_eq!((new.state, Some(new.engine_id)), (RunState::Running, done.engine_id));
+            assert_eq!(bench.engine.containers()[0].spec, spec("sleep 200"), "{context}");
+        }
+    }
+}
+
+/// A delete leaves nothing behind, wherever a recreate was cut off (rule W5).
+#[tokio::test]
+async fn a_delete_removes_what_a_recreate_left() {
+    for steps in 0..6 {
+        let bench = Fake::new();
+        let (bay, stream) = (open_bay(&bench).await, container());
+        act(&bench, stream, create(bay, spec("sleep 100"))).await.unwrap();
+        bench.engine.inject_at_step(steps, BackendError::Cancelled);
+        drop(act(&bench, stream, recreate(bay, spec("sleep 200"), true)).await);
+        act(&bench, stream, Action::Remove(Removed::Container)).await.unwrap();
+        assert!(bench.engine.containers().is_empty(), "after {steps} steps");
+    }
 }
 
 #[tokio::test]

@@ -19,11 +19,11 @@ use magnum::backends::fake::{FakeBackend, FakeEngine};
 use magnum::backends::unsealing::Unsealing;
 use magnum::backends::{
     Action, Backend, BackendError, Desired, Done, EngineObject, Exec, LogQuery, Notice, Observed,
-    ObservedNetwork, Operation, OutputFrame, OutputStream, Progress, Removed, Reporter, RunState,
-    Work,
+    ObservedNetwork, Operation, OutputFrame, OutputStream, Progress, Recreation, Removed,
+    Replacement, Reporter, RunState, Work,
 };
 use magnum::clock;
-use magnum::events::container::{ContainerSpec, RestartPolicy};
+use magnum::events::container::{ContainerSpec, RecreateStep, RestartPolicy};
 use magnum::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 use magnum::secrets::Secrets;
 use tokio_util::sync::CancellationToken;
@@ -507,6 +507,9 @@ contracts!(
     what_an_earlier_attempt_made_is_adopted,
     what_is_anothers_is_refused_and_left_alone,
     what_cannot_be_is_refused,
+    a_recreated_container_takes_the_place_of_the_old_one,
+    what_cannot_be_recreated_is_as_it_was,
+    a_container_that_is_gone_is_made_again,
     a_lost_reboot_is_not_done_twice,
     an_end_is_told_with_its_exit_code,
     the_engine_restarts_what_its_policy_says,
@@ -680,6 +683,93 @@ async fn what_cannot_be_is_refused(bench: &dyn Bench) {
     let unstarted = observed(bench, not_there).await;
     assert_eq!((unstarted.state, unstarted.exit_code), (RunState::Created, None));
     assert_eq!(unstarted.ends, []);
+}
+
+/// A container in a bay of its own, as it is to be made anew.
+pub fn recreate(bay: StreamId, spec: ContainerSpec, start: bool) -> Action {
+    let wanted = Recreation { name: Some("web".to_owned()), bay_id: bay.id, spec, start };
+    Action::Replace(Replacement::Container(wanted))
+}
+
+/// The only container that there is of an object.
+pub async fn only(bench: &dyn Bench, stream: StreamId) -> Observed {
+    let all = containers(bench).await;
+    let [(of, seen)] = &all[..] else { panic!("{all:?}") };
+    assert!(*of == stream && seen.name_is_ours, "{all:?}");
+    assert_eq!(bench.backend().inspect(stream).await.unwrap().as_ref(), Some(seen));
+    seen.clone()
+}
+
+async fn a_recreated_container_takes_the_place_of_the_old_one(bench: &dyn Bench) {
+    use RecreateStep::{Made, Prepared, SetAside, Started};
+    let (bay, stream) = (open_bay(bench).await, container());
+    act(bench, stream, create(bay, spec("sleep 100"))).await.unwrap();
+    let mut old = only(bench, stream).await;
+    for (start, wanted) in [
+        (false, RunState::Created),
+        (true, RunState::Running),
+        (true, RunState::Running),
+        (false, RunState::Created),
+    ] {
+        let mut work = work(bench.node(), stream, recreate(bay, spec("sleep 200"), start));
+        let notes = Notes::default();
+        let done = bench.backend().perform(&work, &notes).await.unwrap();
+        let steps: Vec<_> =
+            notes.progress.lock().unwrap().iter().filter_map(|it| it.step).collect();
+        let told = [Prepared, SetAside, Made, Started];
+        assert_eq!(steps, told[..if start { 4 } else { 3 }]);
+        let new = only(bench, stream).await;
+        assert_eq!((new.state, Some(&new.engine_id)), (wanted, done.engine_id.as_ref()));
+        assert_ne!(new.engine_id, old.engine_id);
+        // The answer was lost: it is not done again.
+        work.attempt = 2;
+        assert_eq!(bench.backend().perform(&work, &notes).await.unwrap(), done);
+        assert_eq!(only(bench, stream).await.engine_id, new.engine_id);
+        old = new;
+    }
+    act(bench, stream, Action::Remove(Removed::Container)).await.unwrap();
+    assert!(containers(bench).await.is_empty());
+}
+
+async fn what_cannot_be_recreated_is_as_it_was(bench: &dyn Bench) {
+    let (bay, stream) = (open_bay(bench).await, container());
+    act(bench, stream, create(bay, spec("sleep 100"))).await.unwrap();
+    act(bench, stream, Action::Do(Operation::Start)).await.unwrap();
+    let old = only(bench, stream).await;
+    let absent = ContainerSpec { image: "127.0.0.1:1/missing:1".to_owned(), ..spec("true") };
+    let absent = match bench.silent_image() {
+        silent if silent.starts_with("silent/") => {
+            ContainerSpec { image: "missing/none".to_owned(), ..absent }
+        }
+        _ => absent,
+    };
+    let refused = act(bench, stream, recreate(bay, absent, true)).await;
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(only(bench, stream).await, old, "it ran on");
+    let refused = act(bench, stream, recreate(bay, spec("no-such-command"), true)).await;
+    let Err(BackendError::Refused(words)) = refused else { panic!("{refused:?}") };
+    assert!(words.contains("executable file not found"), "{words}");
+    assert!(words.ends_with("; the container as it was is back"), "{words}");
+    let back = only(bench, stream).await;
+    assert_eq!((back.state, &back.engine_id), (RunState::Running, &old.engine_id));
+}
+
+async fn a_container_that_is_gone_is_made_again(bench: &dyn Bench) {
+    let (bay, stream) = (open_bay(bench).await, container());
+    act(bench, stream, create(bay, spec("sleep 100"))).await.unwrap();
+    bench.behind(Behind::Remove, stream.id);
+    assert!(containers(bench).await.is_empty());
+    let refused = act(bench, stream, recreate(bay, spec("no-such-command"), true)).await;
+    assert!(matches!(refused, Err(BackendError::Refused(_))), "{refused:?}");
+    assert!(containers(bench).await.is_empty(), "nothing is left of what did not start");
+    act(bench, stream, recreate(bay, spec("sleep 100"), true)).await.unwrap();
+    assert_eq!(only(bench, stream).await.state, RunState::Running);
+    // A network that is gone as well, as after a restore.
+    act(bench, stream, Action::Remove(Removed::Container)).await.unwrap();
+    act(bench, bay, Action::Remove(Removed::Network)).await.unwrap();
+    act(bench, stream, recreate(bay, spec("sleep 100"), true)).await.unwrap();
+    assert_eq!(only(bench, stream).await.state, RunState::Running);
+    assert_eq!(networks(bench).await.len(), 1);
 }
 
 async fn a_lost_reboot_is_not_done_twice(bench: &dyn Bench) {

@@ -9,17 +9,18 @@ use magnum::events::audit::{
     TokenRevokedV1,
 };
 use magnum::events::bay::{
-    BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1, BayEmptiedV1, BayEvent,
-    BayPlan,
+    BayCreateRefusedV1, BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1,
+    BayEmptiedV1, BayEvent, BayPlan,
 };
 use magnum::events::baymodel::{
     BaymodelCreatedV1, BaymodelDeletedV1, BaymodelEvent, BaymodelFields,
 };
 use magnum::events::container::{
-    ActionDoneV1, ActionRequestedV1, ContainerEvent, ContainerSpec, CreateRequestedV1, CreatedV1,
-    DeleteRequestedV1, Drift, DriftedV1, ExecuteRequestedV1, ExecutedV1, ExecutionEndRequestedV1,
-    ExitedV2, KillRequestedV1, PortMapping, PullProgressedV1, RestartPolicy, RestartedV1,
-    StopRequestedV1,
+    ActionDoneV1, ActionRequestedV1, AdjustRequestedV1, AdjustedV1, ContainerEvent, ContainerSpec,
+    CreateRequestedV1, CreatedV1, DeleteRequestedV1, Drift, DriftedV1, ExecuteRequestedV1,
+    ExecutedV1, ExecutionEndRequestedV1, ExitedV2, KillRequestedV1, Limits, PortMapping,
+    PullProgressedV1, RecreateAdvancedV1, RecreateRequestedV1, RecreateStep, RecreatedV1,
+    RenameRequestedV1, RestartPolicy, RestartedV1, StopRequestedV1,
 };
 use magnum::events::node::{
     NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent, NodeUnknownContainerFoundV1,
@@ -175,11 +176,18 @@ pub fn bays() -> Vec<(&'static str, BayEvent)> {
         create_timeout_min: 0,
         ..plan.clone()
     };
+    let refused = BayCreateRefusedV1 {
+        plan: plan.clone(),
+        placement: placement(),
+        action: text("create"),
+        reason: text("node_count 3 cannot be served: 1 node is available"),
+    };
     let requested = |plan| BayCreateRequestedV1 { plan, placement: placement() };
     let network_id = text("7d86d31b1478e7cca9ebed7e73aa0fdeec46c5ca29497431d3007d2d9e15ed99");
     vec![
         ("full", BayEvent::CreateRequested(requested(plan))),
         ("bare", BayEvent::CreateRequested(requested(bare))),
+        ("full", BayEvent::CreateRefused(refused)),
         ("full", BayEvent::WorkBlocked(blocked())),
         ("full", BayEvent::Created(BayCreatedV1 { work_id: WORK, network_id })),
         ("full", BayEvent::Updated(updated())),
@@ -321,12 +329,57 @@ pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
         ),
         ("full", ContainerEvent::ExecutionEnded(done.clone())),
     ];
+    events.extend(recreated());
     events.extend(by_themselves());
     let cancelled = vec![WORK, OTHER_WORK];
     events.extend([
         ("full", DeleteRequested(DeleteRequestedV1 { cancelled })),
         ("full", Deleted(done)),
     ]);
+    events
+}
+
+/// A container that another one takes the place of.
+fn recreated() -> Vec<(&'static str, ContainerEvent)> {
+    let spec = || spec(RestartPolicy::Always);
+    let asked = |name, spec, start| {
+        let asked = RecreateRequestedV1 { name, bay_id: BAY, spec, start };
+        ContainerEvent::RecreateRequested(asked)
+    };
+    let advanced =
+        |step| ContainerEvent::RecreateAdvanced(RecreateAdvancedV1 { work_id: WORK, step });
+    let made = RecreatedV1 {
+        work_id: WORK,
+        engine_id: text("3f0c9b7d52a1e8446d2b0a5c7e9f1834b6d8a0c2e4f60718293a4b5c6d7e8f90"),
+        spec: spec(),
+        started: true,
+    };
+    let limits =
+        Limits { memory_bytes: Some(268_435_456), cpu_millis: Some(250), restart_policy: None };
+    let renamed = RenameRequestedV1 { name: some("web2"), bay_id: BAY };
+    let mut events = vec![
+        ("full", ContainerEvent::RenameRequested(renamed)),
+        ("full", ContainerEvent::Renamed(ActionDoneV1 { work_id: WORK })),
+        ("full", asked(some("web1"), spec(), true)),
+        ("bare", asked(None, ContainerSpec::default(), false)),
+        ("prepared", advanced(RecreateStep::Prepared)),
+        ("set_aside", advanced(RecreateStep::SetAside)),
+        ("made", advanced(RecreateStep::Made)),
+        ("started", advanced(RecreateStep::Started)),
+        ("restored", advanced(RecreateStep::Restored)),
+        ("full", ContainerEvent::Recreated(made)),
+    ];
+    for (label, policy) in [
+        ("full", RestartPolicy::UnlessStopped),
+        ("no", RestartPolicy::No),
+        ("always", RestartPolicy::Always),
+        ("on_failure", RestartPolicy::OnFailure(5)),
+    ] {
+        let limits = Limits { restart_policy: Some(policy), ..limits.clone() };
+        let asked = AdjustRequestedV1 { limits: limits.clone() };
+        events.push((label, ContainerEvent::AdjustRequested(asked)));
+        events.push((label, ContainerEvent::Adjusted(AdjustedV1 { work_id: WORK, limits })));
+    }
     events
 }
 
