@@ -310,7 +310,7 @@ fn f54_after_the_restore_of_an_old_backup_nothing_is_deleted() {
 
     // What is gone says so, what has no record is not there, and all else goes on.
     let words = refused(&copy.put(&format!("/v1/containers/{deleted}/start")), 409);
-    assert!(words.contains("Possible now: delete"), "{words}");
+    assert!(words.contains("Possible now: recreate, delete"), "{words}");
     let why = show(&copy, &deleted)["status_reason"].to_string();
     assert!(why.contains("removed"), "{why}");
     copy.delete(&format!("/v1/containers/{deleted}")).expect(204);
