@@ -2,8 +2,7 @@
 //!
 //! `engine` is the model: containers, networks, images. `process` is what commands do, `run` when,
 //! `knobs` how it is made to fail, `recreate` how a container is changed, and `picture` what it had
-//! at a moment. Here is how it answers
-//! as a [`Backend`]. Not here: anything that really runs.
+//! at a moment. Here is how it answers as a [`Backend`]. Not here: anything that really runs.
 
 mod container;
 mod engine;

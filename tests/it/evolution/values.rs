@@ -341,18 +341,17 @@ pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
 
 /// A container that another one takes the place of.
 fn recreated() -> Vec<(&'static str, ContainerEvent)> {
-    let spec = || spec(RestartPolicy::Always);
+    let with = spec;
     let asked = |name, spec, start| {
         let asked = RecreateRequestedV1 { name, bay_id: BAY, spec, start };
         ContainerEvent::RecreateRequested(asked)
     };
     let advanced =
         |step| ContainerEvent::RecreateAdvanced(RecreateAdvancedV1 { work_id: WORK, step });
-    let made = RecreatedV1 {
-        work_id: WORK,
-        engine_id: text("3f0c9b7d52a1e8446d2b0a5c7e9f1834b6d8a0c2e4f60718293a4b5c6d7e8f90"),
-        spec: spec(),
-        started: true,
+    let made = |policy| {
+        let engine_id = text("3f0c9b7d52a1e8446d2b0a5c7e9f1834b6d8a0c2e4f60718293a4b5c6d7e8f90");
+        let made = RecreatedV1 { work_id: WORK, engine_id, spec: spec(policy), started: true };
+        ContainerEvent::Recreated(made)
     };
     let limits =
         Limits { memory_bytes: Some(268_435_456), cpu_millis: Some(250), restart_policy: None };
@@ -360,14 +359,19 @@ fn recreated() -> Vec<(&'static str, ContainerEvent)> {
     let mut events = vec![
         ("full", ContainerEvent::RenameRequested(renamed)),
         ("full", ContainerEvent::Renamed(ActionDoneV1 { work_id: WORK })),
-        ("full", asked(some("web1"), spec(), true)),
+        ("full", asked(some("web1"), spec(RestartPolicy::Always), true)),
+        ("on_failure", asked(some("web1"), spec(RestartPolicy::OnFailure(5)), true)),
+        ("unless_stopped", asked(some("web1"), spec(RestartPolicy::UnlessStopped), true)),
         ("bare", asked(None, ContainerSpec::default(), false)),
         ("prepared", advanced(RecreateStep::Prepared)),
         ("set_aside", advanced(RecreateStep::SetAside)),
         ("made", advanced(RecreateStep::Made)),
         ("started", advanced(RecreateStep::Started)),
         ("restored", advanced(RecreateStep::Restored)),
-        ("full", ContainerEvent::Recreated(made)),
+        ("full", made(RestartPolicy::Always)),
+        ("no", made(RestartPolicy::No)),
+        ("on_failure", made(RestartPolicy::OnFailure(5))),
+        ("unless_stopped", made(RestartPolicy::UnlessStopped)),
     ];
     for (label, policy) in [
         ("full", RestartPolicy::UnlessStopped),
