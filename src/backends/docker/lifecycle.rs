@@ -4,9 +4,7 @@
 
 use std::time::Duration;
 
-use bollard::query_parameters::{
-    KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
-};
+use bollard::query_parameters::{KillContainerOptionsBuilder, StopContainerOptionsBuilder};
 use tokio::time::{Instant, sleep};
 
 use super::super::{BackendError, Done, Operation, Reporter, RunState, Work, unless_cancelled};
@@ -112,17 +110,17 @@ impl DockerBackend {
         let stream = work.stream;
         let limit = self.connection.limits.removal;
         let until = Instant::now() + limit;
-        let docker = self.connection.client()?;
         loop {
             let mut waits_for = None;
-            let ids = if work.attempt > 1 {
-                self.ids_of(stream).await?
+            let all = if work.attempt > 1 {
+                let ids = self.ids_of(stream).await?;
+                let looks = ids.iter().map(|id| self.look(id));
+                futures_util::future::try_join_all(looks).await?
             } else {
-                Vec::from_iter(self.find(stream).await?.map(|found| found.observed.engine_id))
+                vec![self.find(stream).await?]
             };
-            for id in ids {
-                let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-                match within(limit, docker.remove_container(&id, Some(options))).await {
+            for found in all.into_iter().flatten() {
+                match self.remove_container(&found, limit).await {
                     Ok(()) | Err(BackendError::Missing(_)) => {}
                     // Its removal is in progress already.
                     Err(BackendError::Refused(words)) => waits_for = Some(words),
