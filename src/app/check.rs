@@ -23,13 +23,13 @@ const BYTES_PER_S: u64 = 50_000_000;
 const LEAST_PRIORITY: i32 = 19;
 
 /// The check of one start.
-pub(super) struct Check {
+pub(super) struct DamageCheck {
     scrub: Scrub,
     began: Instant,
     is_done: bool,
 }
 
-impl Check {
+impl DamageCheck {
     /// Reads for so long at most, or until the service is to stop.
     ///
     /// # Errors
@@ -112,16 +112,16 @@ mod tests {
 
         let hour = Duration::from_secs(3600);
         let (sender, stopping) = watch::channel(true);
-        let check = Check::begin(&log, hour, &stopping).unwrap();
+        let check = DamageCheck::begin(&log, hour, &stopping).unwrap();
         check.run(&stopping);
         assert_eq!((check.is_done, check.scrub.events()), (false, 0));
         sender.send_replace(false);
         check.run(&stopping);
         assert_eq!(check.scrub.events(), 1);
 
-        let none = Check::begin(&log, Duration::ZERO, &stopping).unwrap();
+        let none = DamageCheck::begin(&log, Duration::ZERO, &stopping).unwrap();
         assert_eq!((none.is_done, none.scrub.events()), (false, 0));
-        let all = Check::begin(&log, hour, &stopping).unwrap();
+        let all = DamageCheck::begin(&log, hour, &stopping).unwrap();
         assert_eq!((all.is_done, all.scrub.events()), (true, 1));
         log.close().await;
     }

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use self::check::Check;
+use self::check::DamageCheck;
 use self::parts::{Base, Parts};
 use self::stop::Stop;
 use crate::actors::snapshot::Snapshots;
@@ -229,7 +229,10 @@ fn announce(line: &str) {
 }
 
 /// Opens what the data directory holds.
-fn open(config: &Config, stopping: &watch::Receiver<bool>) -> Result<(Base, Check), AppError> {
+fn open(
+    config: &Config,
+    stopping: &watch::Receiver<bool>,
+) -> Result<(Base, DamageCheck), AppError> {
     let data = &config.data_dir;
     files::create_folders(data).map_err(io(format!("{}", data.display())))?;
     files::check_data(data)?;
@@ -247,10 +250,10 @@ fn open_on(
     stopping: &watch::Receiver<bool>,
     lock: FolderLock,
     cache: &sled::Db,
-) -> Result<(Base, Check), AppError> {
+) -> Result<(Base, DamageCheck), AppError> {
     let data = &config.data_dir;
     let log = open_log(config, lock, cache)?;
-    let check = Check::begin(&log, config.log.check, stopping)?;
+    let check = DamageCheck::begin(&log, config.log.check, stopping)?;
     let snapshots = Snapshots::new(cache.open_tree("snapshots").map_err(cache_error)?);
     let views = Store::open(&data.join("cache").join("views")).map_err(cache_error)?;
     let low_space = watch_space(config, stopping);

@@ -1,5 +1,5 @@
 //! Damage in what a start does not read of the log, because its caches vouch for it: found before
-//! the start, or while the server runs. Not here: archived logs in all their shapes (`log_archive`).
+//! the start, or while the server runs. Not here: archived logs of all shapes (`log_archive`).
 
 use std::cell::Cell;
 use std::collections::BTreeSet;

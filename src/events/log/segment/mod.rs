@@ -48,10 +48,10 @@
 //!
 //! `record` and `file` are the format, `scan` and `read` read it, `stage` gathers what `writer`
 //! writes into what `prepare` made ready, `index` knows heads and commands, `recover`, `walk` and
-//! `tail` open a log as `options` say, `stepped` one without threads, `verify` looks at one, `scrub`
-//! at an open one as `pace` allows, `repair` cuts one, `export` hands out its events, `offline`
-//! reads one in place, `backup`, `manifest` and `restore` copy one, `archive` takes what is old from
-//! one and `remains` is what it leaves, `keep` watches over it, `disk` is all it asks of a disk.
+//! `tail` open a log as `options` say, `stepped` one without threads, `verify` looks at one,
+//! `scrub` at an open one as `pace` lets it, `repair` cuts one, `export` hands out its events,
+//! `offline` reads one in place, `backup`, `manifest` and `restore` copy one, `archive` takes what
+//! is old from one and `remains` is what it leaves, `keep` watches over it, `disk` is its disk.
 
 pub mod archive;
 pub mod backup;

@@ -16,7 +16,7 @@ use super::super::ReadError;
 use super::fault::Fault;
 use super::file::Segment;
 use super::pace::Pace;
-use super::verify::{self, End};
+use super::verify::{self, SegmentEnd};
 use super::walk::LogEnd;
 use super::{SegmentLog, Shared};
 
@@ -35,7 +35,7 @@ pub struct Scrub {
 struct Part {
     segment: Arc<Segment>,
     from: LogEnd,
-    end: End,
+    end: SegmentEnd,
 }
 
 impl SegmentLog {
@@ -51,7 +51,7 @@ impl SegmentLog {
                 let next = next.filter(|next| next.header.first <= head.next());
                 let end = next.map(|next| next.header.end_before);
                 let end = end.or(segment.end().map(|end| end.offset));
-                let end = end.map_or(End::After(head), End::At);
+                let end = end.map_or(SegmentEnd::After(head), SegmentEnd::At);
                 let from = verify::beginning(segment);
                 Part { segment: Arc::clone(segment), from, end }
             });

@@ -261,7 +261,7 @@ pub struct CheckedSegment {
 
 /// Where reading a segment ends.
 #[derive(Clone, Copy, Debug)]
-pub enum End {
+pub enum SegmentEnd {
     /// At an offset, as the next segment says.
     At(u32),
     /// After an event that was durable before, whatever is being written behind it.
@@ -275,7 +275,7 @@ pub enum End {
 /// # Errors
 /// What the disk says.
 pub fn check(segment: &Segment, end: Option<u32>) -> Result<CheckedSegment, Fault> {
-    let end = end.map_or(End::Open, End::At);
+    let end = end.map_or(SegmentEnd::Open, SegmentEnd::At);
     check_on(segment, beginning(segment), end, &mut Pace::new(&|_| true))
 }
 
@@ -303,7 +303,7 @@ pub fn beginning(segment: &Segment) -> LogEnd {
 pub fn check_on(
     segment: &Segment,
     from: LogEnd,
-    end: End,
+    end: SegmentEnd,
     pace: &mut Pace<'_>,
 ) -> Result<CheckedSegment, Fault> {
     let header = &segment.header;
@@ -320,17 +320,17 @@ pub fn check_on(
             Some(Damage { segment: header.number, offset: u64::from(offset), position, what })
         };
         match end {
-            End::At(end) if offset == end && walk.is_whole() => {
+            SegmentEnd::At(end) if offset == end && walk.is_whole() => {
                 let next = Location { segment: header.number, offset };
                 whole = LogEnd { walk: walk.over(header), next };
                 let damage = check_remains(segment)?;
                 return Ok(CheckedSegment { whole, unfinished: 0, damage, is_read: true });
             }
-            End::At(_) => return done(0, damaged("valid segments follow")),
-            End::After(last) => {
+            SegmentEnd::At(_) => return done(0, damaged("valid segments follow")),
+            SegmentEnd::After(last) => {
                 return done(0, damaged(&format!("the log goes on to position {last}")));
             }
-            End::Open => {}
+            SegmentEnd::Open => {}
         }
         let written = tail::last_byte(segment, offset)?.unwrap_or(u64::from(offset));
         if let Some(after) = tail::proof(segment, u64::from(offset), written)? {
@@ -373,7 +373,7 @@ const STOPPED: &str = "it was stopped";
 fn read(
     segment: &Segment,
     from: LogEnd,
-    end: End,
+    end: SegmentEnd,
     pace: &mut Pace<'_>,
 ) -> Result<(LogEnd, Walk, u32, Option<&'static str>), Fault> {
     let mut scanner = Scanner::new(segment, from.next.offset);
@@ -382,7 +382,7 @@ fn read(
         let at = Location { segment: segment.header.number, offset: scanner.offset() };
         if walk.is_whole() {
             whole = LogEnd { walk, next: at };
-            if matches!(end, End::After(last) if walk.position >= last) {
+            if matches!(end, SegmentEnd::After(last) if walk.position >= last) {
                 return Ok((whole, walk, at.offset, None));
             }
             if !pace.goes_on() {
