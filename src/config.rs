@@ -45,6 +45,9 @@ pub struct LogConfig {
     /// Free space below which requests to change something are refused (507), so that what was
     /// accepted can still be finished and recorded.
     pub reserve_bytes: u64,
+    /// How long a start may look for damage in what it needs not read; the rest is looked at while
+    /// the service runs.
+    pub check: Duration,
 }
 
 /// Settings of the REST API.
@@ -158,7 +161,13 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("data"),
-            log: LogConfig { segment_bytes: 64 << 20, reserve_bytes: 64 << 20 },
+            log: LogConfig {
+                segment_bytes: 64 << 20,
+                reserve_bytes: 64 << 20,
+                // Half a million events, which is more than most logs have, and a start that takes
+                // so much longer is still over within a second.
+                check: Duration::from_millis(250),
+            },
             http: HttpConfig {
                 listen: SocketAddr::from(([127, 0, 0, 1], 9511)),
                 allow_remote_without_authentication: false,

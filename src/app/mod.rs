@@ -4,6 +4,7 @@
 
 mod archive;
 mod backup;
+mod check;
 mod import;
 pub mod parts;
 pub mod site;
@@ -21,6 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use self::check::DamageCheck;
 use self::parts::{Base, Parts};
 use self::stop::Stop;
 use crate::actors::snapshot::Snapshots;
@@ -149,7 +151,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         return Ok(());
     };
     let failed = |error| io("the data directory")(std::io::Error::other(error));
-    let base = opened.map_err(failed)??;
+    let (base, check) = opened.map_err(failed)??;
     let log = base.log.clone();
     let Some(started) = stop.or(start(config, base, auth, &stop.told())).await else {
         log.close().await;
@@ -158,6 +160,7 @@ async fn run(config: Config) -> Result<(), AppError> {
     };
     let Service { parts, mut server, url } = started?;
     announce(&format!("magnum: listening on {url}"));
+    check.go_on(stop.told());
     let has_ended = stop.or(&mut server).await.is_some();
     stop.begin();
     if !has_ended && tokio::time::timeout(HTTP_DRAIN, &mut server).await.is_err() {
@@ -226,7 +229,10 @@ fn announce(line: &str) {
 }
 
 /// Opens what the data directory holds.
-fn open(config: &Config, stopping: &watch::Receiver<bool>) -> Result<Base, AppError> {
+fn open(
+    config: &Config,
+    stopping: &watch::Receiver<bool>,
+) -> Result<(Base, DamageCheck), AppError> {
     let data = &config.data_dir;
     files::create_folders(data).map_err(io(format!("{}", data.display())))?;
     files::check_data(data)?;
@@ -244,23 +250,21 @@ fn open_on(
     stopping: &watch::Receiver<bool>,
     lock: FolderLock,
     cache: &sled::Db,
-) -> Result<Base, AppError> {
+) -> Result<(Base, DamageCheck), AppError> {
     let data = &config.data_dir;
     let log = open_log(config, lock, cache)?;
+    let check = DamageCheck::begin(&log, config.log.check, stopping)?;
     let snapshots = Snapshots::new(cache.open_tree("snapshots").map_err(cache_error)?);
     let views = Store::open(&data.join("cache").join("views")).map_err(cache_error)?;
-    Ok(Base { log, snapshots, views, low_space: watch_space(config, stopping) })
+    let low_space = watch_space(config, stopping);
+    Ok((Base { log: Arc::new(log), snapshots, views, low_space }, check))
 }
 
-fn open_log(
-    config: &Config,
-    lock: FolderLock,
-    cache: &sled::Db,
-) -> Result<Arc<dyn EventLog>, AppError> {
+fn open_log(config: &Config, lock: FolderLock, cache: &sled::Db) -> Result<SegmentLog, AppError> {
     let index = cache.open_tree("log").map_err(cache_error)?;
     let segment_bytes = config.log.segment_bytes;
     let options = SegmentOptions { segment_bytes, folder: clock::new_uuid() };
-    Ok(Arc::new(SegmentLog::open_locked(lock, options, index)?))
+    Ok(SegmentLog::open_locked(lock, options, index)?)
 }
 
 /// Opens a log that no service uses, with its index in a cache, for one piece of work.
@@ -273,7 +277,7 @@ fn with_log<T>(
     let log = open_log(&Config::default(), lock, &cache)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(io("the threads of the work"))?.block_on(async {
-        let done = work(log.as_ref()).await;
+        let done = work(&log).await;
         log.close().await;
         done
     })

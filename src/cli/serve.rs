@@ -24,6 +24,9 @@ use crate::text;
 /// Longest `--request-wait`: how long proxies usually keep a silent connection open.
 pub const MAX_REQUEST_WAIT_S: u64 = 300;
 
+/// Longest `--log-check`: enough for all of a log that can still be handled, some 10 TB.
+const MAX_LOG_CHECK_MS: u64 = 24 * 3600 * 1000;
+
 /// Least address space: what the stacks of a busy server's threads reserve, 512 of 2 MiB. Reserved
 /// is not used: the service has a fraction of it in memory.
 const MIN_ADDRESS_SPACE_BYTES: u64 = 1 << 30;
@@ -65,6 +68,11 @@ pub struct ServeArgs {
     /// Size of the segment files of the event log
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = bytes)]
     segment_size: u64,
+    /// How long a start may take to check earlier events for damage; the rest is checked while the
+    /// server runs
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 250)]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=MAX_LOG_CHECK_MS))]
+    log_check: u64,
     /// What to audit besides changes: refusals (refused commands), executes (output of executed
     /// commands), logs (container logs), or none
     #[arg(long, value_name = "WHAT,..", default_value = "refusals,executes", value_parser = audit)]
@@ -158,7 +166,11 @@ fn config(
     };
     Ok(Config {
         data_dir: args.data,
-        log: LogConfig { segment_bytes: args.segment_size, reserve_bytes: args.reserve },
+        log: LogConfig {
+            segment_bytes: args.segment_size,
+            reserve_bytes: args.reserve,
+            check: Duration::from_millis(args.log_check),
+        },
         http: args.http.config(HttpConfig {
             listen: args.listen,
             allow_remote_without_authentication: args.allow_remote_without_authentication,

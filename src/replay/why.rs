@@ -90,7 +90,16 @@ pub fn why(source: &Source, stream: StreamId, at: When) -> Result<Why, ReplayErr
         Err(ReplayError::Invalid(_)) => vec![Entry::from(&last)],
         Err(error) => return Err(error),
     };
-    let waits = folded.tasks().iter().map(|task| waiting(source, folded.as_ref(), task));
+    // What it is the turn of goes first: a signal that passed a stop was asked for after work that
+    // waits for it.
+    let due = folded.due();
+    let is_due = |task: &&TaskView| {
+        let id = task.id.to_string();
+        due.iter().any(|work| work.get("id").and_then(Value::as_str) == Some(id.as_str()))
+    };
+    let (first, behind): (Vec<_>, Vec<_>) = folded.tasks().iter().partition(is_due);
+    let waits = first.into_iter().chain(behind);
+    let waits = waits.map(|task| waiting(source, folded.as_ref(), task));
     let waits_for: Vec<Waiting> = waits.collect::<Result<_, _>>()?;
     let said = waits_for.iter().find_map(|waiting| waiting.words.clone());
     let failed = || folded.outcomes().last().and_then(|last| last.failure.clone());

@@ -34,7 +34,7 @@ pub fn index() -> sled::Tree {
 }
 
 /// Appends of so many events each to the log of a data directory; all that is in it then.
-async fn write(data: &Path, index: &sled::Tree, appends: &[usize]) -> Vec<Recorded> {
+pub async fn write(data: &Path, index: &sled::Tree, appends: &[usize]) -> Vec<Recorded> {
     let log = try_open(data, index).unwrap();
     for events in appends {
         log.append(append(stream(), Expected::NoStream, *events)).await.unwrap();

@@ -40,6 +40,7 @@ mod log_archive;
 mod log_around;
 mod log_events;
 mod log_held;
+mod log_scrub;
 mod log_segment;
 mod log_tools;
 mod log_writer;
