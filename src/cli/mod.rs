@@ -28,6 +28,7 @@ mod serve;
 mod serve_auth;
 mod serve_containers;
 mod serve_http;
+mod serve_log;
 mod sse;
 mod table;
 mod terminal;

@@ -6,7 +6,7 @@
 //! one file a noun with its own, `command` (asking and waiting), `verbs/` (what is done with
 //! containers), `shape` and `respond`, `error` and `error_body`, `keys` (sealing and erasing),
 //! `session` (browsers). Then `stream/` (the log for readers), `schema`, `replay` (what was, and
-//! why), `health`, `metrics`, and what all of it promises: `openapi`, `parameters`, `security`,
+//! why), `health`, `metrics` with `survey` and `exposition`, and what all of it promises: `openapi`, `parameters`, `security`,
 //! `refusals`, `form`.
 //! Not here: decisions (`actors`), views (`projections`).
 
@@ -21,6 +21,7 @@ mod discovery;
 pub mod edge;
 mod error;
 mod error_body;
+mod exposition;
 mod form;
 mod head;
 mod health;
@@ -48,6 +49,7 @@ mod service;
 mod session;
 pub(crate) mod shape;
 mod stream;
+mod survey;
 mod text;
 mod tls;
 mod validity;
