@@ -205,7 +205,10 @@ impl Chronicle {
 
     async fn blocked(&mut self, kind: Kind, told: &Told, event: &Recorded) {
         let Some(work) = told.work else { return };
-        let Some(verb) = self.open.get(&work).map(|open| open.verb).or(told.verb) else { return };
+        // What was asked for before the start is known to the read models alone.
+        let verb = self.open.get(&work).map(|open| open.verb);
+        let verb = verb.or_else(|| self.known_verb(kind, event.stream.id, work));
+        let Some(verb) = verb else { return };
         let (object, action) = (event.stream, verb.name());
         let Told { reason, blocked_on, .. } = told;
         let request_id = &event.meta.request_id;
@@ -228,6 +231,14 @@ impl Chronicle {
         // Without it the line has no name, or an older one.
         drop(self.reads.wait_for(event.position, NAME_WAIT).await);
         self.known_name(kind, event.stream.id).unwrap_or_default()
+    }
+
+    fn known_verb(&self, kind: Kind, id: ObjectId, work: WorkId) -> Option<Verb> {
+        with_noun!(kind, view V => {
+            let view = self.reads.any::<V>(id).ok()??;
+            let task = view.tasks().iter().find(|task| task.id == work)?;
+            Verb::named(&task.action)
+        })
     }
 
     fn known_name(&self, kind: Kind, id: ObjectId) -> Option<String> {

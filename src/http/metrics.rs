@@ -121,12 +121,7 @@ fn register_views(state: &AppState, views: &Stats, registry: &mut Registry) {
     }
 }
 
-fn register_objects(
-    views: &Stats,
-    survey: &Survey,
-    is_operator: bool,
-    registry: &mut Registry,
-) {
+fn register_objects(views: &Stats, survey: &Survey, is_operator: bool, registry: &mut Registry) {
     let census = &survey.census;
     let of = |counts: &ByStatus| {
         let family = Family::<OfStatus, Gauge>::default();

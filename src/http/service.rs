@@ -28,7 +28,7 @@ use super::edge::state::AppState;
 use super::error::ApiError;
 use super::route::Route;
 use super::text::{arguments, canonical_uuid, number, shown};
-use super::{respond, routes};
+use super::{compress, respond, routes};
 use crate::clock;
 use crate::ids::{Kind, Position};
 
@@ -80,6 +80,7 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
     let span = tracing::info_span!("request", id, %method, path = request.uri().path());
     // What no route takes is refused as such, whatever its arguments are.
     let is_taken = route.as_ref().is_some_and(|route| routes::takes(route.as_str(), &method));
+    let is_gzip_accepted = compress::is_accepted(request.headers());
     let query = request.uri().query().filter(|_| is_taken).unwrap_or_default().to_owned();
     let addressed = names.addressed(&request);
     let addressed = addressed.and_then(|to| page::check(&request, &to, names).map(|()| to));
@@ -97,6 +98,7 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
                 request.extensions_mut().insert(caller.clone());
                 let response = next.run(request).await;
                 let places = &state.own().places;
+                let response = compress::coded(is_gzip_accepted, &method, response).await;
                 let response = answers::counted(places, &project, &method, response).await;
                 (response, position, Some(caller))
             }
