@@ -4,7 +4,7 @@
 #
 #   scripts/install.sh [run]   what `make run` needs: a linker, a Docker engine, an image to try
 #   scripts/install.sh test    the same, and what `make test` needs: rustfmt, clippy, curl, openssl,
-#                              Chromium, a Python venv
+#                              Chromium, a Python venv, promtool
 #   scripts/install.sh bench   what `make bench` needs besides: a load generator
 #   scripts/install.sh power-cut   what `make power-cut` needs besides: a virtual machine
 set -eu
@@ -135,7 +135,9 @@ test)
     rust_component rustfmt fmt
     rust_component clippy clippy
     has docker-registry || packages docker-registry
+    has bash || packages bash
     has curl || packages curl
+    has make || packages make
     has openssl || packages openssl
     has chromium || packages chromium
     python_venv

@@ -15,7 +15,7 @@ use crate::events::container::ContainerEvent;
 use crate::events::log::EventLog;
 use crate::events::subscription::Subscription;
 use crate::events::{EventPayload as _, Mark, Recorded, Verb};
-use crate::http::edge::tally::{End, Result, Tally};
+use crate::http::edge::tally::{Finish, ProcessEnd, Tally};
 use crate::ids::{Kind, ObjectId, Position, Timestamp, WorkId};
 use crate::projections::View as _;
 use crate::projections::service_reads::ServiceReads;
@@ -103,8 +103,8 @@ impl Chronicle {
         match told.mark {
             Mark::Asks(verb) => self.ask(kind, verb, event),
             Mark::Done(verb) => self.done(kind, verb, &told, event).await,
-            Mark::Failed => self.not_done(kind, Result::Failed, &told, event).await,
-            Mark::Unknown => self.not_done(kind, Result::Unknown, &told, event).await,
+            Mark::Failed => self.not_done(kind, Finish::Failed, &told, event).await,
+            Mark::Unknown => self.not_done(kind, Finish::Unknown, &told, event).await,
             Mark::Blocked => self.blocked(kind, &told, event).await,
             _ => tracing::debug!(
                 object = %event.stream, event = event.event_type.as_str(),
@@ -113,7 +113,7 @@ impl Chronicle {
         }
         for id in &told.cancelled {
             if let Some(open) = self.open.remove(id) {
-                self.tally.settled(open.kind, open.verb, Result::Cancelled, None);
+                self.tally.settled(open.kind, open.verb, Finish::Cancelled, None);
             }
         }
     }
@@ -156,7 +156,7 @@ impl Chronicle {
         &mut self,
         kind: Kind,
         verb: Verb,
-        result: Result,
+        result: Finish,
         told: &Told,
         event: &Recorded,
     ) -> Option<OpenWork> {
@@ -170,7 +170,7 @@ impl Chronicle {
     }
 
     async fn done(&mut self, kind: Kind, verb: Verb, told: &Told, event: &Recorded) {
-        let open = self.settle(kind, verb, Result::Done, told, event);
+        let open = self.settle(kind, verb, Finish::Done, told, event);
         let was_blocked = open.as_ref().is_some_and(|open| open.is_blocked);
         let of_a_bay = kind == Kind::Bay && matches!(verb, Verb::Create | Verb::Delete);
         let (object, action, request_id) = (event.stream, verb.name(), &event.meta.request_id);
@@ -186,7 +186,7 @@ impl Chronicle {
         }
     }
 
-    async fn not_done(&mut self, kind: Kind, result: Result, told: &Told, event: &Recorded) {
+    async fn not_done(&mut self, kind: Kind, result: Finish, told: &Told, event: &Recorded) {
         let Some(verb) = told.verb else { return };
         self.settle(kind, verb, result, told, event);
         let (object, action, reason) = (event.stream, verb.name(), &told.reason);
@@ -195,7 +195,7 @@ impl Chronicle {
         // A command that fails in a container is its user's matter.
         if verb.is_inside() {
             tracing::info!(%object, name, %work, action, reason, request_id, "work failed");
-        } else if result == Result::Unknown {
+        } else if result == Finish::Unknown {
             let words = "the outcome of work is unknown";
             tracing::warn!(%object, name, %work, action, reason, request_id, "{words}");
         } else {
@@ -268,19 +268,19 @@ fn told(kind: Kind, event: &Recorded) -> Option<Told> {
 }
 
 /// How a process ended, if an event says so, in whichever version.
-fn end(event: &Recorded) -> Option<End> {
+fn end(event: &Recorded) -> Option<ProcessEnd> {
     let (name, version) = (event.event_type.as_str(), event.version);
     let data = payload_json(event.stream.kind, name, version, &event.payload).ok()?;
     end_in(&data)
 }
 
-fn end_in(data: &Value) -> Option<End> {
+fn end_in(data: &Value) -> Option<ProcessEnd> {
     let fields = data.as_object()?;
     let Some(exit_code) = fields.get("exit_code").and_then(Value::as_i64) else {
         return fields.values().find_map(end_in);
     };
     let oom_killed = fields.get("oom_killed").and_then(Value::as_bool).unwrap_or_default();
-    Some(End { exit_code, oom_killed })
+    Some(ProcessEnd { exit_code, oom_killed })
 }
 
 #[cfg(test)]
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn an_end_is_found_wherever_it_is_in_an_event() {
-        let end = |exit_code, oom_killed| Some(End { exit_code, oom_killed });
+        let end = |exit_code, oom_killed| Some(ProcessEnd { exit_code, oom_killed });
         assert_eq!(end_in(&json!({ "exit_code": 7, "oom_killed": false })), end(7, false));
         let nested = json!({ "work_id": "w", "end": { "exit_code": 137, "oom_killed": true } });
         assert_eq!(end_in(&nested), end(137, true));

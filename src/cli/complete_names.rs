@@ -32,7 +32,7 @@ pub struct NamesArgs {
 
 /// What may come next on a line.
 #[derive(Debug, PartialEq, Eq)]
-enum Next {
+enum Completion {
     /// The name of an object.
     Name(Kind),
     /// An object as `container/web`.
@@ -47,8 +47,8 @@ pub async fn print(session: &Session, args: &NamesArgs) -> Result<(), CliError> 
     let asked = async {
         match next(&root, &args.words) {
             None => {}
-            Some(Next::Name(kind)) => names.extend(names_of(session, kind).await),
-            Some(Next::Object) => {
+            Some(Completion::Name(kind)) => names.extend(names_of(session, kind).await),
+            Some(Completion::Object) => {
                 for kind in Kind::ALL {
                     let named = names_of(session, kind).await.into_iter();
                     names.extend(named.map(|name| format!("{kind}/{name}")));
@@ -62,7 +62,7 @@ pub async fn print(session: &Session, args: &NamesArgs) -> Result<(), CliError> 
 }
 
 /// What may come next after some words.
-fn next(root: &Command, words: &[String]) -> Option<Next> {
+fn next(root: &Command, words: &[String]) -> Option<Completion> {
     let (mut command, mut value_of, mut top) = (root, None, None);
     for word in words {
         if value_of.take().is_some() {
@@ -77,7 +77,7 @@ fn next(root: &Command, words: &[String]) -> Option<Next> {
     }
     if let Some(name) = value_of {
         // `--bay` takes the name of a bay, and most others something else.
-        return Kind::named(&name).map(Next::Name);
+        return Kind::named(&name).map(Completion::Name);
     }
     command.get_positionals().next()?;
     let kind = |name: &str| {
@@ -87,8 +87,8 @@ fn next(root: &Command, words: &[String]) -> Option<Next> {
         })
     };
     match top? {
-        "why" | "replay" | "bundle" => Some(Next::Object),
-        name => kind(name).map(Next::Name),
+        "why" | "replay" | "bundle" => Some(Completion::Object),
+        name => kind(name).map(Completion::Name),
     }
 }
 
@@ -135,15 +135,15 @@ mod tests {
             next(&root, &words)
         };
         for (line, wanted) in [
-            ("container-show", Some(Next::Name(Kind::Container))),
-            ("container-stop web", Some(Next::Name(Kind::Container))),
-            ("container-stop --timeout 3", Some(Next::Name(Kind::Container))),
-            ("-o json bay-show", Some(Next::Name(Kind::Bay))),
-            ("baymodel-show", Some(Next::Name(Kind::Baymodel))),
-            ("container-create --bay", Some(Next::Name(Kind::Bay))),
-            ("bay-create --baymodel", Some(Next::Name(Kind::Baymodel))),
-            ("why", Some(Next::Object)),
-            ("replay timeline", Some(Next::Object)),
+            ("container-show", Some(Completion::Name(Kind::Container))),
+            ("container-stop web", Some(Completion::Name(Kind::Container))),
+            ("container-stop --timeout 3", Some(Completion::Name(Kind::Container))),
+            ("-o json bay-show", Some(Completion::Name(Kind::Bay))),
+            ("baymodel-show", Some(Completion::Name(Kind::Baymodel))),
+            ("container-create --bay", Some(Completion::Name(Kind::Bay))),
+            ("bay-create --baymodel", Some(Completion::Name(Kind::Baymodel))),
+            ("why", Some(Completion::Object)),
+            ("replay timeline", Some(Completion::Object)),
             ("container-stop --timeout", None),
             ("container-list", None),
             ("serve", None),

@@ -1,5 +1,5 @@
-//! The two text formats of metrics: OpenMetrics 1.0, which the library writes, and Prometheus 0.0.4,
-//! made from it; and which of them a client wants.
+//! The two text formats of metrics: OpenMetrics 1.0, which the library writes, and Prometheus
+//! 0.0.4, made from it; and which of them a client wants.
 //!
 //! Not here: what is measured (`metrics`).
 

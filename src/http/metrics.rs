@@ -50,7 +50,7 @@ pub async fn show(State(state): State<AppState>, request: Request) -> Result<Res
     let id = request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default();
     let question = state.auth.question(&request, &id, state.own().names.client(&request));
     let is_operator = Auth::is_operator(question).await;
-    let survey = state.own().survey.get(&state).await?;
+    let survey = state.own().survey.get(&state.reads, state.storage.as_ref()).await?;
     let text = text(&state, &survey, is_operator);
     let text = text.map_err(|error| ApiError::Internal(error.to_string()))?;
     let headers = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "Accept")];

@@ -12,7 +12,6 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::edge::state::AppState;
 use super::error::ApiError;
 use crate::blocking;
 use crate::clock;
@@ -21,6 +20,7 @@ use crate::events::log::segment::disk::free_bytes;
 use crate::events::log::segment::manifest::Manifest;
 use crate::ids::Kind;
 use crate::projections::census::Census;
+use crate::projections::read_models::ReadModels;
 
 /// How long it holds: less than Prometheus waits between two looks.
 const HOLDS: Duration = Duration::from_secs(5);
@@ -53,14 +53,18 @@ impl LastSurvey {
     ///
     /// # Errors
     /// When nothing can be read.
-    pub async fn get(&self, state: &AppState) -> Result<Arc<Survey>, ApiError> {
+    pub async fn get(
+        &self,
+        reads: &ReadModels,
+        storage: Option<&StorageConfig>,
+    ) -> Result<Arc<Survey>, ApiError> {
         let mut last = self.0.lock().await;
         if let Some((at, survey)) = &*last
             && at.elapsed() < HOLDS
         {
             return Ok(survey.clone());
         }
-        let (reads, storage) = (state.reads.clone(), state.storage.clone());
+        let (reads, storage) = (reads.clone(), storage.cloned());
         let made = blocking::run(move || {
             let census = reads.census(MAX_BAYS);
             census.map(|census| survey(census, storage.as_ref()))

@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::harness::{Answer, Done, Http, Options, PATIENCE, Server, python, run, wait_until};
+use crate::rights::Issuer;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -73,6 +74,23 @@ fn what_happens_is_counted() {
     let bay = server.list("/v1/bays")[0]["uuid"].as_str().unwrap().to_owned();
     assert_value(&text, &format!("magnum_bay_containers{{bay=\"{bay}\"}}"), 4.0);
     assert_value(&text, "magnum_bay_containers{bay=\"other\"}", 0.0);
+}
+
+#[test]
+fn how_full_each_bay_is_is_for_operators() {
+    let issuer = Issuer::new();
+    let member = issuer.token("shop", "member");
+    let server = Server::start(issuer.options());
+    let body = json!({ "name": "web" });
+    server.with_token(&member).post("/v1/bays", &body).expect(201);
+    let tells = |http: &Http| {
+        let text = http.get("/metrics").text;
+        assert!(text.contains("magnum_bays{"), "{text}");
+        text.contains("magnum_bay_containers")
+    };
+    assert!(tells(&server));
+    let others = [server.as_nobody(), server.with_token(&member), server.with_token("unknown")];
+    assert_eq!(others.each_ref().map(tells), [false; 3]);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! foreign page (`page`); who asks (`auth`, `identity`; of `source`: `keystone` with `known`,
 //! `trouble` and `validated`, or `tokens` with `token_file`; `session`, `caller`), what they may do
 //! (`policy`), parsing (`request`, `received`, `digest`), audit records (`audit`), large answers
-//! (`answers`), the access log (`access`) and metrics (`requests`, `tally`); and what handlers can reach (`state`, `places` with
-//! `turns`).
+//! (`answers`), the access log (`access`) and metrics (`requests`, `tally`); and what handlers can
+//! reach (`state`, `places` with `turns`).
 //!
 //! Not here: the order in which a request passes them (`service`).
 

@@ -23,7 +23,7 @@ const BY_SIGNAL: std::ops::RangeInclusive<i64> = 129..=192;
 
 /// What came of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Result {
+pub enum Finish {
     /// It is done.
     Done,
     /// It was refused, or every attempt failed.
@@ -34,7 +34,7 @@ pub enum Result {
     Cancelled,
 }
 
-impl Result {
+impl Finish {
     const fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -47,14 +47,14 @@ impl Result {
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct ProcessEnd {
     /// Its exit code.
     pub exit_code: i64,
     /// Whether the kernel ended it because it was out of memory.
     pub oom_killed: bool,
 }
 
-impl End {
+impl ProcessEnd {
     fn kind(self) -> &'static str {
         match self.exit_code {
             _ if self.oom_killed => "oom",
@@ -73,7 +73,7 @@ struct Settled {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct Asked {
+struct OfAction {
     noun: &'static str,
     action: &'static str,
 }
@@ -91,8 +91,8 @@ struct OfResult {
 /// What was counted since the start.
 pub struct Tally {
     work: Family<Settled, Counter>,
-    blocked: Family<Asked, Counter>,
-    durations: Family<Asked, Histogram, fn() -> Histogram>,
+    blocked: Family<OfAction, Counter>,
+    durations: Family<OfAction, Histogram, fn() -> Histogram>,
     ends: Family<OfKind, Counter>,
     restarts: Counter,
     pulls: Family<OfResult, Counter>,
@@ -114,21 +114,21 @@ impl Default for Tally {
 
 impl Tally {
     /// Counts work that ended, so long after it was asked for if that is known.
-    pub fn settled(&self, kind: Kind, verb: Verb, result: Result, took: Option<Duration>) {
+    pub fn settled(&self, kind: Kind, verb: Verb, result: Finish, took: Option<Duration>) {
         let (noun, action) = (kind.name(), verb.name());
         self.work.get_or_create(&Settled { noun, action, result: result.name() }).inc();
         if let Some(took) = took {
-            self.durations.get_or_create(&Asked { noun, action }).observe(took.as_secs_f64());
+            self.durations.get_or_create(&OfAction { noun, action }).observe(took.as_secs_f64());
         }
     }
 
     /// Counts work that became blocked.
     pub fn blocked(&self, kind: Kind, verb: Verb) {
-        self.blocked.get_or_create(&Asked { noun: kind.name(), action: verb.name() }).inc();
+        self.blocked.get_or_create(&OfAction { noun: kind.name(), action: verb.name() }).inc();
     }
 
     /// Counts the end of a process.
-    pub fn ended(&self, end: End) {
+    pub fn ended(&self, end: ProcessEnd) {
         self.ends.get_or_create(&OfKind { kind: end.kind() }).inc();
     }
 
@@ -138,7 +138,7 @@ impl Tally {
     }
 
     /// Counts work that pulled an image.
-    pub fn pulled(&self, result: Result) {
+    pub fn pulled(&self, result: Finish) {
         self.pulls.get_or_create(&OfResult { result: result.name() }).inc();
     }
 
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn ends_are_told_apart() {
-        let kind = |exit_code, oom_killed| End { exit_code, oom_killed }.kind();
+        let kind = |exit_code, oom_killed| ProcessEnd { exit_code, oom_killed }.kind();
         assert_eq!(kind(0, false), "success");
         assert_eq!(kind(7, false), "failure");
         assert_eq!(kind(127, false), "failure");
