@@ -58,7 +58,8 @@ async fn follow(worker: &WorkerHandle, is_up: &mut bool) -> Result<(), BackendEr
     let mut notices = backend.notices().await?;
     *is_up = true;
     let (node, engine) = (&worker.node().host, &facts.engine);
-    tracing::info!(node, engine, cpus = facts.cpus, facts.memory_bytes, "the engine answers");
+    let (cpus, memory_bytes) = (facts.cpus, facts.memory_bytes);
+    tracing::info!(node, engine, cpus, memory_bytes, "the engine answers");
     tell(worker, ServiceCommand::Up(facts)).await;
     let (mut probe, mut resync) = (interval(PROBE), interval(RESYNC));
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
