@@ -18,6 +18,8 @@ use crate::text;
 pub struct Config {
     /// The folder that holds everything that must survive.
     pub data_dir: PathBuf,
+    /// Where backups are made, if that is known.
+    pub backup_dir: Option<PathBuf>,
     /// The log's settings.
     pub log: LogConfig,
     /// The REST API's settings.
@@ -50,6 +52,15 @@ pub struct LogConfig {
     pub check: Duration,
 }
 
+/// Where everything is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageConfig {
+    /// The folder that holds everything that must survive.
+    pub data_dir: PathBuf,
+    /// Where backups are made, if that is known.
+    pub backup_dir: Option<PathBuf>,
+}
+
 /// Settings of the REST API.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
@@ -73,6 +84,8 @@ pub struct HttpConfig {
     pub request_wait: Duration,
     /// Time between two heartbeats of an event stream.
     pub heartbeat: Duration,
+    /// Whether each request is logged.
+    pub access_log: bool,
     /// What is recorded besides changes.
     pub audit: AuditConfig,
     /// What containers may use of the host: other requests are refused.
@@ -168,6 +181,7 @@ impl Default for Config {
                 // so much longer is still over within a second.
                 check: Duration::from_millis(250),
             },
+            backup_dir: None,
             http: HttpConfig {
                 listen: SocketAddr::from(([127, 0, 0, 1], 9511)),
                 allow_remote_without_authentication: false,
@@ -182,6 +196,7 @@ impl Default for Config {
                 policy: Vec::new(),
                 request_wait: Duration::from_secs(30),
                 heartbeat: Duration::from_secs(15),
+                access_log: false,
                 audit: AuditConfig { refusals: true, executes: true, logs: false },
                 allowed: Allowed::default(),
             },

@@ -209,6 +209,8 @@ impl NodeAgent {
         if work.action.traits().inspect_before {
             self.inspect(work.stream).await;
         }
+        let (action, began) = (work.action.name(), Instant::now());
+        tracing::debug!(action, attempt = work.attempt, "the engine is asked");
         let attempt = self.backend.perform(work, reporter);
         let done = match work.action.traits().limit {
             None => attempt.await,
@@ -217,6 +219,9 @@ impl NodeAgent {
             }),
         };
         drop(slot);
+        let (ms, error) = (began.elapsed().as_millis() as u64, done.as_ref().err());
+        let error = error.map(tracing::field::display);
+        tracing::debug!(action, attempt = work.attempt, ms, error, "the engine has answered");
         match done {
             Ok(done) => WorkResult::Done(done),
             Err(BackendError::Cancelled) => cancelled_result(),

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message};
 use async_trait::async_trait;
 use tokio::runtime::Handle;
+use tracing::Instrument as _;
 
 use super::lanes::{AttemptEnd, Job, Lanes, Turn};
 use super::node::NodeAgent;
@@ -64,7 +65,10 @@ impl Worker {
         self.runtime.spawn(async move {
             let ended = match job {
                 Job::Work(offer) => {
-                    let end = node.perform(&offer, wanted).await;
+                    let work = &offer.work;
+                    let (id, object, request_id) = (work.id, work.stream, &work.request_id);
+                    let span = tracing::info_span!("work", %id, %object, request_id);
+                    let end = node.perform(&offer, wanted).instrument(span).await;
                     Ended(stream, Some(offer.work.id), end)
                 }
                 Job::Inspect => {

@@ -6,7 +6,12 @@ use crate::ids::Kind;
 
 /// Baymodels, with the columns of 2015.
 pub const BAYMODEL: Commands = Commands {
-    noun: Noun { kind: Kind::Baymodel, columns: &["uuid", "name"] },
+    noun: Noun {
+        kind: Kind::Baymodel,
+        columns: &["uuid", "name"],
+        more: &[],
+        wide: &["coe", "image_id", "created_at"],
+    },
     lists: "Print a list of baymodels",
     deletes: "Delete baymodels; refused while bays use them",
     options: || {

@@ -30,6 +30,9 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 /// The header with the token.
 const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
+/// The header with the id of a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
+
 /// One request.
 #[derive(Clone, Debug)]
 pub struct Call<'a> {
@@ -216,6 +219,10 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
+        let request = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        // What went wrong in the service, or at the engine, is best seen as a whole.
+        let request = request.filter(|_| status.is_server_error());
+        let trace = request.map(|id| format!("magnum trace {id}"));
         let text = self.body(&call.method, response).await.unwrap_or_default();
         self.debug(|| format!("< {}", String::from_utf8_lossy(&text)));
         let body = serde_json::from_slice(&text).unwrap_or(Value::Null);
@@ -228,7 +235,7 @@ impl Client {
             }
             _ => fault_message(status, &body),
         };
-        Err(CliError::Refused { status, words, next: call.next(status, &body) })
+        Err(CliError::Refused { status, words, next: call.next(status, &body).or(trace) })
     }
 
     /// The whole body of a response, which is JSON.

@@ -17,7 +17,12 @@ use super::terminal::printable_json;
 use crate::ids::Kind;
 
 /// Containers, with the columns of 2015.
-const CONTAINER: Noun = Noun { kind: Kind::Container, columns: &["uuid", "name", "status"] };
+const CONTAINER: Noun = Noun {
+    kind: Kind::Container,
+    columns: &["uuid", "name", "status"],
+    more: &[],
+    wide: &["image_id", "command", "exit_code", "bay_uuid", "node_uuid", "created_at"],
+};
 
 /// Commands for containers.
 #[derive(Subcommand)]

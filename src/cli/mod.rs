@@ -11,6 +11,7 @@ mod bay;
 mod baymodel;
 mod bundle;
 mod client;
+mod complete_names;
 mod completion;
 mod container;
 mod container_create;
@@ -28,6 +29,7 @@ mod serve;
 mod serve_auth;
 mod serve_containers;
 mod serve_http;
+mod serve_log;
 mod sse;
 mod table;
 mod terminal;
@@ -112,6 +114,9 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
+    /// Print the names with which a shell may complete a line
+    #[command(hide = true)]
+    CompleteNames(complete_names::NamesArgs),
     /// Print all commands and options for the completion script of python-magnumclient
     BashCompletion,
 }
@@ -130,13 +135,13 @@ pub fn main() -> ExitCode {
 /// Runs a command: without a session if it needs no server.
 fn run(cli: Cli) -> Result<(), CliError> {
     let Cli { mut options, openstack, command } = cli;
-    // Only events have a wide format.
+    // Lists and events have a wide format; everything else is as in a table.
     let is_wide = options.output == Format::Wide;
     if is_wide {
         options.output = Format::Table;
     }
     let (format, reason) = (options.output, options.reason.clone());
-    let open = || Session::new(options, openstack);
+    let open = || Session::new(options, openstack, is_wide);
     match command {
         Command::Noun(command) => wait(async { command.run(&open()?).await }),
         Command::Container(command) => wait(async { container::run(&open()?, command).await }),
@@ -152,6 +157,9 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Token(command) => token::run(format, command),
         Command::Serve(args) => serve::run(args),
         Command::Completion(args) => completion::script(&args),
+        Command::CompleteNames(args) => {
+            wait(async { complete_names::print(&open()?, &args).await })
+        }
         Command::BashCompletion => completion::words(),
     }
 }

@@ -20,6 +20,8 @@ pub struct Session {
     pub client: Client,
     /// How results are printed.
     pub format: Format,
+    /// Whether lists have all their columns.
+    pub is_wide: bool,
 }
 
 impl Session {
@@ -27,9 +29,9 @@ impl Session {
     ///
     /// # Errors
     /// When the address is invalid.
-    pub fn new(options: Options, openstack: Openstack) -> Result<Self, CliError> {
+    pub fn new(options: Options, openstack: Openstack, is_wide: bool) -> Result<Self, CliError> {
         let format = options.output;
-        Ok(Self { client: Client::new(options, openstack)?, format })
+        Ok(Self { client: Client::new(options, openstack)?, format, is_wide })
     }
 
     /// The UUID of an object, given by name or UUID.
@@ -91,8 +93,12 @@ pub struct Show {
 pub struct Noun {
     /// The collection.
     pub kind: Kind,
-    /// The columns of its list.
+    /// The columns of its list that the old client has.
     pub columns: &'static [&'static str],
+    /// Those that it does not have.
+    pub more: &'static [&'static str],
+    /// Those that only a wide list has.
+    pub wide: &'static [&'static str],
 }
 
 impl Noun {
@@ -111,7 +117,9 @@ impl Noun {
             let taken = u64::try_from(rows.len()).unwrap_or(u64::MAX);
             let left = args.limit.map(|limit| limit.saturating_sub(taken));
             let dir = args.sort_dir.map(|dir| if dir == SortDir::Asc { "asc" } else { "desc" });
-            let mut call = Call::new(Method::GET, self.kind)
+            let call = Call::new(Method::GET, self.kind);
+            let call = if session.is_wide { call.segment("detail") } else { call };
+            let mut call = call
                 .query("at", at.as_ref())
                 .query("limit", left)
                 .query("marker", marker.as_ref())
@@ -138,7 +146,8 @@ impl Noun {
             let key = |row: &Value| self.columns.first().and_then(|c| row.get(c)).map(text);
             rows.sort_by_cached_key(key);
         }
-        table::list(session.format, self.columns, &rows)
+        let wide = if session.is_wide { self.wide } else { &[] };
+        table::list_with(session.format, self.columns, &[self.more, wide].concat(), &rows)
     }
 
     /// One object, now or as of an earlier point.

@@ -79,6 +79,7 @@ pub struct CloudEvent {
     /// `1.0`
     specversion: &'static str,
     /// The event, unique forever.
+    #[schema(format = Uuid)]
     id: String,
     /// Which installation: `/magnum/` and a uuid that no other one has.
     source: String,
@@ -87,6 +88,7 @@ pub struct CloudEvent {
     /// The object: `container/` and its uuid.
     subject: String,
     /// When it was decided, by the wall clock of the service.
+    #[schema(format = DateTime)]
     time: String,
     /// `application/json`
     datacontenttype: &'static str,
@@ -111,6 +113,7 @@ pub struct CloudEvent {
     #[serde(skip_serializing_if = "String::is_empty")]
     correlationid: String,
     /// The event that led to this one.
+    #[schema(format = Uuid)]
     #[serde(skip_serializing_if = "Option::is_none")]
     causationid: Option<String>,
     /// What makes the command exactly-once, where its sender named it.

@@ -9,10 +9,11 @@ use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
 use super::respond;
-use super::shape::{Representation, Rows, Shown};
+use super::shape::{self, Representation, Rows, Shown};
 use super::text::{canonical_uuid, shown};
 use super::{list_past, read};
 use crate::ids::Position;
+use crate::projections::field_table::SortAs;
 use crate::projections::query::{ListPage, ListQuery, PAGE_BYTES};
 use crate::replay::{ReplayError, Source};
 
@@ -86,7 +87,9 @@ impl<T: Serialize> Serialize for Page<T> {
 }
 
 fn query<V: Shown>(call: &Call, mut filters: Vec<(String, String)>) -> Result<ListQuery, ApiError> {
-    filters.extend(call.arguments(V::FIELDS));
+    let given = call.arguments(V::FIELDS);
+    given.iter().try_for_each(|(name, value)| check_filter::<V>(name, value))?;
+    filters.extend(given);
     let limit = match call.argument("limit") {
         None => MAX_LIMIT,
         Some(text) => limit(text)?,
@@ -110,6 +113,21 @@ fn query<V: Shown>(call: &Call, mut filters: Vec<(String, String)>) -> Result<Li
     };
     let sort_key = call.argument("sort_key").map(str::to_owned);
     Ok(ListQuery { filters, sort_key, descending, limit, marker })
+}
+
+/// Refuses what no object can have in a field: nobody who asks for it means an empty list.
+fn check_filter<V: Shown>(name: &str, value: &str) -> Result<(), ApiError> {
+    let Some(field) = V::TABLE.iter().find(|field| field.name == name) else { return Ok(()) };
+    if field.filter == Some(SortAs::Number) && value.parse::<u64>().is_err() {
+        return Err(ApiError::field(name, shown(value), "Use a whole number."));
+    }
+    match shape::one_of(field) {
+        Some(names) if !names.iter().any(|known| known == value) => {
+            let words = format!("Use one of {}.", names.join(", "));
+            Err(ApiError::field(name, shown(value), &words))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How many objects are asked for, at most [`MAX_LIMIT`].

@@ -206,7 +206,7 @@ fn list<R: Resource>(path: &str, rows: Rows, summary: &str) -> Route {
         let filters = R::filters(&state, &call)?;
         list::page::<R>(&state, &call, rows, R::EXTRA, filters).await
     };
-    get(path, handler, summary).query(LIST)
+    get(path, handler, summary).query(LIST).filters(shape::filters::<R>())
 }
 
 /// `GET /v1/{collection}/{ident}`

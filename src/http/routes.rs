@@ -58,7 +58,7 @@ fn service() -> Vec<Route> {
         get("/readyz", health::ready, "Readiness, with each part").answers::<Readiness>()
             .or(503, "Not ready, and why", Some(register::<Readiness>)),
         get("/metrics", metrics::show, "Metrics for Prometheus")
-            .text(&["application/openmetrics-text"]),
+            .text(&["text/plain", "application/openmetrics-text"]),
         get("/v1/session", session::show, "Show who asks").answers::<Who>(),
         Route { status: 200, ..post("/v1/session", session::begin, "Exchange a token for the \
             cookie of a browser's session") }.answers::<SessionBegun>(),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::field_table::{FieldDef, Held, MAX_COUNT, Rule, SortAs};
+use super::field_table::{FieldDef, Held, MAX_COUNT, OneStatus, Rule, SortAs};
 use super::work::{follow, has_work, progress};
 use super::{OutcomeView, TaskView, View, ViewHead};
 use crate::events::EventRef;
@@ -57,7 +57,7 @@ impl View for BayView {
             .filter(SortAs::Number)
             .given(Rule::Integer(1, MAX_COUNT), "Defaults to 1.")
             .kept(Rule::Integer(1, MAX_COUNT)),
-        FieldDef::<Self>::new::<String>("status", |it| it.status.name().into())
+        FieldDef::<Self>::new::<OneStatus<Status>>("status", |it| it.status.name().into())
             .means("`CREATE_IN_PROGRESS`, `CREATE_COMPLETE`, ... as OpenStack Heat has them.")
             .in_lists()
             .internal(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::field_table::{FieldDef, Held, Rule, SortAs, list_of};
+use super::field_table::{FieldDef, Held, OneStatus, Rule, SortAs, list_of};
 use super::work::{explained, has_work, progress};
 use super::{OutcomeView, TaskView, View, ViewHead};
 use crate::events::cloudevent::REDACTED;
@@ -105,7 +105,7 @@ impl View for ContainerView {
             .given(Rule::Uuid, "The bay's uuid; defaults to the project's `default` bay.")
             .internal(),
         field!("node_uuid", node_uuid).means("The node that it runs on.").filter(SortAs::Text),
-        FieldDef::<Self>::new::<String>("status", |it| it.status.name().into())
+        FieldDef::<Self>::new::<OneStatus<Status>>("status", |it| it.status.name().into())
             .means("`Creating`, `Stopped`, `Running`, `Restarting`, `Paused`, `Error`, `Deleting`.")
             .in_lists()
             .internal(),

@@ -24,6 +24,7 @@
 pub mod as_of;
 pub mod bay;
 pub mod baymodel;
+pub mod census;
 pub mod conductor;
 pub mod container;
 pub mod each;

@@ -526,7 +526,17 @@ fn results_look_as_they_did() {
     let server = Server::start(vec![
         ok("GET /v1/bays", json!({"bays": [bay(), {"uuid": "0", "name": null, "status": "x"}]})),
         ok("GET /v1/baymodels", json!({"baymodels": [{"uuid": UUID, "name": "km"}]})),
-        ok("GET /v1/nodes", json!({"nodes": [{"uuid": UUID, "type": "docker"}]})),
+        ok(
+            "GET /v1/nodes",
+            json!({"nodes": [{"uuid": UUID, "type": "docker", "host": "n1",
+            "status": "available", "cpus": 2, "image_id": null}]}),
+        ),
+        ok(
+            "GET /v1/nodes/detail",
+            json!({"nodes": [{"uuid": UUID, "type": "docker",
+            "host": "n1", "status": "available", "cpus": null, "memory_bytes": 2048,
+            "engine": "docker 20", "image_id": null, "status_reason": null}]}),
+        ),
         ok("GET /v1/containers", json!({"containers": []})),
         ok("GET /v1/bays/b", bay()),
         ok("GET /v1/containers/web", container("Running")),
@@ -543,6 +553,7 @@ fn results_look_as_they_did() {
         ("bay-list.json", &["bay-list", "-o", "json"]),
         ("baymodel-list.txt", &["baymodel-list"]),
         ("node-list.txt", &["node-list"]),
+        ("node-list-wide.txt", &["node-list", "-o", "wide"]),
         ("container-list-empty.txt", &["container-list"]),
         ("bay-show.txt", &["bay-show", "b"]),
         ("bay-show.yaml", &["-o", "yaml", "bay-show", "b"]),

@@ -469,7 +469,7 @@ fn it_says_how_it_is() {
     let is_even = |text: &str| text.lines().any(|line| line == "magnum_views_lag 0");
     wait_until("the views to be there", PATIENCE, || is_even(&server.get("/metrics").text));
     let metrics = server.get("/metrics");
-    assert!(metrics.header("content-type").starts_with("application/openmetrics-text"));
+    assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
     for line in [
         "magnum_http_requests_total{method=\"GET\",route=\"/v1/bays/{ident}\",status=\"404\"} 1",
         "magnum_objects{kind=\"node\"} 1",

@@ -188,6 +188,17 @@ impl Auth {
         Ok(Caller { user, project, roles, rights, token, session: asked.session })
     }
 
+    /// Whether a request that needs no token brings that of somebody who looks after the
+    /// installation; everybody does where nobody is asked who they are.
+    pub async fn is_operator(question: AuthRequest) -> bool {
+        let Some((guard, asked)) = question.0 else { return true };
+        if asked.token.is_none() {
+            return false;
+        }
+        let identity = guard.identity(&asked).await;
+        identity.is_ok_and(|identity| guard.policy.rights(&identity).has(Right::ReadNodes))
+    }
+
     /// Begins a session of a browser for a caller with a token. A session begins no other, which
     /// could go on without end: who took one over would keep it.
     ///
