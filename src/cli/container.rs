@@ -14,6 +14,7 @@ use super::noun::{ListArgs, Noun, Session, Show, taken_array};
 use super::options::Format;
 use super::table;
 use super::terminal::printable_json;
+use crate::command_line;
 use crate::ids::Kind;
 
 /// Containers, with the columns of 2015.
@@ -258,7 +259,7 @@ async fn executions(session: &Session, target: &Target) -> Result<(), CliError> 
     if session.format == Format::Table {
         for command in rows.iter_mut().filter_map(|row| row.get_mut("command")) {
             let words = command.as_array().into_iter().flatten().filter_map(Value::as_str);
-            *command = shell_words::join(words).into();
+            *command = command_line::join(words).into();
         }
     }
     table::list(session.format, &["id", "command", "requested_at", "blocked_on"], &rows)

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::field_table::{FieldDef, Held, Rule, SortAs, list_of};
 use super::work::{explained, has_work, progress};
 use super::{OutcomeView, TaskView, View, ViewHead};
+use crate::command_line;
 use crate::events::cloudevent::REDACTED;
 use crate::events::container::{
     ContainerEvent, Drift, DriftedV1, ExitedV2, PortMapping, PullProgressedV1, RestartPolicy,
@@ -156,7 +157,7 @@ impl View for ContainerView {
             name: asked.name,
             desc: asked.desc,
             image_id: Some(spec.image),
-            command: (!spec.command.is_empty()).then(|| shell_words::join(&spec.command)),
+            command: (!spec.command.is_empty()).then(|| command_line::join(&spec.command)),
             bay_uuid: Some(asked.bay_id),
             node_uuid: asked.placement.node_id,
             environment: spec.environment.into_keys().collect(),

@@ -20,6 +20,7 @@ mod bus;
 mod cli;
 mod client;
 mod clock;
+mod command_line;
 mod container;
 mod crash;
 mod crash_points;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::OutputStream;
+use crate::command_line;
 
 /// The one command that no image has.
 const NOT_FOUND: &str = "no-such-command";
@@ -63,7 +64,7 @@ impl Program {
     fn script(script: &str, environment: &BTreeMap<String, String>) -> Self {
         let mut whole = Self::ends(0);
         for part in script.split(';') {
-            let mut words = shell_words::split(part).unwrap_or_default();
+            let mut words = command_line::split(part).unwrap_or_default();
             let to_stderr = words.pop_if(|word| word == ">&2").is_some();
             let exits = words.first().is_some_and(|word| word == "exit");
             let mut program = Self::of(&words, environment).unwrap_or_else(|| Self::ends(127));

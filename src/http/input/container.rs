@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::value::{integer, shown_hidden, text, type_name};
 use crate::allowed::{MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES};
+use crate::command_line::{self, Unfinished};
 use crate::events::container::{PortMapping, RestartPolicy};
 use crate::http::text::{MAX_NAME_BYTES, shown};
 use crate::image::{MAX_REFERENCE_BYTES, Reference};
@@ -34,14 +35,19 @@ pub const MAX_ENTRIES: usize = 4096;
 /// What is spoken on a published port.
 pub const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
-/// The words of a command: those of a list, or of a line that is split as a shell would.
+/// The words of a command: those of a list, or of a line that is split as Python's `shlex` does.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn words(value: &Value) -> Result<Vec<String>, String> {
     let words = match value {
-        Value::String(line) => shell_words::split(line).map_err(|_| {
-            "The command has an unclosed quote; close it, or use \\\" or \\'.".to_owned()
+        Value::String(line) => command_line::split(line).map_err(|error| match error {
+            Unfinished::Quote => {
+                "The command has an unclosed quote; close it, or use \\\" or \\'.".to_owned()
+            }
+            Unfinished::Escape => {
+                "The command ends with a backslash; use \\\\ for the character itself.".to_owned()
+            }
         })?,
         Value::Array(items) => items
             .iter()
@@ -68,7 +74,7 @@ pub fn words(value: &Value) -> Result<Vec<String>, String> {
 
 /// A command as it is shown: one line.
 pub fn command_line(value: &Value) -> Result<Value, String> {
-    words(value).map(|words| Value::from(shell_words::join(words)))
+    words(value).map(|words| Value::from(command_line::join(words)))
 }
 
 /// An image reference.
