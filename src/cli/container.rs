@@ -98,9 +98,9 @@ pub struct ContainerShow {
 pub struct Stop {
     #[command(flatten)]
     targets: Targets,
-    /// Seconds between the stop signal and the kill
-    #[arg(long, value_name = "SECONDS")]
-    timeout: Option<u32>,
+    /// Seconds between the stop signal and the kill; -1: no kill
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    timeout: Option<i64>,
 }
 
 /// How to kill.
@@ -122,14 +122,27 @@ pub struct Logs {
     #[arg(long)]
     follow: bool,
     /// Print only the last N lines
-    #[arg(long, value_name = "N")]
-    tail: Option<u64>,
-    /// Print only output since a time: 2015-05-21T20:46:13Z, or seconds since 1970
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "N|all", value_parser = lines)]
+    tail: Option<String>,
+    /// Print only output since a time, such as 2015-05-21T20:46:13Z, or this long ago: 10m
+    #[arg(long, value_name = "TIME|AGE")]
     since: Option<String>,
+    /// Print only output before a time, or from longer ago
+    #[arg(long, value_name = "TIME|AGE")]
+    until: Option<String>,
     /// Prefix each line with its time
     #[arg(long)]
     timestamps: bool,
+}
+
+/// How many lines: `all`, or a number.
+fn lines(text: &str) -> Result<String, String> {
+    let is_number = text.parse::<u64>().is_ok();
+    if is_number || text == "all" {
+        Ok(text.to_owned())
+    } else {
+        Err("not a number, nor all".into())
+    }
 }
 
 /// What to execute.
@@ -207,8 +220,9 @@ async fn logs(session: &Session, args: &Logs) -> Result<(), CliError> {
     let call = Call::new(Method::GET, Kind::Container)
         .segment(args.target.ident())
         .segment("logs")
-        .query("tail", args.tail)
+        .query("tail", args.tail.as_ref())
         .query("since", args.since.as_ref())
+        .query("until", args.until.as_ref())
         .query("timestamps", flag(args.timestamps))
         .query("follow", flag(args.follow));
     if !args.follow {

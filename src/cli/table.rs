@@ -38,7 +38,8 @@ pub fn list(format: Format, columns: &[&str], rows: &[Value]) -> Result<(), CliE
     print(&rendered(columns, rows))
 }
 
-/// Prints one object: properties and values. Its links are for programs.
+/// Prints one object: properties and values. Its links are for programs, and warnings are said
+/// elsewhere.
 ///
 /// # Errors
 /// When writing to stdout fails.
@@ -51,7 +52,7 @@ pub fn show(format: Format, object: &Value) -> Result<(), CliError> {
         .as_object()
         .unwrap_or(&empty)
         .iter()
-        .filter(|(name, _)| *name != "links")
+        .filter(|(name, _)| !["links", "warnings"].contains(&name.as_str()))
         .map(|(name, value)| vec![printable(name), cell(value)]);
     print(&rendered(&["Property", "Value"], rows))
 }

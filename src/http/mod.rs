@@ -24,6 +24,7 @@ mod error_body;
 mod form;
 mod head;
 mod health;
+mod identity;
 mod input;
 mod keys;
 mod list;

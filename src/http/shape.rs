@@ -11,12 +11,18 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
 use super::edge::request::Call;
+use super::edge::state::AppState;
+use super::error::ApiError;
 use super::input::rule;
 use super::respond::{Link, Task, json};
 use super::route::{Register, Schemas, register};
-use crate::ids::Timestamp;
+use crate::ids::{ProjectId, Timestamp};
 use crate::projections::View;
 use crate::projections::field_table::{FieldDef, Rule, nullable};
+
+/// What warnings are.
+const WARNINGS: &str = "What of a POST has no meaning here and was ignored; in its answer, if there \
+    is something.";
 
 /// A noun's view as the REST API shows it.
 pub trait Shown: View {
@@ -26,6 +32,16 @@ pub trait Shown: View {
     /// The value of a field that the table does not have.
     fn part(&self, _name: &str) -> Value {
         Value::Null
+    }
+
+    /// The one that a project has although nothing is recorded of it yet.
+    fn unrecorded(_state: &AppState, _project: &ProjectId) -> Result<Option<Self>, ApiError> {
+        Ok(None)
+    }
+
+    /// Whether this is its uuid or its name.
+    fn is_called(&self, ident: &str) -> bool {
+        ["uuid", "name"].into_iter().any(|name| self.field(name).as_deref() == Some(ident))
     }
 }
 
@@ -74,11 +90,25 @@ fn shown<V: Shown>(rows: Rows) -> impl Iterator<Item = &'static FieldDef<V>> {
     V::TABLE.iter().filter(|field| field.schema.is_some()).filter(is_wanted)
 }
 
-/// The answer with one object, with its revision as `ETag`.
-pub fn answer<V: Shown>(status: StatusCode, call: &Call, view: &V) -> Response {
+/// The answer to a POST: the object, and what of the request was ignored.
+#[derive(Serialize)]
+struct Warned<'a, T> {
+    #[serde(flatten)]
+    object: T,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
+}
+
+/// The answer with one object, with its revision as `ETag`, and with warnings if there are some.
+pub fn answer<V: Shown>(
+    status: StatusCode,
+    call: &Call,
+    view: &V,
+    warnings: &[String],
+) -> Response {
     let etag = format!("\"{}\"", view.head().revision);
     let object = Representation { view, host: &call.host, rows: Rows::Detail };
-    let mut response = json(status, &object);
+    let mut response = json(status, &Warned { object, warnings });
     if let Ok(etag) = HeaderValue::from_str(&etag) {
         response.headers_mut().insert(header::ETAG, etag);
     }
@@ -144,6 +174,8 @@ fn described<V: Shown>(rows: Rows, name: &str, what: &str, schemas: &mut Schemas
     if rows == Rows::Detail {
         object = object.property("created_at", String::schema()).required("created_at");
         object = object.property("updated_at", nullable::<String>());
+        let warnings = ArrayBuilder::new().items(String::schema());
+        object = object.property("warnings", with_meaning(warnings.into(), WARNINGS));
     }
     let links = ArrayBuilder::new().items(Ref::from_schema_name(register::<Link>(schemas)));
     let object = object.property("links", links).required("links");

@@ -49,6 +49,7 @@ pub fn segments(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|it| it.unwrap().file_name());
     let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
     names.retain(|name| name.ends_with(".seg"));
+    names.retain(|name| name != "default");
     names.sort_unstable();
     names
 }
