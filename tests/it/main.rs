@@ -76,6 +76,7 @@ mod tenancy;
 mod tls;
 mod tokens;
 mod tour;
+mod values;
 mod watcher;
 mod words;
 mod worker;
