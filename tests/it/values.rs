@@ -8,7 +8,7 @@ use crate::harness::{Options, PATIENCE, Server, wait_for};
 fn the_engine_takes_signals_stops_and_variables_as_docker_does() {
     let server = Server::start(Options::docker());
     // The variables that it was given; the shell adds its own to those of its children.
-    let script = "trap 'exit 3' TERM; trap 'exit 5' 37; tr '\\0' '\\n' < /proc/1/environ; \
+    let script = "trap 'exit 3' TERM; trap 'exit 5' 37; xargs -0 -n1 echo < /proc/1/environ; \
         while :; do sleep 0.1; done";
     let start = |name: &str| {
         let body = json!({

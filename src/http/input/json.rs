@@ -29,7 +29,10 @@ fn with_exact_numbers(text: &str) -> Cow<'_, str> {
     let (mut copied, mut at) = (0, 0);
     while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
         let length = if rest.starts_with('"') { string_length(rest) } else { number_length(rest) };
-        if let Some(number) = rest.get(..length).filter(|token| is_changed(token)) {
+        let (token, after) = rest.split_at_checked(length).unwrap_or_default();
+        // A number cannot be a key, and is not to become one.
+        let is_key = || after.trim_start().starts_with(':');
+        if let Some(number) = Some(token).filter(|token| is_changed(token) && !is_key()) {
             exact.push_str(text.get(copied..at).unwrap_or_default());
             exact.push('"');
             exact.push_str(number);
