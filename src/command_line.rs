@@ -1,6 +1,7 @@
-//! Command lines, split and joined exactly as Python's `shlex.split` and `shlex.join` do, with which
-//! Magnum has read them since 2015: words are separated by spaces, tabs and line ends, quotes and
-//! backslashes work as in a POSIX shell, and nothing else means anything. `#` begins no comment.
+//! Command lines, split and joined exactly as Python's `shlex.split` and `shlex.join` do, with
+//! which Magnum has read them since 2015: words are separated by spaces, tabs and line ends, quotes
+//! and backslashes work as in a POSIX shell, and nothing else means anything. `#` begins no
+//! comment.
 
 use std::fmt::Write as _;
 

@@ -21,8 +21,8 @@ use crate::projections::View;
 use crate::projections::field_table::{FieldDef, Rule, nullable};
 
 /// What warnings are.
-const WARNINGS: &str = "What of a POST has no meaning here and was ignored; in its answer, if there \
-    is something.";
+const WARNINGS: &str = "What of a POST has no meaning here and was ignored; in its answer, if \
+    there is something.";
 
 /// A noun's view as the REST API shows it.
 pub trait Shown: View {

@@ -126,8 +126,8 @@ pub(super) fn explained<E: EventPayload>(payload: &E) -> Option<String> {
     })
 }
 
-/// What is shown of why an object is as it is: of work that is blocked the reason, in words, because
-/// clients of 2015 do not know of `task`; otherwise why its status is what it is.
+/// What is shown of why an object is as it is: of work that is blocked the reason, in words,
+/// because clients of 2015 do not know of `task`; otherwise why its status is what it is.
 pub(super) fn reason<'a>(tasks: &'a [TaskView], status_reason: Option<&'a str>) -> Held<'a> {
     let blocked = tasks.first().filter(|task| task.blocked_on.is_some());
     match blocked.and_then(|task| Some((task, task.reason.as_deref()?))) {

@@ -1,8 +1,13 @@
 //! Values that mean something to the engine, on a real one. Those that the edge checks: `requests`.
 
-use serde_json::json;
+use std::fs;
+use std::os::unix::fs::symlink;
 
-use crate::harness::{Options, PATIENCE, Server, wait_for};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::harness::{Options, PATIENCE, Server, wait_for, wait_until};
+use crate::requests::refused;
 
 #[test]
 fn the_engine_takes_signals_stops_and_variables_as_docker_does() {
@@ -42,4 +47,29 @@ fn the_engine_takes_signals_stops_and_variables_as_docker_does() {
     start("patient");
     server.put("/v1/containers/patient/stop?timeout=-1").expect(200);
     ended("patient");
+}
+
+#[test]
+fn an_engine_that_is_away_is_503_for_everything_that_needs_it() {
+    let home = TempDir::new().unwrap();
+    let socket = home.path().join("engine.sock");
+    let attach = || symlink("/var/run/docker.sock", &socket).unwrap();
+    attach();
+    let server =
+        Server::start(Options::docker().arg("--docker-socket").arg(socket.to_str().unwrap()));
+    let body = json!({ "name": "c", "image": "busybox:local", "command": "sleep 600" });
+    server.post("/v1/containers", &body).expect(201);
+    server.put("/v1/containers/c/start").expect(200);
+    fs::remove_file(&socket).unwrap();
+    let available = || server.get("/readyz").json["nodes_available"].clone();
+    wait_until("the node to be away", PATIENCE, || available() == 0);
+    for answer in
+        [server.put("/v1/containers/c/execute?command=id"), server.get("/v1/containers/c/logs")]
+    {
+        assert_eq!(answer.header("retry-after"), "1", "{}", answer.text);
+        refused(&answer, 503);
+    }
+    attach();
+    wait_until("the node to be back", PATIENCE, || available() == 1);
+    server.put("/v1/containers/c/execute?command=id").expect(200);
 }

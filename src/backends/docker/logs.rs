@@ -62,8 +62,8 @@ fn limited(output: EngineOutput, limit: Option<Duration>) -> Frames {
     stream::unfold(Some(output), next).boxed()
 }
 
-/// Asks for output from a time on, and up to one. The client knows whole seconds up to the year 2038
-/// only, the engine nanoseconds, so the request is completed by hand.
+/// Asks for output from a time on, and up to one. The client knows whole seconds up to the year
+/// 2038 only, the engine nanoseconds, so the request is completed by hand.
 fn within_times(docker: Docker, since: Option<Timestamp>, until: Option<Timestamp>) -> Docker {
     let bound = |name: &str, time: Option<Timestamp>| {
         let time = time.filter(|time| time.0 > 0)?;
