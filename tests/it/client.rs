@@ -51,13 +51,15 @@ impl OldClient {
     }
 
     fn run(&self, args: &[&str]) -> Ran {
+        // Those of version 2 do not take any.
+        let domains = [("OS_USER_DOMAIN_NAME", "Default"), ("OS_PROJECT_DOMAIN_NAME", "Default")];
         let output = Command::new(&self.program)
             .args(args)
             .env_remove("BYPASS_URL")
             .envs(self.server_url.iter().map(|url| ("BYPASS_URL", url)))
             .env("OS_AUTH_URL", &self.keystone_url)
             .envs([("OS_USERNAME", "u"), ("OS_PASSWORD", "p"), ("OS_TENANT_NAME", "t")])
-            .envs([("OS_USER_DOMAIN_NAME", "Default"), ("OS_PROJECT_DOMAIN_NAME", "Default")])
+            .envs(domains.into_iter().filter(|_| self.keystone_url.ends_with("/v3")))
             .env("NO_PROXY", "127.0.0.1")
             .output()
             .unwrap();
