@@ -9,7 +9,6 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::edge::caller::Caller;
 use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
@@ -55,7 +54,7 @@ fn version(state: &AppState, call: &Call, path: &str, id: &str) -> Result<Respon
 /// `POST /v2.0/tokens`
 pub async fn v2_token(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
     stand_in(&state, V2_TOKENS)?;
-    let Named { user, project } = Named::of(&call.caller);
+    let (user, project) = named(&call);
     let (url, tenant) =
         (endpoint(&call), json!({ "id": project, "name": project, "enabled": true }));
     let places = json!([{
@@ -75,7 +74,7 @@ pub async fn v2_token(State(state): State<AppState>, call: Call) -> Result<Respo
 /// `POST /v3/auth/tokens`
 pub async fn v3_token(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
     stand_in(&state, V3_TOKENS)?;
-    let Named { user, project } = Named::of(&call.caller);
+    let (user, project) = named(&call);
     let domain = json!({ "id": "default", "name": "Default" });
     let url = endpoint(&call);
     let place = |interface: &str| {
@@ -114,14 +113,7 @@ fn endpoint(call: &Call) -> String {
     format!("{}/v1", call.host)
 }
 
-/// Whom events will name, whatever name and password a client sends.
-struct Named {
-    user: String,
-    project: String,
-}
-
-impl Named {
-    fn of(caller: &Caller) -> Self {
-        Self { user: caller.user.clone(), project: caller.project.to_string() }
-    }
+/// The user and the project that events will name, whatever name and password a client sends.
+fn named(call: &Call) -> (String, String) {
+    (call.caller.user.clone(), call.caller.project.to_string())
 }
