@@ -429,7 +429,7 @@ fn no_bad_argument_gets_through() {
         assert!(told.contains(words), "{path}: {told}");
     }
     for (path, words) in [
-        ("/v1/containers/c/stop?timeout=-1", "timeout"),
+        ("/v1/containers/c/stop?timeout=1.5", "timeout"),
         ("/v1/containers/c/stop?timeout=99999999999", "timeout"),
         ("/v1/containers/c/kill?signal=SIGFOO", "signal"),
         ("/v1/containers/c/execute", "Missing argument: \"command\""),
