@@ -49,7 +49,6 @@ pub fn segments(folder: &Path) -> Vec<String> {
     let names = fs::read_dir(folder).unwrap().map(|it| it.unwrap().file_name());
     let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
     names.retain(|name| name.ends_with(".seg"));
-    names.retain(|name| name != "default");
     names.sort_unstable();
     names
 }
@@ -337,6 +336,8 @@ fn names(server: &Server) -> Vec<String> {
     let list = server.list("/v1/baymodels?sort_key=created_at");
     let mut names: Vec<String> =
         list.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect();
+    // The built-in one is not recorded.
+    names.retain(|name| name != "default");
     names.sort_unstable();
     names
 }
