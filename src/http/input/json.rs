@@ -75,7 +75,8 @@ fn is_changed(token: &str) -> bool {
     let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
     let is_decimal =
         all_digits(whole) && all_digits(part) && (whole.len() == 1 || !whole.starts_with('0'));
-    is_decimal && serde_json::from_str::<Value>(token).is_ok_and(|it| it.to_string() != token)
+    let read = || serde_json::from_str::<Value>(token).map(|value| value.to_string());
+    is_decimal && read().is_ok_and(|text| text != token)
 }
 
 /// A value of which each name in an object stands there once.
