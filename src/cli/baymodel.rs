@@ -18,10 +18,10 @@ pub const BAYMODEL: Commands = Commands {
         vec![
             option("name", "NAME", "Name of the baymodel"),
             option("image-id", "IMAGE", "Name or UUID of the image of the machines").required(true),
-            option("keypair-id", "KEYPAIR", "Name or UUID of the SSH key pair of the machines"),
-            option("external-network-id", "NETWORK", "External network"),
-            option("coe", "COE", "Container orchestration engine: docker, kubernetes, swarm")
+            option("keypair-id", "KEYPAIR", "Name or UUID of the SSH key pair of the machines")
                 .required(true),
+            option("external-network-id", "NETWORK", "External network"),
+            option("coe", "COE", COE),
             option("fixed-network", "NETWORK", "Fixed network of the machines"),
             option("ssh-authorized-key", "KEY", "SSH public key that may log in"),
             option("dns-nameserver", "IPv4", "Name server of the machines")
@@ -32,3 +32,5 @@ pub const BAYMODEL: Commands = Commands {
         ]
     },
 };
+
+const COE: &str = "Container orchestration engine: docker, kubernetes, swarm [default: docker]";

@@ -14,6 +14,7 @@ use super::noun::{ListArgs, Noun, Session, Show, taken_array};
 use super::options::Format;
 use super::table;
 use super::terminal::printable_json;
+use crate::command_line;
 use crate::ids::Kind;
 
 /// Containers, with the columns of 2015.
@@ -102,9 +103,9 @@ pub struct ContainerShow {
 pub struct Stop {
     #[command(flatten)]
     targets: Targets,
-    /// Seconds between the stop signal and the kill
-    #[arg(long, value_name = "SECONDS")]
-    timeout: Option<u32>,
+    /// Seconds between the stop signal and the kill; -1: no kill
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    timeout: Option<i64>,
 }
 
 /// How to kill.
@@ -126,14 +127,27 @@ pub struct Logs {
     #[arg(long)]
     follow: bool,
     /// Print only the last N lines
-    #[arg(long, value_name = "N")]
-    tail: Option<u64>,
-    /// Print only output since a time: 2015-05-21T20:46:13Z, or seconds since 1970
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "N|all", value_parser = lines)]
+    tail: Option<String>,
+    /// Print only output since a time, such as 2015-05-21T20:46:13Z, or this long ago: 10m
+    #[arg(long, value_name = "TIME|AGE")]
     since: Option<String>,
+    /// Print only output before a time, or from longer ago
+    #[arg(long, value_name = "TIME|AGE")]
+    until: Option<String>,
     /// Prefix each line with its time
     #[arg(long)]
     timestamps: bool,
+}
+
+/// How many lines: `all`, or a number.
+fn lines(text: &str) -> Result<String, String> {
+    let is_number = text.parse::<u64>().is_ok();
+    if is_number || text == "all" {
+        Ok(text.to_owned())
+    } else {
+        Err("not a number, nor all".into())
+    }
 }
 
 /// What to execute.
@@ -211,8 +225,9 @@ async fn logs(session: &Session, args: &Logs) -> Result<(), CliError> {
     let call = Call::new(Method::GET, Kind::Container)
         .segment(args.target.ident())
         .segment("logs")
-        .query("tail", args.tail)
+        .query("tail", args.tail.as_ref())
         .query("since", args.since.as_ref())
+        .query("until", args.until.as_ref())
         .query("timestamps", flag(args.timestamps))
         .query("follow", flag(args.follow));
     if !args.follow {
@@ -263,7 +278,7 @@ async fn executions(session: &Session, target: &Target) -> Result<(), CliError> 
     if session.format == Format::Table {
         for command in rows.iter_mut().filter_map(|row| row.get_mut("command")) {
             let words = command.as_array().into_iter().flatten().filter_map(Value::as_str);
-            *command = shell_words::join(words).into();
+            *command = command_line::join(words).into();
         }
     }
     table::list(session.format, &["id", "command", "requested_at", "blocked_on"], &rows)

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use super::terminal::{RED, colours, paint, printable};
+use super::terminal::{RED, YELLOW, colours, paint, printable};
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -78,6 +78,12 @@ impl CliError {
 /// Prints an error to stderr.
 pub fn say(words: &str) {
     let label = paint(colours(&io::stderr()), RED, "ERROR:");
+    eprintln!("{label} {}", printable(words));
+}
+
+/// Prints a warning to stderr.
+pub fn warn(words: &str) {
+    let label = paint(colours(&io::stderr()), YELLOW, "Warning:");
     eprintln!("{label} {}", printable(words));
 }
 

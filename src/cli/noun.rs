@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::args::{Target, Targets, Update, ident, pair};
 use super::client::{Answer, Call, Client};
-use super::error::{CliError, say};
+use super::error::{CliError, say, warn};
 use super::login::Openstack;
 use super::options::{Format, Options};
 use super::table;
@@ -165,6 +165,8 @@ impl Noun {
     pub async fn create(&self, session: &Session, body: Value) -> Result<(), CliError> {
         let call = Call::new(Method::POST, self.kind).body(body);
         let answer = session.client.send(call).await?;
+        let warnings = answer.body.get("warnings").and_then(Value::as_array);
+        warnings.into_iter().flatten().filter_map(Value::as_str).for_each(warn);
         table::show(session.format, &answer.body)?;
         let text = |field| answer.body.get(field).and_then(Value::as_str);
         let uuid = text("uuid").unwrap_or("UUID");

@@ -114,7 +114,8 @@ fn cut(line: &str, width: usize) -> String {
     kept
 }
 
-/// Prints one object: properties and values. Its links are for programs.
+/// Prints one object: properties and values. Its links are for programs, and warnings are said
+/// elsewhere.
 ///
 /// # Errors
 /// When writing to stdout fails.
@@ -127,7 +128,7 @@ pub fn show(format: Format, object: &Value) -> Result<(), CliError> {
         .as_object()
         .unwrap_or(&empty)
         .iter()
-        .filter(|(name, _)| *name != "links")
+        .filter(|(name, _)| !["links", "warnings"].contains(&name.as_str()))
         .map(|(name, value)| vec![printable(name), cell(value)]);
     print(&rendered(&["Property", "Value"], rows, terminal::width()))
 }

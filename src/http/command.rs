@@ -233,16 +233,17 @@ pub async fn settle<V: View>(
     ended(state, reply, work, view).await
 }
 
-/// The answer to a POST: the new object, 202 while its work goes on.
+/// The answer to a POST: the new object, 202 while its work goes on, with what was ignored.
 pub async fn created<V: Shown>(
     state: &AppState,
     call: &Call,
     reply: &CommandReply,
     outcome: &Settled,
+    warnings: &[String],
 ) -> Result<Response, ApiError> {
     let status =
         if *outcome == Settled::Waiting { StatusCode::ACCEPTED } else { StatusCode::CREATED };
-    let response = shown::<V>(state, call, reply, status).await?;
+    let response = shown_with::<V>(state, call, reply, status, warnings).await?;
     Ok(respond::located(response, call, V::KIND, reply.stream.id))
 }
 
@@ -253,8 +254,18 @@ pub async fn shown<V: Shown>(
     reply: &CommandReply,
     status: StatusCode,
 ) -> Result<Response, ApiError> {
+    shown_with::<V>(state, call, reply, status, &[]).await
+}
+
+async fn shown_with<V: Shown>(
+    state: &AppState,
+    call: &Call,
+    reply: &CommandReply,
+    status: StatusCode,
+    warnings: &[String],
+) -> Result<Response, ApiError> {
     match view_after::<V>(state, &call.ctx.project, reply).await? {
-        Some(view) => Ok(respond::at(shape::answer(status, call, &view), reply.position)),
+        Some(view) => Ok(respond::at(shape::answer(status, call, &view, warnings), reply.position)),
         None => Err(ApiError::not_found(V::KIND, reply.stream.id.to_string())),
     }
 }

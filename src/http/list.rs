@@ -34,8 +34,10 @@ pub async fn page<V: Shown>(
 ) -> Result<Response, ApiError> {
     let known: Vec<&str> = PAGING.iter().chain(V::FIELDS).chain(extra).copied().collect();
     call.only(&known)?;
-    let query = query::<V>(call, filters)?;
+    let asked = query::<V>(call, filters)?;
     let when = call.argument("at").map(|at| read::when("at", at)).transpose()?;
+    let mut query = asked.clone();
+    let first = if when.is_none() { first::<V>(state, call, &mut query)? } else { None };
     // In the order of creation a page with one filter costs what its rows do; others may have to
     // look at many rows for it.
     let (page, at) = if let Some(when) = when {
@@ -57,15 +59,36 @@ pub async fn page<V: Shown>(
     };
     let marker = call.argument("marker").unwrap_or_default();
     let page = page.map_err(|error| ApiError::query(V::KIND, marker, error))?;
-    let ListPage { views, is_full } = page;
-    let last = views.last().filter(|_| is_full);
+    let ListPage { mut views, is_full } = page;
+    views.splice(0..0, first);
+    let last = views.last().filter(|_| is_full || query.limit == 0);
     let next = last.map(|last| {
         let last = last.head().uuid.to_string();
-        next::<V>(call, rows, &query, &last, extra, at)
+        next::<V>(call, rows, &asked, &last, extra, at)
     });
     let collection = V::KIND.collection();
     let items = views.iter().map(|view| Representation { view, host: &call.host, rows }).collect();
     Ok(respond::json(StatusCode::OK, &Page { collection, items, next }))
+}
+
+/// The object that is there without being recorded, where a page has it: at its begin, before all
+/// others in every order. The rest of the page has one object less.
+fn first<V: Shown>(
+    state: &AppState,
+    call: &Call,
+    query: &mut ListQuery,
+) -> Result<Option<V>, ApiError> {
+    let Some(view) = V::unrecorded(state, &call.ctx.project)? else { return Ok(None) };
+    if let Some(marker) = query.marker {
+        query.marker = Some(marker).filter(|marker| *marker != view.head().uuid);
+        return Ok(None);
+    }
+    let fits = |(name, value): &(String, String)| view.field(name).as_ref() == Some(value);
+    if !query.filters.iter().all(fits) {
+        return Ok(None);
+    }
+    query.limit -= 1;
+    Ok(Some(view))
 }
 
 /// `{"bays": [...], "next": "http://…"}`

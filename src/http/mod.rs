@@ -26,6 +26,7 @@ mod exposition;
 mod form;
 mod head;
 mod health;
+mod identity;
 mod input;
 mod keys;
 mod list;

@@ -11,7 +11,7 @@ use super::edge::request::MAX_REASON_BYTES;
 use super::form::{NUMBER, TIME, UUID, command, list, matching, name, one_of, text, uuid, whole};
 use super::stream::filter::MAX_VALUES;
 use super::text::MAX_NAME_BYTES;
-use super::verbs::action::{MAX_GRACE_S, SIGNALS};
+use super::verbs::action::SIGNALS;
 use crate::events::cloudevent::Outcome;
 use crate::ids::StreamKind;
 use crate::replay::condition;
@@ -30,7 +30,7 @@ const ARGUMENTS: &[(&str, Form, &str)] = &[
     ("among", any, "container for all containers, container/web for one; default: all objects"),
     ("apply", some, "A command as JSON, or a list of commands, as in the object's timeline"),
     ("bay", names, "Only events of this bay and of containers in it; a UUID or a name; repeatable"),
-    ("command", line, "The command and its arguments, split as a shell would"),
+    ("command", line, "The command and its arguments, split as Python's shlex does"),
     (
         "condition",
         condition_text,
@@ -57,11 +57,7 @@ const ARGUMENTS: &[(&str, Form, &str)] = &[
     ("redact", flag, "1: without values of environment variables; a server always removes them"),
     ("related", flag, "1: include its bay and node, and the containers in it"),
     ("signal", signal, "The signal's name or number; default: SIGKILL"),
-    (
-        "since",
-        since,
-        "Only output or events at or after this time; for events also an age such as 15m",
-    ),
+    ("since", since, "Only output or events at or after this time, or of this age: 15m"),
     ("snapshot", flag, "1: first the current state of all matching objects, then events after it"),
     ("sort_dir", direction, "The order; default: asc"),
     ("sort_key", some, "The field to sort by"),
@@ -69,10 +65,11 @@ const ARGUMENTS: &[(&str, Form, &str)] = &[
     ("stdout", flag, "0: without standard output; 1: only standard output"),
     ("subject", objects, "The same as object: a UUID, or kind/UUID as in events"),
     ("tail", number, "Only the last lines, this many"),
-    ("timeout", grace, "Seconds between the stop signal and the kill; default: 10"),
+    ("timeout", grace, "Seconds between the stop signal and the kill; -1: no kill; default: 10"),
     ("timestamps", flag, "1: each line starts with its time"),
     ("to", moment, "The second point, in the same form as at; default: now"),
     ("type", texts, "Only events of this type, such as container.started; repeatable"),
+    ("until", since, "Only output before this time, or older than this: 15m"),
     ("user", texts, "Only events requested by this user; repeatable"),
 ];
 
@@ -112,7 +109,7 @@ pub fn all() -> ComponentsBuilder {
 /// Those of a route: what stands in its path, its arguments, and the headers of a change of an
 /// object, which a session is not.
 pub fn of(path: &str, query: &str, is_change: bool) -> Vec<Ref> {
-    let is_change = is_change && path != "/v1/session";
+    let is_change = is_change && path.starts_with("/v1/") && path != "/v1/session";
     let parts = PARTS.iter().filter(|row| is_in(path, row.0, row.1)).map(|row| row.0);
     let headers = HEADERS.iter().filter(|_| is_change).map(|row| row.0);
     let keys = parts.chain(query.split_whitespace()).chain(headers);
@@ -183,7 +180,8 @@ fn limit() -> RefOr<Schema> {
 }
 
 fn grace() -> RefOr<Schema> {
-    whole(0, MAX_GRACE_S).into()
+    let seconds = ObjectBuilder::new().schema_type(Type::Integer);
+    seconds.minimum(Some(-1)).maximum(Some(i32::MAX)).into()
 }
 
 /// Without a value it is yes.
@@ -204,7 +202,7 @@ fn moment() -> RefOr<Schema> {
 }
 
 fn since() -> RefOr<Schema> {
-    matching(&format!(r"[0-9]{{1,9}}[smhd]|[0-9]{{1,11}}(\.[0-9]{{1,6}})?|{TIME}")).into()
+    matching(&format!(r"([0-9]{{1,9}}[smhd])+|[0-9]{{1,11}}(\.[0-9]{{1,6}})?|{TIME}")).into()
 }
 
 fn line() -> RefOr<Schema> {
@@ -246,7 +244,8 @@ fn a_request() -> ObjectBuilder {
 
 fn signal() -> RefOr<Schema> {
     let names = SIGNALS.join("|");
-    matching(&format!("(SIG)?({names})|[1-9]|[1-5][0-9]|6[0-4]")).into()
+    let real_time = "RTMIN([+]([1-9]|1[0-5]))?|RTMAX(-([1-9]|1[0-4]))?";
+    matching(&format!("(SIG)?({names}|{real_time})|[1-9]|[1-5][0-9]|6[0-4]")).into()
 }
 
 /// Also other characters, in UTF-8.

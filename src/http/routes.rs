@@ -21,7 +21,7 @@ use super::verbs::execute::Executed;
 use super::verbs::executions::Executions;
 use super::verbs::logs::Logs;
 use super::verbs::{action, execute, executions, logs};
-use super::{metrics, openapi, replay, resource, shape};
+use super::{identity, metrics, openapi, replay, resource, shape};
 use crate::projections::container::ContainerView;
 use crate::replay::find::Found;
 use crate::replay::system::SystemDiff;
@@ -30,7 +30,7 @@ use crate::replay::verify::Verified;
 
 const EVENTS: &str =
     "after since limit kind object subject bay type project user request_id outcome";
-const LOGS: &str = "tail since timestamps follow stdout stderr";
+const LOGS: &str = "tail since until timestamps follow stdout stderr";
 const STREAM: &str =
     "after since snapshot kind object subject bay type project user request_id outcome";
 
@@ -45,7 +45,7 @@ macro_rules! of_nouns {
 /// All routes.
 pub fn table() -> Vec<Route> {
     let nouns = crate::noun_table! { of_nouns [] };
-    [service(), nouns, action::routes(), output(), log(), whole()].concat()
+    [service(), old_clients(), nouns, action::routes(), output(), log(), whole()].concat()
 }
 
 #[rustfmt::skip]
@@ -63,6 +63,18 @@ fn service() -> Vec<Route> {
         Route { status: 200, ..post("/v1/session", session::begin, "Exchange a token for the \
             cookie of a browser's session") }.answers::<SessionBegun>(),
         delete("/v1/session", session::end, "End the browser's session"),
+    ]
+}
+
+#[rustfmt::skip]
+fn old_clients() -> Vec<Route> {
+    vec![
+        get("/v2.0", identity::v2, "Describe the stand-in for Keystone 2.0, without authentication"),
+        Route { status: 200, ..post(identity::V2_TOKENS, identity::v2_token, "Get a token that \
+            opens nothing, without authentication") },
+        get("/v3", identity::v3, "Describe the stand-in for Keystone 3, without authentication"),
+        post(identity::V3_TOKENS, identity::v3_token, "Get a token that opens nothing, without \
+            authentication"),
     ]
 }
 

@@ -4,7 +4,9 @@
 //! Not here: the parts that do it (`edge`).
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::convert::Infallible;
+use std::sync::LazyLock;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -35,8 +37,11 @@ use crate::ids::{Kind, Position};
 /// The id of a request, in and out.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
 
-/// Paths outside the versioned API.
-const UNVERSIONED: [&str; 4] = ["v1", "healthz", "readyz", "metrics"];
+/// What paths under `/v1` begin with: the clients of 2014 also leave that out.
+static VERSIONED: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let first = |route: Route| Some(route.path.strip_prefix("/v1/")?.split('/').next()?.to_owned());
+    routes::table().into_iter().filter_map(first).collect()
+});
 
 /// The whole REST API.
 pub fn service(
@@ -190,7 +195,7 @@ fn with_canonical_path(mut request: Request) -> Request {
 fn canonical(uri: &Uri) -> Option<Uri> {
     let path = uri.path().trim_end_matches('/');
     let first = path.split('/').nth(1).unwrap_or_default();
-    let version = if first.is_empty() || UNVERSIONED.contains(&first) { "" } else { "/v1" };
+    let version = if VERSIONED.contains(first) { "/v1" } else { "" };
     let path = if path.is_empty() { "/" } else { path };
     if version.is_empty() && path == uri.path() {
         return None;
@@ -226,6 +231,8 @@ mod tests {
             ("/containers/c/logs?tail=1", "/v1/containers/c/logs?tail=1"),
             ("/healthz", "/healthz"),
             ("/metrics/", "/metrics"),
+            ("/v3/auth/tokens", "/v3/auth/tokens"),
+            ("/v2/", "/v2"),
             ("http://h:1/bays/", "http://h:1/v1/bays"),
         ] {
             let uri: Uri = given.parse().unwrap();

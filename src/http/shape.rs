@@ -12,13 +12,19 @@ use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFo
 use utoipa::openapi::{Ref, RefOr, Schema};
 
 use super::edge::request::Call;
+use super::edge::state::AppState;
+use super::error::ApiError;
 use super::form;
 use super::input::rule;
 use super::respond::{Link, Task, json};
 use super::route::{Register, Schemas, register};
-use crate::ids::Timestamp;
+use crate::ids::{ProjectId, Timestamp};
 use crate::projections::View;
 use crate::projections::field_table::{FieldDef, Rule, SortAs, nullable, or_null};
+
+/// What warnings are.
+const WARNINGS: &str = "What of a POST has no meaning here and was ignored; in its answer, if \
+    there is something.";
 
 /// A noun's view as the REST API shows it.
 pub trait Shown: View {
@@ -28,6 +34,16 @@ pub trait Shown: View {
     /// The value of a field that the table does not have.
     fn part(&self, _name: &str) -> Value {
         Value::Null
+    }
+
+    /// The one that a project has although nothing is recorded of it yet.
+    fn unrecorded(_state: &AppState, _project: &ProjectId) -> Result<Option<Self>, ApiError> {
+        Ok(None)
+    }
+
+    /// Whether this is its uuid or its name.
+    fn is_called(&self, ident: &str) -> bool {
+        ["uuid", "name"].into_iter().any(|name| self.field(name).as_deref() == Some(ident))
     }
 }
 
@@ -76,11 +92,25 @@ fn shown<V: Shown>(rows: Rows) -> impl Iterator<Item = &'static FieldDef<V>> {
     V::TABLE.iter().filter(|field| field.schema.is_some()).filter(is_wanted)
 }
 
-/// The answer with one object, with its revision as `ETag`.
-pub fn answer<V: Shown>(status: StatusCode, call: &Call, view: &V) -> Response {
+/// The answer to a POST: the object, and what of the request was ignored.
+#[derive(Serialize)]
+struct Warned<'a, T> {
+    #[serde(flatten)]
+    object: T,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
+}
+
+/// The answer with one object, with its revision as `ETag`, and with warnings if there are some.
+pub fn answer<V: Shown>(
+    status: StatusCode,
+    call: &Call,
+    view: &V,
+    warnings: &[String],
+) -> Response {
     let etag = format!("\"{}\"", view.head().revision);
     let object = Representation { view, host: &call.host, rows: Rows::Detail };
-    let mut response = json(status, &object);
+    let mut response = json(status, &Warned { object, warnings });
     if let Ok(etag) = HeaderValue::from_str(&etag) {
         response.headers_mut().insert(header::ETAG, etag);
     }
@@ -148,6 +178,8 @@ fn described<V: Shown>(rows: Rows, name: &str, what: &str, schemas: &mut Schemas
         let [created, updated] = times.map(|name| (name, timed(name, String::schema())));
         object = object.property(created.0, created.1).required(created.0);
         object = object.property(updated.0, or_null(updated.1));
+        let warnings = ArrayBuilder::new().items(String::schema());
+        object = object.property("warnings", with_meaning(warnings.into(), WARNINGS));
     }
     let links = ArrayBuilder::new().items(Ref::from_schema_name(register::<Link>(schemas)));
     let object = object.property("links", links).required("links");

@@ -987,3 +987,17 @@ fn help_is_as_recorded() {
         golden(&format!("help/log-{name}.txt"), &done.out);
     }
 }
+
+#[test]
+fn warnings_of_a_server_are_said_on_stderr() {
+    let words = "'volumes' was ignored: a container has no such option.";
+    let mut made = container("Stopped");
+    made["warnings"] = json!([words]);
+    let create = ["container-create", "--image", "i"];
+    for format in [&[][..], &["-o", "json"]] {
+        let server = Server::start(vec![answer("POST /v1/containers", 201, made.clone())]);
+        let done = server.run(&[&create, format].concat());
+        assert_eq!((done.code, done.err.as_str()), (0, &*format!("Warning: {words}\n")));
+        assert_eq!(done.out.contains("volumes"), !format.is_empty(), "{done:?}");
+    }
+}

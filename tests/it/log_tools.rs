@@ -336,6 +336,8 @@ fn names(server: &Server) -> Vec<String> {
     let list = server.list("/v1/baymodels?sort_key=created_at");
     let mut names: Vec<String> =
         list.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect();
+    // The built-in one is not recorded.
+    names.retain(|name| name != "default");
     names.sort_unstable();
     names
 }

@@ -11,6 +11,7 @@ use super::super::{BackendError, Done, Operation, Reporter, RunState, Work, unle
 use super::DockerBackend;
 use super::connection::within;
 use super::observe::Found;
+use crate::events::container::NO_KILL;
 use crate::ids::StreamId;
 
 /// Between two looks at a container that is being removed: short beside what people notice.
@@ -98,7 +99,10 @@ impl DockerBackend {
     ) -> Result<(), BackendError> {
         let docker = self.connection.client()?;
         let limit = self.connection.limits.quick + Duration::from_secs(u64::from(grace_s));
-        let seconds = i32::try_from(grace_s).unwrap_or(i32::MAX);
+        let seconds = match grace_s {
+            NO_KILL => -1,
+            grace_s => i32::try_from(grace_s).unwrap_or(i32::MAX),
+        };
         let options = StopContainerOptionsBuilder::new().t(seconds).build();
         let call = within(limit, docker.stop_container(id, Some(options)));
         unless_cancelled(reporter, call).await

@@ -126,7 +126,7 @@ pub enum Need {
 
 /// What each request needs: the first row that fits holds. `{all}` stands for each collection.
 #[rustfmt::skip]
-const REQUESTS: [(&str, &str, Need); 46] = {
+const REQUESTS: [(&str, &str, Need); 50] = {
     use Right::{Change, ChangeNodes, EraseKey, Execute, Logs, Read, Verify};
     use Need::{Nothing, To};
     [
@@ -134,6 +134,11 @@ const REQUESTS: [(&str, &str, Need); 46] = {
         ("GET", "/healthz", Nothing),
         ("GET", "/readyz", Nothing),
         ("GET", "/metrics", Nothing),
+        // Where nobody is asked who they are; elsewhere they do not exist.
+        ("GET", "/v2.0", Nothing),
+        ("POST", "/v2.0/tokens", Nothing),
+        ("GET", "/v3", Nothing),
+        ("POST", "/v3/auth/tokens", Nothing),
         ("GET", "/v1", To(Read)),
         ("GET", "/v1/openapi.json", To(Read)),
         // Nodes are the service's. To look is not refused: others than operators have none to see.

@@ -23,7 +23,7 @@ use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
 use crate::http::input::container;
 use crate::http::text::shown;
-use crate::http::{read, respond};
+use crate::http::{node, read, respond};
 use crate::ids::{Kind, StreamId};
 use crate::projections::container::ContainerView;
 
@@ -102,6 +102,10 @@ async fn start(
     command: Vec<String>,
 ) -> Result<(CommandReply, Option<Frames>), ApiError> {
     let view = read::find::<ContainerView>(state, call, ident)?;
+    if let Some(reason) = node::unavailable(state, view.node_uuid)? {
+        // It would fail, and nothing would repeat it.
+        return Err(ApiError::Engine(BackendError::Unavailable(reason)));
+    }
     let container = StreamId::new(Kind::Container, view.head.uuid);
     let command = ContainerCommand::Execute { command };
     if call.wait.is_zero() {
@@ -152,15 +156,39 @@ fn incomplete(reason: impl Display) -> ApiError {
     )))
 }
 
-/// The command and its arguments.
+/// The command and its arguments: a line in the query, or `command` in the body, which has no limit
+/// as tight as a query's, and may be a list of words.
 fn words(call: &Call) -> Result<Vec<String>, ApiError> {
-    let Some(line) = call.argument("command") else {
-        return Err(ApiError::BadRequest("Missing argument: \"command\"".to_owned()));
+    let given = match (call.argument("command"), call.has_body()) {
+        (Some(line), false) => Value::from(line),
+        (None, true) => in_body(call)?,
+        (Some(_), true) => {
+            let words = "The command is given twice, in the query and in the body.";
+            return Err(ApiError::BadRequest(words.to_owned()));
+        }
+        (None, false) => return Err(missing()),
     };
-    let words = container::words(&Value::from(line))
-        .map_err(|reason| ApiError::field("command", shown(line), reason))?;
+    let text = || shown(&given.as_str().map_or_else(|| given.to_string(), str::to_owned));
+    let words =
+        container::words(&given).map_err(|reason| ApiError::field("command", text(), reason))?;
     if words.first().is_none_or(String::is_empty) {
-        return Err(ApiError::field("command", shown(line), "The command is empty."));
+        return Err(ApiError::field("command", text(), "The command is empty."));
     }
     Ok(words)
+}
+
+/// The command in a body, which has nothing else.
+fn in_body(call: &Call) -> Result<Value, ApiError> {
+    let mut fields = call.fields()?;
+    let command = fields.remove("command").ok_or_else(missing)?;
+    match fields.keys().next() {
+        None => Ok(command),
+        Some(other) => {
+            Err(ApiError::field(other, "", "The body takes a command and nothing else."))
+        }
+    }
+}
+
+fn missing() -> ApiError {
+    ApiError::BadRequest("Missing argument: \"command\"".to_owned())
 }

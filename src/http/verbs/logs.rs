@@ -31,8 +31,8 @@ pub struct Logs {
     output: String,
 }
 
-const ARGUMENTS: [&str; 7] =
-    ["tail", "since", "timestamps", "follow", "stdout", "stderr", "bay_ident"];
+const ARGUMENTS: [&str; 8] =
+    ["tail", "since", "until", "timestamps", "follow", "stdout", "stderr", "bay_ident"];
 
 /// `GET /v1/containers/{ident}/logs`
 pub async fn logs(
@@ -125,6 +125,7 @@ fn query(call: &Call) -> Result<LogQuery, ApiError> {
     Ok(LogQuery {
         tail,
         since: call.time("since")?,
+        until: call.time("until")?,
         timestamps: call.flag("timestamps")?,
         follow: call.flag("follow")?,
     })
