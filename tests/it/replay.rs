@@ -388,6 +388,11 @@ fn spoil(views: &Path) {
 #[test]
 fn commands_are_decided_again_and_differences_fail() {
     let mut server = with_a_story();
+    // What was refused is in the log, and was decided by no object.
+    let refused = magnum(server.url(), &["container-pause", "web"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let audited = server.get("/v1/events?type=audit.command_refused").expect(200);
+    assert_eq!(audited["events"].as_array().unwrap().len(), 1, "{audited}");
     server.stop();
     let data = server.data();
     let checked = magnum(NOBODY, &["replay", "check", data.to_str().unwrap()]);

@@ -15,6 +15,7 @@ use crate::bus::Bus;
 use crate::config::HttpConfig;
 use crate::events::log::EventLog;
 use crate::events::newest::Newest;
+use crate::projections::names::Names as ObjectNames;
 use crate::projections::read_models::ReadModels;
 use crate::replay::verify::Kept;
 use crate::secrets::Secrets;
@@ -64,6 +65,8 @@ pub struct Own {
     pub places: Places,
     /// The last events, decoded once for all who follow.
     pub newest: Arc<Newest>,
+    /// What objects were called when something happened.
+    pub called: Arc<ObjectNames>,
 }
 
 impl AppState {
@@ -73,6 +76,7 @@ impl AppState {
             requests: Requests::default(),
             names: Names::new(&parts.config),
             places: Places::new(parts.auth.tells_projects_apart()),
+            called: Arc::new(ObjectNames::new(parts.log.clone())),
             newest: Arc::new(Newest::new(parts.log.clone())),
         };
         Self(Arc::new(Inner { parts, own }))
