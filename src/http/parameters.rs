@@ -29,8 +29,12 @@ const ARGUMENTS: &[(&str, Form, &str)] = &[
     ),
     ("among", any, "container for all containers, container/web for one; default: all objects"),
     ("apply", some, "A command as JSON, or a list of commands, as in the object's timeline"),
-    ("before", after, "A position: the last events before it; latest: the last ones; with limit=0 \
-        they are counted"),
+    (
+        "before",
+        after,
+        "A position: the last events before it; latest: the last ones; with limit=0 \
+        they are counted",
+    ),
     ("bay", names, "Only events of this bay and of containers in it; a UUID or a name; repeatable"),
     ("command", line, "The command and its arguments, split as a shell would"),
     (
@@ -51,11 +55,19 @@ const ARGUMENTS: &[(&str, Form, &str)] = &[
         number,
         "Wait until the read model has reached this position; 503 if it takes too long",
     ),
-    ("object", objects, "Only events of this object: a UUID, a name, or kind/ and either; repeatable"),
+    (
+        "object",
+        objects,
+        "Only events of this object: a UUID, a name, or kind/ and either; repeatable",
+    ),
     ("outcome", outcomes, "Only events with this outcome; repeatable"),
     ("monotone", flag, "1: the condition stays true once it is, so few states need to be checked"),
-    ("project", some, "Only events of this project, or of all; auditors of the operators' project may \
-        name other ones than their own"),
+    (
+        "project",
+        some,
+        "Only events of this project, or of all; auditors of the operators' project may \
+        name other ones than their own",
+    ),
     ("request_id", requests, "Only events caused by this request; repeatable"),
     ("redact", flag, "1: without values of environment variables; a server always removes them"),
     ("related", flag, "1: include its bay and node, and the containers in it"),

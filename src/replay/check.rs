@@ -182,9 +182,7 @@ mod tests {
         let stream = StreamId { kind: StreamKind::Audit, id: clock::new_object_id() };
         // A refused command is recorded with the command, the others may come with one.
         let meta = Meta { command: Some("\"start\"".to_owned()), ..Meta::default() };
-        let new = |event| {
-            NewEvent::new(clock::new_event_id(), clock::now(), meta.clone(), event)
-        };
+        let new = |event| NewEvent::new(clock::new_event_id(), clock::now(), meta.clone(), event);
         let events: Vec<NewEvent> = audits.iter().map(new).collect();
         let append = Append { stream, expected: Expected::NoStream, command: None, events };
         log.append(append).await.unwrap();

@@ -262,6 +262,9 @@ fn changes_are_told_by_field_with_who_made_them() {
     let server = with_a_story();
     let args = ["replay", "diff", "container/web", "--from", "v:1", "--to", "v:3"];
     golden("diff.txt", &both(&server, &args).out);
+    // How the service keeps track of it, for those who ask.
+    let wide = both(&server, &[&args[..], &["-o", "wide"]].concat()).out;
+    assert!(wide.contains("outcomes") && wide.contains("state.status"), "{wide}");
     let told = document(&both(&server, &[&args[..], &["-o", "json"]].concat()));
     let status = |fields: &Value| {
         let mut fields = fields.as_array().unwrap().iter();

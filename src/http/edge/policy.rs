@@ -385,9 +385,8 @@ mod tests {
         assert!(!allowed(&changed, &["admin"], true).contains(&"key:erase"));
         // Who audits the operators' project audits all, and nobody else does.
         let readers = policy(&["events:audit=reader"]).unwrap();
-        let audits = |role, at_operators| {
-            allowed(&readers, &[role], at_operators).contains(&"events:all")
-        };
+        let audits =
+            |role, at_operators| allowed(&readers, &[role], at_operators).contains(&"events:all");
         assert!(audits("reader", true) && !audits("reader", false) && !audits("member", true));
         let nobody = policy(&["events:all=none"]).unwrap();
         assert!(!allowed(&nobody, &["admin"], true).contains(&"events:all"));

@@ -80,12 +80,7 @@ impl Filter {
         Ok(Arc::new(filter))
     }
 
-    fn add(
-        &mut self,
-        state: &AppState,
-        name: &str,
-        value: String,
-    ) -> Result<(), ApiError> {
+    fn add(&mut self, state: &AppState, name: &str, value: String) -> Result<(), ApiError> {
         let bad = |reason: &str| ApiError::field(name, shown(&value), reason);
         match name {
             "kind" => {

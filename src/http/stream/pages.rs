@@ -130,8 +130,7 @@ async fn last(
     let (position, head) = (before.before(), *state.log.head().borrow());
     let next = (position < head).then(|| next(&call, "events", ("after", position.get()), limit));
     let is_first = earlier.is_all() && earlier.has_none();
-    let previous =
-        (!is_first).then(|| self::next(&call, "events", ("before", from.get()), limit));
+    let previous = (!is_first).then(|| self::next(&call, "events", ("before", from.get()), limit));
     let page = EventPage {
         position: position.get(),
         head: head.get(),
@@ -183,9 +182,8 @@ impl Documents {
     }
 
     fn from(&self, events: &[Recorded]) -> Vec<CloudEvent> {
-        let shown = |event| {
-            CloudEvent::new(event, self.names.of(event), self.installation, &self.host)
-        };
+        let shown =
+            |event| CloudEvent::new(event, self.names.of(event), self.installation, &self.host);
         events.iter().map(shown).collect()
     }
 }
