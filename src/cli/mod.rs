@@ -21,6 +21,7 @@ mod events;
 mod keys;
 mod log;
 mod login;
+mod moment;
 mod node;
 mod noun;
 mod options;
@@ -135,7 +136,7 @@ pub fn main() -> ExitCode {
 /// Runs a command: without a session if it needs no server.
 fn run(cli: Cli) -> Result<(), CliError> {
     let Cli { mut options, openstack, command } = cli;
-    // Lists and events have a wide format; everything else is as in a table.
+    // Lists, events and differences have a wide format; everything else is as in a table.
     let is_wide = options.output == Format::Wide;
     if is_wide {
         options.output = Format::Table;
@@ -149,7 +150,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Log(command) => log::run(format, command, reason),
         Command::Backup(args) => backup::back_up(format, &args),
         Command::Restore(args) => backup::restore(format, &args),
-        Command::Replay(command) => wait(async { replay::run(&open()?, command).await }),
+        Command::Replay(command) => wait(async { replay::run(&open()?, command, is_wide).await }),
         Command::Why(args) => wait(async { why::run(&open()?, &args).await }),
         Command::Trace(args) => wait(async { trace::run(&open()?, &args).await }),
         Command::Bundle(command) => wait(async { bundle::run(&open()?, command).await }),

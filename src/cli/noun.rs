@@ -2,16 +2,19 @@
 
 use clap::{Args, ValueEnum};
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::args::{Target, Targets, Update, ident, pair};
 use super::client::{Answer, Call, Client};
 use super::error::{CliError, say, warn};
+use super::event_line::short_type;
 use super::login::Openstack;
+use super::moment;
 use super::options::{Format, Options};
 use super::table;
 use super::terminal::printable;
 use crate::ids::Kind;
+use crate::replay::entry::details;
 
 /// What a command needs besides its arguments.
 #[derive(Debug)]
@@ -57,8 +60,9 @@ pub enum SortDir {
 /// Which part of a list, in which order.
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
-    /// The list as of a position of the log, or a time such as 2015-05-21T20:46:13Z
-    #[arg(long, value_name = "WHEN")]
+    /// The list as of a position of the log, or a time such as 2015-05-21T20:46:13Z, 2015-05-21 (UTC),
+    /// 1h (ago) or yesterday
+    #[arg(long, value_name = "WHEN", value_parser = moment::at)]
     at: Option<String>,
     /// Maximum number of objects [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -83,8 +87,8 @@ pub struct Show {
     #[command(flatten)]
     pub target: Target,
     /// The object as of a position of the log, a revision such as v:3, or a time such as
-    /// 2015-05-21T20:46:13Z
-    #[arg(long, value_name = "WHEN")]
+    /// 2015-05-21T20:46:13Z, 2015-05-21 (UTC), 1h (ago) or yesterday
+    #[arg(long, value_name = "WHEN", value_parser = moment::at)]
     at: Option<String>,
 }
 
@@ -254,8 +258,24 @@ impl Noun {
                 _ => break,
             }
         }
-        table::list(session.format, &["position", "time", "type", "user", "reason"], &rows)
+        if session.format != Format::Table {
+            return table::list(session.format, &[], &rows);
+        }
+        let rows: Vec<Value> = rows.iter().map(told).collect();
+        table::list(Format::Table, &["position", "time", "event", "user", "details"], &rows)
     }
+}
+
+/// An event of a history as a row: what happened to the object, to the second.
+fn told(event: &Value) -> Value {
+    let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
+    let time = text("time").get(..19).unwrap_or_default().replace('T', " ");
+    let name = short_type(event);
+    let name = name.split_once('.').map_or(name, |(_, fact)| fact);
+    json!({
+        "position": text("position"), "time": time, "event": name, "user": text("user"),
+        "details": details(event),
+    })
 }
 
 /// The position that the next page of a list is as of, however the point was given.

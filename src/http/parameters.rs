@@ -29,6 +29,12 @@ const ARGUMENTS: &[(&str, Form, &str)] = &[
     ),
     ("among", any, "container for all containers, container/web for one; default: all objects"),
     ("apply", some, "A command as JSON, or a list of commands, as in the object's timeline"),
+    (
+        "before",
+        after,
+        "A position: the last events before it; latest: the last ones; with limit=0 \
+        they are counted",
+    ),
     ("bay", names, "Only events of this bay and of containers in it; a UUID or a name; repeatable"),
     ("command", line, "The command and its arguments, split as Python's shlex does"),
     (
@@ -49,10 +55,19 @@ const ARGUMENTS: &[(&str, Form, &str)] = &[
         number,
         "Wait until the read model has reached this position; 503 if it takes too long",
     ),
-    ("object", objects, "Only events of the object with this UUID; repeatable"),
+    (
+        "object",
+        objects,
+        "Only events of this object: a UUID, a name, or kind/ and either; repeatable",
+    ),
     ("outcome", outcomes, "Only events with this outcome; repeatable"),
     ("monotone", flag, "1: the condition stays true once it is, so few states need to be checked"),
-    ("project", some, "Only events of this project, which must be your own"),
+    (
+        "project",
+        some,
+        "Only events of this project, or of all; auditors of the operators' project may \
+        name other ones than their own",
+    ),
     ("request_id", requests, "Only events caused by this request; repeatable"),
     ("redact", flag, "1: without values of environment variables; a server always removes them"),
     ("related", flag, "1: include its bay and node, and the containers in it"),
@@ -63,7 +78,7 @@ const ARGUMENTS: &[(&str, Form, &str)] = &[
     ("sort_key", some, "The field to sort by"),
     ("stderr", flag, "0: without standard error; 1: only standard error"),
     ("stdout", flag, "0: without standard output; 1: only standard output"),
-    ("subject", objects, "The same as object: a UUID, or kind/UUID as in events"),
+    ("subject", objects, "The same as object; events have it as kind/UUID"),
     ("tail", number, "Only the last lines, this many"),
     ("timeout", grace, "Seconds between the stop signal and the kill; -1: no kill; default: 10"),
     ("timestamps", flag, "1: each line starts with its time"),
@@ -174,7 +189,7 @@ fn number() -> RefOr<Schema> {
     whole(0, u64::MAX).into()
 }
 
-/// Whatever is more than a page may have is taken for that.
+/// Whatever is more than a page may have is taken for that; 0 only where events are counted.
 fn limit() -> RefOr<Schema> {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).into()
 }
@@ -222,8 +237,7 @@ fn kinds() -> RefOr<Schema> {
 }
 
 fn objects() -> RefOr<Schema> {
-    let kinds = StreamKind::all().map(StreamKind::name).collect::<Vec<_>>().join("|");
-    several(matching(&format!("(({kinds})/)?{UUID}")))
+    names()
 }
 
 fn outcomes() -> RefOr<Schema> {

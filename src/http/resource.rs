@@ -91,7 +91,7 @@ pub trait Resource: Commanded {
     /// as it is recorded.
     const WAITS: bool = false;
 
-    /// Refuses what cannot name one.
+    /// Refuses what cannot name one, where none was found.
     fn check_ident(_ident: &str) -> Result<(), ApiError> {
         Ok(())
     }
@@ -225,8 +225,8 @@ async fn show<R: Resource>(
     Ident(ident): Ident,
     call: Call,
 ) -> Result<Response, ApiError> {
-    R::check_ident(&ident)?;
-    read::one::<R>(&state, &call, &ident, R::EXTRA).await
+    let answer = read::one::<R>(&state, &call, &ident, R::EXTRA).await;
+    answer.map_err(|error| nameless::<R>(&ident, error))
 }
 
 /// `POST /v1/{collection}`
@@ -344,6 +344,13 @@ async fn record<R: Resource>(state: &AppState, call: &Call, ident: &str) -> Resu
 }
 
 fn find<R: Resource>(state: &AppState, call: &Call, ident: &str) -> Result<R, ApiError> {
-    R::check_ident(ident)?;
-    read::find::<R>(state, call, ident)
+    read::find::<R>(state, call, ident).map_err(|error| nameless::<R>(ident, error))
+}
+
+/// The refusal where nothing is found: that of what cannot name one goes before.
+fn nameless<R: Resource>(ident: &str, error: ApiError) -> ApiError {
+    match error {
+        ApiError::NotFound(..) => R::check_ident(ident).err().unwrap_or(error),
+        error => error,
+    }
 }

@@ -29,7 +29,7 @@ use crate::replay::trace::Trace;
 use crate::replay::verify::Verified;
 
 const EVENTS: &str =
-    "after since limit kind object subject bay type project user request_id outcome";
+    "after before since limit kind object subject bay type project user request_id outcome";
 const LOGS: &str = "tail since until timestamps follow stdout stderr";
 const STREAM: &str =
     "after since snapshot kind object subject bay type project user request_id outcome";

@@ -76,6 +76,7 @@ mod stream_client;
 mod stream_curl;
 mod stream_filter;
 mod stream_killed;
+mod stream_last;
 mod stream_slow;
 mod stream_snapshot;
 mod tenancy;

@@ -226,7 +226,8 @@ impl Auth {
 
     /// How long a caller may follow what goes on until somebody ends it: as long as they may do
     /// what that takes, and the session lasts that they came with.
-    pub fn grant(&self, caller: &Caller, needs: &'static [Right]) -> Grant {
+    pub fn grant(&self, caller: &Caller, needs: &[Right]) -> Grant {
+        let needs = needs.to_vec();
         let (Some(guard), Some((token, expires_at))) = (&self.0, &caller.token) else {
             return Grant { standing: None, session: None, needs };
         };
@@ -334,7 +335,7 @@ pub struct Grant {
     standing: Option<watch::Receiver<Standing>>,
     /// The end of the session that it was asked for with, if it was one.
     session: Option<SessionEnd>,
-    needs: &'static [Right],
+    needs: Vec<Right>,
 }
 
 impl Grant {
@@ -358,7 +359,7 @@ impl Grant {
 /// Waits until a token no longer allows what is needed; why.
 async fn token_lost(
     standing: &mut Option<watch::Receiver<Standing>>,
-    needs: &'static [Right],
+    needs: &[Right],
 ) -> &'static str {
     let Some(standing) = standing else { return future::pending().await };
     let may = |rights: Rights| needs.iter().all(|action| rights.has(*action));

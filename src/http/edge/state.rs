@@ -17,6 +17,7 @@ use crate::config::{HttpConfig, StorageConfig};
 use crate::events::log::EventLog;
 use crate::events::newest::Newest;
 use crate::http::survey::LastSurvey;
+use crate::projections::names::Names as ObjectNames;
 use crate::projections::read_models::ReadModels;
 use crate::replay::verify::Kept;
 use crate::secrets::Secrets;
@@ -72,6 +73,8 @@ pub struct Own {
     pub newest: Arc<Newest>,
     /// What the metrics found out last.
     pub survey: LastSurvey,
+    /// What objects were called when something happened.
+    pub called: Arc<ObjectNames>,
 }
 
 impl AppState {
@@ -81,6 +84,7 @@ impl AppState {
             requests: Requests::default(),
             names: Names::new(&parts.config),
             places: Places::new(parts.auth.tells_projects_apart()),
+            called: Arc::new(ObjectNames::new(parts.log.clone())),
             newest: Arc::new(Newest::new(parts.log.clone())),
             survey: LastSurvey::default(),
         };
