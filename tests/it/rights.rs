@@ -82,6 +82,7 @@ fn action(method: &str, path: &str, is_served: bool) -> &'static str {
         (true, true, "/" | "/healthz" | "/readyz" | "/metrics") => "",
         (true, true, "/v1/replay/verify") => "replay:verify",
         (true, true, "/v1/containers/{ident}/logs") => "container:logs",
+        (true, true, path) if path.ends_with("/output") => "container:execute",
         (_, true, "/v1/session") => "object:read",
         (false, true, path) if path.starts_with("/v1/nodes") => "node:change",
         (false, true, path) if path.starts_with("/v1/keys") => "key:erase",
