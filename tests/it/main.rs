@@ -28,6 +28,7 @@ mod door;
 mod drift;
 mod entity;
 mod evolution;
+mod execution;
 mod faults;
 mod files;
 mod harness;
