@@ -139,7 +139,7 @@ impl Output {
 }
 
 /// Where a reader is, and what there is for it.
-enum Next {
+enum NextPiece {
     Frame(OutputFrame),
     Wait(watch::Receiver<()>),
     End,
@@ -192,11 +192,11 @@ impl Spool {
                 let mut place = place?;
                 loop {
                     let mut changed = match spool.next(id, &mut place, follow) {
-                        Next::Frame(frame) => return Some((Ok(frame), Some(place))),
-                        Next::End => return None,
-                        Next::Cut(bytes) => return Some((Err(cut(bytes)), None)),
-                        Next::Gone => return Some((Err(gone()), None)),
-                        Next::Wait(changed) => changed,
+                        NextPiece::Frame(frame) => return Some((Ok(frame), Some(place))),
+                        NextPiece::End => return None,
+                        NextPiece::Cut(bytes) => return Some((Err(cut(bytes)), None)),
+                        NextPiece::Gone => return Some((Err(gone()), None)),
+                        NextPiece::Wait(changed) => changed,
                     };
                     // A closed channel belongs to an output that is gone, as the next look shows.
                     let _is_closed = changed.changed().await.is_err();
@@ -222,16 +222,16 @@ impl Spool {
         self.lock().remove_if(|output| output.project == *project);
     }
 
-    fn next(&self, id: WorkId, place: &mut (usize, usize), follow: bool) -> Next {
+    fn next(&self, id: WorkId, place: &mut (usize, usize), follow: bool) -> NextPiece {
         let kept = self.lock();
         let output = kept.outputs.get(&id).filter(|it| !it.is_expired(self.limits.kept_for));
-        let Some(output) = output else { return Next::Gone };
+        let Some(output) = output else { return NextPiece::Gone };
         while let Some((stream, piece)) = output.pieces.get(place.0) {
             let rest = piece.get(place.1..).unwrap_or_default();
             if !rest.is_empty() {
                 place.1 = piece.len();
                 let data = Bytes::copy_from_slice(rest);
-                return Next::Frame(OutputFrame { stream: *stream, data });
+                return NextPiece::Frame(OutputFrame { stream: *stream, data });
             }
             if place.0 + 1 >= output.pieces.len() {
                 break;
@@ -239,11 +239,11 @@ impl Spool {
             *place = (place.0 + 1, 0);
         }
         if output.is_cut {
-            Next::Cut(output.bytes)
+            NextPiece::Cut(output.bytes)
         } else if follow && output.ended_at.is_none() {
-            Next::Wait(output.changed.subscribe())
+            NextPiece::Wait(output.changed.subscribe())
         } else {
-            Next::End
+            NextPiece::End
         }
     }
 

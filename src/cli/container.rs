@@ -266,7 +266,8 @@ async fn executions(session: &Session, target: &Target) -> Result<(), CliError> 
 async fn end_execution(session: &Session, args: &ExecutionEnd) -> Result<(), CliError> {
     let call = Call::new(Method::DELETE, Kind::Container);
     let call = call.segment(&args.container).segment("executions").segment(&args.id);
-    let answer = waiting::change(session, Kind::Container, Some(&args.container), call).await?;
+    let answer =
+        waiting::change(&session.client, Kind::Container, Some(&args.container), call).await?;
     CONTAINER.say_if_in_progress(&answer, &args.container);
     Ok(())
 }

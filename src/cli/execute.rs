@@ -95,7 +95,7 @@ async fn attached(session: &Session, container: &str, call: Call<'_>) -> Result<
         };
         let command = Running { session, container, id: &id };
         let followed = command.follow(response, is_own);
-        match waiting::until(session, followed).await {
+        match waiting::until(&session.client, followed).await {
             Some(code) => code,
             None => Err(command.timed_out()),
         }
@@ -218,7 +218,7 @@ pub fn exit_code(code: i64) -> u8 {
 /// Writes the output to stdout and stderr while it comes; what the service says at the end, if it
 /// is not complete.
 async fn pass_on(session: &Session, mut response: Response) -> Result<Option<String>, CliError> {
-    let mut frames = Frames::default();
+    let mut frames = Demultiplexer::default();
     while let Some(piece) =
         response.chunk().await.map_err(|error| session.client.broken(&Method::GET, &error))?
     {
@@ -233,7 +233,7 @@ async fn pass_on(session: &Session, mut response: Response) -> Result<Option<Str
 
 /// Takes frames apart, wherever they are cut.
 #[derive(Default)]
-struct Frames {
+struct Demultiplexer {
     header: Vec<u8>,
     stream: u8,
     left: usize,
@@ -241,7 +241,7 @@ struct Frames {
     words: Vec<u8>,
 }
 
-impl Frames {
+impl Demultiplexer {
     fn take(
         &mut self,
         mut bytes: &[u8],
@@ -291,14 +291,14 @@ mod tests {
         bytes.extend(&all);
         bytes.extend(b"\x02\0\0\0\0\0\0\x03err\x01\0\0\0\0\0\0\0\x03\0\0\0\0\0\0\x02no");
         for size in 1..bytes.len() {
-            let (mut frames, mut out, mut err) = (Frames::default(), Vec::new(), Vec::new());
+            let (mut frames, mut out, mut err) = (Demultiplexer::default(), Vec::new(), Vec::new());
             for piece in bytes.chunks(size) {
                 frames.take(piece, &mut out, &mut err).unwrap();
             }
             assert_eq!((&out, &*err, &*frames.words), (&all, &b"err"[..], &b"no"[..]), "{size}");
             assert!(frames.is_whole());
         }
-        let (mut frames, mut out) = (Frames::default(), Vec::new());
+        let (mut frames, mut out) = (Demultiplexer::default(), Vec::new());
         frames.take(&bytes[..20], &mut out, &mut Vec::new()).unwrap();
         assert!(!frames.is_whole());
     }

@@ -166,7 +166,7 @@ impl Noun {
     /// Creates one and prints it.
     pub async fn create(&self, session: &Session, body: Value) -> Result<(), CliError> {
         let call = Call::new(Method::POST, self.kind).body(body);
-        let answer = waiting::change(session, self.kind, None, call).await?;
+        let answer = waiting::change(&session.client, self.kind, None, call).await?;
         table::show(session.format, &answer.body)?;
         let text = |field| answer.body.get(field).and_then(Value::as_str);
         let uuid = text("uuid").unwrap_or("UUID");
@@ -184,7 +184,7 @@ impl Noun {
     pub async fn update(&self, session: &Session, update: &Update) -> Result<(), CliError> {
         let name = &update.name;
         let call = Call::new(Method::PATCH, self.kind).segment(name).body(update.patch()?);
-        let answer = waiting::change(session, self.kind, Some(name), call).await?;
+        let answer = waiting::change(&session.client, self.kind, Some(name), call).await?;
         table::show(session.format, &answer.body)?;
         self.say_if_in_progress(&answer, name);
         self.check(&answer, name, "UPDATE_FAILED")
@@ -211,7 +211,7 @@ impl Noun {
             if let Some(action) = action {
                 call = call.segment(action);
             }
-            match waiting::change(session, self.kind, Some(target), call).await {
+            match waiting::change(&session.client, self.kind, Some(target), call).await {
                 Ok(answer) => self.say_if_in_progress(&answer, target),
                 Err(error @ (CliError::Refused { .. } | CliError::Advised(..))) => {
                     let (noun, words) = (self.kind, error.message());

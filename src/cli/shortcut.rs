@@ -249,14 +249,14 @@ async fn started(session: &Session, args: &Run) -> Result<(), CliError> {
     }
     let create = Call::new(Method::POST, Kind::Container).body(Value::Object(body));
     let name = args.name.as_deref();
-    let made = waiting::change(session, Kind::Container, name, create).await?.body;
+    let made = waiting::change(&session.client, Kind::Container, name, create).await?.body;
     let uuid = text_of(&made, "uuid").to_owned();
     if text_of(&made, "status") == "Error" {
         let words = text_of(&made, "status_reason").to_owned();
         return Err(CliError::Advised(words, format!("magnum container-history {uuid}")));
     }
     let start = container::put().segment(&uuid).segment("start");
-    waiting::change(session, Kind::Container, name.or(Some(&uuid)), start).await?;
+    waiting::change(&session.client, Kind::Container, name.or(Some(&uuid)), start).await?;
     if args.detach {
         return table::print(&format!("{uuid}\n"));
     }

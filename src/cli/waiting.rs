@@ -11,9 +11,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::client::{Answer, Call};
+use super::client::{Answer, Call, Client};
 use super::error::CliError;
-use super::noun::Session;
 use super::terminal::printable;
 use crate::ids::Kind;
 
@@ -24,8 +23,8 @@ const QUIET_S: u64 = 2;
 const POLL: Duration = Duration::from_secs(1);
 
 /// Awaits something as long as the user waits; `None` if that is over.
-pub async fn until<T>(session: &Session, work: impl Future<Output = T>) -> Option<T> {
-    match session.client.deadline() {
+pub async fn until<T>(client: &Client, work: impl Future<Output = T>) -> Option<T> {
+    match client.deadline() {
         Some(deadline) => timeout_at(deadline, work).await.ok(),
         None => Some(work.await),
     }
@@ -37,12 +36,11 @@ pub async fn until<T>(session: &Session, work: impl Future<Output = T>) -> Optio
 /// # Errors
 /// When it is refused or fails, or is not done in time.
 pub async fn change(
-    session: &Session,
+    client: &Client,
     kind: Kind,
     ident: Option<&str>,
     call: Call<'_>,
 ) -> Result<Answer, CliError> {
-    let client = &session.client;
     if !client.waits() {
         return client.send(call).await;
     }
@@ -57,7 +55,7 @@ pub async fn change(
     let uuid = text(&answer, "uuid").or_else(|| ident.map(str::to_owned)).unwrap_or_default();
     let name = ident.map(str::to_owned).or_else(|| text(&answer, "name"));
     let name = name.unwrap_or_else(|| uuid.clone());
-    let mut wait = Wait { session, kind, uuid: &uuid, line: Line::new(name) };
+    let mut wait = Wait { client, kind, uuid: &uuid, line: Line::new(name) };
     while answer.in_progress {
         wait.line.show(Some(&answer.body));
         answer = match wait.during(client.exchange(call.clone())).await? {
@@ -79,7 +77,7 @@ pub async fn change(
 
 /// Waiting for one object.
 struct Wait<'a> {
-    session: &'a Session,
+    client: &'a Client,
     kind: Kind,
     /// Its UUID, or else what the user calls it.
     uuid: &'a str,
@@ -93,12 +91,12 @@ impl Wait<'_> {
         loop {
             let look = async {
                 sleep(POLL).await;
-                self.session.client.exchange(self.look()).await
+                self.client.exchange(self.look()).await
             };
             let looked = tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
-                looked = until(self.session, look) => looked,
+                looked = until(self.client, look) => looked,
             };
             match looked {
                 Some(looked) => self.line.show(looked.ok().map(|answer| answer.body).as_ref()),
@@ -126,8 +124,8 @@ impl Wait<'_> {
                 None => self.look(),
             };
             let looked = looked.query("min_position", position.as_ref());
-            let looked = self.session.client.exchange(looked);
-            let body = match until(self.session, looked).await.ok_or_else(|| self.timed_out())? {
+            let looked = self.client.exchange(looked);
+            let body = match until(self.client, looked).await.ok_or_else(|| self.timed_out())? {
                 Ok(found) => found.body,
                 Err(CliError::Refused { status: StatusCode::NOT_FOUND, .. }) if is_delete => {
                     return Ok(());
@@ -152,7 +150,7 @@ impl Wait<'_> {
                 self.line.show(Some(&body));
             }
             own_uuid = body.get("uuid").and_then(Value::as_str).map(str::to_owned);
-            if until(self.session, sleep(POLL / 4)).await.is_none() {
+            if until(self.client, sleep(POLL / 4)).await.is_none() {
                 return Err(self.timed_out());
             }
         }
