@@ -13,6 +13,7 @@ use super::moment;
 use super::options::{Format, Options};
 use super::table;
 use super::terminal::printable;
+use super::waiting;
 use crate::ids::Kind;
 use crate::replay::entry::details;
 
@@ -58,7 +59,7 @@ pub enum SortDir {
 }
 
 /// Which part of a list, in which order.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct ListArgs {
     /// The list as of a position of the log, or a time such as 2015-05-21T20:46:13Z, 2015-05-21 (UTC),
     /// 1h (ago) or yesterday
@@ -106,14 +107,26 @@ pub struct Noun {
 }
 
 impl Noun {
-    /// Prints the collection, or the part of it in one bay. It is read page by page and sorted by
-    /// the first column unless another order was requested.
+    /// Prints the collection, or the part of it in one bay.
     pub async fn list(
         &self,
         session: &Session,
         args: &ListArgs,
         bay: Option<&str>,
     ) -> Result<(), CliError> {
+        let rows = self.rows(session, args, bay).await?;
+        let wide = if session.is_wide { self.wide } else { &[] };
+        table::list_with(session.format, self.columns, &[self.more, wide].concat(), &rows)
+    }
+
+    /// The collection, or the part of it in one bay. It is read page by page and sorted by the
+    /// first column unless another order was requested.
+    pub async fn rows(
+        &self,
+        session: &Session,
+        args: &ListArgs,
+        bay: Option<&str>,
+    ) -> Result<Vec<Value>, CliError> {
         let mut rows: Vec<Value> = Vec::new();
         let mut marker = args.marker.clone();
         let mut at = args.at.clone();
@@ -150,8 +163,7 @@ impl Noun {
             let key = |row: &Value| self.columns.first().and_then(|c| row.get(c)).map(text);
             rows.sort_by_cached_key(key);
         }
-        let wide = if session.is_wide { self.wide } else { &[] };
-        table::list_with(session.format, self.columns, &[self.more, wide].concat(), &rows)
+        Ok(rows)
     }
 
     /// One object, now or as of an earlier point.
@@ -168,7 +180,7 @@ impl Noun {
     /// Creates one and prints it.
     pub async fn create(&self, session: &Session, body: Value) -> Result<(), CliError> {
         let call = Call::new(Method::POST, self.kind).body(body);
-        let answer = session.client.send(call).await?;
+        let answer = waiting::change(&session.client, self.kind, None, call).await?;
         let warnings = answer.body.get("warnings").and_then(Value::as_array);
         warnings.into_iter().flatten().filter_map(Value::as_str).for_each(warn);
         table::show(session.format, &answer.body)?;
@@ -188,10 +200,10 @@ impl Noun {
     pub async fn update(&self, session: &Session, update: &Update) -> Result<(), CliError> {
         let name = &update.name;
         let call = Call::new(Method::PATCH, self.kind).segment(name).body(update.patch()?);
-        let answer = session.client.send(call).await?;
+        let answer = waiting::change(&session.client, self.kind, Some(name), call).await?;
         table::show(session.format, &answer.body)?;
         self.say_if_in_progress(&answer, name);
-        Ok(())
+        self.check(&answer, name, "UPDATE_FAILED")
     }
 
     /// Deletes some.
@@ -215,9 +227,9 @@ impl Noun {
             if let Some(action) = action {
                 call = call.segment(action);
             }
-            match session.client.send(call).await {
+            match waiting::change(&session.client, self.kind, Some(target), call).await {
                 Ok(answer) => self.say_if_in_progress(&answer, target),
-                Err(error @ CliError::Refused { .. }) => {
+                Err(error @ (CliError::Refused { .. } | CliError::Advised(..))) => {
                     let (noun, words) = (self.kind, error.message());
                     say(&format!("{verb} for {noun} {target} failed: {words}"));
                     failed = failed.or(Some(error.next().map(str::to_owned)));
@@ -226,6 +238,17 @@ impl Noun {
             }
         }
         failed.map_or(Ok(()), |next| Err(CliError::Reported(next)))
+    }
+
+    /// Fails if an object has the status of a failure.
+    fn check(&self, answer: &Answer, ident: &str, failed: &str) -> Result<(), CliError> {
+        let text = |field| answer.body.get(field).and_then(Value::as_str);
+        if text("status") != Some(failed) {
+            return Ok(());
+        }
+        let words = text("status_reason").unwrap_or("no reason given").to_owned();
+        let (noun, ident) = (self.kind, printable(ident));
+        Err(CliError::Advised(words, format!("magnum {noun}-history {ident}")))
     }
 
     /// If the work is still in progress, says how to check on it.
@@ -290,6 +313,11 @@ pub fn taken_array(body: &mut Value, key: &str) -> Vec<Value> {
         Some(Value::Array(items)) => items,
         _ => Vec::new(),
     }
+}
+
+/// A field of an object that is text; empty if it is not.
+pub fn text_of<'a>(object: &'a Value, field: &str) -> &'a str {
+    object.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The text that a row is sorted by.

@@ -78,6 +78,13 @@ const ARGUMENTS: &[(&str, Form, &str)] = &[
     ("sort_key", some, "The field to sort by"),
     ("stderr", flag, "0: without standard error; 1: only standard error"),
     ("stdout", flag, "0: without standard output; 1: only standard output"),
+    (
+        "stream",
+        flag,
+        "1: the output while it comes, in frames of the Docker Engine API: the stream as one byte \
+         (1: stdout, 2: stderr, 3: the service, last, with the reason why the rest is missing), \
+         three zeros, the length as four bytes, the data",
+    ),
     ("subject", objects, "The same as object; events have it as kind/UUID"),
     ("tail", number, "Only the last lines, this many"),
     ("timeout", grace, "Seconds between the stop signal and the kill; -1: no kill; default: 10"),
@@ -94,7 +101,7 @@ const NEEDED: [&str; 3] = ["command", "condition", "field"];
 /// What stands in paths: the parameter, its name there, its form, and what it means.
 const PARTS: &[(&str, &str, Form, &str)] = &[
     ("file", "file", a_name, "A type of event with its version: container.started.v1.json"),
-    ("id", "id", a_name, "The id of a running command, as the list of them has it"),
+    ("id", "id", a_name, "The id of a command: X-Magnum-Execution of the response that started it"),
     ("ident", "ident", a_name, "A UUID or a name"),
     ("node", "ident", id, "A UUID"),
     ("request", "ident", request, "The X-Openstack-Request-Id of a response: req-UUID"),

@@ -18,9 +18,11 @@ use super::session::{self, SessionBegun, Who};
 use super::stream::pages::EventPage;
 use super::stream::{follow, pages};
 use super::verbs::execute::Executed;
+use super::verbs::execution::{ExecutionOutput, ExecutionState};
 use super::verbs::executions::Executions;
 use super::verbs::logs::Logs;
-use super::verbs::{action, execute, executions, logs};
+use super::verbs::raw::MULTIPLEXED;
+use super::verbs::{action, execute, execution, executions, logs};
 use super::{identity, metrics, openapi, replay, resource, shape};
 use crate::projections::container::ContainerView;
 use crate::replay::find::Found;
@@ -82,9 +84,14 @@ fn old_clients() -> Vec<Route> {
 fn output() -> Vec<Route> {
     vec![
         put("/v1/containers/{ident}/execute", execute::execute, "Execute a command in a container")
-            .query("command").answers::<Executed>().waits::<Executed>(),
+            .query("command stream").answers::<Executed>().text(&[MULTIPLEXED]).waits::<Executed>(),
         get("/v1/containers/{ident}/executions", executions::list, "List the running commands")
             .answers::<Executions>(),
+        get("/v1/containers/{ident}/executions/{id}", execution::show, "Show how a command ended")
+            .answers::<ExecutionState>(),
+        get("/v1/containers/{ident}/executions/{id}/output", execution::output, "Get what a \
+            command wrote, for an hour after its end")
+            .query("stream").answers::<ExecutionOutput>().text(&[MULTIPLEXED]),
         delete("/v1/containers/{ident}/executions/{id}", executions::end, "End a running command")
             .waits_as(shape::object::<ContainerView>),
         get("/v1/containers/{ident}/logs", logs::logs, "Get a container's logs")

@@ -138,6 +138,7 @@ fn messages_of_the_bus() {
     let request = LogRequest {
         node_id: ObjectId(Uuid::from_u128(7)),
         stream: object(STORY[2]),
+        execution: None,
         query: LogQuery {
             tail: Some(3),
             since: None,

@@ -235,12 +235,11 @@ fn bays_are_asked_for_as_in_2015() {
     let gone = vec![
         answer("DELETE /v1/bays/a", 204, Value::Null),
         answer("DELETE /v1/bays/b", 204, Value::Null),
+        refusal("GET /v1/bays/a", 404, "not-found", "Bay a could not be found."),
+        refusal("GET /v1/bays/b", 404, "not-found", "Bay b could not be found."),
     ];
-    requests(
-        gone,
-        &["bay-delete", "a", "b"],
-        &[("DELETE /v1/bays/a", Value::Null), ("DELETE /v1/bays/b", Value::Null)],
-    );
+    let lines = ["DELETE /v1/bays/a", "GET /v1/bays/a", "DELETE /v1/bays/b", "GET /v1/bays/b"];
+    requests(gone, &["bay-delete", "a", "b"], &lines.map(|line| (line, Value::Null)));
 }
 
 #[test]
@@ -580,8 +579,7 @@ fn output_is_printed_as_it_is() {
     let good = server.run(&["container-execute", "c", "--command", "true"]);
     assert_eq!((good.code, good.out.as_str(), good.err.as_str()), (0, "d", ""));
     let bad = server.run(&["container-execute", "c", "--command", "false"]);
-    assert_eq!((bad.code, bad.out.as_str()), (1, "e"));
-    assert_eq!(bad.err, "ERROR: the command exited with code 3\n");
+    assert_eq!((bad.code, bad.out.as_str(), bad.err.as_str()), (3, "e", ""));
     let follow = server.run(&["container-logs", "c", "--follow"]);
     assert_eq!((follow.code, follow.out.as_str()), (0, "one\ntwo\n"));
 }
@@ -618,13 +616,15 @@ fn one_failure_of_several_fails_but_all_are_tried() {
         answer("DELETE /v1/bays/a", 204, Value::Null),
         refusal("DELETE /v1/bays/x", 404, "not-found", "Bay x could not be found."),
         answer("DELETE /v1/bays/b", 204, Value::Null),
+        refusal("GET /v1/bays/a", 404, "not-found", "Bay a could not be found."),
+        refusal("GET /v1/bays/b", 404, "not-found", "Bay b could not be found."),
     ]);
     let done = server.run(&["bay-delete", "a", "x", "b", "--idempotency-key", "k"]);
     assert_eq!((done.code, done.out.as_str()), (1, ""));
     let words = "ERROR: Delete for bay x failed: Bay x could not be found. (HTTP 404)\n";
     assert_eq!(done.err, format!("{words}Try: magnum bay-list\n"));
     let seen = server.seen();
-    let keys: Vec<_> = seen.iter().map(|seen| seen.header("idempotency-key").unwrap()).collect();
+    let keys: Vec<_> = seen.iter().filter_map(|seen| seen.header("idempotency-key")).collect();
     assert_eq!(keys, ["k:a", "k:x", "k:b"]);
 }
 
@@ -707,6 +707,136 @@ fn a_container_that_could_not_be_made_is_shown_and_fails() {
     assert!(done.out.contains("| status        | Error"), "{done:?}");
     assert!(done.err.contains("could not be created: no such image"), "{done:?}");
     assert!(done.err.contains(&format!("Try: magnum container-history {UUID}")), "{done:?}");
+}
+
+#[test]
+fn what_is_accepted_is_asked_for_until_it_is_done() {
+    let start = "PUT /v1/containers/c/start";
+    let creating = || {
+        let mut object = container("Creating");
+        object["task"] = json!({"action": "create", "progress": "pulling busybox"});
+        object
+    };
+    let look = || ok("GET /v1/containers/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f", creating());
+    let server = Server::start(vec![
+        answer(start, 202, creating()),
+        answer(start, 202, creating()),
+        ok(start, Value::Null),
+        look(),
+    ]);
+    let done = server.run(&["container-start", "c"]);
+    assert_eq!((done.code, done.out.as_str()), (0, ""), "{done:?}");
+    assert_eq!(done.err, "c: Creating — pulling busybox\n");
+    let seen = server.seen();
+    let starts: Vec<_> = seen.iter().filter(|seen| seen.line == start).collect();
+    let keys: Vec<_> = starts.iter().map(|seen| seen.header("idempotency-key").unwrap()).collect();
+    assert!(keys.len() == 3 && keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+
+    let server = Server::start(vec![
+        answer(start, 202, creating()),
+        refusal(start, 409, "work-failed", "port is taken"),
+        look(),
+    ]);
+    let done = server.run(&["container-start", "c"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.err.contains("Start for container c failed: port is taken"), "{done:?}");
+
+    let server = Server::start(vec![answer(start, 202, creating()), look()]);
+    for option in ["--wait-timeout=2", "--timeout=2"] {
+        let done = server.run(&["container-start", "c", option]);
+        assert_eq!((done.code, done.out.as_str()), (124, ""), "{done:?}");
+        assert!(done.err.contains("still waiting for c: Creating — pulling busybox"), "{done:?}");
+    }
+    server.seen();
+    let done = server.run(&["container-start", "c", "--no-wait"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.err.contains("container c is still in progress"), "{done:?}");
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[test]
+fn bays_are_waited_for_until_their_status_is_settled() {
+    const LOOK: &str = "GET /v1/bays/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f";
+    let with = |status: &str| {
+        let mut bay = bay();
+        bay["status"] = json!(status);
+        bay["status_reason"] = json!("no address pool");
+        bay
+    };
+    for (last, code) in [("CREATE_COMPLETE", 0), ("CREATE_FAILED", 1)] {
+        let server = Server::start(vec![
+            answer("POST /v1/bays", 201, with("CREATE_IN_PROGRESS")),
+            ok(LOOK, with("CREATE_IN_PROGRESS")),
+            ok(LOOK, with(last)),
+        ]);
+        let done = server.run(&["bay-create", "--name", "b"]);
+        assert_eq!(done.code, code, "{done:?}");
+        assert!(done.out.contains(last), "{done:?}");
+        assert_eq!(done.err.contains("could not be created: no address pool"), code == 1);
+    }
+    let gone = || refusal(LOOK, 404, "not-found", "Bay b could not be found.");
+    for (last, code) in [(gone(), 0), (ok(LOOK, with("DELETE_FAILED")), 1)] {
+        let server = Server::start(vec![
+            answer("DELETE /v1/bays/b", 204, Value::Null),
+            ok("GET /v1/bays/b", with("DELETE_IN_PROGRESS")),
+            ok(LOOK, with("DELETE_IN_PROGRESS")),
+            last,
+        ]);
+        let done = server.run(&["bay-delete", "b"]);
+        assert_eq!(done.code, code, "{done:?}");
+        assert_eq!(done.err.contains("Delete for bay b failed: no address pool"), code == 1);
+    }
+}
+
+#[test]
+fn shortcuts_ask_for_what_the_long_commands_do() {
+    for (args, line) in [
+        (&["stop", "-t", "3", "c"][..], "PUT /v1/containers/c/stop?timeout=3"),
+        (&["restart", "c"], "PUT /v1/containers/c/reboot"),
+        (&["start", "c"], "PUT /v1/containers/c/start"),
+        (&["pause", "c"], "PUT /v1/containers/c/pause"),
+        (&["unpause", "c"], "PUT /v1/containers/c/unpause"),
+        (&["kill", "-s", "TERM", "c"], "PUT /v1/containers/c/kill?signal=TERM"),
+        (&["rm", "-f", "c"], "DELETE /v1/containers/c"),
+        (&["logs", "-n", "5", "c"], "GET /v1/containers/c/logs?tail=5"),
+        (&["inspect", "c"], "GET /v1/containers/c"),
+        (&["exec", "c", "ls", "-l", "a b"], "PUT /v1/containers/c/execute?command=ls+-l+%27a+b%27"),
+    ] {
+        requests(vec![ok(line, json!({}))], args, &[(line, Value::Null)]);
+    }
+    let mut stopped = container("Stopped");
+    stopped["name"] = json!("off");
+    let list = json!({"containers": [container("Running"), stopped]});
+    let server = Server::start(vec![
+        ok("GET /v1/containers", list),
+        ok("GET /v1/containers/c", container("Running")),
+    ]);
+    let some = server.run(&["ps"]).out;
+    assert!(some.contains("web") && !some.contains("off"), "{some}");
+    assert!(server.run(&["ps", "-a"]).out.contains("off"));
+    let refused = server.run(&["rm", "c"]);
+    assert!(refused.code == 1 && refused.err.contains("is running"), "{refused:?}");
+    let made = || answer("POST /v1/containers", 201, container("Stopped"));
+    let start = "PUT /v1/containers/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f/start";
+    let body = json!({"image_id": "busybox", "name": "web", "command": ["sleep", "-1"],
+        "ports": ["80:80"], "environment": {"A": "b"}});
+    requests(
+        vec![made(), ok(start, Value::Null)],
+        &["run", "-d", "--name", "web", "-e", "A=b", "-p", "80:80", "busybox", "sleep", "-1"],
+        &[("POST /v1/containers", body), (start, Value::Null)],
+    );
+}
+
+#[test]
+fn what_is_not_there_yet_is_said_and_typing_mistakes_are_put_right() {
+    let server = Server::start(vec![]);
+    for command in ["pod-create", "service-list", "rc-show"] {
+        let done = server.run(&[command]);
+        assert_eq!(done.code, 2, "{done:?}");
+        assert!(done.err.contains("yet") && !done.err.contains("similar"), "{done:?}");
+    }
+    let typo = server.run(&["bay-shw"]);
+    assert!(typo.err.contains("bay-show"), "{typo:?}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use magnum::backends::{BackendError, Done, Outcome, RunState, Work, WorkResult};
 use magnum::bus::local::LocalBus;
 use magnum::bus::{
     self, Authority, CommandError, CommandMessage, CommandPort, CommandReply, Ctx, Hello,
-    LogRequest, NodePort, Offer, ServiceCommand, SessionId, Taken,
+    LogRequest, NodePort, Offer, OutputErasure, ServiceCommand, SessionId, Taken,
 };
 use magnum::clock;
 use magnum::events::container::{
@@ -47,6 +47,10 @@ impl NodePort for Noting {
 
     async fn logs(&self, _: LogRequest) -> Result<Taken, BackendError> {
         Err(BackendError::Missing("nobody asks for output here".to_owned()))
+    }
+
+    async fn erase_output(&self, _: OutputErasure) -> Result<Taken, BackendError> {
+        Ok(Taken)
     }
 }
 

@@ -85,6 +85,7 @@ fn action(method: &str, path: &str, is_served: bool) -> &'static str {
         (_, true, "/v2.0" | "/v2.0/tokens" | "/v3" | "/v3/auth/tokens") => "",
         (true, true, "/v1/replay/verify") => "replay:verify",
         (true, true, "/v1/containers/{ident}/logs") => "container:logs",
+        (true, true, path) if path.ends_with("/output") => "container:execute",
         (_, true, "/v1/session") => "object:read",
         (false, true, path) if path.starts_with("/v1/nodes") => "node:change",
         (false, true, path) if path.starts_with("/v1/keys") => "key:erase",

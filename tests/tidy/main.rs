@@ -273,7 +273,14 @@ const WHATEVER_THE_PROJECT: &[(&str, &[&str])] = &[
     (".whole()", &["replay.rs"]),
     (
         ".read_stream(",
-        &["command.rs", "read.rs", "resource.rs", "stream/filter.rs", "stream/pages.rs"],
+        &[
+            "command.rs",
+            "read.rs",
+            "resource.rs",
+            "stream/filter.rs",
+            "stream/pages.rs",
+            "verbs/execution.rs",
+        ],
     ),
     (".stream_head(", &["stream/pages.rs"]),
 ];

@@ -108,7 +108,7 @@ const ACTIONS: [(Right, &str, Roles, &str); 10] = [
     (Right::Change, "object:change", WORK,
         "create, change and delete bays, baymodels and containers; start, stop and signal containers"),
     (Right::Execute, "container:execute", WORK,
-        "execute commands in containers, and end them"),
+        "execute commands in containers, end them, and get what they wrote"),
     (Right::Logs, "container:logs", LOOK,
         "the output of containers"),
     (Right::Audit, "events:audit", WORK,
@@ -137,7 +137,7 @@ pub enum Need {
 
 /// What each request needs: the first row that fits holds. `{all}` stands for each collection.
 #[rustfmt::skip]
-const REQUESTS: [(&str, &str, Need); 50] = {
+const REQUESTS: [(&str, &str, Need); 52] = {
     use Right::{Change, ChangeNodes, EraseKey, Execute, Logs, Read, Verify};
     use Need::{Nothing, To};
     [
@@ -178,6 +178,8 @@ const REQUESTS: [(&str, &str, Need); 50] = {
         ("PUT", "/v1/containers/{ident}/kill", To(Change)),
         ("PUT", "/v1/containers/{ident}/execute", To(Execute)),
         ("GET", "/v1/containers/{ident}/executions", To(Read)),
+        ("GET", "/v1/containers/{ident}/executions/{id}", To(Read)),
+        ("GET", "/v1/containers/{ident}/executions/{id}/output", To(Execute)),
         ("DELETE", "/v1/containers/{ident}/executions/{id}", To(Execute)),
         ("GET", "/v1/containers/{ident}/logs", To(Logs)),
         ("GET", "/v1/events", To(Read)),

@@ -1,10 +1,13 @@
-//! Executing a command in a container: output and exit code in one response.
+//! Executing a command in a container: output and exit code in one response, or the output while it
+//! comes.
+//!
+//! Not here: how it ended and what it wrote, asked for later (`execution`).
 
 use std::fmt::Display;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
@@ -13,6 +16,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::collected::{Collected, MAX_OUTPUT_BYTES};
+use super::{execution, raw};
 use crate::actors::container::ContainerCommand;
 use crate::backends::BackendError;
 use crate::bus::{CommandReply, Frames, ReplyTo, output};
@@ -43,20 +47,24 @@ pub struct Executed {
 pub async fn execute(
     State(state): State<AppState>,
     Ident(ident): Ident,
+    headers: HeaderMap,
     call: Call,
 ) -> Result<Response, ApiError> {
-    call.only(&["command", "bay_ident"])?;
+    call.only(&["command", "stream", "bay_ident"])?;
     let command = words(&call)?;
+    if (call.flag("stream")? || raw::is_accepted(&headers)) && !call.wait.is_zero() {
+        return streamed(&state, &call, &ident, command).await;
+    }
     // Before the command is sent: it is not executed where there is no room for what it says.
     let mut output = Collected::new(&state.own().places, &call.ctx.project, too_much)?;
     let (reply, frames) = match command::earlier(&state, &call).await? {
-        // Its output went to the first caller.
-        Some(reply) => (reply, Some(stream::empty().boxed())),
+        Some(reply) => (reply, Some(earlier_output(&state, &call, &reply).await?)),
         None => start(&state, &call, &ident, command).await?,
     };
     let Some(mut frames) = frames else {
         let accepted = Executed { output: String::new(), exit_code: None };
-        return Ok(respond::at(respond::json(StatusCode::ACCEPTED, &accepted), reply.position));
+        let response = respond::json(StatusCode::ACCEPTED, &accepted);
+        return Ok(respond::at(execution::named(response, reply.work), reply.position));
     };
     let outcome = {
         let settle = command::settle::<ContainerView>(&state, &call, &reply);
@@ -88,10 +96,46 @@ pub async fn execute(
             Err(_) => return Err(incomplete("its end did not arrive")),
         }
     }
-    state.audit.execute_output(&call.ctx, reply.stream).await?;
+    // A response that has neither output nor an end hands nothing out.
+    if status == StatusCode::OK || !output.is_empty() {
+        state.audit.execute_output(&call.ctx, reply.stream).await?;
+    }
     let response = output.answer(status, |output| Executed { output, exit_code });
     let response = response.map_err(lost)?;
-    Ok(respond::at(response, reply.position))
+    Ok(respond::at(execution::named(response, reply.work), reply.position))
+}
+
+/// The answer that has the output while it comes, for as long as the command runs.
+async fn streamed(
+    state: &AppState,
+    call: &Call,
+    ident: &str,
+    command: Vec<String>,
+) -> Result<Response, ApiError> {
+    // Before the command is sent, as above.
+    let place = state.own().places.take_followed_log(&call.ctx.project)?;
+    let (reply, frames) = match command::earlier(state, call).await? {
+        Some(reply) => (reply, Some(earlier_output(state, call, &reply).await?)),
+        None => start(state, call, ident, command).await?,
+    };
+    let frames = frames.unwrap_or_else(|| stream::empty().boxed());
+    let response = raw::answer(state, call, reply.stream, frames, place);
+    Ok(respond::at(execution::named(response, reply.work), reply.position))
+}
+
+/// The output of a command that was asked for by an earlier request with the same key; none where
+/// it is not kept any more.
+async fn earlier_output(
+    state: &AppState,
+    call: &Call,
+    reply: &CommandReply,
+) -> Result<Frames, ApiError> {
+    let view = command::get::<ContainerView>(state, &call.ctx.project, reply.stream.id)?;
+    let (Some(view), Some(id)) = (view, reply.work) else { return Ok(stream::empty().boxed()) };
+    match execution::kept(state, call, &view, id, call.wait).await {
+        Err(ApiError::Missing(_)) => Ok(stream::empty().boxed()),
+        frames => frames,
+    }
 }
 
 /// Asks for the command; its output comes in the frames, if it is waited for.

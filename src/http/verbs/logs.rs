@@ -77,7 +77,7 @@ async fn frames(
 ) -> Result<Frames, ApiError> {
     let stream = StreamId::new(Kind::Container, view.head.uuid);
     let reply_to = ReplyTo(clock::new_uuid());
-    let request = LogRequest { node_id: view.node_uuid, stream, query, reply_to };
+    let request = LogRequest { node_id: view.node_uuid, stream, execution: None, query, reply_to };
     let frames = output::logs(&state.bus, request).await?;
     let frames = frames.filter(move |frame| {
         future::ready(frame.as_ref().map_or(true, |frame: &OutputFrame| wanted.has(frame.stream)))
