@@ -6,6 +6,7 @@
 use super::container_state::ContainerState;
 use super::lifecycle::{Effect, Task};
 use crate::backends::{Action, Adjustment, Done, Recreation, Replacement};
+use crate::command_line;
 use crate::events::container::{
     AdjustedV1, ContainerEvent as Event, ContainerSpec, Drift, Limits, RecreateRequestedV1,
     RecreatedV1, RestartPolicy, Status,
@@ -115,7 +116,7 @@ fn set(spec: &mut ContainerSpec, updated: &UpdatedV1) {
     }
     if let Some(command) = updated.text("command") {
         // Checked and written by us.
-        spec.command = shell_words::split(&command.unwrap_or_default()).unwrap_or_default();
+        spec.command = command_line::split(&command.unwrap_or_default()).unwrap_or_default();
     }
     limits(updated).set(spec);
     for change in &updated.changes {

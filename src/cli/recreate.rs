@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::client::Call;
 use super::error::{CliError, say};
 use super::noun::{ListArgs, Noun, Session};
-use super::table;
 use super::terminal::printable;
+use super::{table, waiting};
 
 /// The condition of those that need it.
 const NEEDS_RECREATE: &str = "NeedsRecreate";
@@ -27,10 +27,11 @@ pub async fn bay(session: &Session, containers: Noun, bay: &str) -> Result<(), C
         let Some(uuid) = text("uuid") else { continue };
         let name = printable(text("name").unwrap_or(uuid));
         let call = Call::new(Method::PUT, containers.kind);
-        match session.client.send(call.segment(uuid).segment("recreate").one_of_many(true)).await {
+        let call = call.segment(uuid).segment("recreate").one_of_many(true);
+        match waiting::change(&session.client, containers.kind, Some(uuid), call).await {
             Ok(answer) if answer.in_progress => containers.say_if_in_progress(&answer, uuid),
             Ok(_) => table::print(&format!("Recreated container {name}.\n"))?,
-            Err(error @ CliError::Refused { .. }) => {
+            Err(error @ (CliError::Refused { .. } | CliError::Advised(..))) => {
                 say(&format!("Recreate for container {name} failed: {}", error.message()));
                 failed = failed.or(Some(error.next().map(str::to_owned)));
             }

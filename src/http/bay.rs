@@ -24,6 +24,7 @@ impl Resource for BayView {
         let ObjectCall { call, state, .. } = on;
         let (baymodel_id, coe) = match new.take::<Option<String>>("baymodel_id")? {
             Some(ident) => {
+                BaymodelView::record(state, call, &ident).await?;
                 let model = read::named::<BaymodelView>(state, call, &ident)?;
                 (model.head.uuid, Some(model.fields.coe))
             }

@@ -21,7 +21,7 @@ use crate::allowed::{Allowed, check_label};
 use crate::events::bay::Status;
 use crate::events::container::{ContainerSpec, PortMapping};
 use crate::events::work::{FieldChange, UpdatedV1};
-use crate::ids::{Kind, StreamId};
+use crate::ids::{Kind, ObjectId, StreamId};
 use crate::image::Reference;
 use crate::projections::bay::BayView;
 use crate::projections::container::ContainerView;
@@ -88,6 +88,8 @@ impl Resource for ContainerView {
         let allowed = &on.state.config.allowed;
         let labels: BTreeMap<String, String> = changed.value("labels").unwrap_or_default();
         check_labels(allowed, labels.keys())?;
+        let millis = changed.value::<f64>("cpu").map(|cpus| (cpus * 1000.0).round() as u32);
+        check_cpus(on.state, millis, Some(self.node_uuid))?;
         match changed.text("image_id") {
             Some(Some(image)) => check_image(allowed, &image),
             _ => Ok(()),
@@ -110,10 +112,13 @@ impl Resource for ContainerView {
         let ObjectCall { call, state, .. } = on;
         let mut spec = spec(&mut new)?;
         allow(&state.config.allowed, &mut spec)?;
+        // Before the built-in bay is made for what no node could take.
+        check_cpus(state, spec.cpu_millis, None)?;
         let bay = match new.take::<Option<String>>("bay_uuid")? {
             Some(uuid) => read::named::<BayView>(state, call, &uuid)?,
             None => defaults::bay(state, &call.on_the_way()).await?,
         };
+        check_cpus(state, spec.cpu_millis, Some(bay.node_uuid))?;
         if !bay.status.takes_members() || bay.status == Status::CreateFailed {
             let id = bay.head.uuid;
             let words = match bay.status_reason {
@@ -173,6 +178,24 @@ fn check_image(allowed: &Allowed, image: &str) -> Result<(), ApiError> {
     let refused = |why| ApiError::field("image_id", shown(image), why);
     let wanted = Reference::parse(image).map_err(refused)?;
     allowed.images.check(&wanted).map_err(refused)
+}
+
+/// Refuses more CPUs than the node has, or than any node has: its engine would refuse them later.
+fn check_cpus(
+    state: &AppState,
+    millis: Option<u32>,
+    node_id: Option<ObjectId>,
+) -> Result<(), ApiError> {
+    let Some(millis) = millis else { return Ok(()) };
+    let nodes = state.reads.nodes().map_err(|error| ApiError::query(Kind::Node, "", error))?;
+    let meant = nodes.iter().filter(|node| node_id.is_none_or(|id| id == node.head.uuid));
+    match meant.filter_map(|node| node.cpus).max() {
+        Some(cpus) if millis > cpus.saturating_mul(1000) => {
+            let asked = (f64::from(millis) / 1000.0).to_string();
+            Err(ApiError::field("cpu", asked, format!("The node has {cpus} CPUs.")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what the operator does not allow, and fills in what he has chosen for containers that

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::field_table::{FieldDef, Held, MAX_COUNT, Rule, SortAs};
-use super::work::{follow, has_work, progress};
+use super::field_table::{FieldDef, Held, MAX_COUNT, OneStatus, Rule, SortAs};
+use super::work::{follow, has_work, progress, reason};
 use super::{OutcomeView, TaskView, View, ViewHead, desired};
 use crate::events::EventRef;
 use crate::events::bay::{BayEvent, Status, too_many};
@@ -69,11 +69,14 @@ impl View for BayView {
         })
         .schema(desired::schema)
         .means("A node_count that was set and cannot be served."),
-        FieldDef::<Self>::new::<String>("status", |it| it.status.name().into())
+        FieldDef::<Self>::new::<OneStatus<Status>>("status", |it| it.status.name().into())
             .means("`CREATE_IN_PROGRESS`, `CREATE_COMPLETE`, ... as OpenStack Heat has them.")
             .in_lists()
             .internal(),
-        field!("status_reason", status_reason),
+        FieldDef::<Self>::optional::<String>("status_reason", |it| {
+            reason(&it.tasks, it.status_reason.as_deref())
+        })
+        .means("Why it is as it is: what its work is blocked on, or why its status changed."),
         FieldDef::hidden("bay_create_timeout").given(
             Rule::Integer(0, MAX_COUNT),
             "Minutes until creation counts as failed; 0 never.",
@@ -87,8 +90,8 @@ impl View for BayView {
         })
         .given(Rule::ReadOnly, "")
         .internal(),
-        field!("type", bay_type).writable(Rule::Name, ""),
-        field!("image_id", image_id).writable(Rule::Text, ""),
+        field!("type", bay_type).listed().writable(Rule::Name, ""),
+        field!("image_id", image_id).listed().writable(Rule::Text, ""),
         field!("node_uuid", node_uuid)
             .means("The node that holds the bay's network.")
             .filter(SortAs::Text),

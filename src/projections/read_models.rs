@@ -46,7 +46,7 @@ impl ReadModels {
         self.shared.read(|tables| tables.table(V::KIND).get(id).cloned())
     }
 
-    /// An object of a project by uuid or name.
+    /// An object of a project by uuid or name; a node by its host's.
     ///
     /// # Errors
     /// [`QueryError::NotFound`], [`QueryError::Ambiguous`], or nothing can be read.
@@ -58,7 +58,9 @@ impl ReadModels {
         {
             return Ok(view);
         }
-        let name = ListField::named::<V>("name").ok_or(QueryError::NotFound)?;
+        let name = ListField::named::<V>("name")
+            .or_else(|| ListField::named::<V>("host"))
+            .ok_or(QueryError::NotFound)?;
         let value = name.value::<V>(ident).ok_or(QueryError::NotFound)?;
         let bytes = self.shared.read(|tables| {
             let table = tables.table(V::KIND);
