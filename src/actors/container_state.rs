@@ -9,6 +9,7 @@ use super::ObjectState;
 use super::lifecycle::{DueWork, Lifecycle};
 use crate::events::Verb;
 use crate::events::container::Status;
+use crate::events::run::Run;
 use crate::ids::{Kind, ProjectId, Timestamp, WorkId};
 
 /// What a container's events fold to.
@@ -29,6 +30,10 @@ pub struct ContainerState {
     pub(super) ends_asked_to: Option<Timestamp>,
     /// Until when the first end after that is the reboot's that somebody here asked for.
     pub(super) rebooted_by: Option<Timestamp>,
+    /// What is recorded of its process, while it has one.
+    pub(super) run: Option<Run>,
+    /// The numbers of signals that somebody here had sent to its process, or asked for.
+    pub(super) signals: Vec<u8>,
 }
 
 impl ObjectState for ContainerState {
@@ -81,7 +86,7 @@ impl ContainerState {
             Status::Stopped => &[Verb::Start, Verb::Reboot],
             Status::Running => &[Verb::Stop, Verb::Reboot, Verb::Pause, Verb::Kill, Verb::Execute],
             Status::Restarting => &[Verb::Stop, Verb::Reboot, Verb::Kill],
-            Status::Paused => &[Verb::Unpause, Verb::Stop, Verb::Kill],
+            Status::Paused => &[Verb::Unpause, Verb::Stop, Verb::Reboot, Verb::Kill],
             Status::Error if is_made => &[Verb::Start, Verb::Stop, Verb::Reboot],
             Status::Error
             | Status::Absent

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::lanes::{AttemptEnd, Wanted};
 use super::slots::{Slot, Slots};
@@ -40,9 +40,6 @@ const MAX_STOPS: usize = 256;
 
 /// Work that waits for a place says so after this time.
 const SAYS_IT_WAITS: Duration = Duration::from_secs(1);
-
-/// Pulls are recorded no more often.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// What every piece of work on a node needs.
 pub struct NodeAgent {
@@ -137,13 +134,7 @@ impl NodeAgent {
         let Ok(outlet) = outlet.transpose() else {
             return self.conclude(work, not_awaited()).await;
         };
-        let reporter = Reports {
-            node: self,
-            work,
-            last: Mutex::new(None),
-            outlet: Mutex::new(outlet),
-            wanted,
-        };
+        let reporter = Reports { node: self, work, outlet: Mutex::new(outlet), wanted };
         let result = tokio::select! {
             slot = self.slot(work) => match slot {
                 Some(slot) => self.attempt(work, &reporter, slot).await,
@@ -229,6 +220,9 @@ impl NodeAgent {
         let reason = error.to_string();
         let once = !work.action.traits().repeatable;
         match error {
+            BackendError::NotStarted { exit_code, .. } => {
+                WorkResult::NotStarted { reason, exit_code }
+            }
             BackendError::Refused(_) | BackendError::Missing(_) | BackendError::Cancelled => {
                 WorkResult::Failed { reason }
             }
@@ -282,7 +276,6 @@ fn cancelled_result() -> WorkResult {
 struct Reports<'a> {
     node: &'a NodeAgent,
     work: &'a Work,
-    last: Mutex<Option<Instant>>,
     /// Where output goes, while somebody reads it.
     outlet: Mutex<Option<Outlet>>,
     wanted: watch::Receiver<Wanted>,
@@ -316,11 +309,6 @@ impl Reports<'_> {
 #[async_trait]
 impl Reporter for Reports<'_> {
     async fn progress(&self, progress: Progress) {
-        let mut last = self.last.lock().await;
-        if last.is_some_and(|last| last.elapsed() < PROGRESS_EVERY) {
-            return;
-        }
-        *last = Some(Instant::now());
         self.node.report(self.work, WorkResult::Progress(progress)).await;
     }
 

@@ -15,6 +15,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::worker::WorkerHandle;
 use crate::backends::{BackendError, EngineObject, Notice, Observed, ObservedNetwork, RunState};
 use crate::bus::{Comparison, Inventory, Listed, ServiceCommand, Strays};
+use crate::events::run::Run;
 use crate::ids::{Kind, StreamId, Timestamp};
 
 /// Between two tries to reach an engine that does not answer.
@@ -55,7 +56,7 @@ async fn follow(worker: &WorkerHandle) -> Result<(), BackendError> {
     resync.tick().await;
     // What has no record, as of the last inventory.
     let mut unrecorded = HashSet::new();
-    let mut ends = LastEnds::new();
+    let mut seen = LastSeen::new();
     loop {
         let takes_stock = tokio::select! {
             notice = notices.next() => match notice {
@@ -75,29 +76,35 @@ async fn follow(worker: &WorkerHandle) -> Result<(), BackendError> {
             }
             _ = resync.tick() => true,
         };
-        if takes_stock && let Some(found) = take_stock(worker, &mut ends).await? {
+        if takes_stock && let Some(found) = take_stock(worker, &mut seen).await? {
             unrecorded = found;
         }
     }
 }
 
-/// The last end of each container that runs again, or did, as of the last inventory.
-type LastEnds = HashMap<StreamId, Timestamp>;
+/// The last end of each container that runs again, or did, and what is known of its process, as of
+/// the last inventory.
+type LastSeen = HashMap<StreamId, (Option<Timestamp>, Option<Run>)>;
 
 /// Reports everything that the engine has, has inspected what seems to differ from the record, and
 /// answers with what has none; `None` if nobody can say. Nothing else is done about that.
 async fn take_stock(
     worker: &WorkerHandle,
-    ends: &mut LastEnds,
+    last: &mut LastSeen,
 ) -> Result<Option<HashSet<StreamId>>, BackendError> {
     let node = worker.node();
     // Before the record is read: a bay is recorded before its network is created.
     let (containers, networks) = by_kind(node.backend.inventory().await?);
-    let before = std::mem::take(ends);
+    let before = std::mem::take(last);
     let listed = containers.into_iter().map(|(stream, observed)| {
-        let last = last_end(&observed);
-        ends.extend(last.map(|last| (stream, last)));
-        Listed { stream, observed, ended: last != before.get(&stream).copied() }
+        let seen = (last_end(&observed), observed.run.clone());
+        let changed = match before.get(&stream) {
+            Some((end, run)) => seen.0 != *end || has_changed(run.as_ref(), seen.1.as_ref()),
+            // Of one that was not seen before only its health may have changed without a trace.
+            None => seen.0.is_some() || seen.1.as_ref().is_some_and(|run| run.health.is_some()),
+        };
+        last.insert(stream, seen);
+        Listed { stream, observed, ended: changed }
     });
     let inventory = Inventory { node_id: node.node_id, containers: listed.collect(), networks };
     let compared = match node.bus.inventory(inventory).await {
@@ -105,7 +112,7 @@ async fn take_stock(
         Err(error) => {
             tracing::warn!(%error, "the engine could not be compared with the record");
             // What ended since then is not known to be seen.
-            *ends = before;
+            *last = before;
             return Ok(None);
         }
     };
@@ -115,6 +122,12 @@ async fn take_stock(
     let unrecorded = compared.unrecorded.iter().copied().collect();
     tell_strays(worker, compared).await?;
     Ok(Some(unrecorded))
+}
+
+/// Whether the same process is another than before.
+fn has_changed(before: Option<&Run>, now: Option<&Run>) -> bool {
+    let same = before.zip(now).filter(|(before, now)| before.started_at == now.started_at);
+    same.is_some_and(|(before, now)| before != now)
 }
 
 /// Says what has no record and is still there: what was deleted meanwhile has no record either, and

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::client::{Call, Client};
 use super::terminal::{GREEN, RED, YELLOW, paint, printable};
-use crate::events::{Mark, codec};
+use crate::events::{Mark, codec, run};
 use crate::ids::Kind;
 
 /// Objects whose names are cached: a few megabytes.
@@ -84,6 +84,9 @@ impl Lines {
         };
         let words = match event_type {
             "audit.command_refused" => format!("{} refused: {}", text("command"), text("reason")),
+            "container.exited" => {
+                format!("exited: {}", printable(&ended(event))) + &details(event, self.is_wide)
+            }
             "audit.read" => format!("{} read", text("what").replace('_', " ")),
             _ => {
                 format!("{}{}", printable(&fact.replace('_', " ")), details(event, self.is_wide))
@@ -140,6 +143,15 @@ async fn ask(client: &Client, subject: &str, position: u64) -> Option<Named> {
         named.node = Some(host.unwrap_or(uuid));
     }
     Some(named)
+}
+
+/// How a process ended that nobody here ended.
+fn ended(event: &Value) -> String {
+    let data = event.get("data");
+    let field = |name: &str| data.and_then(|data| data.get(name));
+    let exit_code = field("exit_code").and_then(Value::as_i64).unwrap_or_default();
+    let oom_killed = field("oom_killed").and_then(Value::as_bool).unwrap_or_default();
+    run::ended(exit_code, oom_killed, field("signal").and_then(Value::as_str))
 }
 
 /// `container.started` of `magnum.container.started.v1`: prefix and version are for programs.

@@ -1,6 +1,6 @@
 //! The events of a container: payloads, frozen once released, and the status that they lead to.
 //!
-//! Not here: which commands are legal (`actors/container.rs`).
+//! Not here: payloads about its process (`run`), which commands are legal (`actors/container.rs`).
 
 use std::collections::BTreeMap;
 
@@ -8,23 +8,14 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::mark::Verb;
+pub use super::run::{
+    ActionDoneV1, ExitedV1, ExitedV2, ExitedV3, HealthChangedV1, NotStartedV1, PortMapping,
+    RebootedV2, RestartedV1, RestartedV2, RunChangedV1, StartedV2, StoppedV2,
+};
 use super::work::{Placement, UpdatedV1};
 use super::{EventPayload as _, status};
-use crate::ids::{EventId, ObjectId, Timestamp};
+use crate::ids::{EventId, ObjectId};
 use crate::{noun_events, statuses};
-
-/// One published port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct PortMapping {
-    /// The port inside the container.
-    pub container_port: u16,
-    /// The port on the node; the engine chooses one where there is none.
-    pub host_port: Option<u16>,
-    /// The address on the node; `None`: all.
-    pub host_ip: Option<String>,
-    /// `tcp`, `udp` or `sctp`.
-    pub protocol: String,
-}
 
 /// When the engine starts an ended container again by itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -93,6 +84,28 @@ pub struct PullProgressedV1 {
     pub total_bytes: u64,
 }
 
+/// The engine began to pull the image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PullStartedV1 {
+    /// The work that pulls.
+    pub work_id: EventId,
+    /// The image.
+    pub image: String,
+}
+
+/// The image was pulled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PulledV1 {
+    /// The work that pulled.
+    pub work_id: EventId,
+    /// The image.
+    pub image: String,
+    /// The bytes of its layers that the engine did not have.
+    pub bytes: u64,
+    /// Its digest at the registry, if the engine says it.
+    pub digest: Option<String>,
+}
+
 /// The container is there, not running.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreatedV1 {
@@ -143,53 +156,12 @@ pub struct ExecutedV1 {
     pub exit_code: i64,
 }
 
-/// An action is done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ActionDoneV1 {
-    /// The work.
-    pub work_id: EventId,
-}
-
-/// The container's process ended by itself, or was ended outside Magnum.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ExitedV1 {
-    /// The exit code of the process.
-    pub exit_code: i64,
-    /// Whether the kernel OOM-killed it.
-    pub oom_killed: bool,
-    /// When, by the engine's clock, where it says so.
-    pub finished_at: Option<Timestamp>,
-}
-
-/// The container's process ended and nobody asked Magnum for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ExitedV2 {
-    /// The exit code of the process.
-    pub exit_code: i64,
-    /// Whether the kernel ended it because it was out of memory.
-    pub oom_killed: bool,
-    /// When, by the engine's clock, if it says so.
-    pub finished_at: Option<Timestamp>,
-    /// Whether the engine's restart policy is about to start it again.
-    pub restarting: bool,
-}
-
-impl From<ExitedV1> for ExitedV2 {
-    fn from(ExitedV1 { exit_code, oom_killed, finished_at }: ExitedV1) -> Self {
-        Self { exit_code, oom_killed, finished_at, restarting: false }
-    }
-}
-
 /// A command that runs in the container is to end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExecutionEndRequestedV1 {
     /// The command: the id of the work that runs it.
     pub execution_id: EventId,
 }
-
-/// The engine started the container again by itself, as its restart policy says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RestartedV1 {}
 
 /// What was found to differ from what should be, and was not our doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -226,22 +198,26 @@ noun_events! {
     ContainerEvent of work "container" {
         /// Asked for.
         CreateRequested(CreateRequestedV1) = "container.create_requested", 1, Asks(Create);
-        /// Being pulled.
+        /// The pull has begun.
+        PullStarted(PullStartedV1) = "container.pull_started", 1, Progress { work_id };
+        /// The pull has ended.
+        Pulled(PulledV1) = "container.pulled", 1, Progress { work_id };
+        /// Being pulled; not recorded any more.
         PullProgressed(PullProgressedV1) = "container.pull_progressed", 1, Progress { work_id };
         /// There, not running.
         Created(CreatedV1) = "container.created", 1, Done(Create) { work_id };
         /// To be started.
         StartRequested(ActionRequestedV1) = "container.start_requested", 1, Asks(Start);
         /// Running.
-        Started(ActionDoneV1) = "container.started", 1, Done(Start) { work_id };
+        Started(StartedV2, ActionDoneV1) = "container.started", 2, Done(Start) { work_id };
         /// To be stopped.
         StopRequested(StopRequestedV1) = "container.stop_requested", 1, Asks(Stop);
         /// Stopped by us.
-        Stopped(ActionDoneV1) = "container.stopped", 1, Done(Stop) { work_id };
+        Stopped(StoppedV2, ActionDoneV1) = "container.stopped", 2, Done(Stop) { work_id };
         /// To be restarted.
         RebootRequested(StopRequestedV1) = "container.reboot_requested", 1, Asks(Reboot);
         /// Running again.
-        Rebooted(ActionDoneV1) = "container.rebooted", 1, Done(Reboot) { work_id };
+        Rebooted(RebootedV2, ActionDoneV1) = "container.rebooted", 2, Done(Reboot) { work_id };
         /// To be paused.
         PauseRequested(ActionRequestedV1) = "container.pause_requested", 1, Asks(Pause);
         /// Paused.
@@ -272,9 +248,15 @@ noun_events! {
         ExecutionEnded(ActionDoneV1)
             = "container.execution_ended", 1, Done(EndExecution) { work_id };
         /// The process ended.
-        Exited(ExitedV2, ExitedV1) = "container.exited", 2, Observed;
+        Exited(ExitedV3, ExitedV2, ExitedV1) = "container.exited", 3, Observed;
+        /// The engine could not run its program.
+        NotStarted(NotStartedV1) = "container.not_started", 1, Observed;
         /// The engine's restart policy started it again.
-        Restarted(RestartedV1) = "container.restarted", 1, Observed;
+        Restarted(RestartedV2, RestartedV1) = "container.restarted", 2, Observed;
+        /// Its process is not what was recorded.
+        RunChanged(RunChangedV1) = "container.run_changed", 1, Observed;
+        /// Its health changed.
+        HealthChanged(HealthChangedV1) = "container.health_changed", 1, Observed;
         /// Reality differs.
         Drifted(DriftedV1) = "container.drifted", 1, Observed;
     }
@@ -342,7 +324,12 @@ impl status::Status for Status {
             // Listed one by one, so that a new event is decided about.
             (
                 _,
-                E::PullProgressed(_)
+                E::PullStarted(_)
+                | E::Pulled(_)
+                | E::PullProgressed(_)
+                | E::NotStarted(_)
+                | E::RunChanged(_)
+                | E::HealthChanged(_)
                 | E::StartRequested(_)
                 | E::StopRequested(_)
                 | E::RebootRequested(_)

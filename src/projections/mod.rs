@@ -26,6 +26,7 @@ pub mod bay;
 pub mod baymodel;
 pub mod conductor;
 pub mod container;
+mod container_run;
 pub mod each;
 mod field;
 pub mod field_table;

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::entry::Entry;
 use super::object::Object;
 use super::{ReplayError, Source, When, diff, state};
+use crate::events::{Mark, codec};
 use crate::ids::{StreamId, Timestamp};
 use crate::projections::TaskView;
 
@@ -90,6 +91,12 @@ pub fn why(source: &Source, stream: StreamId, at: When) -> Result<Why, ReplayErr
         Err(ReplayError::Invalid(_)) => vec![Entry::from(&last)],
         Err(error) => return Err(error),
     };
+    // A reboot starts another process and leaves the status as it was.
+    let chain = match diff::blame(source, stream, "started_at", at) {
+        Ok(process) if is_asked_for_after(&process.chain, &chain) => process.chain,
+        Ok(_) | Err(ReplayError::Invalid(_)) => chain,
+        Err(error) => return Err(error),
+    };
     let waits = folded.tasks().iter().map(|task| waiting(source, folded.as_ref(), task));
     let waits_for: Vec<Waiting> = waits.collect::<Result<_, _>>()?;
     let said = waits_for.iter().find_map(|waiting| waiting.words.clone());
@@ -110,6 +117,13 @@ pub fn why(source: &Source, stream: StreamId, at: When) -> Result<Why, ReplayErr
     };
     why.says = paragraph(stream, &why);
     Ok(why)
+}
+
+/// Whether a chain begins with work that was done after what another one begins with.
+fn is_asked_for_after(chain: &[Entry], other: &[Entry]) -> bool {
+    let is_done = |event: &&Entry| matches!(codec::mark(&event.r#type), Some(Mark::Done(_)));
+    let position = |chain: &[Entry]| chain.first().map(|event| event.position);
+    chain.first().filter(is_done).is_some() && position(chain) > position(other)
 }
 
 /// Who asked for work, and how it is.

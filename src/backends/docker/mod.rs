@@ -2,7 +2,7 @@
 //!
 //! One concern a file: `connection` (calls and their limits), `clock` (the engine's beside ours),
 //! `error` (what the engine's refusals mean), `paths` (what of its words is not told), `create`,
-//! `bounds`, `pull`, `network`, `subnet`, `lifecycle`, `execute`, `processes`, `observe`,
+//! `bounds`, `pull`, `network`, `subnet`, `lifecycle`, `execute`, `processes`, `observe`, `run`,
 //! `notices`, `ends`, `logs`. What is ours is found by its labels each time, so a restarted process
 //! knows as much as the one before. Not here: retries, which are the worker's.
 
@@ -21,6 +21,7 @@ mod observe;
 mod paths;
 mod processes;
 mod pull;
+mod run;
 mod subnet;
 
 use std::path::PathBuf;
