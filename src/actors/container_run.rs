@@ -3,14 +3,13 @@
 //! Pure. Not here: how processes end (`drift`).
 
 use super::container_state::ContainerState;
+use super::lifecycle::Effect;
 use crate::backends::{Action, Observed, Operation};
 use crate::events::container::{
     ContainerEvent as Event, Drift, DriftedV1, HealthChangedV1, RestartedV2, RunChangedV1,
 };
 use crate::events::run::Run;
 use crate::events::signal;
-
-use super::lifecycle::Effect;
 
 /// Takes in what an event says of the process, after it was applied to the object's work.
 pub fn note(state: &mut ContainerState, event: &Event) {
