@@ -13,6 +13,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::super::{BackendError, Observed, RunState, labels};
 use super::DockerBackend;
+use super::clock::time;
 use super::ends::{self, Forged, LastRun};
 use super::run::run;
 use crate::events::run::{Run, RunEnd};
@@ -203,10 +204,4 @@ fn run_state(state: &ContainerState) -> RunState {
         Some(Status::EMPTY) | None if state.running == Some(true) => RunState::Running,
         Some(Status::EMPTY) | None => RunState::Exited,
     }
-}
-
-/// A time of the engine; it writes the year 1 for "never".
-pub(super) fn time(text: Option<&str>) -> Option<Timestamp> {
-    let time = chrono::DateTime::parse_from_rfc3339(text?).ok()?;
-    Some(Timestamp(time.timestamp_micros())).filter(|time| time.0 > 0)
 }

@@ -6,7 +6,7 @@ use bollard::models::{
     ContainerState, Health as EngineHealth, HealthStatusEnum, NetworkSettings, PortMap,
 };
 
-use super::observe::time;
+use super::clock::time;
 use crate::backends::labels;
 use crate::events::run::{Health, HealthStatus, PortMapping, Run};
 use crate::ids::ObjectId;
