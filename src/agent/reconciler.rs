@@ -15,7 +15,6 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use super::worker::WorkerHandle;
 use crate::backends::{BackendError, EngineObject, Notice, Observed, ObservedNetwork, RunState};
 use crate::bus::{Comparison, Inventory, Listed, ServiceCommand, Strays};
-use crate::events::run::Run;
 use crate::ids::{Kind, StreamId, Timestamp};
 
 /// Between two tries to reach an engine that does not answer.
@@ -82,9 +81,8 @@ async fn follow(worker: &WorkerHandle) -> Result<(), BackendError> {
     }
 }
 
-/// The last end of each container that runs again, or did, and what is known of its process, as of
-/// the last inventory.
-type LastSeen = HashMap<StreamId, (Option<Timestamp>, Option<Run>)>;
+/// What the engine had as of the last inventory.
+type LastSeen = HashMap<StreamId, Observed>;
 
 /// Reports everything that the engine has, has inspected what seems to differ from the record, and
 /// answers with what has none; `None` if nobody can say. Nothing else is done about that.
@@ -97,14 +95,14 @@ async fn take_stock(
     let (containers, networks) = by_kind(node.backend.inventory().await?);
     let before = std::mem::take(last);
     let listed = containers.into_iter().map(|(stream, observed)| {
-        let seen = (last_end(&observed), observed.run.clone());
-        let changed = match before.get(&stream) {
-            Some((end, run)) => seen.0 != *end || has_changed(run.as_ref(), seen.1.as_ref()),
+        let end = last_end(&observed);
+        let ended = match before.get(&stream) {
+            Some(before) => end != last_end(before) || has_changed(before, &observed),
             // Of one that was not seen before only its health may have changed without a trace.
-            None => seen.0.is_some() || seen.1.as_ref().is_some_and(|run| run.health.is_some()),
+            None => end.is_some() || observed.run.as_ref().is_some_and(|run| run.health.is_some()),
         };
-        last.insert(stream, seen);
-        Listed { stream, observed, ended: changed }
+        last.insert(stream, observed.clone());
+        Listed { stream, observed, ended }
     });
     let inventory = Inventory { node_id: node.node_id, containers: listed.collect(), networks };
     let compared = match node.bus.inventory(inventory).await {
@@ -125,9 +123,9 @@ async fn take_stock(
 }
 
 /// Whether the same process is another than before.
-fn has_changed(before: Option<&Run>, now: Option<&Run>) -> bool {
-    let same = before.zip(now).filter(|(before, now)| before.started_at == now.started_at);
-    same.is_some_and(|(before, now)| before != now)
+fn has_changed(before: &Observed, now: &Observed) -> bool {
+    let runs = before.run.as_ref().zip(now.run.as_ref());
+    runs.is_some_and(|(before, now)| before.started_at == now.started_at && before != now)
 }
 
 /// Says what has no record and is still there: what was deleted meanwhile has no record either, and

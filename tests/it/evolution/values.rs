@@ -272,9 +272,9 @@ fn bare() -> ContainerEvent {
 pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
     use ContainerEvent::{
         Created, DeleteRequested, Deleted, ExecuteRequested, Executed, KillRequested, Killed,
-        PauseRequested, Paused, PullProgressed, PullStarted, Pulled, RebootRequested, Rebooted,
-        StartRequested, Started, StopRequested, Stopped, UnpauseRequested, Unpaused, Updated,
-        WorkBlocked, WorkFailed, WorkUnknown,
+        PauseRequested, Paused, PullProgressed, PullStarted, Pulled, RebootRequested,
+        StartRequested, StopRequested, UnpauseRequested, Unpaused, Updated, WorkBlocked,
+        WorkFailed, WorkUnknown,
     };
     let asked = ActionRequestedV1 {};
     let done = ActionDoneV1 { work_id: WORK };
@@ -291,15 +291,6 @@ pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
         bytes: 41_943_040,
         digest: some("sha256:0f04e4f646a3f14bf31d8bc8d885b6c951fdcf42589d06845f64d18aec6a3c4d"),
     };
-    let stopped = StoppedV2 {
-        work_id: WORK,
-        exit_code: Some(143),
-        oom_killed: false,
-        finished_at: Some(LATER),
-    };
-    let end = RunEnd { exit_code: Some(137), oom_killed: true, finished_at: Some(LATER) };
-    let run_now = Some(run(HealthStatus::Healthy));
-    let rebooted = RebootedV2 { work_id: WORK, end: Some(end), run: run_now };
     let engine_id = text("3f0c9b7d52a1e8446d2b0a5c7e9f1834b6d8a0c2e4f60718293a4b5c6d7e8f90");
     let kill = KillRequestedV1 { signal: text("SIGHUP") };
     let execute = ExecuteRequestedV1 { command: texts(&["nginx", "-t"]) };
@@ -315,15 +306,8 @@ pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
         ("full", WorkBlocked(blocked())),
         ("full", Created(CreatedV1 { work_id: WORK, engine_id })),
         ("full", StartRequested(asked.clone())),
-        ("full", Started(StartedV2 { work_id: WORK, run: Some(run(HealthStatus::Starting)) })),
-        ("bare", Started(done.clone().into())),
-        ("full", ContainerEvent::NotStarted(NotStartedV1 { work_id: WORK, exit_code: 127 })),
         ("full", StopRequested(stop.clone())),
-        ("full", Stopped(stopped)),
-        ("bare", Stopped(done.clone().into())),
         ("full", RebootRequested(stop)),
-        ("full", Rebooted(rebooted)),
-        ("bare", Rebooted(done.clone().into())),
         ("full", PauseRequested(asked.clone())),
         ("full", Paused(done.clone())),
         ("full", UnpauseRequested(asked)),
@@ -344,6 +328,7 @@ pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
         ),
         ("full", ContainerEvent::ExecutionEnded(done.clone())),
     ];
+    events.extend(runs());
     events.extend(by_themselves());
     let cancelled = vec![WORK, OTHER_WORK];
     events.extend([
@@ -370,6 +355,30 @@ fn run(status: HealthStatus) -> Run {
         ),
         health: Some(Health { status, output: text("HTTP 200") }),
     }
+}
+
+/// Starts and ends that were asked for.
+fn runs() -> Vec<(&'static str, ContainerEvent)> {
+    use ContainerEvent::{NotStarted, Rebooted, Started, Stopped};
+    let done = ActionDoneV1 { work_id: WORK };
+    let stopped = StoppedV2 {
+        work_id: WORK,
+        exit_code: Some(143),
+        oom_killed: false,
+        finished_at: Some(LATER),
+    };
+    let end = RunEnd { exit_code: Some(137), oom_killed: true, finished_at: Some(LATER) };
+    let run_now = Some(run(HealthStatus::Healthy));
+    let rebooted = RebootedV2 { work_id: WORK, end: Some(end), run: run_now };
+    vec![
+        ("full", Started(StartedV2 { work_id: WORK, run: Some(run(HealthStatus::Starting)) })),
+        ("bare", Started(done.clone().into())),
+        ("full", NotStarted(NotStartedV1 { work_id: WORK, exit_code: 127 })),
+        ("full", Stopped(stopped)),
+        ("bare", Stopped(done.clone().into())),
+        ("full", Rebooted(rebooted)),
+        ("bare", Rebooted(done.into())),
+    ]
 }
 
 /// What nobody asked for.
