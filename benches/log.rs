@@ -144,9 +144,9 @@ fn history(number: u64, before: EventId) -> NewEvent {
         1 => ContainerEvent::Created(CreatedV1 { work_id, engine_id: "8f1d".repeat(16) }),
         _ => match number % 4 {
             2 => ContainerEvent::StartRequested(ActionRequestedV1 {}),
-            3 => ContainerEvent::Started(ActionDoneV1 { work_id }),
+            3 => ContainerEvent::Started(ActionDoneV1 { work_id }.into()),
             0 => ContainerEvent::StopRequested(StopRequestedV1 { grace_s: 10 }),
-            _ => ContainerEvent::Stopped(ActionDoneV1 { work_id }),
+            _ => ContainerEvent::Stopped(ActionDoneV1 { work_id }.into()),
         },
     };
     NewEvent::new(event_id(), Timestamp(1_700_000_000_000_000), meta(), &event)

@@ -139,7 +139,7 @@ fn append(number: u64, round: u64) -> Append {
         }),
         1 => ContainerEvent::Created(CreatedV1 { work_id, engine_id: format!("{number:064}") }),
         round if round % 4 == 2 => ContainerEvent::StartRequested(ActionRequestedV1 {}),
-        round if round % 4 == 3 => ContainerEvent::Started(ActionDoneV1 { work_id }),
+        round if round % 4 == 3 => ContainerEvent::Started(ActionDoneV1 { work_id }.into()),
         round if round % 4 == 0 => ContainerEvent::PauseRequested(ActionRequestedV1 {}),
         _ => ContainerEvent::Paused(ActionDoneV1 { work_id }),
     };

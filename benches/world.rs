@@ -122,9 +122,9 @@ fn event(number: u64, revision: u64) -> NewEvent {
             ContainerEvent::Created(CreatedV1 { work_id, engine_id })
         }
         (_, 0) => ContainerEvent::StopRequested(StopRequestedV1 { grace_s: 10 }),
-        (_, 1) => ContainerEvent::Stopped(ActionDoneV1 { work_id }),
+        (_, 1) => ContainerEvent::Stopped(ActionDoneV1 { work_id }.into()),
         (_, 2) => ContainerEvent::StartRequested(ActionRequestedV1 {}),
-        (_, _) => ContainerEvent::Started(ActionDoneV1 { work_id }),
+        (_, _) => ContainerEvent::Started(ActionDoneV1 { work_id }.into()),
     };
     let meta = Meta {
         user: "operator".to_owned(),

@@ -5,7 +5,7 @@
 
 pub use super::container_state::ContainerState;
 use super::lifecycle::{Effect, Lifecycle, MAX_EXECUTIONS, MAX_QUEUED, Task};
-use super::{Entity, Fact, container_work, drift, placement, recreate};
+use super::{Entity, Fact, container_run, container_work, drift, placement, recreate};
 use crate::backends::{Action, Exec, Observed, Outcome};
 use crate::bus::{Ctx, Refusal};
 use crate::events::Verb;
@@ -136,6 +136,7 @@ impl Entity for Container {
         drift::note_ends(state, event, fact.time);
         recreate::note(state, event, fact.time);
         state.lifecycle.apply(event, container_work::asked_for(event), fact);
+        container_run::note(state, event);
         match event {
             Event::Created(done) => state.engine_id = Some(done.engine_id.clone()),
             Event::Started(_) | Event::Rebooted(_) | Event::Unpaused(_) => state.exited = false,

@@ -9,6 +9,7 @@ use super::ObjectState;
 use super::lifecycle::{DueWork, Effect, Lifecycle};
 use crate::events::Verb;
 use crate::events::container::{ContainerSpec, Status};
+use crate::events::run::Run;
 use crate::ids::{Kind, ObjectId, ProjectId, Timestamp, WorkId};
 
 /// What a container's events fold to.
@@ -36,6 +37,10 @@ pub struct ContainerState {
     pub(super) ends_asked_to: Option<Timestamp>,
     /// Until when the first end after that is the reboot's that somebody here asked for.
     pub(super) rebooted_by: Option<Timestamp>,
+    /// What is recorded of its process, while it has one.
+    pub(super) run: Option<Run>,
+    /// The numbers of signals that somebody here had sent to its process, or asked for.
+    pub(super) signals: Vec<u8>,
 }
 
 impl ObjectState for ContainerState {
@@ -99,7 +104,7 @@ impl ContainerState {
                 &[Verb::Stop, Verb::Reboot, Verb::Pause, Verb::Kill, Verb::Execute, Verb::Recreate]
             }
             Status::Restarting => &[Verb::Stop, Verb::Reboot, Verb::Kill, Verb::Recreate],
-            Status::Paused => &[Verb::Unpause, Verb::Stop, Verb::Kill],
+            Status::Paused => &[Verb::Unpause, Verb::Stop, Verb::Reboot, Verb::Kill],
             Status::Error if is_made => &[Verb::Start, Verb::Stop, Verb::Reboot, Verb::Recreate],
             Status::Error => &[Verb::Recreate],
             Status::Absent | Status::Creating | Status::Deleting | Status::Deleted => &[],

@@ -5,14 +5,16 @@
 use super::lifecycle::{Effect, Lifecycle, Task};
 use super::recreate;
 use crate::backends::{
-    Action, Adjustment, Desired, Done, Exec, Operation, Outcome, Progress, Removed, WorkResult,
+    Action, Adjustment, Desired, Done, Exec, Operation, Outcome, Progress, Pull, Removed,
+    WorkResult,
 };
 use crate::events::Verb;
 use crate::events::container::{
-    ActionDoneV1, ContainerEvent as Event, CreatedV1, ExecutedV1, PullProgressedV1,
-    RecreateAdvancedV1, Status,
+    ActionDoneV1, ContainerEvent as Event, CreatedV1, ExecutedV1, NotStartedV1, PullProgressedV1,
+    PullStartedV1, PulledV1, RebootedV2, RecreateAdvancedV1, StartedV2, Status, StoppedV2,
 };
-use crate::ids::Timestamp;
+use crate::events::run::RunEnd;
+use crate::ids::{Timestamp, WorkId};
 
 /// What an event asks a backend to do.
 pub fn asked_for(event: &Event) -> Option<Effect> {
@@ -45,20 +47,22 @@ pub fn asked_for(event: &Event) -> Option<Effect> {
     }))
 }
 
-/// What an outcome of open work leads to: a pull says how far it is, and a reboot that is done
-/// leaves nothing to do for signals that passed it and are to be tried again.
+/// What an outcome of open work leads to: a pull says how far it is, a start that was refused has
+/// an exit code, and a reboot that is done leaves nothing to do for signals that passed it and are
+/// to be tried again.
 pub fn settle(lifecycle: &Lifecycle<Status>, outcome: &Outcome, now: Timestamp) -> Vec<Event> {
     match (&outcome.result, lifecycle.work().current(outcome)) {
         (WorkResult::Progress(progress), Some(task))
             if matches!(task.action.verb(), Verb::Create | Verb::Recreate)
                 && !progress.message.is_empty() =>
         {
-            vec![Event::PullProgressed(PullProgressedV1 {
-                work_id: task.id,
-                message: progress.message.clone(),
-                current_bytes: progress.current_bytes,
-                total_bytes: progress.total_bytes,
-            })]
+            vec![pull_event(task.id, progress)]
+        }
+        (WorkResult::NotStarted { exit_code, .. }, Some(task)) => {
+            let (work_id, exit_code) = (task.id, *exit_code);
+            let mut events = vec![Event::NotStarted(NotStartedV1 { work_id, exit_code })];
+            events.extend(lifecycle.settle(outcome, now, done_event));
+            events
         }
         (WorkResult::Progress(Progress { step: Some(step), .. }), Some(task)) => {
             let step = RecreateAdvancedV1 { work_id: task.id, step: *step };
@@ -76,6 +80,22 @@ pub fn settle(lifecycle: &Lifecycle<Status>, outcome: &Outcome, now: Timestamp) 
     }
 }
 
+/// What is recorded of a pull. Agents of earlier builds reported only bytes and words.
+fn pull_event(work_id: WorkId, progress: &Progress) -> Event {
+    match progress.pull.clone() {
+        Some(Pull::Started { image }) => Event::PullStarted(PullStartedV1 { work_id, image }),
+        Some(Pull::Ended { image, digest }) => {
+            Event::Pulled(PulledV1 { work_id, image, bytes: progress.total_bytes, digest })
+        }
+        None => Event::PullProgressed(PullProgressedV1 {
+            work_id,
+            message: progress.message.clone(),
+            current_bytes: progress.current_bytes,
+            total_bytes: progress.total_bytes,
+        }),
+    }
+}
+
 fn done_event(task: &Task, done: &Done) -> Option<Event> {
     let work_id = task.id;
     let plain = ActionDoneV1 { work_id };
@@ -87,9 +107,16 @@ fn done_event(task: &Task, done: &Done) -> Option<Event> {
         Verb::Rename => Event::Renamed(plain),
         Verb::Adjust => recreate::adjusted(task)?,
         Verb::Recreate => recreate::done(task, done)?,
-        Verb::Start => Event::Started(plain),
-        Verb::Stop => Event::Stopped(plain),
-        Verb::Reboot => Event::Rebooted(plain),
+        Verb::Start => Event::Started(StartedV2 { work_id, run: done.run.clone() }),
+        Verb::Stop => {
+            let RunEnd { exit_code, oom_killed, finished_at } =
+                done.end.clone().unwrap_or_default();
+            Event::Stopped(StoppedV2 { work_id, exit_code, oom_killed, finished_at })
+        }
+        Verb::Reboot => {
+            let (end, run) = (done.end.clone(), done.run.clone());
+            Event::Rebooted(RebootedV2 { work_id, end, run })
+        }
         Verb::Pause => Event::Paused(plain),
         Verb::Unpause => Event::Unpaused(plain),
         Verb::Kill => Event::Killed(plain),

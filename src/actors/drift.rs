@@ -4,12 +4,13 @@
 //! after a log was restored from an older backup. Not here: when to compare (`agent/reconciler`),
 //! what has no record (`unrecorded`).
 
+use super::container_run;
 use super::container_state::ContainerState;
 use crate::backends::{End, Observed, RunState};
 use crate::events::container::{
-    ContainerEvent as Event, Drift, DriftedV1, ExitedV2, RestartedV1, Status,
+    ContainerEvent as Event, Drift, DriftedV1, ExitedV3, RestartedV2, Status,
 };
-use crate::events::{EventPayload as _, Verb};
+use crate::events::{EventPayload as _, Verb, signal};
 use crate::ids::Timestamp;
 
 /// What the engine has, held against what should be. While work is open it may have been done
@@ -50,6 +51,7 @@ pub fn observe(state: &ContainerState, observed: Option<&Observed>) -> Vec<Event
         return events;
     }
     events.extend(status_change(state, observed, alive, events.is_empty()));
+    container_run::complete(state, observed, &mut events);
     let is_known = match &state.renamed_to {
         Some(name) => *name == observed.engine_name,
         None => observed.name_is_ours,
@@ -93,17 +95,25 @@ fn tell(
     let (oom_killed, finished_at) = (end.oom_killed, Some(end.finished_at));
     events.push(match end.exit_code {
         Some(exit_code) => {
-            Event::Exited(ExitedV2 { exit_code, oom_killed, finished_at, restarting })
+            let signal = outside(state, end);
+            Event::Exited(ExitedV3 { exit_code, oom_killed, finished_at, restarting, signal })
         }
         None => begun(state),
     });
     end.exit_code.is_none()
 }
 
+/// The signal that was sent to a process before it ended, unless somebody here had sent it.
+fn outside(state: &ContainerState, end: &End) -> Option<String> {
+    // What is told late was told with its signal.
+    let is_new = Some(end.finished_at) != state.ends_known_to;
+    end.signal.filter(|number| is_new && !state.signals.contains(number)).map(signal::name)
+}
+
 /// What is said of it when it runs and nobody here started it.
 const fn begun(state: &ContainerState) -> Event {
     if state.restarts {
-        Event::Restarted(RestartedV1 {})
+        Event::Restarted(RestartedV2 { run: None })
     } else {
         Event::Drifted(DriftedV1 { drift: Drift::Started })
     }
@@ -128,11 +138,12 @@ fn status_change(
     let frozen = is_first && status == Status::Paused;
     match observed.state {
         RunState::Exited | RunState::Dead | RunState::Restarting if alive || (is_first && late) => {
-            vec![Event::Exited(ExitedV2 {
+            vec![Event::Exited(ExitedV3 {
                 exit_code: observed.exit_code.unwrap_or_default(),
                 oom_killed: observed.oom_killed,
                 finished_at: observed.finished_at,
                 restarting,
+                signal: None,
             })]
         }
         RunState::Paused if !frozen => drifted(Drift::Paused),

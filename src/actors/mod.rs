@@ -14,6 +14,7 @@ pub mod baymodel;
 pub mod cascade;
 pub mod comparison;
 pub mod container;
+mod container_run;
 mod container_state;
 pub mod container_work;
 pub mod directory;

@@ -300,7 +300,13 @@ impl<E: Entity> Aggregate<E> {
 
 /// Whether work is over with this result.
 const fn ends(result: &WorkResult) -> bool {
-    matches!(result, WorkResult::Done(_) | WorkResult::Failed { .. } | WorkResult::Unknown { .. })
+    matches!(
+        result,
+        WorkResult::Done(_)
+            | WorkResult::Failed { .. }
+            | WorkResult::NotStarted { .. }
+            | WorkResult::Unknown { .. }
+    )
 }
 
 /// What was decided, as it is recorded; the first event has the message's id.

@@ -50,6 +50,8 @@ pub fn done(task: &Task, done: &Done) -> Option<Event> {
         engine_id: done.engine_id.clone().unwrap_or_default(),
         spec: made.spec.clone(),
         started: made.start,
+        end: done.end.clone(),
+        run: done.run.clone(),
     }))
 }
 

@@ -109,6 +109,7 @@ mod tests {
             finished_at: None,
             ends: vec![],
             restarts: 0,
+            run: None,
         };
         UnrecordedContainer { container_id: ObjectId::default(), observed }
     }

@@ -42,9 +42,6 @@ const MAX_STOPS: usize = 256;
 /// Work that waits for a place says so after this time.
 const SAYS_IT_WAITS: Duration = Duration::from_secs(1);
 
-/// Pulls are recorded no more often.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-
 /// What every piece of work on a node needs.
 pub struct NodeAgent {
     /// The node.
@@ -148,7 +145,6 @@ impl NodeAgent {
         let reporter = Reports {
             node: self,
             work,
-            last: Mutex::new(None),
             outlet: Mutex::new(outlet),
             spool: self.spool_of(work),
             wanted,
@@ -254,6 +250,9 @@ impl NodeAgent {
         let reason = error.to_string();
         let once = !work.action.traits().repeatable;
         match error {
+            BackendError::NotStarted { exit_code, .. } => {
+                WorkResult::NotStarted { reason, exit_code }
+            }
             BackendError::Refused(_) | BackendError::Missing(_) | BackendError::Cancelled => {
                 WorkResult::Failed { reason }
             }
@@ -307,7 +306,6 @@ fn cancelled_result() -> WorkResult {
 struct Reports<'a> {
     node: &'a NodeAgent,
     work: &'a Work,
-    last: Mutex<Option<Instant>>,
     /// Where output goes, while somebody reads it.
     outlet: Mutex<Option<Outlet>>,
     /// Where it is kept for readers that come later.
@@ -343,11 +341,6 @@ impl Reports<'_> {
 #[async_trait]
 impl Reporter for Reports<'_> {
     async fn progress(&self, progress: Progress) {
-        let mut last = self.last.lock().await;
-        if progress.step.is_none() && last.is_some_and(|last| last.elapsed() < PROGRESS_EVERY) {
-            return;
-        }
-        *last = Some(Instant::now());
         self.node.report(self.work, WorkResult::Progress(progress)).await;
     }
 

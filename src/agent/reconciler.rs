@@ -67,7 +67,7 @@ async fn follow(worker: &WorkerHandle, is_up: &mut bool) -> Result<(), BackendEr
     resync.tick().await;
     // What has no record, as of the last inventory.
     let mut unrecorded = HashSet::new();
-    let mut ends = LastEnds::new();
+    let mut seen = LastSeen::new();
     loop {
         let takes_stock = tokio::select! {
             notice = notices.next() => match notice {
@@ -87,29 +87,34 @@ async fn follow(worker: &WorkerHandle, is_up: &mut bool) -> Result<(), BackendEr
             }
             _ = resync.tick() => true,
         };
-        if takes_stock && let Some(found) = take_stock(worker, &mut ends).await? {
+        if takes_stock && let Some(found) = take_stock(worker, &mut seen).await? {
             unrecorded = found;
         }
     }
 }
 
-/// The last end of each container that runs again, or did, as of the last inventory.
-type LastEnds = HashMap<StreamId, Timestamp>;
+/// What the engine had as of the last inventory.
+type LastSeen = HashMap<StreamId, Observed>;
 
 /// Reports everything that the engine has, has inspected what seems to differ from the record, and
 /// answers with what has none; `None` if nobody can say. Nothing else is done about that.
 async fn take_stock(
     worker: &WorkerHandle,
-    ends: &mut LastEnds,
+    last: &mut LastSeen,
 ) -> Result<Option<HashSet<StreamId>>, BackendError> {
     let node = worker.node();
     // Before the record is read: a bay is recorded before its network is created.
     let (containers, networks) = by_kind(node.backend.inventory().await?);
-    let before = std::mem::take(ends);
+    let before = std::mem::take(last);
     let listed = containers.into_iter().map(|(stream, observed)| {
-        let last = last_end(&observed);
-        ends.extend(last.map(|last| (stream, last)));
-        Listed { stream, observed, ended: last != before.get(&stream).copied() }
+        let end = last_end(&observed);
+        let ended = match before.get(&stream) {
+            Some(before) => end != last_end(before) || has_changed(before, &observed),
+            // Of one that was not seen before only its health may have changed without a trace.
+            None => end.is_some() || observed.run.as_ref().is_some_and(|run| run.health.is_some()),
+        };
+        last.insert(stream, observed.clone());
+        Listed { stream, observed, ended }
     });
     let inventory = Inventory { node_id: node.node_id, containers: listed.collect(), networks };
     let compared = match node.bus.inventory(inventory).await {
@@ -117,7 +122,7 @@ async fn take_stock(
         Err(error) => {
             tracing::warn!(%error, "the engine could not be compared with the record");
             // What ended since then is not known to be seen.
-            *ends = before;
+            *last = before;
             return Ok(None);
         }
     };
@@ -127,6 +132,12 @@ async fn take_stock(
     let unrecorded = compared.unrecorded.iter().copied().collect();
     tell_strays(worker, compared).await?;
     Ok(Some(unrecorded))
+}
+
+/// Whether the same process is another than before.
+fn has_changed(before: &Observed, now: &Observed) -> bool {
+    let runs = before.run.as_ref().zip(now.run.as_ref());
+    runs.is_some_and(|(before, now)| before.started_at == now.started_at && before != now)
 }
 
 /// Says what has no record and is still there: what was deleted meanwhile has no record either, and

@@ -26,7 +26,7 @@ pub use self::action::{
     Traits,
 };
 pub use self::observed::{End, EngineFacts, EngineObject, Observed, ObservedNetwork, RunState};
-pub use self::work::{Done, Outcome, Progress, Retry, Work, WorkResult};
+pub use self::work::{Done, Outcome, Progress, Pull, Retry, Work, WorkResult};
 use crate::ids::{ObjectId, StreamId, Timestamp};
 
 /// What part of a container's output is asked for.
@@ -90,6 +90,14 @@ pub enum BackendError {
     /// The engine refused for good.
     #[error("{0}")]
     Refused(String),
+    /// The engine refused a start for good, because the container's program cannot be run.
+    #[error("{words}")]
+    NotStarted {
+        /// The engine's words.
+        words: String,
+        /// The exit code that the engine gives it.
+        exit_code: i64,
+    },
     /// The object is not there.
     #[error("{0}")]
     Missing(String),
@@ -115,7 +123,7 @@ fn no_network(bay_id: ObjectId) -> BackendError {
 /// Where a backend says what happens while it works.
 #[async_trait]
 pub trait Reporter: Send + Sync {
-    /// How far it is. May be called often; the caller thins it out.
+    /// How far it is. Each call is recorded, so only steps are worth one.
     async fn progress(&self, progress: Progress);
     /// Output of an executed command; waits while the reader is slow.
     async fn output(&self, frame: OutputFrame);

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::events::run::Run;
 use crate::ids::{Kind, ObjectId, StreamId, Timestamp};
 
 /// An object of ours as the engine has it.
@@ -91,6 +92,9 @@ pub struct Observed {
     /// How often the engine's restart policy started it since somebody else did.
     #[serde(default)]
     pub restarts: u32,
+    /// Its process, while it has one.
+    #[serde(default)]
+    pub run: Option<Run>,
 }
 
 /// How a container's process ended.
@@ -105,6 +109,10 @@ pub struct End {
     /// The same moment by the service's clock, where that is another one.
     #[serde(default)]
     pub service_time: Option<Timestamp>,
+    /// The number of the last signal that somebody had sent to it, us included, if the engine
+    /// told.
+    #[serde(default)]
+    pub signal: Option<u8>,
 }
 
 impl End {

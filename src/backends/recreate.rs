@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use super::action::Recreation;
 use super::{BackendError, Done, Progress, Reporter, RunState, Work, labels};
 use crate::events::container::RecreateStep;
+use crate::events::run::{Run, RunEnd};
 use crate::ids::{StreamId, WorkId};
 
 /// A container that has part in it.
@@ -23,6 +24,10 @@ pub(super) struct Part {
     pub(super) work_id: Option<WorkId>,
     /// Whether it runs.
     pub(super) state: RunState,
+    /// How its process ended, if it has none any more.
+    pub(super) end: Option<RunEnd>,
+    /// Its process, or its last one.
+    pub(super) run: Run,
 }
 
 /// Our containers for one object.
@@ -93,10 +98,13 @@ pub(super) async fn recreate(
             return Err(error);
         }
     };
-    if let Some(old) = engine.parts(work.stream).await?.aside {
+    let Places { current, aside } = engine.parts(work.stream).await?;
+    if let Some(old) = &aside {
         engine.discard(&old.id).await?;
     }
-    Ok(Done { engine_id: Some(made), exit_code: None })
+    let (end, run) = (aside.and_then(|old| old.end), current.map(|new| new.run));
+    let run = run.filter(|_| wanted.start);
+    Ok(Done { engine_id: Some(made), end, run, ..Done::default() })
 }
 
 /// From the old container to the new one; the engine's id of that.
@@ -168,6 +176,11 @@ async fn undone(
     if matches!(error, BackendError::Unavailable(_) | BackendError::Cancelled) {
         return error;
     }
+    // It is the new one that did not start, and the exit code is its, not that of the old one.
+    let error = match error {
+        BackendError::NotStarted { words, .. } => BackendError::Refused(words),
+        other => other,
+    };
     match bring_back(engine, work, wanted).await {
         Err(again) => BackendError::Failed(format!(
             "{error}; the container as it was could not be brought back: {again}"

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::action::{Action, Operation};
 use super::observed::RunState;
 use crate::events::container::RecreateStep;
+use crate::events::run::{Run, RunEnd};
 use crate::ids::{ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 
 /// One attempt at something that an event asked for.
@@ -82,6 +83,13 @@ pub enum WorkResult {
         /// The backend's words.
         reason: String,
     },
+    /// A start that was refused for good, because the container's program cannot be run.
+    NotStarted {
+        /// The backend's words.
+        reason: String,
+        /// The exit code that the engine gives it.
+        exit_code: i64,
+    },
     /// The outcome cannot be established.
     Unknown {
         /// Why.
@@ -136,9 +144,15 @@ pub struct Done {
     pub engine_id: Option<String>,
     /// The exit code of an executed command.
     pub exit_code: Option<i64>,
+    /// The process that was started.
+    #[serde(default)]
+    pub run: Option<Run>,
+    /// How the process ended that was stopped.
+    #[serde(default)]
+    pub end: Option<RunEnd>,
 }
 
-/// How far a pull is.
+/// How far work is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// The engine's words.
@@ -148,8 +162,49 @@ pub struct Progress {
     /// Bytes in all, as far as is known.
     pub total_bytes: u64,
     /// A step that is done. Each is recorded, not only the latest.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<RecreateStep>,
+    /// Which step of a pull it is. Earlier builds reported only bytes and words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pull: Option<Pull>,
+}
+
+/// The begin and the end of a pull.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pull {
+    /// The engine was asked for it.
+    Started {
+        /// The image.
+        image: String,
+    },
+    /// The engine has it.
+    Ended {
+        /// The image.
+        image: String,
+        /// Its digest at the registry, if the engine says it.
+        digest: Option<String>,
+    },
+}
+
+impl Progress {
+    /// A pull begins.
+    pub fn pull_started(image: &str) -> Self {
+        let pull = Pull::Started { image: image.to_owned() };
+        Self { message: format!("pulling {image}"), pull: Some(pull), ..Self::default() }
+    }
+
+    /// A pull has ended, of so many bytes.
+    pub fn pulled(image: &str, digest: Option<String>, bytes: u64) -> Self {
+        let pull = Pull::Ended { image: image.to_owned(), digest };
+        Self {
+            message: format!("pulled {image}"),
+            current_bytes: bytes,
+            total_bytes: bytes,
+            pull: Some(pull),
+            ..Self::default()
+        }
+    }
 }
 
 #[cfg(test)]

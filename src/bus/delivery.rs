@@ -56,7 +56,9 @@ pub async fn report_at<A: Sync>(
 /// A result with texts of bounded length: those of engines and registries have none.
 fn bounded(mut result: WorkResult) -> WorkResult {
     let (said, id) = match &mut result {
-        WorkResult::Failed { reason } | WorkResult::Unknown { reason } => (Some(reason), None),
+        WorkResult::Failed { reason }
+        | WorkResult::NotStarted { reason, .. }
+        | WorkResult::Unknown { reason } => (Some(reason), None),
         WorkResult::Blocked { blocked_on, reason, .. }
         | WorkResult::Waiting { blocked_on, reason } => (Some(reason), Some(blocked_on)),
         WorkResult::Progress(progress) => (Some(&mut progress.message), None),

@@ -332,7 +332,8 @@ pub struct Listed {
     pub stream: StreamId,
     /// As the engine has it.
     pub observed: Observed,
-    /// Whether it has ended since the inventory before, and runs again or did.
+    /// Whether it has ended since the inventory before, and runs again or did; or its process is
+    /// not as it was then.
     pub ended: bool,
 }
 

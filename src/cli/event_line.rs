@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::terminal::{GREEN, RED, YELLOW, paint, printable};
-use crate::events::{Mark, codec};
+use crate::events::{Mark, codec, run};
 use crate::replay::entry::facts;
 
 /// Characters of `2015-05-21` and of `20:46:13` in a time.
@@ -74,6 +74,10 @@ impl Lines {
         let words = match event_type {
             "audit.command_refused" => format!("{} refused: {}", told("command"), told("reason")),
             "audit.read" => format!("{} read", told("what").replace('_', " ")),
+            "container.exited" => {
+                let all = if self.is_wide { self.details(event) } else { String::new() };
+                format!("exited: {}{all}", printable(&ended(event)))
+            }
             _ => format!("{}{}", printable(&fact.replace('_', " ")), self.details(event)),
         };
         let words = painted(self.colour, event_type, &words);
@@ -103,6 +107,15 @@ impl Lines {
         let request = request.map(|id| format!(" ({id})")).unwrap_or_default();
         printable(&format!("  by {}{request}", text("user").unwrap_or("unknown")))
     }
+}
+
+/// How a process ended that nobody here ended.
+fn ended(event: &Value) -> String {
+    let data = event.get("data");
+    let field = |name: &str| data.and_then(|data| data.get(name));
+    let exit_code = field("exit_code").and_then(Value::as_i64).unwrap_or_default();
+    let oom_killed = field("oom_killed").and_then(Value::as_bool).unwrap_or_default();
+    run::ended(exit_code, oom_killed, field("signal").and_then(Value::as_str))
 }
 
 /// `container.started` of `magnum.container.started.v1`: prefix and version are for programs.

@@ -1,7 +1,8 @@
 //! The events of a container: payloads, frozen once released, and the status that they lead to.
 //!
-//! Not here: which commands are legal (`actors/container.rs`), payloads of what changes one that
-//! is there (`container_change`), what it is made from (`container_spec`).
+//! Not here: payloads about its process (`run`), which commands are legal (`actors/container.rs`),
+//! payloads of what changes one that is there (`container_change`), what it is made from
+//! (`container_spec`).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,9 +13,13 @@ pub use super::container_change::{
 };
 pub use super::container_spec::{ContainerSpec, PortMapping, RestartPolicy};
 use super::mark::Verb;
+pub use super::run::{
+    ActionDoneV1, ExitedV1, ExitedV2, ExitedV3, HealthChangedV1, NotStartedV1, RebootedV2,
+    RestartedV1, RestartedV2, RunChangedV1, StartedV2, StoppedV2,
+};
 use super::work::{Placement, UpdatedV1};
 use super::{EventPayload as _, status};
-use crate::ids::{EventId, ObjectId, Timestamp};
+use crate::ids::{EventId, ObjectId};
 use crate::{noun_events, statuses};
 
 /// A container was asked for.
@@ -43,6 +48,28 @@ pub struct PullProgressedV1 {
     pub current_bytes: u64,
     /// Bytes in all, as far as the engine knows.
     pub total_bytes: u64,
+}
+
+/// The engine began to pull the image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PullStartedV1 {
+    /// The work that pulls.
+    pub work_id: EventId,
+    /// The image.
+    pub image: String,
+}
+
+/// The image was pulled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PulledV1 {
+    /// The work that pulled.
+    pub work_id: EventId,
+    /// The image.
+    pub image: String,
+    /// The bytes of its layers that the engine did not have.
+    pub bytes: u64,
+    /// Its digest at the registry, if the engine says it.
+    pub digest: Option<String>,
 }
 
 /// The container is there, not running.
@@ -102,53 +129,12 @@ pub struct ExecutedV1 {
     pub exit_code: i64,
 }
 
-/// An action is done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ActionDoneV1 {
-    /// The work.
-    pub work_id: EventId,
-}
-
-/// The container's process ended by itself, or was ended outside Magnum.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ExitedV1 {
-    /// The exit code of the process.
-    pub exit_code: i64,
-    /// Whether the kernel OOM-killed it.
-    pub oom_killed: bool,
-    /// When, by the engine's clock, where it says so.
-    pub finished_at: Option<Timestamp>,
-}
-
-/// The container's process ended and nobody asked Magnum for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct ExitedV2 {
-    /// The exit code of the process.
-    pub exit_code: i64,
-    /// Whether the kernel ended it because it was out of memory.
-    pub oom_killed: bool,
-    /// When, by the engine's clock, if it says so.
-    pub finished_at: Option<Timestamp>,
-    /// Whether the engine's restart policy is about to start it again.
-    pub restarting: bool,
-}
-
-impl From<ExitedV1> for ExitedV2 {
-    fn from(ExitedV1 { exit_code, oom_killed, finished_at }: ExitedV1) -> Self {
-        Self { exit_code, oom_killed, finished_at, restarting: false }
-    }
-}
-
 /// A command that runs in the container is to end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ExecutionEndRequestedV1 {
     /// The command: the id of the work that runs it.
     pub execution_id: EventId,
 }
-
-/// The engine started the container again by itself, as its restart policy says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RestartedV1 {}
 
 /// What was found to differ from what should be, and was not our doing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -185,22 +171,26 @@ noun_events! {
     ContainerEvent of work "container" {
         /// Asked for.
         CreateRequested(CreateRequestedV1) = "container.create_requested", 1, Asks(Create);
-        /// Being pulled.
+        /// The pull has begun.
+        PullStarted(PullStartedV1) = "container.pull_started", 1, Progress { work_id };
+        /// The pull has ended.
+        Pulled(PulledV1) = "container.pulled", 1, Progress { work_id };
+        /// Being pulled; not recorded any more.
         PullProgressed(PullProgressedV1) = "container.pull_progressed", 1, Progress { work_id };
         /// There, not running.
         Created(CreatedV1) = "container.created", 1, Done(Create) { work_id };
         /// To be started.
         StartRequested(ActionRequestedV1) = "container.start_requested", 1, Asks(Start);
         /// Running.
-        Started(ActionDoneV1) = "container.started", 1, Done(Start) { work_id };
+        Started(StartedV2, ActionDoneV1) = "container.started", 2, Done(Start) { work_id };
         /// To be stopped.
         StopRequested(StopRequestedV1) = "container.stop_requested", 1, Asks(Stop);
         /// Stopped by us.
-        Stopped(ActionDoneV1) = "container.stopped", 1, Done(Stop) { work_id };
+        Stopped(StoppedV2, ActionDoneV1) = "container.stopped", 2, Done(Stop) { work_id };
         /// To be restarted.
         RebootRequested(StopRequestedV1) = "container.reboot_requested", 1, Asks(Reboot);
         /// Running again.
-        Rebooted(ActionDoneV1) = "container.rebooted", 1, Done(Reboot) { work_id };
+        Rebooted(RebootedV2, ActionDoneV1) = "container.rebooted", 2, Done(Reboot) { work_id };
         /// To be paused.
         PauseRequested(ActionRequestedV1) = "container.pause_requested", 1, Asks(Pause);
         /// Paused.
@@ -247,9 +237,15 @@ noun_events! {
         /// Made anew.
         Recreated(RecreatedV1) = "container.recreated", 1, Done(Recreate) { work_id };
         /// The process ended.
-        Exited(ExitedV2, ExitedV1) = "container.exited", 2, Observed;
+        Exited(ExitedV3, ExitedV2, ExitedV1) = "container.exited", 3, Observed;
+        /// The engine could not run its program.
+        NotStarted(NotStartedV1) = "container.not_started", 1, Observed;
         /// The engine's restart policy started it again.
-        Restarted(RestartedV1) = "container.restarted", 1, Observed;
+        Restarted(RestartedV2, RestartedV1) = "container.restarted", 2, Observed;
+        /// Its process is not what was recorded.
+        RunChanged(RunChangedV1) = "container.run_changed", 1, Observed;
+        /// Its health changed.
+        HealthChanged(HealthChangedV1) = "container.health_changed", 1, Observed;
         /// Reality differs.
         Drifted(DriftedV1) = "container.drifted", 1, Observed;
     }
@@ -335,7 +331,12 @@ impl status::Status for Status {
             // Listed one by one, so that a new event is decided about.
             (
                 _,
-                E::PullProgressed(_)
+                E::PullStarted(_)
+                | E::Pulled(_)
+                | E::PullProgressed(_)
+                | E::NotStarted(_)
+                | E::RunChanged(_)
+                | E::HealthChanged(_)
                 | E::RenameRequested(_)
                 | E::Renamed(_)
                 | E::AdjustRequested(_)

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::container_spec::{ContainerSpec, RestartPolicy};
+use super::run::{Run, RunEnd};
 use crate::ids::{EventId, ObjectId};
 
 /// A container is to be reached by another name in its bay's network.
@@ -96,6 +97,10 @@ pub struct RecreatedV1 {
     pub spec: ContainerSpec,
     /// Whether it was started.
     pub started: bool,
+    /// How the process of the old one ended, if there was an old one and the engine says it.
+    pub end: Option<RunEnd>,
+    /// Its process if it was started, as far as the engine says anything of it.
+    pub run: Option<Run>,
 }
 
 /// A container is to be made anew, in the place of the one that there may be.

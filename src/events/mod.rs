@@ -1,10 +1,11 @@
 //! Facts: what an event is, how it is written as bytes and as JSON, and the log that keeps it.
 //!
 //! `envelope` is what surrounds every event, `codec` how payloads become bytes, one file a noun its
-//! payloads and its status, `mark` what they mean, `upcast` how old ones become present ones,
-//! `schema` what they look like in JSON, `log` the engines, `subscription` how readers follow the
-//! log, `newest` what they share, `cloudevent` what they get. Not here: how facts are decided
-//! (`actors`) or shown (`projections`, `http`).
+//! payloads and its status, `run` and `signal` what is told of a container's process, `mark` what
+//! they mean, `upcast` how old ones become present ones, `schema` what they look like in JSON,
+//! `log` the engines, `subscription` how readers follow the log, `newest` what they share,
+//! `cloudevent` what they get. Not here: how facts are decided (`actors`) or shown (`projections`,
+//! `http`).
 
 pub mod audit;
 pub mod bay;
@@ -19,7 +20,9 @@ pub mod log;
 pub mod mark;
 pub mod newest;
 pub mod node;
+pub mod run;
 pub mod schema;
+pub mod signal;
 pub mod status;
 pub mod subscription;
 pub mod upcast;

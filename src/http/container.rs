@@ -54,7 +54,7 @@ impl Shown for ContainerView {
 
     fn part(&self, name: &str) -> Value {
         match name {
-            "ports" => json!(self.ports.iter().map(Port::from).collect::<Vec<_>>()),
+            "ports" => json!(self.ports_now().iter().map(Port::from).collect::<Vec<_>>()),
             _ => Value::Null,
         }
     }

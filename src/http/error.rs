@@ -331,9 +331,10 @@ const fn backend_status(error: &BackendError) -> StatusCode {
         BackendError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
         BackendError::TimedOut(_) => StatusCode::GATEWAY_TIMEOUT,
         BackendError::Failed(_) => StatusCode::BAD_GATEWAY,
-        BackendError::Refused(_) | BackendError::Missing(_) | BackendError::Cancelled => {
-            StatusCode::CONFLICT
-        }
+        BackendError::Refused(_)
+        | BackendError::NotStarted { .. }
+        | BackendError::Missing(_)
+        | BackendError::Cancelled => StatusCode::CONFLICT,
     }
 }
 

@@ -11,13 +11,14 @@ use super::{OutcomeView, TaskView, View, ViewHead, desired};
 use crate::command_line;
 use crate::events::cloudevent::REDACTED;
 use crate::events::container::{
-    AdjustedV1, ContainerEvent, ContainerSpec, Drift, DriftedV1, ExitedV2, PortMapping,
+    AdjustedV1, ContainerEvent, ContainerSpec, Drift, DriftedV1, ExitedV3, PortMapping,
     PullProgressedV1, RecreateStep, Status,
 };
+use crate::events::run::{self, HealthStatus};
 use crate::events::status::Status as _;
 use crate::events::{EventPayload, EventRef, Verb};
 use crate::field;
-use crate::ids::{ObjectId, WorkId};
+use crate::ids::{ObjectId, Timestamp, WorkId};
 
 /// A container as it is shown. Environment values are not in it; only their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,10 +61,26 @@ pub struct ContainerView {
     pub desired: BTreeMap<String, String>,
     /// The engine's id of it.
     pub engine_id: Option<String>,
-    /// The last exit code.
+    /// The exit code of its last process, once that has ended.
     pub exit_code: Option<i64>,
-    /// Whether the last exit was an OOM kill.
+    /// Whether that end was an OOM kill.
     pub oom_killed: bool,
+    /// When its last process started, by the engine's clock.
+    pub started_at: Option<Timestamp>,
+    /// When a process of it last ended, by the engine's clock.
+    pub finished_at: Option<Timestamp>,
+    /// How often the engine's restart policy has started it since it was last started by request.
+    pub restart_count: u32,
+    /// What the health check of its image says while it runs.
+    pub health: Option<HealthStatus>,
+    /// The output of the last check, as of when that changed.
+    pub health_output: Option<String>,
+    /// Its address in the bay's network while it runs.
+    pub address: Option<String>,
+    /// The engine's id of the image that it runs.
+    pub image_digest: Option<String>,
+    /// Its ports as they are published while it runs.
+    pub published: Vec<PortMapping>,
     /// The last difference that was found, in words.
     pub drift: Option<String>,
     /// Commands that run in it, the oldest first; each is a task too.
@@ -126,6 +143,7 @@ impl View for ContainerView {
         .given(Rule::Variables, "Names and values, or a list of `NAME=value`.")
         .secret(),
         FieldDef::<Self>::made_elsewhere("ports", || list_of("Port"))
+            .means("Published ports; while it runs, with the host ports that the engine chose.")
             .given(Rule::Ports, "`8080:80/tcp`, or an object."),
         FieldDef::<Self>::new::<Pairs>("labels", |it| Held::Json(json!(it.labels)))
             .given(Rule::Labels, "Names and values, or a list of `name=value`.")
@@ -157,9 +175,26 @@ impl View for ContainerView {
             .kept(Rule::RestartPolicy)
             .set(|it, new| it.want("restart_policy", new)),
         FieldDef::<Self>::optional::<i64>("exit_code", |it| it.exit_code.into())
-            .means("The last exit code of its process."),
+            .means("The exit code of its last process, once that has ended; null while it runs."),
         FieldDef::<Self>::new::<bool>("oom_killed", |it| it.oom_killed.into())
-            .means("Whether its last process was OOM-killed."),
+            .means("Whether its last process was OOM-killed; false while it runs."),
+        FieldDef::<Self>::optional::<String>("started_at", |it| it.started_at.into())
+            .means("When its last process started, by the engine's clock."),
+        FieldDef::<Self>::optional::<String>("finished_at", |it| it.finished_at.into())
+            .means("When a process of it last ended, by the engine's clock."),
+        field!("restart_count", restart_count).means(
+            "How often its restart policy has started it since it was last started by request.",
+        ),
+        FieldDef::<Self>::new::<String>("health", |it| {
+            it.health.map_or("none", HealthStatus::name).into()
+        })
+        .means("`starting`, `healthy`, `unhealthy`; `none` without a health check or a process.")
+        .in_lists(),
+        field!("health_output", health_output)
+            .means("The output of the last health check, as of when its health changed."),
+        field!("address", address).means("Its address in the bay's network while it runs."),
+        field!("image_digest", image_digest)
+            .means("The engine's id of the image that it runs: where a tag was moved, it differs."),
         field!("drift", drift)
             .means("The last difference between the engine and the record, in words."),
         field!("engine_id", engine_id).means("The engine's id of it."),
@@ -215,14 +250,12 @@ impl View for ContainerView {
             }
             E::Recreated(made) => {
                 self.engine_id = Some(made.engine_id.clone());
-                (self.exit_code, self.oom_killed) = (None, false);
                 self.made_from(made.spec.clone());
                 self.forget_fulfilled();
             }
             E::Created(created) => self.engine_id = Some(created.engine_id.clone()),
-            E::Exited(exited) => {
-                self.exit_code = Some(exited.exit_code);
-                self.oom_killed = exited.oom_killed;
+            E::PullStarted(pull) => {
+                progress(&mut self.tasks, pull.work_id, Some(format!("pulling {}", pull.image)));
             }
             E::ExecuteRequested(asked) => {
                 self.executions.push(Execution { id: event.id, command: asked.command.clone() });
@@ -234,6 +267,7 @@ impl View for ContainerView {
             }
             _ => {}
         }
+        self.follow_run(payload);
         if payload.mark().ends_work() {
             self.executions.retain(|execution| Some(execution.id) != payload.work_id());
         }
@@ -319,13 +353,8 @@ impl ContainerView {
 }
 
 /// How a process ended.
-fn ended(exited: &ExitedV2) -> String {
-    let code = exited.exit_code;
-    let ended = if exited.oom_killed {
-        format!("killed: out of memory (exit code {code})")
-    } else {
-        format!("exited with code {code}")
-    };
+fn ended(exited: &ExitedV3) -> String {
+    let ended = run::ended(exited.exit_code, exited.oom_killed, exited.signal.as_deref());
     if exited.restarting { format!("{ended}; the engine restarts it") } else { ended }
 }
 
@@ -368,9 +397,11 @@ mod tests {
     use super::*;
     use crate::events::container::{
         ActionDoneV1, ActionRequestedV1, CreateRequestedV1, CreatedV1, DeleteRequestedV1,
-        ExecuteRequestedV1, ExecutedV1, KillRequestedV1, RestartPolicy, RestartedV1,
-        StopRequestedV1,
+        ExecuteRequestedV1, ExecutedV1, HealthChangedV1, KillRequestedV1, NotStartedV1,
+        PullStartedV1, RebootedV2, RestartPolicy, RestartedV2, RunChangedV1, StartedV2,
+        StopRequestedV1, StoppedV2,
     };
+    use crate::events::run::{Health, Run};
     use crate::events::work::Placement;
 
     type E = ContainerEvent;
@@ -454,13 +485,13 @@ mod tests {
         type Done = fn(ActionDoneV1) -> ContainerEvent;
         let kill = KillRequestedV1 { signal: "SIGKILL".to_owned() };
         let steps: [(ContainerEvent, Done, &str, &str); 7] = [
-            (E::StartRequested(asks()), E::Started, "start", "Running"),
+            (E::StartRequested(asks()), |done| E::Started(done.into()), "start", "Running"),
             (E::PauseRequested(asks()), E::Paused, "pause", "Paused"),
             (E::UnpauseRequested(asks()), E::Unpaused, "unpause", "Running"),
-            (E::StopRequested(stop()), E::Stopped, "stop", "Stopped"),
-            (E::RebootRequested(stop()), E::Rebooted, "reboot", "Running"),
+            (E::StopRequested(stop()), |done| E::Stopped(done.into()), "stop", "Stopped"),
+            (E::RebootRequested(stop()), |done| E::Rebooted(done.into()), "reboot", "Running"),
             (E::KillRequested(kill), E::Killed, "kill", "Running"),
-            (E::StopRequested(stop()), E::Stopped, "stop", "Stopped"),
+            (E::StopRequested(stop()), |done| E::Stopped(done.into()), "stop", "Stopped"),
         ];
         for (request, outcome, action, status) in steps {
             let work = story.tell(&request);
@@ -492,14 +523,14 @@ mod tests {
         assert_eq!(view.status_reason.as_deref(), Some("start failed: no such image"));
         assert_eq!(view.outcomes.last().unwrap().failure.as_deref(), Some("no such image"));
         let work = story.tell(&E::StartRequested(asks()));
-        story.tell(&E::Started(done(work)));
+        story.tell(&E::Started(done(work).into()));
         assert_eq!(story.now_view().status_reason, None);
         let work = story.tell(&E::PauseRequested(asks()));
         story.tell(&E::WorkUnknown(unknown(work, "pause")));
         assert_eq!(story.now_view().status.name(), "Error");
         for _ in 0..100 {
             let work = story.tell(&E::StartRequested(asks()));
-            story.tell(&E::Started(done(work)));
+            story.tell(&E::Started(done(work).into()));
         }
         assert_eq!(story.now_view().outcomes.len(), OUTCOMES);
     }
@@ -508,15 +539,15 @@ mod tests {
     fn what_happens_by_itself_shows() {
         let mut story = made();
         let exited = |exit_code, oom_killed| {
-            E::Exited(ExitedV2 { exit_code, oom_killed, finished_at: None, restarting: false })
+            let (finished_at, restarting, signal) = (None, false, None);
+            E::Exited(ExitedV3 { exit_code, oom_killed, finished_at, restarting, signal })
         };
         story.tell(&exited(1, false));
         assert_eq!(story.now_view().status_reason.as_deref(), Some("exited with code 1"));
-        story.tell(&E::Restarted(RestartedV1 {}));
-        assert_eq!(
-            (story.now_view().status.name(), story.now_view().exit_code),
-            ("Running", Some(1))
-        );
+        assert_eq!(story.now_view().exit_code, Some(1));
+        story.tell(&E::Restarted(RestartedV2 { run: None }));
+        let view = story.now_view();
+        assert_eq!((view.status.name(), view.exit_code, view.restart_count), ("Running", None, 1));
         story.tell(&exited(137, true));
         let reason = story.now_view().status_reason.clone();
         assert_eq!(reason.as_deref(), Some("killed: out of memory (exit code 137)"));
@@ -536,6 +567,97 @@ mod tests {
         assert_eq!(reason.as_deref(), Some("removed outside Magnum"));
     }
 
+    fn port(host_port: Option<u16>, host_ip: Option<&str>) -> PortMapping {
+        let (host_ip, protocol) = (host_ip.map(str::to_owned), "tcp".to_owned());
+        PortMapping { container_port: 80, host_port, host_ip, protocol }
+    }
+
+    fn process(restart_count: u32, host_port: u16) -> Run {
+        Run {
+            started_at: Some(Timestamp(i64::from(host_port))),
+            restart_count,
+            address: Some("10.192.0.2".to_owned()),
+            ports: vec![port(Some(host_port), Some("0.0.0.0")), port(Some(host_port), Some("::"))],
+            image_digest: Some("sha256:86d9".to_owned()),
+            health: None,
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_a_process_is_shown_while_it_runs() {
+        let mut story = Story::<ContainerView>::new();
+        let E::CreateRequested(mut create) = asked() else { panic!() };
+        create.spec.ports = vec![port(None, None), port(Some(8080), Some("127.0.0.1"))];
+        let work_id = story.tell(&E::CreateRequested(create));
+        story.tell(&E::Created(CreatedV1 { work_id, engine_id: "e1".to_owned() }));
+        let hosts = |story: &Story<ContainerView>| {
+            story.now_view().ports_now().iter().map(|port| port.host_port).collect::<Vec<_>>()
+        };
+        assert_eq!(hosts(&story), [None, Some(8080)]);
+        let work_id = story.tell(&E::StartRequested(asks()));
+        story.tell(&E::Started(StartedV2 { work_id, run: Some(process(0, 32770)) }));
+        assert_eq!(hosts(&story), [Some(32770), Some(8080)]);
+        let view = story.now_view();
+        assert_eq!(view.started_at, Some(Timestamp(32770)));
+        assert_eq!(view.address.as_deref(), Some("10.192.0.2"));
+        assert_eq!(view.image_digest.as_deref(), Some("sha256:86d9"));
+
+        let health = Health { status: HealthStatus::Unhealthy, output: "no".to_owned() };
+        story.tell(&E::HealthChanged(HealthChangedV1 { health }));
+        let view = story.now_view();
+        assert_eq!(view.field("health").as_deref(), Some("unhealthy"));
+        assert_eq!(view.health_output.as_deref(), Some("no"));
+
+        let work_id = story.tell(&E::StopRequested(StopRequestedV1 { grace_s: 1 }));
+        let (oom_killed, finished_at) = (true, Some(Timestamp(7)));
+        let stopped = StoppedV2 { work_id, exit_code: Some(137), oom_killed, finished_at };
+        story.tell(&E::Stopped(stopped));
+        assert_eq!(hosts(&story), [None, Some(8080)]);
+        let view = story.now_view();
+        let ended = (view.exit_code, view.oom_killed, view.finished_at);
+        assert_eq!(ended, (Some(137), true, Some(Timestamp(7))));
+        assert_eq!(view.field("health").as_deref(), Some("none"));
+        assert_eq!((&view.address, &view.health_output), (&None, &None));
+
+        let work_id = story.tell(&E::RebootRequested(StopRequestedV1 { grace_s: 1 }));
+        let run = Some(process(0, 32771));
+        story.tell(&E::Rebooted(RebootedV2 { work_id, end: None, run }));
+        assert_eq!(hosts(&story), [Some(32771), Some(8080)]);
+        let view = story.now_view();
+        let ended = (view.exit_code, view.oom_killed, view.finished_at);
+        assert_eq!(ended, (None, false, Some(Timestamp(7))), "as docker inspect says it");
+        story.tell(&E::RunChanged(RunChangedV1 { run: process(2, 32772) }));
+        assert_eq!((hosts(&story)[0], story.now_view().restart_count), (Some(32772), 2));
+    }
+
+    #[test]
+    fn a_refused_start_has_its_exit_code_and_no_times() {
+        let mut story = made();
+        let work_id = story.tell(&E::StartRequested(asks()));
+        story.tell(&E::Started(StartedV2 { work_id, run: Some(process(0, 1)) }));
+        let (oom_killed, finished_at, restarting) = (true, Some(Timestamp(7)), false);
+        let signal = Some("SIGKILL".to_owned());
+        let exited = ExitedV3 { exit_code: 137, oom_killed, finished_at, restarting, signal };
+        story.tell(&E::Exited(ExitedV3 { oom_killed: false, ..exited }));
+        let reason = "killed outside Magnum with SIGKILL (exit code 137)";
+        assert_eq!(story.now_view().status_reason.as_deref(), Some(reason));
+        let work_id = story.tell(&E::StartRequested(asks()));
+        story.tell(&E::NotStarted(NotStartedV1 { work_id, exit_code: 127 }));
+        story.tell(&E::WorkFailed(failed(work_id, "start")));
+        let view = story.now_view();
+        assert_eq!((view.status.name(), view.exit_code), ("Error", Some(127)));
+        assert_eq!((view.started_at, view.finished_at, view.oom_killed), (None, None, false));
+    }
+
+    #[test]
+    fn a_pull_shows_until_it_ends() {
+        let mut story = Story::<ContainerView>::new();
+        let work_id = story.tell(&asked());
+        story.tell(&E::PullStarted(PullStartedV1 { work_id, image: "busybox:1".to_owned() }));
+        let task = &story.now_view().tasks[0];
+        assert_eq!(task.progress.as_deref(), Some("pulling busybox:1"));
+    }
+
     #[test]
     fn a_delete_overtakes_and_leaves_nothing() {
         let mut story = made();
@@ -545,7 +667,7 @@ mod tests {
         let work = story.tell(&E::DeleteRequested(delete));
         assert_eq!(story.waits_for(), ["delete"]);
         assert_eq!(story.now_view().outcomes.last().unwrap().work_id, queued);
-        story.tell(&E::Started(done(running)));
+        story.tell(&E::Started(done(running).into()));
         assert_eq!(story.now_view().status.name(), "Deleting");
         story.tell(&E::WorkFailed(failed(work, "delete")));
         assert_eq!(story.now_view().status.name(), "Error");
@@ -553,7 +675,7 @@ mod tests {
         let work = story.tell(&E::DeleteRequested(delete));
         story.tell(&E::Deleted(done(work)));
         assert_eq!(story.view, None);
-        story.tell(&E::Started(done(running)));
+        story.tell(&E::Started(done(running).into()));
         assert_eq!(story.view, None, "a late word makes nothing");
     }
 

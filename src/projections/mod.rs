@@ -28,6 +28,7 @@ pub mod baymodel;
 pub mod census;
 pub mod conductor;
 pub mod container;
+mod container_run;
 mod desired;
 pub mod each;
 mod field;

@@ -101,6 +101,12 @@ pub fn why(source: &Source, stream: StreamId, at: When) -> Result<Why, ReplayErr
         Err(ReplayError::Invalid(_)) => vec![Entry::from(&last)],
         Err(error) => return Err(error),
     };
+    // A reboot starts another process and leaves the status as it was.
+    let chain = match diff::blame(source, stream, "started_at", at) {
+        Ok(process) if is_asked_for_after(&process.chain, &chain) => process.chain,
+        Ok(_) | Err(ReplayError::Invalid(_)) => chain,
+        Err(error) => return Err(error),
+    };
     // What it is the turn of goes first: a signal that passed a stop was asked for after work that
     // waits for it.
     let due = folded.due();
@@ -152,6 +158,13 @@ fn before(source: &Source, stream: StreamId, chain: &[Entry]) -> Result<Vec<Entr
         Ok(())
     })?;
     Ok(found.into())
+}
+
+/// Whether a chain begins with work that was done after what another one begins with.
+fn is_asked_for_after(chain: &[Entry], other: &[Entry]) -> bool {
+    let is_done = |event: &&Entry| matches!(codec::mark(&event.r#type), Some(Mark::Done(_)));
+    let position = |chain: &[Entry]| chain.first().map(|event| event.position);
+    chain.first().filter(is_done).is_some() && position(chain) > position(other)
 }
 
 /// Who asked for work, and how it is.

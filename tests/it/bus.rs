@@ -57,6 +57,7 @@ fn observed() -> Observed {
         finished_at: Some(Timestamp(1_234_567)),
         ends: vec![],
         restarts: 2,
+        run: None,
     }
 }
 

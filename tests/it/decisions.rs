@@ -14,6 +14,7 @@ use magnum::events::EventPayload;
 use magnum::events::Verb;
 use magnum::events::bay::{BayEvent, BayPlan};
 use magnum::events::container::{ContainerEvent as Event, ContainerSpec, RestartPolicy};
+use magnum::events::run::{Health, HealthStatus, Run, RunEnd};
 use magnum::ids::{EventId, ObjectId, Timestamp, WorkId};
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -50,7 +51,7 @@ impl Model {
             spec.restart_policy = restart_policy;
         }
         model.command(create).unwrap();
-        model.finish(Done { engine_id: Some("e1".into()), exit_code: None });
+        model.finish(Done { engine_id: Some("e1".into()), ..Done::default() });
         model
     }
 
@@ -129,6 +130,7 @@ fn seen(state: RunState) -> Observed {
         finished_at: None,
         ends: vec![],
         restarts: 0,
+        run: None,
     }
 }
 
@@ -159,7 +161,7 @@ fn commands_queue_behind_the_work_under_way_and_start_in_order() {
     let mut done = vec![];
     while let Some((_, _, action)) = model.due() {
         done.push(action.name());
-        model.finish(Done { engine_id: Some("e1".into()), exit_code: None });
+        model.finish(Done { engine_id: Some("e1".into()), ..Done::default() });
     }
     assert_eq!(done, ["create", "start", "stop"]);
 }
@@ -216,7 +218,7 @@ fn f6_a_delete_overtakes_what_has_not_started() {
     model.command(Command::Delete).unwrap();
     assert!(model.command(Command::Delete).unwrap().is_empty(), "again changes nothing");
     assert_eq!(model.due().unwrap().2, Action::Remove(Removed::Container).into());
-    let late = Done { engine_id: Some("e1".into()), exit_code: None };
+    let late = Done { engine_id: Some("e1".into()), ..Done::default() };
     assert!(model.outcome(create_id, 1, WorkResult::Done(late)).is_empty());
     assert_eq!(types(&model.finish(Done::default())), ["container.deleted"]);
     assert!(model.due().is_none());
@@ -291,6 +293,133 @@ fn f20_a_want_of_memory_that_is_told_late_is_recorded() {
     assert!(model.command(observed(RunState::Exited)).unwrap().is_empty());
 }
 
+/// What work of any kind may say when it is done.
+fn all_done() -> Done {
+    let end = RunEnd { exit_code: Some(137), oom_killed: false, finished_at: Some(Timestamp(5)) };
+    let (engine_id, exit_code) = (Some("e1".into()), Some(0));
+    Done { engine_id, exit_code, run: Some(process(10)), end: Some(end) }
+}
+
+/// A process that was started at this second.
+fn process(second: i64) -> Run {
+    let image_digest = Some("sha256:86d9".to_owned());
+    Run { started_at: Some(Timestamp(second * 1_000_000)), image_digest, ..Run::default() }
+}
+
+fn finds(run: Run) -> Command {
+    Command::Observe(Some(Observed { run: Some(run), exit_code: None, ..seen(RunState::Running) }))
+}
+
+/// What is known of a process is recorded once, when it is learnt and when it changes.
+#[test]
+fn what_changes_about_a_process_is_recorded_once() {
+    let mut model = Model::created();
+    model.command(Command::Start).unwrap();
+    model.finish(Done { run: Some(process(10)), ..Done::default() });
+    assert_eq!(told(&mut model, finds(process(10))), [""; 0]);
+    let moved = Run { address: Some("10.192.0.9".to_owned()), ..process(10) };
+    assert_eq!(told(&mut model, finds(moved.clone())), ["run_changed"]);
+    let well = |status, output: &str| Run {
+        health: Some(Health { status, output: output.to_owned() }),
+        ..moved.clone()
+    };
+    assert_eq!(told(&mut model, finds(well(HealthStatus::Starting, ""))), ["health_changed"]);
+    assert_eq!(told(&mut model, finds(well(HealthStatus::Unhealthy, "1"))), ["health_changed"]);
+    assert_eq!(told(&mut model, finds(well(HealthStatus::Unhealthy, "2"))), [""; 0]);
+    assert_eq!(told(&mut model, finds(process(9))), [""; 0], "looked at before it was started");
+    // Somebody started another one.
+    assert_eq!(types(&model.command(observed(RunState::Exited)).unwrap()), ["container.exited"]);
+    assert_eq!(told(&mut model, finds(process(20))), ["drifted", "run_changed"]);
+    // While work is open nothing is said of it.
+    model.command(Command::Stop { grace_s: 1 }).unwrap();
+    assert_eq!(told(&mut model, finds(process(30))), [""; 0]);
+}
+
+/// A process that the engine started again is told with that.
+#[test]
+fn a_restart_is_recorded_with_its_process() {
+    let mut model = restarting();
+    let ends = [End { signal: None, ..end_at(20) }];
+    let look = Command::Observe(Some(Observed {
+        ends: ends.to_vec(),
+        exit_code: None,
+        run: Some(Run { restart_count: 1, ..process(30) }),
+        ..seen(RunState::Running)
+    }));
+    let events = model.command(look).unwrap();
+    let [Event::Exited(_), Event::Restarted(restarted)] = &*events else { panic!("{events:?}") };
+    assert_eq!(restarted.run.as_ref().map(|run| run.restart_count), Some(1));
+}
+
+fn end_at(at: i64) -> End {
+    let (exit_code, oom_killed, service_time) = (Some(137), false, None);
+    End { exit_code, oom_killed, finished_at: Timestamp(at), service_time, signal: Some(9) }
+}
+
+/// A signal is from outside unless somebody here sent the same one to the same process.
+#[test]
+fn a_signal_from_outside_is_told_from_our_own() {
+    let mut model = Model::running();
+    let ended = |model: &mut Model, at: i64| {
+        model.now = Timestamp(at + 1);
+        let look = Observed {
+            ends: vec![end_at(at)],
+            exit_code: Some(137),
+            oom_killed: false,
+            finished_at: Some(Timestamp(at)),
+            ..seen(RunState::Exited)
+        };
+        let events = model.command(Command::Observe(Some(look))).unwrap();
+        let [Event::Exited(exit)] = &*events else { panic!("{events:?}") };
+        exit.signal.clone()
+    };
+    let start = |model: &mut Model| {
+        model.command(Command::Start).unwrap();
+        model.finish(Done::default());
+    };
+    assert_eq!(ended(&mut model, 100).as_deref(), Some("SIGKILL"));
+    for (signal, told) in
+        [("SIGKILL", None), ("9", None), ("SIGTERM", Some("SIGKILL")), ("kill", None)]
+    {
+        start(&mut model);
+        model.command(Command::Kill { signal: signal.to_owned() }).unwrap();
+        model.finish(Done::default());
+        let at = model.now.0 + 100;
+        assert_eq!(ended(&mut model, at).as_deref(), told, "{signal}");
+    }
+    // What was sent to the process before says nothing of the next one.
+    start(&mut model);
+    let at = model.now.0 + 100;
+    assert_eq!(ended(&mut model, at).as_deref(), Some("SIGKILL"));
+}
+
+/// A stop, a reboot and a refused start say how it ended.
+#[test]
+fn an_end_that_was_asked_for_is_recorded_with_it() {
+    let mut model = Model::running();
+    let end = Some(RunEnd { exit_code: Some(143), oom_killed: true, finished_at: None });
+    model.command(Command::Pause).unwrap();
+    model.finish(Done::default());
+    model.command(Command::Reboot { grace_s: 1 }).unwrap();
+    let run = Some(process(10));
+    let events = model.finish(Done { end: end.clone(), run: run.clone(), ..Done::default() });
+    let [Event::Rebooted(rebooted)] = &*events else { panic!("{events:?}") };
+    assert_eq!((&rebooted.end, &rebooted.run), (&end, &run));
+    model.command(Command::Stop { grace_s: 1 }).unwrap();
+    let events = model.finish(Done { end, ..Done::default() });
+    let [Event::Stopped(stopped)] = &*events else { panic!("{events:?}") };
+    assert_eq!((stopped.exit_code, stopped.oom_killed), (Some(143), true));
+    model.command(Command::Start).unwrap();
+    let (id, attempt, _) = model.due().unwrap();
+    let refused = WorkResult::NotStarted { reason: "no program".into(), exit_code: 127 };
+    let events = model.outcome(id, attempt, refused);
+    let [Event::NotStarted(code), Event::WorkFailed(failed)] = &*events else {
+        panic!("{events:?}")
+    };
+    assert_eq!((code.exit_code, &*failed.reason), (127, "no program"));
+    assert!(model.due().is_none());
+}
+
 /// A container that the engine starts again, running since 10.
 fn restarting() -> Model {
     let mut model = Model::created_with(RestartPolicy::Always);
@@ -307,6 +436,7 @@ fn looked(state: RunState, ends: &[(Option<i64>, i64, bool)]) -> Command {
         oom_killed: *oom_killed,
         finished_at: Timestamp(*at),
         service_time: None,
+        signal: None,
     };
     let ends: Vec<End> = ends.iter().map(end).collect();
     let last = ends.last().filter(|_| state != RunState::Running);
@@ -514,7 +644,7 @@ proptest! {
             } else if choice == 9 {
                 let _nothing = model.command(observed(RunState::Exited));
             } else if let Some((id, attempt, _)) = model.due() {
-                let done = Done { engine_id: Some("e1".into()), exit_code: Some(0) };
+                let done = all_done();
                 model.outcome(id, attempt, match answer {
                     0 => WorkResult::Failed { reason: "no".into() },
                     1 => WorkResult::Blocked {
@@ -534,7 +664,7 @@ proptest! {
         let _gone = model.command(Command::Delete);
         for _ in 0..100 {
             if model.due().is_none() { break; }
-            model.finish(Done { engine_id: Some("e1".into()), exit_code: Some(0) });
+            model.finish(all_done());
         }
         prop_assert!(model.due().is_none());
         let refused = model.command(Command::Start);

@@ -30,16 +30,22 @@ fn show(server: &Server, id: &str) -> Value {
     server.get(&format!("/v1/containers/{id}")).expect(200)
 }
 
-/// Events of a container that no request asked for.
+/// Events of a container that no request asked for, without those that only add to the one before.
 fn unasked(server: &Server, id: &str) -> Vec<Value> {
     let history = server.get(&format!("/v1/containers/{id}/history?limit=1000")).expect(200);
-    let own = |event: &&Value| event["user"] == "magnum:watcher";
+    let own = |event: &&Value| {
+        event["user"] == "magnum:watcher" && event["type"] != "magnum.container.run_changed.v1"
+    };
     history["events"].as_array().unwrap().iter().filter(own).cloned().collect()
 }
 
 /// The type of an event with the version that is recorded now.
 fn full(event: &str) -> String {
-    let version = if event == "container.exited" { 2 } else { 1 };
+    let version = match event {
+        "container.exited" => 3,
+        "container.restarted" => 2,
+        _ => 1,
+    };
     format!("magnum.{event}.v{version}")
 }
 

@@ -68,6 +68,7 @@ mod replay_verify;
 mod replay_ways;
 mod requests;
 mod rights;
+mod runs;
 mod schemathesis;
 mod secrets;
 mod service_log;

@@ -143,7 +143,7 @@ fn restarting(server: &Http, name: &str) -> String {
         let counted = docker(&["inspect", "--format", "{{.RestartCount}}", &name]);
         let is_counted = counted.parse().is_ok_and(|count: u32| count >= 8);
         let history = types(server, &path);
-        let recorded = history.iter().filter(|it| *it == "magnum.container.exited.v2").count();
+        let recorded = history.iter().filter(|it| *it == "magnum.container.exited.v3").count();
         let status = server.get(&path).expect(200)["status"].take();
         is_counted && recorded >= 8 && status == "Restarting"
     });

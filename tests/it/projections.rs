@@ -330,11 +330,11 @@ fn take(log: &VecLog, step: &Step) {
             let event = match what {
                 0..4 => asked(name, ["busybox", "nginx"][usize::from(value % 2)], 24),
                 4 => ContainerEvent::Deleted(done()),
-                5 => ContainerEvent::Stopped(done()),
+                5 => ContainerEvent::Stopped(done().into()),
                 6 => ContainerEvent::Updated(change("name", "null".to_owned())),
                 7 => ContainerEvent::Updated(change("command", format!("\"{}\"", "x".repeat(200)))),
                 8 => ContainerEvent::StartRequested(ActionRequestedV1 {}),
-                _ => ContainerEvent::Started(done()),
+                _ => ContainerEvent::Started(done().into()),
             };
             log.put(Kind::Container, id, tenant, &event);
         }
@@ -435,7 +435,7 @@ fn world(containers: u64) -> Arc<VecLog> {
         let story = [
             asked(&name, image, 24 + number % 7),
             ContainerEvent::Created(CreatedV1 { work_id: work, engine_id: "e".to_owned() }),
-            ContainerEvent::Started(done),
+            ContainerEvent::Started(done.into()),
         ];
         let told = if number % 10 == 0 { 2 } else { 3 };
         for (revision, payload) in story.iter().take(told).enumerate() {
@@ -679,7 +679,7 @@ fn a_poisonous_event_parks_its_stream_and_nothing_else() {
     let create = log.put(Kind::Container, bad, "a", &asked("bad", "busybox", 24));
     let ok = log.put(Kind::Container, object(2), "a", &asked("good", "busybox", 24));
     log.put(Kind::Container, bad, "a", &created(&create));
-    let started_event = ContainerEvent::Started(ActionDoneV1 { work_id: create.id });
+    let started_event = ContainerEvent::Started(ActionDoneV1 { work_id: create.id }.into());
     log.put(Kind::Container, bad, "a", &started_event);
     let healthy = log.events();
     // To this build the third event is of a type that it does not know.

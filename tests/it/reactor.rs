@@ -152,7 +152,7 @@ async fn running(log: &dyn EventLog, stream: StreamId, node_id: ObjectId) {
     let created = CreatedV1 { work_id, engine_id: "e1".to_owned() };
     let asks = ContainerEvent::StartRequested(ActionRequestedV1 {});
     let work_id = record(log, stream, &[ContainerEvent::Created(created), asks]).await[1];
-    record(log, stream, &[ContainerEvent::Started(ActionDoneV1 { work_id })]).await;
+    record(log, stream, &[ContainerEvent::Started(ActionDoneV1 { work_id }.into())]).await;
 }
 
 /// Work that was blocked when the clock showed a day more is tried within a minute, and not at
@@ -237,14 +237,14 @@ async fn a_signal_that_passed_a_stop_does_not_meet_the_next_process() {
         ContainerEvent::WorkBlocked(blocked)
     };
     let start = ContainerEvent::StartRequested(ActionRequestedV1 {});
-    let stopped = ContainerEvent::Stopped(perform(&stop).await);
+    let stopped = ContainerEvent::Stopped(perform(&stop).await.into());
     reacting.record(&[blocked(kill.id), start, stopped]).await;
     let (again, _) = reacting.next().await;
     assert_eq!((again.id, again.attempt), (kill.id, 2), "the start waits for it");
     reacting.record(&[ContainerEvent::Killed(perform(&again).await)]).await;
     let (start, _) = reacting.next().await;
     assert_eq!(start.action.name(), "start");
-    reacting.record(&[ContainerEvent::Started(perform(&start).await)]).await;
+    reacting.record(&[ContainerEvent::Started(perform(&start).await.into())]).await;
     assert_eq!(observed(&bench, stream).await.state, RunState::Running);
     // A reboot starts the next process itself.
     let reboot = reacting.record(&[ContainerEvent::RebootRequested(asks)]).await[0];
@@ -282,7 +282,7 @@ async fn a_start_that_waits_for_a_signal_names_it() {
         (waits, why["says"].as_str().unwrap().to_owned())
     };
     assert_eq!(why().0, ["stop", "kill", "start"]);
-    let stopped = ContainerEvent::Stopped(ActionDoneV1 { work_id: ids[0] });
+    let stopped = ContainerEvent::Stopped(ActionDoneV1 { work_id: ids[0] }.into());
     record(log.as_ref(), stream, &[stopped]).await;
     let (waits, says) = why();
     assert_eq!(waits, ["kill", "start"]);

@@ -170,7 +170,7 @@ async fn an_outcome_that_cannot_be_recorded_becomes_a_smaller_one() {
     report(agent.as_ref(), &work, WorkResult::Progress(progress)).await;
     assert!(told.try_recv().is_err());
     let reason = "no".to_owned();
-    let done = Done { engine_id: Some("x".repeat(5_000_000)), exit_code: None };
+    let done = Done { engine_id: Some("x".repeat(5_000_000)), ..Done::default() };
     for result in [WorkResult::Done(done), WorkResult::Failed { reason }] {
         report(agent.as_ref(), &work, result).await;
         let WorkResult::Unknown { reason } = told.try_recv().unwrap() else { panic!() };

@@ -296,7 +296,8 @@ pub async fn promises(world: &World, clients: &Clients) {
 
 /// Whether an event says how work ended.
 fn ends_work(name: &str) -> bool {
-    let goes_on = [".work_blocked", ".work_resumed", ".pull_progressed", ".emptied"];
+    let goes_on =
+        [".work_blocked", ".work_resumed", ".pull_started", ".pulled", ".not_started", ".emptied"];
     !goes_on.iter().any(|end| name.ends_with(end))
 }
 

@@ -131,7 +131,9 @@ impl<S: Status> Lifecycle<S> {
             WorkResult::Done(result) => return Vec::from_iter(done(task, result)),
             WorkResult::Progress(_) if task.retry_at.is_none() => return vec![],
             WorkResult::Progress(_) => WorkEvent::Resumed(WorkResumedV1 { work_id }),
-            WorkResult::Failed { reason } => self.failed(task, reason.clone()),
+            WorkResult::Failed { reason } | WorkResult::NotStarted { reason, .. } => {
+                self.failed(task, reason.clone())
+            }
             WorkResult::Unknown { reason } => WorkEvent::Unknown(WorkUnknownV2 {
                 work_id,
                 action: task.action.name().to_owned(),

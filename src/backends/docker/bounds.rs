@@ -9,8 +9,9 @@ use std::sync::PoisonError;
 use bollard::models::{HostConfig, HostConfigLogConfig, ResourcesUlimits, SystemInfo};
 
 use super::super::BackendError;
+use super::DockerBackend;
+use super::clock::time;
 use super::paths::note_data_root;
-use super::{DockerBackend, observe};
 use crate::allowed::Bounds;
 use crate::clock;
 
@@ -29,7 +30,7 @@ impl DockerBackend {
         let docker = self.connection.client()?;
         let asked = clock::now();
         let info = self.connection.quick(docker.info()).await?;
-        if let Some(shown) = observe::time(info.system_time.as_deref()) {
+        if let Some(shown) = time(info.system_time.as_deref()) {
             self.ends.clock.read(asked, shown, clock::now());
         }
         self.endpoints.note_version(info.server_version.as_deref().unwrap_or_default());

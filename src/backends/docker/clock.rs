@@ -45,6 +45,12 @@ impl EngineClock {
     }
 }
 
+/// A time of the engine; it writes the year 1 for "never".
+pub(super) fn time(text: Option<&str>) -> Option<Timestamp> {
+    let time = chrono::DateTime::parse_from_rfc3339(text?).ok()?;
+    Some(Timestamp(time.timestamp_micros())).filter(|time| time.0 > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

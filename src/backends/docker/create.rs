@@ -112,7 +112,7 @@ impl DockerBackend {
         let docker = self.connection.client()?;
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         match self.connection.quick(docker.create_container(Some(options), body)).await {
-            Ok(made) => Ok(Done { engine_id: Some(text::words(&made.id)), exit_code: None }),
+            Ok(made) => Ok(Done { engine_id: Some(text::words(&made.id)), ..Done::default() }),
             // The name may be taken by an earlier attempt of this work that was slow. The engine
             // holds a name before and after the container that has it can be seen.
             Err(BackendError::Refused(words)) => match self.look(&name).await? {
@@ -143,7 +143,7 @@ impl DockerBackend {
             RunState::Dead => Err(BackendError::Failed(format!(
                 "the container {name} is being removed; it is created again when it is gone"
             ))),
-            _ => Ok(Done { engine_id: Some(found.observed.engine_id), exit_code: None }),
+            _ => Ok(Done { engine_id: Some(found.observed.engine_id), ..Done::default() }),
         }
     }
 }

@@ -43,7 +43,8 @@ impl Endpoints {
         self.are_exact.store(version >= COUNTS_NO_MORE, Ordering::Relaxed);
     }
 
-    fn turn(&self, bay_id: ObjectId) -> Arc<tokio::sync::Mutex<()>> {
+    /// The turn in the network of a bay.
+    pub(super) fn turn(&self, bay_id: ObjectId) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         turns.retain(|id, turn| *id == bay_id || Arc::strong_count(turn) > 1);
         Arc::clone(turns.entry(bay_id).or_default())

@@ -19,6 +19,7 @@ use bollard::models::EventMessage;
 
 use super::super::{End, Observed};
 use super::clock::EngineClock;
+use crate::events::signal;
 use crate::ids::Timestamp;
 
 /// Notices that are kept of one container, three for each end. The engine waits longer each time
@@ -31,9 +32,19 @@ const NANOS_IN_MICRO: i64 = 1000;
 /// What the exit code is called in an event, unless a label of the container has the name.
 const EXIT_CODE: &str = "exitCode";
 
-/// Whether events about a container say what one of its labels says, instead of its exit code.
-pub(super) fn forge(labels: &HashMap<String, String>) -> bool {
-    labels.contains_key(EXIT_CODE)
+/// What a signal is called in an event, with the same exception.
+const SIGNAL: &str = "signal";
+
+/// What events about a container say by its labels, and not by what happened.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Forged {
+    exit_codes: bool,
+    signals: bool,
+}
+
+/// What events about a container with these labels say by its labels.
+pub(super) fn forge(labels: &HashMap<String, String>) -> Forged {
+    Forged { exit_codes: labels.contains_key(EXIT_CODE), signals: labels.contains_key(SIGNAL) }
 }
 
 /// What a notice says of a container.
@@ -41,6 +52,8 @@ pub(super) fn forge(labels: &HashMap<String, String>) -> bool {
 enum Word {
     Started,
     OutOfMemory,
+    /// It was sent the signal of this number.
+    Signalled(u8),
     /// With its exit code, unless that is lost, and when that was by the service's clock.
     Ended(Option<i64>, Timestamp),
 }
@@ -80,10 +93,16 @@ impl Ends {
     pub(super) fn hear(&self, event: &EventMessage) {
         let Some(actor) = &event.actor else { return };
         let (Some(id), Some(nanos)) = (actor.id.as_deref(), event.time_nano) else { return };
-        let exit_code = || actor.attributes.as_ref()?.get(EXIT_CODE)?.parse().ok();
+        let attribute = |name: &str| actor.attributes.as_ref()?.get(name).map(String::as_str);
+        let exit_code = || attribute(EXIT_CODE)?.parse().ok();
         match event.action.as_deref() {
             Some("start") => self.note(id, nanos, Word::Started),
             Some("oom") => self.note(id, nanos, Word::OutOfMemory),
+            Some("kill") => {
+                if let Some(number) = attribute(SIGNAL).and_then(signal::number) {
+                    self.note(id, nanos, Word::Signalled(number));
+                }
+            }
             Some("die") => {
                 let at = self.clock.ours(Timestamp(nanos / NANOS_IN_MICRO));
                 self.note(id, nanos, Word::Ended(exit_code(), at));
@@ -111,24 +130,25 @@ impl Ends {
     }
 
     /// Adds the ends up to the last one that the inspection knew: of later ones there will be
-    /// notices of their own. Exit codes that are forged are left out.
+    /// notices of their own. Exit codes and signals that are forged are left out.
     pub(super) fn complete(
         &self,
         observed: &mut Observed,
         last: Option<Timestamp>,
-        is_forged: bool,
+        forged: Forged,
     ) {
         let Some(last) = last else { return };
         let mut ends = self.lock().get(&observed.engine_id).map(told).unwrap_or_default();
         let later = ends.iter().position(|end| end.finished_at >= last);
         ends.truncate(later.map_or(ends.len(), |later| later + 1));
-        if is_forged {
-            ends.iter_mut().for_each(|end| end.exit_code = None);
+        for end in &mut ends {
+            end.exit_code = end.exit_code.filter(|_| !forged.exit_codes);
+            end.signal = end.signal.filter(|_| !forged.signals);
         }
         if observed.finished_at.is_some()
             && let Some(end) = ends.last_mut()
         {
-            if is_forged {
+            if forged.exit_codes {
                 end.exit_code = observed.exit_code;
             }
             end.oom_killed |= observed.oom_killed;
@@ -142,6 +162,13 @@ impl Ends {
         let mut all = self.lock();
         let words = all.entry(id.to_owned()).or_default();
         words.entry(nanos).or_insert(word);
+        // Of signals in a row the last one counts: however many there are, they displace no ends.
+        if matches!(word, Word::Signalled(_))
+            && let Some((before, Word::Signalled(_))) = words.range(..nanos).next_back()
+        {
+            let before = *before;
+            words.remove(&before);
+        }
         if words.len() > NOTICES_MAX {
             words.pop_first();
         }
@@ -156,16 +183,18 @@ impl Ends {
 /// it.
 fn told(words: &BTreeMap<i64, Word>) -> Vec<End> {
     let mut ends: Vec<End> = Vec::new();
-    let (mut runs, mut oom_killed) = (true, false);
+    let (mut runs, mut oom_killed, mut signal) = (true, false, None);
     for (nanos, word) in words {
         match (word, ends.last_mut()) {
-            (Word::Started, _) => (runs, oom_killed) = (true, false),
+            (Word::Started, _) => (runs, oom_killed, signal) = (true, false, None),
+            (Word::Signalled(number), _) => signal = Some(*number),
             (Word::OutOfMemory, Some(end)) if !runs => end.oom_killed = true,
             (Word::OutOfMemory, _) => oom_killed = true,
             (Word::Ended(exit_code, at), _) => {
                 let finished_at = Timestamp(nanos / NANOS_IN_MICRO);
                 let service_time = Some(*at).filter(|at| *at != finished_at);
-                ends.push(End { exit_code: *exit_code, oom_killed, finished_at, service_time });
+                let (exit_code, signal) = (*exit_code, signal.take());
+                ends.push(End { exit_code, oom_killed, finished_at, service_time, signal });
                 (runs, oom_killed) = (false, false);
             }
         }
@@ -208,20 +237,10 @@ mod tests {
                 ..EventMessage::default()
             });
         }
-        let mut seen = Observed {
-            engine_id: "e1".to_owned(),
-            engine_name: "magnum-1".to_owned(),
-            name_is_ours: true,
-            state: RunState::Running,
-            exit_code: None,
-            oom_killed: false,
-            finished_at: None,
-            ends: vec![],
-            restarts: 1,
-        };
+        let mut seen = seen_running();
         let ended_at = Some(Timestamp(last));
         ends.suppose(&seen, LastRun { started_at: started_at.map(Timestamp), ended_at });
-        ends.complete(&mut seen, ended_at, false);
+        ends.complete(&mut seen, ended_at, Forged::default());
         seen.ends.iter().map(|end| (end.exit_code, end.oom_killed, end.finished_at.0)).collect()
     }
 
@@ -233,6 +252,63 @@ mod tests {
         assert_eq!(ends(&late, 5), [(Some(137), true, 2), (Some(1), false, 5)]);
         let survived = [(1, "start"), (2, "oom"), (3, "start"), (5, "die 1")];
         assert_eq!(ends(&survived, 5), [(Some(1), false, 5)]);
+    }
+
+    #[test]
+    fn a_signal_belongs_to_the_end_after_it() {
+        let heard = |told: &[(i64, &str, &str)], forged: Forged| {
+            let ends = Ends::default();
+            for (micros, action, signal) in told {
+                ends.hear(&EventMessage {
+                    action: Some((*action).to_owned()),
+                    actor: Some(EventActor {
+                        id: Some("e1".to_owned()),
+                        attributes: Some(HashMap::from([
+                            ("signal".to_owned(), (*signal).to_owned()),
+                            ("exitCode".to_owned(), "137".to_owned()),
+                        ])),
+                    }),
+                    time_nano: Some(micros * NANOS_IN_MICRO),
+                    ..EventMessage::default()
+                });
+            }
+            let last = told.last().map(|(micros, ..)| Timestamp(*micros));
+            let mut seen = seen_running();
+            ends.complete(&mut seen, last, forged);
+            seen.ends.iter().map(|end| end.signal).collect::<Vec<_>>()
+        };
+        let told = [
+            (1, "kill", "15"),
+            (2, "kill", "9"),
+            (3, "die", ""),
+            (4, "start", ""),
+            (5, "die", ""),
+            (6, "start", ""),
+            (7, "kill", "1"),
+            (8, "die", ""),
+        ];
+        assert_eq!(heard(&told, Forged::default()), [Some(9), None, Some(1)]);
+        let forged = Forged { signals: true, exit_codes: false };
+        assert_eq!(heard(&told, forged), [None, None, None]);
+        let mut many: Vec<_> = vec![(1, "die", "")];
+        many.extend((2..500).map(|micros| (micros, "kill", "18")));
+        many.push((500, "die", ""));
+        assert_eq!(heard(&many, Forged::default()), [None, Some(18)]);
+    }
+
+    fn seen_running() -> Observed {
+        Observed {
+            engine_id: "e1".to_owned(),
+            engine_name: "magnum-1".to_owned(),
+            name_is_ours: true,
+            state: RunState::Running,
+            exit_code: None,
+            oom_killed: false,
+            finished_at: None,
+            ends: vec![],
+            restarts: 1,
+            run: None,
+        }
     }
 
     #[test]
@@ -259,7 +335,9 @@ mod tests {
     #[test]
     fn exit_codes_that_a_label_says_are_not_believed() {
         let labels = |name: &str| HashMap::from([(name.to_owned(), "0".to_owned())]);
-        assert!(forge(&labels("exitCode")) && !forge(&labels("tier")));
+        let forged = forge(&labels("exitCode"));
+        assert!(forged.exit_codes && !forged.signals && !forge(&labels("tier")).exit_codes);
+        assert!(forge(&labels("signal")).signals);
         let ends = Ends::default();
         for (micros, action) in [(1, "start"), (2, "die"), (3, "start"), (4, "die")] {
             ends.hear(&EventMessage {
@@ -274,17 +352,12 @@ mod tests {
         }
         let seen = |state, exit_code, finished_at: Option<i64>| {
             let mut seen = Observed {
-                engine_id: "e1".to_owned(),
-                engine_name: "magnum-1".to_owned(),
-                name_is_ours: true,
                 state,
                 exit_code,
-                oom_killed: false,
                 finished_at: finished_at.map(Timestamp),
-                ends: vec![],
-                restarts: 1,
+                ..seen_running()
             };
-            ends.complete(&mut seen, Some(Timestamp(4)), true);
+            ends.complete(&mut seen, Some(Timestamp(4)), forged);
             seen.ends.iter().map(|end| end.exit_code).collect::<Vec<_>>()
         };
         assert_eq!(seen(RunState::Exited, Some(7), Some(4)), [None, Some(7)]);

@@ -60,6 +60,11 @@ const USER: &[&str] = &[
     "uids and gids must be in range 0-2147483647",
 ];
 
+/// How the container runtime begins to say which program it could not run, and how it ends if that
+/// has no path.
+const PROGRAM: &str = "exec: ";
+const NOT_IN_PATH: &str = "executable file not found in $PATH";
+
 /// How a path of too many parts is refused, before the path.
 const PARTS: &str = "too many links in ";
 
@@ -142,6 +147,11 @@ fn is_permanent(words: &str) -> bool {
     path || chain.iter().any(registry) || (names && !chain.iter().any(connects))
 }
 
+/// Whether the engine refused to start a container because of the program that it is to run.
+pub(super) fn is_about_a_program(words: &str) -> bool {
+    words.contains(PROGRAM) && (words.contains(NOT_IN_PATH) || is_permanent(words))
+}
+
 /// What was done, what was done for that, and so on to the error itself.
 fn links(words: &str) -> impl Iterator<Item = &str> {
     words.split(": ").map(str::trim)
@@ -160,7 +170,9 @@ pub(super) fn pull_failed(error: BackendError, image: &str) -> BackendError {
     match error {
         BackendError::Missing(_) => refused(&no_access),
         BackendError::Refused(words) if says(&words, NO_ACCESS) => refused(&no_access),
-        BackendError::Refused(_) => refused(&format!("the pull of {image} was refused")),
+        BackendError::Refused(_) | BackendError::NotStarted { .. } => {
+            refused(&format!("the pull of {image} was refused"))
+        }
         BackendError::Failed(words) if says(&words, &[TOO_MANY_REQUESTS]) => {
             failed(&format!("the registry of {image} takes no more requests for now"))
         }

@@ -239,7 +239,7 @@ impl DockerBackend {
     async fn exit_code(&self, exec_id: &str) -> Result<Done, BackendError> {
         for _ in 0..EXIT_CODE_LOOKS {
             if let Some(code) = self.ended(exec_id).await? {
-                return Ok(Done { engine_id: None, exit_code: Some(code) });
+                return Ok(Done { exit_code: Some(code), ..Done::default() });
             }
             sleep(EXIT_CODE_POLL).await;
         }

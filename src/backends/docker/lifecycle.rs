@@ -12,9 +12,15 @@ use super::super::{
 };
 use super::DockerBackend;
 use super::connection::within;
+use super::error::is_about_a_program;
 use super::observe::Found;
 use crate::events::container::NO_KILL;
+use crate::events::run::RunEnd;
 use crate::ids::StreamId;
+
+/// Exit codes of a program that cannot be run, and of one that does not exist (POSIX, "exit
+/// status").
+const PROGRAM_CODES: [i64; 2] = [126, 127];
 
 /// Between two looks at a container that is being removed: short beside what people notice.
 const REMOVAL_POLL: Duration = Duration::from_millis(250);
@@ -37,11 +43,11 @@ impl DockerBackend {
             self.info().await?;
         }
         if is_settled(&found) {
-            return Ok(Done::default());
+            return Ok(done(operation, &found));
         }
         let asked = self.ask(&found.observed.engine_id, state, operation, reporter).await;
         let error = match asked {
-            Ok(()) => return Ok(Done::default()),
+            Ok(end) => return Ok(self.after(work.stream, operation, end).await),
             Err(
                 error @ (BackendError::Unavailable(_)
                 | BackendError::TimedOut(_)
@@ -51,41 +57,59 @@ impl DockerBackend {
         };
         match (self.find(work.stream).await?, error) {
             (None, _) => Err(missing(work.stream)),
-            (Some(found), _) if is_settled(&found) => Ok(Done::default()),
+            (Some(now), _) if is_settled(&now) => Ok(done(operation, &now)),
+            (Some(now), BackendError::Refused(words)) => {
+                Err(refused(operation, now.exit_code, words))
+            }
             // Something else is missing: the network, say.
             (Some(_), BackendError::Missing(words)) => Err(BackendError::Refused(words)),
             (Some(_), error) => Err(error),
         }
     }
 
-    /// Asks the engine for it.
+    /// What the engine says of it now that it is done; nothing if it does not answer any more, as
+    /// it is done nevertheless.
+    async fn after(&self, stream: StreamId, operation: &Operation, end: Option<RunEnd>) -> Done {
+        let says = matches!(
+            operation,
+            Operation::Start | Operation::Stop { .. } | Operation::Reboot { .. }
+        );
+        let found = if says { self.find(stream).await.ok().flatten() } else { None };
+        let told = found.map(|found| done(operation, &found)).unwrap_or_default();
+        Done { end: end.or(told.end), ..told }
+    }
+
+    /// Asks the engine for it; how the process ended that was stopped for a reboot.
     async fn ask(
         &self,
         id: &str,
         state: RunState,
         operation: &Operation,
         reporter: &dyn Reporter,
-    ) -> Result<(), BackendError> {
+    ) -> Result<Option<RunEnd>, BackendError> {
         let docker = self.connection.client()?;
         let quick = self.connection.limits.quick;
+        let mut end = None;
         match operation {
-            Operation::Start => within(quick, docker.start_container(id, None)).await,
-            Operation::Stop { grace_s } => self.stop(id, *grace_s, reporter).await,
+            Operation::Start => within(quick, docker.start_container(id, None)).await?,
+            Operation::Stop { grace_s } => self.stop(id, *grace_s, reporter).await?,
             // Not the engine's own restart: it hides why a start is refused behind a 500, and
             // goes on by itself after it was cancelled.
             Operation::Reboot { grace_s } => {
                 if !state.has_ended() {
                     self.stop(id, *grace_s, reporter).await?;
+                    end = self.look(id).await.ok().flatten().and_then(|found| found.end());
                 }
-                within(quick, docker.start_container(id, None)).await
+                within(quick, docker.start_container(id, None)).await?;
             }
-            Operation::Pause => within(quick, docker.pause_container(id)).await,
-            Operation::Unpause => within(quick, docker.unpause_container(id)).await,
+            Operation::Pause => within(quick, docker.pause_container(id)).await?,
+            Operation::Unpause => within(quick, docker.unpause_container(id)).await?,
             Operation::Kill { signal } => {
                 let options = KillContainerOptionsBuilder::new().signal(signal).build();
-                within(quick, docker.kill_container(id, Some(options))).await
+                within(quick, docker.kill_container(id, Some(options))).await?;
             }
         }
+        Ok(end)
     }
 
     /// Has the engine send the stop signal and, after the grace period, `SIGKILL`.
@@ -141,6 +165,29 @@ impl DockerBackend {
                 Some(_) => sleep(REMOVAL_POLL).await,
             }
         }
+    }
+}
+
+/// What is told of work that is done, by the container as it is found after that.
+fn done(operation: &Operation, found: &Found) -> Done {
+    match operation {
+        Operation::Start | Operation::Reboot { .. } => {
+            Done { run: Some(found.run.clone()), ..Done::default() }
+        }
+        Operation::Stop { .. } => Done { end: found.end(), ..Done::default() },
+        Operation::Pause | Operation::Unpause | Operation::Kill { .. } => Done::default(),
+    }
+}
+
+/// A refusal, with the exit code that the container has now. Where its program cannot be run, the
+/// engine gave it that for it; otherwise it is that of the last process.
+fn refused(operation: &Operation, exit_code: Option<i64>, words: String) -> BackendError {
+    let starts = matches!(operation, Operation::Start | Operation::Reboot { .. });
+    match exit_code.filter(|code| PROGRAM_CODES.contains(code)) {
+        Some(exit_code) if starts && is_about_a_program(&words) => {
+            BackendError::NotStarted { words, exit_code }
+        }
+        _ => BackendError::Refused(words),
     }
 }
 

@@ -47,11 +47,11 @@ impl DockerBackend {
     ) -> Result<Done, BackendError> {
         let _alone = self.networks.creating.lock().await;
         if let Some(id) = self.only_network(bay_id).await? {
-            return Ok(Done { engine_id: Some(id), exit_code: None });
+            return Ok(Done { engine_id: Some(id), ..Done::default() });
         }
         let made = self.make_network(bay_id, project).await;
         match (self.only_network(bay_id).await?, made) {
-            (Some(id), _) => Ok(Done { engine_id: Some(id), exit_code: None }),
+            (Some(id), _) => Ok(Done { engine_id: Some(id), ..Done::default() }),
             (None, Err(error)) => Err(error),
             (None, Ok(())) => Err(BackendError::Failed(format!(
                 "the network {} was removed outside Magnum while it was created",

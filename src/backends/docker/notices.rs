@@ -22,8 +22,19 @@ use crate::ids::StreamId;
 const WAITING_MAX: usize = 1024;
 
 /// The engine's events after which a container is not what it was.
-const CHANGES: [&str; 10] =
-    ["die", "oom", "start", "pause", "unpause", "rename", "destroy", "stop", "kill", "restart"];
+const CHANGES: [&str; 11] = [
+    "die",
+    "oom",
+    "start",
+    "pause",
+    "unpause",
+    "rename",
+    "destroy",
+    "stop",
+    "kill",
+    "restart",
+    "health_status",
+];
 
 impl DockerBackend {
     /// Notices from now on.

@@ -13,7 +13,10 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::super::{BackendError, Observed, RunState, labels};
 use super::DockerBackend;
-use super::ends::{self, LastRun};
+use super::clock::time;
+use super::ends::{self, Forged, LastRun};
+use super::run::run;
+use crate::events::run::{Run, RunEnd};
 use crate::ids::{EventId, ObjectId, StreamId, Timestamp};
 use crate::text;
 
@@ -37,14 +40,25 @@ pub(super) struct Found {
     pub(super) started_at: Option<Timestamp>,
     /// When it last ended, even if it runs again.
     ended_at: Option<Timestamp>,
-    /// Whether its labels stand in the way of its exit codes.
-    is_forged: bool,
+    /// Which of the engine's notices about it say what its labels say.
+    forged: Forged,
+    /// Its last process, whether that has ended or not.
+    pub(super) run: Run,
+    /// The exit code that the engine has for it: of its last process, or of the last start that was
+    /// refused.
+    pub(super) exit_code: Option<i64>,
 }
 
 impl Found {
     /// The same two times together.
     const fn last_run(&self) -> LastRun {
         LastRun { started_at: self.started_at, ended_at: self.ended_at }
+    }
+
+    /// How its process ended, where it has none any more.
+    pub(super) fn end(&self) -> Option<RunEnd> {
+        let Observed { exit_code, oom_killed, finished_at, .. } = self.observed;
+        finished_at.is_some().then_some(RunEnd { exit_code, oom_killed, finished_at })
     }
 }
 
@@ -63,7 +77,7 @@ impl DockerBackend {
         }
         for one in &mut found {
             self.ends.suppose(&one.observed, one.last_run());
-            self.ends.complete(&mut one.observed, one.ended_at, one.is_forged);
+            self.ends.complete(&mut one.observed, one.ended_at, one.forged);
         }
         Ok(found)
     }
@@ -145,7 +159,8 @@ impl DockerBackend {
 
 /// What is needed of the engine's long answer.
 fn found(container: ContainerInspectResponse) -> Found {
-    let restarts = container.restart_count;
+    let restarts =
+        container.restart_count.and_then(|it| u32::try_from(it).ok()).unwrap_or_default();
     let labels = container.config.and_then(|config| config.labels).unwrap_or_default();
     let stream = labels::container_of(Some(&labels));
     let name = container.name.unwrap_or_default().trim_start_matches('/').to_owned();
@@ -154,6 +169,10 @@ fn found(container: ContainerInspectResponse) -> Found {
     let ended = matches!(run_state, RunState::Exited | RunState::Dead | RunState::Restarting);
     let ended_at = time(state.finished_at.as_deref());
     let finished_at = ended_at.filter(|_| ended);
+    let bay_id = labels::bay_of(Some(&labels));
+    let networks = container.network_settings;
+    let run = run(&state, restarts, networks, bay_id, container.image.as_deref());
+    let runs = matches!(run_state, RunState::Running | RunState::Paused);
     Found {
         observed: Observed {
             engine_id: text::words(&container.id.unwrap_or_default()),
@@ -164,7 +183,8 @@ fn found(container: ContainerInspectResponse) -> Found {
             oom_killed: ended && state.oom_killed.unwrap_or(false),
             finished_at,
             ends: Vec::new(),
-            restarts: restarts.and_then(|it| u32::try_from(it).ok()).unwrap_or_default(),
+            restarts,
+            run: runs.then(|| run.clone()),
         },
         node_id: labels.get(labels::NODE).and_then(|id| id.parse().ok()),
         stream,
@@ -172,7 +192,9 @@ fn found(container: ContainerInspectResponse) -> Found {
         work_id: labels.get(labels::WORK).and_then(|id| id.parse().ok()).map(EventId),
         started_at: time(state.started_at.as_deref()),
         ended_at,
-        is_forged: ends::forge(&labels),
+        forged: ends::forge(&labels),
+        run,
+        exit_code: state.exit_code,
     }
 }
 
@@ -188,10 +210,4 @@ fn run_state(state: &ContainerState) -> RunState {
         Some(Status::EMPTY) | None if state.running == Some(true) => RunState::Running,
         Some(Status::EMPTY) | None => RunState::Exited,
     }
-}
-
-/// A time of the engine; it writes the year 1 for "never".
-pub(super) fn time(text: Option<&str>) -> Option<Timestamp> {
-    let time = chrono::DateTime::parse_from_rfc3339(text?).ok()?;
-    Some(Timestamp(time.timestamp_micros())).filter(|time| time.0 > 0)
 }

@@ -60,23 +60,25 @@ impl DockerBackend {
             }
             self.pull(image, reporter).await
         };
-        let digest = tokio::time::timeout(limit, pull).await;
-        let digest = digest.unwrap_or_else(|_| {
+        let pulled = tokio::time::timeout(limit, pull).await;
+        let Pulled { digest, bytes } = pulled.unwrap_or_else(|_| {
             let name = image.canonical();
             Err(BackendError::TimedOut(format!("the pull of {name} took longer than {limit:?}")))
         })?;
-        let name = match digest {
+        let name = match &digest {
             _ if self.allowed.images.is_operator => given.to_owned(),
             // Not by its tag, which another pull may have moved.
-            Some(digest) => image.at(&digest),
+            Some(digest) => image.at(digest),
             None => return Err(incomplete(image)),
         };
         // A connection that ends early looks like the end of the news.
         let docker = self.connection.client()?;
         match within(self.connection.limits.quick, docker.inspect_image(&name)).await {
-            Err(BackendError::Missing(_)) => Err(incomplete(image)),
-            found => found.map(|_| name),
+            Err(BackendError::Missing(_)) => return Err(incomplete(image)),
+            found => found.map(drop)?,
         }
+        reporter.progress(Progress::pulled(&image.canonical(), digest, bytes)).await;
+        Ok(name)
     }
 
     /// Refuses a registry that may not be used, also by what its name stands for now. The engine
@@ -112,12 +114,8 @@ impl DockerBackend {
         answer.map(drop).map_err(|error| self.told(image, error))
     }
 
-    /// Pulls an image and says how far it is; its digest, if the engine says it.
-    async fn pull(
-        &self,
-        image: &Image,
-        reporter: &dyn Reporter,
-    ) -> Result<Option<String>, BackendError> {
+    /// Pulls an image, and says so.
+    async fn pull(&self, image: &Image, reporter: &dyn Reporter) -> Result<Pulled, BackendError> {
         let docker = self.connection.client()?;
         // It names a tag or a digest: otherwise the engine would pull all tags that there are.
         let name = image.canonical();
@@ -126,15 +124,16 @@ impl DockerBackend {
         let mut layers = Layers::default();
         let mut digest = image.digest().map(str::to_owned);
         let idle = self.connection.limits.pull_idle;
+        reporter.progress(Progress::pull_started(&name)).await;
         loop {
             let next = tokio::time::timeout(idle, news.next()).await.map_err(|_| {
                 BackendError::TimedOut(format!("the pull of {name} made no progress in {idle:?}"))
             })?;
             match next {
-                None => return Ok(digest),
+                None => return Ok(Pulled { digest, bytes: layers.bytes() }),
                 Some(Ok(info)) => {
                     digest = digest.or_else(|| pulled(&info));
-                    reporter.progress(layers.take(info)).await;
+                    layers.take(&info);
                 }
                 Some(Err(error)) => return Err(self.told(image, classify(error))),
             }
@@ -159,6 +158,14 @@ impl DockerBackend {
     }
 }
 
+/// What came of a pull.
+struct Pulled {
+    /// The image's digest, if the engine says it.
+    digest: Option<String>,
+    /// The bytes that were downloaded.
+    bytes: u64,
+}
+
 /// The digest of what was pulled, where the news are that.
 fn pulled(info: &CreateImageInfo) -> Option<String> {
     let digest = info.status.as_deref()?.strip_prefix(DIGEST)?;
@@ -170,33 +177,29 @@ fn incomplete(image: &Image) -> BackendError {
     BackendError::Failed(format!("the pull of {} ended without the image", image.canonical()))
 }
 
-/// The bytes of each layer, so far and in all.
+/// The bytes of each layer that was downloaded.
 #[derive(Default)]
-struct Layers(HashMap<String, (u64, u64)>);
+struct Layers(HashMap<String, u64>);
 
 impl Layers {
-    /// Takes in the engine's news, and says how far the whole is. Unpacking is counted again from
-    /// zero by the engine, so only downloading counts.
-    fn take(&mut self, info: CreateImageInfo) -> Progress {
-        let status = info.status.unwrap_or_default();
-        let id = text::words(&info.id.unwrap_or_default());
-        let layer = self.0.entry(id.clone()).or_default();
-        if status == "Downloading" {
-            let detail = info.progress_detail.unwrap_or_default();
-            let bytes = |count: Option<i64>| count.and_then(|c| u64::try_from(c).ok()).unwrap_or(0);
-            layer.0 = layer.0.max(bytes(detail.current));
-            layer.1 = layer.1.max(bytes(detail.total)).max(layer.0);
-        } else if status == "Download complete" || status == "Pull complete" {
-            layer.0 = layer.1;
+    /// Takes in the engine's news. Unpacking is counted again from zero by the engine, so only
+    /// downloading counts.
+    fn take(&mut self, info: &CreateImageInfo) {
+        if info.status.as_deref() != Some("Downloading") {
+            return;
         }
-        let message = if id.is_empty() { status } else { format!("{id}: {status}") };
-        let message = text::words(&message);
-        // A registry says how large its layers are.
-        let (current_bytes, total_bytes) =
-            self.0.values().fold((0, 0), |sum: (u64, u64), layer| {
-                (sum.0.saturating_add(layer.0), sum.1.saturating_add(layer.1))
-            });
-        Progress { message, current_bytes, total_bytes, ..Progress::default() }
+        let id = text::words(info.id.as_deref().unwrap_or_default());
+        let detail = info.progress_detail.as_ref();
+        let bytes = |count: Option<i64>| count.and_then(|it| u64::try_from(it).ok()).unwrap_or(0);
+        // The engine skips news, so the last ones may be short of the whole.
+        let size = detail.map_or(0, |it| bytes(it.total).max(bytes(it.current)));
+        let layer = self.0.entry(id).or_default();
+        *layer = size.max(*layer);
+    }
+
+    /// Of all layers. A registry says how large its layers are.
+    fn bytes(&self) -> u64 {
+        self.0.values().fold(0, |sum: u64, layer| sum.saturating_add(*layer))
     }
 }
 
@@ -216,34 +219,19 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_the_sum_of_the_layers_and_never_goes_back() {
+    fn what_was_downloaded_is_the_sum_of_the_layers() {
         let mut layers = Layers::default();
-        layers.take(news("latest", "Pulling from x", 0, 0));
-        layers.take(news("a", "Downloading", 10, 100));
-        let progress = layers.take(news("b", "Downloading", 5, 50));
-        assert_eq!((progress.current_bytes, progress.total_bytes), (15, 150));
-        assert_eq!(progress.message, "b: Downloading");
-        let progress = layers.take(news("a", "Download complete", 0, 0));
-        assert_eq!((progress.current_bytes, progress.total_bytes), (105, 150));
-        let progress = layers.take(news("a", "Extracting", 1, 300));
-        assert_eq!((progress.current_bytes, progress.total_bytes), (105, 150));
-    }
-
-    #[test]
-    fn layers_may_be_said_to_be_of_any_size() {
-        let mut layers = Layers::default();
-        let all = ["a", "b", "c"].map(|id| layers.take(news(id, "Downloading", 1, i64::MAX)));
-        assert_eq!(all.map(|progress| progress.current_bytes), [1, 2, 3]);
-        assert_eq!(layers.take(news("a", "Extracting", 0, 0)).total_bytes, u64::MAX);
-    }
-
-    #[test]
-    fn what_a_registry_says_is_short_and_plain() {
-        let status = format!("Pulling\u{1b}[2J\n{}", "x".repeat(5_000_000));
-        for id in ["a", &"b\u{202e}".repeat(1_000_000)] {
-            let message = Layers::default().take(news(id, &status, 0, 0)).message;
-            assert!(message.len() <= 1024 && !message.chars().any(text::is_hidden), "{message}");
-        }
+        layers.take(&news("latest", "Pulling from x", 0, 0));
+        layers.take(&news("a", "Downloading", 10, 100));
+        layers.take(&news("b", "Downloading", 5, 50));
+        layers.take(&news("a", "Download complete", 0, 0));
+        layers.take(&news("a", "Extracting", 1, 300));
+        layers.take(&news("c", "Already exists", 0, 0));
+        assert_eq!(layers.bytes(), 150);
+        layers.take(&news("a", "Downloading", i64::MAX, i64::MAX));
+        layers.take(&news("b", "Downloading", 1, i64::MAX));
+        layers.take(&news("c", "Downloading", 1, i64::MAX));
+        assert_eq!(layers.bytes(), u64::MAX);
     }
 
     #[test]

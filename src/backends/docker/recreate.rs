@@ -3,7 +3,7 @@
 //! Not here: in which order, and what happens after a failure (`backends/recreate`).
 
 use async_trait::async_trait;
-use bollard::query_parameters::{RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder};
+use bollard::query_parameters::RenameContainerOptionsBuilder;
 
 use super::super::action::Recreation;
 use super::super::recreate::{Part, Places, Replacing};
@@ -89,11 +89,8 @@ impl Replacing for DockerBackend {
     }
 
     async fn discard(&self, id: &str) -> Result<(), BackendError> {
-        let docker = self.connection.client()?;
-        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        match within(self.connection.limits.removal, docker.remove_container(id, Some(options)))
-            .await
-        {
+        let Some(found) = self.look(id).await? else { return Ok(()) };
+        match self.remove_container(&found, self.connection.limits.removal).await {
             Err(BackendError::Missing(_)) => Ok(()),
             answer => answer,
         }
@@ -101,5 +98,6 @@ impl Replacing for DockerBackend {
 }
 
 fn part(found: Found) -> Part {
-    Part { id: found.observed.engine_id, work_id: found.work_id, state: found.observed.state }
+    let (end, state) = (found.end(), found.observed.state);
+    Part { id: found.observed.engine_id, work_id: found.work_id, state, end, run: found.run }
 }

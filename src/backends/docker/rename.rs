@@ -35,6 +35,8 @@ impl DockerBackend {
             if has(&endpoint, &id, &aliases) {
                 return Ok(Done::default());
             }
+            let turn = self.endpoints.turn(bay_id);
+            let _alone = turn.lock().await;
             let leave = NetworkDisconnectRequest { container: id.clone(), force: None };
             self.connection.quick(docker.disconnect_network(&network, leave)).await?;
         }

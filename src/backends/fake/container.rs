@@ -5,13 +5,26 @@ use std::collections::HashMap;
 use bytes::Bytes;
 
 use super::super::{
-    BackendError, End, Observed, OutputFrame, OutputStream, RunState, Work, labels,
+    BackendError, Done, End, Observed, Operation, OutputFrame, OutputStream, RunState, Work, labels,
 };
 use super::process::Program;
 use crate::clock;
-use crate::events::container::{ContainerSpec, RestartPolicy};
+use crate::events::container::{ContainerSpec, PortMapping, RestartPolicy};
+use crate::events::run::{Health, HealthStatus, Run, RunEnd};
 use crate::ids::{ObjectId, StreamId, Timestamp, WorkId};
 use crate::text;
+
+/// Images under this have a health check.
+const CHECKED_IMAGES: &str = "checked/";
+
+/// Host ports that the engine chooses from: those of Linux.
+const FIRST_CHOSEN_PORT: u16 = 32_768;
+const CHOSEN_PORTS: u32 = 28_232;
+
+/// An image's id: here the hash of its name.
+fn image_id(image: &str) -> String {
+    format!("sha256:{}", blake3::hash(image.as_bytes()))
+}
 
 /// A container as the model has it.
 #[derive(Clone, Debug)]
@@ -44,6 +57,12 @@ pub struct FakeContainer {
     pub(super) restarts: u32,
     /// When it was last started, by the service's clock.
     pub(super) started_at: Option<Timestamp>,
+    /// The same by the engine's clock.
+    pub(super) began_at: Option<Timestamp>,
+    /// How it is, if its image has a health check.
+    pub(super) health: Option<Health>,
+    /// The number of the last signal that was sent to its process.
+    pub(super) signal: Option<u8>,
     /// Whether somebody ended it since then.
     pub(super) was_ended: bool,
     /// How it ended so far.
@@ -89,6 +108,9 @@ impl FakeContainer {
             runs: 0,
             restarts: 0,
             started_at: None,
+            began_at: None,
+            health: None,
+            signal: None,
             was_ended: false,
             ends: Vec::new(),
             leaves_endpoint: false,
@@ -109,6 +131,66 @@ impl FakeContainer {
             finished_at: end.map(|end| end.finished_at),
             ends: self.ends.clone(),
             restarts: self.restarts,
+            run: self.has_process().then(|| self.run()),
+        }
+    }
+
+    /// Its process, or the last one.
+    pub(super) fn run(&self) -> Run {
+        let has_process = self.has_process();
+        Run {
+            started_at: self.began_at,
+            restart_count: self.restarts,
+            address: has_process.then(|| self.address()),
+            ports: self
+                .spec
+                .ports
+                .iter()
+                .filter(|_| has_process)
+                .map(|it| self.publish(it))
+                .collect(),
+            image_digest: Some(image_id(&self.spec.image)),
+            health: self.health.clone().filter(|_| has_process),
+        }
+    }
+
+    /// How its process ended, if it has none any more.
+    pub(super) fn end(&self) -> Option<RunEnd> {
+        let end = self.ends.last().filter(|_| !self.has_process())?;
+        let (exit_code, oom_killed) = (end.exit_code, end.oom_killed);
+        Some(RunEnd { exit_code, oom_killed, finished_at: Some(end.finished_at) })
+    }
+
+    /// What is told of work on it that is done.
+    pub(super) fn done(&self, operation: &Operation, end: Option<RunEnd>) -> Done {
+        match operation {
+            Operation::Start | Operation::Reboot { .. } => {
+                Done { run: Some(self.run()), end, ..Done::default() }
+            }
+            Operation::Stop { .. } => Done { end: self.end(), ..Done::default() },
+            Operation::Pause | Operation::Unpause | Operation::Kill { .. } => Done::default(),
+        }
+    }
+
+    /// The engine's ids are numbers, and so are addresses and ports.
+    fn number(&self) -> u32 {
+        u32::from_str_radix(self.engine_id.trim_start_matches('0'), 16).unwrap_or_default()
+    }
+
+    fn address(&self) -> String {
+        let [_, _, third, fourth] = self.number().to_be_bytes();
+        format!("10.192.{third}.{fourth}")
+    }
+
+    /// A port as it is published by this run.
+    fn publish(&self, port: &PortMapping) -> PortMapping {
+        let run = u32::try_from(self.runs % 1000).unwrap_or_default();
+        let spread = (self.number() * 1000 + u32::from(port.container_port) + run) % CHOSEN_PORTS;
+        let chosen = FIRST_CHOSEN_PORT + u16::try_from(spread).unwrap_or_default();
+        PortMapping {
+            host_port: port.host_port.or(Some(chosen)),
+            host_ip: Some(port.host_ip.clone().unwrap_or_else(|| "0.0.0.0".to_owned())),
+            ..port.clone()
         }
     }
 
@@ -145,6 +227,12 @@ impl FakeContainer {
     pub(super) fn started(&mut self) {
         self.state = RunState::Running;
         self.started_at = Some(clock::now());
+        self.signal = None;
+        self.health = self
+            .spec
+            .image
+            .starts_with(CHECKED_IMAGES)
+            .then(|| Health { status: HealthStatus::Starting, output: String::new() });
         self.was_ended = false;
         self.runs += 1;
         self.restarts = 0;
@@ -154,7 +242,8 @@ impl FakeContainer {
     pub(super) fn ended(&mut self, code: i64, oom_killed: bool, now: Timestamp) {
         if self.has_process() {
             let (exit_code, service_time) = (Some(code), Some(clock::now()));
-            self.ends.push(End { exit_code, oom_killed, finished_at: now, service_time });
+            let signal = self.signal.take();
+            self.ends.push(End { exit_code, oom_killed, finished_at: now, service_time, signal });
         }
         if self.is_alive() {
             self.state = RunState::Exited;
@@ -175,6 +264,9 @@ impl FakeContainer {
             for end in &mut self.ends {
                 (end.exit_code, end.oom_killed) = (None, false);
             }
+        }
+        for end in &mut self.ends {
+            end.signal = None;
         }
     }
 

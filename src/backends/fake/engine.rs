@@ -192,7 +192,7 @@ impl FakeEngine {
         };
         let ours = (found.node_id, found.stream, found.work_id);
         if ours == (Some(node_id), Some(work.stream), Some(work.id)) {
-            return Ok(Some(Done { engine_id: Some(found.engine_id), exit_code: None }));
+            return Ok(Some(Done { engine_id: Some(found.engine_id), ..Done::default() }));
         }
         let id = found.engine_id;
         let words = format!("the name {name} is used by container {id}, which is not ours");
@@ -219,7 +219,7 @@ impl FakeEngine {
         if is_new {
             self.lock().effects.push((work.id, work.action.name()));
         }
-        Done { engine_id: Some(id), exit_code: None }
+        Done { engine_id: Some(id), ..Done::default() }
     }
 
     /// A network of a node for a bay, and whether it is new.
@@ -271,7 +271,7 @@ impl FakeEngine {
         let _whole = self.whole();
         let id = self.make(work, name, bay_id, spec)?;
         self.lock().effects.push((work.id, work.action.name()));
-        Ok(Done { engine_id: Some(id), exit_code: None })
+        Ok(Done { engine_id: Some(id), ..Done::default() })
     }
 
     pub(super) fn delete(&self, node_id: ObjectId, work: &Work) -> Done {
@@ -294,10 +294,11 @@ impl FakeEngine {
         let _whole = self.whole();
         let found = self.find(node_id, work.stream).ok_or_else(|| missing(work.stream))?;
         if work.is_settled(found.state, found.started_at) {
-            return Ok(Done::default());
+            return Ok(found.done(operation, None));
         }
         let id = &found.engine_id;
         let refused = |words: String| Err(BackendError::Refused(words));
+        let mut end = None;
         match operation {
             Operation::Start if found.state == RunState::Paused => {
                 return refused("cannot start a paused container, try unpause instead".to_owned());
@@ -307,14 +308,16 @@ impl FakeEngine {
                 self.alter(id, |one| one.state = RunState::Paused);
             }
             Operation::Start => self.start(id)?,
-            Operation::Stop { .. } => self.end(id, KILLED, false),
+            Operation::Stop { .. } => self.kill(id),
             Operation::Reboot { .. } => {
-                self.end(id, KILLED, false);
+                self.kill(id);
+                let ended = self.find(node_id, work.stream).filter(|_| found.has_process());
+                end = ended.and_then(|one| one.end());
                 self.start(id)?;
             }
             Operation::Unpause => self.alter(id, |one| one.state = RunState::Running),
             Operation::Kill { signal } => match signal.trim_start_matches("SIG") {
-                "KILL" | "9" => self.end(id, KILLED, false),
+                "KILL" | "9" => self.kill(id),
                 // Nobody handles them, but any signal ends a restart back-off.
                 "TERM" | "INT" | "HUP" | "QUIT" | "USR1" | "USR2" => {
                     if found.state == RunState::Restarting {
@@ -326,7 +329,8 @@ impl FakeEngine {
             },
         }
         self.lock().effects.push((work.id, work.action.name()));
-        Ok(Done::default())
+        let now = self.find(node_id, work.stream).unwrap_or(found);
+        Ok(now.done(operation, end))
     }
 
     /// The container in which a command is about to run.

@@ -6,7 +6,9 @@ use super::super::{BackendError, RunState, labels};
 use super::container::FakeContainer;
 use super::engine::{FakeEngine, KILLED, container, new_notices};
 use super::fault::Fault;
+use crate::events::run::{Health, HealthStatus};
 use crate::ids::{ObjectId, WorkId};
+use crate::text;
 
 impl FakeEngine {
     /// The next piece of work of any backend of this engine meets a fault.
@@ -121,10 +123,21 @@ impl FakeEngine {
         self.ids_of(object).iter().try_for_each(|id| self.start(id))
     }
 
-    /// `docker stop`.
+    /// `docker stop`, or `docker kill`.
     pub fn stop_behind(&self, object: ObjectId) {
         for id in self.ids_of(object) {
-            self.end(&id, KILLED, false);
+            self.kill(&id);
+        }
+    }
+
+    /// The health check of a container that has one says something.
+    pub fn check_health(&self, object: ObjectId, status: HealthStatus, output: &str) {
+        for id in self.ids_of(object) {
+            self.alter(&id, |one| {
+                if let Some(health) = &mut one.health {
+                    *health = Health { status, output: text::words(output) };
+                }
+            });
         }
     }
 

@@ -38,9 +38,8 @@ use super::{
 };
 use crate::ids::{ObjectId, StreamId, WorkId};
 
-/// Size of every image, and of the pieces in which it is pulled.
+/// Size of every image.
 const IMAGE_BYTES: u64 = 4 << 20;
-const PULL_STEP_BYTES: usize = 1 << 20;
 
 /// Images under this are in a registry that never answers.
 const SILENT_IMAGES: &str = "silent/";
@@ -128,21 +127,17 @@ impl FakeBackend {
         }
     }
 
-    /// Pulls an image, a piece at a time.
+    /// Pulls an image, and says so.
     async fn pull(&self, image: &str, reporter: &dyn Reporter) -> Result<(), BackendError> {
         if self.engine.has_image(image)? {
             return Ok(());
         }
+        reporter.progress(Progress::pull_started(image)).await;
         if image.starts_with(SILENT_IMAGES) {
             std::future::pending::<()>().await;
         }
-        for current_bytes in (0..=IMAGE_BYTES).step_by(PULL_STEP_BYTES) {
-            let message = "layer: Downloading".to_owned();
-            let total_bytes = IMAGE_BYTES;
-            let progress = Progress { message, current_bytes, total_bytes, ..Progress::default() };
-            reporter.progress(progress).await;
-        }
         self.engine.pulled(image);
+        reporter.progress(Progress::pulled(image, None, IMAGE_BYTES)).await;
         Ok(())
     }
 
@@ -170,7 +165,7 @@ impl FakeBackend {
             () = self.engine.process_gone(&container) => KILLED,
             () = reporter.cancelled() => KILLED,
         };
-        Ok(Done { engine_id: None, exit_code: Some(exit_code) })
+        Ok(Done { exit_code: Some(exit_code), ..Done::default() })
     }
 
     /// Ends a command that runs by this backend.

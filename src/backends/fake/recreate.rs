@@ -8,7 +8,7 @@ use super::super::recreate::{Part, Places, Replacing};
 use super::super::{BackendError, Done, Reporter, Work, labels, no_network, unless_cancelled};
 use super::FakeBackend;
 use super::container::FakeContainer;
-use super::engine::{FakeEngine, KILLED, missing};
+use super::engine::{FakeEngine, missing};
 use crate::events::container::{ContainerSpec, Limits};
 use crate::ids::{ObjectId, StreamId};
 
@@ -120,7 +120,7 @@ impl Replacing for FakeBackend {
 
     async fn halt(&self, id: &str, _: &dyn Reporter) -> Result<(), BackendError> {
         self.step()?;
-        self.engine.end(id, KILLED, false);
+        self.engine.kill(id);
         Ok(())
     }
 
@@ -168,5 +168,6 @@ impl Replacing for FakeBackend {
 }
 
 fn part(one: FakeContainer) -> Part {
-    Part { id: one.engine_id, work_id: one.work_id, state: one.state }
+    let (end, run) = (one.end(), one.run());
+    Part { id: one.engine_id, work_id: one.work_id, state: one.state, end, run }
 }

@@ -9,6 +9,12 @@ use super::engine::{FakeEngine, KILLED};
 use super::process::{Program, Step};
 use crate::ids::{ObjectId, StreamId};
 
+/// The number of `SIGKILL`.
+const SIGKILL: u8 = 9;
+
+/// Exit code of a program that does not exist.
+const NOT_FOUND: i64 = 127;
+
 /// Delay before the engine starts an ended container again, doubled each time up to a minute.
 const RESTART_DELAY: Duration = Duration::from_millis(100);
 const RESTART_DOUBLINGS_MAX: u32 = 9;
@@ -29,9 +35,14 @@ impl FakeEngine {
         let Some(container) = self.lock().containers.get(id).cloned() else { return Ok(()) };
         let spec = &container.spec;
         let program = Program::of(&spec.command, &spec.environment).ok_or_else(|| {
-            BackendError::Refused("executable file not found in $PATH".to_owned())
+            let words = "executable file not found in $PATH".to_owned();
+            BackendError::NotStarted { words, exit_code: NOT_FOUND }
         })?;
-        self.alter(id, started);
+        let now = self.now();
+        self.alter(id, |one| {
+            started(one);
+            one.began_at = Some(now);
+        });
         tokio::spawn(Arc::clone(self).run(id.to_owned(), container.runs + 1, program));
         Ok(())
     }
@@ -71,6 +82,12 @@ impl FakeEngine {
             one.ended(exit_code, oom_killed, now);
             one.was_ended = true;
         });
+    }
+
+    /// `SIGKILL` ends a container's process, for good.
+    pub(super) fn kill(&self, id: &str) {
+        self.alter(id, |one| one.signal = Some(SIGKILL));
+        self.end(id, KILLED, false);
     }
 
     /// A container's process ends though nobody asked for that: its restart policy holds.

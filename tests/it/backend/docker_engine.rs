@@ -14,7 +14,7 @@ use magnum::allowed::{Allowed, OwnPort, Ports};
 use magnum::backends::docker::{DockerBackend, Limits};
 use magnum::backends::{
     Action, Backend, BackendError, Desired, Done, Exec, LogQuery, Notice, Observed, Operation,
-    Removed, RunState, Work,
+    Pull, Removed, RunState, Work,
 };
 use magnum::clock;
 use magnum::events::container::{ContainerSpec, PortMapping, RestartPolicy};
@@ -464,6 +464,14 @@ async fn what_the_engine_cannot_do_is_refused_at_once_without_its_own_paths() {
         ContainerSpec { user: Some("4294967295".to_owned()), ..spec("true") },
         ContainerSpec { working_dir: Some("/bin/busybox".to_owned()), ..spec("true") },
         ContainerSpec { working_dir: Some("/ab".repeat(1333)), ..spec("true") },
+        ContainerSpec { working_dir: Some("/proc/version".to_owned()), ..spec("true") },
+        ContainerSpec { working_dir: Some("/bin/busybox/x".to_owned()), ..spec("true") },
+        ContainerSpec { user: Some("nobodyxx".to_owned()), ..spec("true") },
+        ContainerSpec { user: Some("0:nobodyxx".to_owned()), ..spec("true") },
+        ContainerSpec { user: Some("0:4294967295".to_owned()), ..spec("true") },
+        spec("/bin"),
+        spec("/proc/version"),
+        spec("/bin/busybox/x"),
         ContainerSpec { ports: vec![foreign], ..spec("true") },
     ] {
         let (stream, bay) = (container(), open_bay(&bench).await);
@@ -471,9 +479,41 @@ async fn what_the_engine_cannot_do_is_refused_at_once_without_its_own_paths() {
         if answer.is_ok() {
             answer = act(&bench, stream, Action::Do(Operation::Start)).await;
         }
-        let Err(BackendError::Refused(words)) = answer else { panic!("{asked:?}: {answer:?}") };
+        let words = match answer {
+            Err(BackendError::Refused(words) | BackendError::NotStarted { words, .. }) => words,
+            other => panic!("{asked:?}: {other:?}"),
+        };
         assert!(!words.contains("overlay2") && words.len() <= 1024, "{words}");
     }
+}
+
+/// An exit code is that of the start that was refused, or of nothing; never that of the process
+/// before.
+#[tokio::test]
+async fn a_refused_start_has_no_exit_code_of_the_process_before() {
+    let bench = Docker::new();
+    let (stream, bay) = (container(), open_bay(&bench).await);
+    act(&bench, stream, create(bay, spec(r#"sh -c "exit 127""#))).await.unwrap();
+    act(&bench, stream, Action::Do(Operation::Start)).await.unwrap();
+    assert_eq!(ended(&bench, stream).await.exit_code, Some(127));
+    act(&bench, bay, Action::Remove(Removed::Network)).await.unwrap();
+    let answer = act(&bench, stream, Action::Do(Operation::Start)).await;
+    assert!(matches!(answer, Err(BackendError::Refused(_))), "{answer:?}");
+
+    let not_runnable = created(&bench, spec("/proc/version")).await;
+    let answer = act(&bench, not_runnable, Action::Do(Operation::Start)).await;
+    assert!(matches!(answer, Err(BackendError::NotStarted { exit_code: 126, .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_stop_tells_what_the_process_made_of_its_signal() {
+    let bench = Docker::new();
+    let waits = r#"sh -c "trap 'exit 5' TERM; echo up; while :; do sleep 0.1; done""#;
+    let stream = started(&bench, waits).await;
+    super::written(&bench, stream, "up\n").await;
+    let stop = Action::Do(Operation::Stop { grace_s: 60 });
+    let end = act(&bench, stream, stop).await.unwrap().end.unwrap();
+    assert_eq!((end.exit_code, end.oom_killed), (Some(5), false));
 }
 
 #[tokio::test]
@@ -816,15 +856,18 @@ async fn pull(bench: &Docker, image: &str) -> Work {
 
 /// F22.
 #[tokio::test]
-async fn an_image_is_pulled_with_progress_where_it_is_not_there() {
+async fn a_pull_is_told_when_it_begins_and_when_it_has_ended() {
     let registry = Registry::serve(false);
     registry.fill();
     let bench = Docker::new();
     let notes = Notes::default();
     bench.backend().perform(&pull(&bench, &registry.image).await, &notes).await.unwrap();
-    let progress = notes.progress.into_inner().unwrap();
-    assert!(progress.iter().any(|news| news.message.contains("Pulling")), "{progress:?}");
-    assert!(progress.windows(2).all(|two| two[0].current_bytes <= two[1].current_bytes));
+    let steps = notes.progress.into_inner().unwrap();
+    let [began, ended] = steps.as_slice() else { panic!("{steps:?}") };
+    let Some(Pull::Started { image }) = &began.pull else { panic!("{began:?}") };
+    let Some(Pull::Ended { digest, .. }) = &ended.pull else { panic!("{ended:?}") };
+    assert!(registry.image.ends_with(image.as_str()) || image.ends_with(&registry.image));
+    assert!(digest.as_ref().is_some_and(|digest| digest.starts_with("sha256:")), "{digest:?}");
     let notes = Notes::default();
     bench.backend().perform(&pull(&bench, &registry.image).await, &notes).await.unwrap();
     assert_eq!(notes.progress.into_inner().unwrap(), []);

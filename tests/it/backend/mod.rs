@@ -7,7 +7,7 @@ mod fake_engine;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -23,7 +23,8 @@ use magnum::backends::{
     Replacement, Reporter, RunState, Work,
 };
 use magnum::clock;
-use magnum::events::container::{ContainerSpec, RecreateStep, RestartPolicy};
+use magnum::events::container::{ContainerSpec, PortMapping, RecreateStep, RestartPolicy};
+use magnum::events::run::HealthStatus;
 use magnum::ids::{Kind, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
 use magnum::secrets::Secrets;
 use tokio_util::sync::CancellationToken;
@@ -79,6 +80,9 @@ pub trait Bench: Send + Sync {
     fn forget_notices(&self, object: ObjectId);
     /// An image in a registry that never answers.
     fn silent_image(&self) -> String;
+    /// An image whose health check says `well` or `not well`, once it is told which below.
+    fn checked_image(&self) -> String;
+    fn check(&self, object: ObjectId, is_well: bool);
     /// How many commands run in a container besides its own process.
     fn commands_in(&self, object: ObjectId) -> usize;
 }
@@ -158,6 +162,18 @@ impl Bench for Fake {
         "silent/x:1".to_owned()
     }
 
+    fn checked_image(&self) -> String {
+        "checked/x:1".to_owned()
+    }
+
+    fn check(&self, object: ObjectId, is_well: bool) {
+        let (status, output) = match is_well {
+            true => (HealthStatus::Healthy, "well"),
+            false => (HealthStatus::Unhealthy, "not well"),
+        };
+        self.engine.check_health(object, status, output);
+    }
+
     fn commands_in(&self, object: ObjectId) -> usize {
         self.engine.commands_in(object)
     }
@@ -167,12 +183,14 @@ pub struct Docker {
     node: ObjectId,
     /// The kernel takes the connections, and nothing ever answers.
     silence: TcpListener,
+    /// An image with a health check, once there is one.
+    checked: OnceLock<String>,
 }
 
 impl Docker {
     pub fn new() -> Self {
         let silence = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self { node: clock::new_object_id(), silence }
+        Self { node: clock::new_object_id(), silence, checked: OnceLock::new() }
     }
 }
 
@@ -249,6 +267,17 @@ impl Bench for Docker {
         format!("{}/x:1", self.silence.local_addr().unwrap())
     }
 
+    fn checked_image(&self) -> String {
+        let make = || checked_image(&format!("{}", self.node));
+        self.checked.get_or_init(make).clone()
+    }
+
+    fn check(&self, object: ObjectId, is_well: bool) {
+        let name = format!("magnum-{object}");
+        let change = if is_well { "touch /well" } else { "rm -f /well" };
+        docker(&["exec", &name, "sh", "-c", change]);
+    }
+
     fn commands_in(&self, object: ObjectId) -> usize {
         // Each is a shell that sleeps.
         let all = docker(&["top", &format!("magnum-{object}"), "-o", "pid,args"]);
@@ -261,7 +290,22 @@ impl Drop for Docker {
         for mark in [format!("magnum.node={}", self.node), format!("magnum-test={}", self.node)] {
             remove_all(&mark);
         }
+        if let Some(image) = self.checked.get() {
+            drop(Command::new("docker").args(["rmi", "-f", image]).output());
+        }
     }
+}
+
+/// Makes an image whose health check says every second whether there is a file. Who makes it
+/// removes it.
+pub fn checked_image(tag: &str) -> String {
+    let image = format!("magnum-test-checked:{tag}");
+    let id = docker(&["create", IMAGE, "true"]);
+    let check = "test -e /well && echo well || { echo not well; exit 1; }";
+    let change = format!("HEALTHCHECK --interval=1s --retries=1 CMD {check}");
+    docker(&["commit", "--change", &change, &id, &image]);
+    docker(&["rm", &id]);
+    image
 }
 
 /// Keys that are asked for by nobody: what these tests run has no sealed values.
@@ -512,6 +556,10 @@ contracts!(
     a_container_that_is_gone_is_made_again,
     a_lost_reboot_is_not_done_twice,
     an_end_is_told_with_its_exit_code,
+    an_end_that_was_asked_for_is_told,
+    a_signal_is_told_with_the_end,
+    a_process_is_told_with_where_it_is_reached,
+    health_is_told_when_it_changes,
     the_engine_restarts_what_its_policy_says,
     a_restart_back_off_is_told_and_ends_when_asked,
     cancelled_work_ends_at_once,
@@ -669,7 +717,6 @@ async fn what_cannot_be_is_refused(bench: &dyn Bench) {
     for (stream, action) in [
         (container(), create(bay(), reserved("magnum.node"))),
         (container(), create(bay(), reserved("exitCode"))),
-        (not_there, Action::Do(Operation::Start)),
         (idle, Action::Do(Operation::Pause)),
         (idle, execute.clone()),
         (paused, execute),
@@ -679,6 +726,13 @@ async fn what_cannot_be_is_refused(bench: &dyn Bench) {
         let name = action.name();
         let answer = act(bench, stream, action).await;
         assert!(matches!(answer, Err(BackendError::Refused(_))), "{name}: {answer:?}");
+    }
+    for operation in [Operation::Start, Operation::Reboot { grace_s: 0 }] {
+        let answer = act(bench, not_there, Action::Do(operation)).await;
+        assert!(
+            matches!(&answer, Err(BackendError::NotStarted { exit_code: 127, .. })),
+            "{answer:?}"
+        );
     }
     let unstarted = observed(bench, not_there).await;
     assert_eq!((unstarted.state, unstarted.exit_code), (RunState::Created, None));
@@ -809,6 +863,118 @@ async fn an_end_is_told_with_its_exit_code(bench: &dyn Bench) {
     let all = containers(bench).await.into_iter();
     let all: Vec<_> = all.map(|(stream, seen)| (stream, by_its_clock(seen))).collect();
     assert_eq!(all, [(stream, by_its_clock(end))]);
+}
+
+async fn an_end_that_was_asked_for_is_told(bench: &dyn Bench) {
+    let stream = started(bench, "sleep 100").await;
+    let quickly = 0;
+    let pause = || Action::Do(Operation::Pause);
+    let stop = || Action::Do(Operation::Stop { grace_s: quickly });
+    let reboot = || Action::Do(Operation::Reboot { grace_s: quickly });
+    for (pauses, action, ends, runs) in [
+        (false, stop(), true, false),
+        (false, reboot(), false, true),
+        (false, reboot(), true, true),
+        (true, reboot(), true, true),
+        (true, stop(), true, false),
+        // It has ended already.
+        (false, stop(), true, false),
+    ] {
+        if pauses {
+            act(bench, stream, pause()).await.unwrap();
+        }
+        let name = action.name();
+        let done = act(bench, stream, action).await.unwrap();
+        let end = done.end.map(|end| (end.exit_code, end.oom_killed, end.finished_at.is_some()));
+        assert_eq!(end, ends.then_some((Some(137), false, true)), "{name}");
+        assert_eq!(done.run.is_some(), runs, "{name}");
+        let wanted = if runs { RunState::Running } else { RunState::Exited };
+        assert_eq!(state(bench, stream).await, wanted, "{name}");
+    }
+    // One that never ran did not end.
+    let idle = created(bench, spec("sleep 100")).await;
+    assert_eq!(act(bench, idle, stop()).await.unwrap().end, None);
+}
+
+async fn a_signal_is_told_with_the_end(bench: &dyn Bench) {
+    let _whole = NOTICES_OF_THE_ENGINE.lock().await;
+    let backend = bench.backend();
+    let mut notices = backend.notices().await.unwrap();
+    let killed = started(bench, "sleep 100").await;
+    let exits = created(bench, spec(r#"sh -c "exit 3""#)).await;
+    bench.behind(Behind::Kill, killed.id);
+    act(bench, exits, Action::Do(Operation::Start)).await.unwrap();
+    for (stream, signal) in [(killed, Some(9)), (exits, None)] {
+        let wait = async {
+            loop {
+                let seen = backend.inspect(stream).await.unwrap().unwrap();
+                if seen.state == RunState::Exited {
+                    return seen;
+                }
+                noticed(&mut notices, stream).await;
+            }
+        };
+        let seen = tokio::time::timeout(PATIENCE, wait).await.unwrap();
+        let signals: Vec<_> = seen.ends.iter().map(|end| end.signal).collect();
+        assert_eq!(signals, [signal]);
+    }
+}
+
+async fn a_process_is_told_with_where_it_is_reached(bench: &dyn Bench) {
+    let port = |container_port, host_ip: Option<&str>| PortMapping {
+        container_port,
+        host_port: None,
+        host_ip: host_ip.map(str::to_owned),
+        protocol: "tcp".to_owned(),
+    };
+    let ports = vec![port(80, None), port(81, Some("127.0.0.1"))];
+    let stream = created(bench, ContainerSpec { ports, ..spec("sleep 100") }).await;
+    assert_eq!(observed(bench, stream).await.run, None);
+    let mut before = None;
+    for operation in [Operation::Start, Operation::Reboot { grace_s: 0 }] {
+        let run = act(bench, stream, Action::Do(operation)).await.unwrap().run.unwrap();
+        assert_eq!(observed(bench, stream).await.run, Some(run.clone()));
+        assert!(run.started_at.is_some() && run.started_at > before, "{run:?}");
+        before = run.started_at;
+        assert_eq!((run.restart_count, &run.health), (0, &None));
+        let address = run.address.unwrap();
+        assert!(address.parse::<std::net::Ipv4Addr>().is_ok(), "{address}");
+        assert!(run.image_digest.unwrap().starts_with("sha256:"));
+        for (container_port, host_ip) in [(80, "0.0.0.0"), (81, "127.0.0.1")] {
+            let published = run.ports.iter().find(|port| {
+                port.container_port == container_port && port.host_ip.as_deref() == Some(host_ip)
+            });
+            assert!(published.is_some_and(|it| it.host_port.is_some()), "{:?}", run.ports);
+        }
+    }
+    act(bench, stream, Action::Do(Operation::Stop { grace_s: 0 })).await.unwrap();
+    assert_eq!(observed(bench, stream).await.run, None);
+}
+
+async fn health_is_told_when_it_changes(bench: &dyn Bench) {
+    let image = bench.checked_image();
+    let stream = created(bench, ContainerSpec { image, ..spec("sleep 100") }).await;
+    let mut notices = bench.backend().notices().await.unwrap();
+    let done = act(bench, stream, Action::Do(Operation::Start)).await.unwrap();
+    assert!(done.run.unwrap().health.is_some());
+    for (is_well, wanted, output) in
+        [(false, HealthStatus::Unhealthy, "not well"), (true, HealthStatus::Healthy, "well")]
+    {
+        bench.check(stream.id, is_well);
+        let wait = async {
+            loop {
+                let health = observed(bench, stream).await.run.unwrap().health.unwrap();
+                if health.status == wanted {
+                    return health;
+                }
+                noticed(&mut notices, stream).await;
+            }
+        };
+        let health = tokio::time::timeout(PATIENCE, wait).await.unwrap();
+        assert_eq!(health.output, output);
+    }
+    act(bench, stream, Action::Do(Operation::Stop { grace_s: 0 })).await.unwrap();
+    assert_eq!(observed(bench, stream).await.run, None);
 }
 
 async fn the_engine_restarts_what_its_policy_says(bench: &dyn Bench) {
@@ -1044,7 +1210,7 @@ async fn commands_are_executed_once_with_output_and_exit_code(bench: &dyn Bench)
         let action = Action::Exec(Exec::Start { command: words(command) });
         let mut work = work(bench.node(), stream, action);
         let done = bench.backend().perform(&work, &notes).await.unwrap();
-        assert_eq!(done, Done { engine_id: None, exit_code: Some(code) }, "{command}");
+        assert_eq!(done, Done { exit_code: Some(code), ..Done::default() }, "{command}");
         let texts = by_output(notes.output.into_inner().unwrap());
         assert_eq!(texts, (out.to_owned(), err.to_owned()), "{command}");
         work.attempt = 2;

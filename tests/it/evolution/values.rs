@@ -18,15 +18,17 @@ use magnum::events::baymodel::{
 use magnum::events::container::{
     ActionDoneV1, ActionRequestedV1, AdjustRequestedV1, AdjustedV1, ContainerEvent, ContainerSpec,
     CreateRequestedV1, CreatedV1, DeleteRequestedV1, Drift, DriftedV1, ExecuteRequestedV1,
-    ExecutedV1, ExecutionEndRequestedV1, ExitedV2, KillRequestedV1, Limits, PortMapping,
-    PullProgressedV1, RecreateAdvancedV1, RecreateRequestedV1, RecreateStep, RecreatedV1,
-    RenameRequestedV1, RestartPolicy, RestartedV1, StopRequestedV1,
+    ExecutedV1, ExecutionEndRequestedV1, ExitedV3, HealthChangedV1, KillRequestedV1, Limits,
+    NotStartedV1, PortMapping, PullProgressedV1, PullStartedV1, PulledV1, RebootedV2,
+    RecreateAdvancedV1, RecreateRequestedV1, RecreateStep, RecreatedV1, RenameRequestedV1,
+    RestartPolicy, RestartedV2, RunChangedV1, StartedV2, StopRequestedV1, StoppedV2,
 };
 use magnum::events::node::{
     NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent, NodeUnknownContainerFoundV1,
     NodeUnknownContainerGoneV1, NodeUnknownNetworkFoundV1, NodeUnknownNetworkGoneV1,
     NodeWentDownV1,
 };
+use magnum::events::run::{Health, HealthStatus, Run, RunEnd};
 use magnum::events::work::{
     FieldChange, NodeVerdict, Placement, UpdatedV1, WorkBlockedV1, WorkFailedV2, WorkResumedV1,
     WorkUnknownV2,
@@ -278,9 +280,9 @@ fn bare() -> ContainerEvent {
 pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
     use ContainerEvent::{
         Created, DeleteRequested, Deleted, ExecuteRequested, Executed, KillRequested, Killed,
-        PauseRequested, Paused, PullProgressed, RebootRequested, Rebooted, StartRequested, Started,
-        StopRequested, Stopped, UnpauseRequested, Unpaused, Updated, WorkBlocked, WorkFailed,
-        WorkUnknown,
+        PauseRequested, Paused, PullProgressed, PullStarted, Pulled, RebootRequested,
+        StartRequested, StopRequested, UnpauseRequested, Unpaused, Updated, WorkBlocked,
+        WorkFailed, WorkUnknown,
     };
     let asked = ActionRequestedV1 {};
     let done = ActionDoneV1 { work_id: WORK };
@@ -291,6 +293,12 @@ pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
         current_bytes: 12_582_912,
         total_bytes: 41_943_040,
     };
+    let pulled = PulledV1 {
+        work_id: WORK,
+        image: text("nginx:1.27"),
+        bytes: 41_943_040,
+        digest: some("sha256:0f04e4f646a3f14bf31d8bc8d885b6c951fdcf42589d06845f64d18aec6a3c4d"),
+    };
     let engine_id = text("3f0c9b7d52a1e8446d2b0a5c7e9f1834b6d8a0c2e4f60718293a4b5c6d7e8f90");
     let kill = KillRequestedV1 { signal: text("SIGHUP") };
     let execute = ExecuteRequestedV1 { command: texts(&["nginx", "-t"]) };
@@ -300,15 +308,14 @@ pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
         ("always", created(spec(RestartPolicy::Always))),
         ("unless_stopped", created(spec(RestartPolicy::UnlessStopped))),
         ("bare", bare()),
+        ("full", PullStarted(PullStartedV1 { work_id: WORK, image: text("nginx:1.27") })),
         ("full", PullProgressed(progress)),
+        ("full", Pulled(pulled)),
         ("full", WorkBlocked(blocked())),
         ("full", Created(CreatedV1 { work_id: WORK, engine_id })),
         ("full", StartRequested(asked.clone())),
-        ("full", Started(done.clone())),
         ("full", StopRequested(stop.clone())),
-        ("full", Stopped(done.clone())),
         ("full", RebootRequested(stop)),
-        ("full", Rebooted(done.clone())),
         ("full", PauseRequested(asked.clone())),
         ("full", Paused(done.clone())),
         ("full", UnpauseRequested(asked)),
@@ -330,6 +337,7 @@ pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
         ("full", ContainerEvent::ExecutionEnded(done.clone())),
     ];
     events.extend(recreated());
+    events.extend(runs());
     events.extend(by_themselves());
     let cancelled = vec![WORK, OTHER_WORK];
     events.extend([
@@ -341,7 +349,6 @@ pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
 
 /// A container that another one takes the place of.
 fn recreated() -> Vec<(&'static str, ContainerEvent)> {
-    let with = spec;
     let asked = |name, spec, start| {
         let asked = RecreateRequestedV1 { name, bay_id: BAY, spec, start };
         ContainerEvent::RecreateRequested(asked)
@@ -350,7 +357,15 @@ fn recreated() -> Vec<(&'static str, ContainerEvent)> {
         |step| ContainerEvent::RecreateAdvanced(RecreateAdvancedV1 { work_id: WORK, step });
     let made = |policy| {
         let engine_id = text("3f0c9b7d52a1e8446d2b0a5c7e9f1834b6d8a0c2e4f60718293a4b5c6d7e8f90");
-        let made = RecreatedV1 { work_id: WORK, engine_id, spec: spec(policy), started: true };
+        let end = RunEnd { exit_code: Some(143), oom_killed: false, finished_at: Some(LATER) };
+        let made = RecreatedV1 {
+            work_id: WORK,
+            engine_id,
+            spec: spec(policy),
+            started: true,
+            end: Some(end),
+            run: Some(run(HealthStatus::Starting)),
+        };
         ContainerEvent::Recreated(made)
     };
     let limits =
@@ -387,20 +402,75 @@ fn recreated() -> Vec<(&'static str, ContainerEvent)> {
     events
 }
 
+/// All that is known of a process.
+fn run(status: HealthStatus) -> Run {
+    Run {
+        started_at: Some(LATER),
+        restart_count: 2,
+        address: some("10.192.0.2"),
+        ports: vec![PortMapping {
+            container_port: 80,
+            host_port: Some(32_770),
+            host_ip: some("0.0.0.0"),
+            protocol: text("tcp"),
+        }],
+        image_digest: some(
+            "sha256:69d0f8e454467e128857e5d6552344099526c73c24d5563c0e4ca9595411dc12",
+        ),
+        health: Some(Health { status, output: text("HTTP 200") }),
+    }
+}
+
+/// Starts and ends that were asked for.
+fn runs() -> Vec<(&'static str, ContainerEvent)> {
+    use ContainerEvent::{NotStarted, Rebooted, Started, Stopped};
+    let done = ActionDoneV1 { work_id: WORK };
+    let stopped = StoppedV2 {
+        work_id: WORK,
+        exit_code: Some(143),
+        oom_killed: false,
+        finished_at: Some(LATER),
+    };
+    let end = RunEnd { exit_code: Some(137), oom_killed: true, finished_at: Some(LATER) };
+    let run_now = Some(run(HealthStatus::Healthy));
+    let rebooted = RebootedV2 { work_id: WORK, end: Some(end), run: run_now };
+    vec![
+        ("full", Started(StartedV2 { work_id: WORK, run: Some(run(HealthStatus::Starting)) })),
+        ("bare", Started(done.clone().into())),
+        ("full", NotStarted(NotStartedV1 { work_id: WORK, exit_code: 127 })),
+        ("full", Stopped(stopped)),
+        ("bare", Stopped(done.clone().into())),
+        ("full", Rebooted(rebooted)),
+        ("bare", Rebooted(done.into())),
+    ]
+}
+
 /// What nobody asked for.
 fn by_themselves() -> Vec<(&'static str, ContainerEvent)> {
     let exited = |exit_code, oom_killed, finished_at| {
         let restarting = false;
-        ContainerEvent::Exited(ExitedV2 { exit_code, oom_killed, finished_at, restarting })
+        let signal = None;
+        ContainerEvent::Exited(ExitedV3 { exit_code, oom_killed, finished_at, restarting, signal })
     };
-    let restarting =
-        ExitedV2 { exit_code: 7, oom_killed: false, finished_at: Some(LATER), restarting: true };
+    let restarting = ExitedV3 {
+        exit_code: 7,
+        oom_killed: false,
+        finished_at: Some(LATER),
+        restarting: true,
+        signal: None,
+    };
+    let killed = ExitedV3 { exit_code: 137, signal: some("SIGKILL"), ..restarting.clone() };
+    let health = Health { status: HealthStatus::Unhealthy, output: text("HTTP 500") };
     let drifted = |drift| ContainerEvent::Drifted(DriftedV1 { drift });
     vec![
         ("oom", exited(137, true, Some(LATER))),
         ("bare", exited(0, false, None)),
         ("restarting", ContainerEvent::Exited(restarting)),
-        ("full", ContainerEvent::Restarted(RestartedV1 {})),
+        ("killed", ContainerEvent::Exited(killed)),
+        ("full", ContainerEvent::Restarted(RestartedV2 { run: Some(run(HealthStatus::Starting)) })),
+        ("bare", ContainerEvent::Restarted(RestartedV2 { run: None })),
+        ("full", ContainerEvent::RunChanged(RunChangedV1 { run: run(HealthStatus::Unhealthy) })),
+        ("full", ContainerEvent::HealthChanged(HealthChangedV1 { health })),
         ("removed", drifted(Drift::Removed)),
         ("started", drifted(Drift::Started)),
         ("paused", drifted(Drift::Paused)),
