@@ -398,10 +398,10 @@ mod tests {
     use crate::events::container::{
         ActionDoneV1, ActionRequestedV1, CreateRequestedV1, CreatedV1, DeleteRequestedV1,
         ExecuteRequestedV1, ExecutedV1, HealthChangedV1, KillRequestedV1, NotStartedV1,
-        PullStartedV1, RebootedV2, RestartPolicy, RestartedV2, RunChangedV1, StartedV2,
-        StopRequestedV1, StoppedV2,
+        PullStartedV1, RebootedV2, RecreateRequestedV1, RecreatedV1, RestartPolicy, RestartedV2,
+        RunChangedV1, StartedV2, StopRequestedV1, StoppedV2,
     };
-    use crate::events::run::{Health, Run};
+    use crate::events::run::{Health, Run, RunEnd};
     use crate::events::work::Placement;
 
     type E = ContainerEvent;
@@ -628,6 +628,21 @@ mod tests {
         assert_eq!(ended, (None, false, Some(Timestamp(7))), "as docker inspect says it");
         story.tell(&E::RunChanged(RunChangedV1 { run: process(2, 32772) }));
         assert_eq!((hosts(&story)[0], story.now_view().restart_count), (Some(32772), 2));
+
+        let spec = ContainerSpec { ports: vec![port(None, None)], ..ContainerSpec::default() };
+        let (name, bay_id, start) = (None, ObjectId::default(), true);
+        let asked = RecreateRequestedV1 { name, bay_id, spec: spec.clone(), start };
+        let work_id = story.tell(&E::RecreateRequested(asked));
+        let (engine_id, started) = ("e2".to_owned(), true);
+        let finished_at = Some(Timestamp(9));
+        let end = Some(RunEnd { exit_code: Some(143), oom_killed: false, finished_at });
+        let run = Some(Run { image_digest: None, ..process(0, 32773) });
+        story.tell(&E::Recreated(RecreatedV1 { work_id, engine_id, spec, started, end, run }));
+        assert_eq!(hosts(&story), [Some(32773)]);
+        let view = story.now_view();
+        assert_eq!((view.exit_code, view.restart_count), (None, 0));
+        assert_eq!(view.finished_at, finished_at, "the end of the old one");
+        assert_eq!(view.image_digest, None, "it may be another image");
     }
 
     #[test]

@@ -775,9 +775,13 @@ async fn a_recreated_container_takes_the_place_of_the_old_one(bench: &dyn Bench)
         let new = only(bench, stream).await;
         assert_eq!((new.state, Some(&new.engine_id)), (wanted, done.engine_id.as_ref()));
         assert_ne!(new.engine_id, old.engine_id);
+        assert_eq!(done.run, new.run);
+        let ended = old.run.as_ref().map(|_| 137);
+        assert_eq!(done.end.and_then(|end| end.exit_code), ended, "it ignores SIGTERM");
         // The answer was lost: it is not done again.
         work.attempt = 2;
-        assert_eq!(bench.backend().perform(&work, &notes).await.unwrap(), done);
+        let again = bench.backend().perform(&work, &notes).await.unwrap();
+        assert_eq!((again.engine_id, again.run), (done.engine_id, done.run));
         assert_eq!(only(bench, stream).await.engine_id, new.engine_id);
         old = new;
     }

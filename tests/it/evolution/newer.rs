@@ -38,7 +38,7 @@ fn newer(last: &Line) -> Line {
         id: magnum::clock::new_event_id(),
         time: last.time,
         event_type: EventType::known("container.started"),
-        version: 2,
+        version: 3,
         meta: last.meta.clone(),
         payload: vec![7, 7, 7].into(),
     };
@@ -72,7 +72,7 @@ fn data(home: &TempDir) -> (StreamId, Position) {
     panic!("no event of {uuid}: {exported}");
 }
 
-const WORDS: &str = "event container.started v2 was written by a newer magnum; upgrade this one";
+const WORDS: &str = "event container.started v3 was written by a newer magnum; upgrade this one";
 
 fn is_refused(server: &Http, method: reqwest::Method, path: &str) {
     let answer = server.send(method, path, &[], None);

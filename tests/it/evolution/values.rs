@@ -338,6 +338,7 @@ pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
     ];
     events.extend(recreated());
     events.extend(runs());
+    events.extend(healths());
     events.extend(by_themselves());
     let cancelled = vec![WORK, OTHER_WORK];
     events.extend([
@@ -443,6 +444,37 @@ fn runs() -> Vec<(&'static str, ContainerEvent)> {
         ("full", Rebooted(rebooted)),
         ("bare", Rebooted(done.into())),
     ]
+}
+
+/// What tells of a process, with each health that it can have.
+fn healths() -> Vec<(&'static str, ContainerEvent)> {
+    let (mut labels, mut events) = (Vec::new(), Vec::new());
+    for (label, status) in [
+        ("starting", HealthStatus::Starting),
+        ("healthy", HealthStatus::Healthy),
+        ("unhealthy", HealthStatus::Unhealthy),
+    ] {
+        let health = Health { status, output: text("HTTP 500") };
+        let (work_id, run) = (WORK, Some(run(status)));
+        let made = RecreatedV1 {
+            work_id,
+            engine_id: text("3f0c9b7d52a1e844"),
+            spec: ContainerSpec::default(),
+            started: true,
+            end: None,
+            run: run.clone(),
+        };
+        events.extend(run.clone().map(|run| ContainerEvent::RunChanged(RunChangedV1 { run })));
+        events.extend([
+            ContainerEvent::Recreated(made),
+            ContainerEvent::Started(StartedV2 { work_id, run: run.clone() }),
+            ContainerEvent::Rebooted(RebootedV2 { work_id, end: None, run: run.clone() }),
+            ContainerEvent::Restarted(RestartedV2 { run }),
+            ContainerEvent::HealthChanged(HealthChangedV1 { health }),
+        ]);
+        labels.resize(events.len(), label);
+    }
+    labels.into_iter().zip(events).collect()
 }
 
 /// What nobody asked for.
