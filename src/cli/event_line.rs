@@ -5,7 +5,10 @@
 
 use serde_json::Value;
 
-use super::terminal::{GREEN, RED, YELLOW, paint, printable};
+use super::error::CliError;
+use super::options::Format;
+use super::table;
+use super::terminal::{GREEN, RED, YELLOW, paint, printable, printable_json};
 use crate::events::{Mark, codec, run};
 use crate::replay::entry::facts;
 
@@ -116,6 +119,32 @@ fn ended(event: &Value) -> String {
     let exit_code = field("exit_code").and_then(Value::as_i64).unwrap_or_default();
     let oom_killed = field("oom_killed").and_then(Value::as_bool).unwrap_or_default();
     run::ended(exit_code, oom_killed, field("signal").and_then(Value::as_str))
+}
+
+/// Prints events.
+pub struct Printer {
+    /// How.
+    pub format: Format,
+    lines: Lines,
+}
+
+impl Printer {
+    /// In a format; tables are lines.
+    pub const fn new(format: Format, lines: Lines) -> Self {
+        Self { format, lines }
+    }
+
+    /// One event: a line for people, a line of JSON, or a document of YAML.
+    pub fn print(&mut self, event: &Value) -> Result<(), CliError> {
+        match self.format {
+            Format::Json => table::print(&printable_json(&format!("{event}\n"))),
+            Format::Yaml => {
+                table::print("---\n")?;
+                table::show(Format::Yaml, event)
+            }
+            Format::Table | Format::Wide => table::print(&format!("{}\n", self.lines.of(event))),
+        }
+    }
 }
 
 /// `container.started` of `magnum.container.started.v1`: prefix and version are for programs.
