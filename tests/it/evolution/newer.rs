@@ -133,7 +133,7 @@ fn an_event_from_a_newer_program_stops_who_needs_it_and_nobody_else() {
 }
 
 fn assert_is_shown(event: &Value) {
-    assert_eq!(event["type"], "magnum.container.started.v2", "{event}");
+    assert_eq!(event["type"], "magnum.container.started.v3", "{event}");
     assert_eq!(event["data"], json!({ "unreadable": WORDS }), "{event}");
 }
 
