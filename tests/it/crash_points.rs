@@ -421,6 +421,12 @@ fn rows<V: View>(life: &Life, all: &mut BTreeMap<StreamId, Value>) {
         for field in ["engine_id", "network_id", "status_since", "outcomes"] {
             row.as_object_mut().unwrap().remove(field);
         }
+        // Of a process only that it is known.
+        for field in ["started_at", "finished_at", "address"] {
+            if let Some(value) = row.get_mut(field) {
+                *value = json!(!value.is_null());
+            }
+        }
         for field in ["position", "created_position", "revision", "created_at", "updated_at"] {
             row["head"].as_object_mut().unwrap().remove(field);
         }

@@ -42,7 +42,7 @@ def ask(operation, *args, **kwargs):
     return operation.sync_detailed(*args, client=client, **kwargs)
 
 
-model = ask(post_v1_baymodels, body=NewBaymodel(name="m", coe="swarm", image_id="i", keypair_id="k"))
+model = ask(post_v1_baymodels, body=NewBaymodel(name="m", coe="docker", image_id="i", keypair_id="k"))
 assert model.status_code == 201, model
 bay = ask(post_v1_bays, body=NewBay(name="shop", baymodel_id="m"))
 assert bay.status_code == 201, bay

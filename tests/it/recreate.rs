@@ -133,7 +133,7 @@ fn what_disappeared_from_the_engine_comes_back_with_its_environment() {
     assert_eq!(show(&server, "gone")["status"], "Running", "it ran before");
     assert_eq!(show(&server, "failed")["status"], "Stopped");
     assert_eq!(docker(&["inspect", "-f", "{{.Id}}", &kept]), kept_id, "nothing was wrong with it");
-    let command = "/v1/containers/gone/execute?command=printenv+PIN";
+    let command = "/v1/containers/gone/execute?command=sh+-c+'echo+%24PIN'";
     assert_eq!(server.put(command).expect(200)["output"], "7391\n");
     let label = "{{index .Config.Labels \"tier\"}}";
     assert_eq!(docker(&["inspect", "-f", label, &gone]), "front");

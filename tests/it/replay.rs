@@ -280,7 +280,7 @@ fn changes_are_told_by_field_with_who_made_them() {
     golden("blame.txt", &blamed.out);
     let unknown = both(&server, &["replay", "blame", "container/web", "colour"]);
     assert_eq!(unknown.code, 2);
-    assert!(unknown.err.contains("has no field colour. It has: bay_uuid, "), "{unknown:?}");
+    assert!(unknown.err.contains("has no field colour. It has: address, "), "{unknown:?}");
     let swapped = both(&server, &["replay", "diff", "--all", "--from", "5", "--to", "3"]);
     assert_eq!(swapped.code, 2);
     assert!(swapped.err.contains("swap from and to"), "{swapped:?}");

@@ -17,7 +17,7 @@ fn a_bundle_tells_what_the_server_told() {
     assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
     let text = std::fs::read_to_string(&file).unwrap();
     assert!(!text.contains("hunter2"), "a server gives no secrets away");
-    assert!(text.contains("container.started.v1.json"), "schemas are in it");
+    assert!(text.contains("container.started.v2.json"), "schemas are in it");
     let held = document(&magnum(NOBODY, &["bundle", "import", path, "-o", "json"]));
     assert_eq!((&held["name"], &held["redacted"]), (&json!("web"), &json!(true)));
     assert!(held["proof"].as_str().unwrap().contains("leads to the log's head"), "{held}");
