@@ -78,7 +78,7 @@ while ask(get_v1_bays, name="shop").parsed.bays:
 assert ask(delete_v1_baymodels_ident, str(model.parsed.uuid)).status_code == 204
 
 events = ask(get_v1_events, after="0", limit=1000).parsed.events
-assert any(event.type_ == "magnum.container.started.v1" for event in events), events
+assert any(event.type_ == "magnum.container.started.v2" for event in events), events
 assert all(isinstance(event.time, datetime) for event in events), events
 assert ask(get_readyz).parsed.ready is True
 assert "magnum_build_info" in ask(get_metrics).content.decode()

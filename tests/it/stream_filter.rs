@@ -63,7 +63,7 @@ fn values_of_one_filter_are_alternatives_and_filters_must_all_hold() {
     chooses("kind=bay&kind=nodes", &|event| is_of(event, "bay/") || is_of(event, "node/"));
     chooses("type=container.started&type=magnum.container.deleted.v1", &|event| {
         let name = text(event, "type");
-        name == "magnum.container.started.v1" || name == "magnum.container.deleted.v1"
+        name == "magnum.container.started.v2" || name == "magnum.container.deleted.v1"
     });
     assert!(page(&server, "type=container.started&outcome=requested").is_empty());
     chooses("outcome=failed", &|event| event["outcome"] == "failed");

@@ -128,7 +128,7 @@ fn an_event_from_a_newer_program_stops_who_needs_it_and_nobody_else() {
     let exported = export(&data);
     assert!(exported.starts_with(&before), "it is in the export as it was");
     let line: Line = serde_json::from_str(before.lines().last().unwrap()).unwrap();
-    assert_eq!((line.version, line.data), (2, Value::Null));
+    assert_eq!((line.version, line.data), (3, Value::Null));
     assert!(line.content.ends_with("070707"), "{}", line.content);
 }
 
