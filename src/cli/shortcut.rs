@@ -45,7 +45,7 @@ pub enum Shortcut {
     },
     /// Create and start a container, and print its output until it ends
     #[command(hide = true)]
-    Run(Run),
+    Run(RunArgs),
     /// Execute a command in a container; exits as the command does
     #[command(hide = true)]
     Exec {
@@ -132,7 +132,7 @@ pub struct Grace {
 
 /// What to run.
 #[derive(Args)]
-pub struct Run {
+pub struct RunArgs {
     /// Print the container's UUID and leave it running
     #[arg(short, long)]
     detach: bool,
@@ -233,7 +233,7 @@ async fn stopped(session: &Session, containers: &Containers) -> Result<(), CliEr
 
 /// Creates and starts a container. Unless it is left alone then, prints its output until it ends,
 /// and exits as it does.
-async fn started(session: &Session, args: &Run) -> Result<(), CliError> {
+async fn started(session: &Session, args: &RunArgs) -> Result<(), CliError> {
     let mut body = Map::from_iter([("image_id".to_owned(), json!(args.image))]);
     body.extend(args.name.as_ref().map(|name| ("name".to_owned(), json!(name))));
     for (key, list) in [("command", &args.command), ("ports", &args.port)] {

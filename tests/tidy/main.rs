@@ -59,7 +59,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         ],
     ),
     ("bus", &["events", "backends", "clock", "ids", "text"]),
-    ("actors", &["events", "backends", "blocking", "bus", "clock", "ids"]),
+    ("actors", &["events", "backends", "blocking", "bus", "clock", "command_line", "ids"]),
     ("agent", &["backends", "bus", "clock", "ids"]),
     ("projections", &["command_line", "events", "files", "ids", "text"]),
     // `bus` for what a decision may know besides the state; what acts on one is out of reach.

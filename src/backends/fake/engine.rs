@@ -13,7 +13,6 @@ use tokio::time::Instant;
 use super::super::{BackendError, Done, ObservedNetwork, Operation, RunState, Work, labels};
 use super::container::FakeContainer;
 use super::fault::Fault;
-use crate::events::container::ContainerSpec;
 use crate::ids::{Kind, ObjectId, StreamId, Timestamp, WorkId};
 
 /// Notices that wait for one reader, as with the real engine.
@@ -259,19 +258,6 @@ impl FakeEngine {
             }
             None => Ok(()),
         }
-    }
-
-    pub(super) fn create(
-        &self,
-        work: &Work,
-        name: Option<&str>,
-        bay_id: ObjectId,
-        spec: &ContainerSpec,
-    ) -> Result<Done, BackendError> {
-        let _whole = self.whole();
-        let id = self.make(work, name, bay_id, spec)?;
-        self.lock().effects.push((work.id, work.action.name()));
-        Ok(Done { engine_id: Some(id), ..Done::default() })
     }
 
     pub(super) fn delete(&self, node_id: ObjectId, work: &Work) -> Done {

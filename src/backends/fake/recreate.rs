@@ -1,5 +1,5 @@
-//! What changes a container of the model that is there: its name, its limits, and what recreating
-//! it needs: each call is one step, before which a test can make it fail.
+//! How a container of the model is made, and what changes one that is there: its name, its limits,
+//! and what recreating it needs: each call is one step, before which a test can make it fail.
 
 use async_trait::async_trait;
 
@@ -19,6 +19,20 @@ impl FakeEngine {
             container.node_id == Some(node_id) && container.stream == Some(stream)
         };
         self.lock().containers.values().filter(ours).cloned().collect()
+    }
+
+    /// Does the work of making a container.
+    pub(super) fn create(
+        &self,
+        work: &Work,
+        name: Option<&str>,
+        bay_id: ObjectId,
+        spec: &ContainerSpec,
+    ) -> Result<Done, BackendError> {
+        let _whole = self.whole();
+        let id = self.make(work, name, bay_id, spec)?;
+        self.lock().effects.push((work.id, work.action.name()));
+        Ok(Done { engine_id: Some(id), ..Done::default() })
     }
 
     /// Makes a container that was not there; its id.

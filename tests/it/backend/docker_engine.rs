@@ -1053,7 +1053,8 @@ async fn a_tenants_container_is_made_from_what_was_pulled_for_it() {
         let (work, notes) = (pull(&bench, &registry.image).await, Notes::default());
         backend.perform(&work, &notes).await.unwrap();
         let progress = notes.progress.into_inner().unwrap();
-        let is_pull = |news: &Progress| matches!(news.pull, Some(Pull::Ended { digest: Some(_), .. }));
+        let is_pull =
+            |news: &Progress| matches!(news.pull, Some(Pull::Ended { digest: Some(_), .. }));
         assert!(progress.iter().any(is_pull), "{progress:?}");
         let name = format!("magnum-{}", work.stream.id);
         let image = docker(&["inspect", "-f", "{{.Config.Image}}", &name]);
