@@ -7,6 +7,7 @@
 use axum::http::StatusCode;
 
 use super::connections::NoPlace;
+use super::text::shown;
 use crate::backends::BackendError;
 use crate::bus::{CommandError, Refusal};
 use crate::events::DecodeError;
@@ -177,7 +178,7 @@ impl ApiError {
             QueryError::NotFound | QueryError::UnknownMarker => Self::not_found(kind, ident),
             QueryError::Ambiguous => Self::Ambiguous(kind.collection(), kind.name()),
             QueryError::UnknownSortKey(key) => {
-                Self::field("sort_key", key, "Lists cannot be sorted by this field.")
+                Self::field("sort_key", shown(&key), "Lists cannot be sorted by this field.")
             }
             QueryError::UnknownFilter(key) => {
                 Self::BadRequest(format!("Unknown argument: \"{key}\""))
