@@ -7,7 +7,6 @@
 use axum::http::StatusCode;
 
 use super::connections::NoPlace;
-use super::text::shown;
 use crate::backends::BackendError;
 use crate::bus::{CommandError, Refusal};
 use crate::events::DecodeError;
@@ -18,6 +17,7 @@ use crate::projections::as_of::AsOfError;
 use crate::projections::query::QueryError;
 use crate::replay::ReplayError;
 use crate::secrets::SecretsError;
+use crate::text;
 
 /// What programs know a missing or invalid token by.
 pub const UNAUTHENTICATED: &str = "unauthenticated";
@@ -178,7 +178,7 @@ impl ApiError {
             QueryError::NotFound | QueryError::UnknownMarker => Self::not_found(kind, ident),
             QueryError::Ambiguous => Self::Ambiguous(kind.collection(), kind.name()),
             QueryError::UnknownSortKey(key) => {
-                Self::field("sort_key", shown(&key), "Lists cannot be sorted by this field.")
+                Self::field("sort_key", text::words(&key), "Lists cannot be sorted by this field.")
             }
             QueryError::UnknownFilter(key) => {
                 Self::BadRequest(format!("Unknown argument: \"{key}\""))
