@@ -159,10 +159,15 @@ fn an_operator_can_change_a_row() {
     }
 }
 
-/// The types of the events that somebody gets.
-fn types(page: &Value) -> Vec<&str> {
+/// An attribute of each of the events that somebody gets.
+fn each<'a, T: FromIterator<&'a str>>(page: &'a Value, attribute: &str) -> T {
     let events = page["events"].as_array().unwrap();
-    events.iter().map(|event| event["type"].as_str().unwrap()).collect()
+    events.iter().map(|event| event[attribute].as_str().unwrap()).collect()
+}
+
+/// The types of the events of a page.
+fn types(page: &Value) -> Vec<&str> {
+    each(page, "type")
 }
 
 #[test]
@@ -186,8 +191,7 @@ fn what_was_audited_is_shown_to_those_who_may_see_it() {
 
 /// The projects of the events of a page.
 fn projects(page: &Value) -> BTreeSet<&str> {
-    let events = page["events"].as_array().unwrap();
-    events.iter().map(|event| event["project"].as_str().unwrap()).collect()
+    each(page, "project")
 }
 
 #[test]
