@@ -45,6 +45,8 @@ pub struct LogConfig {
     /// Free space below which requests to change something are refused (507), so that what was
     /// accepted can still be finished and recorded.
     pub reserve_bytes: u64,
+    /// Whether no two objects may have one name (rule L9), which the 2014 API allowed.
+    pub unique_names: bool,
 }
 
 /// Settings of the REST API.
@@ -158,7 +160,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("data"),
-            log: LogConfig { segment_bytes: 64 << 20, reserve_bytes: 64 << 20 },
+            log: LogConfig { segment_bytes: 64 << 20, reserve_bytes: 64 << 20, unique_names: true },
             http: HttpConfig {
                 listen: SocketAddr::from(([127, 0, 0, 1], 9511)),
                 allow_remote_without_authentication: false,

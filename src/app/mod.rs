@@ -249,7 +249,8 @@ fn open_on(
     let log = open_log(config, lock, cache)?;
     let snapshots = Snapshots::new(cache.open_tree("snapshots").map_err(cache_error)?);
     let views = Store::open(&data.join("cache").join("views")).map_err(cache_error)?;
-    Ok(Base { log, snapshots, views, low_space: watch_space(config, stopping) })
+    let low_space = watch_space(config, stopping);
+    Ok(Base { log, snapshots, views, low_space, unique_names: config.log.unique_names })
 }
 
 fn open_log(

@@ -72,8 +72,21 @@ pub struct ServeArgs {
     /// Refuse changes below this much free disk space, so that accepted work can finish
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = bytes)]
     reserve: u64,
+    /// Whether names are unique: of bays and baymodels in a project, of containers in a bay
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    #[arg(value_name = "on|off", hide_possible_values = true)]
+    unique_names: Switch,
     #[command(flatten)]
     containers: ContainerArgs,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    /// As it should be
+    On,
+    /// As it was in 2014
+    Off,
 }
 
 /// The engine that runs the containers.
@@ -158,7 +171,11 @@ fn config(
     };
     Ok(Config {
         data_dir: args.data,
-        log: LogConfig { segment_bytes: args.segment_size, reserve_bytes: args.reserve },
+        log: LogConfig {
+            segment_bytes: args.segment_size,
+            reserve_bytes: args.reserve,
+            unique_names: args.unique_names == Switch::On,
+        },
         http: args.http.config(HttpConfig {
             listen: args.listen,
             allow_remote_without_authentication: args.allow_remote_without_authentication,

@@ -125,9 +125,17 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 /// # Errors
 /// What the codec says.
 pub fn decode_first<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
-    bincode::serde::borrow_decode_from_slice(bytes, format())
-        .map(|(value, _)| value)
-        .map_err(|error| error.to_string())
+    decode_some(bytes).map(|(value, _)| value)
+}
+
+/// The same, with the bytes of the rest.
+///
+/// # Errors
+/// What the codec says.
+pub fn decode_some<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), String> {
+    let (value, read) = bincode::serde::borrow_decode_from_slice(bytes, format())
+        .map_err(|error: bincode::error::DecodeError| error.to_string())?;
+    Ok((value, bytes.get(read..).unwrap_or_default()))
 }
 
 /// The outcome of reading a payload, with the words for what did not; none: no such version.

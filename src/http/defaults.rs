@@ -27,14 +27,17 @@ fn id(state: &AppState, project: &ProjectId, kind: Kind) -> ObjectId {
 }
 
 /// The project's built-in object, where it has one: under its id, or under the one that it got as
-/// long as clients could choose derived ids. Another project may have that one.
+/// long as clients could choose derived ids. Another project may have that one. What the project
+/// itself made under this name takes its place.
 fn find<V: View>(state: &AppState, project: &ProjectId) -> Result<Option<V>, ApiError> {
     let text = format!("{project}/{}/{NAME}", V::KIND);
     let former = ObjectId(Uuid::new_v5(&state.installation, text.as_bytes()));
     match get(state, project, id(state, project, V::KIND))? {
-        None => get(state, project, former),
-        found => Ok(found),
+        None => {}
+        found => return Ok(found),
     }
+    let own = || state.reads.find::<V>(project, NAME).ok().filter(|own| !own.is_deleting());
+    Ok(get(state, project, former)?.or_else(own))
 }
 
 /// The project's default baymodel.
@@ -51,8 +54,7 @@ pub async fn baymodel(state: &AppState, ctx: &Origin) -> Result<ObjectId, ApiErr
     };
     let stream = StreamId::new(Kind::Baymodel, id);
     let made = command::send(state, ctx, stream, &BaymodelCommand::Create { fields }).await;
-    recorded(state, made)?;
-    Ok(id)
+    recorded(state, id, made).map(|(id, _)| id)
 }
 
 /// The project's default bay.
@@ -66,18 +68,26 @@ pub async fn bay(state: &AppState, ctx: &Origin) -> Result<BayView, ApiError> {
     let plan = BayPlan { name, baymodel_id, node_count: 1, ..BayPlan::default() };
     let command = BayCommand::Create { plan, nodes: node::facts(state, &ctx.project)? };
     let made = command::send(state, ctx, StreamId::new(Kind::Bay, id), &command).await;
-    let position = recorded(state, made)?;
+    let (id, position) = recorded(state, id, made)?;
     let view = command::view_at::<BayView>(state, &ctx.project, id, position).await?;
     view.ok_or_else(|| ApiError::Internal("The default bay was made, but is not there.".to_owned()))
 }
 
-/// Up to where the log has what was made, by us or by another request at the same time.
-fn recorded(state: &AppState, made: Result<CommandReply, ApiError>) -> Result<Position, ApiError> {
+/// What was made, by us or by another request at the same time, and up to where the log has it. It
+/// may be an object that the project made itself under this name.
+fn recorded(
+    state: &AppState,
+    id: ObjectId,
+    made: Result<CommandReply, ApiError>,
+) -> Result<(ObjectId, Position), ApiError> {
+    let head = || *state.log.head().borrow();
     match made {
-        Ok(reply) => Ok(reply.position),
-        Err(ApiError::Command(CommandError::Refused(Refusal::AlreadyExists { .. }))) => {
-            Ok(*state.log.head().borrow())
-        }
+        Ok(reply) => Ok((id, reply.position)),
+        Err(ApiError::Command(CommandError::Refused(refusal))) => match refusal {
+            Refusal::AlreadyExists { .. } => Ok((id, head())),
+            Refusal::NameTaken { holder, .. } => Ok((holder, head())),
+            refusal => Err(ApiError::Command(CommandError::Refused(refusal))),
+        },
         Err(error) => Err(error),
     }
 }

@@ -51,7 +51,7 @@ pub fn write_log(folder: &Path) -> PathBuf {
                 time: content.time,
                 event_type: EventType::named(content.event_type),
                 version: content.version,
-                meta: codec::decode(content.meta).unwrap(),
+                meta: Meta::decode(content.meta).unwrap(),
                 payload: Bytes::copy_from_slice(content.payload),
             };
             let append =

@@ -41,7 +41,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("sources", &["image"]),
     ("allowed", &["sources"]),
     ("config", &["credentials", "text", "allowed"]),
-    ("events", &["blocking", "files", "ids"]),
+    ("events", &["blocking", "files", "ids", "text"]),
     // `clock` to hold an engine's clock against ours.
     ("backends", &["clock", "events", "ids", "secrets", "text", "allowed", "image", "sources"]),
     ("bus", &["events", "backends", "clock", "ids", "text"]),

@@ -28,7 +28,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::events::codec;
-use crate::events::{EventRef, EventType, MetaStart, NewEvent, Recorded};
+use crate::events::{EventRef, EventType, Meta, MetaStart, NewEvent, Recorded};
 use crate::ids::{EventId, Position, Revision, StreamId, Timestamp};
 
 /// BLAKE3 of something.
@@ -176,7 +176,7 @@ impl<'a> Content<'a> {
             time: self.time,
             event_type: self.known_type(),
             version: self.version,
-            meta: codec::decode(self.meta)?,
+            meta: Meta::decode(self.meta)?,
             payload: Bytes::copy_from_slice(self.payload),
             hash,
         })

@@ -1,4 +1,4 @@
-//! Heads of streams and command ids: new ones in memory, old ones in sled.
+//! Heads of streams, command ids and holders of names: new ones in memory, old ones in sled.
 //!
 //! Sled is a cache of the log. Before entries are moved there a mark records how far they go, and
 //! after them the checkpoint records that all are there; whatever is missing is read from the
@@ -11,7 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
 use super::super::chain::Hash;
+use super::held::{Holders, NameChanges, Unrecorded};
 use super::record::{Location, Record, SKIP_REVISIONS};
+use crate::events::Meta;
+use crate::events::claim::{Claim, NameDigest};
 use crate::ids::{CommandId, Position, Revision, StreamId};
 
 /// Entries after which they are moved to sled: what takes well under a second to read again.
@@ -22,8 +25,11 @@ const MOST_ENTRIES: usize = 32 * MOVE_ENTRIES;
 
 const HEAD: u8 = b'h';
 const COMMAND: u8 = b'c';
+const NAME: u8 = b'n';
 const CHECKPOINT: &[u8] = b"p";
 const MARK: &[u8] = b"m";
+/// The latest opening of the log in which all names were known to be recorded.
+const NAMED: &[u8] = b"a";
 
 /// The end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +125,7 @@ fn digest(id: &str) -> CommandDigest {
 pub struct Entries {
     heads: HashMap<StreamId, Head>,
     commands: HashMap<CommandDigest, Location>,
+    names: NameChanges,
     checkpoint: Option<Checkpoint>,
 }
 
@@ -135,6 +142,8 @@ impl Entries {
         if let Some((id, _)) = record.command {
             self.note_command(id, at);
         }
+        // Meta that cannot be read is told whoever reads the event.
+        self.note_claims(content.stream, &Meta::decode_claims(content.meta).unwrap_or_default());
         self.reach(Checkpoint { folder, position: frame.position, at, hash: frame.hash });
     }
 
@@ -148,19 +157,30 @@ impl Entries {
         self.commands.insert(digest(id), at);
     }
 
+    /// Notes what an append means for names.
+    pub fn note_claims(&mut self, stream: StreamId, claims: &[Claim]) {
+        self.names.note(stream, claims);
+    }
+
+    /// Changes the holders of a name to what they are with these entries.
+    pub fn change_holders(&self, name: &NameDigest, holders: &mut Holders) {
+        self.names.lay_over(name, holders);
+    }
+
     /// Says that everything up to an event was noted.
     pub const fn reach(&mut self, checkpoint: Checkpoint) {
         self.checkpoint = Some(checkpoint);
     }
 
     fn len(&self) -> usize {
-        self.heads.len() + self.commands.len()
+        self.heads.len() + self.commands.len() + self.names.len()
     }
 
     /// Adds what is newer.
     pub fn absorb(&mut self, newer: &Self) {
         self.heads.extend(&newer.heads);
         self.commands.extend(&newer.commands);
+        self.names.absorb(&newer.names);
         self.checkpoint = newer.checkpoint.or(self.checkpoint);
     }
 
@@ -175,6 +195,14 @@ impl Entries {
         for (digest, at) in &self.commands {
             tree.insert(key(COMMAND, digest), &at.to_u64().to_le_bytes()[..])?;
         }
+        for (name, stream, holds) in self.names.each() {
+            let key = name_key(name, stream);
+            if holds {
+                tree.insert(key, Vec::new())?
+            } else {
+                tree.remove(key)?
+            };
+        }
         tree.insert(CHECKPOINT, checkpoint.to_bytes()).map(drop)
     }
 }
@@ -183,6 +211,13 @@ fn key(kind: u8, bytes: &[u8]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + bytes.len());
     key.push(kind);
     key.extend_from_slice(bytes);
+    key
+}
+
+/// A name with one of its holders: those of one name lie beside each other.
+fn name_key(name: &NameDigest, stream: StreamId) -> Vec<u8> {
+    let mut key = key(NAME, name);
+    key.extend_from_slice(&stream.to_bytes());
     key
 }
 
@@ -204,6 +239,10 @@ struct Recent {
     fresh: Entries,
     /// On their way to sled.
     leaving: Arc<Entries>,
+    unrecorded: Unrecorded,
+    /// Which opening of the log this is, and whether every name is known to be recorded.
+    epoch: u32,
+    knows_all_names: bool,
 }
 
 impl Index {
@@ -257,11 +296,65 @@ impl Index {
         Ok(found.as_ref().and_then(location))
     }
 
+    /// The objects that hold a name.
+    pub fn holders(&self, name: &NameDigest) -> Result<Holders, sled::Error> {
+        let (mut holders, fresh, leaving) = {
+            let recent = self.recent();
+            let (mut fresh, leaving) = (NameChanges::default(), Arc::clone(&recent.leaving));
+            recent.fresh.names.pick(name, &mut fresh);
+            (recent.unrecorded.of(name), fresh, leaving)
+        };
+        for key in self.tree.scan_prefix(key(NAME, name)).keys() {
+            holders.extend(key?.last_chunk().and_then(StreamId::from_bytes));
+        }
+        leaving.names.lay_over(name, &mut holders);
+        fresh.lay_over(name, &mut holders);
+        Ok(holders)
+    }
+
+    /// Begins an opening of the log. All names are known to be recorded if that was noted in the
+    /// opening just before: one in between may have been of a build that records none.
+    pub fn begin(&self, epoch: u32) {
+        let noted = self.tree.get(NAMED).ok().flatten();
+        let noted = noted.and_then(|bytes| bytes.first_chunk().copied()).map(u32::from_le_bytes);
+        let mut recent = self.recent();
+        recent.epoch = epoch;
+        recent.knows_all_names = noted.is_some() && noted == epoch.checked_sub(1);
+    }
+
+    /// Notes that every name that an object holds is recorded. Where that fails, they are looked at
+    /// again in the next opening.
+    pub fn know_all_names(&self) {
+        let epoch = {
+            let mut recent = self.recent();
+            recent.knows_all_names = true;
+            recent.epoch
+        };
+        if let Err(error) = self.tree.insert(NAMED, &epoch.to_le_bytes()[..]) {
+            tracing::warn!(%error, "the index of the log could not be written");
+        }
+    }
+
+    /// Whether it is.
+    pub fn knows_all_names(&self) -> bool {
+        self.recent().knows_all_names
+    }
+
+    /// Notes that an object holds a name; true if no record says so.
+    pub fn adopt(&self, holder: StreamId, name: NameDigest) -> Result<bool, sled::Error> {
+        if self.holders(&name)?.contains(&holder) {
+            return Ok(false);
+        }
+        self.recent().unrecorded.adopt(name, holder);
+        Ok(true)
+    }
+
     /// Takes over what became durable. True when it is time to move entries to sled.
     pub fn add(&self, entries: &Entries) -> bool {
         let held = {
             let mut recent = self.recent();
             recent.fresh.absorb(entries);
+            recent.unrecorded.follow(&entries.names);
             recent.fresh.len()
         };
         if held >= MOST_ENTRIES {
