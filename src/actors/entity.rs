@@ -10,6 +10,8 @@ use actix::{
     WrapFuture,
 };
 
+use tracing::Instrument as _;
+
 use super::Entity;
 use super::aggregate::Aggregate;
 use super::perform::Objects;
@@ -58,6 +60,8 @@ impl<E: Entity> Handler<Perform> for EntityActor<E> {
         let Perform(message, authority) = message;
         self.last_message = tokio::time::Instant::now();
         let (objects, taken) = (self.objects.clone(), self.aggregate.take());
+        let (object, request_id) = (message.stream, &message.origin.request_id);
+        let span = tracing::info_span!("command", %object, request_id);
         let performed = async move {
             let Some(mut aggregate) = taken else {
                 return (None, Err(CommandError::Overloaded));
@@ -74,6 +78,6 @@ impl<E: Entity> Handler<Perform> for EntityActor<E> {
             }
             result
         };
-        AtomicResponse::new(Box::pin(performed.into_actor(self).map(settled)))
+        AtomicResponse::new(Box::pin(performed.instrument(span).into_actor(self).map(settled)))
     }
 }

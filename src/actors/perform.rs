@@ -160,7 +160,10 @@ impl<E: Entity> Aggregate<E> {
         for _ in 0..MAX_DECISIONS {
             self.check_revision(origin)?;
             let ctx = Ctx { now: clock::now() };
-            let events = decide::<E>(&self.state, &text, authority, &ctx)?;
+            let events = decide::<E>(&self.state, &text, authority, &ctx)
+                .inspect_err(|error| tracing::debug!(%error, "refused"))?;
+            let types = || events.iter().map(EventPayload::event_type).collect::<Vec<_>>();
+            tracing::debug!(events = ?types(), "decided");
             if events.is_empty() {
                 return Ok(self.reply(None));
             }

@@ -314,6 +314,10 @@ impl Reactor {
             }
         };
         let Some((work, session)) = self.sessions.give(work, Instant::now()) else { return };
+        tracing::debug!(
+            object = %work.stream, work = %work.id, action = work.action.name(),
+            attempt = work.attempt, request_id = work.request_id, "work is offered"
+        );
         let open = self.open.get(&work.stream);
         let revision = open.and_then(|open| open.fold.revision()).unwrap_or_default();
         let offer = Offer { reply_to: self.objects.replies.of(work.id), work, revision, session };

@@ -12,9 +12,10 @@ use tokio::time::{Instant, timeout};
 
 use super::lanes::{AttemptEnd, Wanted};
 use super::slots::{Slot, Slots};
+use super::spool::{Spool, SpoolWriter};
 use crate::backends::{
-    Action, Backend, BackendError, Load, Operation, OutputFrame, Progress, Reporter, Retry, Work,
-    WorkResult,
+    Action, Backend, BackendError, Exec, Load, Operation, OutputFrame, Progress, Reporter, Retry,
+    Work, WorkResult,
 };
 use crate::bus::delivery::{record, report_at};
 use crate::bus::output::Outlet;
@@ -65,6 +66,8 @@ pub struct NodeAgent {
     stops: Slots,
     /// For commands in containers.
     executes: Slots,
+    /// What commands wrote.
+    pub spool: Spool,
 }
 
 impl NodeAgent {
@@ -88,6 +91,7 @@ impl NodeAgent {
             quick: Slots::shared(concurrency.max(1)),
             stops: Slots::shared(MAX_STOPS),
             executes: Slots::shared(MAX_EXECUTES),
+            spool: Spool::default(),
         }
     }
 
@@ -142,6 +146,7 @@ impl NodeAgent {
             work,
             last: Mutex::new(None),
             outlet: Mutex::new(outlet),
+            spool: self.spool_of(work),
             wanted,
         };
         let result = tokio::select! {
@@ -160,10 +165,21 @@ impl NodeAgent {
         if (work.attempt > 1 || kills) && work.stream.kind == Kind::Container {
             self.inspect(work.stream).await;
         }
+        // Readers are told of the end once the outcome is recorded.
+        drop(reporter.spool);
+        if end == AttemptEnd::Done && matches!(work.action, Action::Remove(_)) {
+            self.spool.forget_container(work.stream);
+        }
         if let Some(outlet) = reporter.outlet.into_inner() {
             outlet.end(None).await;
         }
         end
+    }
+
+    /// Where what a command writes is kept.
+    fn spool_of(&self, work: &Work) -> Option<SpoolWriter> {
+        let is_command = matches!(work.action, Action::Exec(Exec::Start { .. }));
+        is_command.then(|| self.spool.begin(work.id, work.stream, work.project.clone()))
     }
 
     async fn conclude(&self, work: &Work, result: WorkResult) -> AttemptEnd {
@@ -209,6 +225,8 @@ impl NodeAgent {
         if work.action.traits().inspect_before {
             self.inspect(work.stream).await;
         }
+        let (action, began) = (work.action.name(), Instant::now());
+        tracing::debug!(action, attempt = work.attempt, "the engine is asked");
         let attempt = self.backend.perform(work, reporter);
         let done = match work.action.traits().limit {
             None => attempt.await,
@@ -217,6 +235,9 @@ impl NodeAgent {
             }),
         };
         drop(slot);
+        let (ms, error) = (began.elapsed().as_millis() as u64, done.as_ref().err());
+        let error = error.map(tracing::field::display);
+        tracing::debug!(action, attempt = work.attempt, ms, error, "the engine has answered");
         match done {
             Ok(done) => WorkResult::Done(done),
             Err(BackendError::Cancelled) => cancelled_result(),
@@ -285,6 +306,8 @@ struct Reports<'a> {
     last: Mutex<Option<Instant>>,
     /// Where output goes, while somebody reads it.
     outlet: Mutex<Option<Outlet>>,
+    /// Where it is kept for readers that come later.
+    spool: Option<SpoolWriter>,
     wanted: watch::Receiver<Wanted>,
 }
 
@@ -325,6 +348,9 @@ impl Reporter for Reports<'_> {
     }
 
     async fn output(&self, frame: OutputFrame) {
+        if let Some(spool) = &self.spool {
+            spool.push(&frame);
+        }
         let mut outlet = self.outlet.lock().await;
         if let Some(open) = outlet.as_mut() {
             // A reader that is slow holds nothing back that is to end.

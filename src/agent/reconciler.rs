@@ -35,19 +35,31 @@ pub async fn watch(worker: WorkerHandle, mut stopping: watch::Receiver<bool>) {
 }
 
 async fn keep_watching(worker: &WorkerHandle) {
+    let (host, mut last) = (&worker.node().host, None);
     loop {
-        if let Err(error) = follow(worker).await {
-            tell(worker, ServiceCommand::Down { reason: error.to_string() }).await;
+        let mut is_up = false;
+        if let Err(error) = follow(worker, &mut is_up).await {
+            let reason = error.to_string();
+            // Once, however often it is tried.
+            if is_up || last.as_ref() != Some(&reason) {
+                tracing::warn!(node = host, reason, "the engine does not answer");
+            }
+            last = Some(reason.clone());
+            tell(worker, ServiceCommand::Down { reason }).await;
         }
         sleep(RETRY).await;
     }
 }
 
-/// Follows the engine until it goes away.
-async fn follow(worker: &WorkerHandle) -> Result<(), BackendError> {
+/// Follows the engine until it goes away; says whether it was there.
+async fn follow(worker: &WorkerHandle, is_up: &mut bool) -> Result<(), BackendError> {
     let backend = &worker.node().backend;
     let facts = backend.probe().await?;
     let mut notices = backend.notices().await?;
+    *is_up = true;
+    let (node, engine) = (&worker.node().host, &facts.engine);
+    let (cpus, memory_bytes) = (facts.cpus, facts.memory_bytes);
+    tracing::info!(node, engine, cpus, memory_bytes, "the engine answers");
     tell(worker, ServiceCommand::Up(facts)).await;
     let (mut probe, mut resync) = (interval(PROBE), interval(RESYNC));
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);

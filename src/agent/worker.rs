@@ -10,12 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use actix::{Actor, Addr, ArbiterHandle, AsyncContext, Context, Handler, Message};
 use async_trait::async_trait;
 use tokio::runtime::Handle;
+use tracing::Instrument as _;
 
 use super::lanes::{AttemptEnd, Job, Lanes, Turn};
 use super::node::NodeAgent;
 use crate::backends::BackendError;
 use crate::bus::output::Outlet;
-use crate::bus::{Hello, LogRequest, NodePort, Offer, ReplyTo, Taken};
+use crate::bus::{Hello, LogRequest, NodePort, Offer, OutputErasure, ReplyTo, Taken};
 use crate::ids::{StreamId, WorkId};
 
 /// Messages that wait for the worker; it only sorts them into lanes.
@@ -64,7 +65,10 @@ impl Worker {
         self.runtime.spawn(async move {
             let ended = match job {
                 Job::Work(offer) => {
-                    let end = node.perform(&offer, wanted).await;
+                    let work = &offer.work;
+                    let (id, object, request_id) = (work.id, work.stream, &work.request_id);
+                    let span = tracing::info_span!("work", %id, %object, request_id);
+                    let end = node.perform(&offer, wanted).instrument(span).await;
                     Ended(stream, Some(offer.work.id), end)
                 }
                 Job::Inspect => {
@@ -128,6 +132,7 @@ impl WorkerHandle {
 
     /// What the conductor is told of it again and again.
     pub fn hello(&self) -> Hello {
+        self.node.spool.expire();
         let beat = self.beats.fetch_add(1, Ordering::Relaxed) + 1;
         let holds = locked(&self.lanes).held();
         Hello { node_id: self.node.node_id, session: self.node.session, beat, holds }
@@ -172,8 +177,17 @@ impl NodePort for WorkerHandle {
         }
         let outlet = Outlet::new(self.node.bus.clone(), request.reply_to);
         let outlet = outlet.map_err(|error| BackendError::Failed(error.to_string()))?;
-        let frames = self.node.backend.logs(request.stream, request.query).await?;
+        let LogRequest { stream, query, .. } = request;
+        let frames = match request.execution {
+            Some(id) => self.node.spool.read(id, stream, query.follow)?,
+            None => self.node.backend.logs(stream, query).await?,
+        };
         tokio::spawn(outlet.pump(frames));
+        Ok(Taken)
+    }
+
+    async fn erase_output(&self, erasure: OutputErasure) -> Result<Taken, BackendError> {
+        self.node.spool.forget_project(&erasure.project);
         Ok(Taken)
     }
 }

@@ -4,6 +4,8 @@
 
 mod archive;
 mod backup;
+mod check;
+mod chronicle;
 mod import;
 pub mod parts;
 pub mod site;
@@ -21,6 +23,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use self::check::DamageCheck;
+use self::chronicle::Chronicle;
 use self::parts::{Base, Parts};
 use self::stop::Stop;
 use crate::actors::snapshot::Snapshots;
@@ -30,7 +34,7 @@ use crate::backends::fake::{FakeBackend, FakeEngine};
 use crate::backends::unsealing::Unsealing;
 use crate::blocking;
 use crate::clock;
-use crate::config::{BackendConfig, Config, Engine};
+use crate::config::{AuthConfig, BackendConfig, Config, Engine, StorageConfig};
 use crate::events::log::segment::disk::free_bytes;
 use crate::events::log::segment::manifest::BackupError;
 use crate::events::log::segment::{FolderLock, SegmentLog, SegmentOptions};
@@ -38,6 +42,7 @@ use crate::events::log::{EventLog, OpenError};
 use crate::files::{self, NotPrivate};
 use crate::http::edge::audit::Audit;
 use crate::http::edge::auth::Auth;
+use crate::http::edge::tally::Tally;
 use crate::http::{self, AppState, Tls};
 use crate::ids::{ObjectId, Position};
 use crate::projections::store::{Store, open_cache};
@@ -108,6 +113,7 @@ fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> AppError {
 /// # Errors
 /// When it cannot start.
 pub fn serve(config: Config) -> Result<(), AppError> {
+    report(&config);
     leave_no_dump();
     allow_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -149,7 +155,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         return Ok(());
     };
     let failed = |error| io("the data directory")(std::io::Error::other(error));
-    let base = opened.map_err(failed)??;
+    let (base, check) = opened.map_err(failed)??;
     let log = base.log.clone();
     let Some(started) = stop.or(start(config, base, auth, &stop.told())).await else {
         log.close().await;
@@ -157,7 +163,9 @@ async fn run(config: Config) -> Result<(), AppError> {
         return Ok(());
     };
     let Service { parts, mut server, url } = started?;
+    tracing::info!(url, "listening");
     announce(&format!("magnum: listening on {url}"));
+    check.go_on(stop.told());
     let has_ended = stop.or(&mut server).await.is_some();
     stop.begin();
     if !has_ended && tokio::time::timeout(HTTP_DRAIN, &mut server).await.is_err() {
@@ -166,7 +174,38 @@ async fn run(config: Config) -> Result<(), AppError> {
     }
     parts.stop().await;
     stop.closed();
+    tracing::info!("stopped");
     Ok(())
+}
+
+/// Says with which settings the service starts; none of them is secret.
+fn report(config: &Config) {
+    let http = &config.http;
+    let auth = match &http.auth {
+        AuthConfig::None => "none".to_owned(),
+        AuthConfig::Tokens => "tokens".to_owned(),
+        AuthConfig::Keystone(keystone) => format!("keystone at {}", keystone.url),
+    };
+    let engine = match &config.backend.engine {
+        Engine::Docker { socket } => format!("docker at {}", socket.display()),
+        Engine::Fake => "fake".to_owned(),
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        data = %config.data_dir.display(),
+        listen = %http.listen,
+        tls = http.tls.is_some(),
+        public_url = http.public_url.as_ref().map(tracing::field::display),
+        auth,
+        engine,
+        node = config.backend.host,
+        request_wait_s = http.request_wait.as_secs(),
+        segment_bytes = config.log.segment_bytes,
+        reserve_bytes = config.log.reserve_bytes,
+        audit = ?http.audit,
+        access_log = http.access_log,
+        "magnum starts"
+    );
 }
 
 /// What runs once the service has started.
@@ -191,7 +230,11 @@ async fn start(
         let backend = backend(&config.backend, node_id);
         Arc::new(Unsealing::new(backend, secrets.clone()))
     };
+    let before = *base.log.head().borrow();
     let parts = Parts::start(base, &config.backend, own, stopping).await?;
+    let tally = Arc::<Tally>::default();
+    let chronicle = Chronicle::new(parts.reads.clone(), tally.clone());
+    tokio::spawn(chronicle.follow(parts.log.clone(), before));
     let listener = TcpListener::bind(config.http.listen)
         .await
         .map_err(io(format!("cannot listen on {}", config.http.listen)))?;
@@ -212,6 +255,11 @@ async fn start(
         log: parts.log.clone(),
         config: config.http.clone(),
         installation,
+        tally,
+        storage: Some(StorageConfig {
+            data_dir: config.data_dir.clone(),
+            backup_dir: config.backup_dir.clone(),
+        }),
         stopping: stopping.clone(),
         low_space,
     });
@@ -226,7 +274,10 @@ fn announce(line: &str) {
 }
 
 /// Opens what the data directory holds.
-fn open(config: &Config, stopping: &watch::Receiver<bool>) -> Result<Base, AppError> {
+fn open(
+    config: &Config,
+    stopping: &watch::Receiver<bool>,
+) -> Result<(Base, DamageCheck), AppError> {
     let data = &config.data_dir;
     files::create_folders(data).map_err(io(format!("{}", data.display())))?;
     files::check_data(data)?;
@@ -244,24 +295,22 @@ fn open_on(
     stopping: &watch::Receiver<bool>,
     lock: FolderLock,
     cache: &sled::Db,
-) -> Result<Base, AppError> {
+) -> Result<(Base, DamageCheck), AppError> {
     let data = &config.data_dir;
     let log = open_log(config, lock, cache)?;
+    let check = DamageCheck::begin(&log, config.log.check, stopping)?;
     let snapshots = Snapshots::new(cache.open_tree("snapshots").map_err(cache_error)?);
     let views = Store::open(&data.join("cache").join("views")).map_err(cache_error)?;
     let low_space = watch_space(config, stopping);
-    Ok(Base { log, snapshots, views, low_space, unique_names: config.log.unique_names })
+    let log = Arc::new(log);
+    Ok((Base { log, snapshots, views, low_space, unique_names: config.log.unique_names }, check))
 }
 
-fn open_log(
-    config: &Config,
-    lock: FolderLock,
-    cache: &sled::Db,
-) -> Result<Arc<dyn EventLog>, AppError> {
+fn open_log(config: &Config, lock: FolderLock, cache: &sled::Db) -> Result<SegmentLog, AppError> {
     let index = cache.open_tree("log").map_err(cache_error)?;
     let segment_bytes = config.log.segment_bytes;
     let options = SegmentOptions { segment_bytes, folder: clock::new_uuid() };
-    Ok(Arc::new(SegmentLog::open_locked(lock, options, index)?))
+    Ok(SegmentLog::open_locked(lock, options, index)?)
 }
 
 /// Opens a log that no service uses, with its index in a cache, for one piece of work.
@@ -274,7 +323,7 @@ fn with_log<T>(
     let log = open_log(&Config::default(), lock, &cache)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(io("the threads of the work"))?.block_on(async {
-        let done = work(log.as_ref()).await;
+        let done = work(&log).await;
         log.close().await;
         done
     })

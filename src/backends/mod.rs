@@ -32,6 +32,8 @@ pub struct LogQuery {
     pub tail: Option<u64>,
     /// Only what was written at or after.
     pub since: Option<Timestamp>,
+    /// Only what was written before.
+    pub until: Option<Timestamp>,
     /// Whether each line starts with its time.
     pub timestamps: bool,
     /// Whether to go on until the container ends.

@@ -14,7 +14,7 @@ use super::wire::{Message, WireError, decode, encode};
 use super::{
     AuditRecord, AuditReply, Authority, Bus, CommandError, CommandMessage, CommandPort,
     CommandReply, Comparison, ConductorPort, Hello, Inventory, LogRequest, NodePort, Noted, Offer,
-    ReplyTo, Strays, Taken,
+    OutputErasure, ReplyTo, Strays, Taken,
 };
 use crate::backends::BackendError;
 use crate::ids::ObjectId;
@@ -156,6 +156,12 @@ impl Bus for Port {
         let node = self.bus.node(request.node_id)?;
         let request = carried(request).map_err(backend_fault)?;
         carried(node.logs(request).await).map_err(backend_fault)?
+    }
+
+    async fn erase_output(&self, erasure: OutputErasure) -> Result<Taken, BackendError> {
+        let node = self.bus.node(erasure.node_id)?;
+        let erasure = carried(erasure).map_err(backend_fault)?;
+        carried(node.erase_output(erasure).await).map_err(backend_fault)?
     }
 
     fn pieces(&self, reply_to: ReplyTo) -> Result<mpsc::Receiver<Piece>, KeyTaken> {

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::output::{Credit, KeyTaken, Piece};
 use super::{
     AuditRecord, AuditReply, Bus, CommandError, CommandMessage, CommandReply, Comparison, Hello,
-    Inventory, LogRequest, Noted, Offer, ReplyTo, Strays, Taken,
+    Inventory, LogRequest, Noted, Offer, OutputErasure, ReplyTo, Strays, Taken,
 };
 use crate::backends::BackendError;
 
@@ -192,6 +192,11 @@ impl Bus for Lossy {
     async fn logs(&self, request: LogRequest) -> Result<Taken, BackendError> {
         let send = |bus: Arc<dyn Bus>, request| async move { bus.logs(request).await };
         self.carry(request, BackendError::Unavailable, send).await
+    }
+
+    async fn erase_output(&self, erasure: OutputErasure) -> Result<Taken, BackendError> {
+        let send = |bus: Arc<dyn Bus>, erasure| async move { bus.erase_output(erasure).await };
+        self.carry(erasure, BackendError::Unavailable, send).await
     }
 
     fn pieces(&self, reply_to: ReplyTo) -> Result<mpsc::Receiver<Piece>, KeyTaken> {

@@ -28,6 +28,7 @@ messages! {
     Offer = "offer";
     Taken = "taken";
     LogRequest = "log_request";
+    OutputErasure = "output_erasure";
     BackendError = "backend_error";
     Hello = "hello";
     Inventory = "inventory";
@@ -288,10 +289,22 @@ pub struct LogRequest {
     pub node_id: ObjectId,
     /// The container.
     pub stream: StreamId,
+    /// The command in it whose output is asked for, as far as the node keeps it, in place of the
+    /// container's own. Of the query only `follow` counts then.
+    pub execution: Option<WorkId>,
     /// Which part of it.
     pub query: LogQuery,
     /// Where it goes.
     pub reply_to: ReplyTo,
+}
+
+/// Has a node forget what the commands of a project wrote: the project's key was erased.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputErasure {
+    /// The node.
+    pub node_id: ObjectId,
+    /// The project.
+    pub project: ProjectId,
 }
 
 /// One life of an agent: what it held in memory is gone with the one before.

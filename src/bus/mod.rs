@@ -21,8 +21,8 @@ use tokio::sync::{mpsc, watch};
 pub use self::authority::Authority;
 pub use self::message::{
     Asked, AuditRecord, AuditReply, Audited, CommandMessage, CommandReply, Comparison, Ctx, Hello,
-    Inventory, Listed, LogRequest, Noted, NounCommand, Offer, Origin, Place, ReplyTo,
-    ServiceCommand, SessionId, Strays, Taken,
+    Inventory, Listed, LogRequest, Noted, NounCommand, Offer, Origin, OutputErasure, Place,
+    ReplyTo, ServiceCommand, SessionId, Strays, Taken,
 };
 pub use self::output::Frames;
 use self::output::{Credit, KeyTaken, Piece};
@@ -52,6 +52,9 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Has a node send a container's output.
     async fn logs(&self, request: LogRequest) -> Result<Taken, BackendError>;
+
+    /// Has a node forget what commands wrote.
+    async fn erase_output(&self, erasure: OutputErasure) -> Result<Taken, BackendError>;
 
     /// The reader's end of a key: see [`output::frames`].
     ///
@@ -103,4 +106,6 @@ pub trait NodePort: Send + Sync + 'static {
     async fn work(&self, offer: Offer) -> Result<Taken, BackendError>;
     /// See [`Bus::logs`].
     async fn logs(&self, request: LogRequest) -> Result<Taken, BackendError>;
+    /// See [`Bus::erase_output`].
+    async fn erase_output(&self, erasure: OutputErasure) -> Result<Taken, BackendError>;
 }

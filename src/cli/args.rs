@@ -37,6 +37,11 @@ pub struct Targets {
 }
 
 impl Targets {
+    /// These, as if they had been typed.
+    pub fn of(names: &[String]) -> Self {
+        Self { names: names.to_vec(), id: Vec::new() }
+    }
+
     /// What was typed, in its order.
     pub fn idents(&self) -> impl Iterator<Item = &str> {
         self.names.iter().chain(&self.id).map(String::as_str)

@@ -7,7 +7,12 @@ use crate::ids::Kind;
 
 /// Bays, with the columns of 2015.
 pub const BAY: Commands = Commands {
-    noun: Noun { kind: Kind::Bay, columns: &["uuid", "name", "node_count", "status"] },
+    noun: Noun {
+        kind: Kind::Bay,
+        columns: &["uuid", "name", "node_count", "status"],
+        more: &[],
+        wide: &["baymodel_id", "node_addresses", "status_reason", "created_at"],
+    },
     lists: "Print a list of available bays",
     deletes: "Delete bays and the containers in them",
     options: || {

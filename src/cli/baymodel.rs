@@ -6,17 +6,22 @@ use crate::ids::Kind;
 
 /// Baymodels, with the columns of 2015.
 pub const BAYMODEL: Commands = Commands {
-    noun: Noun { kind: Kind::Baymodel, columns: &["uuid", "name"] },
+    noun: Noun {
+        kind: Kind::Baymodel,
+        columns: &["uuid", "name"],
+        more: &[],
+        wide: &["coe", "image_id", "created_at"],
+    },
     lists: "Print a list of baymodels",
     deletes: "Delete baymodels; refused while bays use them",
     options: || {
         vec![
             option("name", "NAME", "Name of the baymodel"),
             option("image-id", "IMAGE", "Name or UUID of the image of the machines").required(true),
-            option("keypair-id", "KEYPAIR", "Name or UUID of the SSH key pair of the machines"),
-            option("external-network-id", "NETWORK", "External network"),
-            option("coe", "COE", "Container orchestration engine: docker, kubernetes, swarm")
+            option("keypair-id", "KEYPAIR", "Name or UUID of the SSH key pair of the machines")
                 .required(true),
+            option("external-network-id", "NETWORK", "External network"),
+            option("coe", "COE", COE),
             option("fixed-network", "NETWORK", "Fixed network of the machines"),
             option("ssh-authorized-key", "KEY", "SSH public key that may log in"),
             option("dns-nameserver", "IPv4", "Name server of the machines")
@@ -27,3 +32,5 @@ pub const BAYMODEL: Commands = Commands {
         ]
     },
 };
+
+const COE: &str = "Container orchestration engine: docker, kubernetes, swarm [default: docker]";

@@ -1,6 +1,7 @@
-//! An HTTP client of one Magnum server: addresses, headers, responses, errors.
+//! An HTTP client of one Magnum server: headers, responses, errors.
 //!
-//! Not here: the requests (one file a command group), how results are printed (`table`).
+//! Not here: a request and its address (`call`), which requests (one file a command group), how
+//! results are printed (`table`).
 
 use std::time::Duration;
 
@@ -8,13 +9,14 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde_json::Value;
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
+pub use super::call::Call;
 use super::error::{CliError, fault_message};
 use super::login::{HOW, Openstack};
 use super::options::Options;
 use super::serve::MAX_REQUEST_WAIT_S;
 use super::terminal;
-use crate::ids::Kind;
 
 /// A reachable server accepts a connection in far less.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,113 +32,8 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 /// The header with the token.
 const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
-/// One request.
-#[derive(Clone, Debug)]
-pub struct Call<'a> {
-    method: Method,
-    kind: Option<Kind>,
-    path: Vec<&'a str>,
-    query: Vec<(&'a str, String)>,
-    body: Option<Value>,
-    headers: Vec<(&'static str, String)>,
-    one_of_many: bool,
-}
-
-impl<'a> Call<'a> {
-    /// A request to a collection.
-    pub fn new(method: Method, kind: Kind) -> Self {
-        Self { kind: Some(kind), ..Self::at(method, kind.collection()) }
-    }
-
-    /// A request to another path below `/v1`.
-    pub fn at(method: Method, path: &'a str) -> Self {
-        Self {
-            method,
-            kind: None,
-            path: vec![path],
-            query: Vec::new(),
-            body: None,
-            headers: Vec::new(),
-            one_of_many: false,
-        }
-    }
-
-    /// One more segment of the path: an object, an action. Encoded here.
-    #[must_use]
-    pub fn segment(mut self, segment: &'a str) -> Self {
-        self.path.push(segment);
-        self
-    }
-
-    /// One more query argument, if it is given.
-    #[must_use]
-    pub fn query(mut self, name: &'a str, value: Option<impl ToString>) -> Self {
-        self.query.extend(value.map(|value| (name, value.to_string())));
-        self
-    }
-
-    /// The JSON body.
-    #[must_use]
-    pub fn body(mut self, body: Value) -> Self {
-        self.body = Some(body);
-        self
-    }
-
-    /// One more header.
-    #[must_use]
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    /// Says that the command makes this change to several objects, each of which needs an
-    /// idempotency key of its own.
-    #[must_use]
-    pub fn one_of_many(mut self, many: bool) -> Self {
-        self.one_of_many = many;
-        self
-    }
-
-    /// The address. The old clients put a slash before the question mark of a list; so do we.
-    fn url(&self, base: &Url) -> Url {
-        let mut url = base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push("v1").extend(&self.path);
-            if self.path.len() == 1 && self.kind.is_some() && !self.query.is_empty() {
-                segments.push("");
-            }
-        }
-        if let (Some(_), [collection, "detail"]) = (self.kind, &*self.path) {
-            // An object of this name, and not the list.
-            let path = url.path().trim_end_matches("detail").to_owned();
-            debug_assert!(path.ends_with(&format!("{collection}/")), "the end of the path");
-            url.set_path(&format!("{path}%64etail"));
-        }
-        if !self.query.is_empty() {
-            url.query_pairs_mut().extend_pairs(&self.query);
-        }
-        url
-    }
-
-    /// A command that helps with an error, chosen by its code.
-    fn next(&self, status: StatusCode, body: &Value) -> Option<String> {
-        let noun = self.kind?.name();
-        let object = self.path.get(1).copied();
-        let code = body.pointer("/errors/0/code").and_then(Value::as_str);
-        match (code, object) {
-            (_, Some(id)) if self.path.get(2) == Some(&"executions") => {
-                Some(format!("magnum {noun}-execution-list {id}"))
-            }
-            (Some("work-unknown"), Some(id)) => Some(format!("magnum {noun}-history {id}")),
-            (Some("illegal-transition" | "conflict" | "work-failed" | "queue-full"), Some(id)) => {
-                Some(format!("magnum {noun}-show {id}"))
-            }
-            (Some("ambiguous-name"), _) => Some(format!("magnum {noun}-list")),
-            _ if status == StatusCode::NOT_FOUND => Some(format!("magnum {noun}-list")),
-            _ => None,
-        }
-    }
-}
+/// The header with the id of a request.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
 
 /// A successful response.
 #[derive(Debug)]
@@ -145,6 +42,8 @@ pub struct Answer {
     pub in_progress: bool,
     /// The body; `null` if there is none.
     pub body: Value,
+    /// The position of the log that it is as of.
+    pub position: Option<String>,
 }
 
 /// A connection to one server.
@@ -156,6 +55,8 @@ pub struct Client {
     openstack: Openstack,
     /// The user's token, once it has been obtained.
     token: OnceCell<Option<HeaderValue>>,
+    /// Until when the user waits.
+    deadline: Option<Instant>,
 }
 
 impl Client {
@@ -172,7 +73,9 @@ impl Client {
             .tcp_keepalive(KEEPALIVE)
             .build()
             .map_err(|error| CliError::Failed(error.to_string()))?;
-        Ok(Self { http, base, options, openstack, token: OnceCell::new() })
+        let wait = options.wait_timeout.map(Duration::from_secs);
+        let deadline = wait.and_then(|wait| Instant::now().checked_add(wait));
+        Ok(Self { http, base, options, openstack, token: OnceCell::new(), deadline })
     }
 
     /// Sends a request and reads the whole response.
@@ -180,12 +83,22 @@ impl Client {
     /// # Errors
     /// When the server refuses, is unreachable, or does not answer in JSON.
     pub async fn send(&self, call: Call<'_>) -> Result<Answer, CliError> {
-        let what = call.path.join(" ");
+        let waiting = format!("Waiting for {}", call.path.join(" "));
+        terminal::with_progress(&waiting, self.exchange(call)).await
+    }
+
+    /// The same, without a word of its progress.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn exchange(&self, call: Call<'_>) -> Result<Answer, CliError> {
         let method = call.method.clone();
         let answer = async {
             let response = self.open(call).await?;
             let in_progress = response.status() == StatusCode::ACCEPTED;
             let json = is_json(&response);
+            let position = response.headers().get("x-magnum-position");
+            let position = position.and_then(|it| it.to_str().ok()).map(str::to_owned);
             let text = self.body(&method, response).await?;
             self.debug(|| format!("< {}", String::from_utf8_lossy(&text)));
             let body = match (json, text.is_empty()) {
@@ -193,12 +106,20 @@ impl Client {
                 (true, false) => serde_json::from_slice(&text).map_err(|_| self.not_magnum())?,
                 (false, false) => return Err(self.not_magnum()),
             };
-            Ok(Answer { in_progress, body })
+            Ok(Answer { in_progress, body, position })
         };
-        let waiting = format!("Waiting for {what}");
-        terminal::with_progress(&waiting, tokio::time::timeout(ANSWER_TIMEOUT, answer))
-            .await
-            .unwrap_or_else(|_| Err(self.silent()))
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
+        answer.unwrap_or_else(|_| Err(self.silent()))
+    }
+
+    /// Whether the user waits for the end of what a change begins.
+    pub const fn waits(&self) -> bool {
+        !self.options.no_wait
+    }
+
+    /// Until when the user waits.
+    pub const fn deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 
     /// Sends a request whose response is read piece by piece.
@@ -222,6 +143,10 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
+        let request = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+        // What went wrong in the service, or at the engine, is best seen as a whole.
+        let request = request.filter(|_| status.is_server_error());
+        let trace = request.map(|id| format!("magnum trace {id}"));
         let text = self.body(&call.method, response).await.unwrap_or_default();
         self.debug(|| format!("< {}", String::from_utf8_lossy(&text)));
         let body = serde_json::from_slice(&text).unwrap_or(Value::Null);
@@ -234,7 +159,7 @@ impl Client {
             }
             _ => fault_message(status, &body),
         };
-        Err(CliError::Refused { status, words, next: call.next(status, &body) })
+        Err(CliError::Refused { status, words, next: call.next(status, &body).or(trace) })
     }
 
     /// The whole body of a response, which is JSON.
@@ -289,7 +214,7 @@ impl Client {
     /// The idempotency key. With several objects each gets its own, the key and the object's name,
     /// so that repeating the command repeats the keys.
     fn key_of(&self, call: &Call<'_>) -> Option<String> {
-        let key = self.options.idempotency_key.clone()?;
+        let Some(key) = self.options.idempotency_key.clone() else { return call.key.clone() };
         let object = call.path.get(1).filter(|_| call.one_of_many);
         Some(object.map_or(key.clone(), |object| {
             let object: String = form_urlencoded::byte_serialize(object.as_bytes()).collect();
@@ -374,45 +299,4 @@ fn shown(headers: &HeaderMap, prefix: &str) -> String {
             format!("{prefix}{name}: {}\n", String::from_utf8_lossy(value))
         })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn url(call: &Call<'_>) -> String {
-        call.url(&Url::parse("http://h:1/").unwrap()).to_string()
-    }
-
-    #[test]
-    fn names_are_encoded_in_paths_and_commands_in_queries() {
-        let call = Call::new(Method::PUT, Kind::Container).segment("a b/c%?#").segment("execute");
-        assert_eq!(
-            url(&call.query("command", Some("ls -l /tmp"))),
-            "http://h:1/v1/containers/a%20b%2Fc%25%3F%23/execute?command=ls+-l+%2Ftmp"
-        );
-    }
-
-    #[test]
-    fn an_object_whose_name_is_a_route_is_not_the_list() {
-        let call = Call::new(Method::GET, Kind::Bay).segment("detail");
-        assert_eq!(url(&call), "http://h:1/v1/bays/%64etail");
-        assert_eq!(url(&call.segment("why")), "http://h:1/v1/bays/detail/why");
-    }
-
-    #[test]
-    fn lists_have_a_slash_only_before_a_question_mark() {
-        let list = Call::new(Method::GET, Kind::Bay);
-        assert_eq!(url(&list), "http://h:1/v1/bays");
-        assert_eq!(url(&list.query("limit", Some(3))), "http://h:1/v1/bays/?limit=3");
-        let none = Call::new(Method::GET, Kind::Bay).query("limit", None::<u8>);
-        assert_eq!(url(&none), "http://h:1/v1/bays");
-    }
-
-    #[test]
-    fn a_prefix_of_the_server_stays() {
-        let base = Url::parse("http://h/magnum").unwrap();
-        let call = Call::at(Method::GET, "events").segment("stream");
-        assert_eq!(call.url(&base).as_str(), "http://h/magnum/v1/events/stream");
-    }
 }

@@ -36,8 +36,42 @@ pub fn script(args: &CompletionArgs) -> Result<(), CliError> {
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "magnum", &mut script);
-    table::print(&String::from_utf8_lossy(&script))
+    let script = String::from_utf8_lossy(&script);
+    table::print(&match args.shell {
+        Name::Bash => format!("{script}\n{BASH_NAMES}"),
+        // What the generator has no words for.
+        Name::Zsh => {
+            let script = script.replace(":_default' \\", ":_magnum_names' \\");
+            // Its last line calls what must be there by then.
+            script.replacen('\n', ZSH_NAMES, 1)
+        }
+        Name::Fish => format!("{script}\n{FISH_NAMES}"),
+    })
 }
+
+/// Adds names of objects to the words of the generated function.
+const BASH_NAMES: &str = r#"_magnum_and_names() {
+    _magnum "$@"
+    local word=${COMP_WORDS[COMP_CWORD]} name
+    [[ $word == -* || $COMP_CWORD -lt 2 ]] && return
+    while IFS= read -r name; do
+        [[ $name == "$word"* ]] && COMPREPLY+=("$name")
+    done < <("${COMP_WORDS[0]}" complete-names -- "${COMP_WORDS[@]:1:COMP_CWORD-1}" 2>/dev/null)
+}
+complete -F _magnum_and_names -o nosort -o bashdefault -o default magnum
+"#;
+
+/// Names of objects where the generated function would complete names of files.
+const ZSH_NAMES: &str = r#"
+_magnum_names() {
+    local -a names
+    names=(${(f)"$(magnum complete-names -- ${(Q)words[2,CURRENT-1]} 2>/dev/null)"})
+    if (( $#names )); then compadd -a names; else _default; fi
+}
+"#;
+
+const FISH_NAMES: &str = "complete -c magnum -a \
+    '(magnum complete-names -- (commandline -opc)[2..-1] 2>/dev/null)'\n";
 
 /// Prints all commands and options in one line.
 pub fn words() -> Result<(), CliError> {

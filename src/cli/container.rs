@@ -10,14 +10,22 @@ use super::args::{Target, Targets, Update, ident};
 use super::client::{Call, is_json};
 use super::container_create::ContainerCreate;
 use super::error::CliError;
+use super::execute::{self, Execute, Output};
 use super::noun::{ListArgs, Noun, Session, Show, taken_array};
 use super::options::Format;
 use super::table;
 use super::terminal::printable_json;
+use super::waiting;
+use crate::command_line;
 use crate::ids::Kind;
 
 /// Containers, with the columns of 2015.
-const CONTAINER: Noun = Noun { kind: Kind::Container, columns: &["uuid", "name", "status"] };
+pub const CONTAINER: Noun = Noun {
+    kind: Kind::Container,
+    columns: &["uuid", "name", "status"],
+    more: &[],
+    wide: &["image_id", "command", "exit_code", "bay_uuid", "node_uuid", "created_at"],
+};
 
 /// Commands for containers.
 #[derive(Subcommand)]
@@ -58,12 +66,15 @@ pub enum ContainerCommand {
     /// Get logs of a container
     #[command(name = "container-logs")]
     Logs(Logs),
-    /// Execute a command in a container; exits with 0 if the command did
+    /// Execute a command in a container; exits as the command does
     #[command(name = "container-execute")]
     Execute(Execute),
     /// List the commands running in a container
     #[command(name = "container-execution-list")]
     ExecutionList(Target),
+    /// Print what a command wrote and still writes, for an hour after its end; exits as it does
+    #[command(name = "container-output")]
+    Output(Output),
     /// End a command running in a container
     #[command(name = "container-execution-end")]
     ExecutionEnd(ExecutionEnd),
@@ -97,9 +108,9 @@ pub struct ContainerShow {
 pub struct Stop {
     #[command(flatten)]
     targets: Targets,
-    /// Seconds between the stop signal and the kill
-    #[arg(long, value_name = "SECONDS")]
-    timeout: Option<u32>,
+    /// Seconds between the stop signal and the kill; -1: no kill
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
+    timeout: Option<i64>,
 }
 
 /// How to kill.
@@ -121,24 +132,27 @@ pub struct Logs {
     #[arg(long)]
     follow: bool,
     /// Print only the last N lines
-    #[arg(long, value_name = "N")]
-    tail: Option<u64>,
-    /// Print only output since a time: 2015-05-21T20:46:13Z, or seconds since 1970
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "N|all", value_parser = lines)]
+    tail: Option<String>,
+    /// Print only output since a time, such as 2015-05-21T20:46:13Z, or this long ago: 10m
+    #[arg(long, value_name = "TIME|AGE")]
     since: Option<String>,
+    /// Print only output before a time, or from longer ago
+    #[arg(long, value_name = "TIME|AGE")]
+    until: Option<String>,
     /// Prefix each line with its time
     #[arg(long)]
     timestamps: bool,
 }
 
-/// What to execute.
-#[derive(Args)]
-pub struct Execute {
-    #[command(flatten)]
-    target: Target,
-    /// Command to execute, quoted as for a shell
-    #[arg(long)]
-    command: String,
+/// How many lines: `all`, or a number.
+fn lines(text: &str) -> Result<String, String> {
+    let is_number = text.parse::<u64>().is_ok();
+    if is_number || text == "all" {
+        Ok(text.to_owned())
+    } else {
+        Err("not a number, nor all".into())
+    }
 }
 
 /// Which running command to end.
@@ -158,10 +172,7 @@ pub async fn run(session: &Session, command: ContainerCommand) -> Result<(), Cli
     match command {
         C::List(args) => CONTAINER.list(session, &args.list, args.bay.as_deref()).await,
         C::Create(args) => CONTAINER.create(session, args.body(session).await?).await,
-        C::Show(args) if args.json => {
-            let container = CONTAINER.look(session, &args.show).await?;
-            table::print(&printable_json(&format!("{container}\n")))
-        }
+        C::Show(args) if args.json => print_json(&CONTAINER.look(session, &args.show).await?),
         C::Show(args) => CONTAINER.show(session, &args.show).await,
         C::Update(update) => CONTAINER.update(session, &update).await,
         C::Delete(targets) => CONTAINER.delete(session, &targets).await,
@@ -178,15 +189,21 @@ pub async fn run(session: &Session, command: ContainerCommand) -> Result<(), Cli
             act(session, &args.targets, "Kill", put().query("signal", args.signal)).await
         }
         C::Logs(args) => logs(session, &args).await,
-        C::Execute(args) => execute(session, &args).await,
+        C::Execute(args) => execute::execute(session, &args).await,
+        C::Output(args) => execute::output(session, &args).await,
         C::ExecutionList(target) => executions(session, &target).await,
         C::ExecutionEnd(args) => end_execution(session, &args).await,
         C::History(target) => CONTAINER.history(session, &target).await,
     }
 }
 
+/// Prints a container as JSON.
+pub fn print_json(container: &Value) -> Result<(), CliError> {
+    table::print(&printable_json(&format!("{container}\n")))
+}
+
 /// A request for an action.
-fn put<'a>() -> Call<'a> {
+pub fn put<'a>() -> Call<'a> {
     Call::new(Method::PUT, Kind::Container)
 }
 
@@ -202,15 +219,30 @@ async fn act(
 
 /// Prints output as the container wrote it.
 async fn logs(session: &Session, args: &Logs) -> Result<(), CliError> {
-    let flag = |on: bool| on.then_some("1");
     let call = Call::new(Method::GET, Kind::Container)
         .segment(args.target.ident())
         .segment("logs")
-        .query("tail", args.tail)
+        .query("tail", args.tail.as_ref())
         .query("since", args.since.as_ref())
-        .query("timestamps", flag(args.timestamps))
-        .query("follow", flag(args.follow));
-    if !args.follow {
+        .query("until", args.until.as_ref())
+        .query("timestamps", args.timestamps.then_some("1"));
+    print_logs(session, call, args.follow).await
+}
+
+/// The same for some of the options.
+pub async fn logs_of(
+    session: &Session,
+    ident: &str,
+    follow: bool,
+    tail: Option<u64>,
+) -> Result<(), CliError> {
+    let call = Call::new(Method::GET, Kind::Container).segment(ident).segment("logs");
+    print_logs(session, call.query("tail", tail), follow).await
+}
+
+async fn print_logs(session: &Session, call: Call<'_>, follow: bool) -> Result<(), CliError> {
+    let call = call.query("follow", follow.then_some("1"));
+    if !follow {
         return output(&session.client.send(call).await?.body);
     }
     tokio::select! {
@@ -235,20 +267,6 @@ async fn followed(session: &Session, call: Call<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Runs a command in a container and prints its output. Its exit code is reported, not copied: 1
-/// means failure and 2 a usage error, here as everywhere.
-async fn execute(session: &Session, args: &Execute) -> Result<(), CliError> {
-    let ident = args.target.ident();
-    let call = put().segment(ident).segment("execute").query("command", Some(&args.command));
-    let answer = session.client.send(call).await?;
-    output(&answer.body)?;
-    CONTAINER.say_if_in_progress(&answer, ident);
-    match answer.body.get("exit_code").and_then(Value::as_i64) {
-        None | Some(0) => Ok(()),
-        Some(code) => Err(CliError::Failed(format!("the command exited with code {code}"))),
-    }
-}
-
 /// Prints the commands running in a container, the oldest first.
 async fn executions(session: &Session, target: &Target) -> Result<(), CliError> {
     let call = Call::new(Method::GET, Kind::Container);
@@ -258,7 +276,7 @@ async fn executions(session: &Session, target: &Target) -> Result<(), CliError> 
     if session.format == Format::Table {
         for command in rows.iter_mut().filter_map(|row| row.get_mut("command")) {
             let words = command.as_array().into_iter().flatten().filter_map(Value::as_str);
-            *command = shell_words::join(words).into();
+            *command = command_line::join(words).into();
         }
     }
     table::list(session.format, &["id", "command", "requested_at", "blocked_on"], &rows)
@@ -268,7 +286,8 @@ async fn executions(session: &Session, target: &Target) -> Result<(), CliError> 
 async fn end_execution(session: &Session, args: &ExecutionEnd) -> Result<(), CliError> {
     let call = Call::new(Method::DELETE, Kind::Container);
     let call = call.segment(&args.container).segment("executions").segment(&args.id);
-    let answer = session.client.send(call).await?;
+    let answer =
+        waiting::change(&session.client, Kind::Container, Some(&args.container), call).await?;
     CONTAINER.say_if_in_progress(&answer, &args.container);
     Ok(())
 }

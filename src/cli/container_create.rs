@@ -55,7 +55,7 @@ pub struct ContainerCreate {
     /// Label (repeatable)
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     label: Vec<(String, String)>,
-    /// Memory limit: a number with the unit b, k, m or g
+    /// Memory limit: a number with the unit b, k, m or g; 0: none
     #[arg(long, value_name = "512m")]
     memory: Option<String>,
     /// CPU limit, in CPUs
@@ -171,8 +171,9 @@ fn object(from: &str, source: impl Read) -> Result<Map<String, Value>, CliError>
     if text.len() as u64 > MAX_DOCUMENT_BYTES {
         return Err(failed(format!("larger than {MAX_DOCUMENT_BYTES} bytes")));
     }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let value =
-        serde_json::from_str(&text).map_err(|error| failed(format!("not valid JSON: {error}")))?;
+        serde_json::from_str(text).map_err(|error| failed(format!("not valid JSON: {error}")))?;
     let Value::Object(fields) = value else {
         return Err(failed("a JSON object is expected, as in {\"image_id\": \"busybox\"}".into()));
     };
@@ -233,6 +234,7 @@ mod tests {
         assert!(words("{").contains("not valid JSON"));
         assert!(words("{\"imgae\": 1}").contains("unknown key imgae"));
         assert!(object("f", "{\"name\": null, \"desc\": \"d\"}".as_bytes()).is_ok());
+        assert!(object("f", "\u{feff}{\"name\": \"a\"}".as_bytes()).is_ok());
         let long = format!("\"{}\"", "x".repeat(1 << 20));
         assert!(words(&long).contains("larger than 1048576 bytes"));
     }

@@ -8,7 +8,13 @@ use std::process::ExitCode;
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use super::terminal::{RED, colours, paint, printable};
+use super::terminal::{RED, YELLOW, colours, paint, printable};
+
+/// The exit code where the user waits no longer, as that of `timeout`.
+const TIMED_OUT: u8 = 124;
+
+/// The exit code where a command in a container gave none, as that of `docker run`.
+const NOT_EXECUTED: u8 = 125;
 
 /// Why a command failed.
 #[derive(Debug)]
@@ -28,6 +34,14 @@ pub enum CliError {
     Failed(String),
     /// Reported before, one line for each target; a command that helps.
     Reported(Option<String>),
+    /// As [`CliError::Failed`], with a command that helps.
+    Advised(String, String),
+    /// It was not done within the time that the user waits; what it waits for.
+    TimedOut(String),
+    /// A command in a container could not be run, or its end is not known.
+    NotExecuted(Box<CliError>),
+    /// A command in a container gave this exit code.
+    Exit(u8),
     /// The command line makes no sense.
     Usage(String),
     /// Reading or writing a file or stdout failed.
@@ -45,8 +59,13 @@ impl CliError {
     pub fn message(&self) -> String {
         match self {
             Self::Refused { status, words, .. } => format!("{words} (HTTP {})", status.as_u16()),
-            Self::Unreachable(words) | Self::Failed(words) | Self::Usage(words) => words.clone(),
-            Self::Reported(_) => String::new(),
+            Self::Unreachable(words)
+            | Self::Failed(words)
+            | Self::Advised(words, _)
+            | Self::TimedOut(words)
+            | Self::Usage(words) => words.clone(),
+            Self::NotExecuted(error) => error.message(),
+            Self::Reported(_) | Self::Exit(_) => String::new(),
             Self::Io(error) => error.to_string(),
         }
     }
@@ -55,6 +74,8 @@ impl CliError {
     pub fn next(&self) -> Option<&str> {
         match self {
             Self::Refused { next, .. } | Self::Reported(next) => next.as_deref(),
+            Self::Advised(_, next) => Some(next.as_str()),
+            Self::NotExecuted(error) => error.next(),
             _ => None,
         }
     }
@@ -65,19 +86,31 @@ impl CliError {
             // The reader of our output has seen enough (`| head`).
             return ExitCode::SUCCESS;
         }
-        if !matches!(self, Self::Reported(_)) {
+        if !matches!(self, Self::Reported(_) | Self::Exit(_)) {
             say(&self.message());
         }
         if let Some(next) = self.next() {
             eprintln!("Try: {}", printable(next));
         }
-        if matches!(self, Self::Usage(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
+        match self {
+            Self::Usage(_) => ExitCode::from(2),
+            Self::TimedOut(_) => ExitCode::from(TIMED_OUT),
+            Self::NotExecuted(_) => ExitCode::from(NOT_EXECUTED),
+            Self::Exit(code) => ExitCode::from(*code),
+            _ => ExitCode::FAILURE,
+        }
     }
 }
 
 /// Prints an error to stderr.
 pub fn say(words: &str) {
     let label = paint(colours(&io::stderr()), RED, "ERROR:");
+    eprintln!("{label} {}", printable(words));
+}
+
+/// Prints a warning to stderr.
+pub fn warn(words: &str) {
+    let label = paint(colours(&io::stderr()), YELLOW, "Warning:");
     eprintln!("{label} {}", printable(words));
 }
 

@@ -9,15 +9,16 @@ use clap::{Args, Subcommand};
 use reqwest::{Method, Response};
 use serde_json::Value;
 
-use super::args::pair;
+use super::args::{ident, pair};
 use super::client::Call;
 use super::error::CliError;
 use super::event_line::Lines;
+use super::moment;
 use super::noun::{Session, taken_array};
 use super::options::Format;
 use super::sse::SseReader;
 use super::table;
-use super::terminal::{colours, printable, printable_json};
+use super::terminal::{colours, counted, printable, printable_json};
 
 /// The server sends a heartbeat every 15 s; after three missing ones it is considered gone.
 const SILENCE: Duration = Duration::from_secs(45);
@@ -25,6 +26,9 @@ const SILENCE: Duration = Duration::from_secs(45);
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Longest wait before reconnecting: a restarting server is back within it.
 const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// Requests that count the events before those of a list, each some 20,000 positions: within seconds.
+const MAX_COUNTS: usize = 50;
 
 /// Commands for events.
 #[derive(Subcommand)]
@@ -44,9 +48,32 @@ pub struct Choice {
     /// fields must all match. Fields: kind, object, bay, type, user, request_id, outcome, project
     #[arg(long, value_name = "FIELD=VALUE", value_parser = pair)]
     filter: Vec<(String, String)>,
-    /// Start at a time, such as 2015-05-21T20:46:13Z, or this long ago: 90s, 15m, 2h, 7d
-    #[arg(long, value_name = "TIME", conflicts_with = "after")]
+    /// Select events of this bay and of containers in it (repeatable): as --filter bay=
+    #[arg(long, value_name = "NAME|UUID", value_parser = ident)]
+    bay: Vec<String>,
+    /// Start at a time, such as 2015-05-21T20:46:13Z, 2015-05-21 (UTC) or yesterday, or this long
+    /// ago: 90s, 15m, 2h, 7d
+    #[arg(long, value_name = "TIME", conflicts_with = "after", value_parser = moment::since)]
     since: Option<String>,
+}
+
+impl Choice {
+    /// Arguments that select events.
+    fn filters(&self) -> impl Iterator<Item = (&str, &str)> {
+        let bays = self.bay.iter().map(|bay| ("bay", &**bay));
+        self.filter.iter().map(|(name, value)| (&**name, &**value)).chain(bays)
+    }
+
+    /// A request for the selected events.
+    fn get(&self) -> Call<'_> {
+        let call = Call::at(Method::GET, "events");
+        self.filters().fold(call, |call, (name, value)| call.query(name, Some(value)))
+    }
+
+    /// Whether events of several projects may be among them.
+    fn is_of_all_projects(&self) -> bool {
+        self.filters().any(|filter| filter == ("project", "all"))
+    }
 }
 
 /// What to follow.
@@ -65,9 +92,13 @@ pub struct Tail {
 /// What to list.
 #[derive(Args)]
 pub struct List {
-    /// Start after this position [default: the last --limit events]
+    /// Start after this position [default: the last --limit events that match]
     #[arg(long, value_name = "N")]
     after: Option<u64>,
+    /// List the last events before this position
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(conflicts_with_all = ["after", "since", "follow"])]
+    before: Option<u64>,
     #[command(flatten)]
     choice: Choice,
     /// Maximum number of events
@@ -89,10 +120,14 @@ pub struct Show {
 
 /// Runs a command for events.
 pub async fn run(session: &Session, command: EventsCommand, is_wide: bool) -> Result<(), CliError> {
-    let mut printer = Printer { session, lines: Lines::new(is_wide, colours(&std::io::stdout())) };
+    let printer = |choice: &Choice| {
+        let colour = colours(&std::io::stdout());
+        Printer { session, lines: Lines::new(is_wide, colour, choice.is_of_all_projects()) }
+    };
     match command {
         EventsCommand::Show(args) => show(session, args.position).await,
         EventsCommand::List(args) => {
+            let mut printer = printer(&args.choice);
             let end = list(&mut printer, &args).await?;
             if !args.follow {
                 return Ok(());
@@ -101,6 +136,7 @@ pub async fn run(session: &Session, command: EventsCommand, is_wide: bool) -> Re
             until_interrupted(tail(&mut printer, &args.choice, cursor)).await
         }
         EventsCommand::Tail(args) => {
+            let mut printer = printer(&args.choice);
             let (after, since) = (args.after, args.choice.since.clone());
             let cursor = Cursor { after, since, left: args.limit };
             until_interrupted(tail(&mut printer, &args.choice, cursor)).await
@@ -118,12 +154,6 @@ async fn until_interrupted(
     }
 }
 
-/// A request with filters.
-fn get<'a>(filters: &'a [(String, String)]) -> Call<'a> {
-    let call = Call::at(Method::GET, "events");
-    filters.iter().fold(call, |call, (name, value)| call.query(name, Some(value)))
-}
-
 /// A whole number in an answer.
 fn number(body: &Value, name: &str) -> Option<u64> {
     body.get(name).and_then(Value::as_u64)
@@ -132,7 +162,7 @@ fn number(body: &Value, name: &str) -> Option<u64> {
 /// Prints one event.
 async fn show(session: &Session, position: u64) -> Result<(), CliError> {
     let before = position.saturating_sub(1);
-    let call = get(&[]).query("after", Some(before)).query("limit", Some(1));
+    let call = Call::at(Method::GET, "events").query("after", Some(before)).query("limit", Some(1));
     let mut body = session.client.send(call).await?.body;
     match taken_array(&mut body, "events").pop() {
         Some(event) if event.get("position") == Some(&position.to_string().into()) => {
@@ -145,53 +175,133 @@ async fn show(session: &Session, position: u64) -> Result<(), CliError> {
     }
 }
 
-/// Prints up to a page of events, which a server may answer in several parts if few of them match.
-/// Returns the position it has looked up to.
+/// Prints a list of events. Returns the position that it has looked up to.
 async fn list(printer: &mut Printer<'_>, args: &List) -> Result<u64, CliError> {
-    let client = &printer.session.client;
-    let filters = &args.choice.filter;
-    let mut after = match (args.after, &args.choice.since) {
-        (Some(after), _) => after,
-        (None, Some(_)) => 0,
-        (None, None) => {
-            let probe = Call::at(Method::GET, "events").query("limit", Some(1));
-            let body = client.send(probe).await?.body;
-            let head = number(&body, "head").unwrap_or(0);
-            // Events before the first one may be archived; if there are none, print none.
-            let first = body.pointer("/events/0/position").and_then(Value::as_str);
-            let first: Option<u64> = first.and_then(|first| first.parse().ok());
-            let before = first.map_or(head, |first| first.saturating_sub(1));
-            head.saturating_sub(args.limit).max(before)
-        }
+    let is_from_a_place = args.after.is_some() || args.choice.since.is_some();
+    let (rows, end) = if is_from_a_place {
+        first(printer.session, args).await?
+    } else {
+        last(printer.session, args).await?
     };
+    // A list is one document unless more events follow it.
+    if matches!(printer.session.format, Format::Table | Format::Wide) || args.follow {
+        rows.iter().try_for_each(|row| printer.print(row))?;
+    } else {
+        table::list(printer.session.format, &[], &rows)?;
+    }
+    Ok(end)
+}
+
+/// The first events after a place, which a server may answer in several parts if few of them match.
+async fn first(session: &Session, args: &List) -> Result<(Vec<Value>, u64), CliError> {
+    let mut after = args.after.unwrap_or(0);
     let mut since = args.choice.since.as_ref();
     let mut rows: Vec<Value> = Vec::new();
     loop {
         let left = args.limit.saturating_sub(rows.len() as u64);
         let place = if since.is_some() { None } else { Some(after) };
-        let call = get(filters)
-            .query("since", since.take())
-            .query("after", place)
-            .query("limit", Some(left));
-        let mut body = client.send(call).await?.body;
+        let call = args.choice.get();
+        let call = call.query("since", since.take()).query("after", place);
+        let mut body = session.client.send(call.query("limit", Some(left))).await?.body;
+        say_archived(&body);
         rows.extend(taken_array(&mut body, "events"));
         let more = body.get("next").is_some_and(Value::is_string);
         let position = number(&body, "position").unwrap_or(after);
-        let is_over = !more || position <= after || rows.len() as u64 >= args.limit;
+        let is_full = rows.len() as u64 >= args.limit;
+        let is_over = !more || position <= after || is_full;
         after = position.max(after);
         if is_over {
+            if more && is_full && !args.follow {
+                say(&format!(
+                    "More may match after position {after}: continue with --after {after}."
+                ));
+            }
+            return Ok((rows, after));
+        }
+    }
+}
+
+/// The last events, read backwards until there are as many as wanted or none is left, and on stderr
+/// how many there are before them.
+async fn last(session: &Session, args: &List) -> Result<(Vec<Value>, u64), CliError> {
+    let mut parts: Vec<Vec<Value>> = Vec::new();
+    let mut before = args.before.map_or_else(|| "latest".to_owned(), |before| before.to_string());
+    let (mut count, mut end) = (0, None);
+    loop {
+        let left = args.limit.saturating_sub(count);
+        let call = args.choice.get().query("before", Some(&before)).query("limit", Some(left));
+        let mut body = session.client.send(call).await?.body;
+        let part = taken_array(&mut body, "events");
+        count += part.len() as u64;
+        parts.push(part);
+        end = end.or_else(|| number(&body, "position"));
+        let from = number(&body, "from").unwrap_or(0);
+        let more = body.get("previous").is_some_and(Value::is_string);
+        let is_further = before.parse::<u64>().map_or(true, |before| from < before);
+        if count >= args.limit || !more || !is_further {
+            if count < args.limit {
+                say_archived(&body);
+            } else if args.choice.filters().next().is_some() {
+                say_earlier(session, args, from, &body).await?;
+            }
             break;
         }
+        before = from.to_string();
     }
-    // A list is one document unless more events follow it.
-    if printer.session.format == Format::Table || args.follow {
-        for row in &rows {
-            printer.print(row).await?;
+    let rows = parts.into_iter().rev().flatten().collect();
+    Ok((rows, end.unwrap_or(0)))
+}
+
+/// Says how many events match before those that are listed: all of them, or as far as was counted.
+async fn say_earlier(
+    session: &Session,
+    args: &List,
+    from: u64,
+    body: &Value,
+) -> Result<(), CliError> {
+    let counted_in = |body: &Value| {
+        let earlier = body.get("earlier")?;
+        let is_all = earlier.get("is_all").and_then(Value::as_bool)?;
+        Some((number(earlier, "matches")?, number(earlier, "from")?, is_all))
+    };
+    let Some((mut matches, mut back_to, mut is_all)) = counted_in(body) else { return Ok(()) };
+    for _ in 0..MAX_COUNTS {
+        if is_all {
+            break;
         }
-    } else {
-        table::list(printer.session.format, &[], &rows)?;
+        let call = args.choice.get().query("before", Some(back_to)).query("limit", Some(0));
+        let body = session.client.send(call).await?.body;
+        let Some((more, further, is_rest)) = counted_in(&body) else { break };
+        (matches, back_to, is_all) = (matches.saturating_add(more), further, is_rest);
     }
-    Ok(after)
+    let events = counted(matches, "earlier event");
+    match (matches, is_all) {
+        (0, true) => {}
+        (_, true) => say(&format!("Before these: {events}. --before {from} lists them.")),
+        (_, false) => say(&format!(
+            "Before these: at least {events}, counted back to position {back_to} only. --before \
+             {from} lists them."
+        )),
+    }
+    Ok(())
+}
+
+/// Says that events are missing because they were archived, if so.
+fn say_archived(body: &Value) {
+    let Some(archived) = body.get("archived") else { return };
+    let Some(position) = number(archived, "position") else { return };
+    let oldest = archived.get("oldest").and_then(Value::as_str);
+    let since = oldest.map(|time| format!(", of {time}")).unwrap_or_default();
+    let oldest = position.saturating_add(1);
+    say(&format!(
+        "Events up to position {position} were archived: the oldest one here is at position \
+         {oldest}{since}."
+    ));
+}
+
+/// Tells people something besides the result.
+fn say(words: &str) {
+    eprintln!("{}", printable(words));
 }
 
 /// The place of a follower in the log.
@@ -231,7 +341,8 @@ async fn tail(
 /// Opens the stream at the cursor.
 async fn open(session: &Session, choice: &Choice, cursor: &Cursor) -> Result<Response, CliError> {
     let place = if cursor.since.is_some() { None } else { Some(&cursor.after) };
-    let mut call = get(&choice.filter)
+    let mut call = choice
+        .get()
         .segment("stream")
         .query("since", cursor.since.as_ref())
         .query("after", place)
@@ -291,7 +402,14 @@ async fn read(
             }
             let Ok(data) = serde_json::from_str::<Value>(&event.data) else { continue };
             match event.event.as_str() {
-                "heartbeat" => continue,
+                "heartbeat" => {
+                    if let Some(archived) = data.get("archived").and_then(Value::as_u64) {
+                        say(&format!(
+                            "Events up to position {archived} were archived; events after it follow."
+                        ));
+                    }
+                    continue;
+                }
                 "end" | "error" => {
                     let why =
                         data.get("reason").and_then(Value::as_str).unwrap_or("no reason given");
@@ -306,7 +424,7 @@ async fn read(
                 }
                 _ => {}
             }
-            printer.print(&data).await?;
+            printer.print(&data)?;
             cursor.left = cursor.left.map(|left| left.saturating_sub(1));
             if cursor.left == Some(0) {
                 return Ok(StreamEnd::Enough);
@@ -323,7 +441,7 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     /// One event: a line for people, a line of JSON, or a document of YAML.
-    async fn print(&mut self, event: &Value) -> Result<(), CliError> {
+    fn print(&mut self, event: &Value) -> Result<(), CliError> {
         match self.session.format {
             Format::Json => table::print(&printable_json(&format!("{event}\n"))),
             Format::Yaml => {
@@ -331,7 +449,7 @@ impl Printer<'_> {
                 table::show(Format::Yaml, event)
             }
             Format::Table | Format::Wide => {
-                let line = self.lines.of(&self.session.client, event).await;
+                let line = self.lines.of(event);
                 table::print(&format!("{line}\n"))
             }
         }

@@ -1,25 +1,33 @@
 //! The command line: the commands of `python-magnumclient` of 2015, and new ones.
 //!
-//! One file a command group. `options` are the global ones, `client` speaks HTTP, `noun` does what
-//! can be done with every collection, `verbs` has the commands for it, `table` prints, `error` says
-//! what went wrong and what to do next. Not here: anything the server decides; a client checks only
-//! what it must to send a request that means what was typed.
+//! One file a command group. `options` are the global ones, `client` speaks HTTP (`call`), `noun`
+//! does what can be done with every collection, `waiting` waits for it, `verbs` has the commands
+//! for it, `shortcut` short ones, `table` prints, `error` says what went wrong and what to do next,
+//! and `mistyped` what is no command.
+//!
+//! Not here: anything the server decides; a client checks only what it must to send a request that
+//! means what was typed.
 
 mod args;
 mod backup;
 mod bay;
 mod baymodel;
 mod bundle;
+mod call;
 mod client;
+mod complete_names;
 mod completion;
 mod container;
 mod container_create;
 mod error;
 mod event_line;
 mod events;
+mod execute;
 mod keys;
 mod log;
 mod login;
+mod mistyped;
+mod moment;
 mod node;
 mod noun;
 mod options;
@@ -28,6 +36,8 @@ mod serve;
 mod serve_auth;
 mod serve_containers;
 mod serve_http;
+mod serve_log;
+mod shortcut;
 mod sse;
 mod table;
 mod terminal;
@@ -35,6 +45,7 @@ mod token;
 mod trace;
 mod variables;
 mod verbs;
+mod waiting;
 mod why;
 
 use std::process::ExitCode;
@@ -59,12 +70,17 @@ options of python-magnumclient (--os-username, ...) are accepted too, so old scr
 Start with: magnum serve
 Then:       magnum container-create --name hello --image busybox --command 'echo hello'";
 
+/// The end of the help: first the commands that have a heading of their own.
+fn after_help() -> String {
+    format!("{}\n\n{AFTER_HELP}", shortcut::HELP)
+}
+
 /// Nouns that have the commands of `verbs` and no others, in the order of the help.
 const NOUNS: [&verbs::Commands; 3] = [&bay::BAY, &baymodel::BAYMODEL, &node::NODE];
 
 /// The whole command line.
 #[derive(Parser)]
-#[command(name = "magnum", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
+#[command(name = "magnum", version, about = ABOUT, after_help = after_help(), max_term_width = 100)]
 #[command(arg_required_else_help = true, subcommand_required = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -82,6 +98,8 @@ enum Command {
     Noun(verbs::NounCommand),
     #[command(flatten)]
     Container(container::ContainerCommand),
+    #[command(flatten)]
+    Shortcut(shortcut::Shortcut),
     /// List past events, or follow new ones
     #[command(subcommand)]
     Events(events::EventsCommand),
@@ -112,15 +130,21 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
+    /// Print the names with which a shell may complete a line
+    #[command(hide = true)]
+    CompleteNames(complete_names::NamesArgs),
     /// Print all commands and options for the completion script of python-magnumclient
     BashCompletion,
 }
 
 /// Runs the command line. Exit code 0: done; 1: failed, with a message on stderr; 2: a usage
-/// error.
+/// error; 124: not done within `--wait-timeout`. Those of commands in containers: `execute`.
 pub fn main() -> ExitCode {
     files::keep_from_others();
-    let cli = Cli::parse_from(options::hyphenated(std::env::args_os()));
+    let cli = match Cli::try_parse_from(options::hyphenated(std::env::args_os())) {
+        Ok(cli) => cli,
+        Err(error) => return mistyped::report(&error),
+    };
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => error.report(),
@@ -130,21 +154,22 @@ pub fn main() -> ExitCode {
 /// Runs a command: without a session if it needs no server.
 fn run(cli: Cli) -> Result<(), CliError> {
     let Cli { mut options, openstack, command } = cli;
-    // Only events have a wide format.
+    // Lists, events and differences have a wide format; everything else is as in a table.
     let is_wide = options.output == Format::Wide;
     if is_wide {
         options.output = Format::Table;
     }
     let (format, reason) = (options.output, options.reason.clone());
-    let open = || Session::new(options, openstack);
+    let open = || Session::new(options, openstack, is_wide);
     match command {
         Command::Noun(command) => wait(async { command.run(&open()?).await }),
         Command::Container(command) => wait(async { container::run(&open()?, command).await }),
+        Command::Shortcut(command) => wait(async { shortcut::run(&open()?, command).await }),
         Command::Events(command) => wait(async { events::run(&open()?, command, is_wide).await }),
         Command::Log(command) => log::run(format, command, reason),
         Command::Backup(args) => backup::back_up(format, &args),
         Command::Restore(args) => backup::restore(format, &args),
-        Command::Replay(command) => wait(async { replay::run(&open()?, command).await }),
+        Command::Replay(command) => wait(async { replay::run(&open()?, command, is_wide).await }),
         Command::Why(args) => wait(async { why::run(&open()?, &args).await }),
         Command::Trace(args) => wait(async { trace::run(&open()?, &args).await }),
         Command::Bundle(command) => wait(async { bundle::run(&open()?, command).await }),
@@ -152,6 +177,9 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Token(command) => token::run(format, command),
         Command::Serve(args) => serve::run(args),
         Command::Completion(args) => completion::script(&args),
+        Command::CompleteNames(args) => {
+            wait(async { complete_names::print(&open()?, &args).await })
+        }
         Command::BashCompletion => completion::words(),
     }
 }

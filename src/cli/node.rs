@@ -4,9 +4,12 @@ use super::noun::Noun;
 use super::verbs::{Commands, option};
 use crate::ids::Kind;
 
-/// Nodes, with the columns of 2015.
+const MORE: &[&str] = &["host", "status", "cpus"];
+const WIDE: &[&str] = &["memory_bytes", "engine", "image_id", "status_reason"];
+
+/// Nodes: what they are and how they are; the image of 2015 is in the wide list.
 pub const NODE: Commands = Commands {
-    noun: Noun { kind: Kind::Node, columns: &["uuid", "type", "image_id"] },
+    noun: Noun { kind: Kind::Node, columns: &["uuid", "type"], more: MORE, wide: WIDE },
     lists: "Print a list of configured nodes",
     deletes: "Delete nodes; refused while they have bays",
     options: || {

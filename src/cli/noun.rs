@@ -2,16 +2,20 @@
 
 use clap::{Args, ValueEnum};
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::args::{Target, Targets, Update, ident, pair};
 use super::client::{Answer, Call, Client};
-use super::error::{CliError, say};
+use super::error::{CliError, say, warn};
+use super::event_line::short_type;
 use super::login::Openstack;
+use super::moment;
 use super::options::{Format, Options};
 use super::table;
 use super::terminal::printable;
+use super::waiting;
 use crate::ids::Kind;
+use crate::replay::entry::details;
 
 /// What a command needs besides its arguments.
 #[derive(Debug)]
@@ -20,6 +24,8 @@ pub struct Session {
     pub client: Client,
     /// How results are printed.
     pub format: Format,
+    /// Whether lists have all their columns.
+    pub is_wide: bool,
 }
 
 impl Session {
@@ -27,9 +33,9 @@ impl Session {
     ///
     /// # Errors
     /// When the address is invalid.
-    pub fn new(options: Options, openstack: Openstack) -> Result<Self, CliError> {
+    pub fn new(options: Options, openstack: Openstack, is_wide: bool) -> Result<Self, CliError> {
         let format = options.output;
-        Ok(Self { client: Client::new(options, openstack)?, format })
+        Ok(Self { client: Client::new(options, openstack)?, format, is_wide })
     }
 
     /// The UUID of an object, given by name or UUID.
@@ -53,10 +59,11 @@ pub enum SortDir {
 }
 
 /// Which part of a list, in which order.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct ListArgs {
-    /// The list as of a position of the log, or a time such as 2015-05-21T20:46:13Z
-    #[arg(long, value_name = "WHEN")]
+    /// The list as of a position of the log, or a time such as 2015-05-21T20:46:13Z, 2015-05-21 (UTC),
+    /// 1h (ago) or yesterday
+    #[arg(long, value_name = "WHEN", value_parser = moment::at)]
     at: Option<String>,
     /// Maximum number of objects [default: all]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -81,8 +88,8 @@ pub struct Show {
     #[command(flatten)]
     pub target: Target,
     /// The object as of a position of the log, a revision such as v:3, or a time such as
-    /// 2015-05-21T20:46:13Z
-    #[arg(long, value_name = "WHEN")]
+    /// 2015-05-21T20:46:13Z, 2015-05-21 (UTC), 1h (ago) or yesterday
+    #[arg(long, value_name = "WHEN", value_parser = moment::at)]
     at: Option<String>,
 }
 
@@ -91,19 +98,35 @@ pub struct Show {
 pub struct Noun {
     /// The collection.
     pub kind: Kind,
-    /// The columns of its list.
+    /// The columns of its list that the old client has.
     pub columns: &'static [&'static str],
+    /// Those that it does not have.
+    pub more: &'static [&'static str],
+    /// Those that only a wide list has.
+    pub wide: &'static [&'static str],
 }
 
 impl Noun {
-    /// Prints the collection, or the part of it in one bay. It is read page by page and sorted by
-    /// the first column unless another order was requested.
+    /// Prints the collection, or the part of it in one bay.
     pub async fn list(
         &self,
         session: &Session,
         args: &ListArgs,
         bay: Option<&str>,
     ) -> Result<(), CliError> {
+        let rows = self.rows(session, args, bay).await?;
+        let wide = if session.is_wide { self.wide } else { &[] };
+        table::list_with(session.format, self.columns, &[self.more, wide].concat(), &rows)
+    }
+
+    /// The collection, or the part of it in one bay. It is read page by page and sorted by the
+    /// first column unless another order was requested.
+    pub async fn rows(
+        &self,
+        session: &Session,
+        args: &ListArgs,
+        bay: Option<&str>,
+    ) -> Result<Vec<Value>, CliError> {
         let mut rows: Vec<Value> = Vec::new();
         let mut marker = args.marker.clone();
         let mut at = args.at.clone();
@@ -111,7 +134,9 @@ impl Noun {
             let taken = u64::try_from(rows.len()).unwrap_or(u64::MAX);
             let left = args.limit.map(|limit| limit.saturating_sub(taken));
             let dir = args.sort_dir.map(|dir| if dir == SortDir::Asc { "asc" } else { "desc" });
-            let mut call = Call::new(Method::GET, self.kind)
+            let call = Call::new(Method::GET, self.kind);
+            let call = if session.is_wide { call.segment("detail") } else { call };
+            let mut call = call
                 .query("at", at.as_ref())
                 .query("limit", left)
                 .query("marker", marker.as_ref())
@@ -138,7 +163,7 @@ impl Noun {
             let key = |row: &Value| self.columns.first().and_then(|c| row.get(c)).map(text);
             rows.sort_by_cached_key(key);
         }
-        table::list(session.format, self.columns, &rows)
+        Ok(rows)
     }
 
     /// One object, now or as of an earlier point.
@@ -155,7 +180,9 @@ impl Noun {
     /// Creates one and prints it.
     pub async fn create(&self, session: &Session, body: Value) -> Result<(), CliError> {
         let call = Call::new(Method::POST, self.kind).body(body);
-        let answer = session.client.send(call).await?;
+        let answer = waiting::change(&session.client, self.kind, None, call).await?;
+        let warnings = answer.body.get("warnings").and_then(Value::as_array);
+        warnings.into_iter().flatten().filter_map(Value::as_str).for_each(warn);
         table::show(session.format, &answer.body)?;
         let text = |field| answer.body.get(field).and_then(Value::as_str);
         let uuid = text("uuid").unwrap_or("UUID");
@@ -173,10 +200,10 @@ impl Noun {
     pub async fn update(&self, session: &Session, update: &Update) -> Result<(), CliError> {
         let name = &update.name;
         let call = Call::new(Method::PATCH, self.kind).segment(name).body(update.patch()?);
-        let answer = session.client.send(call).await?;
+        let answer = waiting::change(&session.client, self.kind, Some(name), call).await?;
         table::show(session.format, &answer.body)?;
         self.say_if_in_progress(&answer, name);
-        Ok(())
+        self.check(&answer, name, "UPDATE_FAILED")
     }
 
     /// Deletes some.
@@ -200,9 +227,9 @@ impl Noun {
             if let Some(action) = action {
                 call = call.segment(action);
             }
-            match session.client.send(call).await {
+            match waiting::change(&session.client, self.kind, Some(target), call).await {
                 Ok(answer) => self.say_if_in_progress(&answer, target),
-                Err(error @ CliError::Refused { .. }) => {
+                Err(error @ (CliError::Refused { .. } | CliError::Advised(..))) => {
                     let (noun, words) = (self.kind, error.message());
                     say(&format!("{verb} for {noun} {target} failed: {words}"));
                     failed = failed.or(Some(error.next().map(str::to_owned)));
@@ -211,6 +238,17 @@ impl Noun {
             }
         }
         failed.map_or(Ok(()), |next| Err(CliError::Reported(next)))
+    }
+
+    /// Fails if an object has the status of a failure.
+    fn check(&self, answer: &Answer, ident: &str, failed: &str) -> Result<(), CliError> {
+        let text = |field| answer.body.get(field).and_then(Value::as_str);
+        if text("status") != Some(failed) {
+            return Ok(());
+        }
+        let words = text("status_reason").unwrap_or("no reason given").to_owned();
+        let (noun, ident) = (self.kind, printable(ident));
+        Err(CliError::Advised(words, format!("magnum {noun}-history {ident}")))
     }
 
     /// If the work is still in progress, says how to check on it.
@@ -243,8 +281,24 @@ impl Noun {
                 _ => break,
             }
         }
-        table::list(session.format, &["position", "time", "type", "user", "reason"], &rows)
+        if session.format != Format::Table {
+            return table::list(session.format, &[], &rows);
+        }
+        let rows: Vec<Value> = rows.iter().map(told).collect();
+        table::list(Format::Table, &["position", "time", "event", "user", "details"], &rows)
     }
+}
+
+/// An event of a history as a row: what happened to the object, to the second.
+fn told(event: &Value) -> Value {
+    let text = |name: &str| event.get(name).and_then(Value::as_str).unwrap_or_default();
+    let time = text("time").get(..19).unwrap_or_default().replace('T', " ");
+    let name = short_type(event);
+    let name = name.split_once('.').map_or(name, |(_, fact)| fact);
+    json!({
+        "position": text("position"), "time": time, "event": name, "user": text("user"),
+        "details": details(event),
+    })
 }
 
 /// The position that the next page of a list is as of, however the point was given.
@@ -259,6 +313,11 @@ pub fn taken_array(body: &mut Value, key: &str) -> Vec<Value> {
         Some(Value::Array(items)) => items,
         _ => Vec::new(),
     }
+}
+
+/// A field of an object that is text; empty if it is not.
+pub fn text_of<'a>(object: &'a Value, field: &str) -> &'a str {
+    object.get(field).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The text that a row is sorted by.

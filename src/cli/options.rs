@@ -11,13 +11,18 @@ use super::error::CliError;
 /// Where a server listens by default.
 const DEFAULT_URL: &str = "http://127.0.0.1:9511";
 
+/// Commands with a `--timeout` of their own.
+const HAVE_TIMEOUT: [&str; 5] =
+    ["bay-create", "container-stop", "container-reboot", "stop", "restart"];
+
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// A table for people
     #[default]
     Table,
-    /// Like table, with every field of an event in its line
+    /// Like table, with more columns of a list, every field of an event in its line, and every change
+    /// in a difference
     Wide,
     /// JSON as the server sends it; followed events are one object per line
     Json,
@@ -45,6 +50,10 @@ pub struct Options {
     /// Do not wait for the work; it continues on the server
     #[arg(long, global = true)]
     pub no_wait: bool,
+    /// Wait at most so long; then exit with 124, while the work continues on the server. Also
+    /// --timeout, where a command has no --timeout of its own
+    #[arg(long, global = true, value_name = "SECONDS")]
+    pub wait_timeout: Option<u64>,
     /// Make a change only once, however often it is repeated with the same key
     #[arg(long, global = true, value_name = "KEY")]
     pub idempotency_key: Option<String>,
@@ -85,19 +94,29 @@ fn parse_url(text: &str) -> Result<reqwest::Url, CliError> {
 }
 
 /// The arguments with today's spelling of option names: those of 2014 had underscores
-/// (`--image_id`). Values, and everything after `--`, are left alone.
+/// (`--image_id`). Values, and everything after `--`, `exec` or `run`, whose last arguments are a
+/// command of the user's, are left alone. `--timeout` is short for `--wait-timeout`, except where a
+/// command has a `--timeout` of its own.
 pub fn hyphenated(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let mut verbatim = false;
+    let (mut verbatim, mut is_named, mut has_timeout) = (false, false, false);
     let respell = |arg: OsString| {
-        verbatim |= arg == "--";
+        verbatim |= arg == "--" || (!is_named && (arg == "exec" || arg == "run"));
+        is_named |= arg.to_str().is_some_and(is_of_2014);
+        has_timeout |= HAVE_TIMEOUT.iter().any(|command| arg == *command);
         let Some(text) = arg.to_str().filter(|text| !verbatim && text.starts_with("--")) else {
             return arg;
         };
         let name = text.find('=').unwrap_or(text.len());
         let (name, value) = text.split_at(name);
+        let name = if name == "--timeout" && !has_timeout { "--wait-timeout" } else { name };
         format!("{}{value}", name.replace('_', "-")).into()
     };
     args.map(respell).collect()
+}
+
+/// Whether an argument names a command whose options have another spelling.
+fn is_of_2014(text: &str) -> bool {
+    ["bay-", "baymodel-", "node-", "container-"].iter().any(|noun| text.starts_with(noun))
 }
 
 #[cfg(test)]
@@ -109,6 +128,14 @@ mod tests {
         let typed = ["a_b", "--image_id", "x_y", "--bay_id=a_b", "-o", "--", "--c_d"];
         let meant = ["a_b", "--image-id", "x_y", "--bay-id=a_b", "-o", "--", "--c_d"];
         assert_eq!(hyphenated(typed.iter().map(Into::into)), meant);
+        let own = ["magnum", "--magnum_url", "u", "exec", "c", "x", "--a_b"];
+        assert_eq!(hyphenated(own.iter().map(Into::into))[1..2], ["--magnum-url"]);
+        assert_eq!(hyphenated(own.iter().map(Into::into))[2..], own[2..]);
+        let waits = ["magnum", "--timeout=3", "container-stop", "c", "--timeout", "5"];
+        let meant = ["magnum", "--wait-timeout=3", "container-stop", "c", "--timeout", "5"];
+        assert_eq!(hyphenated(waits.iter().map(Into::into)), meant);
+        let name = ["magnum", "container-create", "--name", "run", "--image_id", "i"];
+        assert_eq!(hyphenated(name.iter().map(Into::into))[4], "--image-id");
     }
 
     #[test]

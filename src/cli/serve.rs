@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use rustix::process::{Resource, getrlimit};
-use tracing_subscriber::EnvFilter;
 
 use super::args::bytes;
 use super::error::CliError;
 use super::serve_auth::{AuthArgs, Authentication, PASSWORD};
 use super::serve_containers::ContainerArgs;
 use super::serve_http::HttpArgs;
+use super::serve_log::LogArgs;
 use crate::config::{
     AuditConfig, AuthConfig, BackendConfig, Config, Engine, HttpConfig, KeystoneConfig, LogConfig,
 };
@@ -23,6 +23,9 @@ use crate::text;
 
 /// Longest `--request-wait`: how long proxies usually keep a silent connection open.
 pub const MAX_REQUEST_WAIT_S: u64 = 300;
+
+/// Longest `--log-check`: enough for all of a log that can still be handled, some 10 TB.
+const MAX_LOG_CHECK_MS: u64 = 24 * 3600 * 1000;
 
 /// Least address space: what the stacks of a busy server's threads reserve, 512 of 2 MiB. Reserved
 /// is not used: the service has a fraction of it in memory.
@@ -34,6 +37,9 @@ pub struct ServeArgs {
     /// Data directory: everything that must survive
     #[arg(long, env = "MAGNUM_DATA", value_name = "DIR", default_value = "data")]
     data: PathBuf,
+    /// Directory of `magnum backup`, for the age of the last backup in /metrics
+    #[arg(long, value_name = "DIR")]
+    backup_dir: Option<PathBuf>,
     /// Address to listen on
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9511")]
     listen: SocketAddr,
@@ -58,13 +64,16 @@ pub struct ServeArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(0..=MAX_REQUEST_WAIT_S))]
     request_wait: u64,
-    /// Format of the service's own log on stderr; MAGNUM_LOG or RUST_LOG filter it
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    #[arg(value_name = "text|json", hide_possible_values = true)]
-    log_format: LogFormat,
+    #[command(flatten)]
+    log: LogArgs,
     /// Size of the segment files of the event log
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = bytes)]
     segment_size: u64,
+    /// How long a start may take to check earlier events for damage; the rest is checked while the
+    /// server runs
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 250)]
+    #[arg(value_parser = clap::value_parser!(u64).range(0..=MAX_LOG_CHECK_MS))]
+    log_check: u64,
     /// What to audit besides changes: refusals (refused commands), executes (output of executed
     /// commands), logs (container logs), or none
     #[arg(long, value_name = "WHAT,..", default_value = "refusals,executes", value_parser = audit)]
@@ -98,22 +107,12 @@ enum BackendName {
     Fake,
 }
 
-/// Format of the service's own log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    /// For people
-    Text,
-    /// One JSON object per line
-    Json,
-}
-
 /// Runs the service until it is told to stop.
 pub fn run(args: ServeArgs) -> Result<(), CliError> {
     require_address_space(getrlimit(Resource::As).current)?;
-    let log_format = args.log_format;
+    args.log.start()?;
     let said = |name| std::env::var(name).ok();
     let config = config(args, said("DOCKER_HOST"), said(PASSWORD))?;
-    start_log(log_format)?;
     let HttpConfig { listen, auth, tls, .. } = &config.http;
     if !listen.ip().is_loopback() && *auth != AuthConfig::None && tls.is_none() {
         tracing::warn!(%listen, "tokens arrive in the clear: use --tls-cert and --tls-key, or end \
@@ -175,7 +174,9 @@ fn config(
             segment_bytes: args.segment_size,
             reserve_bytes: args.reserve,
             unique_names: args.unique_names == Switch::On,
+            check: Duration::from_millis(args.log_check),
         },
+        backup_dir: args.backup_dir,
         http: args.http.config(HttpConfig {
             listen: args.listen,
             allow_remote_without_authentication: args.allow_remote_without_authentication,
@@ -183,6 +184,7 @@ fn config(
             admin_project,
             policy,
             request_wait: Duration::from_secs(args.request_wait),
+            access_log: args.log.access_log,
             audit: args.audit,
             allowed: allowed.clone(),
             ..defaults.http
@@ -215,25 +217,6 @@ fn from(docker_host: Option<String>) -> Result<PathBuf, CliError> {
              socket with --docker-socket."
         ))
     })
-}
-
-/// Starts writing the service's own log to stderr.
-fn start_log(format: LogFormat) -> Result<(), CliError> {
-    let wanted = ["MAGNUM_LOG", "RUST_LOG"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|filter| !filter.is_empty()))
-        .unwrap_or_else(|| "info".to_owned());
-    let filter = EnvFilter::try_new(&wanted).map_err(|error| {
-        CliError::Failed(format!("MAGNUM_LOG or RUST_LOG is not a valid filter: {wanted}: {error}"))
-    })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    match format {
-        LogFormat::Json => builder.json().try_init(),
-        LogFormat::Text => {
-            builder.with_ansi(super::terminal::colours(&std::io::stderr())).try_init()
-        }
-    }
-    .map_err(|error| CliError::Failed(error.to_string()))
 }
 
 /// What is audited: some of `refusals,executes,logs`, or `none`.

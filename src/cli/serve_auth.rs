@@ -24,7 +24,8 @@ pub struct AuthArgs {
     /// URL of Keystone, with or without /v3
     #[arg(long, value_name = "URL", required_if_eq("auth", "keystone"))]
     keystone_url: Option<String>,
-    /// Authorities (PEM) that verify an https URL of Keystone [default: the system's]
+    /// Authorities (PEM) that verify an https URL of Keystone; read again on SIGHUP [default: the
+    /// system's]
     #[arg(long, value_name = "FILE")]
     keystone_cacert: Option<PathBuf>,
     /// The service's own user; its password comes from MAGNUM_KEYSTONE_PASSWORD or a file

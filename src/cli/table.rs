@@ -2,17 +2,21 @@
 
 use std::io::Write;
 
-use comfy_table::{LineStyle, Table, TableStyle, presets};
+use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle, presets};
+use ratatui::text::Line;
 use serde_json::{Map, Value};
 
 use super::error::CliError;
 use super::options::Format;
-use super::terminal::{printable, printable_json};
+use super::terminal::{self, printable, printable_json};
 use crate::text::is_hidden;
 
 /// `+---+` everywhere, as the old client's tables have it.
 const STYLE: TableStyle =
     presets::ASCII_FULL_CONDENSED.header_separator(LineStyle::new('+', '-', '+', '+'));
+
+/// Narrower than this no cell is cut.
+const MIN_CELL: usize = 8;
 
 /// Prints to stdout.
 ///
@@ -30,15 +34,88 @@ pub fn print(text: &str) -> Result<(), CliError> {
 /// # Errors
 /// When writing to stdout fails.
 pub fn list(format: Format, columns: &[&str], rows: &[Value]) -> Result<(), CliError> {
+    list_with(format, columns, &[], rows)
+}
+
+/// The same with further columns, which the old client does not have: nothing in them is written
+/// as Python writes it. On a terminal a table is as wide as that, and cells are cut for it.
+///
+/// # Errors
+/// When writing to stdout fails.
+pub fn list_with(
+    format: Format,
+    columns: &[&str],
+    further: &[&str],
+    rows: &[Value],
+) -> Result<(), CliError> {
     if format != Format::Table {
         return structured(format, &Value::from(rows.to_vec()));
     }
-    let cell = |row: &Value, column: &&str| row.get(*column).map(cell).unwrap_or_default();
-    let rows = rows.iter().map(|row| columns.iter().map(|column| cell(row, column)).collect());
-    print(&rendered(columns, rows))
+    let of = |row: &Value, column: &str, text: fn(&Value) -> String| {
+        row.get(column).map(text).unwrap_or_default()
+    };
+    let cells = |row: &Value| -> Vec<String> {
+        let old = columns.iter().map(|column| of(row, column, cell));
+        old.chain(further.iter().map(|column| of(row, column, plain))).collect()
+    };
+    let header = [columns, further].concat();
+    let mut rows: Vec<_> = rows.iter().map(cells).collect();
+    if let Some(width) = terminal::width() {
+        fit(&header, &mut rows, width);
+    }
+    print(&rendered(&header, rows.into_iter(), None))
 }
 
-/// Prints one object: properties and values. Its links are for programs.
+/// Cuts cells so that a table is at most so wide: those of the widest columns, but no UUID.
+fn fit(header: &[&str], rows: &mut [Vec<String>], width: usize) {
+    let wide = |text: &str| Line::raw(text).width();
+    let mut widths: Vec<_> = header.iter().map(|name| wide(name)).collect();
+    for row in rows.iter_mut() {
+        for (most, cell) in widths.iter_mut().zip(row) {
+            *cell = cell.replace('\n', "\\n");
+            *most = wide(cell).max(*most);
+        }
+    }
+    let least: Vec<_> = header.iter().map(|name| wide(name).max(MIN_CELL)).collect();
+    loop {
+        // Each column has two blanks and a line.
+        let all = widths.iter().map(|width| width + 3).sum::<usize>() + 1;
+        let may_shrink = header.iter().zip(widths.iter_mut()).zip(&least);
+        let widest = may_shrink
+            .filter(|((name, width), least)| !name.ends_with("uuid") && **width > **least)
+            .map(|((_, width), _)| width)
+            .max();
+        match widest {
+            Some(widest) if all > width => *widest -= 1,
+            _ => break,
+        }
+    }
+    for row in rows {
+        for (cell, width) in row.iter_mut().zip(&widths) {
+            *cell = cut(cell, *width);
+        }
+    }
+}
+
+/// A line that is at most so wide, with `…` for what is cut off.
+fn cut(line: &str, width: usize) -> String {
+    if Line::raw(line).width() <= width {
+        return line.to_owned();
+    }
+    let mut kept = String::new();
+    for character in line.chars() {
+        kept.push(character);
+        if Line::raw(kept.as_str()).width() >= width {
+            kept.pop();
+            break;
+        }
+    }
+    kept.push('…');
+    kept
+}
+
+/// Prints one object: properties and values. Its links are for programs, and warnings are said
+/// elsewhere.
 ///
 /// # Errors
 /// When writing to stdout fails.
@@ -51,9 +128,9 @@ pub fn show(format: Format, object: &Value) -> Result<(), CliError> {
         .as_object()
         .unwrap_or(&empty)
         .iter()
-        .filter(|(name, _)| *name != "links")
+        .filter(|(name, _)| !["links", "warnings"].contains(&name.as_str()))
         .map(|(name, value)| vec![printable(name), cell(value)]);
-    print(&rendered(&["Property", "Value"], rows))
+    print(&rendered(&["Property", "Value"], rows, terminal::width()))
 }
 
 /// A value as JSON or YAML.
@@ -69,9 +146,16 @@ fn structured(format: Format, value: &Value) -> Result<(), CliError> {
     print(&printable_json(&format!("{value:#}\n")))
 }
 
-/// A table with its line end.
-fn rendered(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+/// A table with its line end; long cells go over several lines in a table of a given width.
+fn rendered(
+    header: &[&str],
+    rows: impl Iterator<Item = Vec<String>>,
+    width: Option<usize>,
+) -> String {
     let mut table = Table::new();
+    if let Some(width) = width.and_then(|width| u16::try_from(width).ok()) {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
     table.load_style(STYLE).set_header(header.to_vec()).add_rows(rows);
     format!("{table}\n")
 }
@@ -82,6 +166,16 @@ fn cell(value: &Value) -> String {
     match value {
         Value::String(text) => printable(text),
         other => printable(&python(other)),
+    }
+}
+
+/// The text of a cell that the old client does not have.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => printable(text),
+        Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(", "),
+        other => printable(&other.to_string()),
     }
 }
 
@@ -131,7 +225,7 @@ mod tests {
     fn tables_look_like_those_of_the_old_client() {
         let rows = vec![vec!["1".to_owned(), "web".to_owned()]];
         assert_eq!(
-            rendered(&["uuid", "name"], rows.into_iter()),
+            rendered(&["uuid", "name"], rows.into_iter(), None),
             "+------+------+\n\
              | uuid | name |\n\
              +------+------+\n\
@@ -141,9 +235,34 @@ mod tests {
     }
 
     #[test]
+    fn a_table_fits_its_terminal_and_keeps_its_uuids() {
+        let uuid = "3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f".to_owned();
+        let header = ["uuid", "name", "status"];
+        let long = || vec![uuid.clone(), "wört".repeat(20), "Running".to_owned()];
+        let mut rows = vec![long(), vec![uuid.clone(), "b".to_owned(), "Stopped".to_owned()]];
+        fit(&header, &mut rows, 80);
+        let table = rendered(&header, rows.clone().into_iter(), None);
+        let widths: Vec<_> = table.lines().map(|line| Line::raw(line).width()).collect();
+        assert_eq!(widths, [80; 6], "{table}");
+        assert!(rows[0][1].starts_with("wörtwört") && rows[0][1].ends_with('…'), "{table}");
+        assert_eq!((rows[0][0].as_str(), rows[1][1].as_str()), (uuid.as_str(), "b"));
+        // What cannot fit is as narrow as it may be.
+        let mut rows = vec![long()];
+        fit(&header, &mut rows, 20);
+        assert_eq!(rows[0], [uuid.as_str(), "wörtwör…", "Running"]);
+    }
+
+    #[test]
+    fn cells_that_are_new_are_not_pythons() {
+        let value = json!({ "a": null, "b": ["x", 1], "c": true, "d": "it's" });
+        let cells = ["a", "b", "c", "d"].map(|name| plain(&value[name]));
+        assert_eq!(cells, ["", "x, 1", "true", "it's"]);
+    }
+
+    #[test]
     fn an_empty_list_is_a_header() {
         assert_eq!(
-            rendered(&["uuid"], std::iter::empty()),
+            rendered(&["uuid"], std::iter::empty(), None),
             "+------+\n| uuid |\n+------+\n+------+\n"
         );
     }

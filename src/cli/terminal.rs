@@ -5,7 +5,17 @@ use std::future::Future;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use ratatui::crossterm;
+
 use crate::text::is_hidden;
+
+/// The width of the terminal that stdout is; nothing if it is none.
+pub fn width() -> Option<usize> {
+    let size = || crossterm::terminal::size().ok();
+    let columns = if std::io::stdout().is_terminal() { size()?.0 } else { return None };
+    // Some say that they have none.
+    (columns > 0).then(|| usize::from(columns))
+}
 
 /// Red: failures.
 pub const RED: u8 = 31;

@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::error::CliError;
+use super::moment;
 use super::noun::Session;
 use super::replay::{About, ask};
 use crate::replay::{Question, When};
@@ -13,7 +14,7 @@ pub struct WhyArgs {
     #[command(flatten)]
     about: About,
     /// Explain the state as of this point
-    #[arg(long, value_name = "WHEN", default_value = "latest")]
+    #[arg(long, value_name = "WHEN", default_value = "latest", value_parser = moment::when)]
     at: When,
 }
 

@@ -79,6 +79,7 @@ pub struct CloudEvent {
     /// `1.0`
     specversion: &'static str,
     /// The event, unique forever.
+    #[schema(format = Uuid)]
     id: String,
     /// Which installation: `/magnum/` and a uuid that no other one has.
     source: String,
@@ -86,7 +87,18 @@ pub struct CloudEvent {
     r#type: String,
     /// The object: `container/` and its uuid.
     subject: String,
+    /// The name that the object had then, a node its host's. Of an audit event: the name of the object
+    /// that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    objectname: Option<String>,
+    /// The name that the bay had then which the object is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bayname: Option<String>,
+    /// The image of the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<String>,
     /// When it was decided, by the wall clock of the service.
+    #[schema(format = DateTime)]
     time: String,
     /// `application/json`
     datacontenttype: &'static str,
@@ -111,6 +123,7 @@ pub struct CloudEvent {
     #[serde(skip_serializing_if = "String::is_empty")]
     correlationid: String,
     /// The event that led to this one.
+    #[schema(format = Uuid)]
     #[serde(skip_serializing_if = "Option::is_none")]
     causationid: Option<String>,
     /// What makes the command exactly-once, where its sender named it.
@@ -129,10 +142,21 @@ pub struct CloudEvent {
     data: Value,
 }
 
+/// What readers know objects by, as of an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventNames {
+    /// The name of the object that the event is about; the host's of a node.
+    pub object: Option<String>,
+    /// The name of the bay that the object is in.
+    pub bay: Option<String>,
+    /// The image that a container was made from.
+    pub image: Option<String>,
+}
+
 impl CloudEvent {
     /// An event of an installation for a reader that asked an address such as
     /// `http://127.0.0.1:9511`; without one, where no server is asked, `dataschema` is a path.
-    pub fn new(event: &Recorded, installation: Uuid, address: &str) -> Self {
+    pub fn new(event: &Recorded, names: EventNames, installation: Uuid, address: &str) -> Self {
         let kind = event.stream.kind;
         let (name, version) = (event.event_type.as_str(), event.version);
         // What a newer program wrote is shown without its payload rather than not at all.
@@ -147,6 +171,9 @@ impl CloudEvent {
             source: format!("/magnum/{installation}"),
             r#type: outward_type(name, version),
             subject: event.stream.to_string(),
+            objectname: names.object,
+            bayname: names.bay,
+            image: names.image,
             time: event.time.rfc3339(),
             datacontenttype: "application/json",
             position: event.position.to_string(),

@@ -106,6 +106,13 @@ pub struct CreatedV1 {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ActionRequestedV1 {}
 
+/// The grace of a stop that is followed by no kill, however long it takes.
+pub const NO_KILL: u32 = u32::MAX;
+
+/// The value of a variable that the container is not to have, although its image has it. No other
+/// value has this character.
+pub const UNSET: &str = "\0";
+
 /// The container is to stop.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StopRequestedV1 {

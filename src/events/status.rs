@@ -16,7 +16,13 @@ pub trait Status: Stage + Default + PartialEq + Send + 'static {
 }
 
 /// What the list of a noun's statuses says of each ([`crate::statuses`]).
-pub trait Stage: Copy {
+pub trait Stage: Copy + 'static {
+    /// Every status.
+    fn all() -> &'static [Self];
+
+    /// As it is recorded and shown.
+    fn name(self) -> &'static str;
+
     /// Whether the object is being deleted: only the outcome of that changes the status.
     fn is_deleting(self) -> bool;
 
@@ -78,6 +84,14 @@ macro_rules! statuses {
         }
 
         impl $crate::events::status::Stage for $name {
+            fn all() -> &'static [Self] {
+                Self::ALL
+            }
+
+            fn name(self) -> &'static str {
+                self.name()
+            }
+
             fn is_deleting(self) -> bool {
                 self.is_deleting()
             }

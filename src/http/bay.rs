@@ -23,7 +23,10 @@ impl Resource for BayView {
     async fn create(on: ObjectCall<'_>, mut new: Body) -> Result<BayCommand, ApiError> {
         let ObjectCall { call, state, .. } = on;
         let baymodel_id = match new.take::<Option<String>>("baymodel_id")? {
-            Some(ident) => read::named::<BaymodelView>(state, call, &ident)?.head.uuid,
+            Some(ident) => {
+                BaymodelView::record(state, call, &ident).await?;
+                read::named::<BaymodelView>(state, call, &ident)?.head.uuid
+            }
             None => defaults::baymodel(state, &call.on_the_way()).await?,
         };
         let plan = BayPlan {

@@ -230,19 +230,20 @@ pub async fn settle<V: View>(
     if view.as_ref().is_some_and(|view| view.tasks().iter().any(|task| task.id == work)) {
         return Ok(Settled::Waiting);
     }
-    ended(state, reply, work, view).await
+    ended(state, reply.stream, reply.revision, work, view).await
 }
 
-/// The answer to a POST: the new object, 202 while its work goes on.
+/// The answer to a POST: the new object, 202 while its work goes on, with what was ignored.
 pub async fn created<V: Shown>(
     state: &AppState,
     call: &Call,
     reply: &CommandReply,
     outcome: &Settled,
+    warnings: &[String],
 ) -> Result<Response, ApiError> {
     let status =
         if *outcome == Settled::Waiting { StatusCode::ACCEPTED } else { StatusCode::CREATED };
-    let response = shown::<V>(state, call, reply, status).await?;
+    let response = shown_with::<V>(state, call, reply, status, warnings).await?;
     Ok(respond::located(response, call, V::KIND, reply.stream.id))
 }
 
@@ -253,8 +254,18 @@ pub async fn shown<V: Shown>(
     reply: &CommandReply,
     status: StatusCode,
 ) -> Result<Response, ApiError> {
+    shown_with::<V>(state, call, reply, status, &[]).await
+}
+
+async fn shown_with<V: Shown>(
+    state: &AppState,
+    call: &Call,
+    reply: &CommandReply,
+    status: StatusCode,
+    warnings: &[String],
+) -> Result<Response, ApiError> {
     match view_after::<V>(state, &call.ctx.project, reply).await? {
-        Some(view) => Ok(respond::at(shape::answer(status, call, &view), reply.position)),
+        Some(view) => Ok(respond::at(shape::answer(status, call, &view, warnings), reply.position)),
         None => Err(ApiError::not_found(V::KIND, reply.stream.id.to_string())),
     }
 }
@@ -281,10 +292,12 @@ pub fn get<V: View>(
     state.reads.get::<V>(project, id).map_err(|error| ApiError::query(V::KIND, "", error))
 }
 
-/// The outcome of work that no object waits for any more.
-async fn ended<V: View>(
+/// The outcome of work that no object waits for any more, asked for at a revision of its object or
+/// later.
+pub async fn ended<V: View>(
     state: &AppState,
-    reply: &CommandReply,
+    stream: StreamId,
+    from: Revision,
     work: WorkId,
     view: Option<V>,
 ) -> Result<Settled, ApiError> {
@@ -297,7 +310,7 @@ async fn ended<V: View>(
         let is_unknown = event.is_some_and(|event| is_unknown(&event, work));
         return Ok(if is_unknown { Settled::Unknown(words) } else { Settled::Failed(words) });
     }
-    let (log, stream, from) = (state.log.clone(), reply.stream, reply.revision);
+    let log = state.log.clone();
     let found = blocking(move || search(log.as_ref(), stream, from, work)).await??;
     Ok(match (found, view) {
         (Some(outcome), _) => outcome,

@@ -17,7 +17,7 @@ use super::{command, defaults, keys, read};
 use crate::actors::container::ContainerCommand;
 use crate::allowed::{Allowed, check_label};
 use crate::events::container::{ContainerSpec, PortMapping};
-use crate::ids::{Kind, StreamId};
+use crate::ids::{Kind, ObjectId, StreamId};
 use crate::image::Reference;
 use crate::projections::bay::BayView;
 use crate::projections::container::ContainerView;
@@ -82,10 +82,13 @@ impl Resource for ContainerView {
         let ObjectCall { call, state, .. } = on;
         let mut spec = spec(&mut new)?;
         allow(&state.config.allowed, &mut spec)?;
+        // Before the built-in bay is made for what no node could take.
+        check_cpus(state, spec.cpu_millis, None)?;
         let bay = match new.take::<Option<String>>("bay_uuid")? {
             Some(uuid) => read::named::<BayView>(state, call, &uuid)?,
             None => defaults::bay(state, &call.on_the_way()).await?,
         };
+        check_cpus(state, spec.cpu_millis, Some(bay.node_uuid))?;
         if !bay.status.takes_members() {
             let words = format!("Bay {} is being deleted; use another one.", bay.head.uuid);
             let stream = StreamId::new(Kind::Bay, bay.head.uuid);
@@ -121,6 +124,24 @@ fn spec(new: &mut Body) -> Result<ContainerSpec, ApiError> {
         user: new.take("user")?,
         restart_policy: new.take("restart_policy")?,
     })
+}
+
+/// Refuses more CPUs than the node has, or than any node has: its engine would refuse them later.
+fn check_cpus(
+    state: &AppState,
+    millis: Option<u32>,
+    node_id: Option<ObjectId>,
+) -> Result<(), ApiError> {
+    let Some(millis) = millis else { return Ok(()) };
+    let nodes = state.reads.nodes().map_err(|error| ApiError::query(Kind::Node, "", error))?;
+    let meant = nodes.iter().filter(|node| node_id.is_none_or(|id| id == node.head.uuid));
+    match meant.filter_map(|node| node.cpus).max() {
+        Some(cpus) if millis > cpus.saturating_mul(1000) => {
+            let asked = (f64::from(millis) / 1000.0).to_string();
+            Err(ApiError::field("cpu", asked, format!("The node has {cpus} CPUs.")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what the operator does not allow, and fills in what he has chosen for containers that

@@ -1,5 +1,6 @@
 //! The built-in `default` baymodel and bay of a project: created by ordinary commands when they
-//! are first needed, and again if they were deleted.
+//! are first needed, and again if they were deleted. The baymodel is shown before that too, because
+//! the clients of 2015 want one for a bay.
 
 use uuid::Uuid;
 
@@ -13,31 +14,66 @@ use crate::actors::baymodel::BaymodelCommand;
 use crate::bus::{CommandError, CommandReply, Origin, Refusal};
 use crate::events::bay::BayPlan;
 use crate::events::baymodel::BaymodelFields;
-use crate::ids::{Kind, ObjectId, Position, ProjectId, StreamId};
-use crate::projections::View;
+use crate::ids::{Kind, ObjectId, Position, ProjectId, StreamId, Timestamp};
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
+use crate::projections::query::QueryError;
+use crate::projections::{View, ViewHead};
 
 /// Their name.
 const NAME: &str = "default";
+
+/// The orchestration engine of baymodels that name none: what runs here.
+pub const COE: &str = "docker";
 
 /// The id of a project's built-in object: the same for everybody who needs it first.
 fn id(state: &AppState, project: &ProjectId, kind: Kind) -> ObjectId {
     derived_id(state.installation, [&project.0, kind.name(), NAME])
 }
 
-/// The project's built-in object, where it has one: under its id, or under the one that it got as
-/// long as clients could choose derived ids. Another project may have that one. What the project
-/// itself made under this name takes its place.
+/// The project's default object, where it has one: what it calls so itself, or the built-in one under
+/// its id, or under the one that it got as long as clients could choose derived ids. Another project
+/// may have that one.
 fn find<V: View>(state: &AppState, project: &ProjectId) -> Result<Option<V>, ApiError> {
+    let own = state.reads.find::<V>(project, NAME).ok().filter(|own| !own.is_deleting());
+    if own.is_some() {
+        return Ok(own);
+    }
     let text = format!("{project}/{}/{NAME}", V::KIND);
     let former = ObjectId(Uuid::new_v5(&state.installation, text.as_bytes()));
     match get(state, project, id(state, project, V::KIND))? {
-        None => {}
-        found => return Ok(found),
+        None => get(state, project, former),
+        found => Ok(found),
     }
-    let own = || state.reads.find::<V>(project, NAME).ok().filter(|own| !own.is_deleting());
-    Ok(get(state, project, former)?.or_else(own))
+}
+
+/// What the built-in baymodel is made from.
+fn fields() -> BaymodelFields {
+    BaymodelFields {
+        name: Some(NAME.to_owned()),
+        coe: COE.to_owned(),
+        image_id: NAME.to_owned(),
+        ..BaymodelFields::default()
+    }
+}
+
+/// The built-in baymodel of a project as long as it is not recorded, which its first use does, and
+/// no other one has its name. To look at it records nothing.
+pub fn unrecorded_baymodel(
+    state: &AppState,
+    project: &ProjectId,
+) -> Result<Option<BaymodelView>, ApiError> {
+    match state.reads.find::<BaymodelView>(project, NAME) {
+        Err(QueryError::NotFound) if find::<BaymodelView>(state, project)?.is_none() => {}
+        Ok(_) | Err(QueryError::NotFound | QueryError::Ambiguous) => return Ok(None),
+        Err(error) => return Err(ApiError::query(Kind::Baymodel, NAME, error)),
+    }
+    // As old as the installation, whose id is that of its first event.
+    let since = state.installation.get_timestamp().map_or((0, 0), |time| time.to_unix());
+    let created_at = Timestamp((since.0 as i64) * 1_000_000 + i64::from(since.1) / 1000);
+    let uuid = id(state, project, Kind::Baymodel);
+    let head = ViewHead { uuid, project: project.clone(), created_at, ..ViewHead::default() };
+    Ok(Some(BaymodelView { head, fields: fields() }))
 }
 
 /// The project's default baymodel.
@@ -46,15 +82,11 @@ pub async fn baymodel(state: &AppState, ctx: &Origin) -> Result<ObjectId, ApiErr
         return Ok(view.head.uuid);
     }
     let id = id(state, &ctx.project, Kind::Baymodel);
-    let fields = BaymodelFields {
-        name: Some(NAME.to_owned()),
-        coe: "docker".to_owned(),
-        image_id: NAME.to_owned(),
-        ..BaymodelFields::default()
-    };
-    let stream = StreamId::new(Kind::Baymodel, id);
-    let made = command::send(state, ctx, stream, &BaymodelCommand::Create { fields }).await;
-    recorded(state, id, made).map(|(id, _)| id)
+    let create = BaymodelCommand::Create { fields: fields() };
+    let made = command::send(state, ctx, StreamId::new(Kind::Baymodel, id), &create).await;
+    let (id, position) = recorded(state, id, made)?;
+    command::is_seen(state, position).await;
+    Ok(id)
 }
 
 /// The project's default bay.

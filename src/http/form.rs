@@ -30,7 +30,7 @@ pub const TIME: &str = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T\
 /// A whole number that 64 bits hold.
 pub const NUMBER: &str = "[0-9]{1,19}";
 
-/// Words that are split as a shell would: quotes come in pairs, a backslash before something.
+/// Words that are split as `shlex` does: quotes come in pairs, a backslash before something.
 const WORDS: &str = r#"([^'"\\\u0000]|\\[^\u0000]|'[^'\u0000]*'|"([^"\\\u0000]|\\[^\u0000])*")*"#;
 
 /// Any text.
@@ -78,9 +78,9 @@ pub fn words() -> ObjectBuilder {
     matching(WORDS)
 }
 
-/// The same with at least one word; it does not begin with a comment.
+/// The same with at least one word.
 pub fn command() -> ObjectBuilder {
-    matching(&format!(r#"([^'"\\\s#\u0000]|\\[^\s\u0000]){WORDS}"#))
+    matching(&format!(r#"([^'"\\\s\u0000]|\\[^\s\u0000]){WORDS}"#))
 }
 
 /// A list of at most so many.

@@ -13,6 +13,7 @@ use super::edge::request::{Call, Ident};
 use super::edge::state::AppState;
 use super::error::ApiError;
 use super::{read, respond};
+use crate::bus::OutputErasure;
 use crate::events::log::{EventLog, ReadError};
 use crate::ids::ProjectId;
 use crate::secrets::{Secrets, SecretsError, key_of};
@@ -75,6 +76,7 @@ pub async fn erase(
     if !asked(&state, &call, move |secrets, project| secrets.erase(project, &id)).await? {
         return Err(ApiError::NotFound("Key", ident));
     }
+    erase_outputs(&state, &call.ctx.project).await;
     state.audit.key_erased(&call.ctx, ident).await?;
     let project = call.ctx.project.clone();
     let counted = read::scan_at(place, &state, move |log| unkeyed(log, &project)).await?;
@@ -87,6 +89,21 @@ pub async fn erase(
     }
     let position = *state.log.head().borrow();
     Ok(respond::at(response, position))
+}
+
+/// Has all nodes forget what the commands of a project wrote: it may show what the key sealed. One
+/// that cannot be asked keeps it for an hour at most.
+async fn erase_outputs(state: &AppState, project: &ProjectId) {
+    let nodes = match state.reads.nodes() {
+        Ok(nodes) => nodes,
+        Err(error) => return tracing::warn!(%error, "the outputs of commands were not erased"),
+    };
+    for node_id in nodes.into_iter().map(|node| node.head.uuid) {
+        let erasure = OutputErasure { node_id, project: project.clone() };
+        if let Err(error) = state.bus.erase_output(erasure).await {
+            tracing::warn!(%node_id, %error, "the outputs of commands were not erased");
+        }
+    }
 }
 
 /// Requests of a project whose digest was recorded without a key. The first digest with one ends

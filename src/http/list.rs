@@ -10,10 +10,11 @@ use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
 use super::respond;
-use super::shape::{Representation, Rows, Shown};
+use super::shape::{self, Representation, Rows, Shown};
 use super::text::{canonical_uuid, shown};
 use super::{list_past, read};
 use crate::ids::Position;
+use crate::projections::field_table::SortAs;
 use crate::projections::query::{ListPage, ListQuery, PAGE_BYTES};
 use crate::replay::{ReplayError, Source};
 
@@ -37,8 +38,10 @@ pub async fn page<V: Shown>(
 ) -> Result<Response, ApiError> {
     let known: Vec<&str> = PAGING.iter().chain(V::FIELDS).chain(extra).copied().collect();
     call.only(&known)?;
-    let query = query::<V>(call, filters)?;
+    let asked = query::<V>(call, filters)?;
     let when = call.argument("at").map(|at| read::when("at", at)).transpose()?;
+    let mut query = asked.clone();
+    let first = if when.is_none() { first::<V>(state, call, &mut query)? } else { None };
     // In the order of creation a page with one filter costs what its rows do; others may have to
     // look at many rows for it.
     let (page, at) = if let Some(when) = when {
@@ -60,11 +63,12 @@ pub async fn page<V: Shown>(
     };
     let marker = call.argument("marker").unwrap_or_default();
     let page = page.map_err(|error| ApiError::query(V::KIND, marker, error))?;
-    let ListPage { views, is_full } = page;
-    let last = views.last().filter(|_| is_full);
+    let ListPage { mut views, is_full } = page;
+    views.splice(0..0, first);
+    let last = views.last().filter(|_| is_full || query.limit == 0);
     let next = last.map(|last| {
         let last = last.head().uuid.to_string();
-        next::<V>(call, rows, &query, &last, extra, at)
+        next::<V>(call, rows, &asked, &last, extra, at)
     });
     let collection = V::KIND.collection();
     let items = views.iter().map(|view| Representation { view, host: &call.host, rows }).collect();
@@ -90,6 +94,26 @@ fn named<V: Shown>(
     }
 }
 
+/// The object that is there without being recorded, where a page has it: at its begin, before all
+/// others in every order. The rest of the page has one object less.
+fn first<V: Shown>(
+    state: &AppState,
+    call: &Call,
+    query: &mut ListQuery,
+) -> Result<Option<V>, ApiError> {
+    let Some(view) = V::unrecorded(state, &call.ctx.project)? else { return Ok(None) };
+    if let Some(marker) = query.marker {
+        query.marker = Some(marker).filter(|marker| *marker != view.head().uuid);
+        return Ok(None);
+    }
+    let fits = |(name, value): &(String, String)| view.field(name).as_ref() == Some(value);
+    if !query.filters.iter().all(fits) {
+        return Ok(None);
+    }
+    query.limit -= 1;
+    Ok(Some(view))
+}
+
 /// `{"bays": [...], "next": "http://…"}`
 struct Page<T> {
     collection: &'static str,
@@ -113,7 +137,9 @@ impl<T: Serialize> Serialize for Page<T> {
 }
 
 fn query<V: Shown>(call: &Call, mut filters: Vec<(String, String)>) -> Result<ListQuery, ApiError> {
-    filters.extend(call.arguments(V::FIELDS));
+    let given = call.arguments(V::FIELDS);
+    given.iter().try_for_each(|(name, value)| check_filter::<V>(name, value))?;
+    filters.extend(given);
     let limit = match call.argument("limit") {
         None => MAX_LIMIT,
         Some(text) => limit(text)?,
@@ -137,6 +163,21 @@ fn query<V: Shown>(call: &Call, mut filters: Vec<(String, String)>) -> Result<Li
     };
     let sort_key = call.argument("sort_key").map(str::to_owned);
     Ok(ListQuery { filters, sort_key, descending, limit, marker })
+}
+
+/// Refuses what no object can have in a field: nobody who asks for it means an empty list.
+fn check_filter<V: Shown>(name: &str, value: &str) -> Result<(), ApiError> {
+    let Some(field) = V::TABLE.iter().find(|field| field.name == name) else { return Ok(()) };
+    if field.filter == Some(SortAs::Number) && value.parse::<u64>().is_err() {
+        return Err(ApiError::field(name, shown(value), "Use a whole number."));
+    }
+    match shape::one_of(field) {
+        Some(names) if !names.iter().any(|known| known == value) => {
+            let words = format!("Use one of {}.", names.join(", "));
+            Err(ApiError::field(name, shown(value), &words))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How many objects are asked for, at most [`MAX_LIMIT`].

@@ -4,15 +4,16 @@
 //! `progress` with `deadline` (connections), `service` (what every request passes), `edge/` (who
 //! asks, whether they may, what it says), `input/` (bodies), what every noun has (`resource`) and
 //! one file a noun with its own, `command` (asking and waiting), `verbs/` (what is done with
-//! containers), `shape` and `respond`, `error` and `error_body`, `keys` (sealing and erasing),
-//! `session` (browsers). Then `stream/` (the log for readers), `schema`, `replay` (what was, and
-//! why), `health`, `metrics`, and what all of it promises: `openapi`, `parameters`, `security`,
-//! `refusals`, `form`.
+//! containers), `shape`, `respond` and `compress`, `error` and `error_body`, `keys` (sealing and
+//! erasing), `session` (browsers). Then `stream/` (the log for readers), `schema`, `replay` (what
+//! was, and why), `health`, `metrics` with `survey` and `exposition`, and what all of it promises:
+//! `openapi`, `parameters`, `security`, `refusals`, `form`.
 //! Not here: decisions (`actors`), views (`projections`).
 
 mod bay;
 mod baymodel;
 mod command;
+mod compress;
 mod connections;
 mod container;
 mod deadline;
@@ -21,9 +22,11 @@ mod discovery;
 pub mod edge;
 mod error;
 mod error_body;
+mod exposition;
 mod form;
 mod head;
 mod health;
+mod identity;
 mod input;
 mod keys;
 mod list;
@@ -48,6 +51,7 @@ mod service;
 mod session;
 pub(crate) mod shape;
 mod stream;
+mod survey;
 mod text;
 mod tls;
 mod validity;

@@ -1,4 +1,5 @@
-//! Nodes in the REST API. They are identified by UUID; they have no names.
+//! Nodes in the REST API. They are identified by UUID, or by the host name that events call them by;
+//! they have no names.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use crate::actors::node::NodeCommand;
 use crate::actors::placement::NodeFacts;
 use crate::events::node::Status;
 use crate::events::work::FieldChange;
-use crate::ids::{Kind, ProjectId, StreamId};
+use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 use crate::projections::bay::BayView;
 use crate::projections::node::{self, NodeView};
 use crate::projections::query::QueryError;
@@ -94,6 +95,14 @@ pub fn facts(state: &AppState, project: &ProjectId) -> Result<Vec<NodeFacts>, Ap
         })
     });
     facts.collect()
+}
+
+/// Why a node cannot do anything now, if that is known.
+pub fn unavailable(state: &AppState, id: ObjectId) -> Result<Option<String>, ApiError> {
+    let nodes = state.reads.nodes().map_err(|error| ApiError::query(Kind::Node, "", error))?;
+    let node = nodes.into_iter().find(|node| node.head.uuid == id);
+    let node = node.filter(|node| node.status == Status::Unavailable);
+    Ok(node.map(|node| node.status_reason.unwrap_or_else(|| "the node is away".to_owned())))
 }
 
 impl Resource for NodeView {

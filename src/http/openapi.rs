@@ -52,10 +52,14 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Operation {
     let named = |name: &str| Content::new(Some(Ref::from_schema_name(name)));
     let mut operation = OperationBuilder::new()
         .summary(Some(&route.summary))
+        .tag(tag(route))
         .operation_id(Some(operation_id(route)))
         .securities(security::of(route));
     for parameter in parameters::of(&route.path, route.query, route.verb() != Method::GET) {
         operation = operation.parameter_ref(parameter);
+    }
+    for filter in &route.filters {
+        operation = operation.parameter(filter.clone());
     }
     if let Some(body) = route.body {
         let content = named(&body(schemas));
@@ -78,6 +82,12 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Operation {
         operation = operation.response(status.to_string(), other);
     }
     operation.build()
+}
+
+/// What operations are grouped by: the collection, `service` where there is none.
+fn tag(route: &Route) -> &str {
+    let named = route.path.strip_prefix("/v1/").and_then(|path| path.split('/').next());
+    named.filter(|name| !name.contains('.')).unwrap_or("service")
 }
 
 /// `get_v1_bays_ident`: stable names for generated clients.

@@ -11,7 +11,7 @@ use super::edge::request::MAX_REASON_BYTES;
 use super::form::{NUMBER, TIME, UUID, command, list, matching, name, one_of, text, uuid, whole};
 use super::stream::filter::MAX_VALUES;
 use super::text::MAX_NAME_BYTES;
-use super::verbs::action::{MAX_GRACE_S, SIGNALS};
+use super::verbs::action::SIGNALS;
 use crate::events::cloudevent::Outcome;
 use crate::ids::StreamKind;
 use crate::replay::condition;
@@ -29,8 +29,14 @@ const ARGUMENTS: &[(&str, Form, &str)] = &[
     ),
     ("among", any, "container for all containers, container/web for one; default: all objects"),
     ("apply", some, "A command as JSON, or a list of commands, as in the object's timeline"),
+    (
+        "before",
+        after,
+        "A position: the last events before it; latest: the last ones; with limit=0 \
+        they are counted",
+    ),
     ("bay", names, "Only events of this bay and of containers in it; a UUID or a name; repeatable"),
-    ("command", line, "The command and its arguments, split as a shell would"),
+    ("command", line, "The command and its arguments, split as Python's shlex does"),
     (
         "condition",
         condition_text,
@@ -49,30 +55,43 @@ const ARGUMENTS: &[(&str, Form, &str)] = &[
         number,
         "Wait until the read model has reached this position; 503 if it takes too long",
     ),
-    ("object", objects, "Only events of the object with this UUID; repeatable"),
+    (
+        "object",
+        objects,
+        "Only events of this object: a UUID, a name, or kind/ and either; repeatable",
+    ),
     ("outcome", outcomes, "Only events with this outcome; repeatable"),
     ("monotone", flag, "1: the condition stays true once it is, so few states need to be checked"),
-    ("project", some, "Only events of this project, which must be your own"),
+    (
+        "project",
+        some,
+        "Only events of this project, or of all; auditors of the operators' project may \
+        name other ones than their own",
+    ),
     ("request_id", requests, "Only events caused by this request; repeatable"),
     ("redact", flag, "1: without values of environment variables; a server always removes them"),
     ("related", flag, "1: include its bay and node, and the containers in it"),
     ("signal", signal, "The signal's name or number; default: SIGKILL"),
-    (
-        "since",
-        since,
-        "Only output or events at or after this time; for events also an age such as 15m",
-    ),
+    ("since", since, "Only output or events at or after this time, or of this age: 15m"),
     ("snapshot", flag, "1: first the current state of all matching objects, then events after it"),
     ("sort_dir", direction, "The order; default: asc"),
     ("sort_key", some, "The field to sort by"),
     ("stderr", flag, "0: without standard error; 1: only standard error"),
     ("stdout", flag, "0: without standard output; 1: only standard output"),
-    ("subject", objects, "The same as object: a UUID, or kind/UUID as in events"),
+    (
+        "stream",
+        flag,
+        "1: the output while it comes, in frames of the Docker Engine API: the stream as one byte \
+         (1: stdout, 2: stderr, 3: the service, last, with the reason why the rest is missing), \
+         three zeros, the length as four bytes, the data",
+    ),
+    ("subject", objects, "The same as object; events have it as kind/UUID"),
     ("tail", number, "Only the last lines, this many"),
-    ("timeout", grace, "Seconds between the stop signal and the kill; default: 10"),
+    ("timeout", grace, "Seconds between the stop signal and the kill; -1: no kill; default: 10"),
     ("timestamps", flag, "1: each line starts with its time"),
     ("to", moment, "The second point, in the same form as at; default: now"),
     ("type", texts, "Only events of this type, such as container.started; repeatable"),
+    ("until", since, "Only output before this time, or older than this: 15m"),
     ("user", texts, "Only events requested by this user; repeatable"),
 ];
 
@@ -82,7 +101,7 @@ const NEEDED: [&str; 3] = ["command", "condition", "field"];
 /// What stands in paths: the parameter, its name there, its form, and what it means.
 const PARTS: &[(&str, &str, Form, &str)] = &[
     ("file", "file", a_name, "A type of event with its version: container.started.v1.json"),
-    ("id", "id", a_name, "The id of a running command, as the list of them has it"),
+    ("id", "id", a_name, "The id of a command: X-Magnum-Execution of the response that started it"),
     ("ident", "ident", a_name, "A UUID or a name"),
     ("node", "ident", id, "A UUID"),
     ("request", "ident", request, "The X-Openstack-Request-Id of a response: req-UUID"),
@@ -112,7 +131,7 @@ pub fn all() -> ComponentsBuilder {
 /// Those of a route: what stands in its path, its arguments, and the headers of a change of an
 /// object, which a session is not.
 pub fn of(path: &str, query: &str, is_change: bool) -> Vec<Ref> {
-    let is_change = is_change && path != "/v1/session";
+    let is_change = is_change && path.starts_with("/v1/") && path != "/v1/session";
     let parts = PARTS.iter().filter(|row| is_in(path, row.0, row.1)).map(|row| row.0);
     let headers = HEADERS.iter().filter(|_| is_change).map(|row| row.0);
     let keys = parts.chain(query.split_whitespace()).chain(headers);
@@ -177,13 +196,14 @@ fn number() -> RefOr<Schema> {
     whole(0, u64::MAX).into()
 }
 
-/// Whatever is more than a page may have is taken for that.
+/// Whatever is more than a page may have is taken for that; 0 only where events are counted.
 fn limit() -> RefOr<Schema> {
     ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).into()
 }
 
 fn grace() -> RefOr<Schema> {
-    whole(0, MAX_GRACE_S).into()
+    let seconds = ObjectBuilder::new().schema_type(Type::Integer);
+    seconds.minimum(Some(-1)).maximum(Some(i32::MAX)).into()
 }
 
 /// Without a value it is yes.
@@ -204,7 +224,7 @@ fn moment() -> RefOr<Schema> {
 }
 
 fn since() -> RefOr<Schema> {
-    matching(&format!(r"[0-9]{{1,9}}[smhd]|[0-9]{{1,11}}(\.[0-9]{{1,6}})?|{TIME}")).into()
+    matching(&format!(r"([0-9]{{1,9}}[smhd])+|[0-9]{{1,11}}(\.[0-9]{{1,6}})?|{TIME}")).into()
 }
 
 fn line() -> RefOr<Schema> {
@@ -224,8 +244,7 @@ fn kinds() -> RefOr<Schema> {
 }
 
 fn objects() -> RefOr<Schema> {
-    let kinds = StreamKind::all().map(StreamKind::name).collect::<Vec<_>>().join("|");
-    several(matching(&format!("(({kinds})/)?{UUID}")))
+    names()
 }
 
 fn outcomes() -> RefOr<Schema> {
@@ -246,7 +265,8 @@ fn a_request() -> ObjectBuilder {
 
 fn signal() -> RefOr<Schema> {
     let names = SIGNALS.join("|");
-    matching(&format!("(SIG)?({names})|[1-9]|[1-5][0-9]|6[0-4]")).into()
+    let real_time = "RTMIN([+]([1-9]|1[0-5]))?|RTMAX(-([1-9]|1[0-4]))?";
+    matching(&format!("(SIG)?({names}|{real_time})|[1-9]|[1-5][0-9]|6[0-4]")).into()
 }
 
 /// Also other characters, in UTF-8.

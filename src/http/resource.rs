@@ -14,6 +14,7 @@ use super::edge::request::{Call, Ident};
 use super::edge::state::AppState;
 use super::error::ApiError;
 use super::input::body::Body;
+use super::input::ignored;
 use super::input::patch::changes;
 use super::list;
 use super::route::{self, Register, Route, Schemas, get, post, register};
@@ -90,7 +91,7 @@ pub trait Resource: Commanded {
     /// as it is recorded.
     const WAITS: bool = false;
 
-    /// Refuses what cannot name one.
+    /// Refuses what cannot name one, where none was found.
     fn check_ident(_ident: &str) -> Result<(), ApiError> {
         Ok(())
     }
@@ -98,6 +99,15 @@ pub trait Resource: Commanded {
     /// Filters of a list that follow from [`Resource::EXTRA`].
     fn filters(_state: &AppState, _call: &Call) -> Result<Vec<(String, String)>, ApiError> {
         Ok(Vec::new())
+    }
+
+    /// Records one that is there without being recorded, before it is changed.
+    fn record(
+        _state: &AppState,
+        _call: &Call,
+        _ident: &str,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send {
+        future::ready(Ok(()))
     }
 
     /// The command that makes one.
@@ -206,7 +216,7 @@ fn list<R: Resource>(path: &str, rows: Rows, summary: &str) -> Route {
         let filters = R::filters(&state, &call)?;
         list::page::<R>(&state, &call, rows, R::EXTRA, filters).await
     };
-    get(path, handler, summary).query(LIST)
+    get(path, handler, summary).query(LIST).filters(shape::filters::<R>())
 }
 
 /// `GET /v1/{collection}/{ident}`
@@ -215,8 +225,8 @@ async fn show<R: Resource>(
     Ident(ident): Ident,
     call: Call,
 ) -> Result<Response, ApiError> {
-    R::check_ident(&ident)?;
-    read::one::<R>(&state, &call, &ident, R::EXTRA).await
+    let answer = read::one::<R>(&state, &call, &ident, R::EXTRA).await;
+    answer.map_err(|error| nameless::<R>(&ident, error))
 }
 
 /// `POST /v1/{collection}`
@@ -228,10 +238,11 @@ async fn create<R: Resource>(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(R::EXTRA)?;
-    let reply = match command::earlier(&state, &call).await? {
-        Some(reply) => reply,
+    let (reply, warnings) = match command::earlier(&state, &call).await? {
+        Some(reply) => (reply, ignored::warnings::<R>(&call.object()?)),
         None => {
-            let mut new = Body::checked::<R>(&call.object()?)?;
+            let body = call.object()?;
+            let mut new = Body::checked::<R>(&body)?;
             let wanted = canonical_uuid(&new.take::<String>("uuid")?);
             if let Some(id) = wanted {
                 check_wanted::<R>(&state, &call, id).await?;
@@ -239,7 +250,9 @@ async fn create<R: Resource>(
             let id = call.new_id(R::KIND, wanted);
             let on = ObjectCall { call: &call, state: &state, id };
             let command = R::create(on, new).await?;
-            command::send(&state, &call.ctx, StreamId::new(R::KIND, id), &command).await?
+            let stream = StreamId::new(R::KIND, id);
+            let reply = command::send(&state, &call.ctx, stream, &command).await?;
+            (reply, ignored::warnings::<R>(&body))
         }
     };
     // A refusal of the engine shows in the object's status, as in the 2015 API.
@@ -248,7 +261,7 @@ async fn create<R: Resource>(
     } else {
         Settled::Done(None)
     };
-    command::created::<R>(&state, &call, &reply, &outcome).await
+    command::created::<R>(&state, &call, &reply, &outcome, &warnings).await
 }
 
 /// Refuses a uuid that the client may not choose, before anything is made for the new object: one
@@ -285,6 +298,7 @@ async fn update<R: Resource>(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(R::EXTRA)?;
+    record::<R>(&state, &call, &ident).await?;
     let find = || find::<R>(&state, &call, &ident);
     let (call, state) = (&call, &state);
     let reply = command::ask(state, call, find, |view: R| async move {
@@ -304,6 +318,7 @@ async fn delete<R: Resource>(
     call: Call,
 ) -> Result<Response, ApiError> {
     call.only(R::EXTRA)?;
+    record::<R>(&state, &call, &ident).await?;
     let find = || find::<R>(&state, &call, &ident);
     let (call, state) = (&call, &state);
     let reply = command::ask(state, call, find, |view: R| async move {
@@ -322,7 +337,20 @@ async fn delete<R: Resource>(
     }
 }
 
+/// Records what is about to be changed, if that is not done yet; not for a repetition.
+async fn record<R: Resource>(state: &AppState, call: &Call, ident: &str) -> Result<(), ApiError> {
+    let known = call.ctx.command_id.as_ref().map(|id| state.log.command(id)).transpose()?;
+    if known.flatten().is_none() { R::record(state, call, ident).await } else { Ok(()) }
+}
+
 fn find<R: Resource>(state: &AppState, call: &Call, ident: &str) -> Result<R, ApiError> {
-    R::check_ident(ident)?;
-    read::find::<R>(state, call, ident)
+    read::find::<R>(state, call, ident).map_err(|error| nameless::<R>(ident, error))
+}
+
+/// The refusal where nothing is found: that of what cannot name one goes before.
+fn nameless<R: Resource>(ident: &str, error: ApiError) -> ApiError {
+    match error {
+        ApiError::NotFound(..) => R::check_ident(ident).err().unwrap_or(error),
+        error => error,
+    }
 }

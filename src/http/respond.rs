@@ -45,10 +45,12 @@ impl Link {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Task {
     /// The work's id: that of the event that asked for it.
+    #[schema(format = Uuid)]
     pub id: String,
     /// `start`.
     pub action: String,
     /// Since when it waits or works.
+    #[schema(format = DateTime)]
     pub since: String,
     /// Attempts that ended so far.
     pub attempts: u32,
@@ -57,8 +59,10 @@ pub struct Task {
     /// Why, in the backend's words.
     pub reason: Option<String>,
     /// Since when it is blocked.
+    #[schema(format = DateTime)]
     pub blocked_since: Option<String>,
     /// When it is tried next at the latest.
+    #[schema(format = DateTime)]
     pub retry_at: Option<String>,
     /// How far it is.
     pub progress: Option<String>,

@@ -4,6 +4,7 @@ use axum::handler::Handler;
 use axum::http::Method;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use utoipa::ToSchema;
+use utoipa::openapi::path::Parameter;
 use utoipa::openapi::{HttpMethod, RefOr, Schema};
 
 use super::edge::state::AppState;
@@ -35,6 +36,8 @@ pub struct Route {
     pub summary: String,
     /// The names of its arguments.
     pub query: &'static str,
+    /// Its other arguments.
+    pub filters: Vec<Parameter>,
     /// The schema of its body.
     pub body: Option<Register>,
     /// The status of success.
@@ -66,6 +69,13 @@ impl Route {
     #[must_use]
     pub const fn query(mut self, names: &'static str) -> Self {
         self.query = names;
+        self
+    }
+
+    /// With arguments that it has besides.
+    #[must_use]
+    pub fn filters(mut self, filters: Vec<Parameter>) -> Self {
+        self.filters = filters;
         self
     }
 
@@ -159,6 +169,7 @@ where
         handler: on(filter, handler),
         summary: summary.to_owned(),
         query: "",
+        filters: Vec::new(),
         body: None,
         answer: None,
         other: None,

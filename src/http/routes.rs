@@ -18,10 +18,12 @@ use super::session::{self, SessionBegun, Who};
 use super::stream::pages::EventPage;
 use super::stream::{follow, pages};
 use super::verbs::execute::Executed;
+use super::verbs::execution::{ExecutionOutput, ExecutionState};
 use super::verbs::executions::Executions;
 use super::verbs::logs::Logs;
-use super::verbs::{action, execute, executions, logs};
-use super::{metrics, openapi, replay, resource, shape};
+use super::verbs::raw::MULTIPLEXED;
+use super::verbs::{action, execute, execution, executions, logs};
+use super::{identity, metrics, openapi, replay, resource, shape};
 use crate::projections::container::ContainerView;
 use crate::replay::find::Found;
 use crate::replay::system::SystemDiff;
@@ -29,8 +31,8 @@ use crate::replay::trace::Trace;
 use crate::replay::verify::Verified;
 
 const EVENTS: &str =
-    "after since limit kind object subject bay type project user request_id outcome";
-const LOGS: &str = "tail since timestamps follow stdout stderr";
+    "after before since limit kind object subject bay type project user request_id outcome";
+const LOGS: &str = "tail since until timestamps follow stdout stderr";
 const STREAM: &str =
     "after since snapshot kind object subject bay type project user request_id outcome";
 
@@ -45,7 +47,7 @@ macro_rules! of_nouns {
 /// All routes.
 pub fn table() -> Vec<Route> {
     let nouns = crate::noun_table! { of_nouns [] };
-    [service(), nouns, action::routes(), output(), log(), whole()].concat()
+    [service(), old_clients(), nouns, action::routes(), output(), log(), whole()].concat()
 }
 
 #[rustfmt::skip]
@@ -58,7 +60,7 @@ fn service() -> Vec<Route> {
         get("/readyz", health::ready, "Readiness, with each part").answers::<Readiness>()
             .or(503, "Not ready, and why", Some(register::<Readiness>)),
         get("/metrics", metrics::show, "Metrics for Prometheus")
-            .text(&["application/openmetrics-text"]),
+            .text(&["text/plain", "application/openmetrics-text"]),
         get("/v1/session", session::show, "Show who asks").answers::<Who>(),
         Route { status: 200, ..post("/v1/session", session::begin, "Exchange a token for the \
             cookie of a browser's session") }.answers::<SessionBegun>(),
@@ -67,12 +69,29 @@ fn service() -> Vec<Route> {
 }
 
 #[rustfmt::skip]
+fn old_clients() -> Vec<Route> {
+    vec![
+        get("/v2.0", identity::v2, "Describe the stand-in for Keystone 2.0, without authentication"),
+        Route { status: 200, ..post(identity::V2_TOKENS, identity::v2_token, "Get a token that \
+            opens nothing, without authentication") },
+        get("/v3", identity::v3, "Describe the stand-in for Keystone 3, without authentication"),
+        post(identity::V3_TOKENS, identity::v3_token, "Get a token that opens nothing, without \
+            authentication"),
+    ]
+}
+
+#[rustfmt::skip]
 fn output() -> Vec<Route> {
     vec![
         put("/v1/containers/{ident}/execute", execute::execute, "Execute a command in a container")
-            .query("command").answers::<Executed>().waits::<Executed>(),
+            .query("command stream").answers::<Executed>().text(&[MULTIPLEXED]).waits::<Executed>(),
         get("/v1/containers/{ident}/executions", executions::list, "List the running commands")
             .answers::<Executions>(),
+        get("/v1/containers/{ident}/executions/{id}", execution::show, "Show how a command ended")
+            .answers::<ExecutionState>(),
+        get("/v1/containers/{ident}/executions/{id}/output", execution::output, "Get what a \
+            command wrote, for an hour after its end")
+            .query("stream").answers::<ExecutionOutput>().text(&[MULTIPLEXED]),
         delete("/v1/containers/{ident}/executions/{id}", executions::end, "End a running command")
             .waits_as(shape::object::<ContainerView>),
         get("/v1/containers/{ident}/logs", logs::logs, "Get a container's logs")

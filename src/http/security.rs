@@ -49,7 +49,7 @@ pub fn to_read() -> Vec<SecurityRequirement> {
 
 /// The ways of an operation, if they are not those to read; none where everybody may look.
 pub fn of(route: &Route) -> Option<Vec<SecurityRequirement>> {
-    if policy::is_public(&route.path) {
+    if policy::row(route.method_name(), &route.path) == Some(policy::Need::Nothing) {
         return Some(vec![]);
     }
     let to_change = || ways(way("session").add::<_, _, String>("csrf", []));

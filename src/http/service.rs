@@ -4,7 +4,9 @@
 //! Not here: the parts that do it (`edge`).
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::convert::Infallible;
+use std::sync::LazyLock;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
@@ -17,6 +19,7 @@ use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument;
 
+use super::edge::access::Access;
 use super::edge::answers;
 use super::edge::auth::{Auth, AuthRequest};
 use super::edge::caller::Caller;
@@ -27,15 +30,18 @@ use super::edge::state::AppState;
 use super::error::ApiError;
 use super::route::Route;
 use super::text::{arguments, canonical_uuid, number, shown};
-use super::{respond, routes};
+use super::{compress, respond, routes};
 use crate::clock;
 use crate::ids::{Kind, Position};
 
 /// The id of a request, in and out.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
 
-/// Paths outside the versioned API.
-const UNVERSIONED: [&str; 4] = ["v1", "healthz", "readyz", "metrics"];
+/// What paths under `/v1` begin with: the clients of 2014 also leave that out.
+static VERSIONED: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    let first = |route: Route| Some(route.path.strip_prefix("/v1/")?.split('/').next()?.to_owned());
+    routes::table().into_iter().filter_map(first).collect()
+});
 
 /// The whole REST API.
 pub fn service(
@@ -69,6 +75,7 @@ pub fn service(
 
 async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
+    let path = state.config.access_log.then(|| request.uri().path().to_owned());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let id = request_id(request.headers());
@@ -78,6 +85,7 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
     let span = tracing::info_span!("request", id, %method, path = request.uri().path());
     // What no route takes is refused as such, whatever its arguments are.
     let is_taken = route.as_ref().is_some_and(|route| routes::takes(route.as_str(), &method));
+    let is_gzip_accepted = compress::is_accepted(request.headers());
     let query = request.uri().query().filter(|_| is_taken).unwrap_or_default().to_owned();
     let addressed = names.addressed(&request);
     let addressed = addressed.and_then(|to| page::check(&request, &to, names).map(|()| to));
@@ -89,20 +97,22 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
             }
             Err(error) => Err(error),
         };
-        let (response, position) = match admitted {
+        let (response, position, caller) = match admitted {
             Ok((caller, position)) => {
                 let project = caller.project.clone();
-                request.extensions_mut().insert(caller);
+                request.extensions_mut().insert(caller.clone());
                 let response = next.run(request).await;
                 let places = &state.own().places;
-                (answers::counted(places, &project, &method, response).await, position)
+                let response = compress::coded(is_gzip_accepted, &method, response).await;
+                let response = answers::counted(places, &project, &method, response).await;
+                (response, position, Some(caller))
             }
-            Err(error) => (error.into_response(), *state.reads.position().borrow()),
+            Err(error) => (error.into_response(), *state.reads.position().borrow(), None),
         };
         let told = response.headers().contains_key(respond::POSITION);
-        if told { response } else { respond::at(response, position) }
+        (if told { response } else { respond::at(response, position) }, caller)
     };
-    let mut response = answer.instrument(span).await;
+    let (mut response, caller) = answer.instrument(span.clone()).await;
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -112,7 +122,10 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let requests = &state.own().requests;
     requests.answered(known(&method), route, response.status().as_u16(), started.elapsed());
-    response
+    match path {
+        Some(path) => Access { started, method, path, caller, span }.log(response),
+        None => response,
+    }
 }
 
 /// Who asks, and up to where the answer will be at least.
@@ -183,7 +196,7 @@ fn with_canonical_path(mut request: Request) -> Request {
 fn canonical(method: &Method, uri: &Uri) -> Option<Uri> {
     let path = uri.path().trim_end_matches('/');
     let first = path.split('/').nth(1).unwrap_or_default();
-    let version = if first.is_empty() || UNVERSIONED.contains(&first) { "" } else { "/v1" };
+    let version = if VERSIONED.contains(first) { "/v1" } else { "" };
     let path = if path.is_empty() { "/" } else { path };
     let mut whole = format!("{version}{path}");
     if routes::names_object(&whole, method) {
@@ -231,6 +244,8 @@ mod tests {
             ("/containers/c/logs?tail=1", "/v1/containers/c/logs?tail=1"),
             ("/healthz", "/healthz"),
             ("/metrics/", "/metrics"),
+            ("/v3/auth/tokens", "/v3/auth/tokens"),
+            ("/v2/", "/v2"),
             ("http://h:1/bays/", "http://h:1/v1/bays"),
         ] {
             let uri: Uri = given.parse().unwrap();

@@ -7,16 +7,24 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use utoipa::PartialSchema;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder};
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFormat};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
 use super::edge::request::Call;
+use super::edge::state::AppState;
+use super::error::ApiError;
+use super::form;
 use super::input::rule;
 use super::respond::{Link, Task, json};
 use super::route::{Register, Schemas, register};
-use crate::ids::Timestamp;
+use crate::ids::{ProjectId, Timestamp};
 use crate::projections::View;
-use crate::projections::field_table::{FieldDef, Rule, nullable};
+use crate::projections::field_table::{FieldDef, Rule, SortAs, nullable, or_null};
+
+/// What warnings are.
+const WARNINGS: &str = "What of a POST has no meaning here and was ignored; in its answer, if \
+    there is something.";
 
 /// A noun's view as the REST API shows it.
 pub trait Shown: View {
@@ -26,6 +34,16 @@ pub trait Shown: View {
     /// The value of a field that the table does not have.
     fn part(&self, _name: &str) -> Value {
         Value::Null
+    }
+
+    /// The one that a project has although nothing is recorded of it yet.
+    fn unrecorded(_state: &AppState, _project: &ProjectId) -> Result<Option<Self>, ApiError> {
+        Ok(None)
+    }
+
+    /// Whether this is its uuid or its name.
+    fn is_called(&self, ident: &str) -> bool {
+        ["uuid", "name"].into_iter().any(|name| self.field(name).as_deref() == Some(ident))
     }
 }
 
@@ -74,11 +92,25 @@ fn shown<V: Shown>(rows: Rows) -> impl Iterator<Item = &'static FieldDef<V>> {
     V::TABLE.iter().filter(|field| field.schema.is_some()).filter(is_wanted)
 }
 
-/// The answer with one object, with its revision as `ETag`.
-pub fn answer<V: Shown>(status: StatusCode, call: &Call, view: &V) -> Response {
+/// The answer to a POST: the object, and what of the request was ignored.
+#[derive(Serialize)]
+struct Warned<'a, T> {
+    #[serde(flatten)]
+    object: T,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'a [String],
+}
+
+/// The answer with one object, with its revision as `ETag`, and with warnings if there are some.
+pub fn answer<V: Shown>(
+    status: StatusCode,
+    call: &Call,
+    view: &V,
+    warnings: &[String],
+) -> Response {
     let etag = format!("\"{}\"", view.head().revision);
     let object = Representation { view, host: &call.host, rows: Rows::Detail };
-    let mut response = json(status, &object);
+    let mut response = json(status, &Warned { object, warnings });
     if let Ok(etag) = HeaderValue::from_str(&etag) {
         response.headers_mut().insert(header::ETAG, etag);
     }
@@ -136,14 +168,18 @@ fn described<V: Shown>(rows: Rows, name: &str, what: &str, schemas: &mut Schemas
     for field in shown::<V>(rows) {
         let Some(schema) = field.schema else { continue };
         let meaning = if rows == Rows::Detail { field.meaning } else { "" };
-        object = object.property(field.name, with_meaning(schema(), meaning));
+        object = object.property(field.name, with_meaning(timed(field.name, schema()), meaning));
         if !field.is_optional {
             object = object.required(field.name);
         }
     }
     if rows == Rows::Detail {
-        object = object.property("created_at", String::schema()).required("created_at");
-        object = object.property("updated_at", nullable::<String>());
+        let times = ["created_at", "updated_at"];
+        let [created, updated] = times.map(|name| (name, timed(name, String::schema())));
+        object = object.property(created.0, created.1).required(created.0);
+        object = object.property(updated.0, or_null(updated.1));
+        let warnings = ArrayBuilder::new().items(String::schema());
+        object = object.property("warnings", with_meaning(warnings.into(), WARNINGS));
     }
     let links = ArrayBuilder::new().items(Ref::from_schema_name(register::<Link>(schemas)));
     let object = object.property("links", links).required("links");
@@ -164,6 +200,44 @@ fn page<V: Shown>(row: &str, name: &str, what: &str, schemas: &mut Schemas) -> S
 fn push(name: String, schema: impl Into<RefOr<Schema>>, schemas: &mut Schemas) -> String {
     schemas.push((name.clone(), schema.into()));
     name
+}
+
+/// The schema of a field; text whose name says so is a time.
+fn timed(name: &str, mut schema: RefOr<Schema>) -> RefOr<Schema> {
+    let is_time = ["_at", "_since"].iter().any(|end| name.ends_with(end));
+    if let RefOr::T(Schema::Object(object)) = &mut schema
+        && is_time
+    {
+        object.format = Some(SchemaFormat::KnownFormat(KnownFormat::DateTime));
+    }
+    schema
+}
+
+/// The arguments by which lists of a noun filter: what objects can have, as text.
+pub fn filters<V: Shown>() -> Vec<Parameter> {
+    let filters = V::TABLE.iter().filter(|field| field.filter.is_some());
+    let parameter = |field: &FieldDef<V>| {
+        let schema = match (field.filter, one_of(field)) {
+            (Some(SortAs::Number), _) => form::whole(0, u64::MAX),
+            (_, Some(names)) => form::one_of(names.iter().map(String::as_str)),
+            _ => form::text(),
+        };
+        let meaning = format!("Only {} with this {}", V::KIND.collection(), field.name);
+        ParameterBuilder::new()
+            .name(field.name)
+            .parameter_in(ParameterIn::Query)
+            .description(Some(meaning))
+            .schema(Some(schema))
+            .build()
+    };
+    filters.map(parameter).collect()
+}
+
+/// The values that a field can have, where there are only so many.
+pub fn one_of<V>(field: &FieldDef<V>) -> Option<Vec<String>> {
+    let RefOr::T(Schema::Object(object)) = (field.schema?)() else { return None };
+    let values = object.enum_values?;
+    Some(values.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
 fn with_meaning(mut schema: RefOr<Schema>, meaning: &str) -> RefOr<Schema> {

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::field_table::{FieldDef, Held, MAX_COUNT, Rule, SortAs};
-use super::work::{follow, has_work, progress};
+use super::field_table::{FieldDef, Held, MAX_COUNT, OneStatus, Rule, SortAs};
+use super::work::{follow, has_work, progress, reason};
 use super::{OutcomeView, TaskView, View, ViewHead};
 use crate::events::EventRef;
 use crate::events::bay::{BayCreateRequestedV1, BayEvent, Status};
@@ -57,11 +57,14 @@ impl View for BayView {
             .filter(SortAs::Number)
             .given(Rule::Integer(1, MAX_COUNT), "Defaults to 1.")
             .kept(Rule::Integer(1, MAX_COUNT)),
-        FieldDef::<Self>::new::<String>("status", |it| it.status.name().into())
+        FieldDef::<Self>::new::<OneStatus<Status>>("status", |it| it.status.name().into())
             .means("`CREATE_IN_PROGRESS`, `CREATE_COMPLETE`, ... as OpenStack Heat has them.")
             .in_lists()
             .internal(),
-        field!("status_reason", status_reason),
+        FieldDef::<Self>::optional::<String>("status_reason", |it| {
+            reason(&it.tasks, it.status_reason.as_deref())
+        })
+        .means("Why it is as it is: what its work is blocked on, or why its status changed."),
         FieldDef::hidden("bay_create_timeout").given(
             Rule::Integer(0, MAX_COUNT),
             "Minutes until creation counts as failed; 0 never.",
@@ -75,8 +78,8 @@ impl View for BayView {
         })
         .given(Rule::ReadOnly, "")
         .internal(),
-        field!("type", bay_type).writable(Rule::Name, ""),
-        field!("image_id", image_id).writable(Rule::Text, ""),
+        field!("type", bay_type).listed().writable(Rule::Name, ""),
+        field!("image_id", image_id).listed().writable(Rule::Text, ""),
         field!("node_uuid", node_uuid)
             .means("The node that holds the bay's network.")
             .filter(SortAs::Text),

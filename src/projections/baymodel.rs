@@ -17,6 +17,7 @@ pub struct BaymodelView {
 }
 
 const COE: &str = "Container orchestration engine: `docker`, `kubernetes`, `swarm`.";
+const DEFAULT_COE: &str = "The same; defaults to `docker`.";
 const PORT: Rule = Rule::Integer(1024, 65535);
 const SIZE: Rule = Rule::Integer(1, MAX_COUNT);
 
@@ -24,7 +25,11 @@ impl View for BaymodelView {
     const TABLE: &'static [FieldDef<Self>] = &[
         FieldDef::uuid(""),
         field!("name", fields.name).in_lists().writable(Rule::Name, ""),
-        field!("coe", fields.coe).means(COE).in_lists().needed(Rule::Name, COE).kept(Rule::Name),
+        field!("coe", fields.coe)
+            .means(COE)
+            .in_lists()
+            .given(Rule::Name, DEFAULT_COE)
+            .kept(Rule::Name),
         field!("image_id", fields.image_id).in_lists().needed(Rule::Name, "").kept(Rule::Name),
         field!("keypair_id", fields.keypair_id).needed(Rule::Name, "").kept(Rule::Name),
         field!("flavor_id", fields.flavor_id).writable(Rule::Name, ""),

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::field_table::{FieldDef, Held, Rule, SortAs, list_of};
-use super::work::{explained, has_work, progress};
+use super::field_table::{FieldDef, Held, OneStatus, Rule, SortAs, list_of};
+use super::work::{explained, has_work, progress, reason};
 use super::{OutcomeView, TaskView, View, ViewHead};
+use crate::command_line;
 use crate::events::cloudevent::REDACTED;
 use crate::events::container::{
     ContainerEvent, Drift, DriftedV1, ExitedV2, PortMapping, PullProgressedV1, RestartPolicy,
@@ -105,11 +106,14 @@ impl View for ContainerView {
             .given(Rule::Uuid, "The bay's uuid; defaults to the project's `default` bay.")
             .internal(),
         field!("node_uuid", node_uuid).means("The node that it runs on.").filter(SortAs::Text),
-        FieldDef::<Self>::new::<String>("status", |it| it.status.name().into())
+        FieldDef::<Self>::new::<OneStatus<Status>>("status", |it| it.status.name().into())
             .means("`Creating`, `Stopped`, `Running`, `Restarting`, `Paused`, `Error`, `Deleting`.")
             .in_lists()
             .internal(),
-        field!("status_reason", status_reason),
+        FieldDef::<Self>::optional::<String>("status_reason", |it| {
+            reason(&it.tasks, it.status_reason.as_deref())
+        })
+        .means("Why it is as it is: what its work is blocked on, or why its status changed."),
         FieldDef::<Self>::new::<Pairs>("environment", |it| {
             let hidden = it.environment.iter().map(|name| (name.clone(), REDACTED.into()));
             Held::Json(Value::Object(hidden.collect()))
@@ -156,7 +160,7 @@ impl View for ContainerView {
             name: asked.name,
             desc: asked.desc,
             image_id: Some(spec.image),
-            command: (!spec.command.is_empty()).then(|| shell_words::join(&spec.command)),
+            command: (!spec.command.is_empty()).then(|| command_line::join(&spec.command)),
             bay_uuid: Some(asked.bay_id),
             node_uuid: asked.placement.node_id,
             environment: spec.environment.into_keys().collect(),

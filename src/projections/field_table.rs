@@ -10,7 +10,7 @@ use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
 use super::View;
-pub use super::held::{Held, Settable, nullable, or_null};
+pub use super::held::{Held, OneStatus, Settable, UuidText, nullable, or_null};
 
 /// Largest count: what a column of the 2015 database holds.
 pub const MAX_COUNT: u64 = 0x7fff_ffff;
@@ -277,7 +277,7 @@ impl<V: View> FieldDef<V> {
 
     /// The id of an object; `meaning` is what it means in a POST.
     pub const fn uuid(meaning: &'static str) -> Self {
-        Self::new::<String>("uuid", |it| it.head().uuid.into())
+        Self::new::<UuidText>("uuid", |it| it.head().uuid.into())
             .in_lists()
             .given(Rule::NewUuid, meaning)
     }

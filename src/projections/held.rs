@@ -1,14 +1,16 @@
 //! A value that a view holds in a field: on its way to whoever is shown it, and set by an update.
 
 use std::borrow::Cow;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::PartialSchema;
-use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, SchemaFormat, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 
+use crate::events::status::Stage;
 use crate::ids::{ObjectId, Timestamp};
 
 /// A value that a view holds.
@@ -67,6 +69,26 @@ impl From<ObjectId> for Held<'_> {
 impl From<Timestamp> for Held<'_> {
     fn from(time: Timestamp) -> Self {
         Self::Text(Cow::Owned(time.rfc3339()))
+    }
+}
+
+/// The schema of an id.
+pub struct UuidText;
+
+impl PartialSchema for UuidText {
+    fn schema() -> RefOr<Schema> {
+        let format = SchemaFormat::KnownFormat(KnownFormat::Uuid);
+        ObjectBuilder::new().schema_type(Type::String).format(Some(format)).into()
+    }
+}
+
+/// The schema of the statuses that an object can be in.
+pub struct OneStatus<S>(PhantomData<S>);
+
+impl<S: Stage + 'static> PartialSchema for OneStatus<S> {
+    fn schema() -> RefOr<Schema> {
+        let names = S::all().iter().filter(|status| !status.is_gone()).map(|status| status.name());
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
     }
 }
 
@@ -162,7 +184,7 @@ macro_rules! settable {
 
 settable! {
     String, String, text;
-    ObjectId, String, parsed;
+    ObjectId, UuidText, parsed;
     u16, u16, parsed;
     u32, u32, parsed;
     u64, u64, parsed;

@@ -26,7 +26,7 @@ use crate::ids::{Kind, StreamId};
 use crate::with_noun;
 
 /// The version of the views' encoding and of keys: raised with every change of them.
-const SCHEMA: u32 = 5;
+const SCHEMA: u32 = 6;
 
 /// The key of [`Root`].
 const ROOT: [u8; 1] = [0];

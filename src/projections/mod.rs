@@ -16,7 +16,8 @@
 //!
 //! Answering: `read_models` for tenants, `service_reads` for the service itself (`query`: the
 //! questions, `list`: pages of a list; `state`: what queries and the conductor share); `as_of`
-//! folds one object or the whole system up to any position; `retained` says which events an archive
+//! folds one object or the whole system up to any position; `names` are what objects were called at
+//! any position; `retained` says which events an archive
 //! must leave.
 //!
 //! Not here: decisions. A view never causes an effect.
@@ -24,6 +25,7 @@
 pub mod as_of;
 pub mod bay;
 pub mod baymodel;
+pub mod census;
 pub mod conductor;
 pub mod container;
 pub mod each;
@@ -34,6 +36,7 @@ mod held;
 mod index;
 mod layout;
 mod list;
+pub mod names;
 pub mod node;
 pub mod offline;
 pub mod parallel;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::field_table::{FieldDef, Rule, SortAs, list_of};
+use super::field_table::{FieldDef, OneStatus, Rule, list_of};
 use super::{View, ViewHead};
 use crate::events::EventRef;
 use crate::events::node::{NodeCreatedV1, NodeEvent, Status};
@@ -83,16 +83,14 @@ impl View for NodeView {
             .writable(Rule::Name, ""),
         field!("image_id", image_id).in_lists().writable(Rule::Text, ""),
         field!("ironic_node_id", ironic_node_id).in_lists().writable(Rule::Name, "Unique."),
-        field!("host", host)
-            .means("Its host name, where a backend registered it.")
-            .filter(SortAs::Text),
-        FieldDef::<Self>::new::<String>("status", |it| it.status.name().into())
+        field!("host", host).means("Its host name, where a backend registered it.").in_lists(),
+        FieldDef::<Self>::new::<OneStatus<Status>>("status", |it| it.status.name().into())
             .means("`available`, `unavailable`, or `unknown` where no backend registered it.")
-            .filter(SortAs::Text),
+            .in_lists(),
         field!("status_reason", status_reason),
         FieldDef::<Self>::optional::<String>("status_since", |it| it.status_since.into()),
         field!("engine", engine).means("The engine and its version."),
-        field!("cpus", cpus),
+        field!("cpus", cpus).listed(),
         field!("memory_bytes", memory_bytes),
         FieldDef::<Self>::made_elsewhere("unknown_containers", || list_of("UnknownContainer"))
             .means(UNKNOWN_CONTAINERS),

@@ -67,7 +67,7 @@ impl ReadModels {
         self.shared.read(|tables| tables.table(V::KIND).get(id).cloned())
     }
 
-    /// An object of a project by uuid or name.
+    /// An object of a project by uuid or name; a node by its host's.
     ///
     /// # Errors
     /// [`QueryError::NotFound`], [`QueryError::Ambiguous`], or nothing can be read.
@@ -79,7 +79,9 @@ impl ReadModels {
         {
             return Ok(view);
         }
-        let name = ListField::named::<V>("name").ok_or(QueryError::NotFound)?;
+        let name = ListField::named::<V>("name")
+            .or_else(|| ListField::named::<V>("host"))
+            .ok_or(QueryError::NotFound)?;
         let value = name.value::<V>(ident).ok_or(QueryError::NotFound)?;
         self.shared.read(|tables| {
             let table = tables.table(V::KIND);

@@ -2,6 +2,7 @@
 //!
 //! Not here: what an outcome means for the object (one file a noun).
 
+use super::held::Held;
 use super::{OUTCOMES, OutcomeView, TaskView};
 use crate::events::status::Status;
 use crate::events::work::{Failure, WorkBlockedV1};
@@ -129,6 +130,20 @@ pub(super) fn explained<E: EventPayload>(payload: &E) -> Option<String> {
     })
 }
 
+/// What is shown of why an object is as it is: of work that is blocked the reason, in words,
+/// because clients of 2015 do not know of `task`; otherwise why its status is what it is.
+pub(super) fn reason<'a>(tasks: &'a [TaskView], status_reason: Option<&'a str>) -> Held<'a> {
+    let blocked = tasks.first().filter(|task| task.blocked_on.is_some());
+    match blocked.and_then(|task| Some((task, task.reason.as_deref()?))) {
+        Some((task, reason)) => {
+            let tries = if task.attempts == 1 { "attempt" } else { "attempts" };
+            let (action, attempts) = (&task.action, task.attempts);
+            Held::Text(format!("{action} is blocked after {attempts} {tries}: {reason}").into())
+        }
+        None => status_reason.into(),
+    }
+}
+
 /// Whether work of this name is not in the queue, so that a delete does not overtake it.
 fn runs_beside(action: &str) -> bool {
     Verb::named(action).is_some_and(Verb::runs_beside)
@@ -159,6 +174,31 @@ mod tests {
     use super::super::testing::{failed, unknown};
     use super::*;
     use crate::events::bay::{BayDeleteRequestedV1, BayEvent, Status};
+    use crate::ids::Timestamp;
+
+    #[test]
+    fn what_work_is_blocked_on_is_why_an_object_is_as_it_is() {
+        let mut task = TaskView {
+            id: WorkId::default(),
+            action: "create".to_owned(),
+            requested_at: Timestamp(0),
+            attempts: 1,
+            blocked_on: None,
+            reason: None,
+            blocked_since: None,
+            retry_at: None,
+            progress: None,
+        };
+        let shown = |task: &TaskView| reason(std::slice::from_ref(task), Some("earlier")).text();
+        assert_eq!(shown(&task).as_deref(), Some("earlier"));
+        task.blocked_on = Some("node n1".to_owned());
+        task.reason = Some("connection refused".to_owned());
+        let words = "create is blocked after 1 attempt: connection refused";
+        assert_eq!(shown(&task).as_deref(), Some(words));
+        progress(std::slice::from_mut(&mut task), WorkId::default(), None);
+        assert_eq!(shown(&task).as_deref(), Some("earlier"));
+        assert_eq!(reason(&[], None).text(), None);
+    }
 
     #[test]
     fn what_changes_a_status_is_its_reason_and_what_is_late_is_not() {

@@ -135,3 +135,59 @@ impl Pending {
         Some(Redecided { position, object, command, recorded, decided: names, refusal, says })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock;
+    use crate::events::audit::{
+        ArchivedV1, AuditEvent, CommandRefusedV1, CountedV1, KeyErasedV1, ReadV1, TokenCreatedV1,
+        TokenRevokedV1,
+    };
+    use crate::events::log::memory::MemoryLog;
+    use crate::events::log::{Append, EventLog, Expected};
+    use crate::events::{EventPayload, Meta, NewEvent};
+
+    /// An audit event of each kind.
+    fn audits() -> Vec<AuditEvent> {
+        let text = || "x".to_owned();
+        let (object, reason) = (text(), text());
+        let refused = CommandRefusedV1 { object, command: text(), code: text(), reason };
+        let created =
+            TokenCreatedV1 { token: text(), user: text(), role: text(), expires_at: None };
+        let counted = CountedV1 { since: Default::default(), commands_refused: 1, reads: 1 };
+        vec![
+            AuditEvent::CommandRefused(refused),
+            AuditEvent::Read(ReadV1 { object: text(), what: text() }),
+            AuditEvent::Counted(counted),
+            AuditEvent::KeyErased(KeyErasedV1 { key: text() }),
+            AuditEvent::Archived(ArchivedV1 { position: Position(1), events: 1 }),
+            AuditEvent::TokenCreated(created),
+            AuditEvent::TokenRevoked(TokenRevokedV1 { token: text(), user: text(), role: text() }),
+        ]
+    }
+
+    #[tokio::test]
+    async fn audit_events_of_each_kind_are_no_decisions() {
+        let audits = audits();
+        let mut kinds: Vec<&str> = audits.iter().map(AuditEvent::event_type).collect();
+        kinds.sort_unstable();
+        let mut all: Vec<&str> = AuditEvent::TYPES.iter().map(|(name, _)| *name).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(kinds, all, "one of each");
+        let log = Arc::new(MemoryLog::new());
+        let stream = StreamId { kind: StreamKind::Audit, id: clock::new_object_id() };
+        // A refused command is recorded with the command, the others may come with one.
+        let meta = Meta { command: Some("\"start\"".to_owned()), ..Meta::default() };
+        let new = |event| NewEvent::new(clock::new_event_id(), clock::now(), meta.clone(), event);
+        let events: Vec<NewEvent> = audits.iter().map(new).collect();
+        let append = Append { stream, expected: Expected::NoStream, command: None, events };
+        log.append(append).await.unwrap();
+        let checked = check(&Source::new(log)).unwrap();
+        let wanted = CheckReport { position: kinds.len() as u64, ..CheckReport::default() };
+        assert_eq!(checked, wanted);
+    }
+}

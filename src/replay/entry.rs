@@ -1,7 +1,7 @@
 //! An event as the debugger shows it: flat, with secrets replaced.
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use crate::events::Recorded;
@@ -63,22 +63,54 @@ impl From<&Recorded> for Entry {
     }
 }
 
-/// The details of an event, given as a document, in one line: plain values by name, and the reason.
-/// Ids are for programs.
+/// The details of an event, given as a document, in one line: its [`facts`], and the reason.
 pub fn details(event: &Value) -> String {
+    let reason = event.get("reason").and_then(Value::as_str);
+    let reason = reason.map(|reason| format!("because: {reason}"));
+    let facts = Some(facts(event)).filter(|facts| !facts.is_empty());
+    facts.into_iter().chain(reason).collect::<Vec<_>>().join(" ")
+}
+
+/// What the data of an event say to people: plain values by name, commands as they would be typed,
+/// fields that were set. Ids are for programs, and what is not so is left out.
+pub fn facts(event: &Value) -> String {
     let data = event.get("data").and_then(Value::as_object);
     let told = |(name, value): (&String, &Value)| match value {
         Value::Array(changes) if name == "changes" => Some(updated(changes)),
-        Value::Null | Value::Array(_) => None,
+        Value::Array(words) if name == "command" => Some(format!("command={}", line(words))),
+        Value::Object(spec) if name == "spec" => Some(specified(spec)),
+        Value::Null | Value::Bool(false) | Value::Array(_) => None,
         Value::Object(_) if name != "drift" => None,
         _ if name.ends_with("_id") => None,
         value => Some(format!("{name}={}", plain(value))),
     };
-    let fields = data.into_iter().flatten().filter_map(told);
-    let reason = event.get("reason").and_then(Value::as_str);
-    let words: Vec<String> =
-        fields.chain(reason.map(|reason| format!("because: {reason}"))).collect();
-    words.join(" ")
+    let told = data.into_iter().flatten().filter_map(told);
+    told.filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// What a container is made from: the image and the command.
+fn specified(spec: &Map<String, Value>) -> String {
+    let image = spec.get("image").map(|image| format!("image={}", plain(image)));
+    let command = spec.get("command").and_then(Value::as_array).filter(|words| !words.is_empty());
+    let command = command.map(|words| format!("command={}", line(words)));
+    image.into_iter().chain(command).collect::<Vec<_>>().join(" ")
+}
+
+/// A command as it would be typed, in quotes where it has several words.
+fn line(words: &[Value]) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_@%+=:,./-".contains(c);
+    let word = |word: &Value| {
+        let word = plain(word);
+        if !word.is_empty() && word.chars().all(is_plain) {
+            return word;
+        }
+        format!("'{}'", word.replace('\'', "'\"'\"'"))
+    };
+    let words: Vec<String> = words.iter().map(word).collect();
+    match words.as_slice() {
+        [one] => one.clone(),
+        words => format!("\"{}\"", words.join(" ")),
+    }
 }
 
 /// Fields that were set, as they were written.
@@ -102,4 +134,29 @@ impl Entry {
 /// A value without the quotes of JSON.
 pub fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_facts_of_an_event_are_what_people_ask_for() {
+        let facts = |data: Value| facts(&json!({ "data": data }));
+        let spec = json!({
+            "image": "busybox:1", "command": ["sh", "-c", "it's 1"], "environment": {"A": "***"},
+        });
+        assert_eq!(
+            facts(json!({ "name": "web", "bay_id": "x", "spec": spec })),
+            r#"name=web image=busybox:1 command="sh -c 'it'"'"'s 1'""#
+        );
+        assert_eq!(facts(json!({ "spec": { "image": "i", "command": [] } })), "image=i");
+        assert_eq!(facts(json!({ "command": ["env"] })), "command=env");
+        assert_eq!(facts(json!({ "command": ["ls", "-l", ""] })), r#"command="ls -l ''""#);
+        let exited = json!({ "exit_code": 137, "oom_killed": true, "restarting": false });
+        assert_eq!(facts(exited), "exit_code=137 oom_killed=true");
+        let changes = json!([{ "field": "desc", "value": "\"a shop\"" }]);
+        assert_eq!(facts(json!({ "changes": changes, "work_id": "x" })), "desc=\"a shop\"");
+        assert_eq!(details(&json!({ "data": {}, "reason": "late" })), "because: late");
+    }
 }

@@ -49,6 +49,11 @@ fn inner<'a>(value: &'a Value, none: &'a Map<String, Value>) -> Option<&'a Map<S
     }
 }
 
+/// Whether a field is how the service keeps track of an object, and not what a user means by it.
+pub fn is_bookkeeping(field: &str) -> bool {
+    ["state", "head", "tasks", "outcomes"].iter().any(|of| is_within(field, of))
+}
+
 /// Whether a field is another one or lies below it.
 pub fn is_within(field: &str, of: &str) -> bool {
     field.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))

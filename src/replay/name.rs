@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use super::object::{self, Object};
-use super::{ReplayError, Source};
+use super::{ReplayError, Source, state};
 use crate::ids::{Kind, ObjectId, StreamId};
 use crate::text::composed;
 
@@ -59,7 +59,7 @@ fn named(
             let (folded, had_it) = objects.entry(event.stream).or_insert_with(fresh);
             folded.take(event)?;
             if folded.head().is_some() {
-                *had_it = folded.field("name").is_some_and(|its| composed(&its) == name);
+                *had_it = state::name(folded.as_ref()).is_some_and(|its| composed(&its) == name);
             }
         }
         Ok(ControlFlow::Continue(()))

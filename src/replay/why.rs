@@ -1,15 +1,21 @@
 //! Why an object is in its state: what it waits for, the last message, and the chain of events that
 //! led here. As fields for programs, and as a paragraph for people.
 
+use std::collections::VecDeque;
+
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::entry::Entry;
-use super::object::Object;
+use super::entry::{Entry, facts};
+use super::object::{self, Object};
 use super::{ReplayError, Source, When, diff, state};
-use crate::ids::{StreamId, Timestamp};
+use crate::events::{Mark, codec};
+use crate::ids::{Position, StreamId, Timestamp};
 use crate::projections::TaskView;
+
+/// Most events before the cause that are told: a container that crashes in a loop has many.
+const MAX_BEFORE: usize = 3;
 
 /// Why an object is as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -38,6 +44,9 @@ pub struct Why {
     pub deadline: Option<String>,
     /// The event that made it so, then the one that led to that, up to the request.
     pub chain: Vec<Entry>,
+    /// Where nobody asked for that: what went wrong or was observed before it, oldest first, the
+    /// last few.
+    pub before: Vec<Entry>,
 }
 
 /// Work that an object waits for.
@@ -90,7 +99,16 @@ pub fn why(source: &Source, stream: StreamId, at: When) -> Result<Why, ReplayErr
         Err(ReplayError::Invalid(_)) => vec![Entry::from(&last)],
         Err(error) => return Err(error),
     };
-    let waits = folded.tasks().iter().map(|task| waiting(source, folded.as_ref(), task));
+    // What it is the turn of goes first: a signal that passed a stop was asked for after work that
+    // waits for it.
+    let due = folded.due();
+    let is_due = |task: &&TaskView| {
+        let id = task.id.to_string();
+        due.iter().any(|work| work.get("id").and_then(Value::as_str) == Some(id.as_str()))
+    };
+    let (first, behind): (Vec<_>, Vec<_>) = folded.tasks().iter().partition(is_due);
+    let waits = first.into_iter().chain(behind);
+    let waits = waits.map(|task| waiting(source, folded.as_ref(), task));
     let waits_for: Vec<Waiting> = waits.collect::<Result<_, _>>()?;
     let said = waits_for.iter().find_map(|waiting| waiting.words.clone());
     let failed = || folded.outcomes().last().and_then(|last| last.failure.clone());
@@ -106,10 +124,31 @@ pub fn why(source: &Source, stream: StreamId, at: When) -> Result<Why, ReplayErr
         waits_for,
         last_words: said.or_else(failed),
         deadline: deadline(folded.as_ref()),
+        before: before(source, stream, &chain)?,
         chain,
     };
     why.says = paragraph(stream, &why);
     Ok(why)
+}
+
+/// What went wrong or was observed before something that nobody asked for: it may have led there.
+fn before(source: &Source, stream: StreamId, chain: &[Entry]) -> Result<Vec<Entry>, ReplayError> {
+    let Some(last) = chain.first() else { return Ok(Vec::new()) };
+    if codec::mark(&last.r#type) != Some(Mark::Observed) {
+        return Ok(Vec::new());
+    }
+    let mut found = VecDeque::with_capacity(MAX_BEFORE);
+    source.each_of(stream, Position(last.position).before(), |event| {
+        let mark = codec::mark(event.event_type.as_str());
+        if matches!(mark, Some(Mark::Observed | Mark::Failed | Mark::Unknown)) {
+            if found.len() == MAX_BEFORE {
+                found.pop_front();
+            }
+            found.push_back(Entry::from(event));
+        }
+        Ok(())
+    })?;
+    Ok(found.into())
 }
 
 /// Who asked for work, and how it is.
@@ -170,6 +209,7 @@ fn paragraph(stream: StreamId, why: &Why) -> String {
         said.push(format!(" Without an outcome it fails at {deadline}."));
     }
     said.push(led_here(&why.chain));
+    said.push(happened(&why.before));
     said.concat()
 }
 
@@ -226,6 +266,17 @@ fn led_here(chain: &[Entry]) -> String {
         said += &format!(", caused by {}", told(event));
     }
     said + "."
+}
+
+/// What happened before, oldest first.
+fn happened(before: &[Entry]) -> String {
+    let told = |event: &Entry| {
+        let facts = facts(&object::json(event));
+        let facts = if facts.is_empty() { facts } else { format!(" ({facts})") };
+        format!("{}{facts} at position {}, {}", event.r#type, event.position, event.time)
+    };
+    let told: Vec<String> = before.iter().map(told).collect();
+    if told.is_empty() { String::new() } else { format!(" Before that: {}.", told.join("; ")) }
 }
 
 /// Who, and in which request.

@@ -138,7 +138,14 @@ fn messages_of_the_bus() {
     let request = LogRequest {
         node_id: ObjectId(Uuid::from_u128(7)),
         stream: object(STORY[2]),
-        query: LogQuery { tail: Some(3), since: None, timestamps: true, follow: false },
+        execution: None,
+        query: LogQuery {
+            tail: Some(3),
+            since: None,
+            until: None,
+            timestamps: true,
+            follow: false,
+        },
         reply_to: ReplyTo(Uuid::from_u128(9)),
     };
     let bytes = wire::encode(&request).unwrap();

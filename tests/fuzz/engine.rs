@@ -286,7 +286,7 @@ async fn ask(socket: &Path) -> usize {
         is_observed(&observed);
         answered += observed.ends.len();
     }
-    let query = LogQuery { tail: None, since: None, timestamps: false, follow: true };
+    let query = LogQuery { tail: None, since: None, until: None, timestamps: false, follow: true };
     if let Some(mut output) = is_sound(backend.logs(object, query).await) {
         let mut bytes = 0;
         while let Some(frame) = output.next().await {

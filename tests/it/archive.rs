@@ -184,8 +184,7 @@ fn goes_on(server: &mut Server, target: &Path, archived: u64, gone: &str) {
 /// Positions that are gone answer 410 with what there is, everywhere; those after them are there.
 fn readers_are_told(server: &Server, archived: u64) {
     let (oldest, latest) = (archived + 1, head(server));
-    for query in ["after=0".to_owned(), format!("after={}", archived - 1), "since=365d".to_owned()]
-    {
+    for query in ["after=0".to_owned(), format!("after={}", archived - 1)] {
         let answer = server.get(&format!("/v1/events?{query}"));
         let error = answer.expect(410)["errors"][0].clone();
         assert_eq!(error["code"], "archived");
@@ -196,6 +195,24 @@ fn readers_are_told(server: &Server, archived: u64) {
             assert!(answer.contains(" 410 Gone"), "{transport:?} {query}: {answer}");
             assert!(answer.contains(&format!("\"oldest\":{oldest}")), "{answer}");
         }
+    }
+    let error = server.get(&format!("/v1/events?before={archived}")).expect(410)["errors"].take();
+    assert_eq!(error[0]["oldest"], oldest, "{error}");
+    // A time is a wish: what is there, and from where on.
+    let page = server.get("/v1/events?since=365d&limit=1").expect(200);
+    assert_eq!(page["events"][0]["position"], oldest.to_string());
+    assert_eq!(page["archived"]["position"], archived);
+    assert_eq!(page["archived"]["oldest"], page["events"][0]["time"]);
+    let page = server.get("/v1/events?since=0s").expect(200);
+    assert_eq!(page.get("archived"), None, "nothing since then was");
+    let page = server.get("/v1/events?before=latest&limit=1000").expect(200);
+    assert_eq!((&page["from"], &page["previous"]), (&json!(oldest), &Value::Null));
+    assert_eq!(page["archived"]["position"], archived);
+    for transport in TRANSPORTS {
+        let mut stream = Follower::open(server, transport, "since=365d", None).unwrap();
+        let told = stream.next().unwrap();
+        assert_eq!((&*told.control, told.data["archived"].as_u64()), ("heartbeat", Some(archived)));
+        assert_eq!(stream.event().position, Some(oldest));
     }
     let page = server.get("/v1/events?limit=1").expect(200);
     assert_eq!(page["events"][0]["position"], oldest.to_string(), "where nobody says where");
@@ -216,6 +233,11 @@ fn readers_are_told(server: &Server, archived: u64) {
         &[&url[..], &["events", "list", "--limit", "999", "-o", "json"]].concat(),
     );
     assert_eq!(list.json()[0]["position"], oldest.to_string());
+    let words = format!("Events up to position {archived} were archived");
+    assert!(list.err.starts_with(&words), "{list:?}");
+    let since =
+        magnum(&server.data(), &[&url[..], &["events", "list", "--since", "365d"]].concat());
+    assert!(since.code == 0 && since.err.starts_with(&words), "{since:?}");
     let diff = magnum(&server.data(), &[&url[..], &["replay", "diff", "--all"]].concat());
     assert!(diff.out.contains(&format!("from position {archived} to")), "{diff:?}");
     let info = magnum(&server.data(), &["log", "info", "-o", "json"]).json();

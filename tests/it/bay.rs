@@ -42,6 +42,8 @@ fn nothing_is_mandatory_that_the_clients_of_2014_do_not_send() {
     let seed = json!({ "image_id": "Fedora", "node_count": "3", "type": "virt", "name": "s" });
     let bay = server.post("/v1/bays", &seed).expect(201);
     assert_eq!((&bay["type"], &bay["image_id"]), (&json!("virt"), &json!("Fedora")));
+    let row = &server.list("/v1/bays")[0];
+    assert_eq!((&row["type"], &row["image_id"]), (&json!("virt"), &json!("Fedora")));
     let nulls = json!({ "image_id": null, "node_count": null, "type": null, "name": null });
     let other = server.post("/v1/bays", &nulls).expect(201);
     assert_eq!(other["node_count"], 1);

@@ -295,7 +295,7 @@ async fn a_read_of_the_log_ends_after_some_bytes() {
 }
 
 /// Records an object that was renamed so often, to names of so many bytes.
-async fn large_object(log: &dyn EventLog, updates: u64, bytes: usize) -> StreamId {
+pub async fn large_object(log: &dyn EventLog, updates: u64, bytes: usize) -> StreamId {
     let stream = StreamId::new(Kind::Baymodel, ObjectId(uuid::Uuid::from_u128(1)));
     let fields = BaymodelFields { name: Some("a".to_owned()), ..BaymodelFields::default() };
     let mut event = BaymodelEvent::Created(BaymodelCreatedV1 { fields });

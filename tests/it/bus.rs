@@ -16,8 +16,8 @@ use magnum::bus::output::{Credit, Outlet, Piece, PieceContent, WINDOW, frames};
 use magnum::bus::wire::{Message, decode, encode};
 use magnum::bus::{
     AuditRecord, AuditReply, Audited, Authority, Bus, CommandError, CommandMessage, CommandReply,
-    Comparison, Hello, Inventory, Listed, LogRequest, Noted, Offer, Origin, Place, Refusal,
-    ReplyTo, ServiceCommand, SessionId, Strays, Taken,
+    Comparison, Hello, Inventory, Listed, LogRequest, Noted, Offer, Origin, OutputErasure, Place,
+    Refusal, ReplyTo, ServiceCommand, SessionId, Strays, Taken,
 };
 use magnum::clock;
 use magnum::events::Meta;
@@ -139,7 +139,10 @@ fn b2_every_message_survives_its_bytes() {
     survives::<Result<Taken, BackendError>>(Err(BackendError::Cancelled));
     let query = LogQuery { tail: Some(1), ..LogQuery::default() };
     let node_id = work().node_id;
-    survives(LogRequest { node_id, stream: container(), query, reply_to: reply_to() });
+    let execution = Some(clock::new_event_id());
+    let stream = container();
+    survives(OutputErasure { node_id, project: ProjectId("p".to_owned()) });
+    survives(LogRequest { node_id, stream, execution, query, reply_to: reply_to() });
     survives(Hello { node_id, session: SessionId::default(), beat: 1, holds: vec![work().id] });
     survives::<Result<Noted, CommandError>>(Ok(Noted));
     let network = ObservedNetwork {

@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 
 use crate::harness::Done;
 
-const OTHER: &str = "7d1e2f30-1111-4222-8333-444455556666";
 const UUID: &str = "3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f";
 
 /// A request as it came.
@@ -236,12 +235,11 @@ fn bays_are_asked_for_as_in_2015() {
     let gone = vec![
         answer("DELETE /v1/bays/a", 204, Value::Null),
         answer("DELETE /v1/bays/b", 204, Value::Null),
+        refusal("GET /v1/bays/a", 404, "not-found", "Bay a could not be found."),
+        refusal("GET /v1/bays/b", 404, "not-found", "Bay b could not be found."),
     ];
-    requests(
-        gone,
-        &["bay-delete", "a", "b"],
-        &[("DELETE /v1/bays/a", Value::Null), ("DELETE /v1/bays/b", Value::Null)],
-    );
+    let lines = ["DELETE /v1/bays/a", "GET /v1/bays/a", "DELETE /v1/bays/b", "GET /v1/bays/b"];
+    requests(gone, &["bay-delete", "a", "b"], &lines.map(|line| (line, Value::Null)));
 }
 
 #[test]
@@ -526,7 +524,17 @@ fn results_look_as_they_did() {
     let server = Server::start(vec![
         ok("GET /v1/bays", json!({"bays": [bay(), {"uuid": "0", "name": null, "status": "x"}]})),
         ok("GET /v1/baymodels", json!({"baymodels": [{"uuid": UUID, "name": "km"}]})),
-        ok("GET /v1/nodes", json!({"nodes": [{"uuid": UUID, "type": "docker"}]})),
+        ok(
+            "GET /v1/nodes",
+            json!({"nodes": [{"uuid": UUID, "type": "docker", "host": "n1",
+            "status": "available", "cpus": 2, "image_id": null}]}),
+        ),
+        ok(
+            "GET /v1/nodes/detail",
+            json!({"nodes": [{"uuid": UUID, "type": "docker",
+            "host": "n1", "status": "available", "cpus": null, "memory_bytes": 2048,
+            "engine": "docker 20", "image_id": null, "status_reason": null}]}),
+        ),
         ok("GET /v1/containers", json!({"containers": []})),
         ok("GET /v1/bays/b", bay()),
         ok("GET /v1/containers/web", container("Running")),
@@ -543,6 +551,7 @@ fn results_look_as_they_did() {
         ("bay-list.json", &["bay-list", "-o", "json"]),
         ("baymodel-list.txt", &["baymodel-list"]),
         ("node-list.txt", &["node-list"]),
+        ("node-list-wide.txt", &["node-list", "-o", "wide"]),
         ("container-list-empty.txt", &["container-list"]),
         ("bay-show.txt", &["bay-show", "b"]),
         ("bay-show.yaml", &["-o", "yaml", "bay-show", "b"]),
@@ -570,8 +579,7 @@ fn output_is_printed_as_it_is() {
     let good = server.run(&["container-execute", "c", "--command", "true"]);
     assert_eq!((good.code, good.out.as_str(), good.err.as_str()), (0, "d", ""));
     let bad = server.run(&["container-execute", "c", "--command", "false"]);
-    assert_eq!((bad.code, bad.out.as_str()), (1, "e"));
-    assert_eq!(bad.err, "ERROR: the command exited with code 3\n");
+    assert_eq!((bad.code, bad.out.as_str(), bad.err.as_str()), (3, "e", ""));
     let follow = server.run(&["container-logs", "c", "--follow"]);
     assert_eq!((follow.code, follow.out.as_str()), (0, "one\ntwo\n"));
 }
@@ -608,13 +616,15 @@ fn one_failure_of_several_fails_but_all_are_tried() {
         answer("DELETE /v1/bays/a", 204, Value::Null),
         refusal("DELETE /v1/bays/x", 404, "not-found", "Bay x could not be found."),
         answer("DELETE /v1/bays/b", 204, Value::Null),
+        refusal("GET /v1/bays/a", 404, "not-found", "Bay a could not be found."),
+        refusal("GET /v1/bays/b", 404, "not-found", "Bay b could not be found."),
     ]);
     let done = server.run(&["bay-delete", "a", "x", "b", "--idempotency-key", "k"]);
     assert_eq!((done.code, done.out.as_str()), (1, ""));
     let words = "ERROR: Delete for bay x failed: Bay x could not be found. (HTTP 404)\n";
     assert_eq!(done.err, format!("{words}Try: magnum bay-list\n"));
     let seen = server.seen();
-    let keys: Vec<_> = seen.iter().map(|seen| seen.header("idempotency-key").unwrap()).collect();
+    let keys: Vec<_> = seen.iter().filter_map(|seen| seen.header("idempotency-key")).collect();
     assert_eq!(keys, ["k:a", "k:x", "k:b"]);
 }
 
@@ -700,6 +710,136 @@ fn a_container_that_could_not_be_made_is_shown_and_fails() {
 }
 
 #[test]
+fn what_is_accepted_is_asked_for_until_it_is_done() {
+    let start = "PUT /v1/containers/c/start";
+    let creating = || {
+        let mut object = container("Creating");
+        object["task"] = json!({"action": "create", "progress": "pulling busybox"});
+        object
+    };
+    let look = || ok("GET /v1/containers/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f", creating());
+    let server = Server::start(vec![
+        answer(start, 202, creating()),
+        answer(start, 202, creating()),
+        ok(start, Value::Null),
+        look(),
+    ]);
+    let done = server.run(&["container-start", "c"]);
+    assert_eq!((done.code, done.out.as_str()), (0, ""), "{done:?}");
+    assert_eq!(done.err, "c: Creating — pulling busybox\n");
+    let seen = server.seen();
+    let starts: Vec<_> = seen.iter().filter(|seen| seen.line == start).collect();
+    let keys: Vec<_> = starts.iter().map(|seen| seen.header("idempotency-key").unwrap()).collect();
+    assert!(keys.len() == 3 && keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+
+    let server = Server::start(vec![
+        answer(start, 202, creating()),
+        refusal(start, 409, "work-failed", "port is taken"),
+        look(),
+    ]);
+    let done = server.run(&["container-start", "c"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    assert!(done.err.contains("Start for container c failed: port is taken"), "{done:?}");
+
+    let server = Server::start(vec![answer(start, 202, creating()), look()]);
+    for option in ["--wait-timeout=2", "--timeout=2"] {
+        let done = server.run(&["container-start", "c", option]);
+        assert_eq!((done.code, done.out.as_str()), (124, ""), "{done:?}");
+        assert!(done.err.contains("still waiting for c: Creating — pulling busybox"), "{done:?}");
+    }
+    server.seen();
+    let done = server.run(&["container-start", "c", "--no-wait"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    assert!(done.err.contains("container c is still in progress"), "{done:?}");
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[test]
+fn bays_are_waited_for_until_their_status_is_settled() {
+    const LOOK: &str = "GET /v1/bays/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f";
+    let with = |status: &str| {
+        let mut bay = bay();
+        bay["status"] = json!(status);
+        bay["status_reason"] = json!("no address pool");
+        bay
+    };
+    for (last, code) in [("CREATE_COMPLETE", 0), ("CREATE_FAILED", 1)] {
+        let server = Server::start(vec![
+            answer("POST /v1/bays", 201, with("CREATE_IN_PROGRESS")),
+            ok(LOOK, with("CREATE_IN_PROGRESS")),
+            ok(LOOK, with(last)),
+        ]);
+        let done = server.run(&["bay-create", "--name", "b"]);
+        assert_eq!(done.code, code, "{done:?}");
+        assert!(done.out.contains(last), "{done:?}");
+        assert_eq!(done.err.contains("could not be created: no address pool"), code == 1);
+    }
+    let gone = || refusal(LOOK, 404, "not-found", "Bay b could not be found.");
+    for (last, code) in [(gone(), 0), (ok(LOOK, with("DELETE_FAILED")), 1)] {
+        let server = Server::start(vec![
+            answer("DELETE /v1/bays/b", 204, Value::Null),
+            ok("GET /v1/bays/b", with("DELETE_IN_PROGRESS")),
+            ok(LOOK, with("DELETE_IN_PROGRESS")),
+            last,
+        ]);
+        let done = server.run(&["bay-delete", "b"]);
+        assert_eq!(done.code, code, "{done:?}");
+        assert_eq!(done.err.contains("Delete for bay b failed: no address pool"), code == 1);
+    }
+}
+
+#[test]
+fn shortcuts_ask_for_what_the_long_commands_do() {
+    for (args, line) in [
+        (&["stop", "-t", "3", "c"][..], "PUT /v1/containers/c/stop?timeout=3"),
+        (&["restart", "c"], "PUT /v1/containers/c/reboot"),
+        (&["start", "c"], "PUT /v1/containers/c/start"),
+        (&["pause", "c"], "PUT /v1/containers/c/pause"),
+        (&["unpause", "c"], "PUT /v1/containers/c/unpause"),
+        (&["kill", "-s", "TERM", "c"], "PUT /v1/containers/c/kill?signal=TERM"),
+        (&["rm", "-f", "c"], "DELETE /v1/containers/c"),
+        (&["logs", "-n", "5", "c"], "GET /v1/containers/c/logs?tail=5"),
+        (&["inspect", "c"], "GET /v1/containers/c"),
+        (&["exec", "c", "ls", "-l", "a b"], "PUT /v1/containers/c/execute?command=ls+-l+%27a+b%27"),
+    ] {
+        requests(vec![ok(line, json!({}))], args, &[(line, Value::Null)]);
+    }
+    let mut stopped = container("Stopped");
+    stopped["name"] = json!("off");
+    let list = json!({"containers": [container("Running"), stopped]});
+    let server = Server::start(vec![
+        ok("GET /v1/containers", list),
+        ok("GET /v1/containers/c", container("Running")),
+    ]);
+    let some = server.run(&["ps"]).out;
+    assert!(some.contains("web") && !some.contains("off"), "{some}");
+    assert!(server.run(&["ps", "-a"]).out.contains("off"));
+    let refused = server.run(&["rm", "c"]);
+    assert!(refused.code == 1 && refused.err.contains("is running"), "{refused:?}");
+    let made = || answer("POST /v1/containers", 201, container("Stopped"));
+    let start = "PUT /v1/containers/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f/start";
+    let body = json!({"image_id": "busybox", "name": "web", "command": ["sleep", "-1"],
+        "ports": ["80:80"], "environment": {"A": "b"}});
+    requests(
+        vec![made(), ok(start, Value::Null)],
+        &["run", "-d", "--name", "web", "-e", "A=b", "-p", "80:80", "busybox", "sleep", "-1"],
+        &[("POST /v1/containers", body), (start, Value::Null)],
+    );
+}
+
+#[test]
+fn what_is_not_there_yet_is_said_and_typing_mistakes_are_put_right() {
+    let server = Server::start(vec![]);
+    for command in ["pod-create", "service-list", "rc-show"] {
+        let done = server.run(&[command]);
+        assert_eq!(done.code, 2, "{done:?}");
+        assert!(done.err.contains("yet") && !done.err.contains("similar"), "{done:?}");
+    }
+    let typo = server.run(&["bay-shw"]);
+    assert!(typo.err.contains("bay-show"), "{typo:?}");
+}
+
+#[test]
 fn usage_errors_exit_2_and_make_no_request() {
     let server = Server::start(vec![]);
     for args in [
@@ -739,7 +879,7 @@ fn a_reader_who_has_enough_is_no_failure() {
 fn sse(position: u64) -> String {
     let event = json!({
         "specversion": "1.0", "id": "e", "source": "/magnum/x",
-        "subject": format!("container/{UUID}"),
+        "subject": format!("container/{UUID}"), "objectname": "web", "bayname": "shop",
         "position": position.to_string(), "revision": "0", "type": "magnum.container.exited.v1",
         "time": "2015-05-21T20:46:13.000000+00:00", "user": "alice", "requestid": "req-1",
         "reason": "wörk",
@@ -760,7 +900,6 @@ fn a_tail_goes_on_exactly_where_the_connection_broke() {
     );
     let server = Server::start(vec![
         text("GET /v1/events/stream?kind=container&after=latest", STREAM, &first),
-        ok("GET /v1/containers/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f?at=41", container("Stopped")),
         answer("GET /v1/events/stream?kind=container&after=45", 503, Value::Null),
         text("GET /v1/events/stream?kind=container&after=45", STREAM, &sse(46)),
     ]);
@@ -773,23 +912,21 @@ fn a_tail_goes_on_exactly_where_the_connection_broke() {
     assert_eq!(done.err, words);
     let seen = server.seen();
     let last_ids: Vec<_> = seen.iter().map(|seen| seen.header("last-event-id")).collect();
-    assert_eq!(last_ids, [None, None, Some("45"), Some("45")]);
+    assert_eq!(last_ids, [None, Some("45"), Some("45")]);
     assert_eq!(seen[0].header("accept"), Some(STREAM));
 }
 
 #[test]
 fn a_tail_ends_with_ctrl_c_and_exits_0() {
     let stream = text("GET /v1/events/stream?after=0", STREAM, &sse(1));
-    let name =
-        ok("GET /v1/containers/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f?at=1", container("Stopped"));
-    let server = Server::start(vec![Canned { open: true, ..stream }, name]);
+    let server = Server::start(vec![Canned { open: true, ..stream }]);
     let mut child = piped(&mut server.command(&["events", "tail", "--after", "0"]));
     let mut line = String::new();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     lines.read_line(&mut line).unwrap();
     assert_eq!(line, "2015-05-21\n");
     lines.read_line(&mut line).unwrap();
-    assert!(line.contains("20:46:13  container web  exited"), "{line}");
+    assert!(line.contains("     1  20:46:13  container web  exited"), "{line}");
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
@@ -808,24 +945,94 @@ fn a_tail_that_is_refused_says_so() {
     assert_eq!(done.err, "ERROR: Unknown argument: \"colour\" (HTTP 400)\n");
 }
 
+/// A page of events from the end, as the server answers it.
+fn page_before(events: &[Value], from: u64, earlier: &Value, more: bool) -> Value {
+    let previous = more.then_some("http://h/");
+    json!({
+        "events": events, "position": 40, "head": 40, "next": null, "from": from,
+        "earlier": earlier, "previous": previous,
+    })
+}
+
 #[test]
-fn events_are_listed_from_a_position_or_the_last_ones() {
+fn the_last_matches_are_listed_and_those_before_counted() {
+    let event = |position: u64| {
+        json!({
+            "position": position.to_string(), "type": "magnum.bay.created.v1", "subject": "bay/x",
+            "objectname": format!("b{position}"),
+        })
+    };
+    let earlier = |matches: u64, from: u64, is_all: bool| json!({ "matches": matches, "from": from, "is_all": is_all });
+    // The server looks so far at once: it is asked again until there are as many as wanted, and
+    // then how many are left.
+    let server = Server::start(vec![
+        ok(
+            "GET /v1/events?kind=bay&bay=b&before=latest&limit=2",
+            page_before(&[event(35)], 30, &earlier(0, 30, false), true),
+        ),
+        ok(
+            "GET /v1/events?kind=bay&bay=b&before=30&limit=1",
+            page_before(&[event(25)], 25, &earlier(3, 20, false), true),
+        ),
+        ok(
+            "GET /v1/events?kind=bay&bay=b&before=20&limit=0",
+            page_before(&[], 20, &earlier(4, 1, true), true),
+        ),
+    ]);
+    let args = ["events", "list", "--filter", "kind=bay", "--bay", "b", "--limit", "2"];
+    let done = server.run(&args);
+    assert_eq!(done.code, 0, "{done:?}");
+    let names: Vec<_> = done.out.lines().filter(|line| line.contains("bay b")).collect();
+    assert!(names[0].contains("bay b25") && names[1].contains("bay b35"), "{done:?}");
+    assert_eq!(done.err, "Before these: 7 earlier events. --before 25 lists them.\n");
+    // Without a filter every position is one, and nothing needs to be counted.
+    let all = || page_before(&[event(35)], 35, &earlier(34, 1, true), true);
+    let line = "GET /v1/events?before=latest&limit=1";
+    let done = Server::start(vec![ok(line, all())]).run(&["events", "list", "--limit", "1"]);
+    assert_eq!((done.code, done.err.as_str()), (0, ""), "{done:?}");
+    let line = "GET /v1/events?before=35&limit=1";
+    requests(
+        vec![ok(line, all())],
+        &["events", "list", "--before", "35", "--limit", "1"],
+        &[(line, Value::Null)],
+    );
+    // The log begins with what an archive has left.
+    let mut archived = page_before(&[event(35)], 31, &earlier(0, 31, true), false);
+    archived["archived"] = json!({ "position": 30, "oldest": "2015-05-21T20:46:13+00:00" });
+    let line = "GET /v1/events?before=latest&limit=100";
+    let done = Server::start(vec![ok(line, archived)]).run(&["events", "list"]);
+    assert_eq!(
+        done.err,
+        "Events up to position 30 were archived: the oldest one here is at position 31, of \
+         2015-05-21T20:46:13+00:00.\n"
+    );
+}
+
+#[test]
+fn a_count_that_would_have_no_end_says_how_far_it_went() {
+    let mut canned = vec![ok(
+        "GET /v1/events?kind=bay&before=latest&limit=1",
+        page_before(&[json!({})], 900, &json!({"matches": 1, "from": 800, "is_all": false}), true),
+    )];
+    for count in 0..50 {
+        let earlier = json!({ "matches": 2, "from": 799 - count, "is_all": false });
+        let line = format!("GET /v1/events?kind=bay&before={}&limit=0", 800 - count);
+        canned.push(ok(line.leak(), page_before(&[], 0, &earlier, true)));
+    }
+    let done = Server::start(canned)
+        .run(&["events", "list", "--filter", "kind=bay", "--limit", "1", "-o", "json"]);
+    assert_eq!((done.code, done.out.as_str()), (0, "[\n  {}\n]\n"), "{done:?}");
+    assert_eq!(
+        done.err,
+        "Before these: at least 101 earlier events, counted back to position 750 only. --before \
+         900 lists them.\n"
+    );
+}
+
+#[test]
+fn events_are_listed_from_a_position_or_a_time() {
     let event = json!({"position": "35", "type": "magnum.bay.created.v1", "reason": null});
     let page = || json!({"events": [event], "position": 40, "head": 40, "next": null});
-    let probe = ("GET /v1/events?limit=1", Value::Null);
-    // Those before the first one were archived; or there is none.
-    for (first, list) in [
-        (json!([{"position": "1"}]), "GET /v1/events?after=30&limit=10"),
-        (json!([event]), "GET /v1/events?after=34&limit=10"),
-        (json!([]), "GET /v1/events?after=40&limit=10"),
-    ] {
-        let whole = json!({"events": first, "position": 40, "head": 40, "next": null});
-        requests(
-            vec![ok(probe.0, whole), ok(list, page())],
-            &["events", "list", "--limit", "10"],
-            &[probe.clone(), (list, Value::Null)],
-        );
-    }
     // The server looked far without finding all that is wanted.
     let (first, second) = (
         "GET /v1/events?kind=bay&after=5&limit=100",
@@ -833,10 +1040,22 @@ fn events_are_listed_from_a_position_or_the_last_ones() {
     );
     let part = json!({"events": [event], "position": 20005, "head": 30000, "next": "http://h/"});
     requests(
-        vec![ok(first, part), ok(second, page())],
+        vec![ok(first, part.clone()), ok(second, page())],
         &["events", "list", "--after", "5", "--filter", "kind=bay"],
         &[(first, Value::Null), (second, Value::Null)],
     );
+    // There are as many as wanted, and the log goes on.
+    let line = "GET /v1/events?after=5&limit=1";
+    let done = Server::start(vec![ok(line, part)])
+        .run(&["events", "list", "--after", "5", "--limit", "1"]);
+    assert_eq!(done.err, "More may match after position 20005: continue with --after 20005.\n");
+    let line = "GET /v1/events?since=2015-05-21T00%3A00%3A00.000000%2B00%3A00&limit=100";
+    let mut archived = page();
+    archived["archived"] = json!({ "position": 34, "oldest": null });
+    let done =
+        Server::start(vec![ok(line, archived)]).run(&["events", "list", "--since", "2015-05-21"]);
+    let words = "Events up to position 34 were archived: the oldest one here is at position 35.\n";
+    assert_eq!((done.code, done.err.as_str()), (0, words), "{done:?}");
 }
 
 #[test]
@@ -849,28 +1068,20 @@ fn a_list_starts_at_a_time_goes_on_and_names_what_it_is_about() {
     let refusal = json!({
         "subject": format!("audit/{UUID}"), "type": "magnum.audit.command_refused.v1",
         "position": "8", "time": "2015-05-22T00:00:01.000000+00:00", "user": "bob",
-        "requestid": "req-2", "data": {
+        "objectname": "b\u{1b}[1m", "requestid": "req-2", "data": {
             "object": format!("bay/{UUID}"), "command": "delete", "code": "conflict",
             "reason": "it is in use",
         },
     });
-    let page = json!({"events": [event(7), refusal], "position": 8, "head": 8, "next": null});
-    let canned = || {
-        let mut container = container("Running");
-        container["node_uuid"] = json!(OTHER);
-        vec![
-            ok("GET /v1/events?kind=container&since=15m&limit=100", page.clone()),
-            ok("GET /v1/containers/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f?at=7", container),
-            ok(
-                "GET /v1/nodes/7d1e2f30-1111-4222-8333-444455556666",
-                json!({"uuid": OTHER, "host": "n1"}),
-            ),
-            ok(
-                "GET /v1/bays/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f?at=8",
-                json!({"uuid": UUID, "name": "b\u{1b}[1m"}),
-            ),
-        ]
-    };
+    let executed = json!({
+        "subject": format!("container/{UUID}"), "type": "magnum.container.execute_requested.v1",
+        "position": "9", "time": "2015-05-22T00:00:02.000000+00:00", "user": "bob",
+        "objectname": "web", "data": { "command": ["sh", "-c", "rm -r /data"] },
+    });
+    let page = json!({
+        "events": [event(7), refusal, executed], "position": 9, "head": 9, "next": null,
+    });
+    let canned = || vec![ok("GET /v1/events?kind=container&since=15m&limit=100", page.clone())];
     let args = ["events", "list", "--filter", "kind=container", "--since", "15m"];
     for (name, more) in [("events-list.txt", &[][..]), ("events-list-wide.txt", &["-o", "wide"])] {
         let done = Server::start(canned()).run(&[&args[..], more].concat());
@@ -878,7 +1089,7 @@ fn a_list_starts_at_a_time_goes_on_and_names_what_it_is_about() {
         golden(name, &done.out);
     }
     let mut all = canned();
-    all.push(text("GET /v1/events/stream?kind=container&after=8", STREAM, &sse(9)));
+    all.push(text("GET /v1/events/stream?kind=container&after=9", STREAM, &sse(10)));
     let server = Server::start(all);
     let mut child = piped(&mut server.command(&[&args[..], &["--follow"]].concat()));
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -974,5 +1185,19 @@ fn help_is_as_recorded() {
     for name in ["verify", "anchor", "info", "archive", "repair", "export", "import"] {
         let done = Done::of(magnum(&["log", name, "--help"]).output().unwrap());
         golden(&format!("help/log-{name}.txt"), &done.out);
+    }
+}
+
+#[test]
+fn warnings_of_a_server_are_said_on_stderr() {
+    let words = "'volumes' was ignored: a container has no such option.";
+    let mut made = container("Stopped");
+    made["warnings"] = json!([words]);
+    let create = ["container-create", "--image", "i"];
+    for format in [&[][..], &["-o", "json"]] {
+        let server = Server::start(vec![answer("POST /v1/containers", 201, made.clone())]);
+        let done = server.run(&[&create, format].concat());
+        assert_eq!((done.code, done.err.as_str()), (0, &*format!("Warning: {words}\n")));
+        assert_eq!(done.out.contains("volumes"), !format.is_empty(), "{done:?}");
     }
 }

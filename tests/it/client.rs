@@ -1,7 +1,8 @@
 //! The real python-magnumclient 2.1.0 (2016), the newest that has containers, drives this server
 //! on the real engine (F58). `make test` installs it into `.venv`.
 //!
-//! It always asks Keystone for a token first; a responder of two answers stands in for that.
+//! It always asks Keystone for a token first; a responder of two answers stands in for that, and in
+//! one test the server itself, which it then finds in the catalog.
 //! Without `/v1` in its URL it asks for `/bays`, with it for `/v1/bays`: both must work.
 
 use std::io::{Read, Write};
@@ -10,7 +11,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::{env, thread};
 
+use reqwest::Method;
+use serde_json::json;
+
 use crate::harness::{Options, PATIENCE, Server, wait_until};
+use crate::requests::refused;
+use crate::rights::Issuer;
 
 /// Prints a word, then runs until it is told to stop.
 const TALKER: &str =
@@ -20,7 +26,8 @@ const TALKER: &str =
 struct OldClient {
     program: PathBuf,
     keystone_url: String,
-    server_url: String,
+    /// Where the catalog is not asked.
+    server_url: Option<String>,
 }
 
 /// What it printed, and how it ended.
@@ -35,15 +42,24 @@ impl OldClient {
         let venv = env::var_os("MAGNUM_VENV").unwrap_or_else(|| ".venv".into());
         let program = PathBuf::from(venv).join("bin/magnum");
         assert!(program.exists(), "{} is missing: run make test", program.display());
-        Self { program, keystone_url: keystone(), server_url: server_url.to_owned() }
+        Self { program, keystone_url: keystone(), server_url: Some(server_url.to_owned()) }
+    }
+
+    /// One that gets its token and the server's address at this URL.
+    fn by_catalog(keystone_url: String) -> Self {
+        Self { keystone_url, server_url: None, ..Self::new("") }
     }
 
     fn run(&self, args: &[&str]) -> Ran {
+        // Those of version 2 do not take any.
+        let domains = [("OS_USER_DOMAIN_NAME", "Default"), ("OS_PROJECT_DOMAIN_NAME", "Default")];
         let output = Command::new(&self.program)
             .args(args)
-            .env("BYPASS_URL", &self.server_url)
+            .env_remove("BYPASS_URL")
+            .envs(self.server_url.iter().map(|url| ("BYPASS_URL", url)))
             .env("OS_AUTH_URL", &self.keystone_url)
             .envs([("OS_USERNAME", "u"), ("OS_PASSWORD", "p"), ("OS_TENANT_NAME", "t")])
+            .envs(domains.into_iter().filter(|_| self.keystone_url.ends_with("/v3")))
             .env("NO_PROXY", "127.0.0.1")
             .output()
             .unwrap();
@@ -222,4 +238,45 @@ fn the_old_client_drives_containers() {
     // Newer clients put the request id behind it.
     assert!(missing.stdout.starts_with(words), "{}", missing.stdout);
     assert!(old.names(&["container-list"]).is_empty());
+}
+
+#[test]
+fn the_old_client_needs_no_keystone_where_nobody_is_asked_who_they_are() {
+    let server = Server::start(Options::fake());
+    for version in ["v2.0", "v3"] {
+        let old = OldClient::by_catalog(format!("{}/{version}", server.url()));
+        old.ok(&["bay-create", "--name", version, "--baymodel", "default"]);
+        wait_until("the bay", PATIENCE, || {
+            old.property(&["bay-show", version], "status") == "CREATE_COMPLETE"
+        });
+        let create = ["container-create", "--name", version, "--image", "i", "--bay", version];
+        let uuid = old.property(&create, "uuid");
+        old.ok(&["container-start", version]);
+        assert_eq!(old.property(&["container-show", version], "uuid"), uuid);
+    }
+    // By the name that the client used, and not by another one.
+    let by = |host: &str, path: &str| {
+        server.send(Method::POST, path, &[("host", host)], Some(&json!({})))
+    };
+    let v2 = by("localhost:81", "/v2.0/tokens").expect(200);
+    let place = &v2["access"]["serviceCatalog"][0];
+    assert_eq!(place["type"], "container");
+    assert_eq!(place["endpoints"][0]["publicURL"], "http://localhost:81/v1");
+    let v3 = by("[::1]:82", "/v3/auth/tokens");
+    assert_eq!(v3.header("x-subject-token"), "anonymous");
+    let url = v3.expect(201)["token"]["catalog"][0]["endpoints"][0]["url"].clone();
+    assert_eq!(url, "http://[::1]:82/v1");
+    assert_eq!(by("evil.example", "/v2.0/tokens").status, 421);
+}
+
+#[test]
+fn nobody_gets_such_a_token_where_tokens_count() {
+    let issuer = Issuer::new();
+    let server = Server::start(issuer.options());
+    for path in ["/v2.0/tokens", "/v3/auth/tokens"] {
+        let answer = server.as_nobody().post(path, &json!({}));
+        assert_eq!(answer.status, 404, "{path}: {}", answer.text);
+        assert!(answer.text.contains(&format!("at {path};")), "{}", answer.text);
+    }
+    refused(&server.as_nobody().get("/v3"), 404);
 }

@@ -206,6 +206,9 @@ async fn left_as_before(
     for index in [index, crate::log_tools::index()] {
         let log = try_open(world.data(), &index).expect("a log");
         check(&log, &left, &world.streams);
+        let scrub = log.scrub();
+        assert!(scrub.read_on_all_cores(&|_| true).expect("sound"));
+        assert_eq!(scrub.events(), left.len() as u64);
         let lost = log.has_all_after(Position(archived.get().saturating_sub(1)));
         let oldest = Archived { oldest: archived.next(), latest: *log.head().borrow() };
         assert_eq!(lost.err(), (taken > 0).then_some(oldest));

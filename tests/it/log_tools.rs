@@ -34,7 +34,7 @@ pub fn index() -> sled::Tree {
 }
 
 /// Appends of so many events each to the log of a data directory; all that is in it then.
-async fn write(data: &Path, index: &sled::Tree, appends: &[usize]) -> Vec<Recorded> {
+pub async fn write(data: &Path, index: &sled::Tree, appends: &[usize]) -> Vec<Recorded> {
     let log = try_open(data, index).unwrap();
     for events in appends {
         log.append(append(stream(), Expected::NoStream, *events)).await.unwrap();
@@ -336,6 +336,8 @@ fn names(server: &Server) -> Vec<String> {
     let list = server.list("/v1/baymodels?sort_key=created_at");
     let mut names: Vec<String> =
         list.iter().map(|it| it["name"].as_str().unwrap().to_owned()).collect();
+    // The built-in one is not recorded.
+    names.retain(|name| name != "default");
     names.sort_unstable();
     names
 }

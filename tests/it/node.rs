@@ -13,6 +13,14 @@ fn the_machine_itself_is_a_node() {
     let uuid = node["uuid"].as_str().unwrap();
     let path = format!("/v1/nodes/{uuid}");
     assert_eq!(server.get(&path).expect(200)["uuid"], uuid);
+    // By what events call it, too.
+    let host = node["host"].as_str().unwrap();
+    assert_eq!(server.get(&format!("/v1/nodes/{host}")).expect(200)["uuid"], uuid);
+    let why = server.get(&format!("/v1/nodes/{host}/why")).expect(200);
+    assert_eq!(why["object"], format!("node/{uuid}"));
+    let events = server.get(&format!("/v1/events?object=node/{host}")).expect(200);
+    assert_eq!(events["events"][0]["objectname"], host);
+    assert_eq!(events["events"][0]["subject"], format!("node/{uuid}"));
     assert!(refused(&server.delete(&path), 409).contains("cannot be deleted"));
     let events = server.get(&format!("{path}/history")).expect(200);
     assert_eq!(events["events"][0]["type"], "magnum.node.created.v1");

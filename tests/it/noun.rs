@@ -66,11 +66,11 @@ impl Fixture {
         json!([{ "op": "replace", "path": format!("/{}", self.field), "value": value }])
     }
 
-    /// Rows of a list that are not of the machine itself.
+    /// Rows of a list that are not of the machine itself, nor built in.
     fn rows(&self, server: &Http, list: &str) -> Vec<Value> {
         let page = server.get(&format!("{}{list}", self.collection())).expect(200);
         let rows = page[self.kind.collection()].as_array().unwrap().clone();
-        rows.into_iter().filter(|row| row["type"] != "docker").collect()
+        rows.into_iter().filter(|row| row["type"] != "docker" && row["name"] != "default").collect()
     }
 
     /// The events of an object.
@@ -358,5 +358,27 @@ fn what_is_gone_is_still_on_record() {
             let elsewhere = noun.path(CHOSEN);
             refused(&server.get(&format!("{elsewhere}/{question}{field}")), 404);
         }
+    });
+}
+
+#[test]
+fn options_without_a_meaning_are_accepted_with_a_warning() {
+    each(|noun, server| {
+        let mut body = noun.body.clone();
+        body["hypervisor"] = json!("xen");
+        body["tls_disabled"] = json!(false);
+        let words = format!("'hypervisor' was ignored: a {} has no such option.", noun.kind);
+        // A repetition gets the same answer.
+        let key = [("idempotency-key", "k")];
+        for _ in 0..2 {
+            let made = server.send(Method::POST, &noun.collection(), &key, Some(&body));
+            assert_eq!(made.expect(201)["warnings"], json!([words]), "{}", noun.kind);
+        }
+        let uuid = noun.rows(server, "")[0]["uuid"].as_str().unwrap().to_owned();
+        let object = settled(noun.kind, server, &uuid);
+        assert_eq!((object.get("warnings"), object.get("hypervisor")), (None, None));
+        noun.delete(server, &uuid);
+        let plain = server.post(&noun.collection(), &noun.body).expect(201);
+        assert_eq!(plain.get("warnings"), None, "{plain}");
     });
 }

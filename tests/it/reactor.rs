@@ -17,7 +17,7 @@ use magnum::backends::{BackendError, Done, Outcome, RunState, Work, WorkResult};
 use magnum::bus::local::LocalBus;
 use magnum::bus::{
     self, Authority, CommandError, CommandMessage, CommandPort, CommandReply, Ctx, Hello,
-    LogRequest, NodePort, Offer, ServiceCommand, SessionId, Taken,
+    LogRequest, NodePort, Offer, OutputErasure, ServiceCommand, SessionId, Taken,
 };
 use magnum::clock;
 use magnum::events::container::{
@@ -29,6 +29,7 @@ use magnum::events::log::{Append, EventLog, Expected};
 use magnum::events::work::{WorkBlockedV1, WorkFailedV2};
 use magnum::events::{Meta, NewEvent};
 use magnum::ids::{EventId, Kind, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp};
+use magnum::replay::{Question, Source, When};
 use tokio::sync::{mpsc, watch};
 
 use crate::backend::{Bench, Fake, Notes, observed, started};
@@ -46,6 +47,10 @@ impl NodePort for Noting {
 
     async fn logs(&self, _: LogRequest) -> Result<Taken, BackendError> {
         Err(BackendError::Missing("nobody asks for output here".to_owned()))
+    }
+
+    async fn erase_output(&self, _: OutputErasure) -> Result<Taken, BackendError> {
+        Ok(Taken)
     }
 }
 
@@ -256,6 +261,37 @@ async fn a_signal_that_passed_a_stop_does_not_meet_the_next_process() {
         panic!("{events:?}")
     };
     assert_eq!((killed.work_id, rebooted.work_id), (kill, reboot));
+}
+
+/// What waits for a signal that passed a stop says so, though it was asked for before.
+#[tokio::test]
+async fn a_start_that_waits_for_a_signal_names_it() {
+    let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
+    let (stream, node_id) = (container(), clock::new_object_id());
+    running(log.as_ref(), stream, node_id).await;
+    let stop = ContainerEvent::StopRequested(StopRequestedV1 { grace_s: 600 });
+    let start = ContainerEvent::StartRequested(ActionRequestedV1 {});
+    let kill = KillRequestedV1 { signal: "SIGKILL".to_owned() };
+    let kill = ContainerEvent::KillRequested(kill);
+    let ids = record(log.as_ref(), stream, &[stop, start, kill]).await;
+    let why = || {
+        let source = Source::of_project(log.clone(), ProjectId::default());
+        let why = Question::Why { at: When::Latest }.answer(&source, stream).unwrap();
+        let waits = why["waits_for"].as_array().unwrap().iter();
+        let waits: Vec<_> = waits.map(|it| it["action"].as_str().unwrap().to_owned()).collect();
+        (waits, why["says"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(why().0, ["stop", "kill", "start"]);
+    let stopped = ContainerEvent::Stopped(ActionDoneV1 { work_id: ids[0] });
+    record(log.as_ref(), stream, &[stopped]).await;
+    let (waits, says) = why();
+    assert_eq!(waits, ["kill", "start"]);
+    assert!(says.contains("It is waiting for kill, requested by"), "{says}");
+    assert!(says.contains("One more is queued behind it."), "{says}");
+    record(log.as_ref(), stream, &[ContainerEvent::Killed(ActionDoneV1 { work_id: ids[2] })]).await;
+    let (waits, says) = why();
+    assert_eq!(waits, ["start"]);
+    assert!(says.contains("Its node is working on it."), "{says}");
 }
 
 /// F51: an object that waits for nothing is not in memory; what it is asked for then is found from

@@ -262,6 +262,9 @@ fn changes_are_told_by_field_with_who_made_them() {
     let server = with_a_story();
     let args = ["replay", "diff", "container/web", "--from", "v:1", "--to", "v:3"];
     golden("diff.txt", &both(&server, &args).out);
+    // How the service keeps track of it, for those who ask.
+    let wide = both(&server, &[&args[..], &["-o", "wide"]].concat()).out;
+    assert!(wide.contains("outcomes") && wide.contains("state.status"), "{wide}");
     let told = document(&both(&server, &[&args[..], &["-o", "json"]].concat()));
     let status = |fields: &Value| {
         let mut fields = fields.as_array().unwrap().iter();
@@ -388,6 +391,11 @@ fn spoil(views: &Path) {
 #[test]
 fn commands_are_decided_again_and_differences_fail() {
     let mut server = with_a_story();
+    // What was refused is in the log, and was decided by no object.
+    let refused = magnum(server.url(), &["container-pause", "web"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let audited = server.get("/v1/events?type=audit.command_refused").expect(200);
+    assert_eq!(audited["events"].as_array().unwrap().len(), 1, "{audited}");
     server.stop();
     let data = server.data();
     let checked = magnum(NOBODY, &["replay", "check", data.to_str().unwrap()]);

@@ -29,10 +29,15 @@ struct Terminal {
 
 impl Terminal {
     fn run(folder: &std::path::Path, args: &[&str]) -> Self {
+        Self::run_in((ROWS, COLUMNS), folder, args)
+    }
+
+    /// The same in a terminal of another size.
+    fn run_in((rows, columns): (u16, u16), folder: &std::path::Path, args: &[&str]) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
-        let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&master, size).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         let slave = || File::options().read(true).write(true).open(&name).unwrap();
@@ -57,7 +62,7 @@ impl Terminal {
                 }
             }
         });
-        Self { child, keys, output, screen: vt100::Parser::new(ROWS, COLUMNS, 0) }
+        Self { child, keys, output, screen: vt100::Parser::new(rows, columns, 0) }
     }
 
     fn press(&mut self, keys: &str) {
@@ -136,6 +141,26 @@ fn a_person_steps_through_what_happened() {
     let checked = magnum(NOBODY, &["replay", "check", written.to_str().unwrap()]);
     assert_eq!((checked.code, checked.err.as_str()), (0, ""), "{checked:?}");
     golden("check-exported.txt", &checked.out);
+}
+
+#[test]
+fn it_can_be_used_in_a_terminal_of_80_columns() {
+    let server = with_a_story();
+    let folder = tempfile::tempdir().unwrap();
+    let data = server.data();
+    let args = ["replay", "step", "container/web", "--data", data.to_str().unwrap()];
+    let mut terminal = Terminal::run_in((24, 80), folder.path(), &args);
+    terminal.shows("~ desc: null → a shop");
+    terminal.press("k");
+    let screen = terminal.settles_at("~ status: Running → Stopped");
+    // Nothing that one needs is cut off: each event, who asked for it, and the keys.
+    for words in
+        ["create_requested", "start_requested", "stopped", "by magnum:worker req-", "q quit", "web"]
+    {
+        assert!(screen.contains(words), "{words}\n{screen}");
+    }
+    terminal.press("q");
+    assert!(terminal.child.wait().unwrap().success());
 }
 
 #[test]

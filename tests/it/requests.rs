@@ -288,7 +288,7 @@ pub fn refuses(server: &Http, collection: &str, good: &Value, bad: &[(&str, Valu
 #[test]
 fn no_bad_baymodel_gets_through() {
     let server = Server::start(Options::fake());
-    let wrong = [json!([]), json!({}), json!(true), json!(""), json!("a\nb"), json!("a\u{0}b")];
+    let wrong = [json!([]), json!({}), json!(true), json!(""), json!("a\u{1b}b"), json!("a\u{0}b")];
     for field in [
         "uuid",
         "name",
@@ -306,8 +306,8 @@ fn no_bad_baymodel_gets_through() {
     }
     let cases = [
         ("name", json!("x".repeat(256))),
-        ("coe", json!(null)),
-        ("image_id", json!(5)),
+        ("image_id", json!(null)),
+        ("image_id", json!([5])),
         ("uuid", json!("b")),
         ("uuid", json!(NOBODY.to_uppercase())),
         ("dns_nameserver", json!("8.8.8")),
@@ -343,7 +343,7 @@ fn no_bad_bay_or_node_gets_through() {
         ("node_addresses", json!(["x"])),
     ];
     refuses(&server, "bays", &json!({ "baymodel_id": "bm" }), &cases);
-    let cases = [("type", json!(5)), ("image_id", json!([])), ("uuid", json!("x"))];
+    let cases = [("type", json!([5])), ("image_id", json!([])), ("uuid", json!("x"))];
     refuses(&server, "nodes", &json!({}), &cases);
 }
 
@@ -374,10 +374,11 @@ fn no_bad_container_gets_through() {
         ("memory", json!("1m")),
         ("memory", json!("lots")),
         ("memory", json!(-5)),
+        ("cpu", json!(64)),
         ("cpu", json!(-1)),
         ("cpu", json!("NaN")),
         ("workdir", json!("relative")),
-        ("user", json!(5)),
+        ("user", json!(-5)),
         ("restart_policy", json!("sometimes")),
     ];
     refuses(&server, "containers", &json!({ "image_id": "busybox" }), &cases);
@@ -431,7 +432,7 @@ fn no_bad_argument_gets_through() {
         assert!(told.contains(words), "{path}: {told}");
     }
     for (path, words) in [
-        ("/v1/containers/c/stop?timeout=-1", "timeout"),
+        ("/v1/containers/c/stop?timeout=1.5", "timeout"),
         ("/v1/containers/c/stop?timeout=99999999999", "timeout"),
         ("/v1/containers/c/kill?signal=SIGFOO", "signal"),
         ("/v1/containers/c/execute", "Missing argument: \"command\""),
@@ -472,12 +473,101 @@ fn it_says_how_it_is() {
     let is_even = |text: &str| text.lines().any(|line| line == "magnum_views_lag 0");
     wait_until("the views to be there", PATIENCE, || is_even(&server.get("/metrics").text));
     let metrics = server.get("/metrics");
-    assert!(metrics.header("content-type").starts_with("application/openmetrics-text"));
+    assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
     for line in [
         "magnum_http_requests_total{method=\"GET\",route=\"/v1/bays/{ident}\",status=\"404\"} 1",
         "magnum_objects{kind=\"node\"} 1",
         "magnum_log_healthy 1",
     ] {
         assert!(metrics.text.lines().any(|other| other == line), "{line}\n{}", metrics.text);
+    }
+}
+
+#[test]
+fn a_command_may_come_in_the_body() {
+    let server = Server::start(Options::fake());
+    server.post("/v1/containers", &json!({ "name": "c", "image_id": "busybox" })).expect(201);
+    server.put("/v1/containers/c/start").expect(200);
+    let path = "/v1/containers/c/execute";
+    let execute = |path: &str, body: Value| server.send(Method::PUT, path, &[], Some(&body));
+    for command in [json!("echo '#a b'"), json!(["echo", "#a b"])] {
+        let done = execute(path, json!({ "command": command })).expect(200);
+        assert_eq!(done["output"], "#a b\n");
+    }
+    let long = "x".repeat(66_000);
+    let done = execute(path, json!({ "command": ["echo", long] })).expect(200);
+    assert_eq!(done["output"], format!("{long}\n"));
+    for (path, body, words) in [
+        (path, json!({ "command": "echo 'a" }), "unclosed quote"),
+        (path, json!({ "command": [] }), "empty"),
+        (path, json!({}), "Missing argument"),
+        (path, json!({ "command": "id", "tty": true }), "nothing else"),
+        ("/v1/containers/c/execute?command=id", json!({ "command": "id" }), "twice"),
+    ] {
+        let told = refused(&execute(path, body.clone()), 400);
+        assert!(told.contains(words), "{body}: {told}");
+    }
+    // A form only with what no page sends without asking first.
+    let form = |header: &str| {
+        let body = "command=echo+%23a";
+        let request = format!(
+            "PUT {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        raw(&server, request.as_bytes())
+    };
+    let (status, answer) = form("X-Auth-Token: t\r\n");
+    assert!(status == 200 && answer.contains(r##""output":"#a\n""##), "{answer}");
+    assert_eq!(form("").0, 415);
+}
+
+#[test]
+fn values_are_taken_as_they_are_commonly_written() {
+    let server = Server::start(Options::fake());
+    let made = |field: &str, value: Value| {
+        let body = json!({ "image_id": "busybox", field: value });
+        server.post("/v1/containers", &body).expect(201)[field].take()
+    };
+    for (field, written, shown) in [
+        ("name", json!(2015), json!("2015")),
+        ("desc", json!("one\n\ttwo"), json!("one\n\ttwo")),
+        ("user", json!(1000), json!("1000")),
+        ("restart_policy", json!(false), json!("no")),
+        ("memory", json!("1.5g"), json!(1_610_612_736)),
+        ("memory", json!(0), Value::Null),
+        ("cpu", json!("0"), Value::Null),
+        ("command", json!(["sleep", 600]), json!("sleep 600")),
+        ("command", json!("echo #a"), json!("echo '#a'")),
+        ("labels", json!({ "a": null }), json!({ "a": "" })),
+    ] {
+        assert_eq!(made(field, written.clone()), shown, "{field} {written}");
+    }
+    let ports = made("ports", json!(["0:80", { "container_port": 81, "host_port": 0 }]));
+    assert_eq!((&ports[0]["host_port"], &ports[1]["host_port"]), (&Value::Null, &Value::Null));
+    // Raw, because a JSON library would round the numbers.
+    let body = r#"{"name": "n", "image_id": "busybox", "command": "env",
+        "environment": {"ID": 12345678901234567890123, "RATE": 1.10, "GONE": null}}"#;
+    assert_eq!(post(&server, "/v1/containers", body.as_bytes()).0, 201);
+    server.put("/v1/containers/n/start").expect(200);
+    wait_until("its output", PATIENCE, || {
+        server.get("/v1/containers/n/logs").expect(200)["output"] != ""
+    });
+    let logs = |query: &str| {
+        let logs = server.get(&format!("/v1/containers/n/logs?{query}")).expect(200);
+        logs["output"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(logs("tail=all"), "ID=12345678901234567890123\nRATE=1.10\n");
+    assert_eq!(logs("since=10m"), logs(""));
+    assert_eq!(logs("until=2015-05-21T20:46:13"), "");
+    assert_eq!(logs("until=0s&since=2015-05-21"), logs(""));
+    for (path, words) in [
+        ("n/logs?until=yesterday", "until"),
+        ("n/stop?timeout=1.5", "timeout"),
+        ("n/kill?signal=SIGRTMIN%2B16", "signal"),
+    ] {
+        let method = if path.contains("logs") { Method::GET } else { Method::PUT };
+        let answer = server.send(method, &format!("/v1/containers/{path}"), &[], None);
+        assert!(refused(&answer, 400).contains(words), "{path}");
     }
 }

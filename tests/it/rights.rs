@@ -3,7 +3,7 @@
 //!
 //! Not here: what is of which project (`keystone`), how tokens are issued (`tokens`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::harness::{Options, Server, run};
-use crate::requests::refused;
+use crate::requests::{baymodel, refused};
+use crate::stream_client::{Follower, TRANSPORTS};
 
 const BEGIN: &str = "<!-- rights: generated, see tests/it/rights.rs -->\n";
 const END: &str = "<!-- /rights -->\n";
@@ -80,8 +81,11 @@ fn action(method: &str, path: &str, is_served: bool) -> &'static str {
     let looks = ["GET", "HEAD", "OPTIONS"].contains(&method);
     match (looks, is_served, path) {
         (true, true, "/" | "/healthz" | "/readyz" | "/metrics") => "",
+        // There is nothing at them where somebody is asked who they are.
+        (_, true, "/v2.0" | "/v2.0/tokens" | "/v3" | "/v3/auth/tokens") => "",
         (true, true, "/v1/replay/verify") => "replay:verify",
         (true, true, "/v1/containers/{ident}/logs") => "container:logs",
+        (true, true, path) if path.ends_with("/output") => "container:execute",
         (_, true, "/v1/session") => "object:read",
         (false, true, path) if path.starts_with("/v1/nodes") => "node:change",
         (false, true, path) if path.starts_with("/v1/keys") => "key:erase",
@@ -178,4 +182,86 @@ fn what_was_audited_is_shown_to_those_who_may_see_it() {
     }
     member.get(&format!("/v1/trace/{id}")).expect(200);
     refused(&reader.get(&format!("/v1/trace/{id}")), 404);
+}
+
+/// The projects of the events of a page.
+fn projects(page: &Value) -> BTreeSet<&str> {
+    let events = page["events"].as_array().unwrap();
+    events.iter().map(|event| event["project"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn auditors_of_the_operators_read_and_follow_all_projects_and_nobody_else_does() {
+    let issuer = Issuer::new();
+    let who = |project: &'static str, role| (project, role, issuer.token(project, role));
+    let others = [
+        who("shop", "reader"),
+        who("shop", "member"),
+        who("shop", "admin"),
+        who("garden", "admin"),
+        who("admin", "reader"),
+    ];
+    let auditors = [who("admin", "member"), who("admin", "admin")];
+    let server = Server::start(issuer.options());
+    let mut made = Vec::new();
+    for (project, role, token) in &others[2..4] {
+        let http = server.with_token(token);
+        let mut model = http.post("/v1/baymodels", &baymodel(project)).expect(201);
+        made.push(model["uuid"].take());
+        refused(&http.get("/v1/replay/verify"), 403);
+        assert_eq!(*role, "admin");
+    }
+    for (project, role, token) in &others {
+        let http = server.with_token(token);
+        let other = if *project == "shop" { "garden" } else { "shop" };
+        for asked in ["all", "default", other] {
+            for path in ["/v1/events", "/v1/events/stream"] {
+                let query = format!("{path}?project={asked}");
+                let told = refused(&http.get(&query), 400);
+                assert!(told.contains("Only events of your own project"), "{role}: {told}");
+            }
+        }
+        let seen = http.get("/v1/events?limit=1000").expect(200);
+        assert!(projects(&seen).iter().all(|seen| seen == project), "{role} of {project}: {seen}");
+    }
+    for (_, _, token) in &auditors {
+        let http = server.with_token(token);
+        let all = http.get("/v1/events?project=all&limit=1000").expect(200);
+        assert!(projects(&all).is_superset(&["default", "garden", "shop"].into()), "{all}");
+        let shop = http.get("/v1/events?project=shop").expect(200);
+        assert_eq!(projects(&shop), ["shop"].into());
+        assert!(types(&shop).contains(&"magnum.audit.command_refused.v1"), "{shop}");
+        let is_model = |event: &&Value| event["type"] == "magnum.baymodel.created.v1";
+        let model = shop["events"].as_array().unwrap().iter().find(is_model);
+        assert_eq!(model.unwrap()["objectname"], "shop");
+        let nodes = http.get("/v1/events?project=all&kind=node").expect(200);
+        assert!(types(&nodes).contains(&"magnum.node.came_up.v1"), "{nodes}");
+        for transport in TRANSPORTS {
+            let query = format!("after=0&project=all&object=baymodel/{}", text(&made[1]));
+            let event = Follower::open(&http, transport, &query, None).unwrap().event();
+            assert_eq!(
+                (&event.data["project"], &event.data["objectname"]),
+                (&json!("garden"), &json!("garden")),
+                "{transport:?}"
+            );
+            let query = "after=0&project=default&kind=node";
+            let event = Follower::open(&http, transport, query, None).unwrap().event();
+            assert_eq!(event.data["type"], "magnum.node.created.v1", "{transport:?}");
+        }
+        // Events, and nothing else of them.
+        refused(&http.get(&format!("/v1/baymodels/{}", text(&made[0]))), 404);
+        refused(&http.get("/v1/events/stream?snapshot=1&project=shop"), 400);
+    }
+    // Names are those of the project that is asked for.
+    let http = server.with_token(&auditors[0].2);
+    let named = http.get("/v1/events?project=shop&object=baymodel/shop").expect(200);
+    let subject = format!("baymodel/{}", text(&made[0]));
+    let of_it = |event: &Value| event["subject"] == subject || event["data"]["object"] == subject;
+    assert!(named["events"].as_array().unwrap().iter().all(of_it), "{named}");
+    assert!(types(&named).contains(&"magnum.baymodel.created.v1"), "{named}");
+    refused(&http.get("/v1/events?project=shop&object=baymodel/garden"), 400);
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
 }

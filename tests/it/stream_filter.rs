@@ -109,6 +109,9 @@ fn objects_and_bays_are_chosen_also_when_they_are_gone() {
     chooses(&format!("object=container/{container}&object={blue}"), &|event| {
         is_container(event) || is_bay(event, &blue)
     });
+    // By name, of the noun that is named or of any.
+    chooses("object=container/in-blue", &is_container);
+    chooses("object=in-blue&object=bay/blue", &|event| is_container(event) || is_bay(event, &blue));
     // Of the noun that is named, or nothing.
     chooses(&format!("object=node/{container}&subject={blue}"), &|event| is_bay(event, &blue));
 }
@@ -124,7 +127,6 @@ fn f34_nothing_of_another_project_is_shown_and_bad_filters_say_what_is_wrong() {
             ("object=x", "Use an object's uuid"),
             ("object=pod/00000000-0000-4000-8000-000000000000", "Use an object's uuid"),
             ("bay=nobody", "no bay with this name"),
-            ("project=other", "Only events of your own project"),
             ("user=", "Use the name of a user"),
             ("request_id=1", "Use the X-Openstack-Request-Id"),
             ("outcome=good", "Use one of requested, done, failed"),
@@ -137,6 +139,10 @@ fn f34_nothing_of_another_project_is_shown_and_bad_filters_say_what_is_wrong() {
             let told = refused(&server.get(&format!("{path}?{query}")), 400);
             assert!(told.contains(words), "{path}?{query}: {told}");
         }
+        for named in ["object=x", "bay=x"] {
+            let told = refused(&server.get(&format!("{path}?project=all&{named}")), 400);
+            assert!(told.contains("Names are not unique over all projects"), "{told}");
+        }
         let many = format!("object={NOBODY}&").repeat(257);
         let told = refused(&server.get(&format!("{path}?{many}")), 400);
         assert!(told.contains("at most 256"), "{told}");
@@ -144,6 +150,7 @@ fn f34_nothing_of_another_project_is_shown_and_bad_filters_say_what_is_wrong() {
     for (query, words) in [
         ("snapshot=1&outcome=done", "snapshot=1 sends whole objects"),
         ("snapshot=1&after=0", "use one of them"),
+        ("snapshot=1&project=all", "of other projects only events are shown"),
         ("snapshot=perhaps", "Use 1 or 0"),
         ("limit=3", "Unknown argument"),
     ] {

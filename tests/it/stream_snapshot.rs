@@ -110,7 +110,9 @@ fn apply(names: &mut Names, event: &Value) {
 /// What lists show.
 fn listed(server: &Server) -> Names {
     let list = server.get("/v1/baymodels").expect(200);
-    let models = list["baymodels"].as_array().unwrap().iter().map(|model| {
+    // The built-in one is not recorded.
+    let models = list["baymodels"].as_array().unwrap().iter().filter(|it| it["name"] != "default");
+    let models = models.map(|model| {
         let uuid = model["uuid"].as_str().unwrap().to_owned();
         let etag = server.get(&format!("/v1/baymodels/{uuid}")).header("etag").to_owned();
         let name = model["name"].as_str().unwrap().to_owned();

@@ -77,7 +77,7 @@ fn magnum(server: &Own, ca: Option<&Path>) -> Done {
     run(command.envs(ca.map(|ca| ("OS_CACERT", ca))))
 }
 
-fn hang_up(server: &Own) {
+pub fn hang_up(server: &Own) {
     kill_process(Pid::from_child(server.child()), Signal::HUP).unwrap();
 }
 

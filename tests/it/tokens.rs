@@ -54,7 +54,7 @@ fn a_token_is_accepted_until_it_is_revoked_without_a_restart() {
     let bearer = [("authorization", &*bearer)];
     server.as_nobody().send(Method::GET, "/v1/bays", &bearer, None).expect(200);
     user.post("/v1/baymodels", &baymodel("b")).expect(201);
-    assert_eq!(server.get("/v1/baymodels").expect(200)["baymodels"], json!([]), "another project");
+    assert_eq!(server.get("/v1/baymodels?name=b").expect(200)["baymodels"], json!([]), "another's");
     let listed = token(issuer.data(), &["list"]).json();
     let row = listed.as_array().unwrap().iter().find(|row| row["id"] == *id).unwrap();
     assert_eq!(

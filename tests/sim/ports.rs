@@ -17,7 +17,7 @@ use magnum::bus::ReplyTo;
 use magnum::bus::output::{Credit, KeyTaken, Piece};
 use magnum::bus::{
     AuditRecord, AuditReply, Bus, CommandError, CommandMessage, CommandReply, Comparison, Hello,
-    Inventory, LogRequest, Noted, Offer, Strays, Taken,
+    Inventory, LogRequest, Noted, Offer, OutputErasure, Strays, Taken,
 };
 use magnum::events::Recorded;
 use magnum::events::log::segment::SegmentLog;
@@ -481,6 +481,11 @@ impl Bus for SimulatedBus {
     async fn logs(&self, request: LogRequest) -> Result<Taken, BackendError> {
         let call = || self.to_agent(self.inner.logs(request.clone()));
         self.carry("a log request", BackendError::Unavailable, call).await
+    }
+
+    async fn erase_output(&self, erasure: OutputErasure) -> Result<Taken, BackendError> {
+        let call = || self.to_agent(self.inner.erase_output(erasure.clone()));
+        self.carry("an erasure of output", BackendError::Unavailable, call).await
     }
 
     fn pieces(&self, reply_to: ReplyTo) -> Result<mpsc::Receiver<Piece>, KeyTaken> {

@@ -104,6 +104,8 @@ impl Life {
             log: parts.log.clone(),
             config,
             installation,
+            tally: Arc::default(),
+            storage: None,
             stopping,
             low_space,
         });

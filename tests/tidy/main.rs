@@ -33,6 +33,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("clock", &["ids"]),
     ("text", &[]),
+    ("command_line", &[]),
     ("blocking", &["clock"]),
     ("files", &[]),
     ("secrets", &["clock", "files", "ids"]),
@@ -43,11 +44,24 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("config", &["credentials", "text", "allowed"]),
     ("events", &["blocking", "files", "ids", "text"]),
     // `clock` to hold an engine's clock against ours.
-    ("backends", &["clock", "events", "ids", "secrets", "text", "allowed", "image", "sources"]),
+    (
+        "backends",
+        &[
+            "clock",
+            "command_line",
+            "events",
+            "ids",
+            "secrets",
+            "text",
+            "allowed",
+            "image",
+            "sources",
+        ],
+    ),
     ("bus", &["events", "backends", "clock", "ids", "text"]),
     ("actors", &["events", "backends", "blocking", "bus", "clock", "ids"]),
     ("agent", &["backends", "bus", "clock", "ids"]),
-    ("projections", &["events", "files", "ids", "text"]),
+    ("projections", &["command_line", "events", "files", "ids", "text"]),
     // `bus` for what a decision may know besides the state; what acts on one is out of reach.
     ("replay", &["actors", "projections", "events", "bus", "ids", "text"]),
     (
@@ -62,6 +76,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "blocking",
             "ids",
             "clock",
+            "command_line",
             "config",
             "credentials",
             "files",
@@ -97,6 +112,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
         &[
             "ids",
             "clock",
+            "command_line",
             "config",
             "credentials",
             "events",
@@ -257,7 +273,14 @@ const WHATEVER_THE_PROJECT: &[(&str, &[&str])] = &[
     (".whole()", &["replay.rs"]),
     (
         ".read_stream(",
-        &["command.rs", "read.rs", "resource.rs", "stream/filter.rs", "stream/pages.rs"],
+        &[
+            "command.rs",
+            "read.rs",
+            "resource.rs",
+            "stream/filter.rs",
+            "stream/pages.rs",
+            "verbs/execution.rs",
+        ],
     ),
     (".stream_head(", &["stream/pages.rs"]),
 ];

@@ -18,7 +18,7 @@ use crate::clock;
 const WRITES_FILES: [&str; 2] = ["json-file", "local"];
 
 /// No program in a container gets rights by being started, such as those of its file's owner.
-const NO_NEW_PRIVILEGES: &str = "no-new-privileges:true";
+const NO_NEW_PRIVILEGES: &str = "no-new-privileges=true";
 
 /// The capability to write packets that pretend to be another's, in the network of a bay.
 const FORGES_PACKETS: &str = "NET_RAW";
@@ -32,6 +32,7 @@ impl DockerBackend {
         if let Some(shown) = observe::time(info.system_time.as_deref()) {
             self.ends.clock.read(asked, shown, clock::now());
         }
+        self.endpoints.note_version(info.server_version.as_deref().unwrap_or_default());
         note_data_root(info.docker_root_dir.as_deref().unwrap_or_default());
         let driver = info.logging_driver.clone().unwrap_or_default();
         // Another engine, with another driver, may answer after a restart.

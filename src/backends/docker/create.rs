@@ -19,7 +19,7 @@ use super::super::{
 use super::DockerBackend;
 use super::bounds::bounded;
 use super::observe::Found;
-use crate::events::container::{ContainerSpec, PortMapping, RestartPolicy};
+use crate::events::container::{ContainerSpec, PortMapping, RestartPolicy, UNSET};
 use crate::ids::ObjectId;
 use crate::image::Reference;
 use crate::text;
@@ -159,7 +159,7 @@ fn body(
     let endpoint = EndpointSettings { aliases: Some(aliases), ..EndpointSettings::default() };
     ContainerCreateBody {
         cmd: (!spec.command.is_empty()).then(|| spec.command.clone()),
-        env: Some(spec.environment.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+        env: Some(spec.environment.iter().map(variable).collect()),
         exposed_ports: Some(spec.ports.iter().map(port_key).collect()),
         labels: Some(labels),
         working_dir: spec.working_dir.clone(),
@@ -207,4 +207,10 @@ fn restart_policy(policy: &RestartPolicy) -> EnginePolicy {
         }
     };
     EnginePolicy { name: Some(name), maximum_retry_count: retries }
+}
+
+/// A variable for the engine, which takes a name alone for one that the image has and the container
+/// is not to have.
+fn variable((name, value): (&String, &String)) -> String {
+    if value == UNSET { name.clone() } else { format!("{name}={value}") }
 }

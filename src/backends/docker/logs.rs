@@ -38,7 +38,7 @@ impl DockerBackend {
             .timestamps(query.timestamps)
             .tail(&tail)
             .build();
-        let docker = since(self.connection.client()?, query.since);
+        let docker = within_times(self.connection.client()?, query.since, query.until);
         let output = docker.logs(&found.observed.engine_id, Some(options));
         // Following, silence is not a fault.
         let limit = (!query.follow).then_some(self.connection.limits.quick);
@@ -62,16 +62,26 @@ fn limited(output: EngineOutput, limit: Option<Duration>) -> Frames {
     stream::unfold(Some(output), next).boxed()
 }
 
-/// Asks for output from a time on. The client knows whole seconds up to the year 2038 only, the
-/// engine nanoseconds, so the request is completed by hand.
-fn since(docker: Docker, since: Option<Timestamp>) -> Docker {
-    let Some(since) = since.filter(|since| since.0 > 0) else { return docker };
-    let wanted = format!("since={}.{:06}", since.0 / 1_000_000, since.0 % 1_000_000);
-    docker.with_request_modifier(move |request| completed(request, &wanted))
+/// Asks for output from a time on, and up to one. The client knows whole seconds up to the year
+/// 2038 only, the engine nanoseconds, so the request is completed by hand.
+fn within_times(docker: Docker, since: Option<Timestamp>, until: Option<Timestamp>) -> Docker {
+    let bound = |name: &str, time: Option<Timestamp>| {
+        let time = time.filter(|time| time.0 > 0)?;
+        let (whole, rest) = (time.0 / 1_000_000, time.0 % 1_000_000);
+        Some((format!("{name}=0"), format!("{name}={whole}.{rest:06}")))
+    };
+    let bounds: Vec<_> = bound("since", since).into_iter().chain(bound("until", until)).collect();
+    if bounds.is_empty() {
+        return docker;
+    }
+    docker.with_request_modifier(move |request| completed(request, &bounds))
 }
 
-fn completed(mut request: BollardRequest, wanted: &str) -> BollardRequest {
-    if let Ok(uri) = request.uri().to_string().replace("since=0", wanted).parse() {
+fn completed(mut request: BollardRequest, bounds: &[(String, String)]) -> BollardRequest {
+    let uri = bounds
+        .iter()
+        .fold(request.uri().to_string(), |uri, (unset, wanted)| uri.replace(unset, wanted));
+    if let Ok(uri) = uri.parse() {
         *request.uri_mut() = uri;
     }
     request

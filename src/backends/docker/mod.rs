@@ -2,7 +2,7 @@
 //!
 //! One concern a file: `connection` (calls and their limits), `clock` (the engine's beside ours),
 //! `error` (what the engine's refusals mean), `paths` (what of its words is not told), `create`,
-//! `bounds`, `pull`, `network`, `subnet`, `lifecycle`, `execute`, `processes`, `observe`,
+//! `bounds`, `pull`, `network`, `endpoints`, `subnet`, `lifecycle`, `execute`, `processes`, `observe`,
 //! `notices`, `ends`, `logs`. What is ours is found by its labels each time, so a restarted process
 //! knows as much as the one before. Not here: retries, which are the worker's.
 
@@ -10,6 +10,7 @@ mod bounds;
 mod clock;
 mod connection;
 mod create;
+mod endpoints;
 mod ends;
 mod error;
 mod execute;
@@ -31,6 +32,7 @@ use futures_util::stream::BoxStream;
 
 use self::connection::Connection;
 pub use self::connection::Limits;
+use self::endpoints::Endpoints;
 use self::ends::Ends;
 use self::execute::Executions;
 use self::network::Networks;
@@ -51,6 +53,8 @@ pub struct DockerBackend {
     node_id: ObjectId,
     /// Bays whose networks exist, and what is held while one is created.
     networks: Networks,
+    /// Whose turn it is to leave them.
+    endpoints: Endpoints,
     /// What only its notices tell.
     ends: Ends,
     /// Commands that run by this process.
@@ -73,6 +77,7 @@ impl DockerBackend {
             connection: Connection::new(socket, limits),
             node_id,
             networks: Networks::default(),
+            endpoints: Endpoints::default(),
             ends: Ends::default(),
             executions: Executions::default(),
             allowed: Allowed::default(),

@@ -18,6 +18,10 @@ use super::{DockerBackend, error};
 use crate::ids::{ObjectId, ProjectId};
 use crate::text;
 
+/// What helps where the engine names nothing that uses a network. It counts anew when it starts.
+const MISCOUNTED: &str = "but no container is in it: Docker before 28.1 miscounts when several \
+    containers end at once; restart the Docker engine, then delete the bay again";
+
 /// What is remembered of networks.
 #[derive(Default)]
 pub(super) struct Networks {
@@ -197,10 +201,9 @@ impl DockerBackend {
         let id = network.id.as_deref().unwrap_or_default();
         let removed = match self.connection.quick(docker.remove_network(id)).await {
             Err(BackendError::Failed(words)) if error::is_in_use(&words) => {
-                match self.drop_stale_endpoints(id).await {
-                    Ok(()) => self.connection.quick(docker.remove_network(id)).await,
-                    error => error,
-                }
+                let endpoints = self.drop_stale_endpoints(id).await?;
+                let removed = self.connection.quick(docker.remove_network(id)).await;
+                removed.map_err(|error| explained(error, endpoints))
             }
             other => other,
         };
@@ -211,11 +214,12 @@ impl DockerBackend {
     }
 
     /// Removes the endpoints of a network whose containers are gone. Those of containers that exist
-    /// stay, whoever has made them.
-    async fn drop_stale_endpoints(&self, network: &str) -> Result<(), BackendError> {
+    /// stay, whoever has made them. How many the engine knew of.
+    async fn drop_stale_endpoints(&self, network: &str) -> Result<usize, BackendError> {
         let docker = self.connection.client()?;
         let call = docker.inspect_network(network, None::<InspectNetworkOptions>);
         let endpoints = self.connection.quick(call).await?.containers.unwrap_or_default();
+        let known = endpoints.len();
         for (container_id, endpoint) in endpoints {
             // The engine knows an endpoint without a container by the name of the container alone.
             let Some(name) = endpoint.name.filter(|name| !name.is_empty()) else { continue };
@@ -229,7 +233,17 @@ impl DockerBackend {
                 tracing::debug!(network, %error, "a stale endpoint was not removed");
             }
         }
-        Ok(())
+        Ok(known)
+    }
+}
+
+/// Why a network is in use that has this many endpoints.
+fn explained(error: BackendError, endpoints: usize) -> BackendError {
+    match error {
+        BackendError::Failed(words) if endpoints == 0 && error::is_in_use(&words) => {
+            BackendError::Failed(format!("{words}, {MISCOUNTED}"))
+        }
+        other => other,
     }
 }
 

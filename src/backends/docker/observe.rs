@@ -29,6 +29,8 @@ pub(super) struct Found {
     pub(super) node_id: Option<ObjectId>,
     /// The object of its labels.
     pub(super) stream: Option<StreamId>,
+    /// The bay of its labels.
+    pub(super) bay_id: Option<ObjectId>,
     /// The work of its labels.
     pub(super) work_id: Option<EventId>,
     /// When its process last started.
@@ -163,6 +165,7 @@ fn found(container: ContainerInspectResponse) -> Found {
         },
         node_id: labels.get(labels::NODE).and_then(|id| id.parse().ok()),
         stream,
+        bay_id: labels::bay_of(Some(&labels)),
         work_id: labels.get(labels::WORK).and_then(|id| id.parse().ok()).map(EventId),
         started_at: time(state.started_at.as_deref()),
         ended_at,

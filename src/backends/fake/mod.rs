@@ -272,7 +272,8 @@ impl Backend for FakeBackend {
         });
         let wanted = lines.try_filter_map(move |line| {
             let old = query.since.is_some_and(|since| line.at < since);
-            std::future::ready(Ok((!old).then(|| line.frame(query.timestamps))))
+            let late = query.until.is_some_and(|until| line.at >= until);
+            std::future::ready(Ok((!old && !late).then(|| line.frame(query.timestamps))))
         });
         Ok(wanted.boxed())
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::OutputStream;
+use crate::command_line;
+use crate::events::container::UNSET;
 
 /// The one command that no image has.
 const NOT_FOUND: &str = "no-such-command";
@@ -39,9 +41,12 @@ impl Program {
             ("echo", _) => Self::write(OutputStream::Stdout, arguments.join(" ")),
             ("false", _) => Self::ends(1),
             ("exit", code) => Self::ends(code.and_then(|code| code.parse().ok()).unwrap_or(0)),
-            ("env", _) => environment.iter().fold(Self::ends(0), |program, (key, value)| {
-                program.then(Self::write(OutputStream::Stdout, format!("{key}={value}")))
-            }),
+            ("env", _) => environment.iter().filter(|(_, value)| *value != UNSET).fold(
+                Self::ends(0),
+                |program, (key, value)| {
+                    program.then(Self::write(OutputStream::Stdout, format!("{key}={value}")))
+                },
+            ),
             ("sleep", Some(time)) => match time.parse().map(Duration::from_secs_f64) {
                 Ok(time) => Self { steps: vec![Step::Wait(time)], ..Self::ends(0) },
                 Err(_) => Self::default(),
@@ -63,7 +68,7 @@ impl Program {
     fn script(script: &str, environment: &BTreeMap<String, String>) -> Self {
         let mut whole = Self::ends(0);
         for part in script.split(';') {
-            let mut words = shell_words::split(part).unwrap_or_default();
+            let mut words = command_line::split(part).unwrap_or_default();
             let to_stderr = words.pop_if(|word| word == ">&2").is_some();
             let exits = words.first().is_some_and(|word| word == "exit");
             let mut program = Self::of(&words, environment).unwrap_or_else(|| Self::ends(127));

@@ -7,17 +7,24 @@ use super::super::error::CliError;
 use super::super::options::Format;
 use super::super::table;
 use super::super::terminal::counted;
-use super::document::{by, items, line, number, text, time, title};
+use super::document::{by, clock, items, line, number, text, time, title};
 use crate::replay::entry::{details, plain};
+use crate::replay::fields::is_bookkeeping;
 
 /// Longest value in a table, in characters: two of them fit into a line.
 const MAX_SHOWN: usize = 40;
 
-/// Prints what changed about an object.
-pub fn diff(answer: &Value) -> Result<(), CliError> {
+/// Prints what changed about an object; with `is_wide` also how the service kept track of it.
+pub fn diff(answer: &Value, is_wide: bool) -> Result<(), CliError> {
     let (from, to) = (number(answer, "/from"), number(answer, "/to"));
     line(&format!("{} from position {from} to {to}", title(answer)))?;
-    fields(items(answer, "fields"))?;
+    let changed = items(answer, "fields");
+    let shown = if is_wide { changed.to_vec() } else { shown_only(changed, false) };
+    if shown.is_empty() && !changed.is_empty() {
+        line("No field of it changed; -o wide shows how the service kept track of it.")?;
+    } else {
+        fields(&shown)?;
+    }
     line("Step by step:")?;
     let rows: Vec<Value> = items(answer, "steps")
         .iter()
@@ -25,10 +32,10 @@ pub fn diff(answer: &Value) -> Result<(), CliError> {
             let event = step.get("event").unwrap_or(&Value::Null);
             json!({
                 "position": event.get("position"),
-                "time": time(text(event, "/time")),
+                "time": if is_wide { time(text(event, "/time")) } else { clock(text(event, "/time")) },
                 "event": text(event, "/type"),
-                "by": by(event),
-                "changed": in_words(&shown_only(items(step, "fields"))),
+                "by": if is_wide { by(event) } else { text(event, "/user").to_owned() },
+                "changed": in_words(&shown_only(items(step, "fields"), is_wide)),
             })
         })
         .collect();
@@ -58,7 +65,7 @@ pub fn blame(answer: &Value) -> Result<(), CliError> {
 }
 
 /// Prints what changed in the whole system.
-pub fn system(answer: &Value) -> Result<(), CliError> {
+pub fn system(answer: &Value, is_wide: bool) -> Result<(), CliError> {
     let (from, to) = (number(answer, "/from"), number(answer, "/to"));
     let counts = answer.get("counts").and_then(Value::as_object).into_iter().flatten();
     let counts: Vec<String> = counts.map(|(name, count)| format!("{count} {name}")).collect();
@@ -76,8 +83,8 @@ pub fn system(answer: &Value) -> Result<(), CliError> {
                 "name": text(object, "/name"),
                 "change": text(object, "/change"),
                 "last": format!("{} at {}", text(object, "/type"), number(object, "/last")),
-                "by": by(object),
-                "changed": in_words(items(object, "fields")),
+                "by": if is_wide { by(object) } else { text(object, "/user").to_owned() },
+                "changed": in_words(&shown_only(items(object, "fields"), is_wide)),
             })
         })
         .collect();
@@ -137,9 +144,13 @@ fn fields(changes: &[Value]) -> Result<(), CliError> {
     table::list(Format::Table, &["field", "from", "to"], &rows)
 }
 
-/// Changes of the view only, without those of the actor's state that go with them.
-fn shown_only(changes: &[Value]) -> Vec<Value> {
-    let is_shown = |change: &&Value| !text(change, "/field").starts_with("state.");
+/// Changes of what a user means, or with `is_wide` of the whole view; those of the actor's state go
+/// with them.
+fn shown_only(changes: &[Value], is_wide: bool) -> Vec<Value> {
+    let is_shown = |change: &&Value| {
+        let field = text(change, "/field");
+        if is_wide { !field.starts_with("state.") } else { !is_bookkeeping(field) }
+    };
     changes.iter().filter(is_shown).cloned().collect()
 }
 

@@ -43,6 +43,11 @@ pub fn time(time: &str) -> &str {
     time.get(..23).unwrap_or(time)
 }
 
+/// A time to the second, without its zone, which is UTC.
+pub fn clock(time: &str) -> &str {
+    time.get(..19).unwrap_or(time)
+}
+
 /// A duration as text.
 pub fn duration(ms: u64) -> String {
     match ms {

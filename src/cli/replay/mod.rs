@@ -18,6 +18,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::error::CliError;
+use super::moment;
 use super::noun::Session;
 use super::options::Format;
 use super::table;
@@ -64,8 +65,9 @@ pub struct About {
 pub struct StateArgs {
     #[command(flatten)]
     about: About,
-    /// Point in time: 17, v:3, 2015-05-21T20:46:13Z, before:EVENT, after:EVENT, or latest
-    #[arg(long, value_name = "WHEN", default_value = "latest")]
+    /// Point in time: 17, v:3, 2015-05-21T20:46:13Z, 2015-05-21 (UTC), 1h (ago), yesterday,
+    /// before:EVENT, after:EVENT, or latest
+    #[arg(long, value_name = "WHEN", default_value = "latest", value_parser = moment::when)]
     at: When,
 }
 
@@ -78,7 +80,7 @@ pub struct Timeline {
     #[arg(long)]
     related: bool,
     /// Show events up to this point
-    #[arg(long, value_name = "WHEN", default_value = "latest")]
+    #[arg(long, value_name = "WHEN", default_value = "latest", value_parser = moment::when)]
     at: When,
 }
 
@@ -92,10 +94,10 @@ pub struct Diff {
     #[arg(long, conflicts_with = "object")]
     all: bool,
     /// Start of the comparison [default: before the first event]
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", value_parser = moment::when)]
     from: Option<When>,
     /// End of the comparison
-    #[arg(long, value_name = "WHEN", default_value = "latest")]
+    #[arg(long, value_name = "WHEN", default_value = "latest", value_parser = moment::when)]
     to: When,
     #[command(flatten)]
     files: Files,
@@ -129,7 +131,7 @@ pub struct Blame {
     #[arg(value_name = "FIELD")]
     field: String,
     /// Look at events up to this point
-    #[arg(long, value_name = "WHEN", default_value = "latest")]
+    #[arg(long, value_name = "WHEN", default_value = "latest", value_parser = moment::when)]
     at: When,
 }
 
@@ -153,8 +155,9 @@ pub struct Check {
 pub struct WhatIf {
     #[command(flatten)]
     about: About,
-    /// Point in time: 17, v:3, 2015-05-21T20:46:13Z, before:EVENT, after:EVENT, or latest
-    #[arg(long, value_name = "WHEN", default_value = "latest")]
+    /// Point in time: 17, v:3, 2015-05-21T20:46:13Z, 2015-05-21 (UTC), 1h (ago), yesterday,
+    /// before:EVENT, after:EVENT, or latest
+    #[arg(long, value_name = "WHEN", default_value = "latest", value_parser = moment::when)]
     at: When,
     /// Leave out this event (repeatable)
     #[arg(long, value_name = "EVENT", value_parser = event)]
@@ -191,7 +194,7 @@ pub fn read_text(file: &Path) -> Result<String, CliError> {
 }
 
 /// Runs a command of the debugger.
-pub async fn run(session: &Session, command: ReplayCommand) -> Result<(), CliError> {
+pub async fn run(session: &Session, command: ReplayCommand, is_wide: bool) -> Result<(), CliError> {
     match command {
         ReplayCommand::State(args) => {
             ask(session, &args.about, &Question::State { at: args.at }).await
@@ -200,7 +203,7 @@ pub async fn run(session: &Session, command: ReplayCommand) -> Result<(), CliErr
             let question = Question::Timeline { related: args.related, at: args.at };
             ask(session, &args.about, &question).await
         }
-        ReplayCommand::Diff(args) => diff(session, args).await,
+        ReplayCommand::Diff(args) => diff(session, args, is_wide).await,
         ReplayCommand::Blame(args) => {
             let question = Question::Blame { field: args.field, at: args.at };
             ask(session, &args.about, &question).await
@@ -240,10 +243,10 @@ impl About {
 /// Asks a question about an object and prints the answer.
 pub async fn ask(session: &Session, about: &About, question: &Question) -> Result<(), CliError> {
     let answer = about.ask(session, question).await?;
-    render::answer(session.format, question, &answer)
+    render::answer((session.format, false), question, &answer)
 }
 
-async fn diff(session: &Session, args: Diff) -> Result<(), CliError> {
+async fn diff(session: &Session, args: Diff, is_wide: bool) -> Result<(), CliError> {
     let Diff { object, from, to, .. } = args;
     let place = args.files.place(session).await?;
     match object {
@@ -251,9 +254,12 @@ async fn diff(session: &Session, args: Diff) -> Result<(), CliError> {
             let from = from.unwrap_or(When::Position(Position(0)));
             let question = Question::Diff { from, to };
             let answer = place.ask(&object, &question).await?;
-            render::answer(session.format, &question, &answer)
+            render::answer((session.format, is_wide), &question, &answer)
         }
-        None => told(session.format, &place.system(from, to).await?, changes::system),
+        None => {
+            let print = |answer: &Value| changes::system(answer, is_wide);
+            told(session.format, &place.system(from, to).await?, print)
+        }
     }
 }
 
@@ -261,7 +267,7 @@ async fn diff(session: &Session, args: Diff) -> Result<(), CliError> {
 fn told(
     format: Format,
     answer: &Value,
-    print: fn(&Value) -> Result<(), CliError>,
+    print: impl FnOnce(&Value) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     if format == Format::Table { print(answer) } else { table::show(format, answer) }
 }

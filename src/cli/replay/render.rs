@@ -15,14 +15,18 @@ use crate::replay::entry::details;
 use crate::replay::fields::flatten;
 
 /// Prints the answer to a question about an object.
-pub fn answer(format: Format, question: &Question, answer: &Value) -> Result<(), CliError> {
+pub fn answer(
+    (format, is_wide): (Format, bool),
+    question: &Question,
+    answer: &Value,
+) -> Result<(), CliError> {
     if format != Format::Table {
         return table::show(format, answer);
     }
     match question {
         Question::State { .. } => state(answer),
         Question::Timeline { .. } => timeline(answer),
-        Question::Diff { .. } => changes::diff(answer),
+        Question::Diff { .. } => changes::diff(answer, is_wide),
         Question::Blame { .. } => changes::blame(answer),
         Question::Why { .. } => line(text(answer, "/says")),
         Question::WhatIf { .. } => what_if(answer),

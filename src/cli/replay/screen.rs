@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line;
-use ratatui::widgets::{Block, List, ListItem, ListState, Paragraph};
+use ratatui::widgets::{Block, List, ListItem, ListState, Paragraph, Wrap};
 use serde_json::Value;
 
 use super::document::{number, text, time};
@@ -13,8 +13,13 @@ use crate::replay::entry::{details, plain};
 use crate::text::misleads;
 
 /// The keys.
-const KEYS: &str = "↑↓ step  Tab switch  g jump  / search  n next  Space off/on  f pin  e export  \
-                    q quit";
+const KEYS: &str = "↑↓ step  Tab side  g jump  / find  n next  Space off  f pin  e export  q quit";
+
+/// Below so many columns there is no room for noun and milliseconds of each event.
+const WIDE_COLUMNS: u16 = 110;
+
+/// Rows of the chosen event: who and what, in a frame; where it is narrow, in twice as many lines.
+const EVENT_ROWS: (u16, u16) = (4, 6);
 
 /// Draws everything.
 pub fn draw(frame: &mut Frame<'_>, stepper: &Stepper) {
@@ -24,10 +29,15 @@ pub fn draw(frame: &mut Frame<'_>, stepper: &Stepper) {
         Layout::horizontal([Constraint::Percentage(45), Constraint::Percentage(55)]).areas(main);
     let pinned = stepper.pinned.len() as u16;
     let pinned = if pinned == 0 { 0 } else { pinned.saturating_add(2) };
-    let [top, details, state] =
-        Layout::vertical([Constraint::Length(pinned), Constraint::Length(4), Constraint::Min(3)])
-            .areas(right);
-    events(frame, stepper, left);
+    let is_narrow = frame.area().width < WIDE_COLUMNS;
+    let rows = if is_narrow { EVENT_ROWS.1 } else { EVENT_ROWS.0 };
+    let [top, details, state] = Layout::vertical([
+        Constraint::Length(pinned),
+        Constraint::Length(rows),
+        Constraint::Min(3),
+    ])
+    .areas(right);
+    events(frame, stepper, left, is_narrow);
     pins(frame, stepper, top);
     event(frame, stepper, details);
     fields(frame, stepper, state);
@@ -44,20 +54,32 @@ fn block(title: &str, has_focus: bool) -> Block<'_> {
     Block::bordered().title(title).border_style(style)
 }
 
-fn events(frame: &mut Frame<'_>, stepper: &Stepper, area: Rect) {
+fn events(frame: &mut Frame<'_>, stepper: &Stepper, area: Rect, is_narrow: bool) {
     let item = |(index, event): (usize, &Value)| {
         let is_off = stepper.off.contains(&index);
         let mark = if is_off { "×" } else { " " };
         let (position, name) = (number(event, "/position"), text(event, "/type"));
         let clock = time(text(event, "/time")).get(11..).unwrap_or_default();
+        let (clock, name) = if is_narrow {
+            let fact = name.split_once('.').map_or(name, |(_, fact)| fact);
+            (clock.get(..8).unwrap_or(clock), fact)
+        } else {
+            (clock, name)
+        };
         let style = if is_off { Style::new().fg(Color::DarkGray) } else { Style::new() };
         ListItem::new(format!("{mark} {position:>6} {clock} {name}")).style(style)
     };
     let list = List::new(stepper.events.iter().enumerate().map(item))
-        .block(block(&stepper.title, stepper.focus == Focus::Events))
+        .block(block(title(stepper, is_narrow), stepper.focus == Focus::Events))
         .highlight_style(Style::new().add_modifier(Modifier::REVERSED));
     let mut chosen = ListState::default().with_selected(Some(stepper.at));
     frame.render_stateful_widget(list, area, &mut chosen);
+}
+
+/// The object; where it is narrow by its name, if it has one.
+fn title(stepper: &Stepper, is_narrow: bool) -> &str {
+    let named = stepper.title.split_once(" (").and_then(|(_, name)| name.strip_suffix(')'));
+    named.filter(|_| is_narrow).unwrap_or(&stepper.title)
 }
 
 /// Pinned fields.
@@ -76,7 +98,8 @@ fn event(frame: &mut Frame<'_>, stepper: &Stepper, area: Rect) {
     let by = format!("by {} {}", text(event, "/user"), text(event, "/request_id"));
     let lines = vec![Line::from(by), Line::from(details(event))];
     let title = format!("v:{} {}", number(event, "/revision"), text(event, "/type"));
-    frame.render_widget(Paragraph::new(lines).block(block(&title, false)), area);
+    let event = Paragraph::new(lines).wrap(Wrap { trim: true });
+    frame.render_widget(event.block(block(&title, false)), area);
 }
 
 fn fields(frame: &mut Frame<'_>, stepper: &Stepper, area: Rect) {

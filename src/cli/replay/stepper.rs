@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::document::{number, text};
 use crate::ids::EventId;
-use crate::replay::fields::{of_object, pairs};
+use crate::replay::fields::{is_bookkeeping, of_object, pairs};
 
 /// Events per page up or down: about half a screen.
 const PAGE: usize = 10;
@@ -115,8 +115,9 @@ impl Stepper {
         let fields = |answer: &Value| of_object(answer.get("view"), answer.get("state"));
         let pairs = pairs(&fields(now), &fields(before)).into_iter();
         self.fields = pairs.map(|(name, now, was)| Field { name, was, now }).collect();
-        // Changed fields come first: not all fields fit on a screen.
-        self.fields.sort_by_key(|field| field.was == field.now);
+        // Changed fields come first, and what users mean before how the service keeps track of it:
+        // not all fields fit on a screen.
+        self.fields.sort_by_key(|field| (field.was == field.now, is_bookkeeping(&field.name)));
         self.field = self.field.min(self.fields.len().saturating_sub(1));
     }
 

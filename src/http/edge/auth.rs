@@ -188,6 +188,17 @@ impl Auth {
         Ok(Caller { user, project, roles, rights, token, session: asked.session })
     }
 
+    /// Whether a request that needs no token brings that of somebody who looks after the
+    /// installation; everybody does where nobody is asked who they are.
+    pub async fn is_operator(question: AuthRequest) -> bool {
+        let Some((guard, asked)) = question.0 else { return true };
+        if asked.token.is_none() {
+            return false;
+        }
+        let identity = guard.identity(&asked).await;
+        identity.is_ok_and(|identity| guard.policy.rights(&identity).has(Right::ReadNodes))
+    }
+
     /// Begins a session of a browser for a caller with a token. A session begins no other, which
     /// could go on without end: who took one over would keep it.
     ///
@@ -215,7 +226,8 @@ impl Auth {
 
     /// How long a caller may follow what goes on until somebody ends it: as long as they may do
     /// what that takes, and the session lasts that they came with.
-    pub fn grant(&self, caller: &Caller, needs: &'static [Right]) -> Grant {
+    pub fn grant(&self, caller: &Caller, needs: &[Right]) -> Grant {
+        let needs = needs.to_vec();
         let (Some(guard), Some((token, expires_at))) = (&self.0, &caller.token) else {
             return Grant { standing: None, session: None, needs };
         };
@@ -323,7 +335,7 @@ pub struct Grant {
     standing: Option<watch::Receiver<Standing>>,
     /// The end of the session that it was asked for with, if it was one.
     session: Option<SessionEnd>,
-    needs: &'static [Right],
+    needs: Vec<Right>,
 }
 
 impl Grant {
@@ -347,7 +359,7 @@ impl Grant {
 /// Waits until a token no longer allows what is needed; why.
 async fn token_lost(
     standing: &mut Option<watch::Receiver<Standing>>,
-    needs: &'static [Right],
+    needs: &[Right],
 ) -> &'static str {
     let Some(standing) = standing else { return future::pending().await };
     let may = |rights: Rights| needs.iter().all(|action| rights.has(*action));

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use reqwest::{Client, Response};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
@@ -48,7 +49,8 @@ const MAX_WAITING: usize = 5 * MAX_OF_PARTY;
 
 /// The way to Keystone.
 pub struct Keystone {
-    http: Client,
+    /// It verifies Keystone with the authorities that were read last.
+    http: Lock<Client>,
     config: KeystoneConfig,
     /// The service's own token.
     own: Mutex<Option<HeaderValue>>,
@@ -74,17 +76,8 @@ impl Keystone {
     /// # Errors
     /// In words, when there can be no HTTP client that verifies Keystone.
     pub fn new(config: KeystoneConfig, admin: AdminProject) -> Result<Self, String> {
-        let authorities = config.cacert.as_ref().map(|file| {
-            let wrong = |words| format!("--keystone-cacert {}: {words}", file.display());
-            credentials::authorities(file).map_err(wrong)
-        });
-        let builder = credentials::builder_for(&config.url, authorities.transpose()?);
-        let http = credentials::client(builder).map_err(|error| {
-            let (url, cause) = (&config.url, cause(&error));
-            format!("--keystone-url {url}: {cause}; --keystone-cacert names the authorities")
-        })?;
         Ok(Self {
-            http,
+            http: Lock::new(client(&config)?),
             config,
             own: Mutex::new(None),
             admin,
@@ -113,9 +106,39 @@ impl Keystone {
         self.standing.trouble().is_some_and(Trouble::is_distrust)
     }
 
+    /// Starts what it does by itself as long as the service runs.
+    pub fn start(self: &Arc<Self>) {
+        tokio::spawn(Arc::clone(self).watch());
+        if self.config.cacert.is_none() {
+            return;
+        }
+        match signal(SignalKind::hangup()) {
+            Ok(hangups) => drop(tokio::spawn(Arc::clone(self).reload(hangups))),
+            Err(error) => tracing::error!(%error, "--keystone-cacert is not read again on SIGHUP"),
+        }
+    }
+
+    /// Reads the authorities again whenever SIGHUP comes. A file that is broken then is logged, and
+    /// they stay as they are.
+    async fn reload(self: Arc<Self>, mut hangups: Signal) {
+        while hangups.recv().await.is_some() {
+            match client(&self.config) {
+                Ok(client) => {
+                    *locked(&self.http) = client;
+                    tracing::info!("the authorities that verify Keystone were read again");
+                    // Whether they do is known at once.
+                    self.doubt.notify_one();
+                }
+                Err(error) => {
+                    tracing::error!(error, "Keystone's authorities were not reloaded; they stay");
+                }
+            }
+        }
+    }
+
     /// Asks about the service itself now and then, and when a question went unanswered, so that it
     /// is known whether Keystone can be asked, whoever else comes.
-    pub async fn watch(self: Arc<Self>) {
+    async fn watch(self: Arc<Self>) {
         loop {
             self.look().await;
             // Not more often, whatever strangers bring.
@@ -263,9 +286,13 @@ impl Keystone {
         }
     }
 
+    fn http(&self) -> Client {
+        locked(&self.http).clone()
+    }
+
     async fn send(&self, token: &Token, own: &HeaderValue) -> Result<Response, Failure> {
         let url = format!("{}/v3/auth/tokens?nocatalog", self.url());
-        let request = self.http.get(url).header("x-auth-token", own);
+        let request = self.http().get(url).header("x-auth-token", own);
         let answer = request.header("x-subject-token", token.text()).send().await;
         answer.map_err(|error| {
             let failure = self.away(&cause(&error));
@@ -282,7 +309,7 @@ impl Keystone {
         if let Some(token) = own.as_ref().filter(|token| Some(*token) != rejected) {
             return Ok(token.clone());
         }
-        let new = self.config.credentials.token(&self.http, self.url()).await;
+        let new = self.config.credentials.token(&self.http(), self.url()).await;
         let token = new.map_err(|error| {
             let trouble = match error {
                 TokenError::Refused(_) => Trouble::Credentials,
@@ -299,6 +326,19 @@ impl fmt::Debug for Keystone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keystone").field("config", &self.config).finish_non_exhaustive()
     }
+}
+
+/// A client that verifies Keystone with the authorities as they are in the file now.
+fn client(config: &KeystoneConfig) -> Result<Client, String> {
+    let authorities = config.cacert.as_ref().map(|file| {
+        let wrong = |words| format!("--keystone-cacert {}: {words}", file.display());
+        credentials::authorities(file).map_err(wrong)
+    });
+    let builder = credentials::builder_for(&config.url, authorities.transpose()?);
+    credentials::client(builder).map_err(|error| {
+        let (url, cause) = (&config.url, cause(&error));
+        format!("--keystone-url {url}: {cause}; --keystone-cacert names the authorities")
+    })
 }
 
 pub(super) fn locked<T>(lock: &Lock<T>) -> MutexGuard<'_, T> {

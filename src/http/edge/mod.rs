@@ -2,11 +2,12 @@
 //! foreign page (`page`); who asks (`auth`, `identity`; of `source`: `keystone` with `known`,
 //! `trouble` and `validated`, or `tokens` with `token_file`; `session`, `caller`), what they may do
 //! (`policy`), parsing (`request`, `received`, `digest`), audit records (`audit`), large answers
-//! (`answers`) and metrics (`requests`); and what handlers can reach (`state`, `places` with
-//! `turns`).
+//! (`answers`), the access log (`access`) and metrics (`requests`, `tally`); and what handlers can
+//! reach (`state`, `places` with `turns`).
 //!
 //! Not here: the order in which a request passes them (`service`).
 
+pub mod access;
 pub mod answers;
 pub mod audit;
 pub mod auth;
@@ -25,6 +26,7 @@ pub mod requests;
 pub mod session;
 mod source;
 pub mod state;
+pub mod tally;
 pub mod token_file;
 mod tokens;
 mod trouble;

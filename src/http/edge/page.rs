@@ -19,6 +19,9 @@ use crate::http::text::shown;
 /// addresses.
 const SITE: &str = "sec-fetch-site";
 
+/// Headers with a token, which pages send only after the browser has asked whether they may.
+const TOKENS: [&str; 2] = ["x-auth-token", "authorization"];
+
 /// What it says of a page from here, and of an address that the user typed. A page on another port
 /// of this machine is `same-site`.
 const OWN: [&[u8]; 2] = [b"same-origin", b"none"];
@@ -48,6 +51,10 @@ pub fn check(request: &Request, to: &Addressed, names: &Names) -> Result<(), Api
     }
     // Browsers that send neither sign still have to ask before they send JSON.
     if !request.method().is_safe() && !request.body().is_end_stream() {
+        // No page can send a token without asking first either.
+        if is_form(headers) && TOKENS.iter().any(|name| headers.contains_key(*name)) {
+            return Ok(());
+        }
         return is_json(headers);
     }
     Ok(())
@@ -68,6 +75,14 @@ fn is_visit(request: &Request) -> bool {
     let mode = request.headers().get("sec-fetch-mode");
     let navigates = mode.is_some_and(|mode| mode.as_bytes() == b"navigate");
     navigates && request.method() == Method::GET && is_public(request.uri().path())
+}
+
+/// Whether a body says that it is a form.
+pub fn is_form(headers: &HeaderMap) -> bool {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(only), None) = (types.next(), types.next()) else { return false };
+    let essence = only.as_bytes().split(|byte| *byte == b';').next().unwrap_or_default();
+    essence.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
 }
 
 /// Whether a body says that it is JSON.

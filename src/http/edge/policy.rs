@@ -23,16 +23,19 @@ pub enum Role {
     Admin,
     /// Looks after the installation: `admin` in the operators' project.
     Operator,
+    /// Audits the installation: whoever has [`Right::Audit`] in the operators' project.
+    Auditor,
 }
 
 impl Role {
     /// All, with their names.
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 6] = [
         (Self::Reader, "reader"),
         (Self::Member, "member"),
         (Self::Manager, "manager"),
         (Self::Admin, "admin"),
         (Self::Operator, "operator"),
+        (Self::Auditor, "auditor"),
     ];
 
     const fn bit(self) -> u8 {
@@ -74,6 +77,8 @@ pub enum Right {
     Logs,
     /// To read what was audited.
     Audit,
+    /// To read the events of all projects, the service's own among them.
+    AuditAll,
     /// To erase the project's key.
     EraseKey,
     /// To look at the nodes, and at the service's own events.
@@ -91,20 +96,26 @@ const LOOK: Roles = Roles::of(&[Role::Reader, Role::Member, Role::Manager, Role:
 const WORK: Roles = Roles::of(&[Role::Member, Role::Manager, Role::Admin]);
 const RULE: Roles = Roles::of(&[Role::Admin]);
 const OPERATE: Roles = Roles::of(&[Role::Operator]);
+const AUDIT: Roles = Roles::of(&[Role::Auditor]);
+/// Roles that only the operators' project has.
+const OF_OPERATORS: Roles = Roles::of(&[Role::Operator, Role::Auditor]);
 
 /// Each action: its name, who may unless `--policy` says otherwise, and what it covers.
 #[rustfmt::skip]
-const ACTIONS: [(Right, &str, Roles, &str); 9] = [
+const ACTIONS: [(Right, &str, Roles, &str); 10] = [
     (Right::Read, "object:read", LOOK,
         "objects, histories, events, streams, traces, the debugger"),
     (Right::Change, "object:change", WORK,
         "create, change and delete bays, baymodels and containers; start, stop and signal containers"),
     (Right::Execute, "container:execute", WORK,
-        "execute commands in containers, and end them"),
+        "execute commands in containers, end them, and get what they wrote"),
     (Right::Logs, "container:logs", LOOK,
         "the output of containers"),
     (Right::Audit, "events:audit", WORK,
         "`audit.*` events; who may not does not see them among the others"),
+    (Right::AuditAll, "events:all", AUDIT,
+        "the events of all projects, nodes' among them, with `project=all` or `project=ID`; for others \
+        there are those of their own"),
     (Right::EraseKey, "key:erase", RULE,
         "erase the project's key"),
     (Right::ReadNodes, "node:read", OPERATE,
@@ -126,7 +137,7 @@ pub enum Need {
 
 /// What each request needs: the first row that fits holds. `{all}` stands for each collection.
 #[rustfmt::skip]
-const REQUESTS: [(&str, &str, Need); 46] = {
+const REQUESTS: [(&str, &str, Need); 52] = {
     use Right::{Change, ChangeNodes, EraseKey, Execute, Logs, Read, Verify};
     use Need::{Nothing, To};
     [
@@ -134,6 +145,11 @@ const REQUESTS: [(&str, &str, Need); 46] = {
         ("GET", "/healthz", Nothing),
         ("GET", "/readyz", Nothing),
         ("GET", "/metrics", Nothing),
+        // Where nobody is asked who they are; elsewhere they do not exist.
+        ("GET", "/v2.0", Nothing),
+        ("POST", "/v2.0/tokens", Nothing),
+        ("GET", "/v3", Nothing),
+        ("POST", "/v3/auth/tokens", Nothing),
         ("GET", "/v1", To(Read)),
         ("GET", "/v1/openapi.json", To(Read)),
         // Nodes are the service's. To look is not refused: others than operators have none to see.
@@ -162,6 +178,8 @@ const REQUESTS: [(&str, &str, Need); 46] = {
         ("PUT", "/v1/containers/{ident}/kill", To(Change)),
         ("PUT", "/v1/containers/{ident}/execute", To(Execute)),
         ("GET", "/v1/containers/{ident}/executions", To(Read)),
+        ("GET", "/v1/containers/{ident}/executions/{id}", To(Read)),
+        ("GET", "/v1/containers/{ident}/executions/{id}/output", To(Execute)),
         ("DELETE", "/v1/containers/{ident}/executions/{id}", To(Execute)),
         ("GET", "/v1/containers/{ident}/logs", To(Logs)),
         ("GET", "/v1/events", To(Read)),
@@ -257,10 +275,16 @@ impl Policy {
         let is_one = |name| identity.roles.iter().any(|role| role == name);
         let holds = |role, name| match role {
             Role::Operator => identity.in_admin_project && is_one("admin"),
+            // Follows from the others.
+            Role::Auditor => false,
             _ => is_one(name),
         };
         let held = Role::ALL.iter().filter(|(role, name)| holds(*role, name));
-        let held = held.fold(0, |bits, (role, _)| bits | role.bit());
+        let mut held = held.fold(0, |bits, (role, _)| bits | role.bit());
+        let audits = self.0.iter().find(|(right, ..)| *right == Right::Audit);
+        if identity.in_admin_project && audits.is_some_and(|(.., roles)| roles.0 & held != 0) {
+            held |= Role::Auditor.bit();
+        }
         let allowed = self.0.iter().filter(|(.., roles)| roles.0 & held != 0);
         Rights(allowed.fold(0, |bits, (action, ..)| bits | 1 << *action as u16))
     }
@@ -269,9 +293,12 @@ impl Policy {
     pub fn refusal(&self, action: Right, roles: &[String]) -> String {
         let row = self.0.iter().find(|(known, ..)| *known == action);
         let (name, wanted) = row.map_or(("", Roles(0)), |(_, name, wanted)| (*name, *wanted));
-        let in_project = Roles(wanted.0 & !OPERATE.0).names();
+        let in_project = Roles(wanted.0 & !OF_OPERATORS.0).names();
         let wanted = match (in_project.is_empty(), wanted == Roles(0)) {
             (_, true) => return format!("This service allows {name} to nobody."),
+            (true, _) if wanted.0 & OPERATE.0 == 0 => {
+                "member or admin in the project of the operators".to_owned()
+            }
             (true, _) => "admin in the project of the operators".to_owned(),
             (false, _) => format!("{} in the project", in_project.join(" or ")),
         };
@@ -338,14 +365,19 @@ mod tests {
         let member =
             ["object:read", "object:change", "container:execute", "container:logs", "events:audit"];
         let admin = [&member[..], &["key:erase"]].concat();
-        let operator = [&admin[..], &["node:read", "node:change", "replay:verify"]].concat();
+        let auditor = [&member[..], &["events:all"]].concat();
+        let operator =
+            [&auditor[..], &["key:erase", "node:read", "node:change", "replay:verify"]].concat();
         for in_admin_project in [false, true] {
             let allowed = |roles: &[&str]| allowed(&usual, roles, in_admin_project);
             assert!(allowed(&[]).is_empty() && allowed(&["service", "ADMIN", ""]).is_empty());
-            assert!(allowed(&["operator"]).is_empty(), "a role of that name is none of these");
+            for name in ["operator", "auditor"] {
+                assert!(allowed(&[name]).is_empty(), "a role of that name is none of these");
+            }
             assert_eq!(allowed(&["reader"]), reader);
-            assert_eq!(allowed(&["x", "member"]), member);
-            assert_eq!(allowed(&["manager"]), member);
+            let works = if in_admin_project { &auditor } else { &member.to_vec() };
+            assert_eq!(allowed(&["x", "member"]), *works);
+            assert_eq!(allowed(&["manager"]), *works);
             let wanted = if in_admin_project { &operator } else { &admin };
             assert_eq!(allowed(&["admin"]), *wanted);
         }
@@ -358,6 +390,13 @@ mod tests {
         assert!(allowed(&changed, &["member"], false).contains(&"container:logs"));
         assert!(!allowed(&changed, &["manager"], false).contains(&"container:logs"));
         assert!(!allowed(&changed, &["admin"], true).contains(&"key:erase"));
+        // Who audits the operators' project audits all, and nobody else does.
+        let readers = policy(&["events:audit=reader"]).unwrap();
+        let audits =
+            |role, at_operators| allowed(&readers, &[role], at_operators).contains(&"events:all");
+        assert!(audits("reader", true) && !audits("reader", false) && !audits("member", true));
+        let nobody = policy(&["events:all=none"]).unwrap();
+        assert!(!allowed(&nobody, &["admin"], true).contains(&"events:all"));
         let words = changed.refusal(Right::Logs, &["reader".to_owned()]);
         assert_eq!(
             words,

@@ -15,12 +15,13 @@ use uuid::Uuid;
 use super::caller::Caller;
 use super::digest;
 use super::host::Addressed;
+use super::page;
 use super::received::Received;
 use super::state::AppState;
 use crate::bus::Origin;
 use crate::clock;
 use crate::http::error::ApiError;
-use crate::http::input::json;
+use crate::http::input::{json, time};
 use crate::http::text::{MAX_NAME_BYTES, arguments, derived_id, number, shown};
 use crate::ids::{CommandId, Kind, ObjectId, ProjectId, Revision, Timestamp};
 use crate::secrets::Digest;
@@ -50,6 +51,8 @@ pub struct Call {
     installation: Uuid,
     query: Vec<(String, String)>,
     body: Received,
+    /// Whether the body is a form.
+    is_form: bool,
 }
 
 /// The name or uuid in a path.
@@ -128,7 +131,8 @@ impl FromRequest<AppState> for Call {
         };
         let wait = wait(headers, state.config.request_wait)?;
         let installation = state.installation;
-        Ok(Self { ctx, caller, host: host(&parts)?, wait, installation, query, body })
+        let is_form = page::is_form(headers);
+        Ok(Self { is_form, ctx, caller, host: host(&parts)?, wait, installation, query, body })
     }
 }
 
@@ -179,22 +183,11 @@ impl Call {
         }
     }
 
-    /// An argument that is a time: RFC 3339, or seconds since 1970.
+    /// An argument that is a time, or an age.
     pub fn time(&self, name: &str) -> Result<Option<Timestamp>, ApiError> {
         let Some(text) = self.argument(name) else { return Ok(None) };
-        if let Ok(time) = chrono::DateTime::parse_from_rfc3339(&text.replace(' ', "+")) {
-            return Ok(Some(Timestamp(time.timestamp_micros())));
-        }
-        match text.parse::<f64>() {
-            // Up to the year 9999, so that it fits whatever form it is sent on in.
-            Ok(seconds) if (0.0..=253_402_300_799.0).contains(&seconds) => {
-                Ok(Some(Timestamp((seconds * 1e6) as i64)))
-            }
-            _ => {
-                let reason = "Use a time like 2015-05-21T20:46:13Z, or seconds since 1970.";
-                Err(ApiError::field(name, shown(text), reason))
-            }
-        }
+        let moment = time::moment(text, clock::now());
+        moment.map(Some).ok_or_else(|| ApiError::field(name, shown(text), time::FORMS))
     }
 
     /// The body as JSON.
@@ -210,6 +203,21 @@ impl Call {
         })?;
         json::read(text)
             .map_err(|error| ApiError::BadRequest(format!("The body is not valid JSON: {error}.")))
+    }
+
+    /// Whether there is a body.
+    pub fn has_body(&self) -> bool {
+        !self.body.bytes().is_empty()
+    }
+
+    /// The body as fields: a JSON object, or a form.
+    pub fn fields(&self) -> Result<Map<String, Value>, ApiError> {
+        if !self.is_form {
+            return self.object();
+        }
+        let text = str::from_utf8(self.body.bytes()).unwrap_or_default();
+        let pairs = arguments(text)?;
+        Ok(pairs.into_iter().map(|(name, value)| (name, Value::from(value))).collect())
     }
 
     /// The body as a JSON object.

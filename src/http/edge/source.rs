@@ -43,7 +43,7 @@ impl IdentitySource {
     /// What it does by itself as long as the service runs.
     pub fn start(&self, audit: &Audit) {
         match self {
-            Self::Keystone(keystone) => drop(tokio::spawn(Arc::clone(keystone).watch())),
+            Self::Keystone(keystone) => keystone.start(),
             Self::Tokens(tokens) => {
                 drop(tokio::spawn(Arc::clone(tokens).follow(audit.clone())));
             }

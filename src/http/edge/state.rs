@@ -11,10 +11,13 @@ use super::auth::Auth;
 use super::host::Names;
 use super::places::Places;
 use super::requests::Requests;
+use super::tally::Tally;
 use crate::bus::Bus;
-use crate::config::HttpConfig;
+use crate::config::{HttpConfig, StorageConfig};
 use crate::events::log::EventLog;
 use crate::events::newest::Newest;
+use crate::http::survey::LastSurvey;
+use crate::projections::names::Names as ObjectNames;
 use crate::projections::read_models::ReadModels;
 use crate::replay::verify::Kept;
 use crate::secrets::Secrets;
@@ -48,6 +51,10 @@ pub struct Parts {
     pub audit: Audit,
     /// Tells this installation from every other one; the same in all its processes, forever.
     pub installation: Uuid,
+    /// What happens, counted.
+    pub tally: Arc<Tally>,
+    /// Where everything is stored; nothing where that is no disk.
+    pub storage: Option<StorageConfig>,
     /// Turns true when the service stops: streams end with a final position.
     pub stopping: watch::Receiver<bool>,
     /// Free bytes on the log's disk are below the reserve: changes are refused with 507.
@@ -64,6 +71,10 @@ pub struct Own {
     pub places: Places,
     /// The last events, decoded once for all who follow.
     pub newest: Arc<Newest>,
+    /// What the metrics found out last.
+    pub survey: LastSurvey,
+    /// What objects were called when something happened.
+    pub called: Arc<ObjectNames>,
 }
 
 impl AppState {
@@ -73,7 +84,9 @@ impl AppState {
             requests: Requests::default(),
             names: Names::new(&parts.config),
             places: Places::new(parts.auth.tells_projects_apart()),
+            called: Arc::new(ObjectNames::new(parts.log.clone())),
             newest: Arc::new(Newest::new(parts.log.clone())),
+            survey: LastSurvey::default(),
         };
         Self(Arc::new(Inner { parts, own }))
     }

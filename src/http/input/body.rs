@@ -4,6 +4,7 @@
 //! Old clients send numbers as strings and `null` for what was not given; unknown keys are
 //! ignored. Not here: which fields a noun has (`projections`), values of containers (`container`).
 
+use std::borrow::Cow;
 use std::net::Ipv4Addr;
 
 use serde::de::DeserializeOwned;
@@ -19,10 +20,20 @@ use crate::projections::field_table::{FieldDef, Rule};
 
 /// The strict form of a value that is not null.
 pub fn check(name: &str, rule: Rule, is_secret: bool, value: &Value) -> Result<Value, ApiError> {
-    strict(rule, value).map_err(|reason| {
+    strict(rule, &as_meant(rule, value)).map_err(|reason| {
         let value = if is_secret { String::new() } else { shown(&plain(value)) };
         ApiError::field(name, value, reason)
     })
+}
+
+/// A number where text is expected: YAML and the old client's PATCH make those of `name: 2015`.
+fn as_meant(rule: Rule, value: &Value) -> Cow<'_, Value> {
+    match (rule, value) {
+        (Rule::Name | Rule::Text | Rule::User, Value::Number(_)) => {
+            Cow::Owned(Value::from(value.to_string()))
+        }
+        _ => Cow::Borrowed(value),
+    }
 }
 
 /// The strict form of a value, or what is wrong with it.

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::value::{integer, shown_hidden, text, type_name};
 use crate::allowed::{MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES};
-use crate::events::container::{PortMapping, RestartPolicy};
+use crate::command_line::{self, Unfinished};
+use crate::events::container::{PortMapping, RestartPolicy, UNSET};
 use crate::http::text::{MAX_NAME_BYTES, shown};
 use crate::image::{MAX_REFERENCE_BYTES, Reference};
 use crate::projections::field_table::MAX_COUNT;
@@ -34,19 +35,26 @@ pub const MAX_ENTRIES: usize = 4096;
 /// What is spoken on a published port.
 pub const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];
 
-/// The words of a command: those of a list, or of a line that is split as a shell would.
+/// The words of a command: those of a list, or of a line that is split as Python's `shlex` does.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn words(value: &Value) -> Result<Vec<String>, String> {
     let words = match value {
-        Value::String(line) => shell_words::split(line).map_err(|_| {
-            "The command has an unclosed quote; close it, or use \\\" or \\'.".to_owned()
+        Value::String(line) => command_line::split(line).map_err(|error| match error {
+            Unfinished::Quote => {
+                "The command has an unclosed quote; close it, or use \\\" or \\'.".to_owned()
+            }
+            Unfinished::Escape => {
+                "The command ends with a backslash; use \\\\ for the character itself.".to_owned()
+            }
         })?,
         Value::Array(items) => items
             .iter()
             .map(|item| match item {
                 Value::String(word) => Ok(word.clone()),
+                // YAML has a number where `sleep 600` was written as a list.
+                Value::Number(number) => Ok(number.to_string()),
                 other => Err(format!("Wrong type. Expected a string, got {}.", type_name(other))),
             })
             .collect::<Result<_, _>>()?,
@@ -68,7 +76,7 @@ pub fn words(value: &Value) -> Result<Vec<String>, String> {
 
 /// A command as it is shown: one line.
 pub fn command_line(value: &Value) -> Result<Value, String> {
-    words(value).map(|words| Value::from(shell_words::join(words)))
+    words(value).map(|words| Value::from(command_line::join(words)))
 }
 
 /// An image reference.
@@ -106,7 +114,7 @@ pub fn user(value: &Value) -> Result<Value, String> {
 pub fn variables(value: &Value) -> Result<Value, String> {
     let is_name = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
     // What the values mean is for the container to say.
-    pairs(value, is_name, |character| character == '\0').map(Value::Object)
+    pairs(value, is_name, |character| character == '\0', UNSET).map(Value::Object)
 }
 
 /// Labels.
@@ -114,16 +122,18 @@ pub fn labels(value: &Value) -> Result<Value, String> {
     let is_name = |name: &str| !name.is_empty() && !name.chars().any(is_hidden);
     // Values may be documents of several lines.
     let is_refused = |character| misleads(character) && !matches!(character, '\n' | '\r' | '\t');
-    pairs(value, is_name, is_refused).map(Value::Object)
+    pairs(value, is_name, is_refused, "").map(Value::Object)
 }
 
-/// A map of names and values, or a list of `NAME=value`.
+/// A map of names and values, or a list of `NAME=value`; `null` stands for `none`.
 fn pairs(
     value: &Value,
     is_name: fn(&str) -> bool,
     is_refused: fn(char) -> bool,
+    none: &str,
 ) -> Result<Map<String, Value>, String> {
     let mut pairs = Map::new();
+    let mut nulls = Vec::new();
     let mut add = |name: &str, value: &str| {
         if !is_name(name) {
             return Err(format!("'{}' is not a valid name.", shown(name)));
@@ -140,7 +150,10 @@ fn pairs(
             for (name, value) in fields {
                 match value {
                     Value::String(text) => add(name, text)?,
-                    Value::Null => add(name, "")?,
+                    Value::Null => {
+                        add(name, "")?;
+                        nulls.push(name.clone());
+                    }
                     Value::Number(_) | Value::Bool(_) => add(name, &value.to_string())?,
                     other => {
                         let (name, got) = (shown(name), type_name(other));
@@ -161,6 +174,7 @@ fn pairs(
             return Err(format!("Expected an object or a list of NAME=VALUE, got {got}."));
         }
     }
+    pairs.extend(nulls.into_iter().map(|name| (name, Value::from(none))));
     if pairs.len() > MAX_ENTRIES {
         return Err(format!("At most {MAX_ENTRIES} entries."));
     }
@@ -264,36 +278,45 @@ fn mapping(
     Ok(PortMapping { container_port, host_port, host_ip, protocol })
 }
 
-/// Bytes: a number, or text with a unit such as `512m` or `1GiB`, in powers of 1024 as in Docker.
+/// Bytes: a number, or text with a unit such as `512m`, `1.5g` or `1GiB`, in powers of 1024 as in
+/// Docker; 0 is no limit.
 pub fn memory(value: &Value) -> Result<Value, String> {
     let bytes = match value {
         Value::String(line) => {
             let line = line.trim().to_ascii_lowercase();
-            let unit_at = line.find(|c: char| !c.is_ascii_digit()).unwrap_or(line.len());
-            let (digits, unit) = line.split_at(unit_at);
-            let shift = match unit.trim() {
+            let is_unit = |c: char| !c.is_ascii_digit() && c != '.';
+            let (digits, unit) = line.split_at(line.find(is_unit).unwrap_or(line.len()));
+            let shift: u32 = match unit.trim() {
                 "" | "b" => 0,
                 "k" | "kb" | "kib" => 10,
                 "m" | "mb" | "mib" => 20,
                 "g" | "gb" | "gib" => 30,
                 "t" | "tb" | "tib" => 40,
-                _ => return Err("Use bytes, or a number with b, k, m, g or t: 512m.".to_owned()),
+                _ => return Err(MEMORY_FORMS.to_owned()),
             };
-            let number: u64 = digits
-                .parse()
-                .map_err(|_| "Use bytes, or a number with b, k, m, g or t: 512m.".to_owned())?;
-            number.checked_mul(1 << shift).ok_or("The limit is too large.")?
+            match digits.parse::<u64>() {
+                Ok(number) => number.checked_mul(1 << shift).ok_or("The limit is too large.")?,
+                // Cut to a whole number, as Docker does.
+                Err(_) if digits.contains('.') => {
+                    let number: f64 = digits.parse().map_err(|_| MEMORY_FORMS.to_owned())?;
+                    (number * (1_u64 << shift) as f64) as u64
+                }
+                Err(_) => return Err(MEMORY_FORMS.to_owned()),
+            }
         }
         other => integer(other, 0, MAX_MEMORY_BYTES)?,
     };
     match bytes {
+        0 => Ok(Value::Null),
         MIN_MEMORY_BYTES..=MAX_MEMORY_BYTES => Ok(Value::from(bytes)),
-        0..MIN_MEMORY_BYTES => Err("The smallest memory limit is 6m.".to_owned()),
+        1..MIN_MEMORY_BYTES => Err("The smallest memory limit is 6m.".to_owned()),
         _ => Err("The limit is too large.".to_owned()),
     }
 }
 
-/// A number of CPUs, as thousandths.
+const MEMORY_FORMS: &str = "Use bytes, or a number with b, k, m, g or t: 512m, 1.5g; 0: no limit.";
+
+/// A number of CPUs, as thousandths; 0 is no limit.
 pub fn cpus(value: &Value) -> Result<Value, String> {
     let cpus = match value {
         Value::Number(number) => number.as_f64(),
@@ -301,6 +324,7 @@ pub fn cpus(value: &Value) -> Result<Value, String> {
         _ => None,
     };
     match cpus {
+        Some(0.0) => Ok(Value::Null),
         Some(cpus) if (MIN_CPUS..=MAX_CPUS).contains(&cpus) => {
             Ok(Value::from((cpus * 1000.0).round() as u32))
         }
@@ -310,6 +334,10 @@ pub fn cpus(value: &Value) -> Result<Value, String> {
 
 /// When the engine starts it again.
 pub fn restart_policy(value: &Value) -> Result<Value, String> {
+    if *value == Value::Bool(false) {
+        // What YAML makes of `no`.
+        return Ok(json!(RestartPolicy::No));
+    }
     let line = text(value, MAX_NAME_BYTES)?;
     let policy = match line.split_once(':').unwrap_or((line, "")) {
         ("no", "") => RestartPolicy::No,
@@ -348,7 +376,10 @@ mod tests {
         assert_eq!(words(json!("sh -c 'echo \"a b\"'")).unwrap(), ["sh", "-c", "echo \"a b\""]);
         assert_eq!(words(json!(["sh", "-c", "echo 'a"])).unwrap(), ["sh", "-c", "echo 'a"]);
         assert_eq!(words(json!("")).unwrap(), [""; 0]);
-        for bad in [json!("echo 'a"), json!("echo \"a"), json!(5), json!([1]), json!("a\0b")] {
+        assert_eq!(words(json!("echo #a")).unwrap(), ["echo", "#a"]);
+        assert_eq!(words(json!(["sleep", 600])).unwrap(), ["sleep", "600"]);
+        assert!(words(json!("echo \\")).unwrap_err().contains("ends with a backslash"));
+        for bad in [json!("echo 'a"), json!("echo \"a"), json!(5), json!([true]), json!("a\0b")] {
             assert!(words(bad).unwrap_err().contains("command"));
         }
     }
@@ -477,6 +508,12 @@ mod tests {
         assert_eq!(memory(json!("1GiB")), Ok(Some(1 << 30)));
         assert_eq!(memory(json!(536_870_912)), Ok(Some(512 << 20)));
         assert_eq!(memory(json!("536870912")), Ok(Some(512 << 20)));
+        assert_eq!(memory(json!("1.5g")), Ok(Some(1_610_612_736)));
+        assert_eq!(memory(json!("0.1 GiB")), Ok(Some(107_374_182)), "cut, as in Docker");
+        assert_eq!(memory(json!(".5g")), Ok(Some(512 << 20)));
+        for none in [json!(0), json!("0"), json!("0m")] {
+            assert_eq!(memory(none), Ok(None));
+        }
         for bad in [
             json!("1m"),
             json!("m"),
@@ -488,13 +525,18 @@ mod tests {
             json!(true),
             json!("99999999999999999999"),
             json!(""),
+            json!("."),
+            json!("1.5.5g"),
+            json!("1.5"),
+            json!("99999999999999999999.5t"),
         ] {
             assert!(memory(bad.clone()).is_err(), "{bad}");
         }
         let cpu = |value| read::<Option<u32>>("cpu", value);
         assert_eq!(cpu(json!(0.5)), Ok(Some(500)));
         assert_eq!(cpu(json!("2")), Ok(Some(2000)));
-        for bad in [json!(0), json!(-1), json!("x"), json!(1e30), json!("NaN"), json!("inf")] {
+        assert_eq!((cpu(json!(0)), cpu(json!("0.0"))), (Ok(None), Ok(None)));
+        for bad in [json!(-1), json!("x"), json!(1e30), json!("NaN"), json!("inf")] {
             assert!(cpu(bad.clone()).is_err(), "{bad}");
         }
     }
@@ -506,6 +548,7 @@ mod tests {
         assert_eq!(environment(json!({ "A": "b=c" })), Ok(wanted.clone()));
         assert_eq!(environment(json!(["A=b=c"])), Ok(wanted));
         assert_eq!(environment(json!({ "N": 5 })).unwrap()["N"], "5");
+        assert_eq!(environment(json!({ "GONE": null })).unwrap()["GONE"], UNSET);
         for bad in [
             json!({ "A": ["hunter2"] }),
             json!(["hunter2"]),
@@ -523,6 +566,9 @@ mod tests {
         assert_eq!(policy("no"), Ok(RestartPolicy::No));
         assert_eq!(policy("on-failure:3"), Ok(RestartPolicy::OnFailure(3)));
         assert_eq!(policy("on-failure"), Ok(RestartPolicy::OnFailure(0)));
+        let yaml = |value| read::<RestartPolicy>("restart_policy", value);
+        assert_eq!(yaml(json!(false)), Ok(RestartPolicy::No));
+        assert!(yaml(json!(true)).is_err());
         for bad in ["", "never", "on-failure:x", "on-failure:-1", "always:3"] {
             assert!(policy(bad).is_err(), "{bad}");
         }

@@ -1,6 +1,7 @@
 //! JSON in which no object has a name twice: readers differ in which of the two values counts, so
 //! what one checks could be another value than the one that the next uses.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserializer;
@@ -9,15 +10,73 @@ use serde_json::{Error, Map, Number, Value};
 
 use crate::http::text::shown;
 
-/// Reads a document.
+/// Reads a document. Numbers that a float would change are text in it: as a variable's value each
+/// digit counts, and who needs a number takes text as well.
 ///
 /// # Errors
 /// What is wrong with it, and where.
 pub fn read(text: &str) -> Result<Value, Error> {
-    let mut reader = serde_json::Deserializer::from_str(text);
+    let text = with_exact_numbers(text);
+    let mut reader = serde_json::Deserializer::from_str(&text);
     let value = Unique.deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
+}
+
+/// The document with quotes around decimal numbers that would not come out as they are written.
+fn with_exact_numbers(text: &str) -> Cow<'_, str> {
+    let mut exact = String::new();
+    let (mut copied, mut at) = (0, 0);
+    while let Some(rest) = text.get(at..).filter(|rest| !rest.is_empty()) {
+        let length = if rest.starts_with('"') { string_length(rest) } else { number_length(rest) };
+        let (token, after) = rest.split_at_checked(length).unwrap_or_default();
+        // A number cannot be a key, and is not to become one.
+        let is_key = || after.trim_start().starts_with(':');
+        if let Some(number) = Some(token).filter(|token| is_changed(token) && !is_key()) {
+            exact.push_str(text.get(copied..at).unwrap_or_default());
+            exact.push('"');
+            exact.push_str(number);
+            exact.push('"');
+            copied = at + length;
+        }
+        at += length.max(rest.chars().next().map_or(1, char::len_utf8));
+    }
+    if exact.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    exact.push_str(text.get(copied..).unwrap_or_default());
+    Cow::Owned(exact)
+}
+
+/// The bytes of a string with its quotes.
+fn string_length(text: &str) -> usize {
+    let mut is_escaped = false;
+    for (at, byte) in text.bytes().enumerate().skip(1) {
+        match byte {
+            b'"' if !is_escaped => return at + 1,
+            b'\\' => is_escaped = !is_escaped,
+            _ => is_escaped = false,
+        }
+    }
+    text.len()
+}
+
+/// The bytes of what may be a number, also of one with an exponent; 0 where there is none.
+fn number_length(text: &str) -> usize {
+    let is_of_number = |byte: &u8| byte.is_ascii_digit() || b"+-.eE".contains(byte);
+    let starts = text.starts_with(|first: char| first.is_ascii_digit() || first == '-');
+    if starts { text.bytes().take_while(|byte| is_of_number(byte)).count() } else { 0 }
+}
+
+/// Whether a token is a decimal number that is another one, or another text, as a float.
+fn is_changed(token: &str) -> bool {
+    let digits = token.strip_prefix('-').unwrap_or(token);
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    let is_decimal =
+        all_digits(whole) && all_digits(part) && (whole.len() == 1 || !whole.starts_with('0'));
+    let read = || serde_json::from_str::<Value>(token).map(|value| value.to_string());
+    is_decimal && read().is_ok_and(|text| text != token)
 }
 
 /// A value of which each name in an object stands there once.
@@ -94,6 +153,24 @@ mod tests {
             assert!(error.contains("occurs twice"), "{text}: {error}");
         }
         assert!(read(r#"{"a": {"a": {"a": 1}}, "b": [{"a": 1}, {"a": 1}]}"#).is_ok());
+    }
+
+    #[test]
+    fn numbers_keep_their_digits() {
+        for (text, exact) in [
+            ("12345678901234567890123", r#""12345678901234567890123""#),
+            ("-12345678901234567890", r#""-12345678901234567890""#),
+            (r#"{"A": 1.10, "B": [0.1, 2.50], "C": 7}"#, r#"{"A":"1.10","B":[0.1,"2.50"],"C":7}"#),
+            (r#"{"é\"1.10": "1.10", "x\\": 1.10}"#, r#"{"x\\":"1.10","é\"1.10":"1.10"}"#),
+            ("1e3", "1000.0"),
+            ("0.30000000000000004", "0.30000000000000004"),
+        ] {
+            let wanted: Value = serde_json::from_str(exact).unwrap();
+            assert_eq!(read(text).unwrap(), wanted, "{text}");
+        }
+        for bad in ["01.10", "1.", "-", "1.10.10", ".50", "+1.10", "1.10x", "{1.10: 2}"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -48,8 +48,9 @@ pub fn changes<V>(
     let mut patched = Value::Object(object.clone());
     let applied: Result<Operations, _> = serde_json::from_value(patch.clone());
     let unfit = |reason: String| {
-        let patch = shown(&patch.to_string());
-        bad(format!("Couldn't apply patch '{patch}'. Reason: {reason}"))
+        let patch = shown(&patch.to_string()).replace("\\\"", "\"");
+        let settable = settable(table);
+        bad(format!("Couldn't apply patch '{patch}'. Reason: {reason}. {settable}"))
     };
     let applied = applied.map_err(|error| unfit(error.to_string()))?;
     json_patch::patch(&mut patched, &applied).map_err(|error| unfit(error.to_string()))?;
@@ -75,6 +76,13 @@ fn attributes<V>(table: &[FieldDef<V>], view: &V) -> Map<String, Value> {
     let seen = table.iter().filter(|field| !matches!(field.patch, Patch::No));
     let value = |field: &FieldDef<V>| json!((field.get)(view));
     seen.map(|field| (field.name.to_owned(), value(field))).collect()
+}
+
+/// What a PATCH may change, for people.
+fn settable<V>(table: &[FieldDef<V>]) -> String {
+    let settable = table.iter().filter(|field| matches!(field.patch, Patch::Set { .. }));
+    let paths: Vec<_> = settable.map(|field| format!("/{}", field.name)).collect();
+    format!("What can be changed: {}.", paths.join(", "))
 }
 
 /// What a PATCH may do to a field; `None` if the noun has no such field.
@@ -119,7 +127,8 @@ fn check<V>(
     }
     if op == "add" && is_root && !object.contains_key(root) {
         return Err(bad(format!(
-            "Adding a new attribute ({path}) to the root of  the resource is not allowed"
+            "Adding a new attribute ({path}) to the root of  the resource is not allowed. {}",
+            settable(table)
         )));
     }
     Ok(root.to_owned())
@@ -137,12 +146,10 @@ fn is_falsy(value: &Value) -> bool {
     }
 }
 
-/// Old clients read `name=2015` as a number and `name=true` as a boolean before they send it.
+/// Old clients read `name=true` as a boolean before they send it; what it was is text.
 fn as_asked(value: &Value, rule: Rule) -> Value {
     match (rule, value) {
-        (Rule::Name | Rule::Text, Value::Number(_) | Value::Bool(_)) => {
-            Value::from(value.to_string())
-        }
+        (Rule::Name | Rule::Text, Value::Bool(_)) => Value::from(value.to_string()),
         _ => value.clone(),
     }
 }
@@ -224,7 +231,14 @@ mod tests {
                 json!([{ "op": "replace", "path": "/bogus", "value": "x" }]),
                 "Couldn't apply patch '",
             ),
-            (json!([{ "op": "remove", "path": "/bogus" }]), "Couldn't apply patch '"),
+            (
+                json!([{ "op": "remove", "path": "/bogus" }]),
+                "Couldn't apply patch '[{\"op\":\"remove\",\"path\":\"/bogus\"}]'. Reason:",
+            ),
+            (
+                json!([{ "op": "remove", "path": "/bogus" }]),
+                "What can be changed: /name, /baymodel_id, /node_count.",
+            ),
             (json!([{ "op": "add", "path": "/name/x", "value": "x" }]), "Couldn't apply patch '"),
             (json!([{ "op": "replace", "path": "/node_count", "value": "x" }]), "node_count"),
             (json!([{ "op": "replace", "path": "/node_count", "value": -1 }]), "node_count"),

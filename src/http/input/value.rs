@@ -19,9 +19,11 @@ pub fn text(value: &Value, max: usize) -> Result<&str, String> {
     without(is_hidden, value, max)
 }
 
-/// Text of a person: in some languages words contain joiners, which are hidden.
+/// Text of a person, of several lines perhaps: in some languages words contain joiners, which are
+/// hidden.
 pub fn prose(value: &Value, max: usize) -> Result<&str, String> {
-    without(misleads, value, max)
+    let is_refused = |it| misleads(it) && !matches!(it, '\n' | '\r' | '\t');
+    without(is_refused, value, max)
 }
 
 /// Text of a length without some characters.
@@ -148,10 +150,12 @@ mod tests {
 
     #[test]
     fn prose_may_join_letters_and_nothing_else() {
-        for good in ["می\u{200c}خواهم", "👩\u{200d}🚒", "a b"] {
+        for good in ["می\u{200c}خواهم", "👩\u{200d}🚒", "a b", "a\n\tb\r\n"] {
             assert_eq!(prose(&json!(good), 255), Ok(good));
         }
-        for bad in ["a\nb", "a\u{202e}b", "a\u{200b}b", "a\u{2029}b", "a\u{e0041}b"] {
+        for bad in
+            ["a\u{b}b", "a\u{1b}[2J", "a\u{202e}b", "a\u{200b}b", "a\u{2029}b", "a\u{e0041}b"]
+        {
             assert!(prose(&json!(bad), 255).is_err(), "{bad:?}");
         }
     }

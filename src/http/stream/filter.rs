@@ -1,7 +1,7 @@
 //! Filters of a reader: the arguments that select events, validated.
 //!
 //! Values of one argument are alternatives, different arguments must all match. Events of other
-//! projects are never shown. Not here: where to start (`start`).
+//! projects are shown to auditors of the installation alone. Not here: where to start (`start`).
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,10 +15,11 @@ use crate::http::edge::policy::Right;
 use crate::http::edge::request::Call;
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
-use crate::http::read;
 use crate::http::text::{canonical_uuid, shown};
 use crate::ids::{Kind, ObjectId, ProjectId, Revision, StreamId, StreamKind};
+use crate::projections::View;
 use crate::projections::bay::BayView;
+use crate::with_noun;
 
 /// Arguments that choose events.
 pub const FILTERS: [&str; 9] =
@@ -26,6 +27,9 @@ pub const FILTERS: [&str; 9] =
 
 /// Those that choose objects, and with them all of their events.
 const OF_OBJECTS: [&str; 5] = ["kind", "object", "subject", "bay", "project"];
+
+/// The value of `project` for those of everybody.
+const ALL_PROJECTS: &str = "all";
 
 /// Values of all arguments together: the objects of a page on somebody's screen.
 pub const MAX_VALUES: usize = 256;
@@ -36,11 +40,12 @@ const MAX_REMEMBERED: usize = 4096;
 /// Which events a reader may see and wants to. Empty sets want everything.
 #[derive(Debug, Default)]
 pub struct Filter {
-    project: ProjectId,
+    /// None: all projects.
+    project: Option<ProjectId>,
     /// Whether what was audited is shown.
     audits: bool,
-    /// Whether it is of the service's own project, and the caller's is another one.
-    is_of_service: bool,
+    /// What its reader must be allowed to do.
+    needs: Vec<Right>,
     kinds: BTreeSet<StreamKind>,
     /// With the noun where it was named.
     objects: BTreeSet<(Option<StreamKind>, ObjectId)>,
@@ -56,9 +61,11 @@ pub struct Filter {
 impl Filter {
     /// What the arguments of a request choose.
     pub fn of(state: &AppState, call: &Call) -> Result<Arc<Self>, ApiError> {
-        let (project, audits) = (project(call)?, call.caller.may(Right::Audit));
-        let is_of_service = project != call.ctx.project;
-        let mut filter = Self { project, audits, is_of_service, ..Self::default() };
+        let (project, right) = project(call)?;
+        let audits = call.caller.may(Right::Audit);
+        let audit = audits.then_some(Right::Audit);
+        let needs = [Right::Read].into_iter().chain(audit).chain(right).collect();
+        let mut filter = Self { project, audits, needs, ..Self::default() };
         let arguments = call.arguments(&FILTERS);
         if arguments.len() > MAX_VALUES {
             return Err(ApiError::BadRequest(format!(
@@ -68,25 +75,19 @@ impl Filter {
             )));
         }
         for (name, value) in arguments {
-            filter.add(state, call, &name, value)?;
+            filter.add(state, &name, value)?;
         }
         Ok(Arc::new(filter))
     }
 
-    fn add(
-        &mut self,
-        state: &AppState,
-        call: &Call,
-        name: &str,
-        value: String,
-    ) -> Result<(), ApiError> {
+    fn add(&mut self, state: &AppState, name: &str, value: String) -> Result<(), ApiError> {
         let bad = |reason: &str| ApiError::field(name, shown(&value), reason);
         match name {
             "kind" => {
                 self.kinds.insert(kind(&value)?);
             }
             "bay" => {
-                self.bays.insert(bay(state, call, &value)?);
+                self.bays.insert(self.bay(state, &value)?);
             }
             "type" => {
                 let known = codec::known_type(inward_type(&value));
@@ -113,10 +114,11 @@ impl Filter {
                 self.outcomes.push(outcome);
             }
             _ => {
-                self.objects.insert(
-                    object(&value)
-                        .ok_or_else(|| bad("Use an object's uuid, or kind/UUID: bay/UUID."))?,
-                );
+                let objects = match object(&value) {
+                    Some(object) => vec![object],
+                    None => self.named(state, name, &value)?,
+                };
+                self.objects.extend(objects);
             }
         }
         Ok(())
@@ -125,7 +127,7 @@ impl Filter {
     /// Whether an event is wanted.
     pub fn wants(&self, log: &dyn EventLog, event: &Recorded) -> bool {
         let (meta, name) = (&event.meta, event.event_type.as_str());
-        meta.project == self.project
+        self.project.as_ref().is_none_or(|project| meta.project == *project)
             && (self.audits || event.stream.kind != StreamKind::Audit)
             && has(&self.kinds, &event.stream.kind)
             && (self.objects.is_empty() || self.names(about(event)))
@@ -156,19 +158,72 @@ impl Filter {
             || self.objects.contains(&(Some(kind), id))
     }
 
-    /// Whose objects are wanted.
-    pub const fn project(&self) -> &ProjectId {
-        &self.project
+    /// Whose objects are wanted, where objects may be ([`only_objects`]).
+    pub fn project(&self) -> ProjectId {
+        self.project.clone().unwrap_or_default()
     }
 
     /// What its reader must be allowed to do.
-    pub fn needs(&self) -> &'static [Right] {
-        match (self.audits, self.is_of_service) {
-            (false, false) => &[Right::Read],
-            (true, false) => &[Right::Read, Right::Audit],
-            (false, true) => &[Right::Read, Right::ReadNodes],
-            (true, true) => &[Right::Read, Right::Audit, Right::ReadNodes],
+    pub fn needs(&self) -> &[Right] {
+        &self.needs
+    }
+
+    /// The objects that have a name now: `web`, `container/web`.
+    fn named(
+        &self,
+        state: &AppState,
+        argument: &str,
+        value: &str,
+    ) -> Result<Vec<(Option<StreamKind>, ObjectId)>, ApiError> {
+        let (kinds, name) = match value.split_once('/') {
+            Some((noun, name)) => {
+                let kind = StreamKind::named(noun).and_then(StreamKind::noun);
+                (kind.map_or_else(Vec::new, |kind| vec![kind]), name)
+            }
+            None => (Kind::ALL.to_vec(), value),
+        };
+        let mut found = Vec::new();
+        for kind in kinds {
+            let id = with_noun!(kind, view V => self.find::<V>(state, argument, name))?;
+            found.extend(id.map(|id| (Some(kind.into()), id)));
         }
+        if found.is_empty() {
+            let reason = "Use an object's uuid, its name, or kind/ and either: container/web. \
+                Deleted objects are found by UUID.";
+            return Err(ApiError::field(argument, shown(value), reason));
+        }
+        Ok(found)
+    }
+
+    /// The object of a noun with a name now, in the project whose events are wanted.
+    fn find<V: View>(
+        &self,
+        state: &AppState,
+        argument: &str,
+        name: &str,
+    ) -> Result<Option<ObjectId>, ApiError> {
+        let Some(project) = &self.project else {
+            let reason = "Names are not unique over all projects: use a UUID.";
+            return Err(ApiError::field(argument, shown(name), reason));
+        };
+        match state.reads.find::<V>(project, name) {
+            Ok(view) => Ok(Some(view.head().uuid)),
+            Err(error) => match ApiError::query(V::KIND, name, error) {
+                ApiError::NotFound(..) => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// A bay by its uuid, also one that is gone, or by the name that it has now.
+    fn bay(&self, state: &AppState, ident: &str) -> Result<ObjectId, ApiError> {
+        if let Some(id) = canonical_uuid(ident) {
+            return Ok(id);
+        }
+        self.find::<BayView>(state, "bay", ident)?.ok_or_else(|| {
+            let reason = "There is no bay with this name; use the UUID of a deleted one.";
+            ApiError::field("bay", shown(ident), reason)
+        })
     }
 
     /// Whether the bay itself or a container in it is what the event is about.
@@ -203,8 +258,9 @@ impl Filter {
     }
 }
 
-/// Whose events are wanted: the caller's, or the service's own, for those who may see its nodes.
-fn project(call: &Call) -> Result<ProjectId, ApiError> {
+/// Whose events are wanted, and the right that it takes besides: the caller's; the service's own,
+/// for those who may see its nodes; or for auditors any, or all.
+fn project(call: &Call) -> Result<(Option<ProjectId>, Option<Right>), ApiError> {
     let own = &call.ctx.project;
     let mut wanted: Vec<String> =
         call.arguments(&["project"]).into_iter().map(|(_, value)| value).collect();
@@ -212,9 +268,15 @@ fn project(call: &Call) -> Result<ProjectId, ApiError> {
     let service = ProjectId::default();
     let bad = |value: &str, reason| ApiError::field("project", shown(value), reason);
     match wanted.as_slice() {
-        [] => Ok(own.clone()),
-        [value] if *value == own.0 => Ok(own.clone()),
-        [value] if *value == service.0 && call.caller.may(Right::ReadNodes) => Ok(service),
+        [] => Ok((Some(own.clone()), None)),
+        [value] if *value == own.0 => Ok((Some(own.clone()), None)),
+        [value] if *value == service.0 && call.caller.may(Right::ReadNodes) => {
+            Ok((Some(service), Some(Right::ReadNodes)))
+        }
+        [value] if call.caller.may(Right::AuditAll) => {
+            let project = (value != ALL_PROJECTS).then(|| ProjectId(value.clone()));
+            Ok((project, Some(Right::AuditAll)))
+        }
         [value] => Err(bad(value, "Only events of your own project are shown.")),
         [value, ..] => Err(bad(value, "Use one project.")),
     }
@@ -231,8 +293,14 @@ fn about(event: &Recorded) -> StreamId {
     if own.kind == StreamKind::Audit { audited().unwrap_or(own) } else { own }
 }
 
-/// Refuses arguments that choose single events where whole objects are asked for.
-pub fn only_objects(call: &Call) -> Result<(), ApiError> {
+/// Refuses arguments that choose single events where whole objects are asked for, and objects of
+/// projects of which only the events may be seen.
+pub fn only_objects(call: &Call, filter: &Filter) -> Result<(), ApiError> {
+    if filter.needs.contains(&Right::AuditAll) {
+        return Err(ApiError::BadRequest(
+            "snapshot=1 sends objects, and of other projects only events are shown.".to_owned(),
+        ));
+    }
     match call.arguments(&FILTERS).iter().find(|(name, _)| !OF_OBJECTS.contains(&&**name)) {
         None => Ok(()),
         Some((name, _)) => Err(ApiError::BadRequest(format!(
@@ -262,17 +330,11 @@ fn object(text: &str) -> Option<(Option<StreamKind>, ObjectId)> {
     }
 }
 
-/// A bay by its uuid, also one that is gone, or by the name that it has now.
-fn bay(state: &AppState, call: &Call, ident: &str) -> Result<ObjectId, ApiError> {
-    if let Some(id) = canonical_uuid(ident) {
-        return Ok(id);
-    }
-    match read::find::<BayView>(state, call, ident) {
-        Ok(view) => Ok(view.head.uuid),
-        Err(ApiError::NotFound(..)) => {
-            let reason = "There is no bay with this name; use the UUID of a deleted one.";
-            Err(ApiError::field("bay", shown(ident), reason))
-        }
-        Err(error) => Err(error),
+#[cfg(test)]
+impl Filter {
+    /// All events of a project.
+    pub fn of_project(project: &str) -> Self {
+        let project = Some(ProjectId(project.to_owned()));
+        Self { project, audits: true, ..Self::default() }
     }
 }

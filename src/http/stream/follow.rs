@@ -14,8 +14,8 @@ use super::filter::{FILTERS, Filter};
 use super::form::Form;
 use super::reader::{Reader, Wanted};
 use super::snapshot::Snapshot;
-use super::start::STARTS;
-use super::{filter as event_filter, form as stream_form, start as event_start};
+use super::start::{self as event_start, STARTS, Start};
+use super::{filter as event_filter, form as stream_form};
 use crate::http::edge::places::Places;
 use crate::http::edge::request::Call;
 use crate::http::edge::state::AppState;
@@ -66,7 +66,7 @@ async fn wanted(
     let filter = Filter::of(state, &call)?;
     let asks_for_state = call.flag("snapshot")?;
     if asks_for_state {
-        event_filter::only_objects(&call)?;
+        event_filter::only_objects(&call, &filter)?;
         if let Some((name, _)) = call.arguments(&STARTS).first() {
             return Err(ApiError::BadRequest(format!(
                 "snapshot=1 starts with the current state, {name}= at another point; use one of \
@@ -75,17 +75,17 @@ async fn wanted(
         }
     }
     let head = *state.log.head().borrow();
-    let mut after = event_start::after(state, &call, last.as_deref(), head).await?;
+    let mut start = event_start::after(state, &call, last.as_deref(), head).await?;
     // Who has seen events already has the state.
     let snapshot = if asks_for_state && last.is_none() {
         let place = places.take_snapshot(&call.ctx.project)?;
         let snapshot = Snapshot::new(state, filter.clone(), call.host.clone(), place);
-        after = snapshot.position();
+        start = Start { after: snapshot.position(), is_cut: false };
         Some(snapshot)
     } else {
         None
     };
     let place = places.take(&call.ctx.project)?;
     let grant = state.auth.grant(&call.caller, filter.needs());
-    Ok(Wanted { filter, after, host: call.host, snapshot, grant, place })
+    Ok(Wanted { filter, start, host: call.host, snapshot, grant, place })
 }

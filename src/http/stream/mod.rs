@@ -1,8 +1,9 @@
 //! The log for readers: in pages (`pages`) and as a stream (`follow`).
 //!
-//! Which events (`filter`), from where (`start`); what a reader gets next (`reader`), the current
+//! Which events (`filter`), from where (`start`), or the last ones (`earlier`); what a reader gets next (`reader`), the current
 //! state before that (`snapshot`), items (`item`) and their encoding (`form`).
 
+pub mod earlier;
 pub mod filter;
 pub mod follow;
 mod form;

@@ -2,15 +2,18 @@
 //!
 //! Not here: following it (`follow`).
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
+use super::earlier::{self, Earlier, LastEvents};
 use super::filter::{FILTERS, Filter};
-use super::start as event_start;
-use super::start::STARTS;
+use super::start::{self as event_start, STARTS, Start};
 use crate::events::Recorded;
 use crate::events::cloudevent::CloudEvent;
 use crate::events::log::{EventLog, ReadError};
@@ -20,26 +23,27 @@ use crate::http::error::ApiError;
 use crate::http::{list, read, respond};
 use crate::ids::{Position, Revision, StreamId};
 use crate::projections::View;
+use crate::projections::names::Names;
 
 /// Events of a page where no number is asked for.
 const LIMIT: usize = 100;
 
 /// Events that are read at once.
-const PAGE: usize = 256;
+pub const PAGE: usize = 256;
 
 /// Bytes of events after which a page ends, whatever its limit: a thousand as a rule. It always has
 /// one, which has 8 MiB at most; as JSON they may take several times as much.
-const PAGE_BYTES: usize = 2 << 20;
+pub const PAGE_BYTES: usize = 2 << 20;
 
 /// Events that one request looks at for those it wants: some tens of milliseconds. Where they are
 /// not among them, the answer says where to go on.
-const SCAN: usize = 20_000;
+pub const SCAN: usize = 20_000;
 
 /// Bytes of events that it looks at, which are as many as a rule: for a log of large ones.
-const SCAN_BYTES: usize = 64 << 20;
+pub const SCAN_BYTES: usize = 64 << 20;
 
 /// A page of events.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct EventPage {
     events: Vec<CloudEvent>,
     /// Everything up to here was looked at: go on with `after=` this.
@@ -48,25 +52,96 @@ pub struct EventPage {
     head: u64,
     /// The address of the next page, where there is more already.
     next: Option<String>,
+    /// The address of the page before this one, where `before=` was asked for and there may be one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous: Option<String>,
+    /// With `before=`: everything that matches from here up to `position` is in the page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<u64>,
+    /// With `before=`: how many more there are before that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    earlier: Option<Earlier>,
+    /// What is not in the page because it was archived.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archived: Option<ArchivedEvents>,
+}
+
+/// Events that are in a backup alone.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ArchivedEvents {
+    /// Up to this position.
+    position: u64,
+    /// When the oldest event that is there was decided.
+    oldest: Option<String>,
+}
+
+impl ArchivedEvents {
+    /// What an archive has taken, if there is one.
+    fn of(log: &dyn EventLog) -> Result<Option<Self>, ReadError> {
+        let position = log.archived();
+        if position == Position(0) {
+            return Ok(None);
+        }
+        let oldest = log.read(position, 1)?.pop().map(|event| event.time.rfc3339());
+        Ok(Some(Self { position: position.get(), oldest }))
+    }
 }
 
 /// `GET /v1/events`
 pub async fn page(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    let known: Vec<&str> = FILTERS.into_iter().chain(STARTS).chain(["limit"]).collect();
+    let known: Vec<&str> = FILTERS.into_iter().chain(STARTS).chain(["before", "limit"]).collect();
     call.only(&known)?;
     let filter = Filter::of(&state, &call)?;
-    let after = event_start::after(&state, &call, None, Position(0)).await?;
-    let limit = limit(&call)?;
-    let search = move |log: &dyn EventLog| scan(log, after, limit, &filter);
-    let (events, cursor) = read::scan(&state, &call, search).await??;
+    if let Some(before) = event_start::before(&state, &call)? {
+        return last(state, call, filter, before).await;
+    }
+    let Start { after, is_cut } = event_start::after(&state, &call, None, Position(0)).await?;
+    let (limit, documents) = (limit(&call)?, Documents::of(&state, &call));
+    let search = move |log: &dyn EventLog| {
+        let archived = if is_cut { ArchivedEvents::of(log)? } else { None };
+        let (events, cursor) = scan(log, after, limit, &filter)?;
+        Ok::<_, ReadError>(((documents.from(&events), cursor), archived))
+    };
+    let ((events, cursor), archived) = read::scan(&state, &call, search).await??;
     let head = *state.log.head().borrow();
-    let next = (cursor < head).then(|| next(&call, "events", cursor.get(), limit));
-    Ok(answer(
-        &state,
-        &call,
-        &events,
-        EventPage { position: cursor.get(), head: head.get(), next, events: Vec::new() },
-    ))
+    let next = (cursor < head).then(|| next(&call, "events", ("after", cursor.get()), limit));
+    let (position, head) = (cursor.get(), head.get());
+    let page = EventPage { events, position, head, next, archived, ..EventPage::default() };
+    Ok(respond::json(StatusCode::OK, &page))
+}
+
+/// The last events before a position, and how many there are before them.
+async fn last(
+    state: AppState,
+    call: Call,
+    filter: Arc<Filter>,
+    before: Position,
+) -> Result<Response, ApiError> {
+    // None: only to count.
+    let limit = if call.argument("limit") == Some("0") { 0 } else { limit(&call)? };
+    let documents = Documents::of(&state, &call);
+    let search = move |log: &dyn EventLog| {
+        let found = earlier::scan(log, before, log.archived(), limit, &filter)?;
+        let archived = if found.earlier.is_all() { ArchivedEvents::of(log)? } else { None };
+        Ok::<_, ReadError>((documents.from(&found.events), found, archived))
+    };
+    let (events, LastEvents { from, earlier, .. }, archived) =
+        read::scan(&state, &call, search).await??;
+    let (position, head) = (before.before(), *state.log.head().borrow());
+    let next = (position < head).then(|| next(&call, "events", ("after", position.get()), limit));
+    let is_first = earlier.is_all() && earlier.has_none();
+    let previous = (!is_first).then(|| self::next(&call, "events", ("before", from.get()), limit));
+    let page = EventPage {
+        position: position.get(),
+        head: head.get(),
+        next,
+        previous,
+        from: Some(from.get()),
+        earlier: Some(earlier),
+        archived,
+        events,
+    };
+    Ok(respond::json(StatusCode::OK, &page))
 }
 
 /// `GET /v1/{collection}/{ident}/history`, also of what was deleted, by its uuid
@@ -79,39 +154,52 @@ pub async fn history<V: View>(
     let stream = read::stream::<V>(&state, &call, &ident).await?;
     let after = Position(call.number("after")?.unwrap_or(0));
     let limit = limit(&call)?;
-    let search = move |log: &dyn EventLog| of_stream(log, stream, after, limit);
-    let (events, more) = read::scan(&state, &call, search).await??;
-    let cursor = events.last().map_or(after, |event| event.position);
+    let documents = Documents::of(&state, &call);
+    let search = move |log: &dyn EventLog| {
+        let (events, more) = of_stream(log, stream, after, limit)?;
+        let cursor = events.last().map_or(after, |event| event.position);
+        Ok::<_, ReadError>((documents.from(&events), cursor, more))
+    };
+    let (events, cursor, more) = read::scan(&state, &call, search).await??;
     let path = format!("{}/{}/history", V::KIND.collection(), stream.id);
-    let next = more.then(|| next(&call, &path, cursor.get(), limit));
-    let head = *state.log.head().borrow();
-    Ok(answer(
-        &state,
-        &call,
-        &events,
-        EventPage { position: cursor.get(), head: head.get(), next, events: Vec::new() },
-    ))
+    let next = more.then(|| next(&call, &path, ("after", cursor.get()), limit));
+    let (position, head) = (cursor.get(), state.log.head().borrow().get());
+    let page = EventPage { events, position, head, next, ..EventPage::default() };
+    Ok(respond::json(StatusCode::OK, &page))
 }
 
-/// A page with these events.
-fn answer(state: &AppState, call: &Call, events: &[Recorded], page: EventPage) -> Response {
-    let shown = |event| CloudEvent::new(event, state.installation, &call.host);
-    let events = events.iter().map(shown).collect();
-    respond::json(StatusCode::OK, &EventPage { events, ..page })
+/// Makes events into what the asker of a request reads.
+struct Documents {
+    names: Arc<Names>,
+    installation: Uuid,
+    host: String,
+}
+
+impl Documents {
+    fn of(state: &AppState, call: &Call) -> Self {
+        let names = Arc::clone(&state.own().called);
+        Self { names, installation: state.installation, host: call.host.clone() }
+    }
+
+    fn from(&self, events: &[Recorded]) -> Vec<CloudEvent> {
+        let shown =
+            |event| CloudEvent::new(event, self.names.of(event), self.installation, &self.host);
+        events.iter().map(shown).collect()
+    }
 }
 
 fn limit(call: &Call) -> Result<usize, ApiError> {
     call.argument("limit").map_or(Ok(LIMIT), list::limit)
 }
 
-/// The address of the page after this one.
-fn next(call: &Call, path: &str, after: u64, limit: usize) -> String {
+/// The address of a page beside this one: `after` or `before` a position.
+fn next(call: &Call, path: &str, (place, position): (&str, u64), limit: usize) -> String {
     let mut arguments = form_urlencoded::Serializer::new(String::new());
     for (key, value) in call.arguments(&FILTERS) {
         arguments.append_pair(&key, &value);
     }
-    let (after, limit) = (after.to_string(), limit.to_string());
-    let arguments = arguments.append_pair("limit", &limit).append_pair("after", &after).finish();
+    let (position, limit) = (position.to_string(), limit.to_string());
+    let arguments = arguments.append_pair("limit", &limit).append_pair(place, &position).finish();
     format!("{}/v1/{path}?{arguments}", call.host)
 }
 
@@ -213,6 +301,6 @@ impl PageEvents {
 }
 
 /// Bytes of what can be long in an event.
-fn size(event: &Recorded) -> usize {
+pub fn size(event: &Recorded) -> usize {
     event.payload.len() + event.meta.command.as_ref().map_or(0, String::len)
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::filter::Filter;
 use super::item::Item;
 use super::snapshot::Snapshot;
+use super::start::Start;
 use crate::events::cloudevent::CloudEvent;
 use crate::events::log::ReadError;
 use crate::events::newest::Shared;
@@ -23,6 +24,7 @@ use crate::http::edge::places::{Place, Places};
 use crate::http::edge::state::AppState;
 use crate::http::error::{ApiError, UNAUTHENTICATED};
 use crate::ids::Position;
+use crate::projections::names::Names;
 
 /// Events that are looked at in one go: few enough that a reader gets its first ones at once.
 const PAGE: usize = 256;
@@ -46,7 +48,7 @@ pub struct Wanted {
     /// Which events.
     pub filter: Arc<Filter>,
     /// After which position.
-    pub after: Position,
+    pub start: Start,
     /// Under which address the service was asked.
     pub host: String,
     /// The state that comes before the events, if any.
@@ -60,6 +62,7 @@ pub struct Wanted {
 /// One reader's place and what it wants.
 pub struct Reader {
     installation: Uuid,
+    names: Arc<Names>,
     host: String,
     events: Subscription,
     snapshot: Option<Snapshot>,
@@ -67,6 +70,8 @@ pub struct Reader {
     grant: Grant,
     /// Whether it ended because its reader may not follow any longer.
     is_shut_out: bool,
+    /// Up to where what it asked for was archived; told with a heartbeat at once.
+    archived: Option<Position>,
     every: Duration,
     beat: Instant,
     /// Nothing more is read before then.
@@ -88,17 +93,19 @@ enum Next {
 impl Reader {
     /// A reader at its start.
     pub fn new(state: &AppState, wanted: Wanted) -> Self {
-        let Wanted { filter, after, host, snapshot, grant, place } = wanted;
+        let Wanted { filter, start, host, snapshot, grant, place } = wanted;
         let log = state.log.clone();
         Self {
             installation: state.installation,
+            names: Arc::clone(&state.own().called),
             host,
-            events: Subscription::among(Arc::clone(&state.own().newest), after)
+            events: Subscription::among(Arc::clone(&state.own().newest), start.after)
                 .filtered(Arc::new(move |event| filter.wants(log.as_ref(), event))),
             snapshot,
             stopping: state.stopping.clone(),
             grant,
             is_shut_out: false,
+            archived: start.is_cut.then_some(start.after),
             every: state.config.heartbeat,
             // One at once, so that the reader sees that it is connected, and from where.
             beat: Instant::now(),
@@ -115,6 +122,9 @@ impl Reader {
     pub async fn next(&mut self) -> Option<Vec<Item>> {
         if self.ended {
             return None;
+        }
+        if self.archived.is_some() {
+            return Some(self.heartbeat(self.events.cursor()));
         }
         loop {
             let next = tokio::select! {
@@ -182,7 +192,7 @@ impl Reader {
     /// An event as the reader gets it.
     fn shown(&self, event: &Shared) -> Item {
         let document = event.text(&self.host, || {
-            let shown = CloudEvent::new(event, self.installation, &self.host);
+            let shown = CloudEvent::new(event, self.names.of(event), self.installation, &self.host);
             serde_json::to_string(&shown).unwrap_or_default()
         });
         Item::Event(event.position, document)
@@ -190,7 +200,9 @@ impl Reader {
 
     fn heartbeat(&mut self, position: Position) -> Vec<Item> {
         self.beat = Instant::now() + self.every;
-        vec![Item::Control("heartbeat", Some(position), json!({}))]
+        let archived = self.archived.take();
+        let fields = archived.map_or_else(|| json!({}), |archived| json!({ "archived": archived }));
+        vec![Item::Control("heartbeat", Some(position), fields)]
     }
 
     /// The last that the reader gets. While the present state is not complete there is nothing

@@ -107,7 +107,7 @@ impl Snapshot {
         let position = self.position;
         blocking(move || {
             let query = ListQuery { limit: PAGE, marker, ..ListQuery::default() };
-            let listed = state.reads.list_within::<V>(filter.project(), &query, PAGE_BYTES);
+            let listed = state.reads.list_within::<V>(&filter.project(), &query, PAGE_BYTES);
             let listed = listed.map_err(|error| ApiError::query(V::KIND, "", error))?;
             let mut page = ListedPage::default();
             if listed.is_full {
@@ -174,7 +174,7 @@ fn as_of<V: Shown>(
     id: ObjectId,
     position: Position,
 ) -> Result<Option<V>, ApiError> {
-    Ok(as_of::view::<V>(state.log.as_ref(), filter.project(), id, position)?)
+    Ok(as_of::view::<V>(state.log.as_ref(), &filter.project(), id, position)?)
 }
 
 /// An object as the reader gets it, where it is wanted: as `GET` shows it.

@@ -63,6 +63,11 @@ impl Collected {
         Ok(())
     }
 
+    /// Whether nothing came.
+    pub const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// The answer that `body` makes of the text, which takes its room until it was sent. Bytes that
     /// are not UTF-8 are replaced.
     ///

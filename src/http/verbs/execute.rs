@@ -1,10 +1,13 @@
-//! Executing a command in a container: output and exit code in one response.
+//! Executing a command in a container: output and exit code in one response, or the output while it
+//! comes.
+//!
+//! Not here: how it ended and what it wrote, asked for later (`execution`).
 
 use std::fmt::Display;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
@@ -13,6 +16,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::collected::{Collected, MAX_OUTPUT_BYTES};
+use super::{execution, raw};
 use crate::actors::container::ContainerCommand;
 use crate::backends::BackendError;
 use crate::bus::{CommandReply, Frames, ReplyTo, output};
@@ -23,7 +27,7 @@ use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
 use crate::http::input::container;
 use crate::http::text::shown;
-use crate::http::{read, respond};
+use crate::http::{node, read, respond};
 use crate::ids::{Kind, StreamId};
 use crate::projections::container::ContainerView;
 
@@ -43,20 +47,24 @@ pub struct Executed {
 pub async fn execute(
     State(state): State<AppState>,
     Ident(ident): Ident,
+    headers: HeaderMap,
     call: Call,
 ) -> Result<Response, ApiError> {
-    call.only(&["command", "bay_ident"])?;
+    call.only(&["command", "stream", "bay_ident"])?;
     let command = words(&call)?;
+    if (call.flag("stream")? || raw::is_accepted(&headers)) && !call.wait.is_zero() {
+        return streamed(&state, &call, &ident, command).await;
+    }
     // Before the command is sent: it is not executed where there is no room for what it says.
     let mut output = Collected::new(&state.own().places, &call.ctx.project, too_much)?;
     let (reply, frames) = match command::earlier(&state, &call).await? {
-        // Its output went to the first caller.
-        Some(reply) => (reply, Some(stream::empty().boxed())),
+        Some(reply) => (reply, Some(earlier_output(&state, &call, &reply).await?)),
         None => start(&state, &call, &ident, command).await?,
     };
     let Some(mut frames) = frames else {
         let accepted = Executed { output: String::new(), exit_code: None };
-        return Ok(respond::at(respond::json(StatusCode::ACCEPTED, &accepted), reply.position));
+        let response = respond::json(StatusCode::ACCEPTED, &accepted);
+        return Ok(respond::at(execution::named(response, reply.work), reply.position));
     };
     let outcome = {
         let settle = command::settle::<ContainerView>(&state, &call, &reply);
@@ -88,10 +96,46 @@ pub async fn execute(
             Err(_) => return Err(incomplete("its end did not arrive")),
         }
     }
-    state.audit.execute_output(&call.ctx, reply.stream).await?;
+    // A response that has neither output nor an end hands nothing out.
+    if status == StatusCode::OK || !output.is_empty() {
+        state.audit.execute_output(&call.ctx, reply.stream).await?;
+    }
     let response = output.answer(status, |output| Executed { output, exit_code });
     let response = response.map_err(lost)?;
-    Ok(respond::at(response, reply.position))
+    Ok(respond::at(execution::named(response, reply.work), reply.position))
+}
+
+/// The answer that has the output while it comes, for as long as the command runs.
+async fn streamed(
+    state: &AppState,
+    call: &Call,
+    ident: &str,
+    command: Vec<String>,
+) -> Result<Response, ApiError> {
+    // Before the command is sent, as above.
+    let place = state.own().places.take_followed_log(&call.ctx.project)?;
+    let (reply, frames) = match command::earlier(state, call).await? {
+        Some(reply) => (reply, Some(earlier_output(state, call, &reply).await?)),
+        None => start(state, call, ident, command).await?,
+    };
+    let frames = frames.unwrap_or_else(|| stream::empty().boxed());
+    let response = raw::answer(state, call, reply.stream, frames, place);
+    Ok(respond::at(execution::named(response, reply.work), reply.position))
+}
+
+/// The output of a command that was asked for by an earlier request with the same key; none where
+/// it is not kept any more.
+async fn earlier_output(
+    state: &AppState,
+    call: &Call,
+    reply: &CommandReply,
+) -> Result<Frames, ApiError> {
+    let view = command::get::<ContainerView>(state, &call.ctx.project, reply.stream.id)?;
+    let (Some(view), Some(id)) = (view, reply.work) else { return Ok(stream::empty().boxed()) };
+    match execution::kept(state, call, &view, id, call.wait).await {
+        Err(ApiError::Missing(_)) => Ok(stream::empty().boxed()),
+        frames => frames,
+    }
 }
 
 /// Asks for the command; its output comes in the frames, if it is waited for.
@@ -102,6 +146,10 @@ async fn start(
     command: Vec<String>,
 ) -> Result<(CommandReply, Option<Frames>), ApiError> {
     let view = read::find::<ContainerView>(state, call, ident)?;
+    if let Some(reason) = node::unavailable(state, view.node_uuid)? {
+        // It would fail, and nothing would repeat it.
+        return Err(ApiError::Engine(BackendError::Unavailable(reason)));
+    }
     let container = StreamId::new(Kind::Container, view.head.uuid);
     let command = ContainerCommand::Execute { command };
     if call.wait.is_zero() {
@@ -152,15 +200,39 @@ fn incomplete(reason: impl Display) -> ApiError {
     )))
 }
 
-/// The command and its arguments.
+/// The command and its arguments: a line in the query, or `command` in the body, which has no limit
+/// as tight as a query's, and may be a list of words.
 fn words(call: &Call) -> Result<Vec<String>, ApiError> {
-    let Some(line) = call.argument("command") else {
-        return Err(ApiError::BadRequest("Missing argument: \"command\"".to_owned()));
+    let given = match (call.argument("command"), call.has_body()) {
+        (Some(line), false) => Value::from(line),
+        (None, true) => in_body(call)?,
+        (Some(_), true) => {
+            let words = "The command is given twice, in the query and in the body.";
+            return Err(ApiError::BadRequest(words.to_owned()));
+        }
+        (None, false) => return Err(missing()),
     };
-    let words = container::words(&Value::from(line))
-        .map_err(|reason| ApiError::field("command", shown(line), reason))?;
+    let text = || shown(&given.as_str().map_or_else(|| given.to_string(), str::to_owned));
+    let words =
+        container::words(&given).map_err(|reason| ApiError::field("command", text(), reason))?;
     if words.first().is_none_or(String::is_empty) {
-        return Err(ApiError::field("command", shown(line), "The command is empty."));
+        return Err(ApiError::field("command", text(), "The command is empty."));
     }
     Ok(words)
+}
+
+/// The command in a body, which has nothing else.
+fn in_body(call: &Call) -> Result<Value, ApiError> {
+    let mut fields = call.fields()?;
+    let command = fields.remove("command").ok_or_else(missing)?;
+    match fields.keys().next() {
+        None => Ok(command),
+        Some(other) => {
+            Err(ApiError::field(other, "", "The body takes a command and nothing else."))
+        }
+    }
+}
+
+fn missing() -> ApiError {
+    ApiError::BadRequest("Missing argument: \"command\"".to_owned())
 }

@@ -31,8 +31,8 @@ pub struct Logs {
     output: String,
 }
 
-const ARGUMENTS: [&str; 7] =
-    ["tail", "since", "timestamps", "follow", "stdout", "stderr", "bay_ident"];
+const ARGUMENTS: [&str; 8] =
+    ["tail", "since", "until", "timestamps", "follow", "stdout", "stderr", "bay_ident"];
 
 /// `GET /v1/containers/{ident}/logs`
 pub async fn logs(
@@ -77,7 +77,7 @@ async fn frames(
 ) -> Result<Frames, ApiError> {
     let stream = StreamId::new(Kind::Container, view.head.uuid);
     let reply_to = ReplyTo(clock::new_uuid());
-    let request = LogRequest { node_id: view.node_uuid, stream, query, reply_to };
+    let request = LogRequest { node_id: view.node_uuid, stream, execution: None, query, reply_to };
     let frames = output::logs(&state.bus, request).await?;
     let frames = frames.filter(move |frame| {
         future::ready(frame.as_ref().map_or(true, |frame: &OutputFrame| wanted.has(frame.stream)))
@@ -125,6 +125,7 @@ fn query(call: &Call) -> Result<LogQuery, ApiError> {
     Ok(LogQuery {
         tail,
         since: call.time("since")?,
+        until: call.time("until")?,
         timestamps: call.flag("timestamps")?,
         follow: call.flag("follow")?,
     })

@@ -3,5 +3,7 @@
 pub mod action;
 pub mod collected;
 pub mod execute;
+pub mod execution;
 pub mod executions;
 pub mod logs;
+pub mod raw;

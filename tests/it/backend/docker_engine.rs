@@ -256,9 +256,19 @@ async fn a_subnet_is_chosen_only_when_the_engine_has_none() {
     assert_eq!(asked, [None]);
 }
 
-/// What an engine with a bay's network is asked to do about it, in order. One endpoint in the
-/// network is of a container that is gone; with `live` another one is of one that is not.
-async fn removal_of_a_network(live: bool) -> (Result<Done, BackendError>, Vec<String>) {
+/// What the engine says is in a network that it does not remove.
+#[derive(Clone, Copy, PartialEq)]
+enum Holds {
+    /// An endpoint of a container that is gone.
+    Stale,
+    /// Another one too, of one that is not.
+    Live,
+    /// Nothing; it has miscounted.
+    Nothing,
+}
+
+/// What an engine with a bay's network is asked to do about it, in order.
+async fn removal_of_a_network(holds: Holds) -> (Result<Done, BackendError>, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("docker.sock");
     let listener = UnixListener::bind(&socket).unwrap();
@@ -270,11 +280,13 @@ async fn removal_of_a_network(live: bool) -> (Result<Done, BackendError>, Vec<St
         let start = ["/networks", "/containers"].iter().find_map(|part| uri.path().find(part));
         let path = &uri.path()[start.unwrap_or_default()..];
         let endpoint = |name: &str| json!({ "Name": name, "EndpointID": "e" });
-        let mut endpoints = json!({ "ep-1": endpoint("magnum-gone") });
-        if live {
-            endpoints["c2"] = endpoint("stranger");
-        }
-        let is_free = !live && asked.iter().any(|call: &String| call.contains("disconnect"));
+        let endpoints = match holds {
+            Holds::Stale => json!({ "ep-1": endpoint("magnum-gone") }),
+            Holds::Live => json!({ "ep-1": endpoint("magnum-gone"), "c2": endpoint("stranger") }),
+            Holds::Nothing => json!({}),
+        };
+        let is_free =
+            holds == Holds::Stale && asked.iter().any(|call: &String| call.contains("disconnect"));
         let (status, answer) = match (method.as_str(), path) {
             ("GET", "/networks") => (200, json!([{ "Id": "n1", "Name": "magnum-x" }])),
             ("GET", "/networks/n1") => (200, json!({ "Id": "n1", "Containers": endpoints })),
@@ -305,12 +317,84 @@ async fn removal_of_a_network(live: bool) -> (Result<Done, BackendError>, Vec<St
 async fn an_endpoint_whose_container_is_gone_keeps_no_network() {
     let stale = r#"POST /networks/n1/disconnect {"Container":"magnum-gone","Force":true}"#;
     let remove = "DELETE /networks/n1 ";
-    let (answer, asked) = removal_of_a_network(false).await;
+    let (answer, asked) = removal_of_a_network(Holds::Stale).await;
     assert_eq!(answer, Ok(Done::default()));
     assert_eq!(asked, [remove, stale, remove]);
-    let (answer, asked) = removal_of_a_network(true).await;
+    let (answer, asked) = removal_of_a_network(Holds::Live).await;
     assert!(matches!(answer, Err(BackendError::Failed(_))), "{answer:?}");
     assert_eq!(asked, [remove, stale, remove], "somebody's container that runs stays connected");
+    let (answer, asked) = removal_of_a_network(Holds::Nothing).await;
+    let Err(BackendError::Failed(words)) = answer else { panic!("{answer:?}") };
+    assert!(words.contains("no container is in it") && words.contains("restart the Docker engine"));
+    assert_eq!(asked, [remove, remove]);
+}
+
+/// How an engine of this version is asked to remove many containers of one bay at once: how many
+/// gave up their endpoint at the same time at most, and how many were disconnected before.
+async fn removals_at_once(version: &'static str) -> (usize, usize) {
+    const CONTAINERS: usize = 12;
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("docker.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let (node, bay_id) = (clock::new_object_id(), clock::new_object_id());
+    // Who is giving up an endpoint, how many were at once, who has given it up.
+    let state = Arc::new(Mutex::new((0_usize, 0_usize, BTreeSet::<String>::new())));
+    let state_here = Arc::clone(&state);
+    let engine = Router::new().fallback(async move |method: Method, uri: Uri, body: String| {
+        let path = uri.path();
+        if path.ends_with("/info") {
+            return (StatusCode::OK, axum::Json(json!({ "ServerVersion": version })));
+        }
+        if method == Method::GET {
+            let name = path.trim_end_matches("/json").rsplit('/').next().unwrap().to_owned();
+            let id = name.trim_start_matches("magnum-");
+            let labels = json!({ "magnum.node": node.to_string(), "magnum.bay": bay_id.to_string(),
+                "magnum.container": id });
+            let container = json!({ "Id": id, "Name": format!("/{name}"),
+                "State": { "Status": "running" }, "Config": { "Labels": labels } });
+            return (StatusCode::OK, axum::Json(container));
+        }
+        let body: Value = serde_json::from_str(&body).unwrap_or_default();
+        let id = match body["Container"].as_str() {
+            Some(id) => id.to_owned(),
+            None => path.rsplit('/').next().unwrap().to_owned(),
+        };
+        let gives_up = {
+            let mut state = state_here.lock().unwrap();
+            let gives_up = !state.2.contains(&id);
+            state.0 += usize::from(gives_up);
+            state.1 = state.1.max(state.0);
+            gives_up
+        };
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if gives_up {
+            let mut state = state_here.lock().unwrap();
+            state.0 -= 1;
+            if method == Method::POST {
+                state.2.insert(id);
+            }
+        }
+        (StatusCode::OK, axum::Json(Value::Null))
+    });
+    let _serving = tokio::spawn(async move { axum::serve(listener, engine).await });
+    let backend = DockerBackend::new(socket, node);
+    backend.probe().await.unwrap();
+    let removals = (0..CONTAINERS).map(|_| async {
+        let work = work(node, container(), Action::Remove(Removed::Container));
+        backend.perform(&work, &Notes::default()).await.unwrap();
+    });
+    futures_util::future::join_all(removals).await;
+    let state = state.lock().unwrap();
+    (state.1, state.2.len())
+}
+
+#[tokio::test]
+async fn an_engine_that_miscounts_endpoints_is_told_of_one_at_a_time() {
+    let (at_once, disconnected) = removals_at_once("20.10.24+dfsg1").await;
+    assert_eq!(at_once, 1);
+    assert!(disconnected > 0, "the rest of the removals is done at once");
+    let (at_once, disconnected) = removals_at_once("28.1.1").await;
+    assert!(at_once > 1 && disconnected == 0, "{at_once}, {disconnected}");
 }
 
 /// An image whose label has the name that the engine's events have for the exit code.
@@ -441,7 +525,7 @@ async fn what_was_asked_for_is_what_the_engine_has() {
     let policy = json!({ "Name": "on-failure", "MaximumRetryCount": 3 });
     assert_eq!(host["RestartPolicy"], policy);
     assert_eq!((&host["PidsLimit"], &host["CapDrop"]), (&4096.into(), &json!(["NET_RAW"])));
-    assert_eq!(host["SecurityOpt"], json!(["no-new-privileges:true"]));
+    assert_eq!(host["SecurityOpt"], json!(["no-new-privileges=true"]));
     let files = json!({ "max-size": "10485760", "max-file": "3" });
     assert_eq!(host["LogConfig"], json!({ "Type": "json-file", "Config": files }));
     assert!(succeeds(&bench, stream, r#"grep -q "NoNewPrivs:.*1" /proc/self/status"#).await);

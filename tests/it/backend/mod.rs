@@ -315,7 +315,7 @@ impl Reporter for Notes {
 }
 
 pub fn words(text: &str) -> Vec<String> {
-    shell_words::split(text).unwrap()
+    magnum::command_line::split(text).unwrap()
 }
 
 pub fn spec(command: &str) -> ContainerSpec {

@@ -21,7 +21,7 @@ use super::{as_user, not_ready};
 use crate::door::Own;
 use crate::harness::{Http, PATIENCE, Server, run, wait_for, wait_until};
 use crate::requests::refused;
-use crate::tls::Files;
+use crate::tls::{Files, hang_up};
 
 /// Ends TLS before the Keystone of all tests; ends with the value.
 struct Terminator {
@@ -129,6 +129,30 @@ fn a_keystone_that_cannot_prove_who_it_is_is_told_nothing() {
         }
         assert_eq!(terminator.accepted.load(Ordering::SeqCst), 0);
     }
+}
+
+/// Authorities are replaced without a restart, before the old ones end.
+#[test]
+fn authorities_that_were_replaced_count_once_the_server_is_told() {
+    let (files, other) = (Files::make(), Files::make());
+    let terminator = Terminator::start(&files, "127.0.0.1");
+    let authorities = other.path("authorities.pem");
+    fs::copy(other.path("ca.pem"), &authorities).unwrap();
+    let server = terminator.magnum(&["--keystone-cacert", authorities.to_str().unwrap()]);
+    let token = || keystone().token(&keystone().user(&["reader"]));
+    let http = Http::new().by_way_of(&server.url).with_token(&token());
+    wait_until("the cause", PATIENCE, || server.stderr().contains("cannot authenticate requests"));
+    assert!(not_ready(&http).contains("--keystone-cacert"));
+    fs::copy(files.path("ca.pem"), &authorities).unwrap();
+    hang_up(&server);
+    wait_until("Keystone to be asked", PATIENCE, || http.get("/v1/bays").status == 200);
+    wait_until("it to be ready", PATIENCE, || http.get("/readyz").status == 200);
+
+    fs::write(&authorities, "broken").unwrap();
+    hang_up(&server);
+    wait_until("a line in the log", PATIENCE, || server.stderr().contains("not reloaded"));
+    let another = http.with_token(&token());
+    assert_eq!(another.get("/v1/bays").status, 200, "the last good ones stay");
 }
 
 #[test]

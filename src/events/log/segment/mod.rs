@@ -49,10 +49,10 @@
 //! `record` and `file` are the format, `scan` and `read` read it, `stage` gathers what `writer`
 //! writes into what `prepare` made ready, `index` knows heads, commands and names (`held`),
 //! `recover`, `walk` and `tail` open a log as `options` say, `threads` are what runs one, `stepped`
-//! one without threads, `verify` looks at one, `repair` cuts one, `export` hands out its events,
-//! `offline` reads one in place, `backup`, `manifest` and `restore` copy one, `archive` takes what
-//! is old from one and `remains` is what it leaves, `keep` watches over it, `disk` is all it asks
-//! of a disk. Not here: what sled is given (`index`).
+//! one without threads, `verify` looks at one, `scrub` at an open one as `pace` lets it, `repair`
+//! cuts one, `export` hands out its events, `offline` reads one in place, `backup`, `manifest` and
+//! `restore` copy one, `archive` takes what is old from one and `remains` is what it leaves, `keep`
+//! watches over it, `disk` is its disk.
 
 pub mod archive;
 pub mod backup;
@@ -70,6 +70,7 @@ pub mod manifest;
 mod names;
 mod offline;
 mod options;
+mod pace;
 mod prepare;
 mod read;
 mod record;
@@ -78,6 +79,7 @@ mod remains;
 pub mod repair;
 pub mod restore;
 mod scan;
+pub mod scrub;
 pub mod simulated;
 mod stage;
 pub mod stepped;
@@ -240,8 +242,7 @@ impl SegmentLog {
             claim: writer.claim,
         };
         let indexer = thread::Builder::new().name("log-index".to_owned());
-        let indexer = indexer.spawn(move || keeper.run(&signals));
-        let indexer = indexer.map_err(io)?;
+        let indexer = indexer.spawn(move || keeper.run(&signals)).map_err(io)?;
         let thread = thread::Builder::new().name("log-writer".to_owned());
         let writer = thread.spawn(move || writer.run()).map_err(io)?;
         *log.running.get_mut() = Some(LogThreads { writer, preparer, indexer, lock });

@@ -124,6 +124,11 @@ impl Segments {
         list.get((number as usize).checked_sub(1)?).cloned()
     }
 
+    /// All of them, as of now.
+    pub fn all(&self) -> Vec<Arc<Segment>> {
+        self.list.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The segment that is written to.
     pub fn last(&self) -> Option<Arc<Segment>> {
         self.list.read().unwrap_or_else(PoisonError::into_inner).last().cloned()

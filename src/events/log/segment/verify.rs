@@ -20,6 +20,7 @@ use super::disk::{Disk, Folder};
 use super::fault::{Damage, Fault};
 use super::file::Segment;
 use super::names;
+use super::pace::Pace;
 use super::record::{Frame, Location};
 use super::recover::{self, Survey};
 use super::scan::{self, Scanner};
@@ -254,6 +255,19 @@ pub struct CheckedSegment {
     pub unfinished: u64,
     /// The first damage.
     pub damage: Option<Damage>,
+    /// Whether it was read to its end, or to the damage.
+    pub is_read: bool,
+}
+
+/// Where reading a segment ends.
+#[derive(Clone, Copy, Debug)]
+pub enum SegmentEnd {
+    /// At an offset, as the next segment says.
+    At(u32),
+    /// After an event that was durable before, whatever is being written behind it.
+    After(Position),
+    /// Nobody knows where: behind what was written last.
+    Open,
 }
 
 /// Reads a segment, which ends at `end`, or nobody knows where if it is the last.
@@ -261,6 +275,12 @@ pub struct CheckedSegment {
 /// # Errors
 /// What the disk says.
 pub fn check(segment: &Segment, end: Option<u32>) -> Result<CheckedSegment, Fault> {
+    let end = end.map_or(SegmentEnd::Open, SegmentEnd::At);
+    check_on(segment, beginning(segment), end, &mut Pace::new(&|_| true))
+}
+
+/// Before the first record of a segment, as its header says.
+pub fn beginning(segment: &Segment) -> LogEnd {
     let header = &segment.header;
     let start = SEGMENT_HEADER_BYTES as u32;
     let frame = Frame {
@@ -273,24 +293,44 @@ pub fn check(segment: &Segment, end: Option<u32>) -> Result<CheckedSegment, Faul
         left: 0,
     };
     let next = Location { segment: header.number, offset: start };
-    let mut whole = LogEnd { walk: Walk::after(header.last_before, &frame), next };
+    LogEnd { walk: Walk::after(header.last_before, &frame), next }
+}
+
+/// Reads a segment on from somewhere, as fast and as long as it may.
+///
+/// # Errors
+/// What the disk says.
+pub fn check_on(
+    segment: &Segment,
+    from: LogEnd,
+    end: SegmentEnd,
+    pace: &mut Pace<'_>,
+) -> Result<CheckedSegment, Fault> {
+    let header = &segment.header;
+    let mut whole = from;
     loop {
-        let (found, walk, offset, why) = read(segment, whole)?;
+        let (found, walk, offset, why) = read(segment, whole, end, pace)?;
         whole = found;
+        let is_read = why != Some(STOPPED);
+        let done = |unfinished, damage| Ok(CheckedSegment { whole, unfinished, damage, is_read });
+        let Some(why) = why.filter(|_| is_read) else { return done(0, None) };
         let damaged = |proof: &str| {
             let position = walk.position.next().get();
             let what = format!("{why}, and {proof}");
             Some(Damage { segment: header.number, offset: u64::from(offset), position, what })
         };
-        let done = |unfinished, damage| Ok(CheckedSegment { whole, unfinished, damage });
         match end {
-            Some(end) if offset == end && walk.is_whole() => {
-                whole = LogEnd { walk: walk.over(header), next: Location { offset, ..next } };
+            SegmentEnd::At(end) if offset == end && walk.is_whole() => {
+                let next = Location { segment: header.number, offset };
+                whole = LogEnd { walk: walk.over(header), next };
                 let damage = check_remains(segment)?;
-                return Ok(CheckedSegment { whole, unfinished: 0, damage });
+                return Ok(CheckedSegment { whole, unfinished: 0, damage, is_read: true });
             }
-            Some(_) => return done(0, damaged("valid segments follow")),
-            None => {}
+            SegmentEnd::At(_) => return done(0, damaged("valid segments follow")),
+            SegmentEnd::After(last) => {
+                return done(0, damaged(&format!("the log goes on to position {last}")));
+            }
+            SegmentEnd::Open => {}
         }
         let written = tail::last_byte(segment, offset)?.unwrap_or(u64::from(offset));
         if let Some(after) = tail::proof(segment, u64::from(offset), written)? {
@@ -324,23 +364,37 @@ fn check_remains(segment: &Segment) -> Result<Option<Damage>, Fault> {
     Ok((!is_same).then_some(damage))
 }
 
-/// Why reading ends where the log does.
+/// Why reading ends: the log does, or it was told to.
 const NO_RECORD: &str = "there is no valid record";
+const STOPPED: &str = "it was stopped";
 
-/// Reads on; the last whole append, the last record, and where and why there is no next one.
-fn read(segment: &Segment, from: LogEnd) -> Result<(LogEnd, Walk, u32, &'static str), Fault> {
+/// Reads on; the last whole append, the last record, and where and why there is no next one:
+/// nothing where that was to be the last.
+fn read(
+    segment: &Segment,
+    from: LogEnd,
+    end: SegmentEnd,
+    pace: &mut Pace<'_>,
+) -> Result<(LogEnd, Walk, u32, Option<&'static str>), Fault> {
     let mut scanner = Scanner::new(segment, from.next.offset);
     let (mut whole, mut walk) = (from, from.walk);
     loop {
         let at = Location { segment: segment.header.number, offset: scanner.offset() };
+        if walk.is_whole() {
+            whole = LogEnd { walk, next: at };
+            if matches!(end, SegmentEnd::After(last) if walk.position >= last) {
+                return Ok((whole, walk, at.offset, None));
+            }
+            if !pace.goes_on() {
+                return Ok((whole, walk, at.offset, Some(STOPPED)));
+            }
+        }
         let Some(record) = scanner.next_record()? else {
-            return Ok((whole, walk, at.offset, NO_RECORD));
+            return Ok((whole, walk, at.offset, Some(NO_RECORD)));
         };
         if let Err(why) = walk.step(segment, &record, at) {
-            return Ok((whole, walk, at.offset, why));
+            return Ok((whole, walk, at.offset, Some(why)));
         }
-        if walk.is_whole() {
-            whole = LogEnd { walk, next: Location { offset: scanner.offset(), ..at } };
-        }
+        pace.count(record.bytes());
     }
 }
