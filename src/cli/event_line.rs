@@ -5,7 +5,10 @@
 
 use serde_json::Value;
 
-use super::terminal::{GREEN, RED, YELLOW, paint, printable};
+use super::error::CliError;
+use super::options::Format;
+use super::table;
+use super::terminal::{GREEN, RED, YELLOW, paint, printable, printable_json};
 use crate::events::{Mark, codec};
 use crate::replay::entry::facts;
 
@@ -102,6 +105,32 @@ impl Lines {
         let request = text("requestid").filter(|_| self.is_wide);
         let request = request.map(|id| format!(" ({id})")).unwrap_or_default();
         printable(&format!("  by {}{request}", text("user").unwrap_or("unknown")))
+    }
+}
+
+/// Prints events.
+pub struct Printer {
+    /// How.
+    pub format: Format,
+    lines: Lines,
+}
+
+impl Printer {
+    /// In a format; tables are lines.
+    pub const fn new(format: Format, lines: Lines) -> Self {
+        Self { format, lines }
+    }
+
+    /// One event: a line for people, a line of JSON, or a document of YAML.
+    pub fn print(&mut self, event: &Value) -> Result<(), CliError> {
+        match self.format {
+            Format::Json => table::print(&printable_json(&format!("{event}\n"))),
+            Format::Yaml => {
+                table::print("---\n")?;
+                table::show(Format::Yaml, event)
+            }
+            Format::Table | Format::Wide => table::print(&format!("{}\n", self.lines.of(event))),
+        }
     }
 }
 
