@@ -31,9 +31,9 @@ fn id(state: &AppState, project: &ProjectId, kind: Kind) -> ObjectId {
     derived_id(state.installation, [&project.0, kind.name(), NAME])
 }
 
-/// The project's default object, where it has one: what it calls so itself, or the built-in one under
-/// its id, or under the one that it got as long as clients could choose derived ids. Another project
-/// may have that one.
+/// The project's default object, where it has one: what it calls so itself, or the built-in one
+/// under its id, or under the one that it got as long as clients could choose derived ids. Another
+/// project may have that one.
 fn find<V: View>(state: &AppState, project: &ProjectId) -> Result<Option<V>, ApiError> {
     let own = state.reads.find::<V>(project, NAME).ok().filter(|own| !own.is_deleting());
     if own.is_some() {
