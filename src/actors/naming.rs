@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Entity;
-use crate::events::claim::{Claim, Name};
+use crate::events::claim::{Claim, Claims, Name};
 use crate::events::{EventPayload, Mark, Verb};
 use crate::ids::{Kind, ObjectId, ProjectId};
 
@@ -18,17 +18,6 @@ pub struct Naming {
     within: Option<ObjectId>,
     /// Whether the object is there and is not being deleted.
     counts: bool,
-}
-
-/// Whose names they are.
-#[derive(Clone, Copy, Debug)]
-pub struct Names<'a> {
-    /// The noun.
-    pub kind: Kind,
-    /// The tenant.
-    pub project: &'a ProjectId,
-    /// Whether no two objects may hold one.
-    pub are_unique: bool,
 }
 
 impl Naming {
@@ -58,26 +47,27 @@ impl Naming {
         }
     }
 
-    /// After some more events.
-    pub fn after<E: Entity>(&self, events: &[E::Event]) -> Self {
+    /// What an object's next events mean for names, where those are unique or not. An object that
+    /// stays after all has its name again: that its deletion failed is a fact, which cannot be
+    /// refused.
+    pub fn claims<E: Entity>(
+        &self,
+        events: &[E::Event],
+        project: &ProjectId,
+        are_unique: bool,
+    ) -> Claims {
         let mut after = self.clone();
         events.iter().for_each(|event| after.apply::<E>(event));
-        after
-    }
-
-    /// What it means for names that this becomes `after`. An object that stays after all has its
-    /// name again: that its deletion failed is a fact, which cannot be refused.
-    pub fn claims(&self, after: &Self, names: Names<'_>) -> Vec<Claim> {
-        let (held, holds) = (self.held(names), after.held(names));
+        let (held, holds) = (self.held(E::KIND, project), after.held(E::KIND, project));
         if held == holds {
-            return Vec::new();
+            return Claims::default();
         }
         let stays = self.name.is_some() && !self.counts;
-        let take = if names.are_unique && !stays { Claim::Take } else { Claim::Share };
-        held.map(Claim::Release).into_iter().chain(holds.map(take)).collect()
+        let take = if are_unique && !stays { Claim::Take } else { Claim::Share };
+        Claims(held.map(Claim::Release).into_iter().chain(holds.map(take)).collect())
     }
 
-    fn held(&self, Names { kind, project, .. }: Names<'_>) -> Option<Name> {
+    fn held(&self, kind: Kind, project: &ProjectId) -> Option<Name> {
         let name = self.name.as_ref().filter(|_| self.counts)?;
         Some(Name::new(kind, project, self.within, name))
     }
@@ -104,13 +94,11 @@ mod tests {
     /// What a noun's events mean for names, one line each: `+` takes, `*` shares, `-` releases.
     fn told<E: Entity>(are_unique: bool, events: &[E::Event]) -> Vec<String> {
         let project = ProjectId("p".to_owned());
-        let names = Names { kind: E::KIND, project: &project, are_unique };
         let mut naming = Naming::default();
         let mut told = |event: &E::Event| {
-            let after = naming.after::<E>(std::slice::from_ref(event));
-            let claims = naming.claims(&after, names);
-            naming = after;
-            let words = claims.iter().map(|claim| {
+            let claims = naming.claims::<E>(std::slice::from_ref(event), &project, are_unique);
+            naming.apply::<E>(event);
+            let words = claims.0.iter().map(|claim| {
                 let sign = match claim {
                     Claim::Take(_) => '+',
                     Claim::Share(_) => '*',

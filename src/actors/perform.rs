@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 use super::aggregate::Aggregate;
-use super::naming::Names;
 use super::snapshot::{SnapshotPoint, Snapshots};
 use super::{Entity, Fact, ObjectState as _};
 use crate::backends::WorkResult;
@@ -167,9 +166,7 @@ impl<E: Entity> Aggregate<E> {
             if events.is_empty() {
                 return Ok(self.reply(None));
             }
-            let names =
-                Names { kind: E::KIND, project: &origin.project, are_unique: objects.unique_names };
-            let claims = Claims(self.naming.claims(&self.naming.after::<E>(&events), names));
+            let claims = self.naming.claims::<E>(&events, &origin.project, objects.unique_names);
             let new = new_events(&events, (message.id, &text, claims), origin, ctx.now);
             let ids: Vec<EventId> = new.iter().map(|event| event.id).collect();
             // Before the append: who hands the work out may be faster than its answer.
@@ -311,8 +308,7 @@ const fn ends(result: &WorkResult) -> bool {
     matches!(result, WorkResult::Done(_) | WorkResult::Failed { .. } | WorkResult::Unknown { .. })
 }
 
-/// What was decided, as it is recorded; the first event has the message's id and text, and the
-/// claims.
+/// What was decided, as it is recorded; the first event has the message's id, text and claims.
 fn new_events<P: EventPayload>(
     events: &[P],
     (id, text, claims): (EventId, &str, Claims),

@@ -120,22 +120,14 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
 }
 
-/// The first fields of what was encoded, borrowed; the rest is not looked at.
+/// The first fields of what was encoded, borrowed, and the bytes of the rest.
 ///
 /// # Errors
 /// What the codec says.
-pub fn decode_first<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
-    decode_some(bytes).map(|(value, _)| value)
-}
-
-/// The same, with the bytes of the rest.
-///
-/// # Errors
-/// What the codec says.
-pub fn decode_some<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), String> {
-    let (value, read) = bincode::serde::borrow_decode_from_slice(bytes, format())
-        .map_err(|error: bincode::error::DecodeError| error.to_string())?;
-    Ok((value, bytes.get(read..).unwrap_or_default()))
+pub fn decode_first<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), String> {
+    bincode::serde::borrow_decode_from_slice(bytes, format())
+        .map(|(value, read)| (value, bytes.get(read..).unwrap_or_default()))
+        .map_err(|error| error.to_string())
 }
 
 /// The outcome of reading a payload, with the words for what did not; none: no such version.

@@ -83,7 +83,7 @@ impl Meta {
     /// # Errors
     /// What the codec says.
     pub fn decode(bytes: &[u8]) -> Result<Self, String> {
-        let (first, rest) = codec::decode_some(bytes)?;
+        let (first, rest) = codec::decode_first(bytes)?;
         let (project, user, roles, request_id, command_id, reason, causation, command) = first;
         let claims = Claims(if rest.is_empty() { Vec::new() } else { codec::decode(rest)? });
         Ok(Self {
@@ -108,7 +108,7 @@ impl Meta {
             (&'a str, &'a str, Vec<&'a str>, &'a str),
             (Option<&'a str>, Option<&'a str>, Option<EventId>, Option<&'a str>),
         );
-        let (_, rest): (BeforeClaims<'_>, _) = codec::decode_some(bytes)?;
+        let (_, rest): (BeforeClaims<'_>, _) = codec::decode_first(bytes)?;
         if rest.is_empty() { Ok(Vec::new()) } else { codec::decode(rest) }
     }
 }

@@ -141,7 +141,7 @@ impl<'a> Content<'a> {
     /// # Errors
     /// When that cannot be read.
     pub fn borrowed(&self, position: Position, hash: &'a Hash) -> Result<EventRef<'a>, String> {
-        let meta: MetaStart<'a> = codec::decode_first(self.meta)?;
+        let (meta, _): (MetaStart<'a>, _) = codec::decode_first(self.meta)?;
         Ok(EventRef {
             position,
             stream: self.stream,
