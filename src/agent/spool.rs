@@ -55,18 +55,18 @@ impl Default for SpoolLimits {
 #[derive(Clone, Default)]
 pub struct Spool {
     limits: SpoolLimits,
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<Outputs>>,
 }
 
 /// All outputs, and what they take of the limits.
 #[derive(Default)]
-struct Kept {
+struct Outputs {
     outputs: HashMap<WorkId, Output>,
     total_cost: usize,
     project_costs: HashMap<ProjectId, usize>,
 }
 
-impl Kept {
+impl Outputs {
     fn cost_of(&self, project: &ProjectId) -> usize {
         self.project_costs.get(project).copied().unwrap_or_default()
     }
@@ -248,7 +248,7 @@ impl Spool {
     }
 
     /// Has a command take more of the limits; whether there is room.
-    fn grow(&self, kept: &mut Kept, id: WorkId, cost: usize) -> bool {
+    fn grow(&self, kept: &mut Outputs, id: WorkId, cost: usize) -> bool {
         let project = kept.outputs.get(&id).map(|output| output.project.clone());
         let Some(project) = project else { return false };
         let SpoolLimits { project_bytes, total_bytes, .. } = self.limits;
@@ -269,7 +269,7 @@ impl Spool {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, Outputs> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

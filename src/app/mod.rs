@@ -202,7 +202,9 @@ fn report(config: &Config) {
         request_wait_s = http.request_wait.as_secs(),
         segment_bytes = config.log.segment_bytes,
         reserve_bytes = config.log.reserve_bytes,
-        audit = ?http.audit,
+        audits_refusals = http.audit.refusals,
+        audits_executes = http.audit.executes,
+        audits_logs = http.audit.logs,
         access_log = http.access_log,
         "magnum starts"
     );

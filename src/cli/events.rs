@@ -212,7 +212,7 @@ async fn read(
                 "heartbeat" => {
                     if let Some(archived) = data.get("archived").and_then(Value::as_u64) {
                         say(&format!(
-                            "Events up to position {archived} were archived; events after it follow."
+                            "Events up to position {archived} were archived; later ones follow."
                         ));
                     }
                     continue;

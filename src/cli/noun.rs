@@ -61,8 +61,8 @@ pub enum SortDir {
 /// Which part of a list, in which order.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ListArgs {
-    /// The list as of a position of the log, or a time such as 2015-05-21T20:46:13Z, 2015-05-21 (UTC),
-    /// 1h (ago) or yesterday
+    /// The list as of a position of the log, or a time such as 2015-05-21T20:46:13Z, 2015-05-21
+    /// (UTC), 1h (ago) or yesterday
     #[arg(long, value_name = "WHEN", value_parser = moment::at)]
     at: Option<String>,
     /// Maximum number of objects [default: all]

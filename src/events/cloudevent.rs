@@ -87,8 +87,8 @@ pub struct CloudEvent {
     r#type: String,
     /// The object: `container/` and its uuid.
     subject: String,
-    /// The name that the object had then, a node its host's. Of an audit event: the name of the object
-    /// that it is about.
+    /// The name that the object had then, a node its host's. Of an audit event: the name of the
+    /// object that it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     objectname: Option<String>,
     /// The name that the bay had then which the object is in.

@@ -1,5 +1,5 @@
-//! Nodes in the REST API. They are identified by UUID, or by the host name that events call them by;
-//! they have no names.
+//! Nodes in the REST API. They are identified by UUID, or by the host name that events call them
+//! by; they have no names.
 
 use serde::Serialize;
 use serde_json::{Value, json};

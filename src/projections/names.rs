@@ -39,7 +39,7 @@ struct Called {
 
 /// One object, folded as far as somebody asked.
 struct Object {
-    view: Box<dyn Folded>,
+    view: Box<dyn Nameable>,
     next: Revision,
     /// Its project, once its first event was taken.
     project: String,
@@ -50,14 +50,14 @@ struct Object {
 }
 
 /// A view of any noun.
-trait Folded: Send {
+trait Nameable: Send {
     /// Applies the next event; false where that is not possible.
     fn apply(&mut self, event: &EventRef<'_>) -> bool;
     /// What it is called now; `None` once it is gone.
     fn called(&self) -> Option<Called>;
 }
 
-impl<V: View> Folded for Option<V> {
+impl<V: View> Nameable for Option<V> {
     fn apply(&mut self, event: &EventRef<'_>) -> bool {
         applied(self, event).is_ok()
     }
@@ -103,7 +103,7 @@ impl Names {
             objects.clear();
         }
         let object = objects.entry(stream).or_insert_with(|| {
-            let view: Box<dyn Folded> = with_noun!(kind, view V => Box::new(None::<V>));
+            let view: Box<dyn Nameable> = with_noun!(kind, view V => Box::new(None::<V>));
             Arc::new(Mutex::new(Object {
                 view,
                 next: Revision(0),

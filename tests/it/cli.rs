@@ -962,7 +962,10 @@ fn the_last_matches_are_listed_and_those_before_counted() {
             "objectname": format!("b{position}"),
         })
     };
-    let earlier = |matches: u64, from: u64, is_all: bool| json!({ "matches": matches, "from": from, "is_all": is_all });
+    let earlier = |matches: u64, from: u64, is_all: bool| {
+        let (matches, from, is_all) = (json!(matches), json!(from), json!(is_all));
+        json!({ "matches": matches, "from": from, "is_all": is_all })
+    };
     // The server looks so far at once: it is asked again until there are as many as wanted, and
     // then how many are left.
     let server = Server::start(vec![

@@ -21,6 +21,9 @@ use crate::requests::baymodel;
 
 const FIRST: &str = "0000000001.seg";
 
+/// Baymodels that are made, and the built-in one.
+const MODELS: usize = 31;
+
 /// Enough for every log here, however busy the machine is.
 const ALL: &str = "--log-check=600000";
 
@@ -156,7 +159,7 @@ fn f48_damage_before_what_a_start_reads_is_refused_wherever_it_is() {
         fs::write(&path, &sound).unwrap();
     }
     server.restart();
-    assert_eq!(server.list("/v1/baymodels").len(), 30);
+    assert_eq!(server.list("/v1/baymodels").len(), MODELS);
     assert!(server.stderr().contains("the log was checked"), "{}", server.stderr());
     assert_eq!(server.get("/readyz").status, 200);
 }
@@ -177,7 +180,7 @@ fn damage_that_a_start_had_no_time_for_turns_the_light_red() {
     assert!(ready.contains(&place), "{ready}");
     WORDS.iter().for_each(|it| assert!(ready.contains(it), "{ready}"));
     // What is not damaged is served, and written.
-    assert_eq!(server.list("/v1/baymodels").len(), 30);
+    assert_eq!(server.list("/v1/baymodels").len(), MODELS);
     server.post("/v1/baymodels", &baymodel("later")).expect(201);
     wait_until("a line in the log", PATIENCE, || server.stderr().contains(&place));
     let said = server.stderr();
@@ -210,7 +213,7 @@ fn an_archived_log_is_sound() {
         server.restart();
         wait_until("the check", PATIENCE, || checked(&server) > before);
         assert_eq!(server.get("/readyz").status, 200);
-        assert_eq!(server.list("/v1/baymodels").len(), 30);
+        assert_eq!(server.list("/v1/baymodels").len(), MODELS);
     }
 }
 

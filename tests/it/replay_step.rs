@@ -154,9 +154,15 @@ fn it_can_be_used_in_a_terminal_of_80_columns() {
     terminal.press("k");
     let screen = terminal.settles_at("~ status: Running → Stopped");
     // Nothing that one needs is cut off: each event, who asked for it, and the keys.
-    for words in
-        ["create_requested", "start_requested", "stopped", "by magnum:worker req-", "q quit", "web"]
-    {
+    for words in [
+        "create_requested",
+        "start_requested",
+        "stopped",
+        "by magnum:worker",
+        "req-",
+        "q quit",
+        "web",
+    ] {
         assert!(screen.contains(words), "{words}\n{screen}");
     }
     terminal.press("q");

@@ -116,8 +116,9 @@ fn objects(server: &Server) -> Vec<String> {
     ]
 }
 
-/// A document of the questions about these objects, in place of those about any object.
-fn about(mut document: Value, objects: &[String]) -> Value {
+/// A document of the questions about these objects and a command that was executed in one of them,
+/// in place of those about any.
+fn about(mut document: Value, objects: &[String], execution: &str) -> Value {
     let mut asked = Map::new();
     for (path, operations) in document["paths"].as_object().unwrap() {
         let Some((collection, question)) = path.split_once("/{ident}") else { continue };
@@ -127,8 +128,10 @@ fn about(mut document: Value, objects: &[String]) -> Value {
             let mut get = get.clone();
             let id = format!("{}_{}", get["operationId"].as_str().unwrap(), asked.len());
             get["operationId"] = Value::from(id);
-            // The first one stood in the path.
-            get["parameters"].as_array_mut().unwrap().remove(0);
+            // What stood in the path.
+            let in_query = |parameter: &Value| parameter["in"] != "path";
+            get["parameters"].as_array_mut().unwrap().retain(in_query);
+            let question = question.replace("{id}", execution);
             asked.insert(format!("{object}{question}"), json!({ "get": get }));
         }
     }
@@ -141,7 +144,9 @@ fn about(mut document: Value, objects: &[String]) -> Value {
 fn answers_about_objects_are_as_the_document_says() {
     let server = Server::start(Options::fake());
     let objects = objects(&server);
-    run(&server, &about(document(&server), &objects), Some(OF_ANSWERS));
+    let executed = server.list("/v1/events?type=container.execute_requested");
+    let execution = executed[1]["id"].as_str().unwrap();
+    run(&server, &about(document(&server), &objects, execution), Some(OF_ANSWERS));
 }
 
 #[test]

@@ -138,6 +138,7 @@ fn events_carry_the_names_of_their_time() {
     let history = server.get(&format!("{path}/history")).expect(200);
     assert_eq!(events(&history)[0]["objectname"], "web");
     let mut server = server;
+    assert!(server.stop().success());
     server.restart();
     let before = head(&server) + 1;
     let last = server.get(&format!("/v1/events?object={id}&before={before}")).expect(200);

@@ -19,7 +19,7 @@ const PRINTED: &[(&str, &str)] = &[
     ("magnum container-create --name friend --bay web --image busy", "friend"),
     ("magnum container-execute friend --command 'wget -qO- http://", "root"),
     ("magnum container-show friend", "Stopped"),
-    ("magnum container-history friend", "container.exited"),
+    ("magnum container-history friend", "exited"),
     ("magnum why container/friend", "has been Stopped"),
     ("magnum events tail --after 0 --filter kind=container --limit 8", "create requested"),
     ("magnum container-history hello", "end of the tour"),

@@ -82,7 +82,7 @@ impl DockerBackend {
         let call = docker.disconnect_network(&network, leaves);
         // The removal itself gives up what is still there.
         if let Err(error) = self.connection.quick(call).await {
-            tracing::debug!(%network, %error, "a container was not disconnected before its removal");
+            tracing::debug!(%network, %error, "a container is removed while it is connected");
         }
         drop(in_turn);
         removal.await

@@ -2,9 +2,9 @@
 //!
 //! One concern a file: `connection` (calls and their limits), `clock` (the engine's beside ours),
 //! `error` (what the engine's refusals mean), `paths` (what of its words is not told), `create`,
-//! `bounds`, `pull`, `network`, `endpoints`, `subnet`, `lifecycle`, `execute`, `processes`, `observe`,
-//! `notices`, `ends`, `logs`. What is ours is found by its labels each time, so a restarted process
-//! knows as much as the one before. Not here: retries, which are the worker's.
+//! `bounds`, `pull`, `network`, `endpoints`, `subnet`, `lifecycle`, `execute`, `processes`,
+//! `observe`, `notices`, `ends`, `logs`. What is ours is found by its labels each time, so a
+//! restarted process knows as much as the one before. Not here: retries, which are the worker's.
 
 mod bounds;
 mod clock;

@@ -32,7 +32,7 @@ pub fn diff(answer: &Value, is_wide: bool) -> Result<(), CliError> {
             let event = step.get("event").unwrap_or(&Value::Null);
             json!({
                 "position": event.get("position"),
-                "time": if is_wide { time(text(event, "/time")) } else { clock(text(event, "/time")) },
+                "time": if is_wide { time } else { clock }(text(event, "/time")),
                 "event": text(event, "/type"),
                 "by": if is_wide { by(event) } else { text(event, "/user").to_owned() },
                 "changed": in_words(&shown_only(items(step, "fields"), is_wide)),

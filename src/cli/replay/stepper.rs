@@ -316,8 +316,8 @@ mod tests {
         let a = Field { name: "state.a".to_owned(), was: None, now: Some(json!(1)) };
         let was = Some(json!("Stopped"));
         let status = Field { name: "status".to_owned(), was, now: None };
-        assert_eq!(stepper.fields, [a, status]);
-        press(&mut stepper, "\tjf");
+        assert_eq!(stepper.fields, [status, a]);
+        press(&mut stepper, "\tf");
         assert_eq!(stepper.pinned, ["status"]);
         press(&mut stepper, "f");
         assert!(stepper.pinned.is_empty());

@@ -127,8 +127,7 @@ fn check<V>(
     }
     if op == "add" && is_root && !object.contains_key(root) {
         return Err(bad(format!(
-            "Adding a new attribute ({path}) to the root of  the resource is not allowed. {}",
-            settable(table)
+            "Adding a new attribute ({path}) to the root of  the resource is not allowed"
         )));
     }
     Ok(root.to_owned())

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::bounds::{PAGE, PAGE_BYTES, SCAN, SCAN_BYTES, size};
 use super::filter::Filter;
-use super::pages::{PAGE, PAGE_BYTES, SCAN, SCAN_BYTES, size};
 use crate::events::Recorded;
 use crate::events::log::{EventLog, ReadError};
 use crate::ids::Position;
@@ -60,7 +60,7 @@ pub fn scan(
     limit: usize,
     filter: &Filter,
 ) -> Result<LastEvents, ReadError> {
-    let mut kept = Kept { events: VecDeque::new(), bytes: 0, limit, is_full: limit == 0 };
+    let mut kept = Gathered { events: VecDeque::new(), bytes: 0, limit, is_full: limit == 0 };
     let (mut at, mut matches) = (before, 0);
     let (mut seen, mut seen_bytes) = (0, 0);
     while at > floor.next() && seen < SCAN && seen_bytes < SCAN_BYTES {
@@ -88,7 +88,7 @@ pub fn scan(
 }
 
 /// The last events of what was looked at.
-struct Kept {
+struct Gathered {
     events: VecDeque<Recorded>,
     bytes: usize,
     limit: usize,
@@ -107,7 +107,7 @@ struct Window {
     left_out: u64,
 }
 
-impl Kept {
+impl Gathered {
     fn window(&self) -> Window {
         let room = if self.is_full { 0 } else { self.limit.saturating_sub(self.events.len()) };
         Window {

@@ -273,6 +273,7 @@ fn project(call: &Call) -> Result<(Option<ProjectId>, Option<Right>), ApiError> 
         [value] if *value == service.0 && call.caller.may(Right::ReadNodes) => {
             Ok((Some(service), Some(Right::ReadNodes)))
         }
+        [value] if value.is_empty() => Err(bad(value, "Name a project.")),
         [value] if call.caller.may(Right::AuditAll) => {
             let project = (value != ALL_PROJECTS).then(|| ProjectId(value.clone()));
             Ok((project, Some(Right::AuditAll)))

@@ -1,8 +1,10 @@
 //! The log for readers: in pages (`pages`) and as a stream (`follow`).
 //!
-//! Which events (`filter`), from where (`start`), or the last ones (`earlier`); what a reader gets next (`reader`), the current
-//! state before that (`snapshot`), items (`item`) and their encoding (`form`).
+//! Which events (`filter`), from where (`start`), or the last ones (`earlier`), and how many at
+//! once (`bounds`); what a reader gets next (`reader`), the current state before that (`snapshot`),
+//! items (`item`) and their encoding (`form`).
 
+mod bounds;
 pub mod earlier;
 pub mod filter;
 pub mod follow;

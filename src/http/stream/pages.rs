@@ -11,6 +11,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::bounds::{PAGE, PAGE_BYTES, SCAN, SCAN_BYTES, size};
 use super::earlier::{self, Earlier, LastEvents};
 use super::filter::{FILTERS, Filter};
 use super::start::{self as event_start, STARTS, Start};
@@ -27,20 +28,6 @@ use crate::projections::names::Names;
 
 /// Events of a page where no number is asked for.
 const LIMIT: usize = 100;
-
-/// Events that are read at once.
-pub const PAGE: usize = 256;
-
-/// Bytes of events after which a page ends, whatever its limit: a thousand as a rule. It always has
-/// one, which has 8 MiB at most; as JSON they may take several times as much.
-pub const PAGE_BYTES: usize = 2 << 20;
-
-/// Events that one request looks at for those it wants: some tens of milliseconds. Where they are
-/// not among them, the answer says where to go on.
-pub const SCAN: usize = 20_000;
-
-/// Bytes of events that it looks at, which are as many as a rule: for a log of large ones.
-pub const SCAN_BYTES: usize = 64 << 20;
 
 /// A page of events.
 #[derive(Debug, Default, Serialize, ToSchema)]
@@ -298,9 +285,4 @@ impl PageEvents {
         self.events.push(event);
         true
     }
-}
-
-/// Bytes of what can be long in an event.
-pub fn size(event: &Recorded) -> usize {
-    event.payload.len() + event.meta.command.as_ref().map_or(0, String::len)
 }
