@@ -28,7 +28,7 @@ use std::thread;
 
 use magnum::clock;
 use magnum::events::Recorded;
-use magnum::events::claim::{Claim, Claims, Name};
+use magnum::events::claim::{Claim, Claims, HeldNames, Name};
 use magnum::events::log::segment::disk::Disk;
 use magnum::events::log::segment::simulated::{Chance, Faults, Happened, SimulatedDisk};
 use magnum::events::log::segment::{SEGMENT_HEADER_BYTES, SegmentLog, SegmentOptions};
@@ -289,14 +289,12 @@ impl World {
                 };
             }
         }
-        let streams: BTreeSet<StreamId> = events.iter().map(|event| event.stream).collect();
-        for name in (0..NAMES).map(name) {
-            for stream in &streams {
-                let is_held = holders.get(&name).is_some_and(|held| held.contains(stream));
-                let is_new = log.adopt_name(*stream, &name).expect("an answer");
-                assert_eq!(is_new, !is_held, "{stream} and {name:?}");
-            }
-        }
+        let of = |(name, held): (&Name, &BTreeSet<StreamId>)| {
+            let name = name.digest();
+            held.iter().map(move |stream| (name, *stream)).collect::<Vec<_>>()
+        };
+        let held: HeldNames = holders.iter().flat_map(of).collect();
+        assert_eq!(log.learn_names(&held).expect("an answer"), 0, "{holders:?}");
     }
 
     /// The process or the machine stops; the index survives, or does not.

@@ -28,6 +28,7 @@ use crate::bus::local::LocalBus;
 use crate::bus::{Authority, Bus, CommandMessage, Origin, delivery};
 use crate::clock;
 use crate::config::BackendConfig;
+use crate::events::claim::HeldNames;
 use crate::events::container::Status;
 use crate::events::log::{EventLog, OpenError};
 use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, StreamId};
@@ -159,7 +160,7 @@ impl Parts {
         local.serve_commands(Arc::new(Directory::start(objects.clone(), entities)));
         let own = carry(local.port(Authority::Conductor));
         catch_up(&log, &reads).await?;
-        adopt_names(&log, &reads).await?;
+        learn_names(&log, &reads).await?;
         let node_id = register_node(&config.host, own.as_ref(), &reads).await?;
         let views = Arc::new(Views { log: log.clone(), reads: reads.clone() });
         let (hellos, heard) = mpsc::channel(HELLOS);
@@ -222,28 +223,27 @@ async fn catch_up(log: &Arc<dyn EventLog>, reads: &ServiceReads) -> Result<Posit
     }
 }
 
-/// Tells the log which names objects have that builds before it recorded claims gave them (rule
-/// L9). Once there are none of these, this costs nothing.
-async fn adopt_names(log: &Arc<dyn EventLog>, reads: &ServiceReads) -> Result<(), AppError> {
+/// Tells the log who holds which name, where builds that record no claims gave objects names or
+/// deleted some (rule L9). Once the records say it, this costs nothing.
+async fn learn_names(log: &Arc<dyn EventLog>, reads: &ServiceReads) -> Result<(), AppError> {
     if log.knows_all_names() {
         log.all_names_are_recorded();
         return Ok(());
     }
     let (log, reads) = (log.clone(), reads.clone());
-    let adopt = move || {
-        let (mut unrecorded, mut failed) = (0_u64, None);
-        reads.names(|holder, name| match log.adopt_name(holder, &name) {
-            Ok(is_new) => unrecorded += u64::from(is_new),
-            Err(error) => failed = Some(error),
+    let learn = move || {
+        let mut held = HeldNames::new();
+        reads.names(|holder, name| {
+            held.insert((name.digest(), holder));
         })?;
-        match (failed, unrecorded) {
-            (Some(error), _) => return Err(QueryError::Unreadable(error.to_string())),
-            (None, 0) => log.all_names_are_recorded(),
-            (None, _) => tracing::info!(unrecorded, "names that an earlier version gave"),
+        match log.learn_names(&held) {
+            Ok(0) => log.all_names_are_recorded(),
+            Ok(unrecorded) => tracing::info!(unrecorded, "an earlier version gave or freed names"),
+            Err(error) => return Err(QueryError::Unreadable(error.to_string())),
         }
         Ok(())
     };
-    blocking::run(adopt).await.map_err(AppError::ReadModels)?.map_err(cache_error)
+    blocking::run(learn).await.map_err(AppError::ReadModels)?.map_err(cache_error)
 }
 
 /// The node of this machine: the one that was registered under this host name, or a new one.

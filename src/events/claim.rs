@@ -3,9 +3,11 @@
 //! The log compares names and knows no noun. Not here: which events take a name (`actors/naming`),
 //! who holds which (`log`).
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::ids::{Kind, ObjectId, ProjectId};
+use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 use crate::text::composed;
 
 /// A name, and among which objects it is one.
@@ -20,6 +22,9 @@ pub struct Name {
 /// A name in few bytes, as indexes hold it. Whoever finds two names with the same digest only keeps
 /// himself from using both.
 pub type NameDigest = [u8; 16];
+
+/// Names with their holders.
+pub type HeldNames = BTreeSet<(NameDigest, StreamId)>;
 
 impl Name {
     /// The name of an object of a noun: one of its project, or of what it is in.

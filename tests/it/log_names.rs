@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use magnum::clock;
-use magnum::events::claim::{Claim, Claims, Name};
+use magnum::events::claim::{Claim, Claims, HeldNames, Name};
 use magnum::events::log::memory::MemoryLog;
 use magnum::events::log::segment::simulated::SimulatedDisk;
 use magnum::events::log::segment::{SegmentLog, SegmentOptions};
@@ -45,7 +45,7 @@ contract!(
     of_a_thousand_at_once_one_takes_a_name,
     what_was_recorded_before_is_no_claim_again,
     claims_are_with_the_first_event,
-    names_of_earlier_builds_are_adopted,
+    what_no_record_says_of_names_is_learnt,
 );
 
 fn name(text: &str) -> Name {
@@ -197,20 +197,35 @@ async fn claims_are_with_the_first_event(log: Log) {
     assert_eq!(holder(log.as_ref(), "a").await, None);
 }
 
-async fn names_of_earlier_builds_are_adopted(log: Log) {
+fn held(names: &[(&str, StreamId)]) -> HeldNames {
+    names.iter().map(|(text, holder)| (name(text).digest(), *holder)).collect()
+}
+
+async fn what_no_record_says_of_names_is_learnt(log: Log) {
     let log = log.as_ref();
     let mut olds = [stream(), stream()];
     olds.sort_unstable();
     for old in olds {
         log.append(append(old, Expected::NoStream, 1)).await.expect("appended");
-        assert!(log.adopt_name(old, &name("a")).expect("an answer"));
     }
+    // An earlier build deleted the one and renamed the other.
+    let gone = taken(log, "gone").await.expect("free");
+    let renamed = taken(log, "before").await.expect("free");
+    let stays = taken(log, "stays").await.expect("free");
+    let now = [("a", olds[0]), ("a", olds[1]), ("after", renamed), ("stays", stays)];
+    assert_eq!(log.learn_names(&held(&now)).expect("an answer"), 5);
+    assert_eq!(holder(log, "gone").await, None);
+    assert_eq!(holder(log, "before").await, None);
+    assert_eq!(holder(log, "after").await, Some(renamed));
+    assert_eq!(holder(log, "stays").await, Some(stays));
     assert_eq!(holder(log, "a").await, Some(olds[0]));
     then(log, olds[0], &[release("a"), take("c")]).await.expect("free");
     assert_eq!(holder(log, "a").await, Some(olds[1]));
     then(log, olds[1], &[release("a")]).await.expect("released");
     assert_eq!(holder(log, "a").await, None);
     assert_eq!(holder(log, "c").await, Some(olds[0]));
+    then(log, gone, &[take("gone")]).await.expect("free");
+    assert_eq!(holder(log, "gone").await, Some(gone));
 }
 
 /// F1, F2: with an index that is up to date, stale or lost.
@@ -255,8 +270,8 @@ async fn what_no_record_says_is_asked_for_until_all_do() {
             assert!(log.knows_all_names());
         } else {
             log.append(append(old, Expected::NoStream, 1)).await.expect("appended");
-            assert!(log.adopt_name(old, &name("a")).expect("an answer"));
-            assert!(!log.adopt_name(old, &name("a")).expect("an answer"));
+            assert_eq!(log.learn_names(&held(&[("a", old)])).expect("an answer"), 1);
+            assert_eq!(holder(&log, "a").await, Some(old));
         }
         log.close().await;
     }

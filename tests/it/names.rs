@@ -2,20 +2,27 @@
 //!
 //! Not here: what the log promises (`log_names`), which events take a name (`actors/naming`).
 
+use std::fs;
+use std::path::Path;
+
 use magnum::clock;
-use magnum::events::baymodel::{BaymodelCreatedV1, BaymodelEvent, BaymodelFields};
+use magnum::events::baymodel::{
+    BaymodelCreatedV1, BaymodelDeletedV1, BaymodelEvent, BaymodelFields,
+};
 use magnum::events::log::segment::{SegmentLog, SegmentOptions};
 use magnum::events::log::{Append, EventLog, Expected};
 use magnum::events::{Meta, NewEvent};
 use magnum::files;
-use magnum::ids::{Kind, ObjectId, ProjectId, StreamId};
+use magnum::ids::{Kind, ObjectId, ProjectId, Revision, StreamId};
 use magnum::projections::store::open_cache;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Http, Options, PATIENCE, Server, wait_until};
+use crate::log_tools::magnum;
 use crate::noun::settled;
 use crate::requests::{baymodel, refused};
+use crate::rights::Issuer;
 
 /// Nouns whose objects have names.
 const NAMED: [Kind; 3] = [Kind::Bay, Kind::Baymodel, Kind::Container];
@@ -194,8 +201,23 @@ fn names_can_be_shared_where_the_operator_wants_it() {
     }
 }
 
-/// Records a baymodel as builds did that knew no claims.
-async fn record(log: &SegmentLog, name: &str) -> String {
+/// Records an event of a baymodel as builds did that knew no claims.
+fn record(data: &Path, id: ObjectId, expected: Expected, event: &BaymodelEvent) {
+    let meta = Meta { project: ProjectId("default".to_owned()), ..Meta::default() };
+    let events = vec![NewEvent::new(clock::new_event_id(), clock::now(), meta, event)];
+    let stream = StreamId::new(Kind::Baymodel, id);
+    let append = Append { stream, expected, command: None, events };
+    tokio::runtime::Runtime::new().unwrap().block_on(async {
+        let cache = open_cache(&data.join("cache").join("log")).unwrap();
+        let index = cache.open_tree("log").unwrap();
+        let options = SegmentOptions { segment_bytes: 4 << 20, folder: clock::new_uuid() };
+        let log = SegmentLog::open(&data.join("log"), options, index).unwrap();
+        log.append(append).await.unwrap();
+        log.close().await;
+    });
+}
+
+fn record_new(data: &Path, name: &str) -> String {
     let id = ObjectId(clock::new_uuid());
     let fields = BaymodelFields {
         name: Some(name.to_owned()),
@@ -204,11 +226,30 @@ async fn record(log: &SegmentLog, name: &str) -> String {
         ..BaymodelFields::default()
     };
     let event = BaymodelEvent::Created(BaymodelCreatedV1 { fields });
-    let meta = Meta { project: ProjectId("default".to_owned()), ..Meta::default() };
-    let events = vec![NewEvent::new(clock::new_event_id(), clock::now(), meta, &event)];
-    let (stream, expected) = (StreamId::new(Kind::Baymodel, id), Expected::NoStream);
-    log.append(Append { stream, expected, command: None, events }).await.unwrap();
+    record(data, id, Expected::NoStream, &event);
     id.to_string()
+}
+
+#[test]
+fn names_that_an_earlier_version_freed_are_free() {
+    let home = tempfile::tempdir().unwrap();
+    let data = home.path().join("data");
+    let mut server = Server::start(Options::fake().data(&data));
+    let kind = Kind::Baymodel;
+    let (gone, stays) = (made(&server, kind, "gone"), made(&server, kind, "stays"));
+    server.stop();
+    let deleted = BaymodelEvent::Deleted(BaymodelDeletedV1 {});
+    record(&data, gone.parse().unwrap(), Expected::Exact(Revision(0)), &deleted);
+    server.restart();
+    for _ in 0..2 {
+        taken(&create(&server, kind, "stays"), kind, &stays);
+        let new = made(&server, kind, "gone");
+        taken(&create(&server, kind, "gone"), kind, &new);
+        server.stop();
+        server.restart();
+        taken(&create(&server, kind, "gone"), kind, &new);
+        assert_eq!(server.delete(&path(kind, "gone")).status, 204);
+    }
 }
 
 #[test]
@@ -216,15 +257,7 @@ fn names_that_an_earlier_version_gave_count_too() {
     let home = tempfile::tempdir().unwrap();
     let data = home.path().join("data");
     files::create_folders(&data).unwrap();
-    let [one, two, single] = tokio::runtime::Runtime::new().unwrap().block_on(async {
-        let cache = open_cache(&data.join("cache").join("log")).unwrap();
-        let index = cache.open_tree("log").unwrap();
-        let options = SegmentOptions { segment_bytes: 4 << 20, folder: clock::new_uuid() };
-        let log = SegmentLog::open(&data.join("log"), options, index).unwrap();
-        let made = [record(&log, "m").await, record(&log, "m").await, record(&log, "n").await];
-        log.close().await;
-        made
-    });
+    let [one, two, single] = ["m", "m", "n"].map(|name| record_new(&data, name));
     let kind = Kind::Baymodel;
     let mut server = Server::start(Options::fake().data(&data));
     for _ in 0..2 {
@@ -243,6 +276,66 @@ fn names_that_an_earlier_version_gave_count_too() {
     assert_eq!(server.delete(&path(kind, "m")).status, 204);
     create(&server, kind, "m").expect(201);
     taken(&create(&server, kind, "o"), kind, &one);
+}
+
+#[test]
+fn names_go_with_the_events_of_a_log() {
+    let home = tempfile::tempdir().unwrap();
+    let at = |name: &str| home.path().join(name);
+    let text = |name: &str| at(name).to_str().unwrap().to_owned();
+    let mut server = Server::start(Options::fake().data(&at("data")));
+    let holders = NAMED.map(|kind| {
+        let gone = made(&server, kind, "gone");
+        assert_eq!(server.delete(&path(kind, &gone)).status, 204);
+        if kind == Kind::Bay {
+            return (kind, made(&server, kind, "a"));
+        }
+        let holder = made(&server, kind, "before");
+        rename(&server, kind, "before", "a").expect(200);
+        (kind, holder)
+    });
+    server.stop();
+    let export = |name: &str| magnum(&at(name), &["log", "export"]).out;
+    let exported = export("data");
+    assert!(exported.contains(r#""claims":[{"release":"#), "{exported}");
+    fs::write(at("lines"), &exported).unwrap();
+    assert_eq!(magnum(&at("imported"), &["log", "import", &text("lines")]).code, 0);
+    assert_eq!(magnum(&at("data"), &["backup", &text("backup")]).code, 0);
+    let restore = ["restore", &text("backup"), "--data", &text("restored"), "--yes"];
+    assert_eq!(magnum(&at("data"), &restore).code, 0);
+    fs::remove_dir_all(at("data").join("cache")).unwrap();
+    for name in ["imported", "restored", "data"] {
+        assert_eq!(export(name), exported, "{name}");
+        // The engine has forgotten everything, so that no work ends.
+        let options = Options::fake().data(&at(name)).arg("--request-wait").arg("0");
+        let server = Server::start(options);
+        for (kind, holder) in &holders {
+            taken(&create(&server, *kind, "a"), *kind, holder);
+            for free in ["gone", "before"] {
+                let new = create(&server, *kind, free);
+                assert!(new.status < 300, "{name}: {}", new.text);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_project_has_nothing_to_do_with_the_names_of_another_one() {
+    let issuer = Issuer::new();
+    let tokens = ["shop", "mail"].map(|project| issuer.token(project, "admin"));
+    let server = Server::start(issuer.options());
+    let [shop, mail] = tokens.map(|token| server.with_token(&token));
+    for kind in NAMED {
+        let (one, other) = (made(&shop, kind, "a"), made(&mail, kind, "a"));
+        for (http, own) in [(&shop, &one), (&mail, &other)] {
+            taken(&create(http, kind, "a"), kind, own);
+            assert_eq!(http.get(&path(kind, "a")).expect(200)["uuid"], **own);
+        }
+        assert_eq!(shop.delete(&path(kind, "a")).status, 204);
+        taken(&create(&mail, kind, "a"), kind, &other);
+        let new = made(&shop, kind, "a");
+        taken(&create(&shop, kind, "a"), kind, &new);
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::admission::Prepared;
 use super::chain::{self, Content, Hash};
 use super::{Append, AppendError, Appended, CommandSeen, EventLog, LogHealth, ReadError};
 use crate::events::Recorded;
-use crate::events::claim::{Claim, Name};
+use crate::events::claim::{Claim, HeldNames, NameDigest};
 use crate::ids::{CommandId, Position, Revision, StreamId};
 
 /// A log in memory.
@@ -28,7 +28,7 @@ struct LogState {
     streams: HashMap<StreamId, Vec<usize>>,
     commands: HashMap<CommandId, CommandSeen>,
     /// Who holds each name.
-    names: HashMap<Name, BTreeSet<StreamId>>,
+    names: HashMap<NameDigest, BTreeSet<StreamId>>,
     chain: Hash,
     health: LogHealth,
     /// Gone once the log is closed, so that those waiting for the head notice.
@@ -110,7 +110,7 @@ impl LogState {
     fn check_names(&self, prepared: &Prepared) -> Result<(), AppendError> {
         for claim in &prepared.claims {
             let Claim::Take(name) = claim else { continue };
-            let mut holders = self.names.get(name).into_iter().flatten();
+            let mut holders = self.names.get(&name.digest()).into_iter().flatten();
             if let Some(holder) = holders.find(|holder| **holder != prepared.stream) {
                 return Err(AppendError::Claimed { name: name.clone(), holder: *holder });
             }
@@ -120,7 +120,7 @@ impl LogState {
 
     fn claim_names(&mut self, prepared: &Prepared) {
         for claim in &prepared.claims {
-            let holders = self.names.entry(claim.name().clone()).or_default();
+            let holders = self.names.entry(claim.name().digest()).or_default();
             if claim.holds() {
                 holders.insert(prepared.stream);
             } else {
@@ -165,8 +165,18 @@ impl EventLog for MemoryLog {
         Ok(self.state().commands.get(id).copied())
     }
 
-    fn adopt_name(&self, holder: StreamId, name: &Name) -> Result<bool, ReadError> {
-        Ok(self.state().names.entry(name.clone()).or_default().insert(holder))
+    fn learn_names(&self, held: &HeldNames) -> Result<u64, ReadError> {
+        let mut state = self.state();
+        let of = |(name, holders)| {
+            let (name, holders): (&NameDigest, &BTreeSet<StreamId>) = (name, holders);
+            holders.iter().map(|holder| (*name, *holder))
+        };
+        let recorded: HeldNames = state.names.iter().flat_map(of).collect();
+        state.names.clear();
+        for (name, holder) in held {
+            state.names.entry(*name).or_default().insert(*holder);
+        }
+        Ok(recorded.symmetric_difference(held).count() as u64)
     }
 
     fn head(&self) -> watch::Receiver<Position> {

@@ -20,7 +20,7 @@ pub mod segment;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
-use super::claim::Name;
+use super::claim::{HeldNames, Name};
 use super::envelope::{EventRef, NewEvent, Recorded};
 use crate::ids::{CommandId, Position, Revision, StreamId};
 
@@ -316,22 +316,22 @@ pub trait EventLog: Send + Sync + 'static {
     /// What is known of a command id.
     fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError>;
 
-    /// Whether every name that an object holds is known: those that appends took always are, but
-    /// not those that objects had before builds recorded claims.
+    /// Whether the records say who holds which name: not where a build that records no claims gave
+    /// objects names, or deleted some.
     fn knows_all_names(&self) -> bool {
         true
     }
 
-    /// Learns that an object holds a name, whoever else does; true if no record says so. To be
-    /// told again with each opening until [`EventLog::knows_all_names`].
+    /// Learns which objects hold which names, these and no others; how many of that the records say
+    /// otherwise. To be told again with each opening until [`EventLog::knows_all_names`].
     ///
     /// # Errors
     /// When the index cannot be read.
-    fn adopt_name(&self, _holder: StreamId, _name: &Name) -> Result<bool, ReadError> {
-        Ok(false)
+    fn learn_names(&self, _held: &HeldNames) -> Result<u64, ReadError> {
+        Ok(0)
     }
 
-    /// Notes that the records say all names, for the next opening.
+    /// Notes that the records say all of names, for the next opening.
     fn all_names_are_recorded(&self) {}
 
     /// The last position that an archive has taken; 0 if there is none. Of the events up to there

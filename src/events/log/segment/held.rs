@@ -9,6 +9,9 @@ use std::collections::{BTreeSet, HashMap};
 use crate::events::claim::{Claim, NameDigest};
 use crate::ids::StreamId;
 
+/// What all keys of names begin with.
+pub const NAME: u8 = b'n';
+
 /// Objects that hold a name.
 pub type Holders = BTreeSet<StreamId>;
 
@@ -24,7 +27,8 @@ impl NameChanges {
         }
     }
 
-    fn set(&mut self, name: NameDigest, stream: StreamId, holds: bool) {
+    /// Notes that an object holds a name, or does not.
+    pub fn set(&mut self, name: NameDigest, stream: StreamId, holds: bool) {
         let changes = self.0.entry(name).or_default();
         match changes.iter_mut().find(|(changed, _)| *changed == stream) {
             Some((_, held)) => *held = holds,
@@ -53,9 +57,9 @@ impl NameChanges {
         self.0.iter().flat_map(of)
     }
 
-    /// Copies those of one name.
-    pub fn pick(&self, name: &NameDigest, to: &mut Self) {
-        to.0.extend(self.0.get_key_value(name).map(|(name, changes)| (*name, changes.clone())));
+    /// Those of one name.
+    pub fn of(&self, name: &NameDigest) -> Self {
+        Self(self.0.get_key_value(name).map(|(name, of)| (*name, of.clone())).into_iter().collect())
     }
 
     /// Changes the holders of a name.
@@ -68,35 +72,35 @@ impl NameChanges {
             }
         }
     }
-}
 
-/// Holders of names that no record says: objects of builds that recorded no claims.
-#[derive(Debug, Default)]
-pub struct Unrecorded(HashMap<NameDigest, Holders>);
-
-impl Unrecorded {
-    /// Notes one.
-    pub fn adopt(&mut self, name: NameDigest, holder: StreamId) {
-        self.0.entry(name).or_default().insert(holder);
-    }
-
-    /// The holders of a name.
-    pub fn of(&self, name: &NameDigest) -> Holders {
-        self.0.get(name).cloned().unwrap_or_default()
-    }
-
-    /// From here on the records say it.
-    pub fn follow(&mut self, changes: &NameChanges) {
+    /// Leaves out what newer ones say again.
+    pub fn forget(&mut self, newer: &Self) {
         if self.0.is_empty() {
             return;
         }
-        for (name, stream, _) in changes.each() {
-            if let Some(holders) = self.0.get_mut(name) {
-                holders.remove(&stream);
-                if holders.is_empty() {
+        for (name, stream, _) in newer.each() {
+            if let Some(changes) = self.0.get_mut(name) {
+                changes.retain(|(changed, _)| *changed != stream);
+                if changes.is_empty() {
                     self.0.remove(name);
                 }
             }
         }
     }
+}
+
+/// The key of a name with one of its holders: those of one name lie beside each other.
+pub fn key(name: &NameDigest, holder: StreamId) -> Vec<u8> {
+    [&prefix(name), &holder.to_bytes()[..]].concat()
+}
+
+/// What the keys of a name begin with.
+pub fn prefix(name: &NameDigest) -> Vec<u8> {
+    [&[NAME], &name[..]].concat()
+}
+
+/// The reverse of [`key`].
+pub fn parts(key: &[u8]) -> Option<(NameDigest, StreamId)> {
+    let (name, holder) = key.strip_prefix(&[NAME])?.split_first_chunk()?;
+    Some((*name, StreamId::from_bytes(holder.first_chunk()?)?))
 }

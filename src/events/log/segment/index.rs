@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
 use super::super::chain::Hash;
-use super::held::{Holders, NameChanges, Unrecorded};
+use super::held::{self, Holders, NameChanges};
 use super::record::{Location, Record, SKIP_REVISIONS};
 use crate::events::Meta;
 use crate::events::claim::{Claim, NameDigest};
@@ -25,11 +25,8 @@ const MOST_ENTRIES: usize = 32 * MOVE_ENTRIES;
 
 const HEAD: u8 = b'h';
 const COMMAND: u8 = b'c';
-const NAME: u8 = b'n';
 const CHECKPOINT: &[u8] = b"p";
 const MARK: &[u8] = b"m";
-/// The latest opening of the log in which all names were known to be recorded.
-const NAMED: &[u8] = b"a";
 
 /// The end of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +122,7 @@ fn digest(id: &str) -> CommandDigest {
 pub struct Entries {
     heads: HashMap<StreamId, Head>,
     commands: HashMap<CommandDigest, Location>,
-    names: NameChanges,
+    pub(super) names: NameChanges,
     checkpoint: Option<Checkpoint>,
 }
 
@@ -196,7 +193,7 @@ impl Entries {
             tree.insert(key(COMMAND, digest), &at.to_u64().to_le_bytes()[..])?;
         }
         for (name, stream, holds) in self.names.each() {
-            let key = name_key(name, stream);
+            let key = held::key(name, stream);
             if holds {
                 tree.insert(key, Vec::new())?
             } else {
@@ -214,13 +211,6 @@ fn key(kind: u8, bytes: &[u8]) -> Vec<u8> {
     key
 }
 
-/// A name with one of its holders: those of one name lie beside each other.
-fn name_key(name: &NameDigest, stream: StreamId) -> Vec<u8> {
-    let mut key = key(NAME, name);
-    key.extend_from_slice(&stream.to_bytes());
-    key
-}
-
 fn place(tree: &sled::Tree, key: &[u8]) -> Result<Option<Checkpoint>, sled::Error> {
     Ok(tree.get(key)?.and_then(|bytes| Checkpoint::from_bytes(&bytes)))
 }
@@ -228,21 +218,23 @@ fn place(tree: &sled::Tree, key: &[u8]) -> Result<Option<Checkpoint>, sled::Erro
 /// The index of a log. All that it answers is durable in the log.
 #[derive(Debug)]
 pub struct Index {
-    tree: sled::Tree,
+    pub(super) tree: sled::Tree,
     recent: Mutex<Recent>,
     /// Held while entries are moved.
     moving: Mutex<()>,
 }
 
+/// What is not in sled.
 #[derive(Debug, Default)]
-struct Recent {
-    fresh: Entries,
+pub struct Recent {
+    pub(super) fresh: Entries,
     /// On their way to sled.
-    leaving: Arc<Entries>,
-    unrecorded: Unrecorded,
-    /// Which opening of the log this is, and whether every name is known to be recorded.
-    epoch: u32,
-    knows_all_names: bool,
+    pub(super) leaving: Arc<Entries>,
+    /// What is known of names that no record says.
+    pub(super) unrecorded: NameChanges,
+    /// Which opening of the log this is, and whether the records say all of names.
+    pub(super) epoch: u32,
+    pub(super) are_recorded: bool,
 }
 
 impl Index {
@@ -251,7 +243,7 @@ impl Index {
         Self { tree, recent: Mutex::default(), moving: Mutex::new(()) }
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent> {
+    pub(super) fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -296,65 +288,12 @@ impl Index {
         Ok(found.as_ref().and_then(location))
     }
 
-    /// The objects that hold a name.
-    pub fn holders(&self, name: &NameDigest) -> Result<Holders, sled::Error> {
-        let (mut holders, fresh, leaving) = {
-            let recent = self.recent();
-            let (mut fresh, leaving) = (NameChanges::default(), Arc::clone(&recent.leaving));
-            recent.fresh.names.pick(name, &mut fresh);
-            (recent.unrecorded.of(name), fresh, leaving)
-        };
-        for key in self.tree.scan_prefix(key(NAME, name)).keys() {
-            holders.extend(key?.last_chunk().and_then(StreamId::from_bytes));
-        }
-        leaving.names.lay_over(name, &mut holders);
-        fresh.lay_over(name, &mut holders);
-        Ok(holders)
-    }
-
-    /// Begins an opening of the log. All names are known to be recorded if that was noted in the
-    /// opening just before: one in between may have been of a build that records none.
-    pub fn begin(&self, epoch: u32) {
-        let noted = self.tree.get(NAMED).ok().flatten();
-        let noted = noted.and_then(|bytes| bytes.first_chunk().copied()).map(u32::from_le_bytes);
-        let mut recent = self.recent();
-        recent.epoch = epoch;
-        recent.knows_all_names = noted.is_some() && noted == epoch.checked_sub(1);
-    }
-
-    /// Notes that every name that an object holds is recorded. Where that fails, they are looked at
-    /// again in the next opening.
-    pub fn know_all_names(&self) {
-        let epoch = {
-            let mut recent = self.recent();
-            recent.knows_all_names = true;
-            recent.epoch
-        };
-        if let Err(error) = self.tree.insert(NAMED, &epoch.to_le_bytes()[..]) {
-            tracing::warn!(%error, "the index of the log could not be written");
-        }
-    }
-
-    /// Whether it is.
-    pub fn knows_all_names(&self) -> bool {
-        self.recent().knows_all_names
-    }
-
-    /// Notes that an object holds a name; true if no record says so.
-    pub fn adopt(&self, holder: StreamId, name: NameDigest) -> Result<bool, sled::Error> {
-        if self.holders(&name)?.contains(&holder) {
-            return Ok(false);
-        }
-        self.recent().unrecorded.adopt(name, holder);
-        Ok(true)
-    }
-
     /// Takes over what became durable. True when it is time to move entries to sled.
     pub fn add(&self, entries: &Entries) -> bool {
         let held = {
             let mut recent = self.recent();
             recent.fresh.absorb(entries);
-            recent.unrecorded.follow(&entries.names);
+            recent.unrecorded.forget(&entries.names);
             recent.fresh.len()
         };
         if held >= MOST_ENTRIES {

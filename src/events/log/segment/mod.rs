@@ -47,7 +47,7 @@
 //! # Parts
 //!
 //! `record` and `file` are the format, `scan` and `read` read it, `stage` gathers what `writer`
-//! writes into what `prepare` made ready, `index` knows heads, commands and names (`held`),
+//! writes into what `prepare` made ready, `index` knows heads, commands and names (`held`, `holders`),
 //! `recover`, `walk` and `tail` open a log as `options` say, `threads` are what runs one, `stepped`
 //! one without threads, `verify` looks at one, `scrub` at an open one as `pace` lets it, `repair`
 //! cuts one, `export` hands out its events, `offline` reads one in place, `backup`, `manifest` and
@@ -63,6 +63,7 @@ mod export;
 mod fault;
 mod file;
 mod held;
+mod holders;
 mod index;
 mod keep;
 mod lock;
@@ -103,7 +104,7 @@ use super::{
     Append, AppendError, Appended, CommandSeen, Each, EventLog, LogHealth, OpenError, ReadError,
 };
 use crate::events::Recorded;
-use crate::events::claim::Name;
+use crate::events::claim::HeldNames;
 use crate::ids::{CommandId, Position, Revision, StreamId};
 use disk::{Disk, Folder};
 pub use export::export;
@@ -363,12 +364,12 @@ impl EventLog for SegmentLog {
         self.shared.index.knows_all_names()
     }
 
-    fn adopt_name(&self, holder: StreamId, name: &Name) -> Result<bool, ReadError> {
-        self.shared.index.adopt(holder, name.digest()).map_err(index_error)
+    fn learn_names(&self, held: &HeldNames) -> Result<u64, ReadError> {
+        self.shared.index.learn_names(held).map_err(index_error)
     }
 
     fn all_names_are_recorded(&self) {
-        self.shared.index.know_all_names();
+        self.shared.index.names_are_recorded();
     }
 
     fn head(&self) -> watch::Receiver<Position> {
