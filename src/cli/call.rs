@@ -163,6 +163,8 @@ mod tests {
         let call = Call::new(Method::GET, Kind::Bay).segment("detail");
         assert_eq!(url(&call), "http://h:1/v1/bays/%64etail");
         assert_eq!(url(&call.segment("why")), "http://h:1/v1/bays/detail/why");
+        let list = Call::at(Method::GET, "bays").segment("detail");
+        assert_eq!(url(&list), "http://h:1/v1/bays/detail");
     }
 
     #[test]
