@@ -47,12 +47,12 @@
 //! # Parts
 //!
 //! `record` and `file` are the format, `scan` and `read` read it, `stage` gathers what `writer`
-//! writes into what `prepare` made ready, `index` knows heads, commands and names (`held`, `holders`),
-//! `recover`, `walk` and `tail` open a log as `options` say, `threads` are what runs one, `stepped`
-//! one without threads, `verify` looks at one, `scrub` at an open one as `pace` lets it, `repair`
-//! cuts one, `export` hands out its events, `offline` reads one in place, `backup`, `manifest` and
-//! `restore` copy one, `archive` takes what is old from one and `remains` is what it leaves, `keep`
-//! watches over it, `disk` is its disk.
+//! writes into what `prepare` made ready, `index` knows heads, commands and names (`held`,
+//! `holders`), `recover`, `walk` and `tail` open a log as `options` say, `threads` are what runs
+//! one, `stepped` one without threads, `verify` looks at one, `scrub` at an open one as `pace` lets
+//! it, `repair` cuts one, `export` hands out its events, `offline` reads one in place, `backup`,
+//! `manifest` and `restore` copy one, `archive` takes what is old from one and `remains` is what it
+//! leaves, `keep` watches over it, `disk` is its disk.
 
 pub mod archive;
 pub mod backup;
