@@ -319,6 +319,7 @@ const fn refusal_answer(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::NotAllowed { .. } => (StatusCode::BAD_REQUEST, "not-allowed"),
         Refusal::IllegalTransition { .. } => (StatusCode::CONFLICT, "illegal-transition"),
         Refusal::AlreadyExists { .. } => (StatusCode::CONFLICT, "already-exists"),
+        Refusal::NameTaken { .. } => (StatusCode::CONFLICT, "name-taken"),
         Refusal::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
         Refusal::RevisionMismatch { .. } => (StatusCode::PRECONDITION_FAILED, "revision-mismatch"),
         Refusal::TooManyExecutions { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-executions"),

@@ -119,8 +119,11 @@ fn each_method_of_each_route_is_for_the_roles_of_its_row() {
     for (role, http) in &callers {
         for (path, method) in paths.keys().flat_map(|path| METHODS.map(|method| (path, method))) {
             let listed = if method == "HEAD" { "GET" } else { method };
-            let is_served = paths[path].get(listed.to_lowercase()).is_some();
-            let action = action(method, path, is_served);
+            // What changes `detail` changes an object of this name.
+            let meant = path.strip_suffix("/detail").filter(|_| listed != "GET");
+            let meant = meant.map_or(path.clone(), |all| format!("{all}/{{ident}}"));
+            let is_served = paths[&meant].get(listed.to_lowercase()).is_some();
+            let action = action(method, &meant, is_served);
             let roles = rights.get(action);
             let has = |role: &str| roles.is_some_and(|roles| roles.iter().any(|it| it == role));
             // An operator is an admin as well.

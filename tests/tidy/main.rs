@@ -43,7 +43,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("sources", &["image"]),
     ("allowed", &["sources"]),
     ("config", &["credentials", "text", "allowed"]),
-    ("events", &["blocking", "files", "ids"]),
+    ("events", &["blocking", "files", "ids", "text"]),
     // `clock` to hold an engine's clock against ours.
     (
         "backends",
