@@ -23,6 +23,8 @@ class Content(io.BytesIO):
     text = lambda self: self.take(self.number()).decode()
     uuid = lambda self: str(UUID(bytes=self.take(self.number())))
     maybe = lambda self, read: read() if self.take(1)[0] else None
+    claim = lambda self: {("take", "share", "release")[self.number()]:
+                          {"scope": self.text(), "text": self.text()}}
     def fields(self):
         kind, of, revision, id, time, version, codec, name, meta, payload = struct.unpack(
             "<B16sQ16sqHBBII", self.take(61))
@@ -33,6 +35,8 @@ class Content(io.BytesIO):
                 "roles": [m.text() for _ in range(m.number())], "request_id": m.text(),
                 "command_id": m.maybe(m.text), "reason": m.maybe(m.text),
                 "causation": m.maybe(m.uuid), "command": m.maybe(m.text)}
+        if m.tell() < len(m.getvalue()):
+            meta["claims"] = [m.claim() for _ in range(m.number())]
         need(len(self.read()) == payload and not m.read(), "a content has another length")
         return {"stream": {"kind": KINDS.get(kind), "id": str(UUID(bytes=of))}, "type": name,
                 "revision": revision, "id": str(UUID(bytes=id)), "time": time, "version": version,

@@ -47,6 +47,8 @@ pub struct LogConfig {
     /// Free space below which requests to change something are refused (507), so that what was
     /// accepted can still be finished and recorded.
     pub reserve_bytes: u64,
+    /// Whether no two objects may have one name (rule L9), which the 2014 API allowed.
+    pub unique_names: bool,
     /// How long a start may look for damage in what it needs not read; the rest is looked at while
     /// the service runs.
     pub check: Duration,
@@ -177,6 +179,7 @@ impl Default for Config {
             log: LogConfig {
                 segment_bytes: 64 << 20,
                 reserve_bytes: 64 << 20,
+                unique_names: true,
                 // Half a million events, which is more than most logs have, and a start that takes
                 // so much longer is still over within a second.
                 check: Duration::from_millis(250),

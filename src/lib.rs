@@ -1,7 +1,7 @@
 //! Magnum: container infrastructure management as an event-sourced actor system.
 //!
 //! In reading order: `nouns` (the one table of them); `ids` and `clock`; `text` (what others say);
-//! `command_line` (how lines become words);
+//! `command_line` (how lines become words); `time_text` (how people write times);
 //! `blocking` (what may take long); `files` (who may read them); `secrets` (what can be erased);
 //! `credentials` (identity towards Keystone); `image`, `sources` and `allowed` (what tenants may
 //! use of the host); `events` (facts and the log that keeps them); `backends` (work and its
@@ -16,6 +16,7 @@ pub mod ids;
 pub mod clock;
 
 pub mod text;
+pub mod time_text;
 
 pub mod command_line;
 

@@ -422,7 +422,7 @@ mod tests {
             event_id: last.id,
             latest_id: last.id,
         };
-        snapshots.save::<Toy>(toy(RENAMED), &folded.state, place);
+        snapshots.save::<Toy>(toy(RENAMED), (&folded.state, &folded.naming), place);
 
         let kept = Kept::live(reads, snapshots.clone());
         let verified = verify::verify(&toys.source(), &kept).unwrap();
@@ -431,8 +431,8 @@ mod tests {
         // The same positions and ids with another name in the last event.
         let differs = verify::verify(&other.source(), &kept).unwrap().difference.unwrap();
         assert_eq!((&*differs.kept, differs.object), ("read model", toy(RENAMED).to_string()));
-        let state = Aggregate::<Toy>::new(toy(RENAMED)).state;
-        snapshots.save::<Toy>(toy(RENAMED), &state, place);
+        let Aggregate { state, naming, .. } = Aggregate::<Toy>::new(toy(RENAMED));
+        snapshots.save::<Toy>(toy(RENAMED), (&state, &naming), place);
         let differs = verify::verify(&toys.source(), &kept).unwrap().difference.unwrap();
         assert_eq!((&*differs.kept, differs.object), ("snapshot", toy(RENAMED).to_string()));
         conductor.stop();

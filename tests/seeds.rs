@@ -19,7 +19,7 @@
 #[path = "it/log_events.rs"]
 mod log_events;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use std::thread;
 
 use magnum::clock;
 use magnum::events::Recorded;
+use magnum::events::claim::{Claim, Claims, HeldNames, Name};
 use magnum::events::log::segment::disk::Disk;
 use magnum::events::log::segment::simulated::{Chance, Faults, Happened, SimulatedDisk};
 use magnum::events::log::segment::{SEGMENT_HEADER_BYTES, SegmentLog, SegmentOptions};
@@ -37,6 +38,9 @@ use magnum::events::log::{
 use magnum::ids::{CommandId, EventId, Position, Revision, StreamId, Timestamp};
 
 use log_events::{append, key, read_all, stream};
+
+/// Names that appends claim.
+const NAMES: u64 = 6;
 
 /// Seeds of an ordinary run; debug builds take some milliseconds for each.
 const SEEDS: u64 = 500;
@@ -62,6 +66,8 @@ struct World {
     sent: Vec<Sent>,
     /// What was read after the last restart: durable from then on.
     durable: Vec<Recorded>,
+    /// What appends do with names.
+    names: Chance,
 }
 
 #[test]
@@ -142,7 +148,8 @@ async fn live(seed: u64, index: sled::Tree) -> Happened {
     // Draws of its own, so that each seed still means what it did before there was this fault.
     let files = Chance::new(!seed);
     let (sent, durable) = (Vec::new(), Vec::new());
-    let mut world = World { chance, files, disk, index, segment_bytes, sent, durable };
+    let names = Chance::new(seed.rotate_left(32));
+    let mut world = World { chance, files, disk, index, segment_bytes, sent, durable, names };
     for _ in 0..1 + world.chance.below(4) {
         world.write_until_it_ends().await;
         world.restart();
@@ -222,7 +229,7 @@ impl World {
                         heads.insert(sent.stream, appended.revision);
                     }
                     Err(AppendError::NoSpace(_) | AppendError::NoFiles(_)) => {}
-                    Err(AppendError::Conflict { .. }) => {}
+                    Err(AppendError::Conflict { .. } | AppendError::Claimed { .. }) => {}
                     Err(AppendError::OutcomeUnknown(_) | AppendError::Closed(_)) => return,
                     Err(other) => panic!("{other}"),
                 }
@@ -242,9 +249,52 @@ impl World {
         }
         let command = format!("c{}", self.sent.len());
         append.command = key(&command, 1);
+        append.events[0].meta.claims = Claims(self.new_claims());
         let events = append.events.iter().map(|event| event.id).collect();
         self.sent.push(Sent { stream, events, command, acknowledged: None });
         append
+    }
+
+    /// Names that an append takes or gives up: few, so that many are taken.
+    fn new_claims(&mut self) -> Vec<Claim> {
+        let count = self.names.below(3);
+        let claim = |_| {
+            let name = name(self.names.below(NAMES));
+            match self.names.below(8) {
+                0..5 => Claim::Take(name),
+                5 => Claim::Share(name),
+                _ => Claim::Release(name),
+            }
+        };
+        (0..count).map(claim).collect()
+    }
+
+    /// Names are held as the events say, and no append took one that another object held.
+    fn check_names(&self, log: &SegmentLog, events: &[Recorded]) {
+        let mut holders: BTreeMap<Name, BTreeSet<StreamId>> = BTreeMap::new();
+        for event in events {
+            let stream = event.stream;
+            let claims = &event.meta.claims.0;
+            for claim in claims {
+                let others = |held: &BTreeSet<StreamId>| held.iter().any(|it| *it != stream);
+                let is_held = holders.get(claim.name()).is_some_and(others);
+                assert!(!(is_held && matches!(claim, Claim::Take(_))), "{claim:?} was held");
+            }
+            for claim in claims {
+                let held = holders.entry(claim.name().clone()).or_default();
+                if claim.holds() {
+                    held.insert(stream)
+                } else {
+                    held.remove(&stream)
+                };
+            }
+        }
+        let of = |(name, held): (&Name, &BTreeSet<StreamId>)| {
+            let name = name.digest();
+            held.iter().map(move |stream| (name, *stream)).collect::<Vec<_>>()
+        };
+        let held: HeldNames = holders.iter().flat_map(of).collect();
+        assert_eq!(log.learn_names(&held).expect("an answer"), 0, "{holders:?}");
     }
 
     /// The process or the machine stops; the index survives, or does not.
@@ -290,6 +340,7 @@ impl World {
             assert_eq!(log.read_stream(stream, Revision(0), 1000).expect("readable"), events);
             assert!(events.iter().zip(0..).all(|(event, revision)| event.revision.0 == revision));
         }
+        self.check_names(&log, &events);
         self.durable = events;
         if self.chance.below(2) == 0 {
             self.read_though_reads_fail(&log);
@@ -389,6 +440,10 @@ impl World {
             assert!(at >= last_write, "only the last write can be torn, byte {at} cannot");
         }
     }
+}
+
+fn name(number: u64) -> Name {
+    Name { scope: "bays/p".to_owned(), text: number.to_string() }
 }
 
 /// A read that failed says which file could not be read, and where.

@@ -4,6 +4,7 @@
 //! holds it (`entity`).
 
 use super::latest::LatestIds;
+use super::naming::Naming;
 use super::snapshot::{self, SnapshotPoint, Snapshots};
 use super::{Entity, Fact};
 use crate::bus::CommandReply;
@@ -19,6 +20,8 @@ pub struct Aggregate<E: Entity> {
     pub(super) stream: StreamId,
     /// What its events fold to.
     pub state: E::State,
+    /// What it is called.
+    pub naming: Naming,
     /// The last event in it; `None` before the first.
     pub(super) place: Option<SnapshotPoint>,
     /// The ids of what was recorded here.
@@ -29,7 +32,8 @@ pub struct Aggregate<E: Entity> {
 
 impl<E: Entity> Clone for Aggregate<E> {
     fn clone(&self) -> Self {
-        Self { state: self.state.clone(), latest: self.latest.clone(), ..*self }
+        let (state, naming) = (self.state.clone(), self.naming.clone());
+        Self { state, naming, latest: self.latest.clone(), ..*self }
     }
 }
 
@@ -37,7 +41,8 @@ impl<E: Entity> Aggregate<E> {
     /// An object before its first event.
     pub fn new(stream: StreamId) -> Self {
         let latest = LatestIds::default();
-        Self { stream, state: E::State::default(), place: None, latest, kept: Revision(0) }
+        let (state, naming) = Default::default();
+        Self { stream, state, naming, place: None, latest, kept: Revision(0) }
     }
 
     /// An object as its last snapshot and the events after it say.
@@ -50,12 +55,12 @@ impl<E: Entity> Aggregate<E> {
         snapshots: &Snapshots,
     ) -> Result<Self, ReadError> {
         let mut aggregate = Self::new(stream);
-        if let Some((state, place)) = snapshots.load::<E>(stream)
+        if let Some((state, naming, place)) = snapshots.load::<E>(stream)
             && let Some(last) = log.read_stream(stream, place.revision, 1)?.first()
             && last.id == place.event_id
         {
-            (aggregate.state, aggregate.place, aggregate.kept) =
-                (state, Some(place), place.revision);
+            (aggregate.state, aggregate.naming) = (state, naming);
+            (aggregate.place, aggregate.kept) = (Some(place), place.revision);
         }
         aggregate.catch_up(log)?;
         aggregate.keep(snapshots);
@@ -66,7 +71,7 @@ impl<E: Entity> Aggregate<E> {
     pub(super) fn keep(&mut self, snapshots: &Snapshots) {
         let Some(place) = self.place else { return };
         if place.revision.get() > self.kept.get() + snapshot::EVERY {
-            snapshots.save::<E>(self.stream, &self.state, place);
+            snapshots.save::<E>(self.stream, (&self.state, &self.naming), place);
             self.kept = place.revision;
         }
     }
@@ -149,6 +154,7 @@ impl<E: Entity> Aggregate<E> {
             request_id: recorded.request_id,
         };
         E::evolve(&mut self.state, &event, fact);
+        self.naming.apply::<E>(&event);
         self.pass(recorded);
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! On Docker a bay is a network on one node, as a bridge network does not span nodes.
 
 use super::lifecycle::{Cascade, Effect, Lifecycle, Task};
+use super::naming::Naming;
 use super::placement::{self, NodeFacts};
 use super::{Entity, Fact};
 use crate::backends::{Action, Desired, Done, Outcome, Removed};
@@ -88,6 +89,11 @@ impl Entity for Bay {
             *state = Lifecycle::begin(fact, asked.placement.node_id, 0);
         }
         state.apply(event, asked_for(event), fact);
+    }
+
+    fn named(event: &Event) -> Option<Naming> {
+        let Event::CreateRequested(asked) = event else { return None };
+        Some(Naming::begin(asked.plan.name.as_ref(), None))
     }
 }
 

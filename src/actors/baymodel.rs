@@ -1,5 +1,6 @@
 //! A baymodel: its commands, and which are legal when.
 
+use super::naming::Naming;
 use super::record::Record;
 use super::{Entity, Fact};
 use crate::bus::{Ctx, Refusal};
@@ -53,5 +54,10 @@ impl Entity for Baymodel {
 
     fn evolve(state: &mut Self::State, event: &Event, fact: Fact<'_>) {
         state.apply(event, fact);
+    }
+
+    fn named(event: &Event) -> Option<Naming> {
+        let Event::Created(created) = event else { return None };
+        Some(Naming::begin(created.fields.name.as_ref(), None))
     }
 }

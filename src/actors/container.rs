@@ -5,6 +5,7 @@
 
 pub use super::container_state::ContainerState;
 use super::lifecycle::{Effect, Lifecycle, MAX_EXECUTIONS, MAX_QUEUED, Task};
+use super::naming::Naming;
 use super::{Entity, Fact, container_run, container_work, drift, placement, recreate};
 use crate::backends::{Action, Exec, Observed, Outcome};
 use crate::bus::{Ctx, Refusal};
@@ -23,7 +24,7 @@ noun_commands! {
     ContainerCommand {
         /// Make it, not running.
         Create {
-            /// Its name; not unique.
+            /// Its name, unique in its bay.
             name: Option<String>,
             /// A description.
             desc: Option<String>,
@@ -150,6 +151,11 @@ impl Entity for Container {
             Event::Drifted(drifted) => drift::take(state, &drifted.drift),
             _ => {}
         }
+    }
+
+    fn named(event: &Event) -> Option<Naming> {
+        let Event::CreateRequested(asked) = event else { return None };
+        Some(Naming::begin(asked.name.as_ref(), Some(asked.bay_id)))
     }
 }
 

@@ -2,10 +2,10 @@
 //!
 //! Pure, one file a noun: commands, state, `decide`, `evolve`, `react` (`lifecycle`: the status and
 //! work of those that have any; `record`: the state of those that have none). Running them:
-//! `aggregate` (the fold), `perform` (decide and append), `entity` (the one generic actor),
-//! `directory` (finds it), `reactor` (log to work), `sessions` (who does it), `reception` (what
-//! else is heard: `comparison` with the record, `audit`). Not here: how events are kept (`events`)
-//! or shown (`projections`).
+//! `aggregate` (the fold; `naming`: of names), `perform` (decide and append), `entity` (the one
+//! generic actor), `directory` (finds it), `reactor` (log to work), `sessions` (who does it),
+//! `reception` (what else is heard: `comparison` with the record, `audit`). Not here: how events
+//! are kept (`events`) or shown (`projections`).
 
 pub mod aggregate;
 pub mod audit;
@@ -23,6 +23,7 @@ pub mod entity;
 mod followed;
 mod latest;
 pub mod lifecycle;
+pub mod naming;
 pub mod node;
 pub mod perform;
 pub mod placement;
@@ -39,6 +40,7 @@ use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use self::lifecycle::DueWork;
+use self::naming::Naming;
 use crate::bus::{Ctx, NounCommand, Refusal};
 use crate::events::EventPayload;
 use crate::ids::{EventId, Kind, Noun, ObjectId, ProjectId, Timestamp, WorkId};
@@ -146,9 +148,20 @@ pub trait Entity: Noun + 'static {
         state.due(Self::KIND)
     }
 
+    /// What the object is called that an event begins; `None` if it begins none, or objects of the
+    /// noun have no names.
+    fn named(_event: &Self::Event) -> Option<Naming> {
+        None
+    }
+
     /// The refusal of a second object with the same id.
     fn already_exists(id: ObjectId) -> Refusal {
         Refusal::AlreadyExists { kind: Self::KIND.name().to_owned(), id }
+    }
+
+    /// The refusal of a name that another object holds.
+    fn name_taken(name: String, holder: ObjectId) -> Refusal {
+        Refusal::NameTaken { kind: Self::KIND.name().to_owned(), name, holder }
     }
 
     /// The refusal of a command to an object that is not there.

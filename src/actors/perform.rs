@@ -21,6 +21,7 @@ use crate::bus::{
     Refusal, ReplyTo, ServiceCommand,
 };
 use crate::clock;
+use crate::events::claim::Claims;
 use crate::events::log::{
     Append, AppendError, Appended, CommandKey, CommandSeen, EventLog, Expected, ReadError,
 };
@@ -49,6 +50,8 @@ pub struct Objects {
     pub snapshots: Snapshots,
     /// Where output of work goes.
     pub replies: Arc<Replies>,
+    /// Whether no two objects may hold one name (rule L9).
+    pub unique_names: bool,
     loads: Arc<Semaphore>,
 }
 
@@ -56,7 +59,7 @@ impl Objects {
     /// Objects of a log.
     pub fn new(log: Arc<dyn EventLog>, snapshots: Snapshots) -> Self {
         let loads = Arc::new(Semaphore::new(MAX_LOADS));
-        Self { log, snapshots, replies: Arc::default(), loads }
+        Self { log, snapshots, replies: Arc::default(), unique_names: true, loads }
     }
 
     /// An object as its events say. Most have few; the others are read where that may take long.
@@ -163,7 +166,8 @@ impl<E: Entity> Aggregate<E> {
             if events.is_empty() {
                 return Ok(self.reply(None));
             }
-            let new = new_events(&events, message.id, &text, origin, ctx.now);
+            let claims = self.naming.claims::<E>(&events, &origin.project, objects.unique_names);
+            let new = new_events(&events, (message.id, &text, claims), origin, ctx.now);
             let ids: Vec<EventId> = new.iter().map(|event| event.id).collect();
             // Before the append: who hands the work out may be faster than its answer.
             let reply_to = message.reply_to.zip(ids.first().copied());
@@ -186,7 +190,7 @@ impl<E: Entity> Aggregate<E> {
             match error {
                 AppendError::Conflict { .. } => self.reload(objects).await?,
                 AppendError::Seen(_) => {}
-                error => return Err(refused_append(error)),
+                error => return Err(refused_append::<E>(error)),
             }
             // Another one may have carried it out meanwhile.
             if let Some(reply) = self.earlier(objects, message, key.as_ref(), origin).await? {
@@ -284,6 +288,7 @@ impl<E: Entity> Aggregate<E> {
                     request_id: &origin.request_id,
                 };
                 E::evolve(&mut self.state, event, fact);
+                self.naming.apply::<E>(event);
             }
         }));
         evolved.map_err(|_| CommandError::Internal("an event could not be applied".to_owned()))?;
@@ -309,19 +314,18 @@ const fn ends(result: &WorkResult) -> bool {
     )
 }
 
-/// What was decided, as it is recorded; the first event has the message's id.
+/// What was decided, as it is recorded; the first event has the message's id, text and claims.
 fn new_events<P: EventPayload>(
     events: &[P],
-    id: EventId,
-    text: &str,
+    (id, text, claims): (EventId, &str, Claims),
     origin: &Origin,
     now: Timestamp,
 ) -> Vec<NewEvent> {
-    let mut first = Some((id, text.to_owned()));
+    let mut first = Some((id, Some(text.to_owned()), claims));
+    let later = || (clock::new_event_id(), None, Claims::default());
     let new = |event| {
-        let (id, command) = first.take().unzip();
-        let meta = Meta { command, ..origin.meta() };
-        NewEvent::new(id.unwrap_or_else(clock::new_event_id), now, meta, event)
+        let (id, command, claims) = first.take().unwrap_or_else(later);
+        NewEvent::new(id, now, Meta { command, claims, ..origin.meta() }, event)
     };
     events.iter().map(new).collect()
 }
@@ -385,7 +389,7 @@ pub(super) fn unreadable(stream: StreamId, error: ReadError) -> CommandError {
     }
 }
 
-fn refused_append(error: AppendError) -> CommandError {
+fn refused_append<E: Entity>(error: AppendError) -> CommandError {
     match error {
         AppendError::NoSpace(reason) => CommandError::NoSpace(reason),
         AppendError::OutcomeUnknown(reason) => CommandError::OutcomeUnknown(reason),
@@ -394,5 +398,8 @@ fn refused_append(error: AppendError) -> CommandError {
         AppendError::Invalid(reason) => CommandError::Internal(reason),
         AppendError::Conflict { stream, .. } => CommandError::Contended(stream),
         AppendError::Seen(_) => CommandError::CommandIdReused,
+        AppendError::Claimed { name, holder } => {
+            CommandError::Refused(E::name_taken(name.text, holder.id))
+        }
     }
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 use utoipa::ToSchema;
 
 use super::Entity;
+use super::naming::Naming;
 use crate::events::codec;
 use crate::ids::{EventId, Position, Revision, StreamId};
 
@@ -59,7 +60,7 @@ impl Snapshots {
     }
 
     /// The last state that was kept, if it has this program's schema and this code folded it.
-    pub fn load<E: Entity>(&self, stream: StreamId) -> Option<(E::State, SnapshotPoint)> {
+    pub fn load<E: Entity>(&self, stream: StreamId) -> Option<(E::State, Naming, SnapshotPoint)> {
         let bytes = self.tree.as_ref()?.get(stream.to_bytes()).ok()??;
         let (sum, kept) = bytes.split_at_checked(blake3::OUT_LEN)?;
         if sum != sealed::<E>(kept).as_bytes() {
@@ -75,9 +76,14 @@ impl Snapshots {
     }
 
     /// Keeps a state; failing to do so loses nothing.
-    pub fn save<E: Entity>(&self, stream: StreamId, state: &E::State, place: SnapshotPoint) {
+    pub fn save<E: Entity>(
+        &self,
+        stream: StreamId,
+        (state, naming): (&E::State, &Naming),
+        place: SnapshotPoint,
+    ) {
         let Some(tree) = &self.tree else { return };
-        let kept = codec::encode(&(state, place));
+        let kept = codec::encode(&(state, naming, place));
         let mut bytes = sealed::<E>(&kept).as_bytes().to_vec();
         bytes.extend(kept);
         if let Err(error) = tree.insert(stream.to_bytes(), bytes) {
@@ -109,6 +115,7 @@ const SOURCES: &[(&str, &str)] = crate::noun_table! { sources [
     "actors/lifecycle/mod.rs",
     "actors/lifecycle/queue.rs",
     "actors/mod.rs",
+    "actors/naming.rs",
     "actors/perform.rs",
     "actors/placement.rs",
     "actors/reactor.rs",
@@ -122,6 +129,7 @@ const SOURCES: &[(&str, &str)] = crate::noun_table! { sources [
     "backends/observed.rs",
     "backends/work.rs",
     "events/audit.rs",
+    "events/claim.rs",
     "events/cloudevent.rs",
     "events/codec.rs",
     "events/container_change.rs",

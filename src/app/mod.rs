@@ -304,7 +304,8 @@ fn open_on(
     let snapshots = Snapshots::new(cache.open_tree("snapshots").map_err(cache_error)?);
     let views = Store::open(&data.join("cache").join("views")).map_err(cache_error)?;
     let low_space = watch_space(config, stopping);
-    Ok((Base { log: Arc::new(log), snapshots, views, low_space }, check))
+    let log = Arc::new(log);
+    Ok((Base { log, snapshots, views, low_space, unique_names: config.log.unique_names }, check))
 }
 
 fn open_log(config: &Config, lock: FolderLock, cache: &sled::Db) -> Result<SegmentLog, AppError> {

@@ -28,6 +28,7 @@ use crate::bus::local::LocalBus;
 use crate::bus::{Authority, Bus, CommandMessage, Origin, delivery};
 use crate::clock;
 use crate::config::BackendConfig;
+use crate::events::claim::HeldNames;
 use crate::events::container::Status;
 use crate::events::log::{EventLog, OpenError};
 use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, StreamId};
@@ -36,7 +37,7 @@ use crate::projections::bay::BayView;
 use crate::projections::conductor::Conductor;
 use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
-use crate::projections::query::ListQuery;
+use crate::projections::query::{ListQuery, QueryError};
 use crate::projections::service_reads::ServiceReads;
 use crate::projections::store::Store;
 
@@ -60,6 +61,8 @@ pub struct Base {
     pub views: Store,
     /// Why there is too little room for changes; nothing while there is enough.
     pub low_space: watch::Receiver<Option<String>>,
+    /// Whether no two objects may have one name.
+    pub unique_names: bool,
 }
 
 /// Everything below the REST API.
@@ -103,7 +106,7 @@ impl Parts {
         backend: impl FnOnce(ObjectId) -> Arc<dyn Backend>,
         stopping: &watch::Receiver<bool>,
     ) -> Result<Self, AppError> {
-        let Base { log, snapshots, views, low_space } = base;
+        let Base { log, snapshots, views, low_space, unique_names } = base;
         let (reads, conductor) =
             Conductor::start(log.clone(), Arc::new(views)).map_err(cache_error)?;
         let own = Arbiter::new();
@@ -114,7 +117,9 @@ impl Parts {
         let threads = Threads { reads, conductor, entities, worker, owned, low_space };
         let direct = |bus| bus;
         let agent = |site: &Site| site.start_agent(direct, backend);
-        Self::join(Objects::new(log, snapshots), threads, direct, config, agent, stopping).await
+        let mut objects = Objects::new(log, snapshots);
+        objects.unique_names = unique_names;
+        Self::join(objects, threads, direct, config, agent, stopping).await
     }
 
     /// Starts them on the one thread of a simulation, which saves read models after each
@@ -155,6 +160,7 @@ impl Parts {
         local.serve_commands(Arc::new(Directory::start(objects.clone(), entities)));
         let own = carry(local.port(Authority::Conductor));
         catch_up(&log, &reads).await?;
+        learn_names(&log, &reads).await?;
         let node_id = register_node(&config.host, own.as_ref(), &reads).await?;
         let views = Arc::new(Views { log: log.clone(), reads: reads.clone() });
         let (hellos, heard) = mpsc::channel(HELLOS);
@@ -215,6 +221,29 @@ async fn catch_up(log: &Arc<dyn EventLog>, reads: &ServiceReads) -> Result<Posit
         }
         error = damage => Err(error),
     }
+}
+
+/// Tells the log who holds which name, where builds that record no claims gave objects names or
+/// deleted some (rule L9). Once the records say it, this costs nothing.
+async fn learn_names(log: &Arc<dyn EventLog>, reads: &ServiceReads) -> Result<(), AppError> {
+    if log.knows_all_names() {
+        log.all_names_are_recorded();
+        return Ok(());
+    }
+    let (log, reads) = (log.clone(), reads.clone());
+    let learn = move || {
+        let mut held = HeldNames::new();
+        reads.names(|holder, name| {
+            held.insert((name.digest(), holder));
+        })?;
+        match log.learn_names(&held) {
+            Ok(0) => log.all_names_are_recorded(),
+            Ok(unrecorded) => tracing::info!(unrecorded, "an earlier version gave or freed names"),
+            Err(error) => return Err(QueryError::Unreadable(error.to_string())),
+        }
+        Ok(())
+    };
+    blocking::run(learn).await.map_err(AppError::ReadModels)?.map_err(cache_error)
 }
 
 /// The node of this machine: the one that was registered under this host name, or a new one.

@@ -14,6 +14,7 @@ use crate::backends::{
 use crate::clock;
 use crate::events::Meta;
 use crate::events::audit::{CommandRefusedV1, KeyErasedV1, ReadV1, TokenCreatedV1, TokenRevokedV1};
+use crate::events::claim::Claims;
 use crate::ids::{
     CommandId, EventId, Noun, ObjectId, Position, ProjectId, Revision, StreamId, Timestamp, WorkId,
 };
@@ -88,6 +89,7 @@ impl Origin {
             reason: self.reason.clone(),
             causation: self.causation,
             command: None,
+            claims: Claims::default(),
         }
     }
 }

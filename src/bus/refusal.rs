@@ -38,6 +38,19 @@ pub enum Refusal {
         /// The object.
         id: ObjectId,
     },
+    /// Another object of the same project has this name (rule L9).
+    #[error(
+        "A {kind} with the name {name:?} exists already: {holder}. Use another name, or delete \
+        that one first."
+    )]
+    NameTaken {
+        /// `container`.
+        kind: String,
+        /// The name.
+        name: String,
+        /// The object that has it.
+        holder: ObjectId,
+    },
     /// A field of the command is not acceptable.
     #[error("Invalid input for field '{field}': {reason}")]
     Invalid {

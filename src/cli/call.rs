@@ -109,6 +109,12 @@ impl<'a> Call<'a> {
                 segments.push("");
             }
         }
+        if let (Some(_), [collection, "detail"]) = (self.kind, &*self.path) {
+            // An object of this name, and not the list.
+            let path = url.path().trim_end_matches("detail").to_owned();
+            debug_assert!(path.ends_with(&format!("{collection}/")), "the end of the path");
+            url.set_path(&format!("{path}%64etail"));
+        }
         if !self.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&self.query);
         }
@@ -150,6 +156,15 @@ mod tests {
             url(&call.query("command", Some("ls -l /tmp"))),
             "http://h:1/v1/containers/a%20b%2Fc%25%3F%23/execute?command=ls+-l+%2Ftmp"
         );
+    }
+
+    #[test]
+    fn an_object_whose_name_is_a_route_is_not_the_list() {
+        let call = Call::new(Method::GET, Kind::Bay).segment("detail");
+        assert_eq!(url(&call), "http://h:1/v1/bays/%64etail");
+        assert_eq!(url(&call.segment("why")), "http://h:1/v1/bays/detail/why");
+        let list = Call::at(Method::GET, "bays").segment("detail");
+        assert_eq!(url(&list), "http://h:1/v1/bays/detail");
     }
 
     #[test]

@@ -231,7 +231,7 @@ pub fn put<'a>() -> Call<'a> {
 }
 
 /// Requests an action for each target; the verb is its path.
-async fn act(
+pub async fn act(
     session: &Session,
     targets: &Targets,
     verb: &str,

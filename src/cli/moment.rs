@@ -3,59 +3,36 @@
 //! A date or a time without a zone is UTC, as in everything that is printed. Not here: positions
 //! and revisions (`replay::When`).
 
-use chrono::{DateTime, Days, NaiveDate, NaiveDateTime, NaiveTime, Utc};
+use chrono::{DateTime, Days, Utc};
 
 use crate::clock;
 use crate::ids::Timestamp;
 use crate::replay::When;
+use crate::time_text::{UNITS_S, age_s, midnight, zoneless};
 
 /// What the help and errors say of the forms.
 pub const FORMS: &str = "a time such as 2015-05-21T20:46:13Z, 2015-05-21 20:46 or 2015-05-21 (UTC \
     if it has no zone), an age such as 90s, 15m, 1h30m or 7d, today, or yesterday";
 
-/// Units of an age, in seconds.
-const UNITS_S: [(char, i64); 5] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400), ('w', 604_800)];
-
-/// Forms of a time without a zone.
-const ZONELESS: [&str; 4] =
-    ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"];
+/// A unit of an age that the server does not know, in seconds.
+const WEEK_S: (char, i64) = ('w', 604_800);
 
 /// A time, of whoever says when now is.
 fn time(text: &str, now: Timestamp) -> Option<Timestamp> {
     let today = || DateTime::<Utc>::from_timestamp_micros(now.0).map(|now| now.date_naive());
-    let midnight = |day: NaiveDate| utc(day.and_time(NaiveTime::MIN));
     match text {
         "now" => return Some(now),
         "today" => return today().map(midnight),
         "yesterday" => return today()?.checked_sub_days(Days::new(1)).map(midnight),
         _ => {}
     }
-    if let Some(age_s) = age_s(text) {
+    if let Some(age_s) = age_s(text, &[&UNITS_S[..], &[WEEK_S]].concat()) {
         return Some(Timestamp(now.0.checked_sub(age_s.checked_mul(1_000_000)?)?));
     }
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Some(Timestamp(time.timestamp_micros()));
     }
-    let zoneless = |form: &&str| NaiveDateTime::parse_from_str(text, form).ok();
-    let date = || NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().map(midnight);
-    ZONELESS.iter().find_map(zoneless).map(utc).or_else(date)
-}
-
-fn utc(time: NaiveDateTime) -> Timestamp {
-    Timestamp(time.and_utc().timestamp_micros())
-}
-
-/// Seconds of an age: `90s`, `1h30m`.
-fn age_s(text: &str) -> Option<i64> {
-    let (mut rest, mut age_s) = (text, 0_i64);
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-        let (count, unit) = rest.split_at_checked(digits)?;
-        let (_, unit_s) = UNITS_S.into_iter().find(|(name, _)| unit.starts_with(*name))?;
-        age_s = age_s.checked_add(count.parse::<i64>().ok()?.checked_mul(unit_s)?)?;
-        rest = unit.get(1..)?;
-    }
-    (!text.is_empty()).then_some(age_s)
+    zoneless(text)
 }
 
 /// A time as the server takes it. Ages that it knows are sent as they are: its clock decides.

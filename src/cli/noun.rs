@@ -134,8 +134,11 @@ impl Noun {
             let taken = u64::try_from(rows.len()).unwrap_or(u64::MAX);
             let left = args.limit.map(|limit| limit.saturating_sub(taken));
             let dir = args.sort_dir.map(|dir| if dir == SortDir::Asc { "asc" } else { "desc" });
-            let call = Call::new(Method::GET, self.kind);
-            let call = if session.is_wide { call.segment("detail") } else { call };
+            let call = if session.is_wide {
+                Call::at(Method::GET, self.kind.collection()).segment("detail")
+            } else {
+                Call::new(Method::GET, self.kind)
+            };
             let mut call = call
                 .query("at", at.as_ref())
                 .query("limit", left)

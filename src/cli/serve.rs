@@ -81,8 +81,21 @@ pub struct ServeArgs {
     /// Refuse changes below this much free disk space, so that accepted work can finish
     #[arg(long, value_name = "BYTES", default_value = "64m", value_parser = bytes)]
     reserve: u64,
+    /// Whether names are unique: of bays and baymodels in a project, of containers in a bay
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    #[arg(value_name = "on|off", hide_possible_values = true)]
+    unique_names: Switch,
     #[command(flatten)]
     containers: ContainerArgs,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Switch {
+    /// As it should be
+    On,
+    /// As it was in 2014
+    Off,
 }
 
 /// The engine that runs the containers.
@@ -160,6 +173,7 @@ fn config(
         log: LogConfig {
             segment_bytes: args.segment_size,
             reserve_bytes: args.reserve,
+            unique_names: args.unique_names == Switch::On,
             check: Duration::from_millis(args.log_check),
         },
         backup_dir: args.backup_dir,

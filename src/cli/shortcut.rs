@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::args::ident;
 use super::client::Call;
-use super::container::{self, CONTAINER};
+use super::container::{self, CONTAINER, act};
 use super::error::CliError;
 use super::noun::{ListArgs, Session, text_of};
 use super::table;
@@ -169,13 +169,20 @@ pub async fn run(session: &Session, shortcut: Shortcut) -> Result<(), CliError> 
             let call = Call::new(Method::GET, Kind::Container).segment(&container);
             container::print_json(&session.client.send(call).await?.body)
         }
-        S::Start(containers) => each(session, &containers, "Start", container::put()).await,
-        S::Pause(containers) => each(session, &containers, "Pause", container::put()).await,
-        S::Unpause(containers) => each(session, &containers, "Unpause", container::put()).await,
-        S::Stop(args) => each(session, &args.containers, "Stop", args.call()).await,
-        S::Restart(args) => each(session, &args.containers, "Reboot", args.call()).await,
+        S::Start(containers) => {
+            act(session, &containers.targets(), "Start", container::put()).await
+        }
+        S::Pause(containers) => {
+            act(session, &containers.targets(), "Pause", container::put()).await
+        }
+        S::Unpause(containers) => {
+            act(session, &containers.targets(), "Unpause", container::put()).await
+        }
+        S::Stop(args) => act(session, &args.containers.targets(), "Stop", args.call()).await,
+        S::Restart(args) => act(session, &args.containers.targets(), "Reboot", args.call()).await,
         S::Kill { containers, signal } => {
-            each(session, &containers, "Kill", container::put().query("signal", signal)).await
+            act(session, &containers.targets(), "Kill", container::put().query("signal", signal))
+                .await
         }
         S::Rm { containers, force } => {
             if !force {
@@ -197,17 +204,6 @@ impl Grace {
     fn call<'a>(&self) -> Call<'a> {
         container::put().query("timeout", self.timeout)
     }
-}
-
-/// Requests an action for each container.
-async fn each(
-    session: &Session,
-    containers: &Containers,
-    verb: &str,
-    call: Call<'_>,
-) -> Result<(), CliError> {
-    let action = verb.to_ascii_lowercase();
-    CONTAINER.each(session, &containers.targets(), verb, call, Some(&action)).await
 }
 
 /// Lists containers; only those with a process unless all are asked for.

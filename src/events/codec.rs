@@ -120,13 +120,13 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
 }
 
-/// The first fields of what was encoded, borrowed; the rest is not looked at.
+/// The first fields of what was encoded, borrowed, and the bytes of the rest.
 ///
 /// # Errors
 /// What the codec says.
-pub fn decode_first<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, String> {
+pub fn decode_first<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), String> {
     bincode::serde::borrow_decode_from_slice(bytes, format())
-        .map(|(value, _)| value)
+        .map(|(value, read)| (value, bytes.get(read..).unwrap_or_default()))
         .map_err(|error| error.to_string())
 }
 

@@ -5,8 +5,10 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 
+use super::claim::{Claim, Claims};
 use super::codec::{self, DecodeError, EventPayload};
 use crate::ids::{CommandId, EventId, Position, ProjectId, Revision, StreamId, Timestamp};
 
@@ -33,7 +35,7 @@ impl EventType {
 }
 
 /// Who asked for what an event records, through what, and why (rule T1).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Meta {
     /// The tenant that the object belongs to.
     pub project: ProjectId,
@@ -51,6 +53,64 @@ pub struct Meta {
     pub causation: Option<EventId>,
     /// The command as JSON, with the first event that it caused (rule L6).
     pub command: Option<String>,
+    /// What the append means for names, with its first event (rule L9).
+    pub claims: Claims,
+}
+
+/// Without claims it is written as by builds that had none: nothing stands for them.
+impl Serialize for Meta {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let claims = Some(&self.claims.0).filter(|claims| !claims.is_empty());
+        let mut meta = serializer.serialize_struct("Meta", 8 + usize::from(claims.is_some()))?;
+        meta.serialize_field("project", &self.project)?;
+        meta.serialize_field("user", &self.user)?;
+        meta.serialize_field("roles", &self.roles)?;
+        meta.serialize_field("request_id", &self.request_id)?;
+        meta.serialize_field("command_id", &self.command_id)?;
+        meta.serialize_field("reason", &self.reason)?;
+        meta.serialize_field("causation", &self.causation)?;
+        meta.serialize_field("command", &self.command)?;
+        if let Some(claims) = claims {
+            meta.serialize_field("claims", claims)?;
+        }
+        meta.end()
+    }
+}
+
+impl Meta {
+    /// Reads what was recorded.
+    ///
+    /// # Errors
+    /// What the codec says.
+    pub fn decode(bytes: &[u8]) -> Result<Self, String> {
+        let (first, rest) = codec::decode_first(bytes)?;
+        let (project, user, roles, request_id, command_id, reason, causation, command) = first;
+        let claims = Claims(if rest.is_empty() { Vec::new() } else { codec::decode(rest)? });
+        Ok(Self {
+            project,
+            user,
+            roles,
+            request_id,
+            command_id,
+            reason,
+            causation,
+            command,
+            claims,
+        })
+    }
+
+    /// The claims alone of what was recorded.
+    ///
+    /// # Errors
+    /// As [`Meta::decode`].
+    pub fn decode_claims(bytes: &[u8]) -> Result<Vec<Claim>, String> {
+        type BeforeClaims<'a> = (
+            (&'a str, &'a str, Vec<&'a str>, &'a str),
+            (Option<&'a str>, Option<&'a str>, Option<EventId>, Option<&'a str>),
+        );
+        let (_, rest): (BeforeClaims<'_>, _) = codec::decode_first(bytes)?;
+        if rest.is_empty() { Ok(Vec::new()) } else { codec::decode(rest) }
+    }
 }
 
 /// What a fold needs of [`Meta`]: its first fields, borrowed from the bytes. What follows them, the

@@ -3,13 +3,14 @@
 //! `envelope` is what surrounds every event, `codec` how payloads become bytes, one file a noun its
 //! payloads and its status, `run` and `signal` what is told of a container's process, `mark` what
 //! they mean, `upcast` how old ones become present ones, `schema` what they look like in JSON,
-//! `log` the engines, `subscription` how readers follow the log, `newest` what they share,
-//! `cloudevent` what they get. Not here: how facts are decided (`actors`) or shown (`projections`,
-//! `http`).
+//! `claim` the names that they take, `log` the engines, `subscription` how readers follow the log,
+//! `newest` what they share, `cloudevent` what they get. Not here: how facts are decided (`actors`)
+//! or shown (`projections`, `http`).
 
 pub mod audit;
 pub mod bay;
 pub mod baymodel;
+pub mod claim;
 pub mod cloudevent;
 pub mod codec;
 pub mod container;

@@ -31,9 +31,14 @@ fn id(state: &AppState, project: &ProjectId, kind: Kind) -> ObjectId {
     derived_id(state.installation, [&project.0, kind.name(), NAME])
 }
 
-/// The project's built-in object, where it has one: under its id, or under the one that it got as
-/// long as clients could choose derived ids. Another project may have that one.
+/// The project's default object, where it has one: what it calls so itself, or the built-in one
+/// under its id, or under the one that it got as long as clients could choose derived ids. Another
+/// project may have that one.
 fn find<V: View>(state: &AppState, project: &ProjectId) -> Result<Option<V>, ApiError> {
+    let own = state.reads.find::<V>(project, NAME).ok().filter(|own| !own.is_deleting());
+    if own.is_some() {
+        return Ok(own);
+    }
     let text = format!("{project}/{}/{NAME}", V::KIND);
     let former = ObjectId(Uuid::new_v5(&state.installation, text.as_bytes()));
     match get(state, project, id(state, project, V::KIND))? {
@@ -79,7 +84,8 @@ pub async fn baymodel(state: &AppState, ctx: &Origin) -> Result<ObjectId, ApiErr
     let id = id(state, &ctx.project, Kind::Baymodel);
     let create = BaymodelCommand::Create { fields: fields() };
     let made = command::send(state, ctx, StreamId::new(Kind::Baymodel, id), &create).await;
-    command::is_seen(state, recorded(state, made)?).await;
+    let (id, position) = recorded(state, id, made)?;
+    command::is_seen(state, position).await;
     Ok(id)
 }
 
@@ -94,18 +100,26 @@ pub async fn bay(state: &AppState, ctx: &Origin) -> Result<BayView, ApiError> {
     let plan = BayPlan { name, baymodel_id, node_count: 1, ..BayPlan::default() };
     let command = BayCommand::Create { plan, nodes: node::facts(state, &ctx.project)?, coe: None };
     let made = command::send(state, ctx, StreamId::new(Kind::Bay, id), &command).await;
-    let position = recorded(state, made)?;
+    let (id, position) = recorded(state, id, made)?;
     let view = command::view_at::<BayView>(state, &ctx.project, id, position).await?;
     view.ok_or_else(|| ApiError::Internal("The default bay was made, but is not there.".to_owned()))
 }
 
-/// Up to where the log has what was made, by us or by another request at the same time.
-fn recorded(state: &AppState, made: Result<CommandReply, ApiError>) -> Result<Position, ApiError> {
+/// What was made, by us or by another request at the same time, and up to where the log has it. It
+/// may be an object that the project made itself under this name.
+fn recorded(
+    state: &AppState,
+    id: ObjectId,
+    made: Result<CommandReply, ApiError>,
+) -> Result<(ObjectId, Position), ApiError> {
+    let head = || *state.log.head().borrow();
     match made {
-        Ok(reply) => Ok(reply.position),
-        Err(ApiError::Command(CommandError::Refused(Refusal::AlreadyExists { .. }))) => {
-            Ok(*state.log.head().borrow())
-        }
+        Ok(reply) => Ok((id, reply.position)),
+        Err(ApiError::Command(CommandError::Refused(refusal))) => match refusal {
+            Refusal::AlreadyExists { .. } => Ok((id, head())),
+            Refusal::NameTaken { holder, .. } => Ok((holder, head())),
+            refusal => Err(ApiError::Command(CommandError::Refused(refusal))),
+        },
         Err(error) => Err(error),
     }
 }

@@ -17,6 +17,7 @@ use crate::projections::as_of::AsOfError;
 use crate::projections::query::QueryError;
 use crate::replay::ReplayError;
 use crate::secrets::SecretsError;
+use crate::text;
 
 /// What programs know a missing or invalid token by.
 pub const UNAUTHENTICATED: &str = "unauthenticated";
@@ -177,7 +178,7 @@ impl ApiError {
             QueryError::NotFound | QueryError::UnknownMarker => Self::not_found(kind, ident),
             QueryError::Ambiguous => Self::Ambiguous(kind.collection(), kind.name()),
             QueryError::UnknownSortKey(key) => {
-                Self::field("sort_key", key, "Lists cannot be sorted by this field.")
+                Self::field("sort_key", text::words(&key), "Lists cannot be sorted by this field.")
             }
             QueryError::UnknownFilter(key) => {
                 Self::BadRequest(format!("Unknown argument: \"{key}\""))
@@ -318,6 +319,7 @@ const fn refusal_answer(refusal: &Refusal) -> (StatusCode, &'static str) {
         Refusal::NotAllowed { .. } => (StatusCode::BAD_REQUEST, "not-allowed"),
         Refusal::IllegalTransition { .. } => (StatusCode::CONFLICT, "illegal-transition"),
         Refusal::AlreadyExists { .. } => (StatusCode::CONFLICT, "already-exists"),
+        Refusal::NameTaken { .. } => (StatusCode::CONFLICT, "name-taken"),
         Refusal::Conflict { .. } => (StatusCode::CONFLICT, "conflict"),
         Refusal::RevisionMismatch { .. } => (StatusCode::PRECONDITION_FAILED, "revision-mismatch"),
         Refusal::TooManyExecutions { .. } => (StatusCode::TOO_MANY_REQUESTS, "too-many-executions"),

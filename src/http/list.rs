@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use super::edge::request::Call;
 use super::edge::state::AppState;
@@ -19,6 +20,9 @@ use crate::replay::{ReplayError, Source};
 
 /// Most objects of a page, and how many there are where none is asked for: `max_limit` of 2015.
 const MAX_LIMIT: usize = 1000;
+
+/// The end of the path of a list with all fields.
+const DETAIL: &str = "detail";
 
 /// Arguments of every list, besides the fields that it filters by.
 const PAGING: [&str; 5] = ["at", "limit", "marker", "sort_key", "sort_dir"];
@@ -68,7 +72,26 @@ pub async fn page<V: Shown>(
     });
     let collection = V::KIND.collection();
     let items = views.iter().map(|view| Representation { view, host: &call.host, rows }).collect();
-    Ok(respond::json(StatusCode::OK, &Page { collection, items, next }))
+    let named = named::<V>(state, call, rows)?;
+    Ok(respond::json(StatusCode::OK, &Page { collection, items, next, named }))
+}
+
+/// The fields of the object whose name is that of the list with all fields, which a client that
+/// shows the object gets as well: the two requests are the same.
+fn named<V: Shown>(
+    state: &AppState,
+    call: &Call,
+    rows: Rows,
+) -> Result<Map<String, Value>, ApiError> {
+    if rows != Rows::Detail || !call.is_plain() {
+        return Ok(Map::new());
+    }
+    let Ok(view) = state.reads.find::<V>(&call.ctx.project, DETAIL) else { return Ok(Map::new()) };
+    let object = Representation { view: &view, host: &call.host, rows };
+    match serde_json::to_value(object) {
+        Ok(Value::Object(fields)) => Ok(fields),
+        other => Err(ApiError::Internal(format!("not an object: {other:?}"))),
+    }
 }
 
 /// The object that is there without being recorded, where a page has it: at its begin, before all
@@ -96,6 +119,7 @@ struct Page<T> {
     collection: &'static str,
     items: Vec<T>,
     next: Option<String>,
+    named: Map<String, Value>,
 }
 
 impl<T: Serialize> Serialize for Page<T> {
@@ -104,6 +128,9 @@ impl<T: Serialize> Serialize for Page<T> {
         page.serialize_entry(self.collection, &self.items)?;
         if let Some(next) = &self.next {
             page.serialize_entry("next", next)?;
+        }
+        for (field, value) in &self.named {
+            page.serialize_entry(field, value)?;
         }
         page.end()
     }

@@ -129,18 +129,29 @@ fn whole() -> Vec<Route> {
     ]
 }
 
+/// The methods of each path.
+static METHODS: LazyLock<HashMap<String, Vec<Method>>> = LazyLock::new(|| {
+    let mut methods = HashMap::<String, Vec<Method>>::new();
+    for route in table() {
+        methods.entry(route.path.clone()).or_default().push(route.verb());
+    }
+    methods
+});
+
 /// Whether a path of the table takes a method.
 pub fn takes(path: &str, method: &Method) -> bool {
-    static METHODS: LazyLock<HashMap<String, Vec<Method>>> = LazyLock::new(|| {
-        let mut methods = HashMap::<String, Vec<Method>>::new();
-        for route in table() {
-            methods.entry(route.path.clone()).or_default().push(route.verb());
-        }
-        methods
-    });
     // What answers GET answers HEAD.
     let method = if method == Method::HEAD { &Method::GET } else { method };
     METHODS.get(path).is_some_and(|methods| methods.contains(method))
+}
+
+/// Whether a path of the table ends in what can only be the name of an object where this method is
+/// asked for: `DELETE /v1/bays/detail`.
+pub fn names_object(path: &str, method: &Method) -> bool {
+    let is_object = |(parent, _)| takes(&format!("{parent}/{{ident}}"), method);
+    METHODS.contains_key(path)
+        && !takes(path, method)
+        && path.rsplit_once('/').is_some_and(is_object)
 }
 
 /// What `schemas/openapi.json` holds.

@@ -184,27 +184,40 @@ fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     ApiError::Internal(format!("a handler panicked: {words}")).into_response()
 }
 
-/// Gives every path its one form: under `/v1`, without a slash at the end.
+/// Gives every path its one form: under `/v1`, without a slash at the end, and with the name of an
+/// object written so that it is not taken for another resource.
 fn with_canonical_path(mut request: Request) -> Request {
-    if let Some(uri) = canonical(request.uri()) {
+    if let Some(uri) = canonical(request.method(), request.uri()) {
         *request.uri_mut() = uri;
     }
     request
 }
 
-fn canonical(uri: &Uri) -> Option<Uri> {
+fn canonical(method: &Method, uri: &Uri) -> Option<Uri> {
     let path = uri.path().trim_end_matches('/');
     let first = path.split('/').nth(1).unwrap_or_default();
     let version = if VERSIONED.contains(first) { "/v1" } else { "" };
     let path = if path.is_empty() { "/" } else { path };
-    if version.is_empty() && path == uri.path() {
+    let mut whole = format!("{version}{path}");
+    if routes::names_object(&whole, method) {
+        whole = as_name(&whole)?;
+    }
+    if whole == uri.path() {
         return None;
     }
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    let whole: PathAndQuery = format!("{version}{path}{query}").parse().ok()?;
+    let whole: PathAndQuery = format!("{whole}{query}").parse().ok()?;
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(whole);
     Uri::from_parts(parts).ok()
+}
+
+/// A path whose last part the routes take for a name: its first character is percent-encoded,
+/// which they decode.
+fn as_name(path: &str) -> Option<String> {
+    let (parent, name) = path.rsplit_once('/')?;
+    let (first, rest) = name.as_bytes().split_first()?;
+    Some(format!("{parent}/%{first:02X}{}", std::str::from_utf8(rest).ok()?))
 }
 
 #[cfg(test)]
@@ -236,7 +249,30 @@ mod tests {
             ("http://h:1/bays/", "http://h:1/v1/bays"),
         ] {
             let uri: Uri = given.parse().unwrap();
-            assert_eq!(canonical(&uri).unwrap_or(uri).to_string(), wanted);
+            assert_eq!(canonical(&Method::GET, &uri).unwrap_or(uri).to_string(), wanted);
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_a_route_is_a_name_where_the_route_is_not_asked_for() {
+        for collection in Kind::ALL.map(Kind::collection) {
+            let path = format!("/v1/{collection}/detail");
+            let uri: Uri = path.parse().unwrap();
+            for method in [Method::GET, Method::HEAD] {
+                assert_eq!(canonical(&method, &uri), None);
+            }
+            for method in [Method::PATCH, Method::DELETE] {
+                let object = format!("/v1/{collection}/{{ident}}");
+                let named = format!("/v1/{collection}/%64etail");
+                let named = Some(named).filter(|_| routes::takes(&object, &method));
+                assert_eq!(canonical(&method, &uri).map(|uri| uri.to_string()), named);
+            }
+        }
+        let uri: Uri = "/bays/detail/?x=1".parse().unwrap();
+        let named = canonical(&Method::DELETE, &uri).unwrap().to_string();
+        assert_eq!(named, "/v1/bays/%64etail?x=1");
+        for (method, path) in [(Method::DELETE, "/v1/events"), (Method::DELETE, "/v1/bays/b")] {
+            assert_eq!(canonical(&method, &path.parse().unwrap()), None);
         }
     }
 }

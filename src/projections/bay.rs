@@ -51,7 +51,7 @@ pub struct BayView {
 impl View for BayView {
     const TABLE: &'static [FieldDef<Self>] = &[
         FieldDef::uuid(""),
-        field!("name", name).in_lists().writable(Rule::Name, "Not unique."),
+        field!("name", name).in_lists().writable(Rule::Name, "Unique in the project."),
         field!("baymodel_id", baymodel_id)
             .means("The baymodel's uuid.")
             .in_lists()

@@ -105,7 +105,7 @@ type Pairs = BTreeMap<String, String>;
 impl View for ContainerView {
     const TABLE: &'static [FieldDef<Self>] = &[
         FieldDef::uuid("The id that it is to have."),
-        field!("name", name).in_lists().writable(Rule::Name, "Not unique."),
+        field!("name", name).in_lists().writable(Rule::Name, "Unique in the bay."),
         field!("desc", desc).writable(Rule::Text, "A description."),
         field!("image_id", image_id)
             .in_lists()

@@ -224,6 +224,10 @@ pub trait View:
     fn outcomes(&self) -> &[OutcomeView] {
         &[]
     }
+    /// Whether the object is being deleted.
+    fn is_deleting(&self) -> bool {
+        false
+    }
     /// The bay that the object is a member of.
     fn bay(&self) -> Option<ObjectId> {
         None

@@ -20,6 +20,27 @@ use super::state::ReadModelState;
 use crate::events::codec::decode;
 use crate::ids::{Kind, ObjectId, Position, ProjectId, StreamId, WorkId};
 
+/// Which one of the objects with a name is meant by it: the only one that is not being deleted, or
+/// the only one.
+fn meant<V: View>(named: &mut dyn Iterator<Item = Result<V, QueryError>>) -> Result<V, QueryError> {
+    let (mut stays, mut goes) = (None, None);
+    let mut go = 0;
+    for view in named {
+        let view = view?;
+        if view.is_deleting() {
+            (goes, go) = (Some(view), go + 1);
+        } else if stays.replace(view).is_some() {
+            return Err(QueryError::Ambiguous);
+        }
+    }
+    match (stays, goes) {
+        (Some(one), _) => Ok(one),
+        (None, Some(one)) if go == 1 => Ok(one),
+        (None, Some(_)) => Err(QueryError::Ambiguous),
+        (None, None) => Err(QueryError::NotFound),
+    }
+}
+
 /// Views copied under one lock while all of them are visited: 50 us.
 const EACH: usize = 512;
 
@@ -62,16 +83,13 @@ impl ReadModels {
             .or_else(|| ListField::named::<V>("host"))
             .ok_or(QueryError::NotFound)?;
         let value = name.value::<V>(ident).ok_or(QueryError::NotFound)?;
-        let bytes = self.shared.read(|tables| {
+        self.shared.read(|tables| {
             let table = tables.table(V::KIND);
-            let mut named = table.order(project, name).of(&value, None);
-            match (named.next(), named.next()) {
-                (None, _) => Err(QueryError::NotFound),
-                (Some(created), None) => table.row(created).cloned().ok_or(QueryError::NotFound),
-                (Some(_), Some(_)) => Err(QueryError::Ambiguous),
-            }
-        })??;
-        decode(&bytes).map_err(QueryError::Unreadable)
+            let named = table.order(project, name).of(&value, None);
+            let views = named.filter_map(|created| table.row(created));
+            let mut views = views.map(|bytes| decode(bytes).map_err(QueryError::Unreadable));
+            meant(&mut views)
+        })?
     }
 
     /// A page of a project's objects, whatever their size.

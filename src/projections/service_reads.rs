@@ -6,12 +6,14 @@
 
 use std::ops::Deref;
 
-use super::View;
 use super::query::{Parked, QueryError};
 use super::read_models::ReadModels;
 use super::tables::Tables;
+use super::{OfNoun as _, View};
+use crate::each_noun;
+use crate::events::claim::Name;
 use crate::events::codec::decode;
-use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
+use crate::ids::{Kind, Noun as _, ObjectId, ProjectId, StreamId};
 
 /// The read models as the service sees them. Cheap to clone.
 #[derive(Clone)]
@@ -68,6 +70,21 @@ impl ServiceReads {
     /// When nothing can be read.
     pub fn each<V: View>(&self, see: impl FnMut(V)) -> Result<(), QueryError> {
         self.reads.each(see)
+    }
+
+    /// Visits the names of all objects that are not being deleted, whatever their project.
+    ///
+    /// # Errors
+    /// When nothing can be read.
+    pub fn names(&self, mut see: impl FnMut(StreamId, Name)) -> Result<(), QueryError> {
+        each_noun!(view V => self.each(|view: V| {
+            if let Some(name) = view.field("name").filter(|_| !view.is_deleting()) {
+                let head = view.head();
+                let name = Name::new(V::KIND, &head.project, view.bay(), &name);
+                see(StreamId::new(V::KIND, head.uuid), name);
+            }
+        })?);
+        Ok(())
     }
 
     /// Objects that wait for work: what has to be resumed after a restart.

@@ -104,6 +104,10 @@ macro_rules! has_work {
         fn outcomes(&self) -> &[OutcomeView] {
             &self.outcomes
         }
+
+        fn is_deleting(&self) -> bool {
+            self.status.is_deleting()
+        }
     };
 }
 pub(super) use has_work;

@@ -147,7 +147,7 @@ impl<E: Entity, V: View> Object for Folded<E, V> {
     }
 
     fn kept(&self, stream: StreamId, snapshots: &Snapshots) -> Option<(Value, SnapshotPoint)> {
-        let (state, place) = snapshots.load::<E>(stream)?;
+        let (state, _, place) = snapshots.load::<E>(stream)?;
         Some((state_document(&state), place))
     }
 

@@ -13,7 +13,7 @@ use magnum::events::log::chain::{self, Content};
 use magnum::events::log::export::{from_hex, to_hex};
 use magnum::events::log::segment::{SegmentLog, SegmentOptions, export};
 use magnum::events::log::{Append, EventLog, Expected, OpenError};
-use magnum::events::{EventType, NewEvent, codec};
+use magnum::events::{EventType, Meta, NewEvent};
 use magnum::ids::{ObjectId, Position, Revision, StreamId};
 use magnum::replay::Source;
 use magnum::replay::bundle::{self, Bundle};
@@ -51,7 +51,7 @@ pub fn write_log(folder: &Path) -> PathBuf {
                 time: content.time,
                 event_type: EventType::named(content.event_type),
                 version: content.version,
-                meta: codec::decode(content.meta).unwrap(),
+                meta: Meta::decode(content.meta).unwrap(),
                 payload: Bytes::copy_from_slice(content.payload),
             };
             let append =

@@ -225,7 +225,7 @@ fn requests_with_odd_parameters_headers_and_bodies() {
     let server = Server::start(&[]);
     let bay = "POST /v1/bays HTTP/1.1\r\nHost: 127.0.0.1:PORT5\r\nConnection: close\r\n\
                Content-Type: application/json\r\nContent-Length: 12\r\n\r\n{\"name\":\"b\"}";
-    assert_eq!(server.send(&addressed(bay.as_bytes(), &server)).status, 201);
+    assert_eq!(server.ask(&addressed(bay.as_bytes(), &server)).status, 201);
     let ident = mutation::text(&["b", "web", "019ab6d4-0000-7ddb-b143-0c6e8259f7bb", "req-1"]);
     let body = option::of((mutation::document(container()), mutation::document(patch())));
     let asked = (select(OPERATIONS.to_vec()), ident, named(4), named(3), body);

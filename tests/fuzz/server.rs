@@ -96,8 +96,17 @@ impl Server {
 
     /// Sends bytes; what comes until nothing more does.
     pub fn send(&self, bytes: &[u8]) -> Answer {
+        self.send_within(bytes, QUIET)
+    }
+
+    /// The same for a request that is known to be whole, however long its answer takes.
+    pub fn ask(&self, bytes: &[u8]) -> Answer {
+        self.send_within(bytes, PATIENCE)
+    }
+
+    fn send_within(&self, bytes: &[u8], quiet: Duration) -> Answer {
         let mut stream = TcpStream::connect(&self.address).unwrap();
-        stream.set_read_timeout(Some(QUIET)).unwrap();
+        stream.set_read_timeout(Some(quiet)).unwrap();
         // It may have been refused before it was sent.
         let _refused = stream.write_all(bytes);
         let (mut answer, mut piece, mut is_open) = (Vec::new(), [0; 4096], true);

@@ -283,7 +283,7 @@ impl Life {
         let home = TempDir::new().unwrap();
         let views = Store::open(&home.path().join("views")).unwrap();
         let (snapshots, low_space) = (Snapshots::default(), watch::channel(None).1);
-        let base = Base { log: log.clone(), snapshots, views, low_space };
+        let base = Base { log: log.clone(), snapshots, views, low_space, unique_names: true };
         let config = BackendConfig { host: "n1".to_owned(), ..Config::default().backend };
         let (stop, stopping) = watch::channel(false);
         let mut node = ObjectId::default();

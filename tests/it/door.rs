@@ -209,7 +209,7 @@ fn a_key_that_is_there_twice_is_refused_by_its_name() {
 /// Every address that the server gives away starts like this.
 #[track_caller]
 fn links_start_with(server: &Http, headers: &[(&str, &str)], base: &str) {
-    let name = format!("m{}", base.len());
+    let name = format!("m{}-{}", base.len(), headers.len());
     let made = server.send(Method::POST, "/v1/baymodels", headers, Some(&baymodel(&name)));
     let location = made.header("location").to_owned();
     let made = made.expect(201);

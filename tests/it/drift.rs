@@ -161,11 +161,13 @@ fn signal(server: &Server, signal: Signal) {
 fn f20_no_end_is_lost_to_the_restart_that_followed() {
     let _whole = NOTICES_OF_THE_ENGINE.blocking_lock();
     let mut server = Server::start(Options::docker());
-    let body = json!({
-        "name": "stumbling", "image": "busybox:local", "restart_policy": "on-failure:2",
-        "command": "sh -c 'sleep 2; test -e /tmp/twice && exec sleep 600; \
-                    test -e /tmp/once && touch /tmp/twice; touch /tmp/once; exit 3'",
-    });
+    let body = |name: &str| {
+        json!({
+            "name": name, "image": "busybox:local", "restart_policy": "on-failure:2",
+            "command": "sh -c 'sleep 2; test -e /tmp/twice && exec sleep 600; \
+                        test -e /tmp/once && touch /tmp/twice; touch /tmp/once; exit 3'",
+        })
+    };
     let twice: Vec<_> = ["exited", "restarted", "exited", "restarted"].into();
     let types = |server: &Server, id: &str| -> Vec<String> {
         unasked(server, id).iter().map(|event| event["type"].to_string()).collect()
@@ -185,13 +187,13 @@ fn f20_no_end_is_lost_to_the_restart_that_followed() {
         );
         assert_eq!(show(server, id)["status"], "Running");
     };
-    let (halted, name) = running(&server, body.clone());
+    let (halted, name) = running(&server, body("halted"));
     signal(&server, Signal::STOP);
     restarted(&name);
     signal(&server, Signal::CONT);
     recorded(&server, &halted);
 
-    let (away, name) = running(&server, body);
+    let (away, name) = running(&server, body("away"));
     server.kill();
     restarted(&name);
     server.restart();

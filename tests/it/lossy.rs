@@ -147,6 +147,11 @@ fn times(server: &Server, path: &str, event_type: &str) -> usize {
     history.matches(&format!("{event_type}.v1\"")).count()
 }
 
+fn container(name: &str, bay: &Value) -> Value {
+    let bay = &bay["uuid"];
+    json!({ "name": name, "image": "busybox:local", "command": "sleep 600", "bay_uuid": bay })
+}
+
 /// What happened to objects. What is refused is on record in a stream of its own.
 const OBJECTS: &str = "/v1/events?limit=1000&kind=bay&kind=baymodel&kind=container&kind=node";
 
@@ -163,10 +168,7 @@ fn f1_a_request_that_is_repeated_over_a_bad_network_has_one_effect() {
     let bay = json!({"name": "b", "baymodel_id": model["uuid"], "node_count": 1});
     let bay = client.ask(Method::POST, "/v1/bays", Some(bay), 201);
     let bay_path = format!("/v1/bays/{}", bay["uuid"].as_str().unwrap());
-    let container = json!({
-        "name": "c", "image": "busybox:local", "command": "sleep 600", "bay_uuid": bay["uuid"],
-    });
-    let made = client.ask(Method::POST, "/v1/containers", Some(container.clone()), 201);
+    let made = client.ask(Method::POST, "/v1/containers", Some(container("c", &bay)), 201);
     let id = made["uuid"].as_str().unwrap();
     let path = format!("/v1/containers/{id}");
     client.ask(Method::PUT, &format!("{path}/start"), None, 200);
@@ -178,7 +180,7 @@ fn f1_a_request_that_is_repeated_over_a_bad_network_has_one_effect() {
     client.ask(Method::PUT, &format!("{path}/pause"), None, 200);
     client.ask(Method::PUT, &format!("{path}/unpause"), None, 200);
     client.ask(Method::PUT, &format!("{path}/stop?timeout=0"), None, 200);
-    let other = client.ask(Method::POST, "/v1/containers", Some(container), 201);
+    let other = client.ask(Method::POST, "/v1/containers", Some(container("d", &bay)), 201);
     let other_path = format!("/v1/containers/{}", other["uuid"].as_str().unwrap());
     client.ask(Method::DELETE, &other_path, None, 204);
     assert!(client.lost >= client.asked.len(), "the network is good: {} lost", client.lost);

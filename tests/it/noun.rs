@@ -104,9 +104,14 @@ pub fn settled(kind: Kind, server: &Http, ident: &str) -> Value {
 
 /// Runs a part of the suite for each noun, with a server of its own.
 fn each(part: fn(&Fixture, &Server)) {
+    each_on(&Options::fake(), part);
+}
+
+/// The same with servers that are started so.
+fn each_on(options: &Options, part: fn(&Fixture, &Server)) {
     for kind in Kind::ALL {
         println!("{kind}");
-        part(&fixture(kind), &Server::start(Options::fake()));
+        part(&fixture(kind), &Server::start(options.clone()));
     }
 }
 
@@ -186,7 +191,8 @@ fn it_is_made_listed_and_shown() {
 
 #[test]
 fn lists_filter_sort_and_go_on_where_a_page_ended() {
-    each(|noun, server| {
+    let of_one_name = Options::fake().arg("--unique-names").arg("off");
+    each_on(&of_one_name, |noun, server| {
         let made: Vec<String> = (0..3).map(|_| noun.make(server)).collect();
         let (collection, filter) = (noun.collection(), noun.filter);
         let page = |path: &str| {

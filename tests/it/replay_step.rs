@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-use crate::harness::PATIENCE;
+use crate::harness::{PATIENCE, Server};
 use crate::replay::{NOBODY, golden, magnum, with_a_story};
 
 const ROWS: u16 = 40;
@@ -28,12 +29,10 @@ struct Terminal {
 }
 
 impl Terminal {
-    fn run(folder: &std::path::Path, args: &[&str]) -> Self {
-        Self::run_in((ROWS, COLUMNS), folder, args)
-    }
-
-    /// The same in a terminal of another size.
-    fn run_in((rows, columns): (u16, u16), folder: &std::path::Path, args: &[&str]) -> Self {
+    /// Steps through the container of a server's story, in a terminal of this size.
+    fn stepping(server: &Server, folder: &Path, (rows, columns): (u16, u16)) -> Self {
+        let data = server.data();
+        let args = ["replay", "step", "container/web", "--data", data.to_str().unwrap()];
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -108,9 +107,7 @@ impl Drop for Terminal {
 fn a_person_steps_through_what_happened() {
     let server = with_a_story();
     let folder = tempfile::tempdir().unwrap();
-    let data = server.data();
-    let args = ["replay", "step", "container/web", "--data", data.to_str().unwrap()];
-    let mut terminal = Terminal::run(folder.path(), &args);
+    let mut terminal = Terminal::stepping(&server, folder.path(), (ROWS, COLUMNS));
     let screen = terminal.shows("~ desc: null → a shop");
     assert!(screen.contains("container.create_requested") && screen.contains("(web)"), "{screen}");
     golden("step.txt", &terminal.settles_at("desc"));
@@ -147,9 +144,7 @@ fn a_person_steps_through_what_happened() {
 fn it_can_be_used_in_a_terminal_of_80_columns() {
     let server = with_a_story();
     let folder = tempfile::tempdir().unwrap();
-    let data = server.data();
-    let args = ["replay", "step", "container/web", "--data", data.to_str().unwrap()];
-    let mut terminal = Terminal::run_in((24, 80), folder.path(), &args);
+    let mut terminal = Terminal::stepping(&server, folder.path(), (24, 80));
     terminal.shows("~ desc: null → a shop");
     terminal.press("k");
     let screen = terminal.settles_at("~ status: Running → Stopped");

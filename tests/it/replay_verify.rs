@@ -25,11 +25,11 @@ fn change(data: &Path, change: impl FnOnce(&mut serde_json::Value)) {
     let snapshots = Snapshots::new(cache.open_tree("snapshots").unwrap());
     let is_container = |stream: &StreamId| stream.kind == Kind::Container;
     let stream = snapshots.streams().into_iter().find(is_container).unwrap();
-    let (state, place) = snapshots.load::<Container>(stream).unwrap();
+    let (state, naming, place) = snapshots.load::<Container>(stream).unwrap();
     let mut document = serde_json::to_value(&state).unwrap();
     change(&mut document);
     let state: ContainerState = serde_json::from_value(document).unwrap();
-    snapshots.save::<Container>(stream, &state, place);
+    snapshots.save::<Container>(stream, (&state, &naming), place);
     cache.flush().unwrap();
 }
 

@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use reqwest::Method;
@@ -198,9 +199,11 @@ fn a_read_waits_for_the_position_it_asks_for() {
 #[test]
 fn the_default_objects_are_made_however_short_answers_wait() {
     let server = Server::start(Options::fake().arg("--request-wait").arg("0"));
+    let number = AtomicUsize::new(0);
     let others = || {
         for _ in 0..100 {
-            server.post("/v1/baymodels", &baymodel("a")).expect(201);
+            let name = format!("a{}", number.fetch_add(1, Ordering::Relaxed));
+            server.post("/v1/baymodels", &baymodel(&name)).expect(201);
         }
     };
     thread::scope(|scope| {

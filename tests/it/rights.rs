@@ -119,8 +119,11 @@ fn each_method_of_each_route_is_for_the_roles_of_its_row() {
     for (role, http) in &callers {
         for (path, method) in paths.keys().flat_map(|path| METHODS.map(|method| (path, method))) {
             let listed = if method == "HEAD" { "GET" } else { method };
-            let is_served = paths[path].get(listed.to_lowercase()).is_some();
-            let action = action(method, path, is_served);
+            // What changes `detail` changes an object of this name.
+            let meant = path.strip_suffix("/detail").filter(|_| listed != "GET");
+            let meant = meant.map_or(path.clone(), |all| format!("{all}/{{ident}}"));
+            let is_served = paths[&meant].get(listed.to_lowercase()).is_some();
+            let action = action(method, &meant, is_served);
             let roles = rights.get(action);
             let has = |role: &str| roles.is_some_and(|roles| roles.iter().any(|it| it == role));
             // An operator is an admin as well.
@@ -159,10 +162,15 @@ fn an_operator_can_change_a_row() {
     }
 }
 
-/// The types of the events that somebody gets.
-fn types(page: &Value) -> Vec<&str> {
+/// An attribute of each of the events that somebody gets.
+fn each<'a, T: FromIterator<&'a str>>(page: &'a Value, attribute: &str) -> T {
     let events = page["events"].as_array().unwrap();
-    events.iter().map(|event| event["type"].as_str().unwrap()).collect()
+    events.iter().map(|event| event[attribute].as_str().unwrap()).collect()
+}
+
+/// The types of the events of a page.
+fn types(page: &Value) -> Vec<&str> {
+    each(page, "type")
 }
 
 #[test]
@@ -186,8 +194,7 @@ fn what_was_audited_is_shown_to_those_who_may_see_it() {
 
 /// The projects of the events of a page.
 fn projects(page: &Value) -> BTreeSet<&str> {
-    let events = page["events"].as_array().unwrap();
-    events.iter().map(|event| event["project"].as_str().unwrap()).collect()
+    each(page, "project")
 }
 
 #[test]

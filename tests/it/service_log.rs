@@ -102,7 +102,12 @@ fn without_being_asked_it_tells_of_no_request() {
 #[test]
 fn debug_tells_what_a_request_led_to() {
     let server = Server::start(Options::fake().variable("MAGNUM_LOG", Path::new("debug")));
-    let body = json!({ "name": "web", "image_id": "busybox:local" });
+    // A container that waited for its bay is told as one that was blocked.
+    let bay = server.post("/v1/bays", &json!({ "name": "b" })).expect(201);
+    wait_until("a bay", PATIENCE, || {
+        server.get("/v1/bays/b").expect(200)["status"] == "CREATE_COMPLETE"
+    });
+    let body = json!({ "name": "web", "image_id": "busybox:local", "bay_uuid": bay["uuid"] });
     let answer = server.post("/v1/containers", &body);
     let request = answer.header("x-openstack-request-id").to_owned();
     let made: Value = answer.expect(201);

@@ -74,7 +74,7 @@ impl Object {
     fn load<E: Entity>(&self, snapshots: &Snapshots) -> (Vec<u8>, usize) {
         self.log.around.0.store(0, Ordering::Relaxed);
         let loaded = Aggregate::<E>::load(self.stream, &self.log, snapshots).unwrap();
-        (encode(&loaded.state), self.log.around.0.load(Ordering::Relaxed))
+        (encode(&(&loaded.state, &loaded.naming)), self.log.around.0.load(Ordering::Relaxed))
     }
 
     /// Where its event of a revision is.
@@ -129,7 +129,8 @@ fn snapshot_and_tail<E: Entity>(draws: &[Draw], cut: Index) {
     let object = Object::new(E::KIND, before);
     let state = Aggregate::<E>::load(object.stream, &object.log, &Snapshots::default());
     let (snapshots, place) = (object.snapshots(), object.place(head - 1));
-    snapshots.save::<E>(object.stream, &state.unwrap().state, place);
+    let state = state.unwrap();
+    snapshots.save::<E>(object.stream, (&state.state, &state.naming), place);
     object.append(after);
     let (full, read) = object.load::<E>(&Snapshots::default());
     assert_eq!(read, draws.len());
@@ -210,7 +211,7 @@ fn f47_a_snapshot_of_something_else_is_not_used() {
         Aggregate::<Container>::load(other.stream, &other.log, &Snapshots::default()).unwrap();
     let snapshots = object.snapshots();
     let check = |place: SnapshotPoint, what: &str| {
-        snapshots.save::<Container>(object.stream, &loaded.state, place);
+        snapshots.save::<Container>(object.stream, (&loaded.state, &loaded.naming), place);
         assert!(snapshots.load::<Container>(object.stream).is_some(), "{what}: whole as such");
         assert_eq!(object.load::<Container>(&snapshots).0, full, "{what}");
     };
@@ -219,8 +220,8 @@ fn f47_a_snapshot_of_something_else_is_not_used() {
     let before = object.place(count as u64 - 2);
     check(SnapshotPoint { event_id: EventId(Uuid::from_u128(999)), ..here }, "of another event");
     check(SnapshotPoint { revision: before.revision, ..here }, "of another revision");
-    let node = Aggregate::<Node>::new(object.stream).state;
-    snapshots.save::<Node>(object.stream, &node, here);
+    let Aggregate { state: node, naming, .. } = Aggregate::<Node>::new(object.stream);
+    snapshots.save::<Node>(object.stream, (&node, &naming), here);
     assert!(snapshots.load::<Container>(object.stream).is_none(), "of another noun");
 }
 

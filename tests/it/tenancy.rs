@@ -163,8 +163,8 @@ fn with_uuid(kind: Kind, id: &str) -> Value {
         Kind::Baymodel => {
             json!({ "uuid": id, "coe": "docker", "image_id": "i", "keypair_id": "k" })
         }
-        Kind::Bay => json!({ "uuid": id, "name": "b" }),
-        Kind::Container => json!({ "uuid": id, "name": "c", "image": "i" }),
+        Kind::Bay => json!({ "uuid": id, "name": id }),
+        Kind::Container => json!({ "uuid": id, "name": id, "image": "i" }),
         Kind::Node => json!({ "uuid": id, "type": "rack" }),
     }
 }

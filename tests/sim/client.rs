@@ -138,7 +138,7 @@ impl Clients {
     pub async fn create_bay(&self) {
         let uuid = clock::new_object_id().to_string();
         locked(&self.bays).push(uuid.clone());
-        let body = json!({"uuid": uuid, "name": "b"});
+        let body = json!({"uuid": uuid, "name": few("b", &uuid)});
         self.send(self.ask("POST", "/v1/bays".to_owned(), Some(body))).await;
     }
 
@@ -158,7 +158,7 @@ impl Clients {
         let commands = ["sleep 100000", "sleep 100000", "exit 3", "sleep 7", "no-such-command"];
         let policies = ["no", "no", "no", "always", "on-failure:2"];
         let body = json!({
-            "uuid": uuid, "name": "c", "bay_uuid": bay,
+            "uuid": uuid, "name": few("c", &uuid), "bay_uuid": bay,
             "image": pick(world, &images), "command": pick(world, &commands),
             "restart_policy": pick(world, &policies),
         });
@@ -296,6 +296,11 @@ pub async fn live(clients: Arc<Clients>) {
         }
         clients.step().await;
     }
+}
+
+/// One of 16 names, so that some are held already.
+fn few(first: &str, uuid: &str) -> String {
+    format!("{first}{}", uuid.chars().last().unwrap_or_default())
 }
 
 fn pick<'a>(world: &World, from: &[&'a str]) -> &'a str {

@@ -87,7 +87,7 @@ impl Script<'_> {
         let id = clock::new_object_id();
         locked(&self.clients.containers).push(id.to_string());
         let body = json!({
-            "uuid": id.to_string(), "name": "last", "bay_uuid": self.bay.to_string(),
+            "uuid": id.to_string(), "name": id.to_string(), "bay_uuid": self.bay.to_string(),
             "image": image, "command": command, "restart_policy": policy,
         });
         let mut ask = self.clients.ask("POST", "/v1/containers".to_owned(), Some(body));

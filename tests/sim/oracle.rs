@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use magnum::backends::RunState;
 use magnum::clock;
+use magnum::events::claim::{Claim, Name};
 use magnum::events::log::EventLog;
 use magnum::events::{Recorded, codec};
 use magnum::ids::{EventId, Kind, ObjectId, Position, StreamId, StreamKind, Timestamp};
@@ -276,10 +277,31 @@ impl Requests {
     }
 }
 
+/// No object took a name that another one held (rule L9).
+fn names(world: &World, events: &[Recorded]) {
+    let mut holders: BTreeMap<&Name, BTreeSet<StreamId>> = BTreeMap::new();
+    let claims = |event| {
+        let event: &Recorded = event;
+        event.meta.claims.0.iter().map(move |claim| (event, claim))
+    };
+    for (event, claim) in events.iter().flat_map(claims) {
+        let held = holders.entry(claim.name()).or_default();
+        held.remove(&event.stream);
+        if matches!(claim, Claim::Take(_)) && !held.is_empty() {
+            world.broken(format!("{held:?} held what was taken at {}: {claim:?}", event.position));
+        }
+        if claim.holds() {
+            held.insert(event.stream);
+        }
+    }
+}
+
 /// What was promised is in the log, once.
 pub async fn promises(world: &World, clients: &Clients) {
     let life = fresh(world).await;
-    let requests = Requests::of(events(&life));
+    let events = events(&life);
+    names(world, &events);
+    let requests = Requests::of(events);
     if let Some((id, positions)) = requests.ids.iter().find(|(_, at)| at.len() > 1) {
         world.broken(format!("the event {id} was recorded more than once: {positions:?}"));
     }

@@ -34,6 +34,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("clock", &["ids"]),
     ("text", &[]),
     ("command_line", &[]),
+    ("time_text", &["ids"]),
     ("blocking", &["clock"]),
     ("files", &[]),
     ("secrets", &["clock", "files", "ids"]),
@@ -42,7 +43,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("sources", &["image"]),
     ("allowed", &["sources"]),
     ("config", &["credentials", "text", "allowed"]),
-    ("events", &["blocking", "files", "ids"]),
+    ("events", &["blocking", "files", "ids", "text"]),
     // `clock` to hold an engine's clock against ours.
     (
         "backends",
@@ -82,6 +83,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "files",
             "secrets",
             "text",
+            "time_text",
             "allowed",
             "image",
         ],
@@ -121,6 +123,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "replay",
             "app",
             "text",
+            "time_text",
             "allowed",
             "image",
             "sources",

@@ -62,10 +62,9 @@ impl DockerBackend {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         let id = &found.observed.engine_id;
         let mut removal = pin!(within(limit, docker.remove_container(id, Some(options))));
+        let miscounts = !self.endpoints.are_exact.load(Ordering::Relaxed);
         let has_endpoint = !found.observed.state.has_ended();
-        let bay_id = found.bay_id.filter(|_| has_endpoint);
-        let Some(bay_id) = bay_id.filter(|_| !self.endpoints.are_exact.load(Ordering::Relaxed))
-        else {
+        let Some(bay_id) = found.bay_id.filter(|_| miscounts && has_endpoint) else {
             return removal.await;
         };
         let turn = self.endpoints.turn(bay_id);

@@ -6,8 +6,9 @@
 use super::chain::{self, Hash};
 use super::{
     Append, AppendError, Appended, CommandKey, Expected, MAX_APPEND_BYTES, MAX_APPEND_EVENTS,
-    MAX_COMMAND_ID_BYTES, MAX_META_BYTES, MAX_PAYLOAD_BYTES,
+    MAX_CLAIMS, MAX_COMMAND_ID_BYTES, MAX_META_BYTES, MAX_PAYLOAD_BYTES,
 };
+use crate::events::claim::Claim;
 use crate::events::{NewEvent, codec};
 use crate::ids::{Position, Revision, StreamId};
 
@@ -20,6 +21,8 @@ pub struct Prepared {
     pub expected: Expected,
     /// What makes it exactly-once, if anything.
     pub command: Option<CommandKey>,
+    /// What it means for names.
+    pub claims: Vec<Claim>,
     /// The events, in order.
     pub events: Vec<PreparedEvent>,
 }
@@ -64,6 +67,10 @@ impl Prepared {
         let mut revision = append.expected.first_revision();
         let mut events = Vec::with_capacity(append.events.len());
         let mut bytes = 0;
+        let mut claims = append.events.iter().map(|event| &event.meta.claims.0);
+        let first = claims.next().cloned().unwrap_or_default();
+        within("claims", first.len(), 0, MAX_CLAIMS)?;
+        within("claims after the first event", claims.map(Vec::len).sum(), 0, 0)?;
         for event in &append.events {
             let prepared = prepare(append.stream, revision, event)?;
             bytes += prepared.content.len();
@@ -75,6 +82,7 @@ impl Prepared {
             stream: append.stream,
             expected: append.expected,
             command: append.command.clone(),
+            claims: first,
             events,
         })
     }

@@ -28,7 +28,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use crate::events::codec;
-use crate::events::{EventRef, EventType, MetaStart, NewEvent, Recorded};
+use crate::events::{EventRef, EventType, Meta, MetaStart, NewEvent, Recorded};
 use crate::ids::{EventId, Position, Revision, StreamId, Timestamp};
 
 /// BLAKE3 of something.
@@ -141,7 +141,7 @@ impl<'a> Content<'a> {
     /// # Errors
     /// When that cannot be read.
     pub fn borrowed(&self, position: Position, hash: &'a Hash) -> Result<EventRef<'a>, String> {
-        let meta: MetaStart<'a> = codec::decode_first(self.meta)?;
+        let (meta, _): (MetaStart<'a>, _) = codec::decode_first(self.meta)?;
         Ok(EventRef {
             position,
             stream: self.stream,
@@ -176,7 +176,7 @@ impl<'a> Content<'a> {
             time: self.time,
             event_type: self.known_type(),
             version: self.version,
-            meta: codec::decode(self.meta)?,
+            meta: Meta::decode(self.meta)?,
             payload: Bytes::copy_from_slice(self.payload),
             hash,
         })

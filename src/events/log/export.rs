@@ -88,7 +88,7 @@ impl Line {
             time: content.time,
             event_type: event_type.to_owned(),
             version,
-            meta: codec::decode(content.meta)?,
+            meta: Meta::decode(content.meta)?,
             data: data.unwrap_or_default(),
             content: to_hex(bytes),
             command: command.map(|(id, digest)| Command { id: id.into(), digest: to_hex(digest) }),

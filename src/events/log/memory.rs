@@ -2,7 +2,7 @@
 //!
 //! The other engines are compared with it, and tests use it. Nothing survives it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -12,6 +12,7 @@ use super::admission::Prepared;
 use super::chain::{self, Content, Hash};
 use super::{Append, AppendError, Appended, CommandSeen, EventLog, LogHealth, ReadError};
 use crate::events::Recorded;
+use crate::events::claim::{Claim, HeldNames, NameDigest};
 use crate::ids::{CommandId, Position, Revision, StreamId};
 
 /// A log in memory.
@@ -26,6 +27,8 @@ struct LogState {
     events: Vec<Recorded>,
     streams: HashMap<StreamId, Vec<usize>>,
     commands: HashMap<CommandId, CommandSeen>,
+    /// Who holds each name.
+    names: HashMap<NameDigest, BTreeSet<StreamId>>,
     chain: Hash,
     health: LogHealth,
     /// Gone once the log is closed, so that those waiting for the head notice.
@@ -39,6 +42,7 @@ impl Default for MemoryLog {
             events: Vec::new(),
             streams: HashMap::new(),
             commands: HashMap::new(),
+            names: HashMap::new(),
             chain: chain::GENESIS,
             health: LogHealth::default(),
             head: Some(sender),
@@ -60,19 +64,20 @@ impl MemoryLog {
 
 impl LogState {
     fn append(&mut self, prepared: &Prepared) -> Result<Appended, AppendError> {
-        let Some(head) = &self.head else {
+        if self.head.is_none() {
             return Err(AppendError::Closed("it is closing".to_owned()));
-        };
+        }
         if let Some(command) = &prepared.command
             && let Some(seen) = self.commands.get(&command.id)
         {
             return Err(AppendError::Seen(*seen));
         }
-        let indexes = self.streams.entry(prepared.stream).or_default();
-        let actual = indexes.len().checked_sub(1).map(|last| Revision(last as u64));
+        let length = self.streams.get(&prepared.stream).map_or(0, Vec::len);
+        let actual = length.checked_sub(1).map(|last| Revision(last as u64));
         if !prepared.expected.holds(actual) {
             return Err(AppendError::Conflict { stream: prepared.stream, actual });
         }
+        self.check_names(prepared)?;
         let mut position = Position(self.events.len() as u64);
         let mut chain = self.chain;
         let mut events = Vec::with_capacity(prepared.events.len());
@@ -84,6 +89,8 @@ impl LogState {
             events.push(content.recorded(position, chain).map_err(AppendError::Invalid)?);
         }
         let appended = prepared.appended(Position(self.events.len() as u64 + 1));
+        self.claim_names(prepared);
+        let indexes = self.streams.entry(prepared.stream).or_default();
         indexes.extend(self.events.len()..self.events.len() + events.len());
         self.events.append(&mut events);
         self.chain = chain;
@@ -94,8 +101,32 @@ impl LogState {
         self.health.appends += 1;
         self.health.events += prepared.events.len() as u64;
         self.health.syncs += 1;
-        head.send_replace(appended.last);
+        if let Some(head) = &self.head {
+            head.send_replace(appended.last);
+        }
         Ok(appended)
+    }
+
+    fn check_names(&self, prepared: &Prepared) -> Result<(), AppendError> {
+        for claim in &prepared.claims {
+            let Claim::Take(name) = claim else { continue };
+            let mut holders = self.names.get(&name.digest()).into_iter().flatten();
+            if let Some(holder) = holders.find(|holder| **holder != prepared.stream) {
+                return Err(AppendError::Claimed { name: name.clone(), holder: *holder });
+            }
+        }
+        Ok(())
+    }
+
+    fn claim_names(&mut self, prepared: &Prepared) {
+        for claim in &prepared.claims {
+            let holders = self.names.entry(claim.name().digest()).or_default();
+            if claim.holds() {
+                holders.insert(prepared.stream);
+            } else {
+                holders.remove(&prepared.stream);
+            }
+        }
     }
 }
 
@@ -132,6 +163,20 @@ impl EventLog for MemoryLog {
 
     fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError> {
         Ok(self.state().commands.get(id).copied())
+    }
+
+    fn learn_names(&self, held: &HeldNames) -> Result<u64, ReadError> {
+        let mut state = self.state();
+        let of = |(name, holders)| {
+            let (name, holders): (&NameDigest, &BTreeSet<StreamId>) = (name, holders);
+            holders.iter().map(|holder| (*name, *holder))
+        };
+        let recorded: HeldNames = state.names.iter().flat_map(of).collect();
+        state.names.clear();
+        for (name, holder) in held {
+            state.names.entry(*name).or_default().insert(*holder);
+        }
+        Ok(recorded.symmetric_difference(held).count() as u64)
     }
 
     fn head(&self) -> watch::Receiver<Position> {

@@ -20,6 +20,7 @@ pub mod segment;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use super::claim::{HeldNames, Name};
 use super::envelope::{EventRef, NewEvent, Recorded};
 use crate::ids::{CommandId, Position, Revision, StreamId};
 
@@ -38,6 +39,9 @@ pub const MAX_APPEND_BYTES: usize = 32 << 20;
 
 /// Most bytes of a command id: a project's name (255) and a client's key (255), with room between.
 pub const MAX_COMMAND_ID_BYTES: usize = 1024;
+
+/// Most claims of one append: a rename gives one name up and takes one.
+pub const MAX_CLAIMS: usize = 16;
 
 /// What an append expects of its stream (rule L5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +110,14 @@ pub enum AppendError {
     /// The command id was used before.
     #[error("the command was recorded before, at position {}", .0.appended.first)]
     Seen(CommandSeen),
+    /// Another object holds a name that it takes (rule L9); nothing was written.
+    #[error("{holder} holds the name {:?} in {}", .name.text, .name.scope)]
+    Claimed {
+        /// The name.
+        name: Name,
+        /// Who holds it.
+        holder: StreamId,
+    },
     /// No event, too many, or one too large; nothing was written.
     #[error("the append is not acceptable: {0}")]
     Invalid(String),
@@ -303,6 +315,24 @@ pub trait EventLog: Send + Sync + 'static {
 
     /// What is known of a command id.
     fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError>;
+
+    /// Whether the records say who holds which name: not where a build that records no claims gave
+    /// objects names, or deleted some.
+    fn knows_all_names(&self) -> bool {
+        true
+    }
+
+    /// Learns which objects hold which names, these and no others; how many of that the records say
+    /// otherwise. To be told again with each opening until [`EventLog::knows_all_names`].
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    fn learn_names(&self, _held: &HeldNames) -> Result<u64, ReadError> {
+        Ok(0)
+    }
+
+    /// Notes that the records say all of names, for the next opening.
+    fn all_names_are_recorded(&self) {}
 
     /// The last position that an archive has taken; 0 if there is none. Of the events up to there
     /// only those of objects that were there then are left; all after it are there.

@@ -151,6 +151,11 @@ impl Call {
         }
     }
 
+    /// Whether it has no arguments.
+    pub fn is_plain(&self) -> bool {
+        self.query.is_empty()
+    }
+
     /// An argument of the query, the first of its name.
     pub fn argument(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| &**value)

@@ -1,8 +1,9 @@
 //! Moments as clients write them: times with and without a zone, seconds since 1970, ages.
 
-use chrono::{DateTime, NaiveDate, NaiveDateTime};
+use chrono::DateTime;
 
 use crate::ids::Timestamp;
+use crate::time_text::{UNITS_S, age_s, zoneless};
 
 /// What a moment may be, for people.
 pub const FORMS: &str = "Use a time like 2015-05-21T20:46:13Z (UTC without a zone), seconds since \
@@ -17,46 +18,15 @@ pub fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     if let Ok(time) = DateTime::parse_from_rfc3339(&text.replace(' ', "+")) {
         return Some(Timestamp(time.timestamp_micros()));
     }
-    if let Some(time) = without_zone(text) {
-        return Some(Timestamp(time.and_utc().timestamp_micros()));
+    if let Some(time) = zoneless(text) {
+        return Some(time);
     }
-    if let Some(age_s) = age(text) {
-        let age_us = i64::try_from(age_s).unwrap_or(i64::MAX).saturating_mul(1_000_000);
+    if let Some(age_s) = age_s(text, &UNITS_S) {
+        let age_us = age_s.saturating_mul(1_000_000);
         return Some(Timestamp(now.0.saturating_sub(age_us).max(0)));
     }
     let seconds = text.parse::<f64>().ok().filter(|seconds| (0.0..=LATEST_S).contains(seconds))?;
     Some(Timestamp((seconds * 1e6) as i64))
-}
-
-/// A time as Python's `isoformat` writes it without a zone, or a day.
-fn without_zone(text: &str) -> Option<NaiveDateTime> {
-    let text = text.replace(' ', "T");
-    let forms = ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%dT%H:%M"];
-    let time = forms.into_iter().find_map(|form| NaiveDateTime::parse_from_str(&text, form).ok());
-    time.or_else(|| NaiveDate::parse_from_str(&text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0))
-}
-
-/// The seconds of an age: numbers, each with its unit.
-fn age(text: &str) -> Option<u64> {
-    let mut seconds: u64 = 0;
-    let mut digits = String::new();
-    for character in text.chars() {
-        let unit_s = match character {
-            '0'..='9' => {
-                digits.push(character);
-                continue;
-            }
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
-            _ => return None,
-        };
-        let count = digits.parse::<u32>().ok()?;
-        seconds = seconds.saturating_add(u64::from(count).saturating_mul(unit_s));
-        digits.clear();
-    }
-    (digits.is_empty() && !text.is_empty()).then_some(seconds)
 }
 
 #[cfg(test)]

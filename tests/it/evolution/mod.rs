@@ -14,6 +14,7 @@ use std::{env, fs};
 
 use magnum::actors::Entity;
 use magnum::actors::aggregate::Aggregate;
+use magnum::events::claim::Claims;
 use magnum::events::codec::{self, schemas};
 use magnum::events::log::chain::{self, Content};
 use magnum::events::log::export::{from_hex, to_hex};
@@ -131,6 +132,7 @@ fn meta() -> Meta {
         reason: Some("a new release".to_owned()),
         causation: Some(EventId(Uuid::from_u128(0x019a_b6d2_4c75_7aa8_8e10_d93b_5f26_c480))),
         command: Some(r#"{"Update":{"changes":[]}}"#.to_owned()),
+        claims: Claims::default(),
     }
 }
 

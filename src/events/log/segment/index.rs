@@ -1,4 +1,4 @@
-//! Heads of streams and command ids: new ones in memory, old ones in sled.
+//! Heads of streams, command ids and holders of names: new ones in memory, old ones in sled.
 //!
 //! Sled is a cache of the log. Before entries are moved there a mark records how far they go, and
 //! after them the checkpoint records that all are there; whatever is missing is read from the
@@ -11,7 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
 use super::super::chain::Hash;
+use super::held::{self, Holders, NameChanges};
 use super::record::{Location, Record, SKIP_REVISIONS};
+use crate::events::Meta;
+use crate::events::claim::{Claim, NameDigest};
 use crate::ids::{CommandId, Position, Revision, StreamId};
 
 /// Entries after which they are moved to sled: what takes well under a second to read again.
@@ -119,6 +122,7 @@ fn digest(id: &str) -> CommandDigest {
 pub struct Entries {
     heads: HashMap<StreamId, Head>,
     commands: HashMap<CommandDigest, Location>,
+    pub(super) names: NameChanges,
     checkpoint: Option<Checkpoint>,
 }
 
@@ -135,6 +139,8 @@ impl Entries {
         if let Some((id, _)) = record.command {
             self.note_command(id, at);
         }
+        // Meta that cannot be read is told whoever reads the event.
+        self.note_claims(content.stream, &Meta::decode_claims(content.meta).unwrap_or_default());
         self.reach(Checkpoint { folder, position: frame.position, at, hash: frame.hash });
     }
 
@@ -148,19 +154,30 @@ impl Entries {
         self.commands.insert(digest(id), at);
     }
 
+    /// Notes what an append means for names.
+    pub fn note_claims(&mut self, stream: StreamId, claims: &[Claim]) {
+        self.names.note(stream, claims);
+    }
+
+    /// Changes the holders of a name to what they are with these entries.
+    pub fn change_holders(&self, name: &NameDigest, holders: &mut Holders) {
+        self.names.lay_over(name, holders);
+    }
+
     /// Says that everything up to an event was noted.
     pub const fn reach(&mut self, checkpoint: Checkpoint) {
         self.checkpoint = Some(checkpoint);
     }
 
     fn len(&self) -> usize {
-        self.heads.len() + self.commands.len()
+        self.heads.len() + self.commands.len() + self.names.len()
     }
 
     /// Adds what is newer.
     pub fn absorb(&mut self, newer: &Self) {
         self.heads.extend(&newer.heads);
         self.commands.extend(&newer.commands);
+        self.names.absorb(&newer.names);
         self.checkpoint = newer.checkpoint.or(self.checkpoint);
     }
 
@@ -174,6 +191,14 @@ impl Entries {
         }
         for (digest, at) in &self.commands {
             tree.insert(key(COMMAND, digest), &at.to_u64().to_le_bytes()[..])?;
+        }
+        for (name, stream, holds) in self.names.each() {
+            let key = held::key(name, stream);
+            if holds {
+                tree.insert(key, Vec::new())?
+            } else {
+                tree.remove(key)?
+            };
         }
         tree.insert(CHECKPOINT, checkpoint.to_bytes()).map(drop)
     }
@@ -193,17 +218,23 @@ fn place(tree: &sled::Tree, key: &[u8]) -> Result<Option<Checkpoint>, sled::Erro
 /// The index of a log. All that it answers is durable in the log.
 #[derive(Debug)]
 pub struct Index {
-    tree: sled::Tree,
+    pub(super) tree: sled::Tree,
     recent: Mutex<Recent>,
     /// Held while entries are moved.
     moving: Mutex<()>,
 }
 
+/// What is not in sled.
 #[derive(Debug, Default)]
-struct Recent {
-    fresh: Entries,
+pub struct Recent {
+    pub(super) fresh: Entries,
     /// On their way to sled.
-    leaving: Arc<Entries>,
+    pub(super) leaving: Arc<Entries>,
+    /// What is known of names that no record says.
+    pub(super) unrecorded: NameChanges,
+    /// Which opening of the log this is, and whether the records say all of names.
+    pub(super) epoch: u32,
+    pub(super) are_recorded: bool,
 }
 
 impl Index {
@@ -212,7 +243,7 @@ impl Index {
         Self { tree, recent: Mutex::default(), moving: Mutex::new(()) }
     }
 
-    fn recent(&self) -> MutexGuard<'_, Recent> {
+    pub(super) fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -262,6 +293,7 @@ impl Index {
         let held = {
             let mut recent = self.recent();
             recent.fresh.absorb(entries);
+            recent.unrecorded.forget(&entries.names);
             recent.fresh.len()
         };
         if held >= MOST_ENTRIES {

@@ -47,11 +47,12 @@
 //! # Parts
 //!
 //! `record` and `file` are the format, `scan` and `read` read it, `stage` gathers what `writer`
-//! writes into what `prepare` made ready, `index` knows heads and commands, `recover`, `walk` and
-//! `tail` open a log as `options` say, `stepped` one without threads, `verify` looks at one,
-//! `scrub` at an open one as `pace` lets it, `repair` cuts one, `export` hands out its events,
-//! `offline` reads one in place, `backup`, `manifest` and `restore` copy one, `archive` takes what
-//! is old from one and `remains` is what it leaves, `keep` watches over it, `disk` is its disk.
+//! writes into what `prepare` made ready, `index` knows heads, commands and names (`held`,
+//! `holders`), `recover`, `walk` and `tail` open a log as `options` say, `threads` are what runs
+//! one, `stepped` one without threads, `verify` looks at one, `scrub` at an open one as `pace` lets
+//! it, `repair` cuts one, `export` hands out its events, `offline` reads one in place, `backup`,
+//! `manifest` and `restore` copy one, `archive` takes what is old from one and `remains` is what it
+//! leaves, `keep` watches over it, `disk` is its disk.
 
 pub mod archive;
 pub mod backup;
@@ -61,6 +62,8 @@ pub mod disk;
 mod export;
 mod fault;
 mod file;
+mod held;
+mod holders;
 mod index;
 mod keep;
 mod lock;
@@ -82,6 +85,7 @@ pub mod simulated;
 mod stage;
 pub mod stepped;
 mod tail;
+mod threads;
 mod verify;
 mod walk;
 mod writer;
@@ -90,7 +94,7 @@ use std::io;
 use std::path::Path;
 use std::sync::mpsc as signal;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 use async_trait::async_trait;
 use tokio::sync::{oneshot, watch};
@@ -100,6 +104,7 @@ use super::{
     Append, AppendError, Appended, CommandSeen, Each, EventLog, LogHealth, OpenError, ReadError,
 };
 use crate::events::Recorded;
+use crate::events::claim::HeldNames;
 use crate::ids::{CommandId, Position, Revision, StreamId};
 use disk::{Disk, Folder};
 pub use export::export;
@@ -112,6 +117,7 @@ pub use options::SegmentOptions;
 use prepare::Preparer;
 use scan::{Fetcher, Segments};
 use stage::{Group, Job, QUEUE_APPENDS, Stage};
+use threads::LogThreads;
 pub use verify::{Info, SegmentInfo, Verified, hash_at, info, info_on, verify, verify_on};
 use writer::{Counts, Writer};
 
@@ -180,14 +186,6 @@ pub struct SegmentLog {
     head: watch::Receiver<Position>,
     stage: Arc<Stage>,
     running: tokio::sync::Mutex<Option<LogThreads>>,
-}
-
-/// What ends when the log is closed, in this order.
-struct LogThreads {
-    writer: JoinHandle<()>,
-    preparer: JoinHandle<()>,
-    indexer: JoinHandle<()>,
-    lock: Option<FolderLock>,
 }
 
 impl std::fmt::Debug for SegmentLog {
@@ -262,6 +260,7 @@ impl SegmentLog {
     ) -> Result<(Self, Writer, P), OpenError> {
         let index = Index::new(index);
         let recovered = recover::recover(disk.as_ref(), &index, &options)?;
+        index.begin(recovered.claim.epoch);
         let (sender, head) = watch::channel(recovered.end.walk.position);
         let shared = Arc::new(Shared {
             segments: Segments::new(recovered.segments),
@@ -294,18 +293,6 @@ impl SegmentLog {
     fn closed(&self) -> AppendError {
         let why = self.shared.health().failed.clone();
         AppendError::Closed(why.unwrap_or_else(|| "the log is closed".to_owned()))
-    }
-}
-
-impl LogThreads {
-    /// Waits for the threads, then releases the folder.
-    fn finish(self) {
-        for thread in [self.writer, self.preparer, self.indexer] {
-            if thread.join().is_err() {
-                tracing::error!("a thread of the log panicked");
-            }
-        }
-        drop(self.lock);
     }
 }
 
@@ -371,6 +358,18 @@ impl EventLog for SegmentLog {
 
     fn command(&self, id: &CommandId) -> Result<Option<CommandSeen>, ReadError> {
         self.shared.noted(self.shared.command(id))
+    }
+
+    fn knows_all_names(&self) -> bool {
+        self.shared.index.knows_all_names()
+    }
+
+    fn learn_names(&self, held: &HeldNames) -> Result<u64, ReadError> {
+        self.shared.index.learn_names(held).map_err(index_error)
+    }
+
+    fn all_names_are_recorded(&self) {
+        self.shared.index.names_are_recorded();
     }
 
     fn head(&self) -> watch::Receiver<Position> {

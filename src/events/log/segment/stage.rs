@@ -18,7 +18,8 @@ use super::claim::Claim;
 use super::index::{Checkpoint, Entries, Head};
 use super::record::{self, Frame, Location};
 use super::walk::{LogEnd, Walk};
-use crate::ids::CommandId;
+use crate::events::claim::{Claim as NameClaim, Name};
+use crate::ids::{CommandId, StreamId};
 
 /// Appends that have no answer yet before others wait to be let in: several times the largest write
 /// that forms while one is synced.
@@ -52,7 +53,7 @@ pub struct Group {
     pub answers: Vec<(oneshot::Sender<Answer>, Answer)>,
 }
 
-/// Ends of streams, and commands.
+/// Ends of streams, commands, and holders of names.
 #[derive(Default)]
 pub struct Known {
     /// For the index.
@@ -254,10 +255,28 @@ impl StageState {
             None => shared.index.head(append.stream).map_err(|error| unreadable(&error))?,
         };
         let actual = head.map(|head| head.revision);
-        if append.expected.holds(actual) {
-            return Ok(head);
+        if !append.expected.holds(actual) {
+            return Err(AppendError::Conflict { stream: append.stream, actual });
         }
-        Err(AppendError::Conflict { stream: append.stream, actual })
+        for claim in &append.claims {
+            if let NameClaim::Take(name) = claim {
+                self.check_free(shared, name, append.stream)?;
+            }
+        }
+        Ok(head)
+    }
+
+    /// Refuses a name that another object holds (rule L9).
+    fn check_free(&self, shared: &Shared, name: &Name, own: StreamId) -> Result<(), AppendError> {
+        let digest = name.digest();
+        let holders = shared.index.holders(&digest);
+        let mut holders = holders.map_err(|error| AppendError::Closed(error.to_string()))?;
+        self.before.entries.change_holders(&digest, &mut holders);
+        self.known.entries.change_holders(&digest, &mut holders);
+        match holders.into_iter().find(|holder| *holder != own) {
+            Some(holder) => Err(AppendError::Claimed { name: name.clone(), holder }),
+            None => Ok(()),
+        }
     }
 
     /// Encodes an append into the group.
@@ -291,6 +310,7 @@ impl StageState {
             end.walk = Walk::after(at, &frame);
             end.next.offset += (self.group.buffer.len() - had) as u32;
         }
+        self.known.entries.note_claims(append.stream, &append.claims);
         if let Some(head) = before {
             self.known.entries.note_head(append.stream, head);
         }
