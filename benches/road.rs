@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use magnum::actors::aggregate::Aggregate;
 use magnum::actors::baymodel::{Baymodel, BaymodelCommand};
 use magnum::actors::directory::Directory;
-use magnum::actors::perform::Objects;
+use magnum::actors::objects::Objects;
 use magnum::actors::snapshot::Snapshots;
 use magnum::bus::{Authority, CommandMessage, CommandPort, Origin};
 use magnum::clock;

@@ -15,7 +15,8 @@ use tokio::sync::Semaphore;
 
 use super::Entity;
 use super::entity::{EntityActor, Perform};
-use super::perform::{Objects, unreadable};
+use super::objects::Objects;
+use super::perform::unreadable;
 use crate::bus::{
     Authority, CommandError, CommandMessage, CommandPort, CommandReply, Place, Refusal,
 };

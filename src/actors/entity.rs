@@ -14,7 +14,7 @@ use tracing::Instrument as _;
 
 use super::Entity;
 use super::aggregate::Aggregate;
-use super::perform::Objects;
+use super::objects::Objects;
 use crate::bus::{Authority, CommandError, CommandMessage, CommandReply};
 
 /// An object without messages for so long goes to sleep.

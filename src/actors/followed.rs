@@ -2,7 +2,7 @@
 
 use super::aggregate::Aggregate;
 use super::lifecycle::DueWork;
-use super::perform::Objects;
+use super::objects::Objects;
 use super::{Entity, ObjectState as _};
 use crate::events::Recorded;
 use crate::events::log::{EventLog, ReadError};

@@ -2,10 +2,10 @@
 //!
 //! Pure, one file a noun: commands, state, `decide`, `evolve`, `react` (`lifecycle`: the status and
 //! work of those that have any; `record`: the state of those that have none). Running them:
-//! `aggregate` (the fold; `naming`: of names), `perform` (decide and append), `entity` (the one
-//! generic actor), `directory` (finds it), `reactor` (log to work), `sessions` (who does it),
-//! `reception` (what else is heard: `comparison` with the record, `audit`). Not here: how events
-//! are kept (`events`) or shown (`projections`).
+//! `objects` (what all stand on), `aggregate` (the fold; `naming`: of names), `perform` (decide and
+//! append), `entity` (the one generic actor), `directory` (finds it), `reactor` (log to work),
+//! `sessions` (who does it), `reception` (what else is heard: `comparison` with the record,
+//! `audit`). Not here: how events are kept (`events`) or shown (`projections`).
 
 pub mod aggregate;
 pub mod audit;
@@ -25,6 +25,7 @@ mod latest;
 pub mod lifecycle;
 pub mod naming;
 pub mod node;
+pub mod objects;
 pub mod perform;
 pub mod placement;
 pub mod reactor;

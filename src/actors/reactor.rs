@@ -17,7 +17,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use super::cascade::{self, Members, empty_bay};
 use super::followed::{FollowedObject, folded};
 use super::lifecycle::{Due, DueWork};
-use super::perform::Objects;
+use super::objects::Objects;
 use super::sessions::{Next, Sessions, TICK};
 use crate::backends::{Retry, Work, WorkResult};
 use crate::bus::delivery::{record, report};

@@ -116,6 +116,7 @@ const SOURCES: &[(&str, &str)] = crate::noun_table! { sources [
     "actors/lifecycle/queue.rs",
     "actors/mod.rs",
     "actors/naming.rs",
+    "actors/objects.rs",
     "actors/perform.rs",
     "actors/placement.rs",
     "actors/reactor.rs",

@@ -18,7 +18,7 @@ use crate::actors::cascade::Members;
 use crate::actors::comparison::Records;
 use crate::actors::directory::Directory;
 use crate::actors::node::NodeCommand;
-use crate::actors::perform::Objects;
+use crate::actors::objects::Objects;
 use crate::actors::reactor::Reactor;
 use crate::actors::reception::{HELLOS, Reception};
 use crate::actors::snapshot::Snapshots;

@@ -14,7 +14,7 @@ use magnum::actors::bay::BayCommand;
 use magnum::actors::baymodel::{Baymodel, BaymodelCommand};
 use magnum::actors::directory::{Directory, MAX_WAITING};
 use magnum::actors::entity::{EntityActor, Perform};
-use magnum::actors::perform::Objects;
+use magnum::actors::objects::Objects;
 use magnum::actors::snapshot::Snapshots;
 use magnum::backends::{Outcome, WorkResult};
 use magnum::bus::{

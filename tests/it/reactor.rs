@@ -10,7 +10,7 @@ use magnum::actors::Entity;
 use magnum::actors::aggregate::Aggregate;
 use magnum::actors::cascade::Members;
 use magnum::actors::container::{Container, ContainerCommand, ContainerState};
-use magnum::actors::perform::Objects;
+use magnum::actors::objects::Objects;
 use magnum::actors::reactor::Reactor;
 use magnum::actors::snapshot::Snapshots;
 use magnum::backends::{BackendError, Done, Outcome, RunState, Work, WorkResult};
