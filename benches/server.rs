@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -19,6 +20,12 @@ function done(summary, latency)
         latency:percentile(99), failed)
 end
 "#;
+
+/// More requests than a load has.
+const MAX_REQUESTS: u64 = 100_000_000;
+
+/// Loads so far.
+static LOADS: AtomicU64 = AtomicU64::new(0);
 
 /// A running server; ends with the value, as by `kill -9`.
 pub struct Server {
@@ -94,10 +101,11 @@ impl Server {
     }
 
     /// Loads it for a while over so many connections that stay open. `request` is the body of a
-    /// Lua function; `n` counts its calls, so that no two requests are the same.
+    /// Lua function; `n` counts its calls, of all loads, so that no two requests are the same.
     pub fn load(&self, connections: u32, lasts: Duration, request: &str) -> Load {
         let script = tempfile::NamedTempFile::new().expect("a file for the script");
-        let head = "local n = 0\nfunction request()\n  n = n + 1";
+        let first = LOADS.fetch_add(1, Ordering::Relaxed) * MAX_REQUESTS;
+        let head = format!("local n = {first}\nfunction request()\n  n = n + 1");
         let lua = format!("{head}\n  {request}\nend\n{DONE}");
         fs::write(script.path(), lua).expect("a script");
         let output = Command::new("wrk")

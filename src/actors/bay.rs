@@ -92,8 +92,12 @@ impl Entity for Bay {
     }
 
     fn named(event: &Event) -> Option<Naming> {
-        let Event::CreateRequested(asked) = event else { return None };
-        Some(Naming::begin(asked.plan.name.as_ref(), None))
+        let (Event::CreateRequested(BayCreateRequestedV1 { plan, .. })
+        | Event::CreateRefused(BayCreateRefusedV1 { plan, .. })) = event
+        else {
+            return None;
+        };
+        Some(Naming::begin(plan.name.as_ref(), None))
     }
 }
 

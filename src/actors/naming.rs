@@ -80,7 +80,8 @@ mod tests {
     use crate::actors::baymodel::Baymodel;
     use crate::actors::container::Container;
     use crate::events::bay::{
-        BayCreateRequestedV1, BayDeleteRequestedV1, BayDeletedV1, BayEvent, BayPlan,
+        BayCreateRefusedV1, BayCreateRequestedV1, BayDeleteRequestedV1, BayDeletedV1, BayEvent,
+        BayPlan,
     };
     use crate::events::baymodel::{
         BaymodelCreatedV1, BaymodelDeletedV1, BaymodelEvent, BaymodelFields,
@@ -174,7 +175,7 @@ mod tests {
     #[test]
     fn bays_and_baymodels_hold_theirs_in_the_project_and_can_begin_again() {
         let plan = BayPlan { name: Some("b".to_owned()), ..BayPlan::default() };
-        let begun = BayCreateRequestedV1 { plan, placement: placement() };
+        let begun = BayCreateRequestedV1 { plan: plan.clone(), placement: placement() };
         let begun = || BayEvent::CreateRequested(begun.clone());
         let delete = || BayEvent::DeleteRequested(BayDeleteRequestedV1 {});
         let gone = BayEvent::Deleted(BayDeletedV1 { work_id: WorkId::default() });
@@ -182,6 +183,14 @@ mod tests {
             [begun(), delete(), BayEvent::WorkFailed(failed("empty")), delete(), gone, begun()];
         let wanted = ["+bays/p/b", "-bays/p/b", "*bays/p/b", "-bays/p/b", "", "+bays/p/b"];
         assert_eq!(told::<Bay>(true, &events), wanted);
+        let (action, reason) = ("create".to_owned(), String::new());
+        let refused = BayCreateRefusedV1 { plan, placement: placement(), action, reason };
+        let events = [BayEvent::CreateRefused(refused), delete()];
+        assert_eq!(
+            told::<Bay>(true, &events),
+            ["+bays/p/b", "-bays/p/b"],
+            "it failed, and is there"
+        );
 
         let fields = BaymodelFields { name: Some("m".to_owned()), ..BaymodelFields::default() };
         let events = [

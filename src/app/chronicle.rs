@@ -28,6 +28,10 @@ const MAX_OPEN: usize = 65_536;
 /// Events that are read at once.
 const PAGE: usize = 256;
 
+/// What is new is taken in this often: the log is followed for each append by those who must, and
+/// each of them costs the appends something.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Between two tries to read the log.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -79,6 +83,9 @@ impl Chronicle {
                     is_read = true;
                     for event in &page.events {
                         self.take_in(event).await;
+                    }
+                    if page.cursor == page.head {
+                        tokio::time::sleep(PAUSE).await;
                     }
                 }
                 Ok(None) => return,

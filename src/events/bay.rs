@@ -14,7 +14,7 @@ use crate::{noun_events, statuses};
 /// What a bay is to be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BayPlan {
-    /// Its name; not unique.
+    /// Its name.
     pub name: Option<String>,
     /// What it is made from.
     pub baymodel_id: ObjectId,

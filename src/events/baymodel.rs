@@ -12,7 +12,7 @@ use crate::{noun_events, statuses};
 /// The fields of a baymodel, as in the 2015 API.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct BaymodelFields {
-    /// Its name; not unique.
+    /// Its name.
     pub name: Option<String>,
     /// Container orchestration engine: `kubernetes`, `swarm`, `docker`.
     pub coe: String,

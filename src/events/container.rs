@@ -25,7 +25,7 @@ use crate::{noun_events, statuses};
 /// A container was asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CreateRequestedV1 {
-    /// Its name; not unique.
+    /// Its name.
     pub name: Option<String>,
     /// A description.
     pub desc: Option<String>,
