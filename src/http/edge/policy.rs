@@ -345,6 +345,7 @@ mod tests {
             in_admin_project,
             roles: roles.iter().map(|role| (*role).to_owned()).collect(),
             expires_at: Timestamp::default(),
+            access_rules: None,
         }
     }
 
