@@ -4,9 +4,10 @@ use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::acting::Acting;
 use super::args::{Target, Targets, Update, ident, pair};
 use super::client::{Answer, Call, Client};
-use super::error::{CliError, say, warn};
+use super::error::{CliError, say, say_request, warn};
 use super::event_line::short_type;
 use super::login::Openstack;
 use super::moment;
@@ -193,6 +194,7 @@ impl Noun {
             let noun = self.kind;
             let why = text("status_reason").unwrap_or("no reason given");
             say(&format!("{noun} {uuid} was recorded but could not be created: {why}"));
+            say_request(answer.request_id.as_deref());
             return Err(CliError::Reported(Some(format!("magnum {noun}-history {uuid}"))));
         }
         self.say_if_in_progress(&answer, uuid);
@@ -234,23 +236,17 @@ impl Noun {
         call: Call<'_>,
         action: Option<&str>,
     ) -> Result<(), CliError> {
-        let mut failed = None;
+        let mut acting = Acting::new(session, *self, verb);
         for target in targets.idents() {
             let mut call = call.clone().segment(target).one_of_many(targets.many());
             if let Some(action) = action {
                 call = call.segment(action);
             }
-            match waiting::change(&session.client, self.kind, Some(target), call).await {
-                Ok(answer) => self.say_if_in_progress(&answer, target),
-                Err(error @ (CliError::Refused { .. } | CliError::Advised(..))) => {
-                    let (noun, words) = (self.kind, error.message());
-                    say(&format!("{verb} for {noun} {target} failed: {words}"));
-                    failed = failed.or(Some(error.next().map(str::to_owned)));
-                }
-                Err(error) => return Err(error),
+            if acting.change(target, target, call).await.is_break() {
+                break;
             }
         }
-        failed.map_or(Ok(()), |next| Err(CliError::Reported(next)))
+        acting.end(targets.many())
     }
 
     /// Fails if an object has the status of a failure.
@@ -261,7 +257,8 @@ impl Noun {
         }
         let words = text("status_reason").unwrap_or("no reason given").to_owned();
         let (noun, ident) = (self.kind, printable(ident));
-        Err(CliError::Advised(words, format!("magnum {noun}-history {ident}")))
+        let error = CliError::Advised(words, format!("magnum {noun}-history {ident}"));
+        Err(error.of_change(answer.request_id.as_deref()))
     }
 
     /// If the work is still in progress, says how to check on it.
