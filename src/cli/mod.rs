@@ -12,6 +12,7 @@ mod acting;
 mod args;
 mod backup;
 mod bay;
+mod bay_delete;
 mod baymodel;
 mod bundle;
 mod call;
