@@ -15,7 +15,7 @@ use super::execute::{self, Execute, Output};
 use super::noun::{ListArgs, Noun, Session, Show, taken_array};
 use super::options::Format;
 use super::terminal::printable_json;
-use super::{recreate, table};
+use super::{moment, recreate, table};
 use crate::command_line;
 use crate::ids::Kind;
 
@@ -153,10 +153,10 @@ pub struct Logs {
     #[arg(long, value_name = "N|all", value_parser = lines)]
     tail: Option<String>,
     /// Print only output since a time, such as 2015-05-21T20:46:13Z, or this long ago: 10m
-    #[arg(long, value_name = "TIME|AGE")]
+    #[arg(long, value_name = "TIME|AGE", value_parser = moment::since)]
     since: Option<String>,
     /// Print only output before a time, or from longer ago
-    #[arg(long, value_name = "TIME|AGE")]
+    #[arg(long, value_name = "TIME|AGE", value_parser = moment::since)]
     until: Option<String>,
     /// Prefix each line with its time
     #[arg(long)]

@@ -148,7 +148,9 @@ impl Noun {
                 .query("sort_dir", dir)
                 .query("bay_ident", bay);
             for (name, value) in &args.filter {
-                call = call.query(name, Some(value));
+                // What `--bay` and the filters of events are called.
+                let is_bay = name == "bay" && self.kind == Kind::Container;
+                call = call.query(if is_bay { "bay_ident" } else { name }, Some(value));
             }
             let mut body = session.client.send(call).await?.body;
             let more = body.get("next").is_some_and(Value::is_string);

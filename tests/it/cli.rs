@@ -291,6 +291,16 @@ fn baymodels_and_nodes_are_asked_for_as_in_2015() {
 }
 
 #[test]
+fn a_list_is_of_a_bay_by_option_and_by_filter() {
+    let line = "GET /v1/containers/?bay_ident=web";
+    let list = || ok(line, json!({"containers": []}));
+    for args in [["--bay", "web"], ["--filter", "bay=web"]] {
+        let args = [&["container-list"][..], &args].concat();
+        requests(vec![list()], &args, &[(line, Value::Null)]);
+    }
+}
+
+#[test]
 fn container_actions_are_asked_for_as_in_2015() {
     for verb in ["start", "stop", "reboot", "pause", "unpause", "kill"] {
         let line = format!("PUT /v1/containers/c1/{verb}").leak();
@@ -859,6 +869,7 @@ fn usage_errors_exit_2_and_make_no_request() {
         &["container-show", ".."],
         &["container-show", "a", "--id", "b"],
         &["container-execute", "c"],
+        &["container-logs", "c", "--since", "tomorrow"],
         &["container-create", "--env", "A", "--image", "x"],
         &["bay-update", "b", "change", "x=1"],
         &["bay-list", "--reason"],
