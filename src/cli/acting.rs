@@ -1,6 +1,6 @@
-//! What became of a change of each object that a command is about: said on stderr as the old client
-//! said it and, with `-o json` or `-o yaml`, printed as a document that is the same for all such
-//! commands.
+//! Changes of each object that a command is about: deleting, and what else a request does. What
+//! became of one is said on stderr as the old client said it and, with `-o json` or `-o yaml`,
+//! printed as a document that has the same form for all such commands.
 //!
 //! Not here: creating and updating, which print the object (`noun`), and commands executed in
 //! containers, which print what those wrote (`execute`).
@@ -10,12 +10,43 @@ use std::ops::ControlFlow;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::args::Targets;
 use super::client::{Answer, Call};
 use super::error::{CliError, say, say_request};
 use super::noun::{Noun, Session};
 use super::options::Format;
 use super::{table, waiting};
 use crate::ids::Kind;
+
+impl Noun {
+    /// Deletes some.
+    pub async fn delete(&self, session: &Session, targets: &Targets) -> Result<(), CliError> {
+        self.each(session, targets, "Delete", Call::new(Method::DELETE, self.kind), None).await
+    }
+
+    /// Sends the same request for each target. All are tried, and failures are reported as the old
+    /// client reported them. Unlike the old client, the command then fails.
+    pub async fn each(
+        &self,
+        session: &Session,
+        targets: &Targets,
+        verb: &str,
+        call: Call<'_>,
+        action: Option<&str>,
+    ) -> Result<(), CliError> {
+        let mut acting = Acting::new(session, *self, verb);
+        for target in targets.idents() {
+            let mut call = call.clone().segment(target).one_of_many(targets.many());
+            if let Some(action) = action {
+                call = call.segment(action);
+            }
+            if acting.change(target, target, call).await.is_break() {
+                break;
+            }
+        }
+        acting.end(targets.many())
+    }
+}
 
 /// Changes of some objects, one after the other.
 pub struct Acting<'a> {

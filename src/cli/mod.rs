@@ -1,7 +1,7 @@
 //! The command line: the commands of `python-magnumclient` of 2015, and new ones.
 //!
 //! One file a command group. `options` are the global ones, `client` speaks HTTP (`call`), `noun`
-//! does what can be done with every collection, `waiting` waits for it and `acting` says what became
+//! does what can be done with every collection, `waiting` waits for it, `acting` tells what became
 //! of it, `verbs` has the commands for it, `shortcut` short ones, `table` prints, `error` says what
 //! went wrong and what to do next, and `mistyped` what is no command.
 //!

@@ -1,11 +1,11 @@
-//! The verbs that every collection has: list, show, create, update, delete, history.
+//! The verbs that every collection has: list, show, create, update, history. Not here: deleting
+//! (`acting`).
 
 use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::acting::Acting;
-use super::args::{Target, Targets, Update, ident, pair};
+use super::args::{Target, Update, ident, pair};
 use super::client::{Answer, Call, Client};
 use super::error::{CliError, say, say_request, warn};
 use super::event_line::short_type;
@@ -221,34 +221,6 @@ impl Noun {
         table::show(session.format, &answer.body)?;
         self.say_if_in_progress(&answer, name);
         self.check(&answer, name, "UPDATE_FAILED")
-    }
-
-    /// Deletes some.
-    pub async fn delete(&self, session: &Session, targets: &Targets) -> Result<(), CliError> {
-        self.each(session, targets, "Delete", Call::new(Method::DELETE, self.kind), None).await
-    }
-
-    /// Sends the same request for each target. All are tried, and failures are reported as the old
-    /// client reported them. Unlike the old client, the command then fails.
-    pub async fn each(
-        &self,
-        session: &Session,
-        targets: &Targets,
-        verb: &str,
-        call: Call<'_>,
-        action: Option<&str>,
-    ) -> Result<(), CliError> {
-        let mut acting = Acting::new(session, *self, verb);
-        for target in targets.idents() {
-            let mut call = call.clone().segment(target).one_of_many(targets.many());
-            if let Some(action) = action {
-                call = call.segment(action);
-            }
-            if acting.change(target, target, call).await.is_break() {
-                break;
-            }
-        }
-        acting.end(targets.many())
     }
 
     /// Fails if an object has the status of a failure.

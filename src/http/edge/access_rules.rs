@@ -44,7 +44,7 @@ impl AccessRule {
 
 /// A part of a pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+enum PatternPart {
     /// This character.
     One(char),
     /// One that is no slash.
@@ -55,22 +55,22 @@ enum Part {
     Anything,
 }
 
-fn parts(pattern: &str) -> Vec<Part> {
+fn parts(pattern: &str) -> Vec<PatternPart> {
     let mut parts = Vec::new();
     let mut rest = pattern;
     while let Some(first) = rest.chars().next() {
         let tag = rest.strip_prefix('{').and_then(|tag| tag.split_once('}'));
         rest = match (rest.strip_prefix("**"), rest.strip_prefix('*'), tag) {
             (Some(after), ..) => {
-                parts.push(Part::Anything);
+                parts.push(PatternPart::Anything);
                 after
             }
             (_, Some(after), _) | (.., Some((_, after))) => {
-                parts.extend([Part::NoSlash, Part::NoSlashes]);
+                parts.extend([PatternPart::NoSlash, PatternPart::NoSlashes]);
                 after
             }
             _ => {
-                parts.push(Part::One(first));
+                parts.push(PatternPart::One(first));
                 rest.get(first.len_utf8()..).unwrap_or_default()
             }
         };
@@ -80,7 +80,7 @@ fn parts(pattern: &str) -> Vec<Part> {
 
 /// Whether a path is one of a pattern. The steps are as many as both are long, multiplied: who
 /// writes a pattern cannot make it expensive.
-fn is_match(parts: &[Part], path: &str) -> bool {
+fn is_match(parts: &[PatternPart], path: &str) -> bool {
     if path.len() > MAX_PATH_BYTES {
         return false;
     }
@@ -89,7 +89,7 @@ fn is_match(parts: &[Part], path: &str) -> bool {
     let mut is_here = true;
     for part in with_end(parts) {
         reached.push(is_here);
-        is_here &= part.is_some_and(Part::may_be_empty);
+        is_here &= part.is_some_and(PatternPart::may_be_empty);
     }
     for character in path.chars() {
         is_here = false;
@@ -97,18 +97,18 @@ fn is_match(parts: &[Part], path: &str) -> bool {
             let (stays, moves) = part.map_or((false, false), |part| part.takes(character));
             let moves = *was_here && moves;
             *was_here = is_here || *was_here && stays;
-            is_here = moves || *was_here && part.is_some_and(Part::may_be_empty);
+            is_here = moves || *was_here && part.is_some_and(PatternPart::may_be_empty);
         }
     }
     reached.last() == Some(&true)
 }
 
 /// The parts, and the end of the pattern.
-fn with_end(parts: &[Part]) -> impl Iterator<Item = Option<Part>> {
+fn with_end(parts: &[PatternPart]) -> impl Iterator<Item = Option<PatternPart>> {
     parts.iter().copied().map(Some).chain([None])
 }
 
-impl Part {
+impl PatternPart {
     const fn may_be_empty(self) -> bool {
         matches!(self, Self::NoSlashes | Self::Anything)
     }

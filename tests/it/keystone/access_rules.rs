@@ -29,8 +29,12 @@ fn token(user: &User, rules: Value) -> String {
 
 /// Somebody who may do all in a project, as far as rules allow it.
 fn with_rules(server: &Server, rules: &[(&str, &str, &str)]) -> Http {
-    let rule = |(service, method, path): &(&str, &str, &str)| json!({ "service": service, "method": method, "path": path });
-    let rules: Vec<_> = rules.iter().map(rule).collect();
+    let rules: Vec<_> = rules
+        .iter()
+        .map(
+            |(service, method, path)| json!({ "service": service, "method": method, "path": path }),
+        )
+        .collect();
     server.with_token(&token(&keystone().user(&["member"]), rules.into()))
 }
 
