@@ -8,6 +8,7 @@ use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, Subcommand};
 use serde_json::{Map, Value};
 
 use super::args::{Target, Targets, Update};
+use super::bay_delete;
 use super::error::CliError;
 use super::noun::{ListArgs, Noun, Session, Show};
 use crate::ids::Kind;
@@ -45,7 +46,7 @@ enum Verb {
     Create(Vec<(Arg, Option<String>)>),
     Show(Show),
     Update(Update),
-    Delete(Targets),
+    Delete { targets: Targets, asks: bool },
     History(Target),
 }
 
@@ -74,6 +75,7 @@ impl Commands {
     fn add_to(&self, command: Command) -> Command {
         let kind = self.noun.kind;
         let [list, create, show, update, delete, history] = names(kind).map(Command::new);
+        let delete = if kind == Kind::Bay { delete.arg(bay_delete::yes()) } else { delete };
         command.subcommands([
             ListArgs::augment_args(list).about(self.lists),
             create.args((self.options)()).about(format!("Create a {kind}")),
@@ -93,7 +95,10 @@ impl Commands {
             Some("create") => Verb::Create(self.given(matches)),
             Some("show") => Verb::Show(Show::from_arg_matches(matches)?),
             Some("update") => Verb::Update(Update::from_arg_matches(matches)?),
-            Some("delete") => Verb::Delete(Targets::from_arg_matches(matches)?),
+            Some("delete") => Verb::Delete {
+                targets: Targets::from_arg_matches(matches)?,
+                asks: self.noun.kind == Kind::Bay && !matches.get_flag(bay_delete::YES),
+            },
             Some("history") => Verb::History(Target::from_arg_matches(matches)?),
             _ => return Ok(None),
         }))
@@ -149,7 +154,12 @@ impl NounCommand {
             Verb::Create(given) => noun.create(session, body(session, given).await?).await,
             Verb::Show(args) => noun.show(session, args).await,
             Verb::Update(update) => noun.update(session, update).await,
-            Verb::Delete(targets) => noun.delete(session, targets).await,
+            Verb::Delete { targets, asks } => {
+                if *asks {
+                    bay_delete::confirmed(session, targets).await?;
+                }
+                noun.delete(session, targets).await
+            }
             Verb::History(target) => noun.history(session, target).await,
         }
     }
