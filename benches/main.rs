@@ -19,7 +19,12 @@ mod server;
 mod views;
 mod world;
 
+use mimalloc::MiMalloc;
 use report::Report;
+
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// A subject: its name on the command line, and what measures it.
 type Subject = (&'static str, fn(&mut Report));

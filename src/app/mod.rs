@@ -18,6 +18,7 @@ use std::time::Duration;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
+use rustix::thread::disable_transparent_huge_pages;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -115,6 +116,7 @@ fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> AppError {
 pub fn serve(config: Config) -> Result<(), AppError> {
     report(&config);
     leave_no_dump();
+    leave_huge_pages();
     allow_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -141,6 +143,14 @@ fn leave_no_dump() {
     let kept = kept.and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
     if let Err(error) = kept {
         tracing::warn!(%error, "memory dumps of this process could not be prevented");
+    }
+}
+
+/// Does without huge pages, which some systems give to every process: with them the allocator holds
+/// several times the memory that is in use.
+fn leave_huge_pages() {
+    if let Err(error) = disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages could not be done without");
     }
 }
 

@@ -1,8 +1,8 @@
-//! Who holds which name: the changes that are not in sled yet, laid over those that are.
+//! Who holds which name: the changes that are not in sled yet, laid over what is.
 //!
-//! An entry is a pair of a name and an object: so whatever is read again after a crash leaves the
-//! same, and objects that had one name before names were unique can all hold it. Not here: where
-//! the layers are (`index`, `stage`).
+//! A change is about a name and one object: so whatever is read again after a crash leaves the same,
+//! and objects that had one name before names were unique can all hold it. In sled a name has its
+//! holders, so that one look finds them. Not here: where the layers are (`index`, `stage`).
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -48,6 +48,11 @@ impl NameChanges {
         self.0.len()
     }
 
+    /// The names.
+    pub fn names(&self) -> impl Iterator<Item = &NameDigest> {
+        self.0.keys()
+    }
+
     /// Each name with an object, and whether the object holds it.
     pub fn each(&self) -> impl Iterator<Item = (&NameDigest, StreamId, bool)> {
         let of = |(name, changes)| {
@@ -89,18 +94,23 @@ impl NameChanges {
     }
 }
 
-/// The key of a name with one of its holders: those of one name lie beside each other.
-pub fn key(name: &NameDigest, holder: StreamId) -> Vec<u8> {
-    [&prefix(name), &holder.to_bytes()[..]].concat()
-}
-
-/// What the keys of a name begin with.
-pub fn prefix(name: &NameDigest) -> Vec<u8> {
+/// The key of a name.
+pub fn key(name: &NameDigest) -> Vec<u8> {
     [&[NAME], &name[..]].concat()
 }
 
 /// The reverse of [`key`].
-pub fn parts(key: &[u8]) -> Option<(NameDigest, StreamId)> {
-    let (name, holder) = key.strip_prefix(&[NAME])?.split_first_chunk()?;
-    Some((*name, StreamId::from_bytes(holder.first_chunk()?)?))
+pub fn name(key: &[u8]) -> Option<NameDigest> {
+    key.strip_prefix(&[NAME])?.try_into().ok()
+}
+
+/// The holders of a name in bytes.
+pub fn to_bytes(holders: &Holders) -> Vec<u8> {
+    holders.iter().flat_map(|holder| holder.to_bytes()).collect()
+}
+
+/// The reverse of [`to_bytes`].
+pub fn from_bytes(bytes: &[u8]) -> Holders {
+    let (each, _) = bytes.as_chunks();
+    each.iter().filter_map(StreamId::from_bytes).collect()
 }

@@ -18,10 +18,8 @@ impl Index {
             let recent = self.recent();
             (recent.leaving.names.of(name), recent.fresh.names.of(name), recent.unrecorded.of(name))
         };
-        let mut holders = Holders::new();
-        for key in self.tree.scan_prefix(held::prefix(name)).keys() {
-            holders.extend(held::parts(&key?).map(|(_, holder)| holder));
-        }
+        let noted = self.tree.get(held::key(name))?;
+        let mut holders = noted.map(|it| held::from_bytes(&it)).unwrap_or_default();
         for newer in [leaving, fresh, unrecorded] {
             newer.lay_over(name, &mut holders);
         }
@@ -60,8 +58,10 @@ impl Index {
     pub fn learn_names(&self, held: &HeldNames) -> Result<u64, sled::Error> {
         self.move_to_sled();
         let mut recorded = HeldNames::new();
-        for key in self.tree.scan_prefix([held::NAME]).keys() {
-            recorded.extend(held::parts(&key?));
+        for entry in self.tree.scan_prefix([held::NAME]) {
+            let (key, holders) = entry?;
+            let Some(name) = held::name(&key) else { continue };
+            recorded.extend(held::from_bytes(&holders).into_iter().map(|holder| (name, holder)));
         }
         let mut unrecorded = NameChanges::default();
         for (name, holder) in recorded.symmetric_difference(held) {

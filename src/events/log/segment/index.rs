@@ -192,12 +192,14 @@ impl Entries {
         for (digest, at) in &self.commands {
             tree.insert(key(COMMAND, digest), &at.to_u64().to_le_bytes()[..])?;
         }
-        for (name, stream, holds) in self.names.each() {
-            let key = held::key(name, stream);
-            if holds {
-                tree.insert(key, Vec::new())?
-            } else {
+        for name in self.names.names() {
+            let key = held::key(name);
+            let mut holders = tree.get(&key)?.map(|it| held::from_bytes(&it)).unwrap_or_default();
+            self.names.lay_over(name, &mut holders);
+            if holders.is_empty() {
                 tree.remove(key)?
+            } else {
+                tree.insert(key, held::to_bytes(&holders))?
             };
         }
         tree.insert(CHECKPOINT, checkpoint.to_bytes()).map(drop)
