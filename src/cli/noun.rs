@@ -234,14 +234,29 @@ impl Noun {
         call: Call<'_>,
         action: Option<&str>,
     ) -> Result<(), CliError> {
-        let mut failed = None;
-        for target in targets.idents() {
+        let change = async |target: &str| {
             let mut call = call.clone().segment(target).one_of_many(targets.many());
             if let Some(action) = action {
                 call = call.segment(action);
             }
-            match waiting::change(&session.client, self.kind, Some(target), call).await {
-                Ok(answer) => self.say_if_in_progress(&answer, target),
+            let answer = waiting::change(&session.client, self.kind, Some(target), call).await?;
+            self.say_if_in_progress(&answer, target);
+            Ok(())
+        };
+        self.try_each(targets, verb, change).await
+    }
+
+    /// Does something to each target. All are tried, and the failures are reported.
+    pub async fn try_each(
+        &self,
+        targets: &Targets,
+        verb: &str,
+        change: impl AsyncFn(&str) -> Result<(), CliError>,
+    ) -> Result<(), CliError> {
+        let mut failed = None;
+        for target in targets.idents() {
+            match change(target).await {
+                Ok(()) => {}
                 Err(error @ (CliError::Refused { .. } | CliError::Advised(..))) => {
                     let (noun, words) = (self.kind, error.message());
                     say(&format!("{verb} for {noun} {target} failed: {words}"));

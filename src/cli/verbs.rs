@@ -4,11 +4,12 @@
 //! Not here: what they do (`noun`); containers, whose commands have more options.
 
 use clap::error::ErrorKind;
-use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, Subcommand};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, Subcommand};
 use serde_json::{Map, Value};
 
 use super::args::{Target, Targets, Update};
 use super::error::CliError;
+use super::force;
 use super::noun::{ListArgs, Noun, Session, Show};
 use crate::ids::Kind;
 
@@ -20,6 +21,8 @@ pub struct Commands {
     pub lists: &'static str,
     /// What the help says of deleting some.
     pub deletes: &'static str,
+    /// What the help says of deleting by force, where that is possible.
+    pub forces: Option<&'static str>,
     /// The options of create, in the order of the help: see [`option`].
     pub options: fn() -> Vec<Arg>,
 }
@@ -34,6 +37,9 @@ pub fn option(long: &'static str, value_name: &'static str, help: &'static str) 
     Arg::new(long).long(long).value_name(value_name).help(help)
 }
 
+/// The option of a deletion by force.
+const FORCE: &str = "force";
+
 /// One of these commands, of one noun.
 pub struct NounCommand {
     of: &'static Commands,
@@ -45,7 +51,7 @@ enum Verb {
     Create(Vec<(Arg, Option<String>)>),
     Show(Show),
     Update(Update),
-    Delete(Targets),
+    Delete(Targets, bool),
     History(Target),
 }
 
@@ -73,6 +79,9 @@ crate::for_each_noun!(names []);
 impl Commands {
     fn add_to(&self, command: Command) -> Command {
         let kind = self.noun.kind;
+        let forced = self
+            .forces
+            .map(|help| Arg::new(FORCE).long(FORCE).action(ArgAction::SetTrue).help(help));
         let [list, create, show, update, delete, history] = names(kind).map(Command::new);
         command.subcommands([
             ListArgs::augment_args(list).about(self.lists),
@@ -80,7 +89,7 @@ impl Commands {
             Show::augment_args(show).about(format!("Show details about the given {kind}")),
             Update::augment_args(update)
                 .about(format!("Update information about the given {kind}")),
-            Targets::augment_args(delete).about(self.deletes),
+            Targets::augment_args(delete).about(self.deletes).args(forced),
             Target::augment_args(history).about(format!("Show the history of a {kind}")),
         ])
     }
@@ -93,7 +102,10 @@ impl Commands {
             Some("create") => Verb::Create(self.given(matches)),
             Some("show") => Verb::Show(Show::from_arg_matches(matches)?),
             Some("update") => Verb::Update(Update::from_arg_matches(matches)?),
-            Some("delete") => Verb::Delete(Targets::from_arg_matches(matches)?),
+            Some("delete") => {
+                let is_forced = self.forces.is_some() && matches.get_flag(FORCE);
+                Verb::Delete(Targets::from_arg_matches(matches)?, is_forced)
+            }
             Some("history") => Verb::History(Target::from_arg_matches(matches)?),
             _ => return Ok(None),
         }))
@@ -149,7 +161,8 @@ impl NounCommand {
             Verb::Create(given) => noun.create(session, body(session, given).await?).await,
             Verb::Show(args) => noun.show(session, args).await,
             Verb::Update(update) => noun.update(session, update).await,
-            Verb::Delete(targets) => noun.delete(session, targets).await,
+            Verb::Delete(targets, true) => force::delete(noun, session, targets).await,
+            Verb::Delete(targets, false) => noun.delete(session, targets).await,
             Verb::History(target) => noun.history(session, target).await,
         }
     }

@@ -33,6 +33,7 @@ mod evolution;
 mod execution;
 mod faults;
 mod files;
+mod force;
 mod harness;
 mod host;
 mod incident;
