@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 
 use super::lifecycle::Cascade;
-use crate::backends::{Done, Retry, Work, WorkResult};
+use crate::backends::{Done, Progress, Retry, Work, WorkResult};
 use crate::bus::delivery::{record, report};
 use crate::bus::{Bus, CommandError, CommandMessage, Origin, ServiceCommand};
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
@@ -140,6 +140,8 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascad
     let mut fewest = usize::MAX;
     let mut since = tokio::time::Instant::now();
     let mut refused = None;
+    // An earlier attempt may have been blocked.
+    let mut is_told = work.attempt <= 1;
     loop {
         let left = match members.of(&work.project, work.stream.id).await {
             Ok(left) if left.is_empty() => return WorkResult::Done(Done::default()),
@@ -147,6 +149,10 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascad
             Err(words) => return blocked("read model".to_owned(), words),
         };
         if left.len() < fewest {
+            if fewest != usize::MAX && !is_told {
+                report(bus, work, WorkResult::Progress(Progress::default())).await;
+                is_told = true;
+            }
             fewest = left.len();
             since = tokio::time::Instant::now();
         } else if since.elapsed() > STALLED {

@@ -22,8 +22,9 @@ const QUIET_S: u64 = 2;
 /// Between two looks at an object.
 const POLL: Duration = Duration::from_secs(1);
 
-/// A deletion that is blocked for so long seems to stay so: what passes is over before.
-const STAYS_BLOCKED: Duration = Duration::from_secs(10);
+/// A deletion that is blocked for so long seems to stay so: in that time the server has tried it
+/// again, and would have said that a container has gone.
+const STAYS_BLOCKED: Duration = Duration::from_secs(30);
 
 /// Awaits something as long as the user waits; `None` if that is over.
 pub async fn until<T>(client: &Client, work: impl Future<Output = T>) -> Option<T> {

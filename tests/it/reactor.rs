@@ -8,8 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use magnum::actors::Entity;
 use magnum::actors::aggregate::Aggregate;
-use magnum::actors::cascade::{Members, Orphan};
+use magnum::actors::cascade::{self, Members, Orphan};
 use magnum::actors::container::{Container, ContainerCommand, ContainerState};
+use magnum::actors::lifecycle::Cascade;
 use magnum::actors::objects::Objects;
 use magnum::actors::reactor::Reactor;
 use magnum::actors::snapshot::Snapshots;
@@ -367,6 +368,79 @@ async fn what_a_deleted_bay_left_behind_is_asked_to_go_again_and_again() {
         assert_eq!(stream.unwrap(), Some((left, ServiceCommand::Delete)));
         assert_eq!(began.elapsed().as_secs(), minutes * 60);
     }
+}
+
+/// A bay with as many containers as were asked to go, minus those that have gone by a time.
+struct Going(tokio::time::Instant);
+
+#[async_trait]
+impl Members for Going {
+    async fn of(&self, _: &ProjectId, _: ObjectId) -> Result<Vec<ObjectId>, String> {
+        let left = [60, 90].into_iter().filter(|gone_s| self.0.elapsed().as_secs() < *gone_s);
+        Ok(left.map(|_| ObjectId::default()).collect())
+    }
+
+    async fn has_bay(&self, _: &ProjectId, _: ObjectId) -> Result<bool, String> {
+        Ok(false)
+    }
+
+    async fn orphans(&self) -> Result<Vec<Orphan>, String> {
+        Ok(vec![])
+    }
+}
+
+/// What is told of work, and of when.
+struct Heard(mpsc::UnboundedSender<WorkResult>);
+
+#[async_trait]
+impl CommandPort for Heard {
+    async fn command(
+        &self,
+        message: CommandMessage,
+        _: Authority,
+    ) -> Result<CommandReply, CommandError> {
+        if let bus::Asked::Service(ServiceCommand::Outcome(outcome)) = message.asked() {
+            self.0.send(outcome.result.clone()).unwrap();
+        }
+        let (stream, revision, position) = (message.stream, Revision(0), Position(1));
+        Ok(CommandReply { stream, revision, position, work: None, repeated: false })
+    }
+}
+
+/// A deletion that proceeds is not blocked any more, so it is not one that may be given up.
+#[tokio::test(start_paused = true)]
+async fn a_bay_that_was_blocked_says_that_a_container_has_gone() {
+    let bus = Arc::new(LocalBus::default());
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    bus.serve_commands(Arc::new(Heard(sender)));
+    let members = Arc::new(Going(tokio::time::Instant::now()));
+    let mut told = vec![];
+    for attempt in 1..=3 {
+        let work = Work {
+            id: clock::new_event_id(),
+            attempt,
+            not_before: None,
+            due_at: None,
+            stream: StreamId::new(Kind::Bay, clock::new_object_id()),
+            project: ProjectId::default(),
+            node_id: clock::new_object_id(),
+            request_id: String::new(),
+            action: Cascade::EmptyBay,
+        };
+        // The third one begins 50 s after the first.
+        let port = bus.port(Authority::Conductor);
+        cascade::empty_bay(port, members.clone(), work).await;
+        while let Ok(result) = heard.try_recv() {
+            told.push(match result {
+                WorkResult::Blocked { .. } => "blocked",
+                WorkResult::Progress(_) => "proceeds",
+                WorkResult::Done(_) => "done",
+                other => panic!("{other:?}"),
+            });
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    assert_eq!(told, ["blocked", "blocked", "proceeds", "blocked"]);
 }
 
 /// Containers of a bay that was given up are told at once, and by the next process again.
