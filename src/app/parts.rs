@@ -304,7 +304,7 @@ impl Views {
     }
 
     /// A container that is there and was certainly made in a bay of its own project, which is gone
-    /// or going. Of a bay that is gone only the log says whose it was, until its events are archived.
+    /// or going. Whose a bay was that is gone only the log says, until its events are archived.
     fn orphan(&self, id: ObjectId, bay_id: ObjectId) -> Result<Option<Orphan>, String> {
         let container = self.reads.any::<ContainerView>(id).map_err(|error| error.to_string())?;
         let Some(container) = container else { return Ok(None) };

@@ -60,12 +60,14 @@ async fn delete_one(
     let mut told = events.pop().and_then(|mut event| event.get_mut("data").map(Value::take));
     let told = told.get_or_insert_default();
     let deleted = taken_array(told, "still_deleted").len();
-    say(&printable(ident), deleted, node);
-    table::list(session.format, &COLUMNS, &taken_array(told, "left_behind"))
+    say(&printable(ident), deleted);
+    table::list_with(session.format, &[], &COLUMNS, &taken_array(told, "left_behind"))?;
+    eprintln!("Within a minute the node shows what of it is there: magnum node-show {node}");
+    Ok(())
 }
 
-/// Says what became of a bay, and where what stays behind is seen.
-fn say(bay: &str, deleted: usize, node: &str) {
+/// Says what became of a bay.
+fn say(bay: &str, deleted: usize) {
     match deleted {
         0 => eprintln!("Bay {bay} was given up. Left behind, if it still exists:"),
         1 => eprintln!(
@@ -77,5 +79,4 @@ fn say(bay: &str, deleted: usize, node: &str) {
              still exists:"
         ),
     }
-    eprintln!("Within a minute the node shows what of it is there: magnum node-show {node}");
 }

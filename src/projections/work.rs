@@ -144,8 +144,8 @@ pub(super) fn reason<'a>(tasks: &'a [TaskView], status_reason: Option<&'a str>) 
     }
 }
 
-/// Why a deletion that was tried does not end: it is blocked, or it failed and nothing else was done
-/// since.
+/// Why a deletion that was tried does not end: it is blocked, or it failed and nothing else was
+/// done since.
 pub(super) fn stuck<'a>(tasks: &'a [TaskView], outcomes: &'a [OutcomeView]) -> Option<&'a str> {
     let deletes = |action: &str| matches!(Verb::named(action), Some(Verb::Empty | Verb::Delete));
     let blocked = tasks.iter().find(|task| deletes(&task.action));

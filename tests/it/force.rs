@@ -158,7 +158,7 @@ fn containers_of_a_bay_that_was_given_up_are_given_up_and_told() {
         engine.go_away();
         let life = Life::begin("the next life".to_owned(), &appends[..=bay_ends], engine).await;
         until(&life, "the container to be gone", || container(&life).is_none()).await;
-        assert_eq!(told(&life, "container.abandoned"), [end.clone()]);
+        assert_eq!(told(&life, "container.abandoned"), std::slice::from_ref(end));
         life.end().await;
     });
 }

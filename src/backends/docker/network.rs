@@ -256,7 +256,8 @@ fn explained(error: BackendError, endpoints: Counted) -> BackendError {
         Counted { known: 0, .. } => format!("{words}, {MISCOUNTED}"),
         Counted { in_use: 0, .. } => words,
         Counted { in_use: 1, .. } => format!(
-            "{words}: 1 container that is not of the bay is connected to it; disconnect or remove it"
+            "{words}: 1 container that is not of the bay is connected to it; disconnect or remove \
+             it"
         ),
         Counted { in_use, .. } => format!(
             "{words}: {in_use} containers that are not of the bay are connected to it; disconnect \

@@ -293,6 +293,14 @@ fn bare() -> ContainerEvent {
     ContainerEvent::CreateRequested(CreateRequestedV1 { name, desc, spec, bay_id, placement })
 }
 
+fn container_abandoned() -> ContainerAbandonedV1 {
+    ContainerAbandonedV1 {
+        engine_id: some(&"c0ffee".repeat(10)),
+        reason: text("the Docker engine says: permission denied"),
+        cancelled: vec![OTHER_WORK],
+    }
+}
+
 /// A value of each event of a container.
 pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
     use ContainerEvent::{
@@ -303,11 +311,6 @@ pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
     };
     let asked = ActionRequestedV1 {};
     let done = ActionDoneV1 { work_id: WORK };
-    let abandoned = ContainerAbandonedV1 {
-        engine_id: some(&"c0ffee".repeat(10)),
-        reason: text("the Docker engine says: permission denied"),
-        cancelled: vec![OTHER_WORK],
-    };
     let stop = StopRequestedV1 { grace_s: 10 };
     let progress = PullProgressedV1 {
         work_id: WORK,
@@ -362,11 +365,10 @@ pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
     events.extend(runs());
     events.extend(healths());
     events.extend(by_themselves());
-    let cancelled = vec![WORK, OTHER_WORK];
     events.extend([
-        ("full", DeleteRequested(DeleteRequestedV1 { cancelled })),
+        ("full", DeleteRequested(DeleteRequestedV1 { cancelled: vec![WORK, OTHER_WORK] })),
         ("full", Deleted(done)),
-        ("full", ContainerEvent::Abandoned(abandoned)),
+        ("full", ContainerEvent::Abandoned(container_abandoned())),
     ]);
     events
 }
