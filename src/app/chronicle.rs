@@ -8,14 +8,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use tracing::field::display;
 
-use crate::events::codec::payload_json;
 use crate::events::container::ContainerEvent;
 use crate::events::log::EventLog;
 use crate::events::subscription::Subscription;
 use crate::events::{EventPayload as _, Mark, Recorded, Verb};
-use crate::http::edge::tally::{Finish, ProcessEnd, Tally};
+use crate::http::edge::tally::{Finish, Tally};
 use crate::ids::{Kind, ObjectId, Position, Timestamp, WorkId};
 use crate::projections::View as _;
 use crate::projections::service_reads::ServiceReads;
@@ -104,8 +103,10 @@ impl Chronicle {
         let Some(kind) = event.stream.kind.noun() else { return };
         // What a newer program wrote has no meaning here.
         let Some(told) = told(kind, event) else { return };
-        if kind == Kind::Container {
-            self.count_container(event, &told);
+        if kind == Kind::Container
+            && let Ok(event) = event.decode()
+        {
+            self.count_container(&event);
         }
         match told.mark {
             Mark::Asks(verb) => self.ask(kind, verb, event),
@@ -126,22 +127,20 @@ impl Chronicle {
     }
 
     /// What the metrics count of containers besides work.
-    fn count_container(&mut self, event: &Recorded, told: &Told) {
-        match event.decode() {
-            Ok(ContainerEvent::PullProgressed(pull)) => {
+    fn count_container(&mut self, event: &ContainerEvent) {
+        match event {
+            ContainerEvent::PullStarted(pull) => {
                 if let Some(open) = self.open.get_mut(&pull.work_id) {
                     open.pulls = true;
                 }
             }
-            Ok(ContainerEvent::Restarted(_)) => self.tally.restarted(),
+            ContainerEvent::Restarted(_) => self.tally.restarted(),
             _ => {}
         }
-        // A command that ran in a container has an exit code as well.
-        if matches!(told.mark, Mark::Observed | Mark::Done(_))
-            && told.mark != Mark::Done(Verb::Execute)
-            && let Some(end) = end(event)
+        if let Some(end) = event.run_end()
+            && let Some(exit_code) = end.exit_code
         {
-            self.tally.ended(end);
+            self.tally.ended(exit_code, end.oom_killed);
         }
     }
 
@@ -197,16 +196,17 @@ impl Chronicle {
         let Some(verb) = told.verb else { return };
         self.settle(kind, verb, result, told, event);
         let (object, action, reason) = (event.stream, verb.name(), &told.reason);
-        let (work, request_id) = (told.work.unwrap_or_default(), &event.meta.request_id);
+        // What was refused at once was no work.
+        let (work, request_id) = (told.work.map(display), &event.meta.request_id);
         let name = self.name(kind, event).await;
         // A command that fails in a container is its user's matter.
         if verb.is_inside() {
-            tracing::info!(%object, name, %work, action, reason, request_id, "work failed");
+            tracing::info!(%object, name, work, action, reason, request_id, "work failed");
         } else if result == Finish::Unknown {
             let words = "the outcome of work is unknown";
-            tracing::warn!(%object, name, %work, action, reason, request_id, "{words}");
+            tracing::warn!(%object, name, work, action, reason, request_id, "{words}");
         } else {
-            tracing::warn!(%object, name, %work, action, reason, request_id, "work failed");
+            tracing::warn!(%object, name, work, action, reason, request_id, "work failed");
         }
     }
 
@@ -272,37 +272,4 @@ fn told(kind: Kind, event: &Recorded) -> Option<Told> {
             blocked_on: blocked.map(|it| it.blocked_on.clone()).unwrap_or_default(),
         })
     })
-}
-
-/// How a process ended, if an event says so, in whichever version.
-fn end(event: &Recorded) -> Option<ProcessEnd> {
-    let (name, version) = (event.event_type.as_str(), event.version);
-    let data = payload_json(event.stream.kind, name, version, &event.payload).ok()?;
-    end_in(&data)
-}
-
-fn end_in(data: &Value) -> Option<ProcessEnd> {
-    let fields = data.as_object()?;
-    let Some(exit_code) = fields.get("exit_code").and_then(Value::as_i64) else {
-        return fields.values().find_map(end_in);
-    };
-    let oom_killed = fields.get("oom_killed").and_then(Value::as_bool).unwrap_or_default();
-    Some(ProcessEnd { exit_code, oom_killed })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn an_end_is_found_wherever_it_is_in_an_event() {
-        let end = |exit_code, oom_killed| Some(ProcessEnd { exit_code, oom_killed });
-        assert_eq!(end_in(&json!({ "exit_code": 7, "oom_killed": false })), end(7, false));
-        let nested = json!({ "work_id": "w", "end": { "exit_code": 137, "oom_killed": true } });
-        assert_eq!(end_in(&nested), end(137, true));
-        assert_eq!(end_in(&json!({ "exit_code": null })), None);
-        assert_eq!(end_in(&json!({ "work_id": "w" })), None);
-    }
 }

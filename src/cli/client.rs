@@ -33,7 +33,7 @@ const MAX_ANSWER_BYTES: usize = 256 << 20;
 const TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// The header with the id of a request.
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-openstack-request-id");
+pub const REQUEST_ID: &str = "x-openstack-request-id";
 
 /// A successful response.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub struct Answer {
     pub body: Value,
     /// The position of the log that it is as of.
     pub position: Option<String>,
+    /// The id of the request, of a change.
+    pub request_id: Option<String>,
 }
 
 /// A connection to one server.
@@ -106,7 +108,7 @@ impl Client {
                 (true, false) => serde_json::from_slice(&text).map_err(|_| self.not_magnum())?,
                 (false, false) => return Err(self.not_magnum()),
             };
-            Ok(Answer { in_progress, body, position })
+            Ok(Answer { in_progress, body, position, request_id: None })
         };
         let answer = tokio::time::timeout(ANSWER_TIMEOUT, answer).await;
         answer.unwrap_or_else(|_| Err(self.silent()))

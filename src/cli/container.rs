@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
+use super::acting::Acting;
 use super::args::{Target, Targets, Update, ident};
 use super::client::{Call, is_json};
 use super::container_create::ContainerCreate;
@@ -14,7 +15,7 @@ use super::execute::{self, Execute, Output};
 use super::noun::{ListArgs, Noun, Session, Show, taken_array};
 use super::options::Format;
 use super::terminal::printable_json;
-use super::{recreate, table, waiting};
+use super::{moment, recreate, table};
 use crate::command_line;
 use crate::ids::Kind;
 
@@ -152,10 +153,10 @@ pub struct Logs {
     #[arg(long, value_name = "N|all", value_parser = lines)]
     tail: Option<String>,
     /// Print only output since a time, such as 2015-05-21T20:46:13Z, or this long ago: 10m
-    #[arg(long, value_name = "TIME|AGE")]
+    #[arg(long, value_name = "TIME|AGE", value_parser = moment::since)]
     since: Option<String>,
     /// Print only output before a time, or from longer ago
-    #[arg(long, value_name = "TIME|AGE")]
+    #[arg(long, value_name = "TIME|AGE", value_parser = moment::since)]
     until: Option<String>,
     /// Prefix each line with its time
     #[arg(long)]
@@ -309,10 +310,9 @@ async fn executions(session: &Session, target: &Target) -> Result<(), CliError> 
 async fn end_execution(session: &Session, args: &ExecutionEnd) -> Result<(), CliError> {
     let call = Call::new(Method::DELETE, Kind::Container);
     let call = call.segment(&args.container).segment("executions").segment(&args.id);
-    let answer =
-        waiting::change(&session.client, Kind::Container, Some(&args.container), call).await?;
-    CONTAINER.say_if_in_progress(&answer, &args.container);
-    Ok(())
+    let mut acting = Acting::new(session, CONTAINER, "End");
+    let _said = acting.change(&args.container, &args.container, call).await;
+    acting.end(false)
 }
 
 /// Prints the output in an answer unchanged; on a terminal, ends it with a line feed.

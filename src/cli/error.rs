@@ -40,6 +40,8 @@ pub enum CliError {
     TimedOut(String),
     /// A command in a container could not be run, or its end is not known.
     NotExecuted(Box<CliError>),
+    /// Any of these of a change, with the id of its request.
+    OfChange(Box<CliError>, String),
     /// A command in a container gave this exit code.
     Exit(u8),
     /// The command line makes no sense.
@@ -64,7 +66,7 @@ impl CliError {
             | Self::Advised(words, _)
             | Self::TimedOut(words)
             | Self::Usage(words) => words.clone(),
-            Self::NotExecuted(error) => error.message(),
+            Self::NotExecuted(error) | Self::OfChange(error, _) => error.message(),
             Self::Reported(_) | Self::Exit(_) => String::new(),
             Self::Io(error) => error.to_string(),
         }
@@ -75,9 +77,42 @@ impl CliError {
         match self {
             Self::Refused { next, .. } | Self::Reported(next) => next.as_deref(),
             Self::Advised(_, next) => Some(next.as_str()),
-            Self::NotExecuted(error) => error.next(),
+            Self::NotExecuted(error) | Self::OfChange(error, _) => error.next(),
             _ => None,
         }
+    }
+
+    /// As the failure of a change, if it is one: of what the server did, or of what is awaited.
+    #[must_use]
+    pub fn of_change(self, request_id: Option<&str>) -> Self {
+        match (self, request_id) {
+            (error @ (Self::Refused { .. } | Self::Advised(..) | Self::TimedOut(_)), Some(id)) => {
+                Self::OfChange(Box::new(error), id.to_owned())
+            }
+            (error, _) => error,
+        }
+    }
+
+    /// The error itself.
+    pub fn cause(&self) -> &Self {
+        match self {
+            Self::OfChange(error, _) => error.cause(),
+            error => error,
+        }
+    }
+
+    /// The id of the request, of a change.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::OfChange(_, id) => Some(id),
+            Self::NotExecuted(error) => error.request_id(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is of one object, so that another one may do better.
+    pub fn is_of_object(&self) -> bool {
+        matches!(self.cause(), Self::Refused { .. } | Self::Advised(..))
     }
 
     /// Prints the error to stderr and chooses the exit code.
@@ -89,10 +124,11 @@ impl CliError {
         if !matches!(self, Self::Reported(_) | Self::Exit(_)) {
             say(&self.message());
         }
+        say_request(self.request_id());
         if let Some(next) = self.next() {
             eprintln!("Try: {}", printable(next));
         }
-        match self {
+        match self.cause() {
             Self::Usage(_) => ExitCode::from(2),
             Self::TimedOut(_) => ExitCode::from(TIMED_OUT),
             Self::NotExecuted(_) => ExitCode::from(NOT_EXECUTED),
@@ -106,6 +142,13 @@ impl CliError {
 pub fn say(words: &str) {
     let label = paint(colours(&io::stderr()), RED, "ERROR:");
     eprintln!("{label} {}", printable(words));
+}
+
+/// Prints the id of a change that failed to stderr, for `magnum trace`.
+pub fn say_request(id: Option<&str>) {
+    if let Some(id) = id {
+        eprintln!("Request id: {}", printable(id));
+    }
 }
 
 /// Prints a warning to stderr.

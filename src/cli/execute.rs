@@ -12,7 +12,7 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 
 use super::args::{Target, ident};
-use super::client::{Call, is_json};
+use super::client::{Call, REQUEST_ID, is_json};
 use super::error::{CliError, say};
 use super::noun::Session;
 use super::table;
@@ -82,6 +82,11 @@ pub async fn output(session: &Session, args: &Output) -> Result<(), CliError> {
 /// Passes the output on and exits as the command does.
 async fn attached(session: &Session, container: &str, call: Call<'_>) -> Result<(), CliError> {
     let is_own = call.is_change();
+    let request_id = is_own.then(waiting::new_request_id);
+    let call = match &request_id {
+        Some(id) => call.header(REQUEST_ID, id),
+        None => call,
+    };
     let code = async {
         let response = session.client.open(call.header("accept", ACCEPTED)).await?;
         let id = response.headers().get(EXECUTION).and_then(|id| id.to_str().ok());
@@ -103,8 +108,11 @@ async fn attached(session: &Session, container: &str, call: Call<'_>) -> Result<
     match code.await {
         Ok(0) => Ok(()),
         Ok(code) => Err(CliError::Exit(code)),
-        Err(error @ (CliError::TimedOut(_) | CliError::Exit(_) | CliError::Io(_))) => Err(error),
-        Err(error) => Err(CliError::NotExecuted(Box::new(error))),
+        Err(error @ (CliError::Exit(_) | CliError::Io(_))) => Err(error),
+        Err(error) => Err(match error.of_change(request_id.as_deref()) {
+            error if matches!(error.cause(), CliError::TimedOut(_)) => error,
+            error => CliError::NotExecuted(Box::new(error)),
+        }),
     }
 }
 

@@ -1,16 +1,18 @@
 //! The command line: the commands of `python-magnumclient` of 2015, and new ones.
 //!
 //! One file a command group. `options` are the global ones, `client` speaks HTTP (`call`), `noun`
-//! does what can be done with every collection, `waiting` waits for it, `verbs` has the commands
-//! for it, `shortcut` short ones, `table` prints, `error` says what went wrong and what to do next,
-//! and `mistyped` what is no command.
+//! does what can be done with every collection, `waiting` waits for it, `acting` tells what became
+//! of it, `verbs` has the commands for it, `shortcut` short ones, `table` prints, `error` says what
+//! went wrong and what to do next, and `mistyped` what is no command.
 //!
 //! Not here: anything the server decides; a client checks only what it must to send a request that
 //! means what was typed.
 
+mod acting;
 mod args;
 mod backup;
 mod bay;
+mod bay_delete;
 mod baymodel;
 mod bundle;
 mod call;

@@ -1,12 +1,13 @@
-//! The verbs that every collection has: list, show, create, update, delete, history.
+//! The verbs that every collection has: list, show, create, update, history. Not here: deleting
+//! (`acting`).
 
 use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::args::{Target, Targets, Update, ident, pair};
+use super::args::{Target, Update, ident, pair};
 use super::client::{Answer, Call, Client};
-use super::error::{CliError, say, warn};
+use super::error::{CliError, say, say_request, warn};
 use super::event_line::short_type;
 use super::login::Openstack;
 use super::moment;
@@ -147,7 +148,9 @@ impl Noun {
                 .query("sort_dir", dir)
                 .query("bay_ident", bay);
             for (name, value) in &args.filter {
-                call = call.query(name, Some(value));
+                // What `--bay` and the filters of events are called.
+                let is_bay = name == "bay" && self.kind == Kind::Container;
+                call = call.query(if is_bay { "bay_ident" } else { name }, Some(value));
             }
             let mut body = session.client.send(call).await?.body;
             let more = body.get("next").is_some_and(Value::is_string);
@@ -193,6 +196,7 @@ impl Noun {
             let noun = self.kind;
             let why = text("status_reason").unwrap_or("no reason given");
             say(&format!("{noun} {uuid} was recorded but could not be created: {why}"));
+            say_request(answer.request_id.as_deref());
             return Err(CliError::Reported(Some(format!("magnum {noun}-history {uuid}"))));
         }
         self.say_if_in_progress(&answer, uuid);
@@ -219,55 +223,6 @@ impl Noun {
         self.check(&answer, name, "UPDATE_FAILED")
     }
 
-    /// Deletes some.
-    pub async fn delete(&self, session: &Session, targets: &Targets) -> Result<(), CliError> {
-        self.each(session, targets, "Delete", Call::new(Method::DELETE, self.kind), None).await
-    }
-
-    /// Sends the same request for each target. All are tried, and failures are reported as the old
-    /// client reported them. Unlike the old client, the command then fails.
-    pub async fn each(
-        &self,
-        session: &Session,
-        targets: &Targets,
-        verb: &str,
-        call: Call<'_>,
-        action: Option<&str>,
-    ) -> Result<(), CliError> {
-        let change = async |target: &str| {
-            let mut call = call.clone().segment(target).one_of_many(targets.many());
-            if let Some(action) = action {
-                call = call.segment(action);
-            }
-            let answer = waiting::change(&session.client, self.kind, Some(target), call).await?;
-            self.say_if_in_progress(&answer, target);
-            Ok(())
-        };
-        self.try_each(targets, verb, change).await
-    }
-
-    /// Does something to each target. All are tried, and the failures are reported.
-    pub async fn try_each(
-        &self,
-        targets: &Targets,
-        verb: &str,
-        change: impl AsyncFn(&str) -> Result<(), CliError>,
-    ) -> Result<(), CliError> {
-        let mut failed = None;
-        for target in targets.idents() {
-            match change(target).await {
-                Ok(()) => {}
-                Err(error @ (CliError::Refused { .. } | CliError::Advised(..))) => {
-                    let (noun, words) = (self.kind, error.message());
-                    say(&format!("{verb} for {noun} {target} failed: {words}"));
-                    failed = failed.or(Some(error.next().map(str::to_owned)));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        failed.map_or(Ok(()), |next| Err(CliError::Reported(next)))
-    }
-
     /// Fails if an object has the status of a failure.
     fn check(&self, answer: &Answer, ident: &str, failed: &str) -> Result<(), CliError> {
         let text = |field| answer.body.get(field).and_then(Value::as_str);
@@ -276,7 +231,8 @@ impl Noun {
         }
         let words = text("status_reason").unwrap_or("no reason given").to_owned();
         let (noun, ident) = (self.kind, printable(ident));
-        Err(CliError::Advised(words, format!("magnum {noun}-history {ident}")))
+        let error = CliError::Advised(words, format!("magnum {noun}-history {ident}"));
+        Err(error.of_change(answer.request_id.as_deref()))
     }
 
     /// If the work is still in progress, says how to check on it.

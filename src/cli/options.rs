@@ -21,8 +21,8 @@ pub enum Format {
     /// A table for people
     #[default]
     Table,
-    /// Like table, with more columns of a list, every field of an event in its line, and every
-    /// change in a difference
+    /// Like table, with more columns of a list, a timeline or a trace, every field of an event in
+    /// its line, and every change in a difference
     Wide,
     /// JSON as the server sends it; followed events are one object per line
     Json,

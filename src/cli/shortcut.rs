@@ -246,11 +246,13 @@ async fn started(session: &Session, args: &RunArgs) -> Result<(), CliError> {
     }
     let create = Call::new(Method::POST, Kind::Container).body(Value::Object(body));
     let name = args.name.as_deref();
-    let made = waiting::change(&session.client, Kind::Container, name, create).await?.body;
-    let uuid = text_of(&made, "uuid").to_owned();
-    if text_of(&made, "status") == "Error" {
-        let words = text_of(&made, "status_reason").to_owned();
-        return Err(CliError::Advised(words, format!("magnum container-history {uuid}")));
+    let answer = waiting::change(&session.client, Kind::Container, name, create).await?;
+    let made = &answer.body;
+    let uuid = text_of(made, "uuid").to_owned();
+    if text_of(made, "status") == "Error" {
+        let words = text_of(made, "status_reason").to_owned();
+        let error = CliError::Advised(words, format!("magnum container-history {uuid}"));
+        return Err(error.of_change(answer.request_id.as_deref()));
     }
     let start = container::put().segment(&uuid).segment("start");
     waiting::change(&session.client, Kind::Container, name.or(Some(&uuid)), start).await?;

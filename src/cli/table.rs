@@ -66,7 +66,8 @@ pub fn list_with(
     print(&rendered(&header, rows.into_iter(), None))
 }
 
-/// Cuts cells so that a table is at most so wide: those of the widest columns, but no UUID.
+/// Cuts cells so that a table is at most so wide: those of the widest columns, but no UUID and no
+/// time.
 fn fit(header: &[&str], rows: &mut [Vec<String>], width: usize) {
     let wide = |text: &str| Line::raw(text).width();
     let mut widths: Vec<_> = header.iter().map(|name| wide(name)).collect();
@@ -82,9 +83,11 @@ fn fit(header: &[&str], rows: &mut [Vec<String>], width: usize) {
         let all = widths.iter().map(|width| width + 3).sum::<usize>() + 1;
         let may_shrink = header.iter().zip(widths.iter_mut()).zip(&least);
         let widest = may_shrink
-            .filter(|((name, width), least)| !name.ends_with("uuid") && **width > **least)
-            .map(|((_, width), _)| width)
-            .max();
+            .filter(|((name, width), least)| !is_whole(name) && **width > **least)
+            .map(|((name, width), _)| (name, width))
+            // What happened is cut last.
+            .max_by_key(|(name, width)| (**name != "event", **width))
+            .map(|(_, width)| width);
         match widest {
             Some(widest) if all > width => *widest -= 1,
             _ => break,
@@ -95,6 +98,11 @@ fn fit(header: &[&str], rows: &mut [Vec<String>], width: usize) {
             *cell = cut(cell, *width);
         }
     }
+}
+
+/// Whether the cells of a column say nothing when they are cut.
+fn is_whole(name: &str) -> bool {
+    name.ends_with("uuid") || name == "time"
 }
 
 /// A line that is at most so wide, with `…` for what is cut off.
@@ -246,6 +254,17 @@ mod tests {
         assert_eq!(widths, [80; 6], "{table}");
         assert!(rows[0][1].starts_with("wörtwört") && rows[0][1].ends_with('…'), "{table}");
         assert_eq!((rows[0][0].as_str(), rows[1][1].as_str()), (uuid.as_str(), "b"));
+        // What happened is read down to the second.
+        let time = "2026-11-30 18:07:26";
+        let event = |details: &str| {
+            ["14", time, "create_requested", "anonymous", details].map(str::to_owned).to_vec()
+        };
+        let mut rows = vec![event("name=demo image=busybox:local command=\"sleep 60\"")];
+        let header_of_events = ["position", "time", "event", "by", "details"];
+        fit(&header_of_events, &mut rows, 80);
+        let table = rendered(&header_of_events, rows.clone().into_iter(), None);
+        assert!(table.lines().all(|line| Line::raw(line).width() == 80), "{table}");
+        assert_eq!(rows[0][1..4], [time, "create_requested", "anonymous"]);
         // What cannot fit is as narrow as it may be.
         let mut rows = vec![long()];
         fit(&header, &mut rows, 20);

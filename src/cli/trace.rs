@@ -22,7 +22,7 @@ pub struct TraceArgs {
 pub async fn run(session: &Session, args: &TraceArgs) -> Result<(), CliError> {
     let answer = args.files.place(session).await?.trace(&args.request_id).await?;
     if session.format == Format::Table {
-        render::trace(&answer)
+        render::trace(&answer, session.is_wide)
     } else {
         table::show(session.format, &answer)
     }

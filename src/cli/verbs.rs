@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, Sub
 use serde_json::{Map, Value};
 
 use super::args::{Target, Targets, Update};
+use super::bay_delete;
 use super::error::CliError;
 use super::force;
 use super::noun::{ListArgs, Noun, Session, Show};
@@ -51,7 +52,7 @@ enum Verb {
     Create(Vec<(Arg, Option<String>)>),
     Show(Show),
     Update(Update),
-    Delete(Targets, bool),
+    Delete { targets: Targets, asks: bool, is_forced: bool },
     History(Target),
 }
 
@@ -83,6 +84,7 @@ impl Commands {
             .forces
             .map(|help| Arg::new(FORCE).long(FORCE).action(ArgAction::SetTrue).help(help));
         let [list, create, show, update, delete, history] = names(kind).map(Command::new);
+        let delete = if kind == Kind::Bay { delete.arg(bay_delete::yes()) } else { delete };
         command.subcommands([
             ListArgs::augment_args(list).about(self.lists),
             create.args((self.options)()).about(format!("Create a {kind}")),
@@ -102,10 +104,11 @@ impl Commands {
             Some("create") => Verb::Create(self.given(matches)),
             Some("show") => Verb::Show(Show::from_arg_matches(matches)?),
             Some("update") => Verb::Update(Update::from_arg_matches(matches)?),
-            Some("delete") => {
-                let is_forced = self.forces.is_some() && matches.get_flag(FORCE);
-                Verb::Delete(Targets::from_arg_matches(matches)?, is_forced)
-            }
+            Some("delete") => Verb::Delete {
+                targets: Targets::from_arg_matches(matches)?,
+                asks: self.noun.kind == Kind::Bay && !matches.get_flag(bay_delete::YES),
+                is_forced: self.forces.is_some() && matches.get_flag(FORCE),
+            },
             Some("history") => Verb::History(Target::from_arg_matches(matches)?),
             _ => return Ok(None),
         }))
@@ -161,8 +164,15 @@ impl NounCommand {
             Verb::Create(given) => noun.create(session, body(session, given).await?).await,
             Verb::Show(args) => noun.show(session, args).await,
             Verb::Update(update) => noun.update(session, update).await,
-            Verb::Delete(targets, true) => force::delete(noun, session, targets).await,
-            Verb::Delete(targets, false) => noun.delete(session, targets).await,
+            Verb::Delete { targets, asks, is_forced } => {
+                if *asks {
+                    bay_delete::confirmed(session, targets).await?;
+                }
+                if *is_forced {
+                    return force::delete(noun, session, targets).await;
+                }
+                noun.delete(session, targets).await
+            }
             Verb::History(target) => noun.history(session, target).await,
         }
     }

@@ -11,9 +11,10 @@ use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::client::{Answer, Call, Client};
+use super::client::{Answer, Call, Client, REQUEST_ID};
 use super::error::CliError;
 use super::terminal::printable;
+use crate::clock;
 use crate::ids::Kind;
 
 /// Most things are done by then; after that it is said what is waited for.
@@ -35,11 +36,31 @@ pub async fn until<T>(client: &Client, work: impl Future<Output = T>) -> Option<
 }
 
 /// Sends a change of an object and waits until it is done, as far as the user waits. `ident` is
-/// what the user calls the object, if it has a name already.
+/// what the user calls the object, if it has a name already. However often it is asked for, it is
+/// one request with one id.
 ///
 /// # Errors
 /// When it is refused or fails, or is not done in time.
 pub async fn change(
+    client: &Client,
+    kind: Kind,
+    ident: Option<&str>,
+    call: Call<'_>,
+) -> Result<Answer, CliError> {
+    let id = new_request_id();
+    let done = changed(client, kind, ident, call.header(REQUEST_ID, id.clone())).await;
+    match done {
+        Ok(answer) => Ok(Answer { request_id: Some(id), ..answer }),
+        Err(error) => Err(error.of_change(Some(&id))),
+    }
+}
+
+/// An id for a change, which is known even if no answer comes.
+pub fn new_request_id() -> String {
+    format!("req-{}", clock::new_uuid())
+}
+
+async fn changed(
     client: &Client,
     kind: Kind,
     ident: Option<&str>,
@@ -106,7 +127,7 @@ async fn begin<'a>(
         wait.line.show(Some(&answer.body));
         answer = match wait.during(client.exchange(call.clone())).await? {
             Err(CliError::Refused { status: StatusCode::NOT_FOUND, .. }) if is_delete => {
-                Answer { in_progress: false, body: Value::Null, position: None }
+                Answer { in_progress: false, body: Value::Null, position: None, request_id: None }
             }
             again => again?,
         };

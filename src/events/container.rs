@@ -14,6 +14,7 @@ pub use super::container_change::{
 };
 pub use super::container_spec::{ContainerSpec, PortMapping, RestartPolicy};
 use super::mark::Verb;
+use super::run::RunEnd;
 pub use super::run::{
     ActionDoneV1, ExitedV1, ExitedV2, ExitedV3, HealthChangedV1, NotStartedV1, RebootedV2,
     RestartedV1, RestartedV2, RunChangedV1, StartedV2, StoppedV2,
@@ -263,6 +264,26 @@ impl ContainerEvent {
             Self::Recreated(made) => Some(&mut made.spec),
             _ => None,
         }
+    }
+
+    /// How a process of the container ended, if the event says so.
+    pub fn run_end(&self) -> Option<RunEnd> {
+        Some(match self {
+            Self::Stopped(it) => RunEnd {
+                exit_code: it.exit_code,
+                oom_killed: it.oom_killed,
+                finished_at: it.finished_at,
+            },
+            Self::Exited(it) => RunEnd {
+                exit_code: Some(it.exit_code),
+                oom_killed: it.oom_killed,
+                finished_at: it.finished_at,
+            },
+            Self::NotStarted(it) => RunEnd { exit_code: Some(it.exit_code), ..RunEnd::default() },
+            Self::Rebooted(it) => it.end.clone()?,
+            Self::Recreated(it) => it.end.clone()?,
+            _ => return None,
+        })
     }
 }
 

@@ -14,10 +14,16 @@ use super::edge::state::AppState;
 use super::error::ApiError;
 use super::respond;
 
-/// Where version 2.0 of Keystone's API issues tokens.
+/// Where version 2.0 of Keystone's API is.
+pub const V2: &str = "/v2.0";
+
+/// Where it issues tokens.
 pub const V2_TOKENS: &str = "/v2.0/tokens";
 
-/// Where version 3 does.
+/// Where version 3 is.
+pub const V3: &str = "/v3";
+
+/// Where that issues tokens.
 pub const V3_TOKENS: &str = "/v3/auth/tokens";
 
 /// The header in which version 3 has the token itself.
@@ -34,12 +40,12 @@ const REGION: &str = "RegionOne";
 
 /// `GET /v2.0`
 pub async fn v2(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    version(&state, &call, "/v2.0", "v2.0")
+    version(&state, &call, V2, "v2.0")
 }
 
 /// `GET /v3`
 pub async fn v3(State(state): State<AppState>, call: Call) -> Result<Response, ApiError> {
-    version(&state, &call, "/v3", "v3.0")
+    version(&state, &call, V3, "v3.0")
 }
 
 /// By this clients choose how to ask for a token.
@@ -106,6 +112,11 @@ fn stand_in(state: &AppState, path: &str) -> Result<(), ApiError> {
         return Err(ApiError::NoSuchPath(path.to_owned()));
     }
     Ok(())
+}
+
+/// Whether a path is one of these where they do not exist.
+pub fn is_absent(state: &AppState, path: &str) -> bool {
+    state.auth.tells_projects_apart() && [V2, V2_TOKENS, V3, V3_TOKENS].contains(&path)
 }
 
 /// Where this server is for the client, by the name under which it was reached.

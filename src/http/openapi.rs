@@ -29,7 +29,8 @@ pub fn document(routes: &[Route]) -> String {
         .description(Some(
             "Container management: bays, baymodels, nodes, containers, and the log of all their \
              events. Every response has X-Magnum-Position and X-Openstack-Request-Id. Methods \
-             that a path does not have are refused with 405. Schemas of bodies have the form \
+             that a path does not have are refused with 405; OPTIONS needs no token and answers \
+             204 with those that it has in Allow. Schemas of bodies have the form \
              that new clients should write; numbers as text, which clients of 2015 send, are \
              taken as well. Lengths of text are in bytes of UTF-8.",
         ))

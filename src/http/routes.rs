@@ -71,10 +71,10 @@ fn service() -> Vec<Route> {
 #[rustfmt::skip]
 fn old_clients() -> Vec<Route> {
     vec![
-        get("/v2.0", identity::v2, "Describe the stand-in for Keystone 2.0, without authentication"),
+        get(identity::V2, identity::v2, "Describe the stand-in for Keystone 2.0, without authentication"),
         Route { status: 200, ..post(identity::V2_TOKENS, identity::v2_token, "Get a token that \
             opens nothing, without authentication") },
-        get("/v3", identity::v3, "Describe the stand-in for Keystone 3, without authentication"),
+        get(identity::V3, identity::v3, "Describe the stand-in for Keystone 3, without authentication"),
         post(identity::V3_TOKENS, identity::v3_token, "Get a token that opens nothing, without \
             authentication"),
     ]
@@ -143,6 +143,16 @@ pub fn takes(path: &str, method: &Method) -> bool {
     // What answers GET answers HEAD.
     let method = if method == Method::HEAD { &Method::GET } else { method };
     METHODS.get(path).is_some_and(|methods| methods.contains(method))
+}
+
+/// The methods of a path of the table, as `Allow` lists them.
+pub fn allowed(path: &str) -> String {
+    let methods = METHODS.get(path).into_iter().flatten();
+    let names = methods.map(|method| match *method {
+        Method::GET => "GET, HEAD",
+        _ => method.as_str(),
+    });
+    names.chain(["OPTIONS"]).collect::<Vec<_>>().join(", ")
 }
 
 /// Whether a path of the table ends in what can only be the name of an object where this method is

@@ -11,7 +11,7 @@ use std::sync::LazyLock;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use tokio::time::Instant;
@@ -30,7 +30,7 @@ use super::edge::state::AppState;
 use super::error::ApiError;
 use super::route::Route;
 use super::text::{arguments, canonical_uuid, number, shown};
-use super::{compress, respond, routes};
+use super::{compress, identity, respond, routes};
 use crate::clock;
 use crate::ids::{Kind, Position};
 
@@ -63,14 +63,30 @@ pub fn service(
         .filter(has_row)
         .fold(Router::new(), |router, route| router.route(&route.path, route.handler))
         .fallback(async |uri: Uri| ApiError::NoSuchPath(shown(uri.path())))
-        .method_not_allowed_fallback(async |method: Method| {
-            ApiError::MethodNotAllowed(shown(method.as_str()))
-        })
+        .method_not_allowed_fallback(other_method)
         .layer(edge)
         .with_state(state);
     // Before the routes are looked at: old clients write paths in several ways, and follow no
     // redirect.
     ServiceBuilder::new().map_request(with_canonical_path).service(routes)
+}
+
+/// A method that a path has no handler for: `OPTIONS` asks which it has. That grants pages of other
+/// origins nothing: they are refused before (`page`), and no header of CORS is sent.
+async fn other_method(
+    State(state): State<AppState>,
+    path: MatchedPath,
+    method: Method,
+) -> Response {
+    let path = path.as_str();
+    let allow = [(header::ALLOW, routes::allowed(path))];
+    if method != Method::OPTIONS {
+        return (allow, ApiError::MethodNotAllowed(shown(method.as_str()))).into_response();
+    }
+    if identity::is_absent(&state, path) {
+        return ApiError::NoSuchPath(path.to_owned()).into_response();
+    }
+    (StatusCode::NO_CONTENT, allow).into_response()
 }
 
 async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -> Response {

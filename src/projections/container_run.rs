@@ -10,7 +10,8 @@ impl ContainerView {
     /// Its ports as asked for, with the host ports that the engine chose for its process.
     pub fn ports_now(&self) -> Vec<PortMapping> {
         let mut published = self.published.clone();
-        // The engine publishes on all addresses by one port for IPv4 and one for IPv6.
+        // The engine publishes on all addresses by one port for IPv4 and one for IPv6, which may
+        // have different numbers.
         let is_any = |ip: Option<&str>| matches!(ip, None | Some("0.0.0.0" | "::"));
         let resolve = |asked: &PortMapping| {
             let fits = |found: &PortMapping| {
@@ -20,7 +21,11 @@ impl ContainerView {
                     && (found.host_ip == asked.host_ip
                         || (is_any(found.host_ip.as_deref()) && is_any(asked.host_ip.as_deref())))
             };
-            let found = published.iter().position(fits).map(|index| published.remove(index));
+            let is_ipv6 = |found: &PortMapping| found.host_ip.as_deref() == Some("::");
+            let rank = |found: &PortMapping| (found.host_ip != asked.host_ip, is_ipv6(found));
+            let fitting = published.iter().enumerate().filter(|(_, found)| fits(found));
+            let best = fitting.min_by_key(|(_, found)| rank(found)).map(|(index, _)| index);
+            let found = best.map(|index| published.remove(index));
             let host_port = asked.host_port.or(found.and_then(|found| found.host_port));
             PortMapping { host_port, ..asked.clone() }
         };
@@ -31,37 +36,26 @@ impl ContainerView {
     /// exit code and keeps the time of the end before.
     pub(super) fn follow_run(&mut self, payload: &ContainerEvent) {
         use ContainerEvent as E;
+        if let Some(end) = payload.run_end() {
+            let RunEnd { exit_code, oom_killed, finished_at } = end;
+            (self.exit_code, self.oom_killed) = (exit_code, oom_killed);
+            self.finished_at = finished_at;
+            self.leave();
+        }
         match payload {
             E::Started(started) => self.begin(started.run.as_ref(), 0),
-            E::Rebooted(rebooted) => {
-                let end = rebooted.end.as_ref();
-                self.finished_at = end.and_then(|end| end.finished_at).or(self.finished_at);
-                self.begin(rebooted.run.as_ref(), 0);
-            }
+            E::Rebooted(rebooted) => self.begin(rebooted.run.as_ref(), 0),
             E::Recreated(recreated) => {
-                let end = recreated.end.as_ref();
-                self.finished_at = end.and_then(|end| end.finished_at).or(self.finished_at);
                 self.image_digest = None;
                 self.begin(recreated.run.as_ref(), 0);
             }
             E::Restarted(restarted) => {
                 self.begin(restarted.run.as_ref(), self.restart_count.saturating_add(1));
             }
+            E::NotStarted(_) => self.started_at = None,
             E::Drifted(DriftedV1 { drift: Drift::Started }) => self.begin(None, 0),
             E::RunChanged(changed) => self.take(&changed.run),
             E::HealthChanged(changed) => self.take_health(Some(&changed.health)),
-            E::Stopped(stopped) => {
-                let (exit_code, oom_killed) = (stopped.exit_code, stopped.oom_killed);
-                self.end(RunEnd { exit_code, oom_killed, finished_at: stopped.finished_at });
-            }
-            E::Exited(exited) => {
-                let (exit_code, oom_killed) = (Some(exited.exit_code), exited.oom_killed);
-                self.end(RunEnd { exit_code, oom_killed, finished_at: exited.finished_at });
-            }
-            E::NotStarted(refused) => {
-                self.end(RunEnd { exit_code: Some(refused.exit_code), ..RunEnd::default() });
-                self.started_at = None;
-            }
             E::Drifted(DriftedV1 { drift: Drift::Removed | Drift::Replaced { .. } }) => {
                 self.leave();
             }
@@ -93,13 +87,6 @@ impl ContainerView {
         self.health = health.map(|health| health.status);
         let output = health.map(|health| health.output.clone());
         self.health_output = output.filter(|output| !output.is_empty());
-    }
-
-    /// Its process ended like this.
-    fn end(&mut self, end: RunEnd) {
-        let RunEnd { exit_code, oom_killed, finished_at } = end;
-        (self.exit_code, self.oom_killed, self.finished_at) = (exit_code, oom_killed, finished_at);
-        self.leave();
     }
 
     /// It has no process that could be reached.

@@ -74,7 +74,8 @@ pub fn find(source: &Source, text: &str, among: Among, how: How) -> Result<Found
     }
     if let (EvaluationTrouble::Only(words), None) = (&search.trouble, search.moments.first()) {
         return Err(ReplayError::Invalid(format!(
-            "the condition could never be evaluated: {words}."
+            "the condition could never be evaluated: {}.",
+            words.trim_end_matches('.')
         )));
     }
     let (moments, omitted) = search.moments.told(source, how.first)?;

@@ -292,6 +292,16 @@ fn baymodels_and_nodes_are_asked_for_as_in_2015() {
 }
 
 #[test]
+fn a_list_is_of_a_bay_by_option_and_by_filter() {
+    let line = "GET /v1/containers/?bay_ident=web";
+    let list = || ok(line, json!({"containers": []}));
+    for args in [["--bay", "web"], ["--filter", "bay=web"]] {
+        let args = [&["container-list"][..], &args].concat();
+        requests(vec![list()], &args, &[(line, Value::Null)]);
+    }
+}
+
+#[test]
 fn container_actions_are_asked_for_as_in_2015() {
     for verb in ["start", "stop", "reboot", "pause", "unpause", "kill"] {
         let line = format!("PUT /v1/containers/c1/{verb}").leak();
@@ -602,10 +612,15 @@ fn refusals_are_told_with_what_to_do_next() {
         told(&["bay-show", "x"]),
         "ERROR: Bay x could not be found. (HTTP 404)\nTry: magnum bay-list\n"
     );
+    let start = told(&["container-start", "c"]);
+    let request = server.seen().pop().unwrap();
+    let id = request.header("x-openstack-request-id").unwrap();
     assert_eq!(
-        told(&["container-start", "c"]),
-        "ERROR: Start for container c failed: It is paused. (HTTP 409)\n\
-         Try: magnum container-show c\n"
+        start,
+        format!(
+            "ERROR: Start for container c failed: It is paused. (HTTP 409)\n\
+             Request id: {id}\nTry: magnum container-show c\n"
+        )
     );
     assert_eq!(told(&["node-list"]), "ERROR: Service Unavailable (HTTP 503)\n");
     assert!(told(&["baymodel-list"]).contains("is it a Magnum server?"));
@@ -623,8 +638,10 @@ fn one_failure_of_several_fails_but_all_are_tried() {
     let done = server.run(&["bay-delete", "a", "x", "b", "--idempotency-key", "k"]);
     assert_eq!((done.code, done.out.as_str()), (1, ""));
     let words = "ERROR: Delete for bay x failed: Bay x could not be found. (HTTP 404)\n";
-    assert_eq!(done.err, format!("{words}Try: magnum bay-list\n"));
     let seen = server.seen();
+    let refused = seen.iter().find(|seen| seen.line == "DELETE /v1/bays/x").unwrap();
+    let id = refused.header("x-openstack-request-id").unwrap();
+    assert_eq!(done.err, format!("{words}Request id: {id}\nTry: magnum bay-list\n"));
     let keys: Vec<_> = seen.iter().filter_map(|seen| seen.header("idempotency-key")).collect();
     assert_eq!(keys, ["k:a", "k:x", "k:b"]);
 }
@@ -732,6 +749,9 @@ fn what_is_accepted_is_asked_for_until_it_is_done() {
     let starts: Vec<_> = seen.iter().filter(|seen| seen.line == start).collect();
     let keys: Vec<_> = starts.iter().map(|seen| seen.header("idempotency-key").unwrap()).collect();
     assert!(keys.len() == 3 && keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+    let id = |seen: &&Seen| seen.header("x-openstack-request-id").unwrap().to_owned();
+    let ids: Vec<_> = starts.iter().map(id).collect();
+    assert!(ids.iter().all(|id| *id == ids[0]), "one request with one id: {ids:?}");
 
     let server = Server::start(vec![
         answer(start, 202, creating()),
@@ -809,7 +829,9 @@ fn a_bay_that_cannot_be_deleted_is_given_up_by_force() {
     let server = Server::start(vec![deleted("DELETE /v1/bays/b"), ok("GET /v1/bays/b", failed())]);
     let done = server.run(&["bay-delete", "b"]);
     assert_eq!((done.code, done.out.as_str()), (1, ""), "{done:?}");
-    golden("bay-delete-failed.txt", &done.err);
+    let helps = "Delete for bay b failed: the network is in use; what cannot be deleted can be left \
+        behind with: magnum bay-delete b --force\n";
+    assert!(done.err.contains(helps) && done.err.contains("Try: magnum bay-show b"), "{done:?}");
 
     let blocked = || with("DELETE_IN_PROGRESS", json!("network magnum-b"));
     let looks = [ok("GET /v1/bays/b", blocked()), ok(LOOK, blocked())];
@@ -916,6 +938,7 @@ fn usage_errors_exit_2_and_make_no_request() {
         &["container-show", ".."],
         &["container-show", "a", "--id", "b"],
         &["container-execute", "c"],
+        &["container-logs", "c", "--since", "tomorrow"],
         &["container-create", "--env", "A", "--image", "x"],
         &["bay-update", "b", "change", "x=1"],
         &["bay-list", "--reason"],

@@ -273,3 +273,17 @@ fn the_containers_of_a_bay_that_is_gone_are_listed_as_of_before() {
     refused(&server.get(&list), 404);
     assert_eq!(server.list(&format!("{list}&at={at}"))[0]["name"], "c");
 }
+
+#[test]
+fn what_was_never_made_says_why_it_has_no_output() {
+    let server = Server::start(Options::fake());
+    let body = json!({ "name": "c", "image_id": ABSENT });
+    let made = server.post("/v1/containers", &body).expect(201);
+    assert_eq!(made["status"], "Error");
+    for query in ["", "?follow=1"] {
+        let words = refused(&server.get(&format!("/v1/containers/c/logs{query}")), 409);
+        let why = made["status_reason"].as_str().unwrap();
+        assert!(words.starts_with("Container c has no output: "), "{words}");
+        assert!(words.ends_with(&format!("It is Error: {why}")), "{words}");
+    }
+}

@@ -229,8 +229,9 @@ fn a_bay_that_docker_does_not_let_go_is_given_up_with_a_list() {
     assert_eq!(given_up.code, 0, "{given_up:?}");
     assert!(given_up.err.contains("Bay b was given up"), "{given_up:?}");
     assert!(given_up.err.contains(&format!("magnum node-show {node}")), "{given_up:?}");
-    let left = given_up.json();
-    let [left] = &left.as_array().unwrap()[..] else { panic!("{given_up:?}") };
+    let document = given_up.json();
+    assert_eq!((&document["uuid"], &document["status"]), (&json!(bay), &json!("DELETED")));
+    let [left] = &document["left_behind"].as_array().unwrap()[..] else { panic!("{given_up:?}") };
     assert_eq!((&left["kind"], &left["object_id"]), (&json!("network"), &json!(bay)));
     assert_eq!((&left["engine_name"], &left["engine_id"]), (&json!(network), &network_id));
     let reason = left["reason"].as_str().unwrap();

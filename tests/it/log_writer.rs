@@ -24,8 +24,12 @@ fn run(data: &Path, args: &[&str]) -> (Option<i32>, String, String) {
 }
 
 fn make(server: &Server) -> Value {
+    make_named(server, "b")
+}
+
+fn make_named(server: &Server, name: &str) -> Value {
     let body = json!({
-        "name": "b", "image_id": "fedora", "keypair_id": "k", "external_network_id": "n",
+        "name": name, "image_id": "fedora", "keypair_id": "k", "external_network_id": "n",
         "coe": "swarm",
     });
     server.post("/v1/baymodels", &body).expect(201)["uuid"].clone()
@@ -50,7 +54,7 @@ fn a_second_process_is_told_who_has_the_folder_and_disturbs_nobody() {
     }
     assert_eq!(std::fs::read_to_string(data.join("log/lock")).unwrap(), lock);
     server.get(&format!("/v1/baymodels/{}", uuid.as_str().unwrap())).expect(200);
-    make(&server);
+    make_named(&server, "c");
 }
 
 #[test]

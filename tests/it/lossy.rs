@@ -144,7 +144,7 @@ fn assert_same(path: &str, one: &Answer, other: &Answer) {
 /// How often each type of event is in the history of an object.
 fn times(server: &Server, path: &str, event_type: &str) -> usize {
     let history = server.get(&format!("{path}/history")).text;
-    history.matches(&format!("{event_type}.v1\"")).count()
+    history.matches(&format!("\"magnum.{event_type}.v")).count()
 }
 
 fn container(name: &str, bay: &Value) -> Value {

@@ -8,6 +8,7 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod acting;
 mod archive;
 mod audit;
 mod backend;

@@ -35,7 +35,7 @@ fn wait_for_value(http: &Http, series: &str, wanted: f64) {
 }
 
 fn container(server: &Server, name: &str, command: &str) {
-    let body = json!({ "name": name, "image_id": "busybox:local", "command": command });
+    let body = json!({ "name": name, "image_id": "busybox:1", "command": command });
     server.post("/v1/containers", &body).expect(201);
     server.put(&format!("/v1/containers/{name}/start")).expect(200);
 }
@@ -59,6 +59,8 @@ fn what_happens_is_counted() {
     };
     wait_for_value(&server, &of("create", "failed"), 1.0);
     wait_for_value(&server, &of("start", "done"), 3.0);
+    wait_for_value(&server, "magnum_pulls_total{result=\"done\"}", 1.0);
+    wait_for_value(&server, "magnum_pulls_total{result=\"failed\"}", 1.0);
     wait_for_value(&server, "magnum_containers{status=\"Stopped\"}", 3.0);
     let text = server.get("/metrics").text;
     assert_value(&text, &of("create", "done"), 3.0);

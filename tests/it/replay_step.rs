@@ -21,7 +21,7 @@ const COLUMNS: u16 = 140;
 const STILL: Duration = Duration::from_millis(500);
 
 /// A program in a terminal.
-struct Terminal {
+pub struct Terminal {
     child: Child,
     keys: File,
     output: Receiver<Vec<u8>>,
@@ -33,6 +33,12 @@ impl Terminal {
     fn stepping(server: &Server, folder: &Path, (rows, columns): (u16, u16)) -> Self {
         let data = server.data();
         let args = ["replay", "step", "container/web", "--data", data.to_str().unwrap()];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_magnum"));
+        Self::of(command.args(args).current_dir(folder), (rows, columns))
+    }
+
+    /// Runs a command in a terminal of this size.
+    pub fn of(command: &mut Command, (rows, columns): (u16, u16)) -> Self {
         let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&master).unwrap();
         unlockpt(&master).unwrap();
@@ -40,9 +46,7 @@ impl Terminal {
         tcsetwinsize(&master, size).unwrap();
         let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
         let slave = || File::options().read(true).write(true).open(&name).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_magnum"))
-            .args(args)
-            .current_dir(folder)
+        let child = command
             .env("TERM", "xterm-256color")
             .stdin(slave())
             .stdout(slave())
@@ -64,13 +68,13 @@ impl Terminal {
         Self { child, keys, output, screen: vt100::Parser::new(rows, columns, 0) }
     }
 
-    fn press(&mut self, keys: &str) {
+    pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
     /// Waits until the screen has something and nothing more is drawn, and gives it.
     #[track_caller]
-    fn settles_at(&mut self, words: &str) -> String {
+    pub fn settles_at(&mut self, words: &str) -> String {
         self.shows(words);
         while let Ok(bytes) = self.output.recv_timeout(STILL) {
             self.screen.process(&bytes);

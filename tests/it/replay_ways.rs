@@ -51,6 +51,9 @@ fn a_bad_condition_is_told_what_is_wrong() {
         assert_eq!((done.code, done.out.as_str()), (2, ""), "{args:?} {done:?}");
         assert!(done.err.contains(words), "{args:?} {done:?}");
     }
+    let never = both(&server, &["replay", "find", "nope == \"x\""]);
+    assert!(never.err.contains("could never be evaluated: there is no field nope. "), "{never:?}");
+    assert!(never.err.ends_with(", state.\n"), "{never:?}");
 }
 
 #[test]

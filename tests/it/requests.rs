@@ -1,6 +1,7 @@
 //! What holds for every request: paths, refusals, bodies, headers. What bad input does to each
 //! noun: a 4xx that says why, and nothing in the log.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -112,6 +113,37 @@ fn paths_work_in_every_form_and_never_redirect() {
         refused(&answer, 405);
         assert!(!answer.header("allow").is_empty());
     }
+}
+
+#[test]
+fn options_says_which_methods_a_path_has() {
+    let server = Server::start(Options::fake());
+    let document = server.get("/v1/openapi.json").expect(200);
+    let asked = |path: &str| server.send(Method::OPTIONS, path, &[], None);
+    let methods_of =
+        |allow: &str| -> BTreeSet<String> { allow.split(", ").map(str::to_owned).collect() };
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let answer = asked(path);
+        assert_eq!((answer.status, answer.text.as_str()), (204, ""), "{path}");
+        let mut wanted: BTreeSet<_> =
+            operations.as_object().unwrap().keys().map(|method| method.to_uppercase()).collect();
+        wanted.extend(wanted.contains("GET").then(|| "HEAD".to_owned()));
+        wanted.insert("OPTIONS".to_owned());
+        assert_eq!(methods_of(answer.header("allow")), wanted, "{path}");
+        let is_of_cors = |name: &str| name.starts_with("access-control-");
+        assert!(!answer.headers.keys().any(|name| is_of_cors(name.as_str())), "{path}");
+    }
+    // As paths are written in other requests, with whatever arguments.
+    for path in ["/v1/bays/", "/bays", "/v1/bays?min_position=x&at=%ff"] {
+        assert_eq!(asked(path).header("allow"), "GET, HEAD, POST, OPTIONS", "{path}");
+    }
+    for path in ["/v1/pods", "/v1/bays/b/c/d", "/v2", "/metrics/x"] {
+        refused(&asked(path), 404);
+    }
+    // A method that a path has not is told the same.
+    let answer = server.put("/v1/bays");
+    refused(&answer, 405);
+    assert_eq!(answer.header("allow"), "GET, HEAD, POST, OPTIONS");
 }
 
 #[test]

@@ -155,7 +155,7 @@ fn what_a_path_does_not_take_is_refused_as_such() {
     let bad = "min_position=x&at=%ff";
     for (method, path) in [
         ("TRACE", "/v1/bays"),
-        ("OPTIONS", "/v1/containers/web"),
+        ("DELETE", "/v1/containers/web/why"),
         ("POST", "/v1/containers/web"),
         ("GET", "/v1/containers/web/start"),
         ("PUT", "/v1/bays"),

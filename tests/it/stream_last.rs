@@ -106,8 +106,8 @@ fn events_carry_the_names_of_their_time() {
     let page = server.get(&format!("/v1/events?object={id}")).expect(200);
     let named: Vec<_> = events(&page)
         .iter()
-        // How often it is told how far a pull is, is none of these names' business.
-        .filter(|event| !event["type"].as_str().unwrap().contains(".pull_"))
+        // Whether an image had to be pulled is none of these names' business.
+        .filter(|event| !event["type"].as_str().unwrap().contains(".pull"))
         .map(|event| {
             let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
             assert_eq!((&*text("bayname"), &*text("image")), ("shop", "busybox:1"), "{event}");
@@ -119,7 +119,9 @@ fn events_carry_the_names_of_their_time() {
         ("create_requested", "web"),
         ("created", "web"),
         ("command_refused", "web"),
+        ("rename_requested", "web"),
         ("updated", "www"),
+        ("renamed", "www"),
         ("start_requested", "www"),
         ("started", "www"),
         ("delete_requested", "www"),

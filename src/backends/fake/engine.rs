@@ -198,18 +198,19 @@ impl FakeEngine {
         Err(BackendError::Refused(words))
     }
 
-    /// Whether it has an image; refused where no registry has it.
-    pub(super) fn has_image(&self, image: &str) -> Result<bool, BackendError> {
+    /// Whether it has an image.
+    pub(super) fn has_image(&self, image: &str) -> bool {
+        self.lock().images.contains(image)
+    }
+
+    /// Has an image from now on; refused where no registry has it.
+    pub(super) fn pull(&self, image: &str) -> Result<(), BackendError> {
         if image.starts_with(ABSENT_IMAGES) {
             let words = format!("pull access denied for {image}, repository does not exist");
             return Err(BackendError::Refused(words));
         }
-        Ok(self.lock().images.contains(image))
-    }
-
-    /// Has an image from now on.
-    pub(super) fn pulled(&self, image: &str) {
         self.lock().images.insert(image.to_owned());
+        Ok(())
     }
 
     pub(super) fn create_network(&self, node_id: ObjectId, work: &Work) -> Done {

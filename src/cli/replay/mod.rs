@@ -243,7 +243,7 @@ impl About {
 /// Asks a question about an object and prints the answer.
 pub async fn ask(session: &Session, about: &About, question: &Question) -> Result<(), CliError> {
     let answer = about.ask(session, question).await?;
-    render::answer((session.format, false), question, &answer)
+    render::answer((session.format, session.is_wide), question, &answer)
 }
 
 async fn diff(session: &Session, args: Diff, is_wide: bool) -> Result<(), CliError> {

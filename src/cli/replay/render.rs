@@ -9,7 +9,7 @@ use super::super::options::Format;
 use super::super::table;
 use super::super::terminal::counted;
 use super::changes;
-use super::document::{by, duration, items, line, number, text, time, title};
+use super::document::{by, clock, duration, items, line, number, text, time, title};
 use crate::replay::Question;
 use crate::replay::entry::details;
 use crate::replay::fields::flatten;
@@ -25,7 +25,7 @@ pub fn answer(
     }
     match question {
         Question::State { .. } => state(answer),
-        Question::Timeline { .. } => timeline(answer),
+        Question::Timeline { .. } => timeline(answer, is_wide),
         Question::Diff { .. } => changes::diff(answer, is_wide),
         Question::Blame { .. } => changes::blame(answer),
         Question::Why { .. } => line(text(answer, "/says")),
@@ -117,10 +117,14 @@ fn state(answer: &Value) -> Result<(), CliError> {
     table::show(Format::Table, &state.into())
 }
 
-/// Columns of a timeline.
-const TIMELINE: [&str; 7] = ["position", "time", "event", "object", "by", "took", "details"];
+/// Columns of a timeline of one object, and of several.
+const TIMELINE: [&str; 5] = ["position", "time", "event", "by", "details"];
+const RELATED: [&str; 5] = ["position", "time", "event", "object", "details"];
 
-fn timeline(answer: &Value) -> Result<(), CliError> {
+/// Columns of a wide one, without the object if there is only one.
+const WIDE_TIMELINE: [&str; 7] = ["position", "time", "event", "object", "by", "took", "details"];
+
+fn timeline(answer: &Value, is_wide: bool) -> Result<(), CliError> {
     line(&title(answer))?;
     let omitted = number(answer, "/omitted");
     if omitted > 0 {
@@ -129,9 +133,14 @@ fn timeline(answer: &Value) -> Result<(), CliError> {
     }
     let alone = items(answer, "objects").len() < 2;
     let names = names(answer);
-    let rows: Vec<Value> = items(answer, "events").iter().map(|it| step(it, &names)).collect();
+    let events = items(answer, "events").iter();
+    let rows: Vec<Value> = events.map(|it| step(it, &names, is_wide)).collect();
     let shown = |column: &&str| !alone || *column != "object";
-    let columns: Vec<&str> = TIMELINE.into_iter().filter(shown).collect();
+    let columns: Vec<&str> = match (is_wide, alone) {
+        (true, _) => WIDE_TIMELINE.into_iter().filter(shown).collect(),
+        (false, true) => TIMELINE.to_vec(),
+        (false, false) => RELATED.to_vec(),
+    };
     table::list(Format::Table, &columns, &rows)?;
     for work in items(answer, "works") {
         let object = if alone { "" } else { names.get(text(work, "/object")).map_or("", |it| it) };
@@ -141,10 +150,11 @@ fn timeline(answer: &Value) -> Result<(), CliError> {
 }
 
 /// Columns of a trace.
-const TRACE: [&str; 7] = ["position", "since", "event", "object", "by", "took", "shown"];
+const TRACE: [&str; 5] = ["position", "since", "event", "object", "shown"];
+const WIDE_TRACE: [&str; 7] = ["position", "since", "event", "object", "by", "took", "shown"];
 
 /// Prints everything that a request caused.
-pub fn trace(answer: &Value) -> Result<(), CliError> {
+pub fn trace(answer: &Value, is_wide: bool) -> Result<(), CliError> {
     let reason = text(answer, "/reason");
     let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
     line(&format!(
@@ -158,7 +168,8 @@ pub fn trace(answer: &Value) -> Result<(), CliError> {
         .iter()
         .map(|traced| {
             let object = text(traced, "/event/object").to_owned();
-            let mut row = step(traced, &HashMap::from([(object.as_str(), object.clone())]));
+            let names = HashMap::from([(object.as_str(), object.clone())]);
+            let mut row = step(traced, &names, is_wide);
             let since = duration(number(traced, "/since_ms"));
             let shown = changes::in_words(items(traced, "shown"));
             if let Some(fields) = row.as_object_mut() {
@@ -170,7 +181,8 @@ pub fn trace(answer: &Value) -> Result<(), CliError> {
             row
         })
         .collect();
-    table::list(Format::Table, &TRACE, &rows)?;
+    let columns = if is_wide { &WIDE_TRACE[..] } else { &TRACE };
+    table::list(Format::Table, columns, &rows)?;
     let omitted = number(answer, "/omitted");
     if omitted > 0 {
         line(&format!("Omitted: {}.", counted(omitted, "later event")))?;
@@ -181,15 +193,18 @@ pub fn trace(answer: &Value) -> Result<(), CliError> {
     Ok(())
 }
 
-/// An event of a timeline as a row of a table.
-fn step(step: &Value, names: &HashMap<&str, String>) -> Value {
+/// An event of a timeline as a row of a table: to the second and without its noun, unless there is
+/// room.
+fn step(step: &Value, names: &HashMap<&str, String>, is_wide: bool) -> Value {
     let event = step.get("event").unwrap_or(&Value::Null);
     let depth = usize::try_from(number(step, "/depth")).unwrap_or_default();
     let took = step.get("took_ms").and_then(Value::as_u64);
+    let name = text(event, "/type");
+    let fact = name.split_once('.').map_or(name, |(_, fact)| fact);
     json!({
         "position": event.get("position"),
-        "time": time(text(event, "/time")),
-        "event": format!("{}{}", "  ".repeat(depth), text(event, "/type")),
+        "time": if is_wide { time } else { clock }(text(event, "/time")),
+        "event": format!("{}{}", "  ".repeat(depth), if is_wide { name } else { fact }),
         "object": names.get(text(event, "/object")),
         "by": text(event, "/user"),
         "took": took.map(duration).unwrap_or_default(),

@@ -35,6 +35,10 @@ use crate::ids::{Kind, ProjectId, Timestamp};
 const NO_PROJECT: &str = "The token is not scoped to a project. Set OS_PROJECT_NAME, or request \
     a project scope in POST /v3/auth/tokens.";
 
+/// What somebody hears whose application credential has access rules for other requests.
+const NOT_FOR_THIS: &str = "None of the access rules of the application credential is for this \
+    method and path of a service of type container-infra or container.";
+
 /// How callers are asked who they are; nobody is without a guard.
 pub struct Auth(Option<Arc<Guard>>);
 
@@ -171,10 +175,15 @@ impl Auth {
         };
         let identity = guard.identity(&asked).await?;
         let rights = guard.policy.rights(&identity);
+        let is_for_this = identity.is_for(&asked.method, &asked.path);
         let Identity { user, project, roles, expires_at, .. } = identity;
         let Some(mut project) = project else { return Err(ApiError::Forbidden(NO_PROJECT.into())) };
-        if !rights.has(action) {
-            let words = guard.policy.refusal(action, &roles);
+        if !rights.has(action) || !is_for_this {
+            let words = if is_for_this {
+                guard.policy.refusal(action, &roles)
+            } else {
+                NOT_FOR_THIS.to_owned()
+            };
             let request_id = asked.request_id.clone();
             let meta = Meta { project, user, roles, request_id, ..Meta::default() };
             let (object, command) = asked.names();
@@ -196,7 +205,10 @@ impl Auth {
             return false;
         }
         let identity = guard.identity(&asked).await;
-        identity.is_ok_and(|identity| guard.policy.rights(&identity).has(Right::ReadNodes))
+        identity.is_ok_and(|identity| {
+            identity.is_for(&asked.method, &asked.path)
+                && guard.policy.rights(&identity).has(Right::ReadNodes)
+        })
     }
 
     /// Begins a session of a browser for a caller with a token. A session begins no other, which

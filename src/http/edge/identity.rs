@@ -3,9 +3,10 @@
 //!
 //! Not here: what they may do (`policy`).
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use tokio::time::Instant;
 
+use super::access_rules::AccessRule;
 use crate::ids::{ProjectId, Timestamp};
 use crate::text::is_hidden;
 
@@ -69,6 +70,16 @@ pub struct Identity {
     pub roles: Vec<String>,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// The only requests that it is for, if it is not for all that the roles allow.
+    pub access_rules: Option<Vec<AccessRule>>,
+}
+
+impl Identity {
+    /// Whether the token is for a request with this path, which is that of a route.
+    pub fn is_for(&self, method: &Method, path: &str) -> bool {
+        let allows = |rules: &Vec<AccessRule>| rules.iter().any(|rule| rule.allows(method, path));
+        self.access_rules.as_ref().is_none_or(allows)
+    }
 }
 
 /// Why nobody knows whose token it is.

@@ -292,7 +292,9 @@ impl Keystone {
 
     async fn send(&self, token: &Token, own: &HeaderValue) -> Result<Response, Failure> {
         let url = format!("{}/v3/auth/tokens?nocatalog", self.url());
-        let request = self.http().get(url).header("x-auth-token", own);
+        // Without it Keystone hides tokens that are for some requests only.
+        let request = self.http().get(url).header("openstack-identity-access-rules", "1.0");
+        let request = request.header("x-auth-token", own);
         let answer = request.header("x-subject-token", token.text()).send().await;
         answer.map_err(|error| {
             let failure = self.away(&cause(&error));

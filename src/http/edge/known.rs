@@ -104,6 +104,7 @@ mod tests {
             in_admin_project: false,
             roles: vec![],
             expires_at: Timestamp::default(),
+            access_rules: None,
         };
         let (entry, party) = known.entry(hash(0));
         assert_eq!(party, Party::Strangers);

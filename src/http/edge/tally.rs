@@ -45,23 +45,13 @@ impl Finish {
     }
 }
 
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProcessEnd {
-    /// Its exit code.
-    pub exit_code: i64,
-    /// Whether the kernel ended it because it was out of memory.
-    pub oom_killed: bool,
-}
-
-impl ProcessEnd {
-    fn kind(self) -> &'static str {
-        match self.exit_code {
-            _ if self.oom_killed => "oom",
-            0 => "success",
-            code if BY_SIGNAL.contains(&code) => "signal",
-            _ => "failure",
-        }
+/// In which way a process ended.
+fn kind_of_end(exit_code: i64, oom_killed: bool) -> &'static str {
+    match exit_code {
+        _ if oom_killed => "oom",
+        0 => "success",
+        code if BY_SIGNAL.contains(&code) => "signal",
+        _ => "failure",
     }
 }
 
@@ -128,8 +118,8 @@ impl Tally {
     }
 
     /// Counts the end of a process.
-    pub fn ended(&self, end: ProcessEnd) {
-        self.ends.get_or_create(&OfKind { kind: end.kind() }).inc();
+    pub fn ended(&self, exit_code: i64, oom_killed: bool) {
+        self.ends.get_or_create(&OfKind { kind: kind_of_end(exit_code, oom_killed) }).inc();
     }
 
     /// Counts a restart by the engine.
@@ -162,7 +152,7 @@ mod tests {
 
     #[test]
     fn ends_are_told_apart() {
-        let kind = |exit_code, oom_killed| ProcessEnd { exit_code, oom_killed }.kind();
+        let kind = kind_of_end;
         assert_eq!(kind(0, false), "success");
         assert_eq!(kind(7, false), "failure");
         assert_eq!(kind(127, false), "failure");

@@ -94,6 +94,7 @@ impl Tokens {
             project: Some(issued.project),
             roles: vec![issued.role],
             expires_at: issued.expires_at.unwrap_or(LAST_END),
+            access_rules: None,
         }
     }
 

@@ -6,6 +6,7 @@
 use reqwest::Response;
 use serde::Deserialize;
 
+use super::access_rules::{AccessRule, MAX_RULES};
 use super::identity::{Identity, is_id};
 use crate::clock;
 use crate::config::AdminProject;
@@ -35,6 +36,12 @@ struct Valid {
     #[serde(default)]
     roles: Vec<Role>,
     expires_at: Option<Timestamp>,
+    application_credential: Option<ApplicationCredential>,
+}
+
+#[derive(Deserialize)]
+struct ApplicationCredential {
+    access_rules: Option<Vec<AccessRule>>,
 }
 
 #[derive(Deserialize)]
@@ -118,12 +125,23 @@ fn checked(valid: Valid, admin: &AdminProject) -> Result<Identity, &'static str>
     if roles.len() > MAX_ROLES || !roles.iter().all(is_role) {
         return Err("it has too many roles, or one whose name cannot be one");
     }
+    let access_rules = valid.application_credential.and_then(|it| it.access_rules);
+    let mut rules = access_rules.iter().flatten();
+    if access_rules.as_ref().is_some_and(|it| it.len() > MAX_RULES)
+        || !rules.all(AccessRule::is_sound)
+    {
+        return Err(
+            "its application credential has too many access rules, or one with too long a \
+                    path",
+        );
+    }
     let in_admin_project = valid.project.as_ref().is_some_and(|project| project.is(admin));
     // The service's own project does not belong to a tenant: Keystone has a domain of this name,
     // which can be made to pass for a project.
     let project = valid.project.map(|project| ProjectId(project.id));
     let project = project.filter(|project| *project != ProjectId::default());
-    Ok(Identity { user: valid.user.id, project, in_admin_project, roles, expires_at })
+    let user = valid.user.id;
+    Ok(Identity { user, project, in_admin_project, roles, expires_at, access_rules })
 }
 
 impl Project {
@@ -180,6 +198,21 @@ mod tests {
             assert!(with("/roles/0/name", json!(name)).is_err(), "role {name:.9?}");
         }
         assert!(with("/roles", json!(vec![json!({ "name": "r" }); MAX_ROLES + 1])).is_err());
+    }
+
+    #[test]
+    fn access_rules_come_with_the_token_and_are_bounded() {
+        let rules = |rules: Value| {
+            let mut token = token();
+            token["application_credential"] = json!({ "id": "c", "access_rules": rules });
+            checked(serde_json::from_value(token).unwrap(), &admin())
+        };
+        let rule = |path: &str| json!({ "id": "r", "service": "s", "method": "GET", "path": path });
+        assert_eq!(rules(Value::Null).unwrap().access_rules, None);
+        assert_eq!(rules(json!([])).unwrap().access_rules, Some(vec![]), "for no request");
+        assert_eq!(rules(json!([rule("/v1")])).unwrap().access_rules.unwrap().len(), 1);
+        assert!(rules(json!(vec![rule("/v1"); MAX_RULES + 1])).is_err());
+        assert!(rules(json!([rule(&"x".repeat(129))])).is_err());
     }
 
     #[test]

@@ -54,7 +54,8 @@ fn changes<V>(
     let mut patched = Value::Object(object.clone());
     let applied: Result<Operations, _> = serde_json::from_value(patch.clone());
     let unfit = |reason: String| {
-        let patch = shown(&patch.to_string()).replace("\\\"", "\"");
+        // As JSON has them, and not escaped once more.
+        let patch = shown(&patch.to_string()).replace("\\\"", "\"").replace("\\\\", "\\");
         let settable = settable(table);
         bad(format!("Couldn't apply patch '{patch}'. Reason: {reason}. {settable}"))
     };
@@ -255,6 +256,10 @@ mod tests {
             (
                 json!([{ "op": "remove", "path": "/bogus" }]),
                 "Couldn't apply patch '[{\"op\":\"remove\",\"path\":\"/bogus\"}]'. Reason:",
+            ),
+            (
+                json!([{ "op": "replace", "path": "/bogus", "value": "a\"\\b" }]),
+                "\"value\":\"a\\\"\\\\b\"}]'. Reason:",
             ),
             (
                 json!([{ "op": "remove", "path": "/bogus" }]),

@@ -55,7 +55,7 @@ pub async fn logs(
     let mut collected = Collected::new(&state.own().places, &call.ctx.project, too_much)?;
     let mut frames = frames(&state, &view, query, wanted).await?;
     while let Some(frame) = frames.next().await {
-        collected.add(&frame?.data)?;
+        collected.add(&frame.map_err(|error| refusal(&view, error))?.data)?;
     }
     collected.answer(StatusCode::OK, |output| Logs { output })
 }
@@ -78,11 +78,25 @@ async fn frames(
     let stream = StreamId::new(Kind::Container, view.head.uuid);
     let reply_to = ReplyTo(clock::new_uuid());
     let request = LogRequest { node_id: view.node_uuid, stream, execution: None, query, reply_to };
-    let frames = output::logs(&state.bus, request).await?;
+    let frames = output::logs(&state.bus, request).await.map_err(|error| refusal(view, error))?;
     let frames = frames.filter(move |frame| {
         future::ready(frame.as_ref().map_or(true, |frame: &OutputFrame| wanted.has(frame.stream)))
     });
     Ok(frames.boxed())
+}
+
+/// Why there is no output. Where the engine has no container to ask, the record says why.
+fn refusal(view: &ContainerView, error: BackendError) -> ApiError {
+    if !matches!(error, BackendError::Missing(_)) {
+        return error.into();
+    }
+    let uuid = view.head.uuid.to_string();
+    let name = view.name.as_deref().unwrap_or(&uuid);
+    let why = view.status_reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    ApiError::Conflict(format!(
+        "Container {name} has no output: there is nothing of it on the engine. It is {}{why}",
+        view.status.name()
+    ))
 }
 
 /// The output as it comes, until the container or the service ends it, or its reader may not

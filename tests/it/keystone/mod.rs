@@ -4,6 +4,7 @@
 //! the way there (`secure`), clients (`clients`), what is the host's (`host`), Keystone itself
 //! (`real`).
 
+mod access_rules;
 mod away;
 mod clients;
 mod host;
