@@ -19,8 +19,8 @@ use super::waiting;
 /// What is shown of what stays behind.
 const COLUMNS: [&str; 5] = ["kind", "name", "engine_name", "engine_id", "reason"];
 
-/// Deletes bays, and gives up those that cannot be deleted. All are tried, and failures are reported
-/// as those of other deletions. With `-o json` or `-o yaml` there is a document of each that is
+/// Deletes bays, and gives up those that cannot be deleted. All are tried, and failures are
+/// reported as those of other deletions. With `-o json` or `-o yaml` there is a document of each that is
 /// gone, of the same form as of other deletions, with what stays behind.
 ///
 /// # Errors

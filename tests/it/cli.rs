@@ -829,8 +829,8 @@ fn a_bay_that_cannot_be_deleted_is_given_up_by_force() {
     let server = Server::start(vec![deleted("DELETE /v1/bays/b"), ok("GET /v1/bays/b", failed())]);
     let done = server.run(&["bay-delete", "b"]);
     assert_eq!((done.code, done.out.as_str()), (1, ""), "{done:?}");
-    let helps = "Delete for bay b failed: the network is in use; what cannot be deleted can be left \
-        behind with: magnum bay-delete b --force\n";
+    let helps = "Delete for bay b failed: the network is in use; what cannot be deleted can be \
+        left behind with: magnum bay-delete b --force\n";
     assert!(done.err.contains(helps) && done.err.contains("Try: magnum bay-show b"), "{done:?}");
 
     let blocked = || with("DELETE_IN_PROGRESS", json!("network magnum-b"));
