@@ -20,8 +20,8 @@ use super::waiting;
 const COLUMNS: [&str; 5] = ["kind", "name", "engine_name", "engine_id", "reason"];
 
 /// Deletes bays, and gives up those that cannot be deleted. All are tried, and failures are
-/// reported as those of other deletions. With `-o json` or `-o yaml` there is a document of each that is
-/// gone, of the same form as of other deletions, with what stays behind.
+/// reported as those of other deletions. With `-o json` or `-o yaml` there is a document of each
+/// that is gone, of the same form as of other deletions, with what stays behind.
 ///
 /// # Errors
 /// When one can be neither deleted nor given up.
