@@ -6,14 +6,15 @@ use super::lifecycle::{Cascade, Effect, Lifecycle, Task};
 use super::naming::Naming;
 use super::placement::{self, NodeFacts};
 use super::{Entity, Fact};
-use crate::backends::{Action, Desired, Done, Outcome, Removed};
+use crate::backends::{Action, Desired, Done, Outcome, Removed, network_name};
 use crate::bus::{Ctx, Refusal};
 use crate::events::Verb;
 use crate::events::bay::{
-    BayCreateRefusedV1, BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1,
-    BayEmptiedV1, BayEvent as Event, BayPlan, Status,
+    BayAbandonedV1, BayCreateRefusedV1, BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1,
+    BayDeletedV1, BayEmptiedV1, BayEvent as Event, BayPlan, LeftBehind, Status,
 };
 use crate::events::work::{FieldChange, UpdatedV1};
+use crate::ids::ObjectId;
 use crate::noun_commands;
 
 noun_commands! {
@@ -32,6 +33,15 @@ noun_commands! {
         },
         /// Remove it with everything in it.
         Delete,
+        /// Give it up: its deletion was tried and does not end.
+        Abandon {
+            /// The engine's id of its network, if that is recorded.
+            network_id: Option<String>,
+            /// Containers that it has whose deletion does not end either.
+            containers: Vec<LeftBehind>,
+            /// Its other containers.
+            still_deleted: Vec<ObjectId>,
+        },
     } internal {
         /// The outcome of work.
         Outcome(Outcome),
@@ -69,6 +79,14 @@ impl Entity for Bay {
             (status, _) if status.is_gone() => return Err(Self::not_found(state.id())),
             (DeleteInProgress, BayCommand::Delete) => vec![],
             (_, BayCommand::Delete) => vec![Event::DeleteRequested(BayDeleteRequestedV1 {})],
+            (_, BayCommand::Abandon { network_id, containers, still_deleted }) => {
+                let network = network(state, network_id)?;
+                vec![Event::Abandoned(BayAbandonedV1 {
+                    left_behind: containers.into_iter().chain([network]).collect(),
+                    still_deleted,
+                    cancelled: state.open(),
+                })]
+            }
             (CreateComplete | UpdateComplete, BayCommand::Update { changes }) => update(changes)?,
             (status, BayCommand::Update { .. }) => {
                 let status = status.name();
@@ -109,6 +127,27 @@ const fn asked_for(event: &Event) -> Option<Effect> {
         Event::Emptied(_) => Some(Effect::Engine(Action::Remove(Removed::Network))),
         _ => None,
     }
+}
+
+/// The network that a bay leaves behind which is given up: one whose deletion was tried and does
+/// not end.
+fn network(state: &Lifecycle<Status>, engine_id: Option<String>) -> Result<LeftBehind, Refusal> {
+    let Some(reason) = state.stuck() else {
+        let reason = format!(
+            "Bay {} can be deleted by force only once its deletion was tried and is blocked or has \
+             failed: delete it without force first.",
+            state.id()
+        );
+        return Err(Refusal::Conflict { reason });
+    };
+    Ok(LeftBehind {
+        kind: "network".to_owned(),
+        object_id: state.id(),
+        name: None,
+        engine_name: network_name(state.id()),
+        engine_id,
+        reason: reason.to_owned(),
+    })
 }
 
 /// Only the number of nodes can change, as in the 2015 API.

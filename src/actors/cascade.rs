@@ -1,5 +1,5 @@
 //! Deleting the containers of a bay that is being deleted: before its network is removed, and
-//! after it for a container that was accepted meanwhile.
+//! after it for a container that was accepted meanwhile, or stays after a bay that was given up.
 //!
 //! Runs in the conductor. It can be repeated at any time, for example after a restart.
 
@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 
 use super::lifecycle::Cascade;
-use crate::backends::{Done, Retry, Work, WorkResult};
+use crate::backends::{Done, Progress, Retry, Work, WorkResult};
 use crate::bus::delivery::{record, report};
 use crate::bus::{Bus, CommandError, CommandMessage, Origin, ServiceCommand};
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
@@ -39,7 +39,34 @@ pub trait Members: Send + Sync + 'static {
 
     /// Containers whose bay, of their own project, is gone or going; an error in words if that is
     /// unknown.
-    async fn orphans(&self) -> Result<Vec<(ObjectId, ObjectId)>, String>;
+    async fn orphans(&self) -> Result<Vec<Orphan>, String>;
+}
+
+/// A container whose bay is gone or going.
+#[derive(Clone, Copy, Debug)]
+pub struct Orphan {
+    /// The container.
+    pub id: ObjectId,
+    /// Its bay.
+    pub bay_id: ObjectId,
+    /// Whether the bay was given up.
+    pub is_abandoned: bool,
+}
+
+impl Orphan {
+    /// What asks it to go.
+    fn leaves(self) -> CommandMessage {
+        let origin = Origin::service("conductor", "");
+        if self.is_abandoned {
+            let reason = format!("its bay {} was given up", self.bay_id);
+            return asks(
+                self.id,
+                ServiceCommand::Abandon,
+                Origin { reason: Some(reason), ..origin },
+            );
+        }
+        going(self.id, self.bay_id, origin)
+    }
 }
 
 /// Deletes a container that was just asked for if its bay is going or gone. The log decides which
@@ -55,7 +82,10 @@ pub async fn admit(
     loop {
         match members.has_bay(&project, bay_id).await {
             Ok(true) => return,
-            Ok(false) => return delete(bus.as_ref(), id, bay_id).await,
+            Ok(false) => {
+                let orphan = Orphan { id, bay_id, is_abandoned: false };
+                return delete(bus.as_ref(), orphan).await;
+            }
             Err(error) => {
                 tracing::warn!(%bay_id, %error, "cannot tell whether the bay still accepts \
                     containers");
@@ -65,13 +95,35 @@ pub async fn admit(
     }
 }
 
+/// Has the containers of a bay go that was given up.
+pub async fn abandon_members(
+    bus: Arc<dyn Bus>,
+    members: Arc<dyn Members>,
+    project: ProjectId,
+    bay_id: ObjectId,
+) {
+    let left = loop {
+        match members.of(&project, bay_id).await {
+            Ok(left) => break left,
+            Err(error) => {
+                tracing::warn!(%bay_id, %error, "cannot look for the containers of a bay that was \
+                    given up");
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    };
+    let orphans = left.into_iter().map(|id| Orphan { id, bay_id, is_abandoned: true });
+    let delete = |orphan| delete(bus.as_ref(), orphan);
+    stream::iter(orphans).for_each_concurrent(BATCH, delete).await;
+}
+
 /// Deletes the containers whose bay is gone or going: the service stopped in between, or the engine
 /// did not delete them when it was asked.
 pub async fn delete_orphans(bus: Arc<dyn Bus>, members: Arc<dyn Members>) {
     match members.orphans().await {
         Ok(orphans) => {
             // One that cannot be deleted now does not hold back the others.
-            let delete = |(id, bay_id)| delete(bus.as_ref(), id, bay_id);
+            let delete = |orphan| delete(bus.as_ref(), orphan);
             stream::iter(orphans).for_each_concurrent(BATCH, delete).await;
         }
         Err(error) => tracing::warn!(%error, "cannot look for containers of deleted bays"),
@@ -88,6 +140,8 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascad
     let mut fewest = usize::MAX;
     let mut since = tokio::time::Instant::now();
     let mut refused = None;
+    // An earlier attempt may have been blocked.
+    let mut is_told = work.attempt <= 1;
     loop {
         let left = match members.of(&work.project, work.stream.id).await {
             Ok(left) if left.is_empty() => return WorkResult::Done(Done::default()),
@@ -95,6 +149,10 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascad
             Err(words) => return blocked("read model".to_owned(), words),
         };
         if left.len() < fewest {
+            if fewest != usize::MAX && !is_told {
+                report(bus, work, WorkResult::Progress(Progress::default())).await;
+                is_told = true;
+            }
             fewest = left.len();
             since = tokio::time::Instant::now();
         } else if since.elapsed() > STALLED {
@@ -108,7 +166,11 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascad
         }
         for id in left.into_iter().take(BATCH) {
             // One that is going already, or cannot go, shows in the next look.
-            let asked = bus.command(going(id, work.stream.id, Some(work))).await;
+            let origin = Origin {
+                causation: Some(work.id),
+                ..Origin::service("conductor", &work.request_id)
+            };
+            let asked = bus.command(going(id, work.stream.id, origin)).await;
             refused = asked.err().or(refused);
         }
         tokio::time::sleep(LOOK).await;
@@ -116,22 +178,21 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascad
 }
 
 /// Asks a container to go until that is recorded.
-async fn delete(bus: &dyn Bus, id: ObjectId, bay_id: ObjectId) {
-    if let Err(error) = record(bus, going(id, bay_id, None)).await {
-        tracing::error!(container = %id, %error, "a container of a deleted bay is not deleted");
+async fn delete(bus: &dyn Bus, orphan: Orphan) {
+    if let Err(error) = record(bus, orphan.leaves()).await {
+        let container = orphan.id;
+        tracing::error!(%container, %error, "a container of a deleted bay is not deleted");
     }
 }
 
 /// What asks a container to go.
-fn going(id: ObjectId, bay_id: ObjectId, work: Option<&Work<Cascade>>) -> CommandMessage {
-    let request_id = work.map(|work| work.request_id.as_str()).unwrap_or_default();
-    let origin = Origin {
-        causation: work.map(|work| work.id),
-        reason: Some(format!("its bay {bay_id} is deleted")),
-        ..Origin::service("conductor", request_id)
-    };
-    let stream = StreamId::new(Kind::Container, id);
-    CommandMessage::service(stream, ServiceCommand::Delete, origin)
+fn going(id: ObjectId, bay_id: ObjectId, origin: Origin) -> CommandMessage {
+    let reason = Some(format!("its bay {bay_id} is deleted"));
+    asks(id, ServiceCommand::Delete, Origin { reason, ..origin })
+}
+
+fn asks(id: ObjectId, command: ServiceCommand, origin: Origin) -> CommandMessage {
+    CommandMessage::service(StreamId::new(Kind::Container, id), command, origin)
 }
 
 fn blocked(blocked_on: String, reason: String) -> WorkResult {

@@ -11,9 +11,10 @@ use crate::backends::{Action, Exec, Observed, Outcome};
 use crate::bus::{Ctx, Refusal};
 use crate::events::Verb;
 use crate::events::container::{
-    ActionRequestedV1, AdjustRequestedV1, ContainerEvent as Event, ContainerSpec,
-    CreateRequestedV1, DeleteRequestedV1, ExecuteRequestedV1, ExecutionEndRequestedV1,
-    KillRequestedV1, RenameRequestedV1, RestartPolicy, Status, StopRequestedV1,
+    ActionRequestedV1, AdjustRequestedV1, ContainerAbandonedV1, ContainerEvent as Event,
+    ContainerSpec, CreateRequestedV1, DeleteRequestedV1, ExecuteRequestedV1,
+    ExecutionEndRequestedV1, KillRequestedV1, RenameRequestedV1, RestartPolicy, Status,
+    StopRequestedV1,
 };
 use crate::events::work::{FieldChange, UpdatedV1};
 use crate::ids::{EventId, ObjectId};
@@ -82,6 +83,9 @@ noun_commands! {
         /// between pieces of queued work; commands and signals may be in progress, and more work
         /// may have been asked for or done since it looked.
         Observe(Option<Observed>),
+        /// Go, as a bay that was given up goes: given up itself if its deletion was tried and does
+        /// not end.
+        Abandon,
     }
 }
 
@@ -116,6 +120,7 @@ impl Entity for Container {
             // What is made from it stays as it is (rule E7).
             ContainerCommand::Update { changes } => update(state, changes),
             ContainerCommand::Delete => Ok(delete(state)),
+            ContainerCommand::Abandon => Ok(abandon(state)),
             ContainerCommand::Recreate { changes } => {
                 admit(state, state.anticipated(), Verb::Recreate)?;
                 Ok(recreate::asked(state, changes))
@@ -141,7 +146,7 @@ impl Entity for Container {
         match event {
             Event::Created(done) => state.engine_id = Some(done.engine_id.clone()),
             Event::Started(_) | Event::Rebooted(_) | Event::Unpaused(_) => state.exited = false,
-            Event::Deleted(_) => state.engine_id = None,
+            Event::Deleted(_) | Event::Abandoned(_) => state.engine_id = None,
             Event::Updated(updated) => {
                 if let Some(name) = updated.text("name") {
                     state.name = name;
@@ -245,6 +250,7 @@ fn asked(command: ContainerCommand) -> Option<(Verb, Event)> {
         | Command::EndExecution { .. }
         | Command::Recreate { .. }
         | Command::Delete
+        | Command::Abandon
         | Command::Update { .. }
         | Command::Outcome(_)
         | Command::Observe(_) => return None,
@@ -288,4 +294,14 @@ fn delete(state: &ContainerState) -> Vec<Event> {
     let work = state.lifecycle.work();
     let cancelled = work.queued().chain(work.signals()).map(|task| task.id).collect();
     vec![Event::DeleteRequested(DeleteRequestedV1 { cancelled })]
+}
+
+/// What was tried is given up, and what was never tried is not.
+fn abandon(state: &ContainerState) -> Vec<Event> {
+    let Some(reason) = state.lifecycle.stuck() else { return delete(state) };
+    vec![Event::Abandoned(ContainerAbandonedV1 {
+        engine_id: state.engine_id.clone(),
+        reason: reason.to_owned(),
+        cancelled: state.lifecycle.open(),
+    })]
 }

@@ -229,6 +229,7 @@ impl Reactor {
             self.release(|work| work.node_id == node_id);
         }
         self.admit(event);
+        self.abandon(event);
         // An object that waits for nothing begins to wait with an event that asks for work.
         let asks = matches!(codec::mark(event.event_type.as_str()), Some(Mark::Asks(_)));
         if asks || self.open.contains_key(&event.stream) {
@@ -246,6 +247,17 @@ impl Reactor {
             let (bus, members) = (self.bus.clone(), self.members.clone());
             let (project, id) = (event.meta.project.clone(), event.stream.id);
             tokio::spawn(cascade::admit(bus, members, project, id, asked.bay_id));
+        }
+    }
+
+    /// Has the containers go that a bay leaves which was given up.
+    fn abandon(&self, event: &Recorded) {
+        if event.event_type == EventType::known("bay.abandoned") {
+            let (project, bay_id) = (event.meta.project.clone(), event.stream.id);
+            let (user, request_id) = (&event.meta.user, &event.meta.request_id);
+            tracing::warn!(object = %event.stream, user, request_id, "a bay was given up");
+            let (bus, members) = (self.bus.clone(), self.members.clone());
+            tokio::spawn(cascade::abandon_members(bus, members, project, bay_id));
         }
     }
 

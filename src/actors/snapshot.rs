@@ -129,6 +129,7 @@ const SOURCES: &[(&str, &str)] = crate::noun_table! { sources [
     "backends/action.rs",
     "backends/observed.rs",
     "backends/work.rs",
+    "events/abandoned.rs",
     "events/audit.rs",
     "events/claim.rs",
     "events/cloudevent.rs",

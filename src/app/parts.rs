@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use super::site::Site;
 use super::{AppError, cache_error, installation};
 use crate::actors::audit::AuditWriter;
-use crate::actors::cascade::Members;
+use crate::actors::cascade::{Members, Orphan};
 use crate::actors::comparison::Records;
 use crate::actors::directory::Directory;
 use crate::actors::node::NodeCommand;
@@ -28,6 +28,7 @@ use crate::bus::local::LocalBus;
 use crate::bus::{Authority, Bus, CommandMessage, Origin, delivery};
 use crate::clock;
 use crate::config::BackendConfig;
+use crate::events::EventType;
 use crate::events::claim::HeldNames;
 use crate::events::container::Status;
 use crate::events::log::{EventLog, OpenError};
@@ -302,14 +303,25 @@ impl Views {
         blocking::run(scan).await?.map_err(|error| error.to_string())
     }
 
-    /// Whether it is certain that a container that is there was made in a bay of its own project.
-    /// Of a bay that is gone only the log says whose it was, until its events are archived.
-    fn is_in_own_bay(&self, id: ObjectId, bay_id: ObjectId) -> Result<bool, String> {
+    /// A container that is there and was certainly made in a bay of its own project, which is gone
+    /// or going. Whose a bay was that is gone only the log says, until its events are archived.
+    fn orphan(&self, id: ObjectId, bay_id: ObjectId) -> Result<Option<Orphan>, String> {
         let container = self.reads.any::<ContainerView>(id).map_err(|error| error.to_string())?;
-        let Some(container) = container else { return Ok(false) };
+        let Some(container) = container else { return Ok(None) };
         let bay = StreamId::new(Kind::Bay, bay_id);
-        let first = self.log.read_stream(bay, Revision(0), 1).map_err(|error| error.to_string())?;
-        Ok(first.first().is_some_and(|event| event.meta.project == container.head.project))
+        let event = |revision| {
+            let found = self.log.read_stream(bay, revision, 1).map_err(|error| error.to_string());
+            found.map(|mut found| found.pop())
+        };
+        let project = event(Revision(0))?.map(|event| event.meta.project);
+        if project != Some(container.head.project) {
+            return Ok(None);
+        }
+        let last = self.log.stream_head(bay).map_err(|error| error.to_string())?;
+        let last = last.map(event).transpose()?.flatten();
+        let abandoned = EventType::known("bay.abandoned");
+        let is_abandoned = last.is_some_and(|event| event.event_type == abandoned);
+        Ok(Some(Orphan { id, bay_id, is_abandoned }))
     }
 }
 
@@ -337,7 +349,7 @@ impl Members for Views {
         Ok(bay.is_some_and(|bay| bay.status.takes_members()))
     }
 
-    async fn orphans(&self) -> Result<Vec<(ObjectId, ObjectId)>, String> {
+    async fn orphans(&self) -> Result<Vec<Orphan>, String> {
         // The containers before the bays: a bay is recorded before what is in it.
         let in_bay = |it: ContainerView| it.bay_uuid.map(|bay_id| (it.head.uuid, bay_id));
         let mut orphans = self.picked(in_bay).await?;
@@ -347,11 +359,8 @@ impl Members for Views {
         orphans.retain(|(_, bay_id)| !bays.contains(bay_id));
         let views = self.clone();
         blocking::run(move || {
-            let own = |(id, bay_id): &(ObjectId, ObjectId)| views.is_in_own_bay(*id, *bay_id);
-            orphans
-                .into_iter()
-                .filter_map(|it| own(&it).map(|own| own.then_some(it)).transpose())
-                .collect()
+            let found = orphans.into_iter().map(|(id, bay_id)| views.orphan(id, bay_id));
+            found.filter_map(Result::transpose).collect()
         })
         .await?
     }

@@ -23,7 +23,7 @@ pub(super) const NAME: &str = "magnum.name";
 pub(super) const WORK: &str = "magnum.work";
 
 /// The engine's name of a container.
-pub(super) fn container_name(id: ObjectId) -> String {
+pub fn container_name(id: ObjectId) -> String {
     format!("magnum-{id}")
 }
 
@@ -33,7 +33,7 @@ pub(super) fn aside_name(id: ObjectId) -> String {
 }
 
 /// The engine's name of a bay's network.
-pub(super) fn network_name(bay_id: ObjectId) -> String {
+pub fn network_name(bay_id: ObjectId) -> String {
     format!("magnum-{bay_id}")
 }
 

@@ -25,6 +25,7 @@ pub use self::action::{
     Action, Adjustment, Desired, Exec, Load, Operation, Order, Recreation, Removed, Replacement,
     Traits,
 };
+pub use self::labels::{container_name, network_name};
 pub use self::observed::{End, EngineFacts, EngineObject, Observed, ObservedNetwork, RunState};
 pub use self::work::{Done, Outcome, Progress, Pull, Retry, Work, WorkResult};
 use crate::ids::{ObjectId, StreamId, Timestamp};

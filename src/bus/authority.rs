@@ -35,7 +35,7 @@ impl Authority {
                 ServiceCommand::Up(_) | ServiceCommand::Down { .. } => {
                     message.stream == StreamId::new(Kind::Node, node_id)
                 }
-                ServiceCommand::Delete => false,
+                ServiceCommand::Delete | ServiceCommand::Abandon => false,
             },
             (Self::Agent(_), _) => false,
         };

@@ -125,6 +125,8 @@ pub enum ServiceCommand {
     },
     /// Go, because what it belongs to goes.
     Delete,
+    /// Go, because what it belongs to was given up: to a container.
+    Abandon,
 }
 
 /// What is asked of an object.

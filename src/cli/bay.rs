@@ -15,6 +15,7 @@ pub const BAY: Commands = Commands {
     },
     lists: "Print a list of available bays",
     deletes: "Delete bays and the containers in them",
+    forces: Some(FORCES),
     options: || {
         vec![
             option("name", "NAME", "Name of the bay"),
@@ -31,5 +32,9 @@ pub const BAY: Commands = Commands {
         ]
     },
 };
+
+const FORCES: &str = "Give up what cannot be deleted: if the deletion is blocked or fails, the bay \
+    leaves the record, and what stays behind is listed. With --no-wait only a bay whose deletion \
+    was tried before";
 
 const BAYMODEL: &str = "Name or UUID of the baymodel [default: the built-in baymodel]";

@@ -14,6 +14,7 @@ pub const BAYMODEL: Commands = Commands {
     },
     lists: "Print a list of baymodels",
     deletes: "Delete baymodels; refused while bays use them",
+    forces: None,
     options: || {
         vec![
             option("name", "NAME", "Name of the baymodel"),

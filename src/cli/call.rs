@@ -23,6 +23,8 @@ pub struct Call<'a> {
     pub headers: Vec<(&'static str, String)>,
     /// Whether the command makes it to several objects.
     pub one_of_many: bool,
+    /// Which one it is where a command makes several changes to one object, for their keys.
+    pub part: Option<&'static str>,
     /// What makes it exactly-once, where the user gives no key.
     pub key: Option<String>,
 }
@@ -43,6 +45,7 @@ impl<'a> Call<'a> {
             body: None,
             headers: Vec::new(),
             one_of_many: false,
+            part: None,
             key: None,
         }
     }
@@ -80,6 +83,13 @@ impl<'a> Call<'a> {
     #[must_use]
     pub fn one_of_many(mut self, many: bool) -> Self {
         self.one_of_many = many;
+        self
+    }
+
+    /// Says which of several changes it is that the command makes to one object.
+    #[must_use]
+    pub fn part(mut self, part: &'static str) -> Self {
+        self.part = Some(part);
         self
     }
 

@@ -214,9 +214,10 @@ impl Client {
     }
 
     /// The idempotency key. With several objects each gets its own, the key and the object's name,
-    /// so that repeating the command repeats the keys.
+    /// so that repeating the command repeats the keys; so does each of several changes.
     fn key_of(&self, call: &Call<'_>) -> Option<String> {
-        let Some(key) = self.options.idempotency_key.clone() else { return call.key.clone() };
+        let Some(mut key) = self.options.idempotency_key.clone() else { return call.key.clone() };
+        key.extend(call.part.iter().flat_map(|part| [":", part]));
         let object = call.path.get(1).filter(|_| call.one_of_many);
         Some(object.map_or(key.clone(), |object| {
             let object: String = form_urlencoded::byte_serialize(object.as_bytes()).collect();

@@ -27,6 +27,7 @@ mod event_line;
 mod events;
 mod events_list;
 mod execute;
+mod force;
 mod keys;
 mod log;
 mod login;

@@ -12,6 +12,7 @@ pub const NODE: Commands = Commands {
     noun: Noun { kind: Kind::Node, columns: &["uuid", "type"], more: MORE, wide: WIDE },
     lists: "Print a list of configured nodes",
     deletes: "Delete nodes; refused while they have bays",
+    forces: None,
     options: || {
         vec![
             option("type", "TYPE", "Type of the node: virt or bare"),

@@ -4,12 +4,13 @@
 //! Not here: what they do (`noun`); containers, whose commands have more options.
 
 use clap::error::ErrorKind;
-use clap::{Arg, ArgMatches, Args, Command, Error, FromArgMatches, Subcommand};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, Error, FromArgMatches, Subcommand};
 use serde_json::{Map, Value};
 
 use super::args::{Target, Targets, Update};
 use super::bay_delete;
 use super::error::CliError;
+use super::force;
 use super::noun::{ListArgs, Noun, Session, Show};
 use crate::ids::Kind;
 
@@ -21,6 +22,8 @@ pub struct Commands {
     pub lists: &'static str,
     /// What the help says of deleting some.
     pub deletes: &'static str,
+    /// What the help says of deleting by force, where that is possible.
+    pub forces: Option<&'static str>,
     /// The options of create, in the order of the help: see [`option`].
     pub options: fn() -> Vec<Arg>,
 }
@@ -35,6 +38,9 @@ pub fn option(long: &'static str, value_name: &'static str, help: &'static str) 
     Arg::new(long).long(long).value_name(value_name).help(help)
 }
 
+/// The option of a deletion by force.
+const FORCE: &str = "force";
+
 /// One of these commands, of one noun.
 pub struct NounCommand {
     of: &'static Commands,
@@ -46,7 +52,7 @@ enum Verb {
     Create(Vec<(Arg, Option<String>)>),
     Show(Show),
     Update(Update),
-    Delete { targets: Targets, asks: bool },
+    Delete { targets: Targets, asks: bool, is_forced: bool },
     History(Target),
 }
 
@@ -74,6 +80,9 @@ crate::for_each_noun!(names []);
 impl Commands {
     fn add_to(&self, command: Command) -> Command {
         let kind = self.noun.kind;
+        let forced = self
+            .forces
+            .map(|help| Arg::new(FORCE).long(FORCE).action(ArgAction::SetTrue).help(help));
         let [list, create, show, update, delete, history] = names(kind).map(Command::new);
         let delete = if kind == Kind::Bay { delete.arg(bay_delete::yes()) } else { delete };
         command.subcommands([
@@ -82,7 +91,7 @@ impl Commands {
             Show::augment_args(show).about(format!("Show details about the given {kind}")),
             Update::augment_args(update)
                 .about(format!("Update information about the given {kind}")),
-            Targets::augment_args(delete).about(self.deletes),
+            Targets::augment_args(delete).about(self.deletes).args(forced),
             Target::augment_args(history).about(format!("Show the history of a {kind}")),
         ])
     }
@@ -98,6 +107,7 @@ impl Commands {
             Some("delete") => Verb::Delete {
                 targets: Targets::from_arg_matches(matches)?,
                 asks: self.noun.kind == Kind::Bay && !matches.get_flag(bay_delete::YES),
+                is_forced: self.forces.is_some() && matches.get_flag(FORCE),
             },
             Some("history") => Verb::History(Target::from_arg_matches(matches)?),
             _ => return Ok(None),
@@ -154,9 +164,12 @@ impl NounCommand {
             Verb::Create(given) => noun.create(session, body(session, given).await?).await,
             Verb::Show(args) => noun.show(session, args).await,
             Verb::Update(update) => noun.update(session, update).await,
-            Verb::Delete { targets, asks } => {
+            Verb::Delete { targets, asks, is_forced } => {
                 if *asks {
                     bay_delete::confirmed(session, targets).await?;
+                }
+                if *is_forced {
+                    return force::delete(noun, session, targets).await;
                 }
                 noun.delete(session, targets).await
             }

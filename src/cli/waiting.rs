@@ -23,6 +23,10 @@ const QUIET_S: u64 = 2;
 /// Between two looks at an object.
 const POLL: Duration = Duration::from_secs(1);
 
+/// A deletion that is blocked for so long seems to stay so: in that time the server has tried it
+/// again, and would have said that a container has gone.
+const STAYS_BLOCKED: Duration = Duration::from_secs(30);
+
 /// Awaits something as long as the user waits; `None` if that is over.
 pub async fn until<T>(client: &Client, work: impl Future<Output = T>) -> Option<T> {
     match client.deadline() {
@@ -65,6 +69,48 @@ async fn changed(
     if !client.waits() {
         return client.send(call).await;
     }
+    let is_delete = call.is_delete();
+    let (mut wait, mut answer) = begin(client, kind, ident, call).await?;
+    // Bays are answered before they are done.
+    if kind == Kind::Bay
+        && let Some(bay) = wait.settle(is_delete, &mut answer, None).await?
+    {
+        let why = reason(&bay).unwrap_or_else(|| "the deletion failed".to_owned());
+        let name = &wait.line.name;
+        let next = format!("magnum {kind}-show {}", printable(&wait.uuid));
+        return Err(CliError::Advised(format!("{why}; {}", or_force(name)), next));
+    }
+    Ok(answer)
+}
+
+/// Has a bay deleted and waits until it is gone, or its deletion has failed or is blocked for so
+/// long that it seems to stay so. Whether it is still there.
+///
+/// # Errors
+/// As [`change`].
+pub async fn is_stuck(
+    client: &Client,
+    name: &str,
+    uuid: &str,
+    call: Call<'_>,
+) -> Result<bool, CliError> {
+    let (mut wait, mut answer) = begin(client, Kind::Bay, Some(uuid), call).await?;
+    wait.line.name = printable(name);
+    Ok(wait.settle(true, &mut answer, Some(STAYS_BLOCKED)).await?.is_some())
+}
+
+/// What helps where the deletion of a bay does not end.
+fn or_force(bay: &str) -> String {
+    format!("what cannot be deleted can be left behind with: magnum bay-delete {bay} --force")
+}
+
+/// Sends a change and waits until the server has answered it for good.
+async fn begin<'a>(
+    client: &'a Client,
+    kind: Kind,
+    ident: Option<&str>,
+    call: Call<'_>,
+) -> Result<(Wait<'a>, Answer), CliError> {
     let call = call.keyed();
     let is_delete = call.is_delete();
     let quiet = client.deadline().map_or(QUIET_S, |deadline| {
@@ -76,7 +122,7 @@ async fn changed(
     let uuid = text(&answer, "uuid").or_else(|| ident.map(str::to_owned)).unwrap_or_default();
     let name = ident.map(str::to_owned).or_else(|| text(&answer, "name"));
     let name = name.unwrap_or_else(|| uuid.clone());
-    let mut wait = Wait { client, kind, uuid: &uuid, line: Line::new(name) };
+    let mut wait = Wait { client, kind, uuid, is_blocked: false, line: Line::new(name) };
     while answer.in_progress {
         wait.line.show(Some(&answer.body));
         answer = match wait.during(client.exchange(call.clone())).await? {
@@ -89,11 +135,12 @@ async fn changed(
             wait.during(sleep(POLL)).await?;
         }
     }
-    // Bays are answered before they are done.
-    if kind == Kind::Bay {
-        wait.settle(is_delete, &mut answer).await?;
-    }
-    Ok(answer)
+    Ok((wait, answer))
+}
+
+/// Whether a field of an object has a value.
+fn is_set(value: &Value) -> bool {
+    !value.is_null()
 }
 
 /// Waiting for one object.
@@ -101,7 +148,9 @@ struct Wait<'a> {
     client: &'a Client,
     kind: Kind,
     /// Its UUID, or else what the user calls it.
-    uuid: &'a str,
+    uuid: String,
+    /// Whether it is a bay whose deletion is blocked.
+    is_blocked: bool,
     line: Line,
 }
 
@@ -127,18 +176,24 @@ impl Wait<'_> {
     }
 
     /// Waits until the object's status is that of something that is done. One that is deleted is
-    /// gone then.
-    async fn settle(&mut self, is_delete: bool, answer: &mut Answer) -> Result<(), CliError> {
+    /// gone then; one whose deletion failed, or is blocked for longer than `patience`, is returned.
+    async fn settle(
+        &mut self,
+        is_delete: bool,
+        answer: &mut Answer,
+        patience: Option<Duration>,
+    ) -> Result<Option<Value>, CliError> {
         let is_settled = |body: &Value| {
             let status = body.get("status").and_then(Value::as_str);
             status.is_none_or(|status| !status.ends_with("_IN_PROGRESS"))
         };
         if !is_delete && is_settled(&answer.body) {
-            return Ok(());
+            return Ok(None);
         }
         let mut own_uuid: Option<String> = None;
         let position = answer.position.clone();
         let begun = Instant::now();
+        let mut blocked = None;
         loop {
             let looked = match &own_uuid {
                 Some(uuid) => Call::new(Method::GET, self.kind).segment(uuid),
@@ -149,23 +204,25 @@ impl Wait<'_> {
             let body = match until(self.client, looked).await.ok_or_else(|| self.timed_out())? {
                 Ok(found) => found.body,
                 Err(CliError::Refused { status: StatusCode::NOT_FOUND, .. }) if is_delete => {
-                    return Ok(());
+                    return Ok(None);
                 }
                 Err(error) => return Err(error),
             };
             let status = body.get("status").and_then(Value::as_str).unwrap_or_default();
             if is_delete && status == "DELETE_FAILED" {
-                return Err(CliError::Advised(
-                    reason(&body).unwrap_or_else(|| "the deletion failed".to_owned()),
-                    format!("magnum {}-show {}", self.kind, printable(self.uuid)),
-                ));
+                return Ok(Some(body));
+            }
+            self.is_blocked = is_delete && body.pointer("/task/blocked_on").is_some_and(is_set);
+            blocked = self.is_blocked.then(|| blocked.unwrap_or_else(Instant::now));
+            if patience.zip(blocked).is_some_and(|(most, since)| since.elapsed() >= most) {
+                return Ok(Some(body));
             }
             // Another one may have taken the name meanwhile.
             if is_settled(&body) {
                 if !is_delete {
                     answer.body = body;
                 }
-                return Ok(());
+                return Ok(None);
             }
             if begun.elapsed() >= Duration::from_secs(QUIET_S) {
                 self.line.show(Some(&body));
@@ -178,14 +235,16 @@ impl Wait<'_> {
     }
 
     fn look(&self) -> Call<'_> {
-        Call::new(Method::GET, self.kind).segment(self.uuid)
+        Call::new(Method::GET, self.kind).segment(&self.uuid)
     }
 
     fn timed_out(&self) -> CliError {
         let what = self.line.last.as_deref().unwrap_or("the work goes on");
-        let look = format!("magnum {}-show {}", self.kind, printable(self.uuid));
+        let look = format!("magnum {}-show {}", self.kind, printable(&self.uuid));
         let name = &self.line.name;
-        CliError::TimedOut(format!("still waiting for {}: {what}; look with: {look}", name))
+        let force = if self.is_blocked { format!("; {}", or_force(name)) } else { String::new() };
+        let words = format!("still waiting for {name}: {what}; look with: {look}{force}");
+        CliError::TimedOut(words)
     }
 }
 

@@ -1,10 +1,12 @@
 //! The events of a bay: payloads, frozen once released, and the status that they lead to.
 //!
-//! Not here: which commands are legal (`actors/bay.rs`).
+//! Not here: which commands are legal (`actors/bay.rs`), the payload of a bay that is given up
+//! (`abandoned`).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use super::abandoned::{BayAbandonedV1, LeftBehind};
 use super::mark::Verb;
 use super::work::{Placement, UpdatedV1};
 use super::{EventPayload as _, status};
@@ -103,6 +105,8 @@ noun_events! {
         Emptied(BayEmptiedV1) = "bay.emptied", 1, Step { work_id };
         /// Gone.
         Deleted(BayDeletedV1) = "bay.deleted", 1, Done(Delete) { work_id, end };
+        /// Gone; what could not be deleted stays behind.
+        Abandoned(BayAbandonedV1) = "bay.abandoned", 1, Changed { cancelled, end };
     }
 }
 
@@ -143,7 +147,7 @@ impl status::Status for Status {
             (_, BayEvent::CreateRequested(_)) => Self::CreateInProgress,
             (Self::Absent | Self::Deleted, BayEvent::CreateRefused(_)) => Self::CreateFailed,
             (Self::Absent | Self::Deleted, _) | (_, BayEvent::CreateRefused(_)) => self,
-            (_, BayEvent::Deleted(_)) => Self::Deleted,
+            (_, BayEvent::Deleted(_) | BayEvent::Abandoned(_)) => Self::Deleted,
             (_, BayEvent::WorkFailed(_) | BayEvent::WorkUnknown(_)) => match event.failed_verb() {
                 Some(Verb::Empty | Verb::Delete) => Self::DeleteFailed,
                 _ if self.is_deleting() => self,

@@ -1,12 +1,13 @@
 //! The events of a container: payloads, frozen once released, and the status that they lead to.
 //!
 //! Not here: payloads about its process (`run`), which commands are legal (`actors/container.rs`),
-//! payloads of what changes one that is there (`container_change`), what it is made from
-//! (`container_spec`).
+//! payloads of what changes one that is there (`container_change`) or is given up (`abandoned`),
+//! what it is made from (`container_spec`).
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub use super::abandoned::ContainerAbandonedV1;
 pub use super::container_change::{
     AdjustRequestedV1, AdjustedV1, Limits, RecreateAdvancedV1, RecreateRequestedV1, RecreateStep,
     RecreatedV1, RenameRequestedV1,
@@ -213,6 +214,8 @@ noun_events! {
             = "container.delete_requested", 1, Asks(Delete) { cancelled };
         /// Gone.
         Deleted(ActionDoneV1) = "container.deleted", 1, Done(Delete) { work_id, end };
+        /// Gone with its bay that was given up; what could not be deleted stays behind.
+        Abandoned(ContainerAbandonedV1) = "container.abandoned", 1, Changed { cancelled, end };
         /// Fields set by a PATCH.
         Updated(UpdatedV1) = "container.updated", 1, Changed { updated };
         /// A running command is to end.
@@ -327,7 +330,7 @@ impl status::Status for Status {
         match (self, event) {
             (_, E::CreateRequested(_)) => Self::Creating,
             (Self::Absent | Self::Deleted, _) => self,
-            (_, E::Deleted(_)) => Self::Deleted,
+            (_, E::Deleted(_) | E::Abandoned(_)) => Self::Deleted,
             (_, E::WorkFailed(_) | E::WorkUnknown(_)) => match event.failed_verb() {
                 Some(Verb::Delete) => Self::Error,
                 // A command or a signal that fails says nothing about the container.

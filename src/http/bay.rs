@@ -4,11 +4,15 @@ use super::error::ApiError;
 use super::input::body::Body;
 use super::resource::{ObjectCall, Resource};
 use super::shape::Shown;
-use super::{defaults, node, read};
+use super::{command, defaults, node, read};
 use crate::actors::bay::BayCommand;
-use crate::events::bay::BayPlan;
+use crate::backends::container_name;
+use crate::events::bay::{BayPlan, LeftBehind};
+use crate::ids::Kind;
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
+use crate::projections::container::ContainerView;
+use crate::projections::query::ListQuery;
 
 impl Shown for BayView {}
 
@@ -42,7 +46,42 @@ impl Resource for BayView {
         Ok(BayCommand::Create { plan, nodes: node::facts(state, &call.ctx.project)?, coe })
     }
 
-    async fn delete(&self, _on: ObjectCall<'_>) -> Result<BayCommand, ApiError> {
-        Ok(BayCommand::Delete)
+    const DELETE: &'static str = "force";
+
+    async fn delete(&self, on: ObjectCall<'_>) -> Result<BayCommand, ApiError> {
+        if on.call.flag("force")? { abandon(self, on).await } else { Ok(BayCommand::Delete) }
+    }
+}
+
+/// Gives up a bay with what it has, as of all that is recorded.
+async fn abandon(bay: &BayView, on: ObjectCall<'_>) -> Result<BayCommand, ApiError> {
+    let ObjectCall { call, state, id } = on;
+    let head = *state.log.head().borrow();
+    command::is_seen(state, head).await;
+    let members = ListQuery {
+        filters: vec![("bay_uuid".to_owned(), id.to_string())],
+        limit: usize::MAX,
+        ..ListQuery::default()
+    };
+    let members = state.reads.list::<ContainerView>(&call.ctx.project, &members);
+    let members = members.map_err(|error| ApiError::query(Kind::Container, "", error))?;
+    let (mut containers, mut still_deleted) = (vec![], vec![]);
+    for member in members {
+        match member.stuck() {
+            Some(reason) => containers.push(left_behind(&member, reason)),
+            None => still_deleted.push(member.head.uuid),
+        }
+    }
+    Ok(BayCommand::Abandon { network_id: bay.network_id.clone(), containers, still_deleted })
+}
+
+fn left_behind(container: &ContainerView, reason: &str) -> LeftBehind {
+    LeftBehind {
+        kind: Kind::Container.name().to_owned(),
+        object_id: container.head.uuid,
+        name: container.name.clone(),
+        engine_name: container_name(container.head.uuid),
+        engine_id: container.engine_id.clone(),
+        reason: reason.to_owned(),
     }
 }

@@ -46,6 +46,12 @@ const ARGUMENTS: &[(&str, Form, &str)] = &[
     ("field", some, "A field of the state: status, labels.tier, state.status"),
     ("first", flag, "1: only the first time"),
     ("follow", flag, "1: follow until the container ends; the response is plain text"),
+    (
+        "force",
+        flag,
+        "1: give up a bay whose deletion was tried and is blocked or has failed; what could not be \
+        deleted stays behind",
+    ),
     ("from", moment, "The first point, in the same form as at; default: before everything"),
     ("kind", kinds, "Only events of this kind; repeatable"),
     ("limit", limit, "Maximum number of items in a page; more than 1000 are never sent"),

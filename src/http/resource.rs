@@ -124,6 +124,9 @@ pub trait Resource: Commanded {
         Ok(Self::update(changes))
     }
 
+    /// Arguments of a deletion, besides [`Resource::EXTRA`].
+    const DELETE: &'static str = "";
+
     /// Refuses changes because of other objects.
     fn check_update(
         &self,
@@ -151,7 +154,7 @@ pub fn routes<R: Resource>() -> Vec<Route> {
         .query(R::UPDATE)
         .takes(shape::patch::<R>)
         .answers_as(shape::object::<R>);
-    let mut delete = route::delete(&object, delete::<R>, deleted);
+    let mut delete = route::delete(&object, delete::<R>, deleted).query(R::DELETE);
     if R::WAITS {
         create = create.waits_as(shape::object::<R>);
         update = update.waits_as(shape::object::<R>);
@@ -308,8 +311,7 @@ async fn update<R: Resource>(
     Ident(ident): Ident,
     call: Call,
 ) -> Result<Response, ApiError> {
-    let known: Vec<&str> = R::EXTRA.iter().copied().chain(R::UPDATE.split_whitespace()).collect();
-    call.only(&known)?;
+    call.only(&arguments::<R>(R::UPDATE))?;
     record::<R>(&state, &call, &ident).await?;
     let find = || find::<R>(&state, &call, &ident);
     let (call, state) = (&call, &state);
@@ -332,7 +334,7 @@ async fn delete<R: Resource>(
     Ident(ident): Ident,
     call: Call,
 ) -> Result<Response, ApiError> {
-    call.only(R::EXTRA)?;
+    call.only(&arguments::<R>(R::DELETE))?;
     record::<R>(&state, &call, &ident).await?;
     let find = || find::<R>(&state, &call, &ident);
     let (call, state) = (&call, &state);
@@ -350,6 +352,11 @@ async fn delete<R: Resource>(
         Settled::Done(_) | Settled::Gone => Ok(command::no_content(&reply)),
         outcome => command::not_done::<R>(state, call, &reply, outcome).await,
     }
+}
+
+/// The arguments of a request that has these besides [`Resource::EXTRA`].
+fn arguments<R: Resource>(own: &'static str) -> Vec<&'static str> {
+    R::EXTRA.iter().copied().chain(own.split_whitespace()).collect()
 }
 
 /// Records what is about to be changed, if that is not done yet; not for a repetition.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::field_table::{FieldDef, Held, OneStatus, Rule, SortAs, list_of};
-use super::work::{explained, has_work, progress, reason};
+use super::work::{explained, has_work, progress, reason, stuck};
 use super::{OutcomeView, TaskView, View, ViewHead, desired};
 use crate::command_line;
 use crate::events::cloudevent::REDACTED;
@@ -278,6 +278,11 @@ impl View for ContainerView {
 }
 
 impl ContainerView {
+    /// Why its deletion, which was tried, does not end.
+    pub fn stuck(&self) -> Option<&str> {
+        stuck(&self.tasks, &self.outcomes)
+    }
+
     /// Notes the wanted value of a field, as JSON; nothing if that is what it was made from.
     fn want(&mut self, field: &str, new: &str) {
         self.desired.insert(field.to_owned(), new.to_owned());

@@ -144,6 +144,16 @@ pub(super) fn reason<'a>(tasks: &'a [TaskView], status_reason: Option<&'a str>) 
     }
 }
 
+/// Why a deletion that was tried does not end: it is blocked, or it failed and nothing else was
+/// done since.
+pub(super) fn stuck<'a>(tasks: &'a [TaskView], outcomes: &'a [OutcomeView]) -> Option<&'a str> {
+    let deletes = |action: &str| matches!(Verb::named(action), Some(Verb::Empty | Verb::Delete));
+    let blocked = tasks.iter().find(|task| deletes(&task.action));
+    let failed = outcomes.last().filter(|outcome| deletes(&outcome.action));
+    let blocked = blocked.and_then(|task| task.reason.as_deref());
+    blocked.or(failed.and_then(|outcome| outcome.failure.as_deref()))
+}
+
 /// Whether work of this name is not in the queue, so that a delete does not overtake it.
 fn runs_beside(action: &str) -> bool {
     Verb::named(action).is_some_and(Verb::runs_beside)

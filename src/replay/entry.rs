@@ -78,6 +78,7 @@ pub fn facts(event: &Value) -> String {
     let told = |(name, value): (&String, &Value)| match value {
         Value::Array(changes) if name == "changes" => Some(updated(changes)),
         Value::Array(words) if name == "command" => Some(format!("command={}", line(words))),
+        Value::Array(left) if name == "left_behind" => Some(left_behind(left)),
         Value::Object(spec) if name == "spec" => Some(specified(spec)),
         Value::Null | Value::Bool(false) | Value::Array(_) => None,
         Value::Object(_) if name != "drift" => None,
@@ -86,6 +87,13 @@ pub fn facts(event: &Value) -> String {
     };
     let told = data.into_iter().flatten().filter_map(told);
     told.filter(|words| !words.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// What a bay that was given up leaves, by the engine's names.
+fn left_behind(left: &[Value]) -> String {
+    let text = |one: &Value, name: &str| one.get(name).map(plain).unwrap_or_default();
+    let one = |one| format!("{} {}", text(one, "kind"), text(one, "engine_name"));
+    format!("left_behind=\"{}\"", left.iter().map(one).collect::<Vec<_>>().join(", "))
 }
 
 /// What a container is made from: the image and the command.
@@ -155,6 +163,8 @@ mod tests {
         assert_eq!(facts(json!({ "command": ["ls", "-l", ""] })), r#"command="ls -l ''""#);
         let exited = json!({ "exit_code": 137, "oom_killed": true, "restarting": false });
         assert_eq!(facts(exited), "exit_code=137 oom_killed=true");
+        let left = json!([{ "kind": "network", "engine_name": "magnum-x", "reason": "in use" }]);
+        assert_eq!(facts(json!({ "left_behind": left })), r#"left_behind="network magnum-x""#);
         let changes = json!([{ "field": "desc", "value": "\"a shop\"" }]);
         assert_eq!(facts(json!({ "changes": changes, "work_id": "x" })), "desc=\"a shop\"");
         assert_eq!(details(&json!({ "data": {}, "reason": "late" })), "because: late");

@@ -206,6 +206,12 @@ fn deadline(folded: &dyn Object) -> Option<String> {
     limit.filter(|_| folded.tasks().first().is_some_and(|task| task.action == "create"))
 }
 
+/// Whether it is gone without having been deleted.
+fn was_given_up(why: &Why) -> bool {
+    let last = why.chain.first().map(|event| event.r#type.as_str());
+    matches!(last, Some("bay.abandoned" | "container.abandoned"))
+}
+
 /// All of it in a paragraph.
 fn paragraph(stream: StreamId, why: &Why) -> String {
     let (kind, id) = (stream.kind.title(), stream.id.to_string());
@@ -213,6 +219,7 @@ fn paragraph(stream: StreamId, why: &Why) -> String {
     let (what, at) = match (&why.status, why.exists) {
         (Some(status), _) => (format!("has been {status}"), "since"),
         (None, true) => ("has existed".to_owned(), "since"),
+        (None, false) if was_given_up(why) => ("was given up".to_owned(), "at"),
         (None, false) => ("was deleted".to_owned(), "at"),
     };
     let mut said = vec![format!("{kind} {name} {what}")];

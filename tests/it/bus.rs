@@ -108,6 +108,7 @@ fn b2_every_message_survives_its_bytes() {
         ServiceCommand::Observe(Some(observed())),
         ServiceCommand::Down { reason: "d".to_owned() },
         ServiceCommand::Delete,
+        ServiceCommand::Abandon,
         ServiceCommand::Outcome(Outcome {
             work_id: work().id,
             attempt: 1,
@@ -184,6 +185,7 @@ fn what_the_service_asks_is_read_by_the_nouns() {
         ContainerCommand::Observe(Some(observed()))
     );
     assert_eq!(container(text(ServiceCommand::Delete)), ContainerCommand::Delete);
+    assert_eq!(container(text(ServiceCommand::Abandon)), ContainerCommand::Abandon);
     assert_eq!(node(text(ServiceCommand::Up(facts.clone()))), NodeCommand::Up(facts));
     let reason = "r".to_owned();
     assert_eq!(
@@ -208,7 +210,10 @@ async fn b3_authority_comes_from_the_port() {
     assert!(forbidden(Authority::Edge, service(node(own), down())).await);
     assert!(forbidden(Authority::Agent(own), service(node(other), down())).await);
     assert!(!forbidden(Authority::Agent(own), service(node(own), down())).await);
-    assert!(forbidden(Authority::Agent(own), service(container(), ServiceCommand::Delete)).await);
+    for goes in [ServiceCommand::Delete, ServiceCommand::Abandon] {
+        assert!(forbidden(Authority::Agent(own), service(container(), goes.clone())).await);
+        assert!(forbidden(Authority::Edge, service(container(), goes)).await);
+    }
     let delete = CommandMessage::new(own, &ContainerCommand::Delete, origin()).unwrap();
     assert!(forbidden(Authority::Agent(own), delete.clone()).await);
     assert!(!forbidden(Authority::Edge, delete).await);

@@ -33,6 +33,7 @@ impl Seen {
 }
 
 /// What is answered to a request line; in order where there are several, the last one forever.
+#[derive(Clone)]
 struct Canned {
     line: &'static str,
     status: u16,
@@ -806,6 +807,74 @@ fn bays_are_waited_for_until_their_status_is_settled() {
         assert_eq!(done.code, code, "{done:?}");
         assert_eq!(done.err.contains("Delete for bay b failed: no address pool"), code == 1);
     }
+}
+
+/// What helps is said, and what is left behind.
+#[test]
+fn a_bay_that_cannot_be_deleted_is_given_up_by_force() {
+    const LOOK: &str = "GET /v1/bays/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f";
+    const DELETE: &str = "DELETE /v1/bays/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f";
+    const FORCE: &str = "DELETE /v1/bays/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f?force=1";
+    const END: &str = "GET /v1/bays/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f/history?after=0&limit=1";
+    let with = |status: &str, blocked_on: Value| {
+        let mut bay = bay();
+        bay["status"] = json!(status);
+        bay["status_reason"] = json!("delete failed: the network is in use");
+        bay["node_uuid"] = json!("n1");
+        bay["task"] = json!({ "reason": "the network is in use", "blocked_on": blocked_on });
+        bay
+    };
+    let deleted = |line| answer(line, 204, Value::Null);
+    let failed = || with("DELETE_FAILED", Value::Null);
+    let server = Server::start(vec![deleted("DELETE /v1/bays/b"), ok("GET /v1/bays/b", failed())]);
+    let done = server.run(&["bay-delete", "b"]);
+    assert_eq!((done.code, done.out.as_str()), (1, ""), "{done:?}");
+    let helps = "Delete for bay b failed: the network is in use; what cannot be deleted can be \
+        left behind with: magnum bay-delete b --force\n";
+    assert!(done.err.contains(helps) && done.err.contains("Try: magnum bay-show b"), "{done:?}");
+
+    let blocked = || with("DELETE_IN_PROGRESS", json!("network magnum-b"));
+    let looks = [ok("GET /v1/bays/b", blocked()), ok(LOOK, blocked())];
+    let server = Server::start([vec![deleted("DELETE /v1/bays/b")], looks.into()].concat());
+    let done = server.run(&["bay-delete", "b", "--timeout", "3"]);
+    assert_eq!(done.code, 124, "{done:?}");
+    let helps = "look with: magnum bay-show b; what cannot be deleted can be left behind with: \
+        magnum bay-delete b --force";
+    assert!(done.err.contains(helps), "{done:?}");
+
+    let left = |kind: &str, name: Value, engine_name: &str| {
+        json!({
+            "kind": kind, "name": name, "engine_name": engine_name, "engine_id": null,
+            "object_id": UUID, "reason": "in use",
+        })
+    };
+    let end = json!({ "events": [{ "type": "magnum.bay.abandoned.v1", "data": {
+        "left_behind": [
+            left("container", json!("web"), "magnum-c"), left("network", Value::Null, "magnum-b"),
+        ],
+        "still_deleted": [UUID], "cancelled": [],
+    } }] });
+    let forced = |looks: Vec<Canned>| {
+        let rest = [ok("GET /v1/bays/b", failed()), deleted(FORCE), ok(END, end.clone())];
+        Server::start([looks, rest.into()].concat())
+    };
+    let server = forced(vec![deleted(DELETE), ok(LOOK, failed())]);
+    let done = server.run(&["bay-delete", "b", "--force"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    golden("bay-delete-force.txt", &format!("{}{}", done.err, done.out));
+    // Without waiting only the forced one is asked for.
+    let server = forced(vec![]);
+    let done = server.run(&["bay-delete", "b", "--force", "--no-wait", "--idempotency-key", "k"]);
+    assert_eq!(done.code, 0, "{done:?}");
+    let seen = server.seen();
+    let lines: Vec<&str> = seen.iter().map(|seen| seen.line.as_str()).collect();
+    assert_eq!(lines, ["GET /v1/bays/b", FORCE, END]);
+    assert_eq!(seen[1].headers["idempotency-key"], "k:force");
+    // What is deleted meanwhile is not given up.
+    let gone = refusal(LOOK, 404, "not-found", "Bay b could not be found.");
+    let server = forced(vec![deleted(DELETE), gone]);
+    let done = server.run(&["bay-delete", "b", "--force"]);
+    assert_eq!((done.code, done.out.as_str(), done.err.as_str()), (0, "", ""));
 }
 
 #[test]

@@ -56,7 +56,7 @@ use crate::log_around::{Around, LogAround};
 const THREADS: usize = 48;
 
 /// Tapes what is appended and what the engine had just before it.
-struct Taping {
+pub struct Taping {
     engine: Arc<FakeEngine>,
     tape: tokio::sync::Mutex<Tape>,
     /// What the work of the next command of the client meets.
@@ -65,8 +65,8 @@ struct Taping {
 
 /// A life as it was taped.
 #[derive(Clone, Default)]
-struct Tape {
-    appends: Vec<Append>,
+pub struct Tape {
+    pub appends: Vec<Append>,
     /// The engine before an append, for those of this life.
     pictures: Vec<(usize, Picture)>,
 }
@@ -91,7 +91,7 @@ impl Around for Taping {
 }
 
 /// One step of the scenario.
-enum Step {
+pub enum Step {
     /// The client asks, with a key that is the same in every life; its work may meet a fault.
     Ask { key: String, stream: StreamId, command: Value, fault: Option<Fault> },
     /// Something happens to the engine.
@@ -101,7 +101,7 @@ enum Step {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Condition {
+pub enum Condition {
     /// Nothing waits for work.
     Quiet,
     /// This container's work is blocked, or was and is done.
@@ -111,16 +111,16 @@ enum Condition {
 }
 
 /// An object by number; its kind makes it another object.
-fn object(number: u128) -> ObjectId {
+pub fn object(number: u128) -> ObjectId {
     ObjectId(Uuid::from_u128(number))
 }
 
 /// Steps that are put down one after the other. The node is the nil uuid until it is known.
 #[derive(Default)]
-struct Scenario(Vec<Step>);
+pub struct Scenario(pub Vec<Step>);
 
 impl Scenario {
-    fn ask(&mut self, kind: Kind, number: u128, command: &impl Serialize) -> &mut Self {
+    pub fn ask(&mut self, kind: Kind, number: u128, command: &impl Serialize) -> &mut Self {
         let stream = StreamId::new(kind, object(number));
         let key = format!("key-{}", self.0.len());
         let command = serde_json::to_value(command).unwrap();
@@ -128,7 +128,7 @@ impl Scenario {
         self
     }
 
-    fn container(&mut self, number: u128, command: &Command) -> &mut Self {
+    pub fn container(&mut self, number: u128, command: &Command) -> &mut Self {
         self.ask(Kind::Container, number, command)
     }
 
@@ -144,12 +144,12 @@ impl Scenario {
         self
     }
 
-    fn until(&mut self, condition: Condition) -> &mut Self {
+    pub fn until(&mut self, condition: Condition) -> &mut Self {
         self.0.push(Step::Until(condition));
         self
     }
 
-    fn create(&mut self, number: u128, bay: u128, image: &str, command: &str) -> &mut Self {
+    pub fn create(&mut self, number: u128, bay: u128, image: &str, command: &str) -> &mut Self {
         let spec = ContainerSpec {
             image: image.to_owned(),
             command: command.split(' ').map(str::to_owned).collect(),
@@ -166,7 +166,7 @@ impl Scenario {
         self.container(number, &create)
     }
 
-    fn bay(&mut self, number: u128) -> &mut Self {
+    pub fn bay(&mut self, number: u128) -> &mut Self {
         let plan = BayPlan {
             name: Some(format!("b{number}")),
             baymodel_id: object(1),
@@ -257,18 +257,18 @@ fn typed<C: NounCommand>(stream: StreamId, command: &str, origin: Origin) -> Com
 }
 
 /// A process from its start on.
-struct Life {
+pub struct Life {
     name: String,
-    parts: Parts,
-    log: Arc<LogAround<Taping>>,
-    engine: Arc<FakeEngine>,
-    node_id: ObjectId,
+    pub parts: Parts,
+    pub log: Arc<LogAround<Taping>>,
+    pub engine: Arc<FakeEngine>,
+    pub node_id: ObjectId,
     stop: watch::Sender<bool>,
     _home: TempDir,
 }
 
 impl Life {
-    async fn begin(name: String, appends: &[Append], engine: Arc<FakeEngine>) -> Self {
+    pub async fn begin(name: String, appends: &[Append], engine: Arc<FakeEngine>) -> Self {
         let log = MemoryLog::new();
         for append in appends {
             log.append(append.clone()).await.unwrap();
@@ -297,7 +297,7 @@ impl Life {
         Self { name, parts, log, engine, node_id: node, stop, _home: home }
     }
 
-    async fn end(self) -> Tape {
+    pub async fn end(self) -> Tape {
         self.stop.send_replace(true);
         self.parts.stop().await;
         self.log.around.tape.lock().await.clone()
@@ -305,7 +305,7 @@ impl Life {
 
     /// Sends the whole scenario. What was answered in an earlier life is answered as then; what
     /// happened or was waited for before that is past.
-    async fn live(&self, steps: &[Step]) {
+    pub async fn live(&self, steps: &[Step]) {
         let recorded = |step: &Step| match step {
             Step::Ask { key, .. } => self.log.command(&id_of(key)).unwrap().is_some(),
             _ => false,
@@ -353,7 +353,7 @@ impl Life {
         reply.unwrap_or_else(|error| panic!("{}: {key}: {error}\n{}", self.name, self.story()))
     }
 
-    async fn until(&self, condition: Condition) {
+    pub async fn until(&self, condition: Condition) {
         let start = Instant::now();
         while !self.holds(condition).await {
             let late = start.elapsed() > PATIENCE;
@@ -379,12 +379,12 @@ impl Life {
         }
     }
 
-    fn events(&self) -> Vec<Recorded> {
+    pub fn events(&self) -> Vec<Recorded> {
         self.log.read(Position(0), usize::MAX).unwrap()
     }
 
     /// The log in words, for a failure.
-    fn story(&self) -> String {
+    pub fn story(&self) -> String {
         let line = |event: &Recorded| {
             let (name, data) = (event.event_type.as_str(), data(event));
             format!("{} {} {} {name} {data}", event.position, event.time, event.stream)
@@ -571,14 +571,14 @@ fn live_on_from_all(
 }
 
 /// F49: every decision in a log, decided again from what it was based on, is the same to the byte.
-fn decide_again(life: &Life) {
+pub fn decide_again(life: &Life) {
     let checked = replay::check::check(&Source::new(life.log.clone())).unwrap();
     assert!(checked.commands > 0, "{}", life.story());
     assert_eq!(checked.differences, [], "{}", life.story());
 }
 
 /// The network's bays that the node says are not recorded.
-async fn unknown_networks(life: &Life) -> Vec<ObjectId> {
+pub async fn unknown_networks(life: &Life) -> Vec<ObjectId> {
     life.parts.reads.wait_for(*life.log.head().borrow(), PATIENCE).await.unwrap();
     let node = life.parts.reads.any::<NodeView>(life.node_id).unwrap().unwrap();
     node.unknown_networks.iter().map(|network| network.bay_id).collect()

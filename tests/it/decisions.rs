@@ -7,12 +7,12 @@ use magnum::actors::lifecycle::MAX_QUEUED;
 use magnum::actors::placement::{NodeFacts, place};
 use magnum::actors::{Entity, Fact};
 use magnum::backends::{
-    Action, Done, End, Observed, Outcome, Removed, Retry, RunState, WorkResult,
+    Action, Done, End, Observed, Outcome, Progress, Removed, Retry, RunState, WorkResult,
 };
 use magnum::bus::{Ctx, Refusal};
 use magnum::events::EventPayload;
 use magnum::events::Verb;
-use magnum::events::bay::{BayEvent, BayPlan};
+use magnum::events::bay::{BayEvent, BayPlan, LeftBehind};
 use magnum::events::container::{ContainerEvent as Event, ContainerSpec, RestartPolicy};
 use magnum::events::run::{Health, HealthStatus, Run, RunEnd};
 use magnum::ids::{EventId, ObjectId, Timestamp, WorkId};
@@ -600,6 +600,115 @@ fn a_bay_that_is_not_made_within_its_timeout_has_failed() {
     }
     assert!(Bay::react(&state).is_empty());
     assert!(Bay::decide(&state, BayCommand::Delete, &bay_ctx(300)).is_ok());
+}
+
+/// A bay with a network whose deletion was asked for at a time.
+fn bay_that_goes() -> <Bay as Entity>::State {
+    let mut state = <Bay as Entity>::State::default();
+    let node = NodeFacts {
+        node_id: ObjectId(Uuid::from_u128(3)),
+        host: "n1".into(),
+        registered: true,
+        unavailable: None,
+        bays: 0,
+    };
+    let plan = BayPlan::default();
+    bay_step(&mut state, BayCommand::Create { plan, nodes: vec![node], coe: None }, 100);
+    bay_outcome(&mut state, WorkResult::Done(Done::default()), 101);
+    bay_step(&mut state, BayCommand::Delete, 102);
+    state
+}
+
+/// What comes of a bay's work.
+fn bay_outcome(state: &mut <Bay as Entity>::State, result: WorkResult, now_s: i64) {
+    let work = Bay::react(state).remove(0);
+    let outcome = Outcome { work_id: work.id, attempt: work.attempt, result };
+    bay_step(state, BayCommand::Outcome(outcome), now_s);
+}
+
+fn blocked(reason: &str) -> WorkResult {
+    let (blocked_on, reason) = ("n1".to_owned(), reason.to_owned());
+    WorkResult::Blocked { blocked_on, reason, retry: Retry::After(1) }
+}
+
+/// What was never tried is not given up; what was is, with a list of what stays behind.
+#[test]
+fn a_bay_is_given_up_only_once_its_deletion_does_not_end() {
+    let web = LeftBehind {
+        kind: "container".into(),
+        object_id: ObjectId(Uuid::from_u128(9)),
+        name: Some("web".into()),
+        engine_name: "magnum-9".into(),
+        engine_id: Some("e9".into()),
+        reason: "permission denied".into(),
+    };
+    let abandon = || BayCommand::Abandon {
+        network_id: Some("net".into()),
+        containers: vec![web.clone()],
+        still_deleted: vec![ObjectId(Uuid::from_u128(8))],
+    };
+    let reason = |state: &<Bay as Entity>::State| {
+        let decided = Bay::decide(state, abandon(), &bay_ctx(200)).ok()?;
+        let [BayEvent::Abandoned(event)] = &decided[..] else { panic!("{decided:?}") };
+        assert_eq!(event.left_behind[0], web);
+        assert_eq!(event.still_deleted, [ObjectId(Uuid::from_u128(8))]);
+        let open = Bay::react(state).iter().map(|work| work.id).collect::<Vec<_>>();
+        assert_eq!(event.cancelled, open);
+        let [_, network] = &event.left_behind[..] else { panic!("{event:?}") };
+        let id = ObjectId(Uuid::from_u128(7));
+        assert_eq!((network.kind.as_str(), network.object_id), ("network", id));
+        assert_eq!(network.engine_name, format!("magnum-{id}"));
+        assert_eq!(network.engine_id.as_deref(), Some("net"));
+        Some(network.reason.clone())
+    };
+    let mut state = bay_that_goes();
+    assert_eq!(reason(&state), None, "it has just been asked to go");
+    bay_outcome(&mut state, blocked("1 container is left"), 103);
+    assert_eq!(reason(&state).as_deref(), Some("1 container is left"));
+    bay_outcome(&mut state, WorkResult::Done(Done::default()), 104);
+    assert_eq!(reason(&state), None, "it is empty, and the network has not been tried");
+    bay_outcome(&mut state, blocked("in use"), 105);
+    assert_eq!(reason(&state).as_deref(), Some("in use"));
+    bay_outcome(&mut state, WorkResult::Progress(Progress::default()), 106);
+    assert_eq!(reason(&state), None, "it was its turn only now");
+    bay_outcome(&mut state, WorkResult::Failed { reason: "no".into() }, 107);
+    assert_eq!(reason(&state).as_deref(), Some("no"));
+    bay_step(&mut state, BayCommand::Delete, 108);
+    assert_eq!(reason(&state).as_deref(), Some("no"), "asked for again, it was tried before");
+    bay_step(&mut state, abandon(), 109);
+    assert!(Bay::react(&state).is_empty());
+    let refused = Bay::decide(&state, BayCommand::Delete, &bay_ctx(110));
+    assert!(matches!(refused, Err(Refusal::NotFound { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_container_of_a_bay_that_was_given_up_is_deleted_before_it_is_given_up() {
+    let mut model = Model::running();
+    let types = |events: Vec<Event>| events.iter().map(Event::event_type).collect::<Vec<_>>();
+    // A start that failed is no deletion that did.
+    model.command(Command::Stop { grace_s: 1 }).unwrap();
+    model.fail();
+    assert_eq!(types(model.command(Command::Abandon).unwrap()), ["container.delete_requested"]);
+    assert_eq!(types(model.command(Command::Abandon).unwrap()), [""; 0], "its turn has come");
+    let (id, attempt, _) = model.due().unwrap();
+    model.outcome(id, attempt, blocked("away"));
+    let events = model.command(Command::Abandon).unwrap();
+    let [Event::Abandoned(end)] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((end.engine_id.as_deref(), end.reason.as_str()), (Some("e1"), "away"));
+    assert_eq!(end.cancelled, [id]);
+    assert_eq!(model.outcome(id, attempt + 1, WorkResult::Done(all_done())), [], "it is gone");
+    let refused = model.command(Command::Abandon);
+    assert!(matches!(refused, Err(Refusal::NotFound { .. })), "{refused:?}");
+
+    // What came back after a deletion that failed is not one that cannot be deleted.
+    let mut model = Model::running();
+    model.command(Command::Delete).unwrap();
+    model.fail();
+    model.command(Command::Start).unwrap();
+    model.finish(all_done());
+    assert_eq!(types(model.command(Command::Abandon).unwrap()), ["container.delete_requested"]);
+    model.fail();
+    assert_eq!(types(model.command(Command::Abandon).unwrap()), ["container.abandoned"]);
 }
 
 /// Rule N1: who answers comes first, then who has least; and each verdict says why.

@@ -34,6 +34,7 @@ mod evolution;
 mod execution;
 mod faults;
 mod files;
+mod force;
 mod harness;
 mod host;
 mod incident;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use magnum::actors::Entity;
 use magnum::actors::aggregate::Aggregate;
-use magnum::actors::cascade::Members;
+use magnum::actors::cascade::{self, Members, Orphan};
 use magnum::actors::container::{Container, ContainerCommand, ContainerState};
+use magnum::actors::lifecycle::Cascade;
 use magnum::actors::objects::Objects;
 use magnum::actors::reactor::Reactor;
 use magnum::actors::snapshot::Snapshots;
@@ -20,6 +21,7 @@ use magnum::bus::{
     LogRequest, NodePort, Offer, OutputErasure, ServiceCommand, SessionId, Taken,
 };
 use magnum::clock;
+use magnum::events::bay::{BayAbandonedV1, BayEvent};
 use magnum::events::container::{
     ActionDoneV1, ActionRequestedV1, ContainerEvent, ContainerSpec, CreatedV1, ExecuteRequestedV1,
     ExecutedV1, KillRequestedV1, StopRequestedV1,
@@ -56,20 +58,24 @@ impl NodePort for Noting {
 
 /// Who is in a bay that is gone; nobody is in others.
 #[derive(Default)]
-struct Left(Vec<(ObjectId, ObjectId)>);
+struct Left {
+    orphans: Vec<Orphan>,
+    /// Of any bay that is asked about.
+    members: Vec<ObjectId>,
+}
 
 #[async_trait]
 impl Members for Left {
     async fn of(&self, _: &ProjectId, _: ObjectId) -> Result<Vec<ObjectId>, String> {
-        Ok(vec![])
+        Ok(self.members.clone())
     }
 
     async fn has_bay(&self, _: &ProjectId, _: ObjectId) -> Result<bool, String> {
         Ok(true)
     }
 
-    async fn orphans(&self) -> Result<Vec<(ObjectId, ObjectId)>, String> {
-        Ok(self.0.clone())
+    async fn orphans(&self) -> Result<Vec<Orphan>, String> {
+        Ok(self.orphans.clone())
     }
 }
 
@@ -324,7 +330,7 @@ async fn f51_work_of_an_object_with_many_events_is_found_from_its_snapshot() {
 }
 
 /// What is asked to go, as a container that cannot.
-struct Asked(mpsc::UnboundedSender<StreamId>);
+struct Asked(mpsc::UnboundedSender<(StreamId, ServiceCommand)>);
 
 #[async_trait]
 impl CommandPort for Asked {
@@ -333,8 +339,8 @@ impl CommandPort for Asked {
         message: CommandMessage,
         _: Authority,
     ) -> Result<CommandReply, CommandError> {
-        assert_eq!(*message.asked(), bus::Asked::Service(ServiceCommand::Delete));
-        self.0.send(message.stream).unwrap();
+        let bus::Asked::Service(command) = message.asked() else { panic!("{message:?}") };
+        self.0.send((message.stream, command.clone())).unwrap();
         tokio::time::sleep(Duration::from_secs(90)).await;
         let (stream, revision, position) = (message.stream, Revision(0), Position(1));
         Ok(CommandReply { stream, revision, position, work: None, repeated: false })
@@ -345,21 +351,130 @@ impl CommandPort for Asked {
 #[tokio::test(start_paused = true)]
 async fn what_a_deleted_bay_left_behind_is_asked_to_go_again_and_again() {
     let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
-    let (left, bay_id) = (container(), clock::new_object_id());
+    let left = container();
+    let orphan = Orphan { id: left.id, bay_id: clock::new_object_id(), is_abandoned: false };
     let bus = Arc::new(LocalBus::default());
     let (sender, mut asked) = mpsc::unbounded_channel();
     bus.serve_commands(Arc::new(Asked(sender)));
     let (_stop, stopping) = watch::channel(false);
     let (_hellos, heard) = mpsc::channel(1);
     let objects = Objects::new(log, Snapshots::default());
-    let members = Arc::new(Left(vec![(left.id, bay_id)]));
+    let members = Arc::new(Left { orphans: vec![orphan], members: vec![] });
     let reactor = Reactor::new(objects, bus.port(Authority::Conductor), members, heard);
     let began = tokio::time::Instant::now();
     tokio::spawn(reactor.run(vec![], Position(0), stopping));
     for minutes in [0, 2, 4] {
         let stream = tokio::time::timeout(Duration::from_secs(600), asked.recv()).await;
-        assert_eq!(stream.unwrap(), Some(left));
+        assert_eq!(stream.unwrap(), Some((left, ServiceCommand::Delete)));
         assert_eq!(began.elapsed().as_secs(), minutes * 60);
+    }
+}
+
+/// A bay with as many containers as were asked to go, minus those that have gone by a time.
+struct Going(tokio::time::Instant);
+
+#[async_trait]
+impl Members for Going {
+    async fn of(&self, _: &ProjectId, _: ObjectId) -> Result<Vec<ObjectId>, String> {
+        let left = [60, 90].into_iter().filter(|gone_s| self.0.elapsed().as_secs() < *gone_s);
+        Ok(left.map(|_| ObjectId::default()).collect())
+    }
+
+    async fn has_bay(&self, _: &ProjectId, _: ObjectId) -> Result<bool, String> {
+        Ok(false)
+    }
+
+    async fn orphans(&self) -> Result<Vec<Orphan>, String> {
+        Ok(vec![])
+    }
+}
+
+/// What is told of work, and of when.
+struct Heard(mpsc::UnboundedSender<WorkResult>);
+
+#[async_trait]
+impl CommandPort for Heard {
+    async fn command(
+        &self,
+        message: CommandMessage,
+        _: Authority,
+    ) -> Result<CommandReply, CommandError> {
+        if let bus::Asked::Service(ServiceCommand::Outcome(outcome)) = message.asked() {
+            self.0.send(outcome.result.clone()).unwrap();
+        }
+        let (stream, revision, position) = (message.stream, Revision(0), Position(1));
+        Ok(CommandReply { stream, revision, position, work: None, repeated: false })
+    }
+}
+
+/// A deletion that proceeds is not blocked any more, so it is not one that may be given up.
+#[tokio::test(start_paused = true)]
+async fn a_bay_that_was_blocked_says_that_a_container_has_gone() {
+    let bus = Arc::new(LocalBus::default());
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    bus.serve_commands(Arc::new(Heard(sender)));
+    let members = Arc::new(Going(tokio::time::Instant::now()));
+    let mut told = vec![];
+    for attempt in 1..=3 {
+        let work = Work {
+            id: clock::new_event_id(),
+            attempt,
+            not_before: None,
+            due_at: None,
+            stream: StreamId::new(Kind::Bay, clock::new_object_id()),
+            project: ProjectId::default(),
+            node_id: clock::new_object_id(),
+            request_id: String::new(),
+            action: Cascade::EmptyBay,
+        };
+        // The third one begins 50 s after the first.
+        let port = bus.port(Authority::Conductor);
+        cascade::empty_bay(port, members.clone(), work).await;
+        while let Ok(result) = heard.try_recv() {
+            told.push(match result {
+                WorkResult::Blocked { .. } => "blocked",
+                WorkResult::Progress(_) => "proceeds",
+                WorkResult::Done(_) => "done",
+                other => panic!("{other:?}"),
+            });
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    assert_eq!(told, ["blocked", "blocked", "proceeds", "blocked"]);
+}
+
+/// Containers of a bay that was given up are told at once, and by the next process again.
+#[tokio::test(start_paused = true)]
+async fn what_a_bay_that_was_given_up_has_goes_at_once_and_after_a_restart() {
+    let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
+    let (left, bay) = (container(), StreamId::new(Kind::Bay, clock::new_object_id()));
+    let orphan = Orphan { id: left.id, bay_id: bay.id, is_abandoned: true };
+    for is_restart in [false, true] {
+        let bus = Arc::new(LocalBus::default());
+        let (sender, mut asked) = mpsc::unbounded_channel();
+        bus.serve_commands(Arc::new(Asked(sender)));
+        let (_stop, stopping) = watch::channel(false);
+        let (_hellos, heard) = mpsc::channel(1);
+        let objects = Objects::new(log.clone(), Snapshots::default());
+        let (orphans, members) =
+            if is_restart { (vec![orphan], vec![]) } else { (vec![], vec![left.id]) };
+        let members = Arc::new(Left { orphans, members });
+        let reactor = Reactor::new(objects, bus.port(Authority::Conductor), members, heard);
+        let head = *log.head().borrow();
+        let began = tokio::time::Instant::now();
+        tokio::spawn(reactor.run(vec![], head, stopping));
+        if !is_restart {
+            let (left_behind, still_deleted) = (vec![], vec![left.id]);
+            let gone = BayAbandonedV1 { left_behind, still_deleted, cancelled: vec![] };
+            let gone = BayEvent::Abandoned(gone);
+            let meta = Meta::default();
+            let gone = NewEvent::new(clock::new_event_id(), clock::now(), meta, &gone);
+            let expected = Expected::NoStream;
+            let append = Append { stream: bay, expected, command: None, events: vec![gone] };
+            log.append(append).await.unwrap();
+        }
+        assert_eq!(asked.recv().await, Some((left, ServiceCommand::Abandon)));
+        assert_eq!(began.elapsed().as_secs(), 0);
     }
 }
 

@@ -234,17 +234,22 @@ impl Clients {
         self.send(self.ask("DELETE", format!("/v1/{collection}/{uuid}"), None)).await;
     }
 
-    /// Deletes a bay, and may have a container made in it at the same time.
+    /// Deletes a bay, and may have a container made in it at the same time, and give it up.
     async fn delete_bay(&self, bay: String) {
         let delete = self.delete("bays", &bay);
         if self.world.one_in(2) {
-            return delete.await;
+            delete.await;
+        } else {
+            let create = async {
+                self.world.pause(100).await;
+                self.create_container(bay.clone()).await;
+            };
+            tokio::join!(delete, create);
         }
-        let create = async {
-            self.world.pause(100).await;
-            self.create_container(bay.clone()).await;
-        };
-        tokio::join!(delete, create);
+        if self.world.weather.forces {
+            self.world.pause(40_000).await;
+            self.delete("bays", &format!("{bay}?force=1")).await;
+        }
     }
 
     /// One thing that a client does.

@@ -284,11 +284,14 @@ async fn wipe(world: &Arc<World>, clients: &Arc<Clients>) {
         clients.send(clients.ask("DELETE", format!("/v1/bays/{bay}"), None)).await;
     }
     oracle::settle(world).await;
-    let left: Vec<_> = world.engine.containers().into_iter().filter_map(|it| it.stream).collect();
+    let left_behind = oracle::left_behind(&*world.server().await);
+    let left = world.engine.containers().into_iter().filter_map(|it| it.stream);
+    let left: Vec<_> = left.filter(|stream| !left_behind.contains(&stream.id)).collect();
     if let Some(first) = left.first() {
         world.broken(format!("{} containers are left without bays: {first}", left.len()));
     }
-    if let Some((_, bay)) = world.engine.networks().first() {
+    let networks = world.engine.networks();
+    if let Some((_, bay)) = networks.iter().find(|(_, bay)| !left_behind.contains(bay)) {
         world.broken(format!("the network of bay {bay} is left"));
     }
 }

@@ -169,11 +169,18 @@ fn agrees(status: &str, found: Option<RunState>, restarts: bool) -> bool {
     }
 }
 
-/// The engine has what the record says, and nothing else.
+/// What was given up, which the engine may have or not.
+pub fn left_behind(life: &Life) -> BTreeSet<ObjectId> {
+    let given_up = |event: &Recorded| event.event_type.as_str().ends_with(".abandoned");
+    events(life).into_iter().filter(given_up).map(|event| event.stream.id).collect()
+}
+
+/// The engine has what the record says, and nothing else but what was left behind.
 pub async fn engine(world: &World) {
     let life = fresh(world).await;
     let (containers, bays) = (rows::<ContainerView>(&life), rows::<BayView>(&life));
     let meddled = locked(&world.meddled).clone();
+    let left_behind = left_behind(&life);
     let mut found: BTreeMap<ObjectId, Vec<RunState>> = BTreeMap::new();
     for one in world.engine.containers() {
         if let Some(stream) = one.stream {
@@ -194,6 +201,7 @@ pub async fn engine(world: &World) {
             world.broken(format!("container {id} is {status} in a bay that is gone"));
         }
     }
+    found.retain(|id, _| !left_behind.contains(id));
     if let Some((id, states)) = found.first_key_value() {
         world.broken(format!("the engine has {states:?} of container {id}, which is gone"));
     }
@@ -205,7 +213,8 @@ pub async fn engine(world: &World) {
             world.broken(format!("bay {} has no network at the engine", row.id));
         }
     }
-    if let Some(id) = networks.iter().find(|id| bays.iter().all(|row| row.id != **id)) {
+    let is_gone = |id: &&ObjectId| bays.iter().all(|row| row.id != **id);
+    if let Some(id) = networks.difference(&left_behind).find(is_gone) {
         world.broken(format!("the engine has the network of bay {id}, which is gone"));
     }
 }

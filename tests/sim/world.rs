@@ -52,6 +52,8 @@ pub struct Weather {
     pub lossy: bool,
     /// Whether messages on the bus are lost, repeated and late.
     pub bus_faults: bool,
+    /// Whether clients give up bays whose deletion does not end.
+    pub forces: bool,
 }
 
 /// What a server keeps beside its log, which may be lost. Used for one run after the other.
@@ -119,6 +121,8 @@ impl World {
             jumps: is(6),
             lossy: is(2),
             bus_faults: is(2),
+            // Seeds that found something before there was this stay as they were.
+            forces: [1, 2, 3, 5].contains(&(seed % 10)),
         };
         let segment_bytes = 32 << (10 + chance.below(3));
         let folder = clock::new_uuid();

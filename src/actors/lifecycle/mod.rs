@@ -31,6 +31,9 @@ pub struct Lifecycle<S> {
     create_deadline: Option<Timestamp>,
     status: S,
     tasks: WorkQueue,
+    /// Why its deletion does not end, as of the last attempt, if one was made: it is blocked, or
+    /// has failed.
+    stuck: Option<String>,
 }
 
 impl<S: Status> ObjectState for Lifecycle<S> {
@@ -79,10 +82,21 @@ impl<S: Status> Lifecycle<S> {
         &self.tasks
     }
 
+    /// Why its deletion, which was tried, does not end: only then may it be given up.
+    pub fn stuck(&self) -> Option<&str> {
+        self.stuck.as_deref()
+    }
+
+    /// Work that ends without an outcome if it is given up.
+    pub fn open(&self) -> Vec<WorkId> {
+        self.tasks.queued().chain(self.tasks.executions()).map(|task| task.id).collect()
+    }
+
     /// Takes in an event. `effect` is what the event asks for, or the next step of work
     /// that goes on.
     pub fn apply(&mut self, event: &S::Event, effect: Option<Effect>, fact: Fact<'_>) {
         let was_deleting = self.status.is_deleting();
+        self.note_stuck(event);
         self.status = self.status.after(event);
         self.tasks.drop_all(event.cancelled());
         match (event.mark(), effect, event.work_id()) {
@@ -105,9 +119,29 @@ impl<S: Status> Lifecycle<S> {
         }
         self.tasks.note_turn(fact.time);
         debug_assert!(
-            !was_deleting || self.status.is_deleting() || event.mark().ends_work(),
-            "only the outcome of a deletion ends it"
+            !was_deleting
+                || self.status.is_deleting()
+                || event.mark().ends_work()
+                || event.is_end(),
+            "only the outcome of a deletion ends it, or that it is given up"
         );
+    }
+
+    /// Takes in what an event says of a deletion. That one is asked for again does not make it one
+    /// that was not tried.
+    fn note_stuck(&mut self, event: &S::Event) {
+        let deletes = |verb| matches!(verb, Some(Verb::Empty | Verb::Delete));
+        let is_deletion = |id| deletes(self.tasks.verb_of(id));
+        let blocked = event.blocked().filter(|blocked| is_deletion(blocked.work_id));
+        let failed = event.failure().filter(|_| deletes(event.failed_verb()));
+        let reason = blocked.map(|it| it.reason.as_str()).or(failed.map(|it| it.reason));
+        let goes_on = match event.mark() {
+            Mark::Progress => event.work_id().is_some_and(is_deletion),
+            mark => mark == Mark::Step || mark.ends_work() || event.is_end(),
+        };
+        if reason.is_some() || goes_on {
+            self.stuck = reason.map(str::to_owned);
+        }
     }
 
     /// What an outcome of open work leads to; late and repeated outcomes change nothing (rule W4).

@@ -94,6 +94,12 @@ impl WorkQueue {
         self.queue.iter().chain(&self.executions).any(|task| task.id == id)
     }
 
+    /// What open work does.
+    pub(super) fn verb_of(&self, id: WorkId) -> Option<Verb> {
+        let mut open = self.queue.iter().chain(&self.executions);
+        open.find(|task| task.id == id).map(|task| task.action.verb())
+    }
+
     /// The work that an outcome is about, if it is still open and the outcome is not that of an
     /// attempt long past (rule W4).
     pub fn current<'a>(&'a self, outcome: &Outcome) -> Option<&'a Task> {

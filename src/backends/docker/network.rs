@@ -214,16 +214,17 @@ impl DockerBackend {
     }
 
     /// Removes the endpoints of a network whose containers are gone. Those of containers that exist
-    /// stay, whoever has made them. How many the engine knew of.
-    async fn drop_stale_endpoints(&self, network: &str) -> Result<usize, BackendError> {
+    /// stay, whoever has made them.
+    async fn drop_stale_endpoints(&self, network: &str) -> Result<Counted, BackendError> {
         let docker = self.connection.client()?;
         let call = docker.inspect_network(network, None::<InspectNetworkOptions>);
         let endpoints = self.connection.quick(call).await?.containers.unwrap_or_default();
-        let known = endpoints.len();
+        let mut found = Counted { known: endpoints.len(), in_use: 0 };
         for (container_id, endpoint) in endpoints {
             // The engine knows an endpoint without a container by the name of the container alone.
             let Some(name) = endpoint.name.filter(|name| !name.is_empty()) else { continue };
             if self.look(&container_id).await?.is_some() || self.look(&name).await?.is_some() {
+                found.in_use += 1;
                 continue;
             }
             let stale = NetworkDisconnectRequest { container: name, force: Some(true) };
@@ -233,18 +234,36 @@ impl DockerBackend {
                 tracing::debug!(network, %error, "a stale endpoint was not removed");
             }
         }
-        Ok(known)
+        Ok(found)
     }
 }
 
-/// Why a network is in use that has this many endpoints.
-fn explained(error: BackendError, endpoints: usize) -> BackendError {
-    match error {
-        BackendError::Failed(words) if endpoints == 0 && error::is_in_use(&words) => {
-            BackendError::Failed(format!("{words}, {MISCOUNTED}"))
-        }
-        other => other,
-    }
+/// Endpoints of a network that is in use.
+struct Counted {
+    /// How many the engine knew of.
+    known: usize,
+    /// How many of them are of containers that exist.
+    in_use: usize,
+}
+
+/// Why a network is in use that has these endpoints, and what helps.
+fn explained(error: BackendError, endpoints: Counted) -> BackendError {
+    let words = match error {
+        BackendError::Failed(words) if error::is_in_use(&words) => words,
+        other => return other,
+    };
+    BackendError::Failed(match endpoints {
+        Counted { known: 0, .. } => format!("{words}, {MISCOUNTED}"),
+        Counted { in_use: 0, .. } => words,
+        Counted { in_use: 1, .. } => format!(
+            "{words}: 1 container that is not of the bay is connected to it; disconnect or remove \
+             it"
+        ),
+        Counted { in_use, .. } => format!(
+            "{words}: {in_use} containers that are not of the bay are connected to it; disconnect \
+             or remove them"
+        ),
+    })
 }
 
 /// The request with the engine's check for a name that is taken. Engines from API 1.44 on always

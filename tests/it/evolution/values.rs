@@ -9,19 +9,20 @@ use magnum::events::audit::{
     TokenRevokedV1,
 };
 use magnum::events::bay::{
-    BayCreateRefusedV1, BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1, BayDeletedV1,
-    BayEmptiedV1, BayEvent, BayPlan,
+    BayAbandonedV1, BayCreateRefusedV1, BayCreateRequestedV1, BayCreatedV1, BayDeleteRequestedV1,
+    BayDeletedV1, BayEmptiedV1, BayEvent, BayPlan, LeftBehind,
 };
 use magnum::events::baymodel::{
     BaymodelCreatedV1, BaymodelDeletedV1, BaymodelEvent, BaymodelFields,
 };
 use magnum::events::container::{
-    ActionDoneV1, ActionRequestedV1, AdjustRequestedV1, AdjustedV1, ContainerEvent, ContainerSpec,
-    CreateRequestedV1, CreatedV1, DeleteRequestedV1, Drift, DriftedV1, ExecuteRequestedV1,
-    ExecutedV1, ExecutionEndRequestedV1, ExitedV3, HealthChangedV1, KillRequestedV1, Limits,
-    NotStartedV1, PortMapping, PullProgressedV1, PullStartedV1, PulledV1, RebootedV2,
-    RecreateAdvancedV1, RecreateRequestedV1, RecreateStep, RecreatedV1, RenameRequestedV1,
-    RestartPolicy, RestartedV2, RunChangedV1, StartedV2, StopRequestedV1, StoppedV2,
+    ActionDoneV1, ActionRequestedV1, AdjustRequestedV1, AdjustedV1, ContainerAbandonedV1,
+    ContainerEvent, ContainerSpec, CreateRequestedV1, CreatedV1, DeleteRequestedV1, Drift,
+    DriftedV1, ExecuteRequestedV1, ExecutedV1, ExecutionEndRequestedV1, ExitedV3, HealthChangedV1,
+    KillRequestedV1, Limits, NotStartedV1, PortMapping, PullProgressedV1, PullStartedV1, PulledV1,
+    RebootedV2, RecreateAdvancedV1, RecreateRequestedV1, RecreateStep, RecreatedV1,
+    RenameRequestedV1, RestartPolicy, RestartedV2, RunChangedV1, StartedV2, StopRequestedV1,
+    StoppedV2,
 };
 use magnum::events::node::{
     NodeCameUpV1, NodeCreatedV1, NodeDeletedV1, NodeEvent, NodeUnknownContainerFoundV1,
@@ -184,6 +185,21 @@ pub fn bays() -> Vec<(&'static str, BayEvent)> {
         action: text("create"),
         reason: text("node_count 3 cannot be served: 1 node is available"),
     };
+    let in_use = "network magnum-019ab6d1 has active endpoints, but no container is in it";
+    let left = |kind: &str, object_id: ObjectId, reason: &str| LeftBehind {
+        kind: text(kind),
+        object_id,
+        name: Some(text("web")).filter(|_| kind == "container"),
+        engine_name: format!("magnum-{object_id}"),
+        engine_id: some(&"c0ffee".repeat(10)),
+        reason: text(reason),
+    };
+    let container = left("container", CONTAINER, "permission denied");
+    let abandoned = BayAbandonedV1 {
+        left_behind: vec![container, left("network", BAY, in_use)],
+        still_deleted: vec![OTHER_NODE],
+        cancelled: vec![OTHER_WORK],
+    };
     let requested = |plan| BayCreateRequestedV1 { plan, placement: placement() };
     let network_id = text("7d86d31b1478e7cca9ebed7e73aa0fdeec46c5ca29497431d3007d2d9e15ed99");
     vec![
@@ -199,6 +215,7 @@ pub fn bays() -> Vec<(&'static str, BayEvent)> {
         ("full", BayEvent::DeleteRequested(BayDeleteRequestedV1 {})),
         ("full", BayEvent::Emptied(BayEmptiedV1 { work_id: WORK })),
         ("full", BayEvent::Deleted(BayDeletedV1 { work_id: OTHER_WORK })),
+        ("full", BayEvent::Abandoned(abandoned)),
     ]
 }
 
@@ -276,6 +293,14 @@ fn bare() -> ContainerEvent {
     ContainerEvent::CreateRequested(CreateRequestedV1 { name, desc, spec, bay_id, placement })
 }
 
+fn container_abandoned() -> ContainerAbandonedV1 {
+    ContainerAbandonedV1 {
+        engine_id: some(&"c0ffee".repeat(10)),
+        reason: text("the Docker engine says: permission denied"),
+        cancelled: vec![OTHER_WORK],
+    }
+}
+
 /// A value of each event of a container.
 pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
     use ContainerEvent::{
@@ -340,10 +365,10 @@ pub fn containers() -> Vec<(&'static str, ContainerEvent)> {
     events.extend(runs());
     events.extend(healths());
     events.extend(by_themselves());
-    let cancelled = vec![WORK, OTHER_WORK];
     events.extend([
-        ("full", DeleteRequested(DeleteRequestedV1 { cancelled })),
+        ("full", DeleteRequested(DeleteRequestedV1 { cancelled: vec![WORK, OTHER_WORK] })),
         ("full", Deleted(done)),
+        ("full", ContainerEvent::Abandoned(container_abandoned())),
     ]);
     events
 }
