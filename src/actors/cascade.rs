@@ -3,6 +3,7 @@
 //!
 //! Runs in the conductor. It can be repeated at any time, for example after a restart.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Containers that are asked to go at once: what a node's worker takes in a second.
 const BATCH: usize = 64;
+
+/// A container that was asked to go is asked again after so long, should its deletion have failed.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// After so long without one container fewer the bay says that it is blocked, and on what.
 const STALLED: Duration = Duration::from_secs(20);
@@ -140,6 +144,7 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascad
     let mut fewest = usize::MAX;
     let mut since = tokio::time::Instant::now();
     let mut refused = None;
+    let mut asked: HashMap<ObjectId, tokio::time::Instant> = HashMap::new();
     // An earlier attempt may have been blocked.
     let mut is_told = work.attempt <= 1;
     loop {
@@ -165,13 +170,18 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascad
             return blocked(format!("container {first}"), left + &why);
         }
         for id in left.into_iter().take(BATCH) {
-            // One that is going already, or cannot go, shows in the next look.
+            if asked.get(&id).is_some_and(|at| at.elapsed() < ASK_AGAIN) {
+                continue;
+            }
+            // One that is going already, or cannot go, shows in a later look.
             let origin = Origin {
                 causation: Some(work.id),
                 ..Origin::service("conductor", &work.request_id)
             };
-            let asked = bus.command(going(id, work.stream.id, origin)).await;
-            refused = asked.err().or(refused);
+            match bus.command(going(id, work.stream.id, origin)).await {
+                Ok(_) => drop(asked.insert(id, tokio::time::Instant::now())),
+                Err(error) => refused = Some(error),
+            }
         }
         tokio::time::sleep(LOOK).await;
     }

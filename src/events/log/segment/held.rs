@@ -1,8 +1,8 @@
 //! Who holds which name: the changes that are not in sled yet, laid over what is.
 //!
-//! A change is about a name and one object: so whatever is read again after a crash leaves the same,
-//! and objects that had one name before names were unique can all hold it. In sled a name has its
-//! holders, so that one look finds them. Not here: where the layers are (`index`, `stage`).
+//! A change is about a name and one object: so whatever is read again after a crash leaves the
+//! same, and objects that had one name before names were unique can all hold it. In sled a name has
+//! its holders, so that one look finds them. Not here: where the layers are (`index`, `stage`).
 
 use std::collections::{BTreeSet, HashMap};
 
