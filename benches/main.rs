@@ -19,12 +19,12 @@ mod server;
 mod views;
 mod world;
 
-use mimalloc::MiMalloc;
 use report::Report;
+use tikv_jemallocator::Jemalloc;
 
 /// That of the program.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// A subject: its name on the command line, and what measures it.
 type Subject = (&'static str, fn(&mut Report));
