@@ -61,11 +61,13 @@ pub(super) trait Replacing: Send + Sync {
     async fn halt(&self, id: &str, reporter: &dyn Reporter) -> Result<(), BackendError>;
     /// Gives it another name.
     async fn rename(&self, id: &str, name: &str) -> Result<(), BackendError>;
-    /// Makes the new one, not running; the engine's id of it.
+    /// Makes the new one, not running, with the volumes of the old one, if there is one; the
+    /// engine's id of it.
     async fn make(
         &self,
         work: &Work,
         wanted: &Recreation,
+        old: Option<&str>,
         reporter: &dyn Reporter,
     ) -> Result<String, BackendError>;
     /// Starts a container.
@@ -118,11 +120,11 @@ async fn replace(
     let (made, state) = match found.current {
         Some(one) if one.work_id == Some(work.id) => (one.id, one.state),
         current => {
-            if current.is_some() || found.aside.is_some() {
-                set_aside(engine, work, current, found.aside, reporter).await?;
+            let old = set_aside(engine, work, current, found.aside, reporter).await?;
+            if old.is_some() {
                 tell(reporter, RecreateStep::SetAside).await;
             }
-            let made = engine.make(work, wanted, reporter).await?;
+            let made = engine.make(work, wanted, old.as_deref(), reporter).await?;
             tell(reporter, RecreateStep::Made).await;
             (made, RunState::Created)
         }
@@ -135,15 +137,15 @@ async fn replace(
     Ok(made)
 }
 
-/// Stops the old container and takes its name from it. One that is there as well as another one
-/// that is set aside is the one that counts.
+/// Stops the old container, if there is one, and takes its name from it; the engine's id of it. One
+/// that is there as well as another one that is set aside is the one that counts.
 async fn set_aside(
     engine: &dyn Replacing,
     work: &Work,
     current: Option<Part>,
     aside: Option<Part>,
     reporter: &dyn Reporter,
-) -> Result<(), BackendError> {
+) -> Result<Option<String>, BackendError> {
     let (old, is_named) = match (current, aside) {
         (Some(old), stale) => {
             if let Some(stale) = stale {
@@ -153,15 +155,15 @@ async fn set_aside(
         }
         (None, aside) => (aside, true),
     };
-    let Some(old) = old else { return Ok(()) };
+    let Some(old) = old else { return Ok(None) };
     // The engine may have started it again with itself.
     if !old.state.has_ended() {
         engine.halt(&old.id, reporter).await?;
     }
-    if is_named {
-        return Ok(());
+    if !is_named {
+        engine.rename(&old.id, &labels::aside_name(work.stream.id)).await?;
     }
-    engine.rename(&old.id, &labels::aside_name(work.stream.id)).await
+    Ok(Some(old.id))
 }
 
 /// Brings the old container back after an error, and says what came of it. While the engine is

@@ -247,3 +247,34 @@ fn an_image_is_replaced_on_the_engine_and_what_was_published_stays() {
     let aside = format!("name={name}-replaced");
     assert_eq!(docker(&["ps", "-aq", "--filter", &aside]), "");
 }
+
+#[test]
+fn volumes_of_the_image_go_from_the_old_container_to_the_new_one() {
+    let server = Server::start(Options::docker());
+    let image = format!("volume-{}", std::process::id());
+    let plain = docker(&["create", "busybox:local"]);
+    docker(&["commit", "--change", "VOLUME /data", &plain, &image]);
+    docker(&["rm", &plain]);
+    let body = json!({ "name": "store", "image_id": image, "command": "sleep 600" });
+    let name = running(&server, &body);
+    docker(&["exec", &name, "sh", "-c", "echo kept > /data/x"]);
+    let format = "{{range .Mounts}}{{.Name}}{{end}}";
+    let volume = docker(&["inspect", "-f", format, &name]);
+    // The second time the container before it had the volume from another one.
+    for command in ["sleep 601", "sleep 602"] {
+        let change = format!("command={command}");
+        let update = ["container-update", "store", "replace", &change, "--recreate"];
+        let done = magnum(server.url(), &update);
+        assert_eq!(done.code, 0, "{done:?}");
+        assert_eq!(docker(&["exec", &name, "cat", "/data/x"]), "kept", "{command}");
+        assert_eq!(docker(&["inspect", "-f", format, &name]), volume);
+    }
+    // What does not start leaves the volume to the one that comes back.
+    let update = ["container-update", "store", "replace", "command=/none", "--recreate"];
+    assert_eq!(magnum(server.url(), &update).code, 1);
+    assert_eq!(docker(&["exec", &name, "cat", "/data/x"]), "kept");
+    assert_eq!(magnum(server.url(), &["container-delete", "store"]).code, 0);
+    let left = docker(&["volume", "ls", "-q", "--filter", &format!("name={volume}")]);
+    assert_eq!(left, "", "it goes with its last container");
+    docker(&["rmi", &image]);
+}

@@ -68,11 +68,17 @@ impl Replacing for DockerBackend {
         &self,
         work: &Work,
         wanted: &Recreation,
+        old: Option<&str>,
         reporter: &dyn Reporter,
     ) -> Result<String, BackendError> {
         let spec = &wanted.spec;
         let image = Reference::parse(&spec.image).map_err(BackendError::Refused)?;
         let mut body = self.body(work, wanted.name.as_deref(), wanted.bay_id, spec).await?;
+        if let Some(config) = &mut body.host_config {
+            // Those of its image, too: the engine removes them with the last container that has
+            // them.
+            config.volumes_from = old.map(|old| vec![old.to_owned()]);
+        }
         let image = self.ensure_image(&image, &spec.image, reporter);
         body.image = Some(unless_cancelled(reporter, image).await?);
         match self.request(work, body).await {

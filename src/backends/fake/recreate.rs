@@ -152,6 +152,7 @@ impl Replacing for FakeBackend {
         &self,
         work: &Work,
         wanted: &Recreation,
+        _: Option<&str>,
         _: &dyn Reporter,
     ) -> Result<String, BackendError> {
         self.step()?;
