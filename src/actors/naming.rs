@@ -58,6 +58,9 @@ impl Naming {
     ) -> Claims {
         let mut after = self.clone();
         events.iter().for_each(|event| after.apply::<E>(event));
+        if after == *self {
+            return Claims::default();
+        }
         let (held, holds) = (self.held(E::KIND, project), after.held(E::KIND, project));
         if held == holds {
             return Claims::default();

@@ -9,7 +9,7 @@ use crate::backends::{Action, Adjustment, Done, Recreation, Replacement};
 use crate::command_line;
 use crate::events::container::{
     AdjustedV1, ContainerEvent as Event, ContainerSpec, Drift, Limits, RecreateRequestedV1,
-    RecreatedV1, RestartPolicy, Status,
+    RecreatedV1, RestartPolicy, Status, cpu_millis,
 };
 use crate::events::status::Status as _;
 use crate::events::work::{FieldChange, UpdatedV1};
@@ -91,7 +91,7 @@ pub fn note(state: &mut ContainerState, event: &Event, now: Timestamp) {
 pub fn limits(updated: &UpdatedV1) -> Limits {
     Limits {
         memory_bytes: updated.value("memory"),
-        cpu_millis: updated.value("cpu").map(millis),
+        cpu_millis: updated.value("cpu").map(cpu_millis),
         restart_policy: updated
             .value("restart_policy")
             .and_then(|it: String| RestartPolicy::named(&it)),
@@ -104,11 +104,6 @@ pub fn adjusted(task: &Task) -> Option<Event> {
         return None;
     };
     Some(Event::Adjusted(AdjustedV1 { work_id: task.id, limits: limits.clone() }))
-}
-
-/// CPUs as they are recorded.
-fn millis(cpus: f64) -> u32 {
-    (cpus * 1000.0).round() as u32
 }
 
 /// Sets what a container is to be made from as an update says.
@@ -124,7 +119,7 @@ fn set(spec: &mut ContainerSpec, updated: &UpdatedV1) {
     for change in &updated.changes {
         match change.field.as_str() {
             "memory" => spec.memory_bytes = updated.value("memory"),
-            "cpu" => spec.cpu_millis = updated.value("cpu").map(millis),
+            "cpu" => spec.cpu_millis = updated.value("cpu").map(cpu_millis),
             "labels" => spec.labels = updated.value("labels").unwrap_or_default(),
             "workdir" => spec.working_dir = updated.value("workdir"),
             "user" => spec.user = updated.value("user"),

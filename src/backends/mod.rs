@@ -112,6 +112,12 @@ pub enum BackendError {
 /// container.
 const END_GRACE: Duration = Duration::from_secs(10);
 
+/// Why a container is not created whose name on the engine another one has.
+fn name_taken(name: &str, engine_id: &str) -> BackendError {
+    let words = format!("the name {name} is used by container {engine_id}, which is not ours");
+    BackendError::Refused(words)
+}
+
 /// Why a container is not created in a bay whose network the engine does not have. The bay's own
 /// creation may be behind, so it is tried again.
 fn no_network(bay_id: ObjectId) -> BackendError {

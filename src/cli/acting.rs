@@ -8,7 +8,7 @@
 use std::ops::ControlFlow;
 
 use reqwest::Method;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::args::Targets;
 use super::client::{Answer, Call};
@@ -80,6 +80,17 @@ impl<'a> Acting<'a> {
         let client = &self.session.client;
         let answered = waiting::change(client, self.noun.kind, Some(ident), call).await;
         self.note(ident, before, &answered, is_delete).await;
+        self.tell(ident, name, answered)
+    }
+
+    /// Says what became of a change. Whether it is done; a break if further ones would fail as
+    /// well.
+    pub fn tell(
+        &mut self,
+        ident: &str,
+        name: &str,
+        answered: Result<Answer, CliError>,
+    ) -> ControlFlow<(), bool> {
         match answered {
             Ok(answer) => {
                 self.noun.say_if_in_progress(&answer, ident);
@@ -96,6 +107,13 @@ impl<'a> Acting<'a> {
                 self.broken = Some(error);
                 ControlFlow::Break(())
             }
+        }
+    }
+
+    /// Adds fields to the document of the last object, if there are documents.
+    pub fn add(&mut self, fields: Map<String, Value>) {
+        if let Some(Value::Object(document)) = self.documents.last_mut() {
+            document.extend(fields);
         }
     }
 
@@ -121,8 +139,8 @@ impl<'a> Acting<'a> {
         self.session.client.exchange(call).await.ok().map(|answer| answer.body)
     }
 
-    /// Makes the document of an object.
-    async fn note(
+    /// Makes the document of an object, if documents are printed.
+    pub async fn note(
         &mut self,
         ident: &str,
         before: Option<Value>,

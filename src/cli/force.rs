@@ -5,11 +5,12 @@
 //! deleted. Not here: what may be given up, which the server decides.
 
 use reqwest::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
+use super::acting::Acting;
 use super::args::Targets;
-use super::client::Call;
-use super::error::{CliError, say, say_request};
+use super::client::{Answer, Call, REQUEST_ID};
+use super::error::CliError;
 use super::noun::{Noun, Session, taken_array, text_of};
 use super::options::Format;
 use super::table;
@@ -19,80 +20,95 @@ use super::waiting;
 /// What is shown of what stays behind.
 const COLUMNS: [&str; 5] = ["kind", "name", "engine_name", "engine_id", "reason"];
 
+/// What stays behind of a bay that is gone, and its containers whose deletion goes on.
+#[derive(Default)]
+struct Left {
+    behind: Vec<Value>,
+    still_deleted: Vec<Value>,
+}
+
 /// Deletes bays, and gives up those that cannot be deleted. All are tried, and failures are
-/// reported as those of other deletions. With `-o json` or `-o yaml` there is a document of each
-/// that is gone, of the same form as of other deletions, with what stays behind.
+/// reported as those of other deletions. With `-o json` or `-o yaml` there is a document of each,
+/// of the same form as of other deletions, with what stays behind.
 ///
 /// # Errors
 /// When one can be neither deleted nor given up.
 pub async fn delete(noun: Noun, session: &Session, targets: &Targets) -> Result<(), CliError> {
-    let (mut documents, mut failed) = (Vec::new(), None);
+    let mut acting = Acting::new(session, noun, "Delete");
     for ident in targets.idents() {
-        match delete_one(noun, session, ident, targets.many()).await {
-            Ok(document) => documents.push(document),
-            Err(error) if error.is_of_object() => {
-                say(&format!("Delete for {} {ident} failed: {}", noun.kind, error.message()));
-                say_request(error.request_id());
-                failed.get_or_insert_with(|| error.next().map(str::to_owned));
+        let (client, request_id) = (&session.client, waiting::new_request_id());
+        let found = client.send(Call::new(Method::GET, noun.kind).segment(ident)).await;
+        let (bay, answered) = match found {
+            Ok(Answer { body, .. }) => {
+                let call = Call::new(Method::DELETE, noun.kind).one_of_many(targets.many());
+                let call = call.header(REQUEST_ID, &request_id);
+                let deleted = delete_one(noun, session, ident, &body, call).await;
+                (Some(body), deleted)
             }
-            Err(error) => return Err(error),
+            Err(error) => (None, Err(error)),
+        };
+        let (answered, left) = match answered {
+            Ok((answer, left)) => {
+                (Ok(Answer { request_id: Some(request_id), ..answer }), Some(left))
+            }
+            Err(error) => (Err(error.of_change(Some(&request_id))), None),
+        };
+        acting.note(ident, bay, &answered, true).await;
+        if let Some(Left { behind, still_deleted }) = left {
+            acting.add(Map::from_iter([
+                ("left_behind".to_owned(), Value::from(behind)),
+                ("still_deleted".to_owned(), Value::from(still_deleted)),
+            ]));
+        }
+        if acting.tell(ident, ident, answered).is_break() {
+            break;
         }
     }
-    match documents.first() {
-        _ if session.format == Format::Table => {}
-        Some(document) if !targets.many() => table::show(session.format, document)?,
-        _ => table::list(session.format, &[], &documents)?,
-    }
-    failed.map_or(Ok(()), |next| Err(CliError::Reported(next)))
+    acting.end(targets.many())
 }
 
-/// Deletes one, and says what became of it; a document of that.
+/// Deletes one, and says what became of it.
 async fn delete_one(
     noun: Noun,
     session: &Session,
     ident: &str,
-    many: bool,
-) -> Result<Value, CliError> {
+    bay: &Value,
+    call: Call<'_>,
+) -> Result<(Answer, Left), CliError> {
     let client = &session.client;
-    let bay = client.send(Call::new(Method::GET, noun.kind).segment(ident)).await?.body;
+    let gone = Answer { in_progress: false, body: Value::Null, position: None, request_id: None };
     // By its UUID: another one may take its name meanwhile.
-    let uuid = text_of(&bay, "uuid");
-    let gone = |request_id: Option<String>, left: Vec<Value>, deleted: Vec<Value>| {
-        json!({
-            "kind": noun.kind.name(), "uuid": uuid, "name": bay.get("name"), "action": "delete",
-            "result": "done", "status": "DELETED", "error": null, "request_id": request_id,
-            "left_behind": left, "still_deleted": deleted,
-        })
-    };
-    let call = Call::new(Method::DELETE, noun.kind).segment(uuid).one_of_many(many);
+    let uuid = text_of(bay, "uuid");
+    let call = call.segment(uuid);
     if client.waits() && !waiting::is_stuck(client, ident, uuid, call.clone()).await? {
-        return Ok(gone(None, vec![], vec![]));
+        return Ok((gone, Left::default()));
     }
     let answer = match client.send(call.query("force", Some(1)).part("force")).await {
         // It went meanwhile.
         Err(CliError::Refused { status: StatusCode::NOT_FOUND, .. }) if client.waits() => {
-            return Ok(gone(None, vec![], vec![]));
+            return Ok((gone, Left::default()));
         }
         answer => answer?,
     };
-    let position = answer.position.and_then(|it| it.parse::<u64>().ok()).unwrap_or_default();
+    let position = answer.position.as_ref().and_then(|it| it.parse::<u64>().ok());
     let end = Call::new(Method::GET, noun.kind)
         .segment(uuid)
         .segment("history")
-        .query("after", Some(position.saturating_sub(1)))
+        .query("after", Some(position.unwrap_or_default().saturating_sub(1)))
         .query("limit", Some(1));
     let mut end = client.send(end).await?.body;
     let mut events = taken_array(&mut end, "events");
     let mut told = events.pop().and_then(|mut event| event.get_mut("data").map(Value::take));
     let told = told.get_or_insert_default();
-    let (left, deleted) = (taken_array(told, "left_behind"), taken_array(told, "still_deleted"));
-    say_left(&printable(ident), deleted.len());
+    let behind = taken_array(told, "left_behind");
+    let still_deleted = taken_array(told, "still_deleted");
+    say_left(&printable(ident), still_deleted.len());
     if session.format == Format::Table {
-        table::list_with(session.format, &[], &COLUMNS, &left)?;
+        table::list_with(session.format, &[], &COLUMNS, &behind)?;
     }
-    let node = text_of(&bay, "node_uuid");
+    let node = text_of(bay, "node_uuid");
     eprintln!("Within a minute the node shows what of it is there: magnum node-show {node}");
-    Ok(gone(answer.request_id, left, deleted))
+    Ok((answer, Left { behind, still_deleted }))
 }
 
 /// Says what became of a bay.

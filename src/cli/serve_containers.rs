@@ -9,6 +9,7 @@ use clap::builder::NonEmptyStringValueParser;
 
 use super::args::bytes;
 use crate::allowed::{Allowed, Bounds, MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES, OwnPort, Ports};
+use crate::events::container::cpu_millis;
 use crate::image::Registry;
 use crate::sources::{SharedImages, Sources};
 
@@ -116,7 +117,7 @@ fn memory(text: &str) -> Result<u64, String> {
 /// CPUs as thousandths.
 fn cpus(text: &str) -> Result<u32, String> {
     match text.parse::<f64>() {
-        Ok(cpus) if (MIN_CPUS..=MAX_CPUS).contains(&cpus) => Ok((cpus * 1000.0).round() as u32),
+        Ok(cpus) if (MIN_CPUS..=MAX_CPUS).contains(&cpus) => Ok(cpu_millis(cpus)),
         _ => Err(format!("use a number of CPUs from {MIN_CPUS}, such as 0.5")),
     }
 }

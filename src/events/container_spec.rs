@@ -57,6 +57,11 @@ impl RestartPolicy {
     }
 }
 
+/// CPUs in thousandths, as they are recorded.
+pub fn cpu_millis(cpus: f64) -> u32 {
+    (cpus * 1000.0).round() as u32
+}
+
 /// What a container is made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ContainerSpec {

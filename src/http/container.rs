@@ -19,7 +19,7 @@ use super::{command, defaults, keys, read};
 use crate::actors::container::ContainerCommand;
 use crate::allowed::{Allowed, check_label};
 use crate::events::bay::Status;
-use crate::events::container::{ContainerSpec, PortMapping};
+use crate::events::container::{ContainerSpec, PortMapping, cpu_millis};
 use crate::events::work::{FieldChange, UpdatedV1};
 use crate::ids::{Kind, ObjectId, StreamId};
 use crate::image::Reference;
@@ -88,7 +88,7 @@ impl Resource for ContainerView {
         let allowed = &on.state.config.allowed;
         let labels: BTreeMap<String, String> = changed.value("labels").unwrap_or_default();
         check_labels(allowed, labels.keys())?;
-        let millis = changed.value::<f64>("cpu").map(|cpus| (cpus * 1000.0).round() as u32);
+        let millis = changed.value("cpu").map(cpu_millis);
         check_cpus(on.state, millis, Some(self.node_uuid))?;
         match changed.text("image_id") {
             Some(Some(image)) => check_image(allowed, &image),

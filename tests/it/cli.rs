@@ -878,6 +878,21 @@ fn a_bay_that_cannot_be_deleted_is_given_up_by_force() {
 }
 
 #[test]
+fn a_bay_that_is_not_given_up_has_a_document_and_a_request_as_well() {
+    let look = "GET /v1/bays/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f";
+    let force = "DELETE /v1/bays/3f0c6a52-8a4e-4a0e-9a3c-0a1b2c3d4e5f?force=1";
+    let mut bay = bay();
+    bay["status"] = json!("DELETE_FAILED");
+    let refused = refusal(force, 409, "conflict", "Delete it without force first.");
+    let server = Server::start(vec![ok("GET /v1/bays/b", bay.clone()), refused, ok(look, bay)]);
+    let done = server.run(&["bay-delete", "b", "--force", "--no-wait", "-o", "json"]);
+    assert_eq!(done.code, 1, "{done:?}");
+    let told: Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!((&told["result"], &told["status"]), (&json!("failed"), &json!("DELETE_FAILED")));
+    assert!(done.err.contains(told["request_id"].as_str().unwrap()), "{done:?}");
+}
+
+#[test]
 fn shortcuts_ask_for_what_the_long_commands_do() {
     for (args, line) in [
         (&["stop", "-t", "3", "c"][..], "PUT /v1/containers/c/stop?timeout=3"),

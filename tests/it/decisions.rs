@@ -578,15 +578,8 @@ fn a_bay_that_is_not_made_within_its_timeout_has_failed() {
         bay_type: None,
         image_id: None,
     };
-    let node = NodeFacts {
-        node_id: ObjectId(Uuid::from_u128(3)),
-        host: "n1".into(),
-        registered: true,
-        unavailable: None,
-        bays: 0,
-    };
     let mut state = <Bay as Entity>::State::default();
-    bay_step(&mut state, BayCommand::Create { plan, nodes: vec![node], coe: None }, 100);
+    bay_step(&mut state, BayCommand::Create { plan, nodes: vec![empty_node()], coe: None }, 100);
     for (now_s, expected) in [(160, "bay.work_blocked"), (221, "bay.work_failed")] {
         let work = Bay::react(&state).remove(0);
         let result = WorkResult::Blocked {
@@ -602,18 +595,22 @@ fn a_bay_that_is_not_made_within_its_timeout_has_failed() {
     assert!(Bay::decide(&state, BayCommand::Delete, &bay_ctx(300)).is_ok());
 }
 
-/// A bay with a network whose deletion was asked for at a time.
-fn bay_that_goes() -> <Bay as Entity>::State {
-    let mut state = <Bay as Entity>::State::default();
-    let node = NodeFacts {
+/// A node without bays.
+fn empty_node() -> NodeFacts {
+    NodeFacts {
         node_id: ObjectId(Uuid::from_u128(3)),
         host: "n1".into(),
         registered: true,
         unavailable: None,
         bays: 0,
-    };
+    }
+}
+
+/// A bay with a network whose deletion was asked for at a time.
+fn bay_that_goes() -> <Bay as Entity>::State {
+    let mut state = <Bay as Entity>::State::default();
     let plan = BayPlan::default();
-    bay_step(&mut state, BayCommand::Create { plan, nodes: vec![node], coe: None }, 100);
+    bay_step(&mut state, BayCommand::Create { plan, nodes: vec![empty_node()], coe: None }, 100);
     bay_outcome(&mut state, WorkResult::Done(Done::default()), 101);
     bay_step(&mut state, BayCommand::Delete, 102);
     state

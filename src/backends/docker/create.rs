@@ -14,7 +14,7 @@ use bollard::models::{
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
 use super::super::{
-    BackendError, Done, Reporter, RunState, Work, labels, no_network, unless_cancelled,
+    BackendError, Done, Reporter, RunState, Work, labels, name_taken, no_network, unless_cancelled,
 };
 use super::DockerBackend;
 use super::bounds::bounded;
@@ -136,10 +136,7 @@ impl DockerBackend {
             && found.stream == Some(work.stream)
             && found.work_id == Some(work.id);
         match found.observed.state {
-            _ if !made_by_this => Err(BackendError::Refused(format!(
-                "the name {name} is used by container {}, which is not ours",
-                found.observed.engine_id
-            ))),
+            _ if !made_by_this => Err(name_taken(&name, &found.observed.engine_id)),
             RunState::Dead => Err(BackendError::Failed(format!(
                 "the container {name} is being removed; it is created again when it is gone"
             ))),

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::time::Instant;
 
-use super::super::{BackendError, Done, ObservedNetwork, Operation, RunState, Work, labels};
+use super::super::{
+    BackendError, Done, ObservedNetwork, Operation, RunState, Work, labels, name_taken,
+};
 use super::container::FakeContainer;
 use super::fault::Fault;
 use crate::ids::{Kind, ObjectId, StreamId, Timestamp, WorkId};
@@ -193,9 +195,7 @@ impl FakeEngine {
         if ours == (Some(node_id), Some(work.stream), Some(work.id)) {
             return Ok(Some(Done { engine_id: Some(found.engine_id), ..Done::default() }));
         }
-        let id = found.engine_id;
-        let words = format!("the name {name} is used by container {id}, which is not ours");
-        Err(BackendError::Refused(words))
+        Err(name_taken(&name, &found.engine_id))
     }
 
     /// Whether it has an image.

@@ -5,7 +5,9 @@ use async_trait::async_trait;
 
 use super::super::action::Recreation;
 use super::super::recreate::{Part, Places, Replacing};
-use super::super::{BackendError, Done, Reporter, Work, labels, no_network, unless_cancelled};
+use super::super::{
+    BackendError, Done, Reporter, Work, labels, name_taken, no_network, unless_cancelled,
+};
 use super::FakeBackend;
 use super::container::FakeContainer;
 use super::engine::{FakeEngine, missing};
@@ -158,16 +160,11 @@ impl Replacing for FakeBackend {
         self.step()?;
         let _whole = self.engine.whole();
         let name = labels::container_name(work.stream.id);
-        if let Some(named) = self.engine.containers().into_iter().find(|one| one.name == name) {
-            let id = named.engine_id;
-            let words = format!("the name {name} is used by container {id}, which is not ours");
-            return if named.work_id == Some(work.id) {
-                Ok(id)
-            } else {
-                Err(BackendError::Refused(words))
-            };
+        match self.engine.containers().into_iter().find(|one| one.name == name) {
+            Some(one) if one.work_id == Some(work.id) => Ok(one.engine_id),
+            Some(other) => Err(name_taken(&name, &other.engine_id)),
+            None => self.engine.make(work, wanted.name.as_deref(), wanted.bay_id, &wanted.spec),
         }
-        self.engine.make(work, wanted.name.as_deref(), wanted.bay_id, &wanted.spec)
     }
 
     async fn launch(&self, id: &str) -> Result<(), BackendError> {

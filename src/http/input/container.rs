@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 use super::value::{integer, shown_hidden, text, type_name};
 use crate::allowed::{MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES};
 use crate::command_line::{self, Unfinished};
-use crate::events::container::{PortMapping, RestartPolicy, UNSET};
+use crate::events::container::{PortMapping, RestartPolicy, UNSET, cpu_millis};
 use crate::http::text::{MAX_NAME_BYTES, shown};
 use crate::image::{MAX_REFERENCE_BYTES, Reference};
 use crate::projections::field_table::MAX_COUNT;
@@ -325,9 +325,7 @@ pub fn cpus(value: &Value) -> Result<Value, String> {
     };
     match cpus {
         Some(0.0) => Ok(Value::Null),
-        Some(cpus) if (MIN_CPUS..=MAX_CPUS).contains(&cpus) => {
-            Ok(Value::from((cpus * 1000.0).round() as u32))
-        }
+        Some(cpus) if (MIN_CPUS..=MAX_CPUS).contains(&cpus) => Ok(Value::from(cpu_millis(cpus))),
         _ => Err(format!("Use a number of CPUs from {MIN_CPUS} to {MAX_CPUS}, such as 0.5.")),
     }
 }
