@@ -4,11 +4,11 @@
 //! `head_limits`, and `progress` with `deadline` (connections), `service` (what every request
 //! passes), `edge/` (who asks, whether they may, what it says), `input/` (bodies), what every noun
 //! has (`resource`) and one file a noun with its own, `command` (asking and waiting), `verbs/`
-//! (what is done with containers), `shape`, `respond` and `compress`, `error` with `error_body` and
-//! `error_from`, `keys` (sealing and erasing), `session` (browsers). Then `stream/` (the log for
-//! readers), `schema`, `replay` (what was, and why), `health`, `metrics` with `survey` and
-//! `exposition`, and what all of it promises: `openapi`, `parameters`, `security`, `refusals`,
-//! `form`.
+//! (what is done with containers), `shape` with `underway`, `respond` and `compress`, `error` with
+//! `error_body` and `error_from`, `keys` (sealing and erasing), `session` (browsers). Then
+//! `stream/` (the log for readers), `schema`, `replay` (what was, and why), `health`, `metrics`
+//! with `survey` and `exposition`, and what all of it promises: `openapi`, `parameters`,
+//! `security`, `refusals`, `form`.
 //! Not here: decisions (`actors`), views (`projections`).
 
 mod bay;
@@ -57,6 +57,7 @@ mod stream;
 mod survey;
 mod text;
 mod tls;
+mod underway;
 mod validity;
 mod verbs;
 
@@ -66,3 +67,4 @@ pub use routes::openapi_document;
 pub use server::serve;
 pub use service::service;
 pub use tls::Tls;
+pub use underway::LatestNews;
