@@ -14,7 +14,7 @@ use super::lanes::{AttemptEnd, Wanted};
 use super::slots::{Slot, Slots};
 use super::spool::{Spool, SpoolWriter};
 use crate::backends::{
-    Action, Backend, BackendError, Exec, Load, Operation, OutputFrame, Progress, Reporter, Retry,
+    Action, Backend, BackendError, Load, Operation, OutputFrame, Progress, Reporter, Retry,
     Work, WorkResult,
 };
 use crate::bus::delivery::{record, report_at};
@@ -162,7 +162,10 @@ impl NodeAgent {
         // What an earlier attempt did may have ended since, unseen; and a kill during the restart
         // back-off ends no process, so no notice tells of it.
         let kills = matches!(work.action, Action::Do(Operation::Kill { .. }));
-        if (work.attempt > 1 || kills) && work.stream.kind == Kind::Container {
+        // A pod's state is what its containers do, and that is only ever observed.
+        let starts_pod = matches!(work.action, Action::Do(Operation::StartPod));
+        let is_container = work.stream.kind == Kind::Container;
+        if starts_pod || ((work.attempt > 1 || kills) && is_container) {
             self.inspect(work.stream).await;
         }
         // Readers are told of the end once the outcome is recorded.
@@ -178,8 +181,7 @@ impl NodeAgent {
 
     /// Where what a command writes is kept.
     fn spool_of(&self, work: &Work) -> Option<SpoolWriter> {
-        let is_command = matches!(work.action, Action::Exec(Exec::Start { .. }));
-        is_command.then(|| self.spool.begin(work.id, work.stream, work.project.clone()))
+        work.action.is_command().then(|| self.spool.begin(work.id, work.stream, work.project.clone()))
     }
 
     async fn conclude(&self, work: &Work, result: WorkResult) -> AttemptEnd {
@@ -286,8 +288,12 @@ impl NodeAgent {
     /// Holds what the engine has of a container against the record.
     pub async fn inspect(&self, stream: StreamId) {
         let Some(_slot) = self.quick.take(&ProjectId::default()).await else { return };
-        match self.backend.inspect(stream).await {
-            Ok(observed) => self.say(stream, ServiceCommand::Observe(observed)).await,
+        let observed = match stream.kind {
+            Kind::Pod => self.backend.inspect_pod(stream).await.map(ServiceCommand::ObservePod),
+            _ => self.backend.inspect(stream).await.map(ServiceCommand::Observe),
+        };
+        match observed {
+            Ok(observed) => self.say(stream, observed).await,
             // Everything is inspected again once the engine answers.
             Err(error) => tracing::debug!(%stream, %error, "not inspected"),
         }

@@ -9,7 +9,7 @@ use zeroize::Zeroize;
 
 use super::{
     Action, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, LogQuery, Notice,
-    Observed, OutputFrame, Recreation, Replacement, Reporter, Work,
+    Observed, ObservedPod, OutputFrame, Recreation, Replacement, Reporter, Work,
 };
 use crate::events::container::ContainerSpec;
 use crate::ids::StreamId;
@@ -74,6 +74,10 @@ impl Backend for Unsealing {
 
     async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError> {
         self.backend.inspect(stream).await
+    }
+
+    async fn inspect_pod(&self, stream: StreamId) -> Result<Option<ObservedPod>, BackendError> {
+        self.backend.inspect_pod(stream).await
     }
 
     async fn inventory(&self) -> Result<Vec<(StreamId, EngineObject)>, BackendError> {

@@ -44,7 +44,7 @@ use self::network::Networks;
 use super::recreate::recreate;
 use super::{
     Action, Adjustment, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, Exec,
-    LogQuery, Notice, Observed, OutputFrame, Removed, Replacement, Reporter, Work, observed,
+    LogQuery, Notice, Observed, ObservedPod, OutputFrame, Removed, Replacement, Reporter, Work, observed,
 };
 use crate::allowed::Allowed;
 use crate::ids::{ObjectId, StreamId};
@@ -119,6 +119,9 @@ impl Backend for DockerBackend {
             Action::Remove(Removed::Container) => self.delete(work).await,
             Action::Do(operation) => self.change(work, operation, reporter).await,
             Action::Exec(Exec::Start { command }) => self.execute(work, command, reporter).await,
+            Action::Apply(Desired::Pod { .. })
+            | Action::Remove(Removed::Pod { .. })
+            | Action::Exec(Exec::InPod { .. }) => Err(BackendError::Refused("no pods".to_owned())),
             Action::Exec(Exec::End { execution_id }) => self.end_execution(*execution_id).await,
         }
     }
@@ -127,11 +130,15 @@ impl Backend for DockerBackend {
         self.observe(stream).await
     }
 
+    async fn inspect_pod(&self, _stream: StreamId) -> Result<Option<ObservedPod>, BackendError> {
+        Ok(None)
+    }
+
     async fn inventory(&self) -> Result<Vec<(StreamId, EngineObject)>, BackendError> {
         // Networks last: those of containers that are created meanwhile exist already.
         let containers = self.observe_all().await?;
         let networks = self.observe_networks().await?;
-        Ok(observed::inventory(containers, networks))
+        Ok(observed::inventory(containers, networks, vec![]))
     }
 
     async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {

@@ -33,7 +33,7 @@ use self::process::{Program, Step};
 use super::recreate::recreate;
 use super::{
     Action, Adjustment, Backend, BackendError, Desired, Done, END_GRACE, EngineFacts, EngineObject,
-    Exec, LogQuery, Notice, Observed, Operation, OutputFrame, Progress, Removed, Replacement,
+    Exec, LogQuery, Notice, Observed, ObservedPod, Operation, OutputFrame, Progress, Removed, Replacement,
     Reporter, Work, observed, unless_cancelled,
 };
 use crate::ids::{ObjectId, StreamId, WorkId};
@@ -123,6 +123,9 @@ impl FakeBackend {
                 self.engine.change(self.node_id, work, operation)
             }
             Action::Exec(Exec::Start { command }) => self.execute(work, command, reporter).await,
+            Action::Apply(Desired::Pod { .. })
+            | Action::Remove(Removed::Pod { .. })
+            | Action::Exec(Exec::InPod { .. }) => Err(BackendError::Refused("no pods".to_owned())),
             Action::Exec(Exec::End { execution_id }) => Ok(self.end_execution(*execution_id)),
         }
     }
@@ -194,9 +197,10 @@ impl Drop for ListedCommand<'_> {
 /// What is told of work whose engine died: a command may have run, all else is tried again.
 fn cut_off(work: &Work) -> BackendError {
     let words = "the engine closed the connection".to_owned();
-    match &work.action {
-        Action::Exec(Exec::Start { .. }) => BackendError::TimedOut(words),
-        _ => BackendError::Unavailable(words),
+    if work.action.is_command() {
+        BackendError::TimedOut(words)
+    } else {
+        BackendError::Unavailable(words)
     }
 }
 
@@ -243,6 +247,10 @@ impl Backend for FakeBackend {
         Ok(self.engine.find(self.node_id, stream).map(|container| container.observed()))
     }
 
+    async fn inspect_pod(&self, _stream: StreamId) -> Result<Option<ObservedPod>, BackendError> {
+        Ok(None)
+    }
+
     async fn inventory(&self) -> Result<Vec<(StreamId, EngineObject)>, BackendError> {
         self.engine.answers()?;
         let ours = |one: &FakeContainer| one.node_id == Some(self.node_id);
@@ -251,7 +259,7 @@ impl Backend for FakeBackend {
         let found = |stream| self.engine.find(self.node_id, stream);
         let containers =
             streams.into_iter().filter_map(|it| found(it).map(|one| (it, one.observed())));
-        Ok(observed::inventory(containers.collect(), self.engine.networks_of(self.node_id)))
+        Ok(observed::inventory(containers.collect(), self.engine.networks_of(self.node_id), vec![]))
     }
 
     async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {
