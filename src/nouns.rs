@@ -36,6 +36,11 @@ macro_rules! noun_table {
             $crate::events::container::ContainerEvent,
             $crate::actors::container::Container,
             $crate::projections::container::ContainerView;
+        /// Containers that share a network and are placed together.
+        5 pod Pod "pods"
+            $crate::events::pod::PodEvent,
+            $crate::actors::pod::Pod,
+            $crate::projections::pod::PodView;
         $($more)*
     } };
 }

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::events::Verb;
 use crate::events::container::{ContainerSpec, Limits};
+use crate::events::pod::PodSpec;
 use crate::ids::{ObjectId, WorkId};
 
 /// How long an attempt may take beyond the backend's own limits (a pull has half an hour), so that
@@ -60,8 +61,8 @@ pub enum Desired {
         name: String,
         /// The bay whose network it joins; refused if the network does not exist.
         bay_id: ObjectId,
-        /// Kubernetes' `v1` Pod as JSON.
-        manifest: String,
+        /// What it is made from.
+        spec: PodSpec,
     },
 }
 
