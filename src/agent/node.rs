@@ -288,8 +288,8 @@ impl NodeAgent {
     /// Holds what the engine has of a container against the record.
     pub async fn inspect(&self, stream: StreamId) {
         let Some(_slot) = self.quick.take(&ProjectId::default()).await else { return };
-        let observed = match stream.kind {
-            Kind::Pod => self.backend.inspect_pod(stream).await.map(ServiceCommand::ObservePod),
+        let observed = match stream.kind.noun() {
+            Some(Kind::Pod) => self.backend.inspect_pod(stream).await.map(ServiceCommand::ObservePod),
             _ => self.backend.inspect(stream).await.map(ServiceCommand::Observe),
         };
         match observed {

@@ -37,10 +37,12 @@ use crate::projections::View;
 use crate::projections::bay::BayView;
 use crate::projections::conductor::Conductor;
 use crate::projections::container::ContainerView;
+use crate::projections::pod::PodView;
 use crate::projections::node::NodeView;
 use crate::projections::query::{ListQuery, QueryError};
 use crate::projections::service_reads::ServiceReads;
 use crate::projections::store::Store;
+use crate::with_noun;
 
 /// Work in progress may take so long to end after SIGTERM; the rest stays requested. With the
 /// flushes after it the whole stop stays within 10 s.
@@ -303,44 +305,66 @@ impl Views {
         blocking::run(scan).await?.map_err(|error| error.to_string())
     }
 
-    /// A container that is there and was certainly made in a bay of its own project, which is gone
+    /// A member that is there and was certainly made in a bay of its own project, which is gone
     /// or going. Whose a bay was that is gone only the log says, until its events are archived.
-    fn orphan(&self, id: ObjectId, bay_id: ObjectId) -> Result<Option<Orphan>, String> {
-        let container = self.reads.any::<ContainerView>(id).map_err(|error| error.to_string())?;
-        let Some(container) = container else { return Ok(None) };
+    fn orphan(&self, member: StreamId, bay_id: ObjectId) -> Result<Option<Orphan>, String> {
+        let Some(own_project) = self.project_of(member)? else { return Ok(None) };
         let bay = StreamId::new(Kind::Bay, bay_id);
         let event = |revision| {
             let found = self.log.read_stream(bay, revision, 1).map_err(|error| error.to_string());
             found.map(|mut found| found.pop())
         };
         let project = event(Revision(0))?.map(|event| event.meta.project);
-        if project != Some(container.head.project) {
+        if project != Some(own_project) {
             return Ok(None);
         }
         let last = self.log.stream_head(bay).map_err(|error| error.to_string())?;
         let last = last.map(event).transpose()?.flatten();
         let abandoned = EventType::known("bay.abandoned");
         let is_abandoned = last.is_some_and(|event| event.event_type == abandoned);
-        Ok(Some(Orphan { id, bay_id, is_abandoned }))
+        Ok(Some(Orphan { member, bay_id, is_abandoned }))
+    }
+
+    /// Whose an object is that is there.
+    fn project_of(&self, member: StreamId) -> Result<Option<ProjectId>, String> {
+        let Some(kind) = member.kind.noun() else { return Ok(None) };
+        let found = with_noun!(kind, view V => {
+            self.reads.any::<V>(member.id).map(|view| view.map(|view: V| view.head.project))
+        });
+        found.map_err(|error| error.to_string())
     }
 }
+
+/// The nouns whose objects are in bays.
+const MEMBERS: [Kind; 2] = [Kind::Container, Kind::Pod];
 
 /// Members of a bay that are asked for at once.
 const MEMBERS_PAGE: usize = 1_000;
 
+/// An object with the bay that it is in.
+fn in_bay<V: View>(view: V) -> Option<(StreamId, ObjectId)> {
+    let stream = StreamId::new(V::KIND, view.head().uuid);
+    view.bay().map(|bay_id| (stream, bay_id))
+}
+
 #[async_trait]
 impl Members for Views {
-    async fn of(&self, project: &ProjectId, bay_id: ObjectId) -> Result<Vec<ObjectId>, String> {
+    async fn of(&self, project: &ProjectId, bay_id: ObjectId) -> Result<Vec<StreamId>, String> {
         self.fresh().await?;
-        let mut all: Vec<ObjectId> = vec![];
-        loop {
-            let page = self.reads.members(project, bay_id, all.last().copied(), MEMBERS_PAGE);
-            let page = page.map_err(|error| error.to_string())?;
-            all.extend(&page);
-            if page.len() < MEMBERS_PAGE {
-                return Ok(all);
+        let mut all = vec![];
+        for kind in MEMBERS {
+            let mut last = None;
+            loop {
+                let page = self.reads.members(kind, project, bay_id, last, MEMBERS_PAGE);
+                let page = page.map_err(|error| error.to_string())?;
+                all.extend(page.iter().map(|id| StreamId::new(kind, *id)));
+                last = page.last().copied();
+                if page.len() < MEMBERS_PAGE {
+                    break;
+                }
             }
         }
+        Ok(all)
     }
 
     async fn has_bay(&self, project: &ProjectId, bay_id: ObjectId) -> Result<bool, String> {
@@ -350,16 +374,16 @@ impl Members for Views {
     }
 
     async fn orphans(&self) -> Result<Vec<Orphan>, String> {
-        // The containers before the bays: a bay is recorded before what is in it.
-        let in_bay = |it: ContainerView| it.bay_uuid.map(|bay_id| (it.head.uuid, bay_id));
-        let mut orphans = self.picked(in_bay).await?;
+        // The members before the bays: a bay is recorded before what is in it.
+        let mut orphans = self.picked(in_bay::<ContainerView>).await?;
+        orphans.extend(self.picked(in_bay::<PodView>).await?);
         // One whose bay is going may have been accepted after that was emptied.
         let bay = |bay: BayView| (!bay.status.is_deleting()).then_some(bay.head.uuid);
         let bays: HashSet<ObjectId> = self.picked(bay).await?.into_iter().collect();
         orphans.retain(|(_, bay_id)| !bays.contains(bay_id));
         let views = self.clone();
         blocking::run(move || {
-            let found = orphans.into_iter().map(|(id, bay_id)| views.orphan(id, bay_id));
+            let found = orphans.into_iter().map(|(member, bay_id)| views.orphan(member, bay_id));
             found.filter_map(Result::transpose).collect()
         })
         .await?
@@ -372,6 +396,14 @@ impl Records for Views {
         let on_node = move |container: ContainerView| {
             let stream = StreamId::new(Kind::Container, container.head.uuid);
             (container.node_uuid == node_id).then_some((stream, container.status))
+        };
+        self.picked(on_node).await
+    }
+
+    async fn pods_on(&self, node_id: ObjectId) -> Result<Vec<StreamId>, String> {
+        let on_node = move |pod: PodView| {
+            let stream = StreamId::new(Kind::Pod, pod.head.uuid);
+            (pod.node_uuid == node_id).then_some(stream)
         };
         self.picked(on_node).await
     }

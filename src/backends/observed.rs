@@ -142,6 +142,8 @@ pub struct ObservedNetwork {
 pub struct ObservedPod {
     /// The engine's id: on Docker that of the sandbox, which holds the network of its containers.
     pub engine_id: String,
+    /// The engine's name of it.
+    pub engine_name: String,
     /// The work that made it, if its labels say.
     pub work_id: Option<EventId>,
     /// Whether its containers can reach its network.
@@ -151,6 +153,24 @@ pub struct ObservedPod {
     /// Its containers in the order of the manifest, those that initialise it first; without those
     /// that the engine does not have.
     pub containers: Vec<ObservedMember>,
+}
+
+impl ObservedPod {
+    /// What a node is told of it that has no record of it: that there is this container.
+    pub fn as_container(&self) -> Observed {
+        Observed {
+            engine_id: self.engine_id.clone(),
+            engine_name: self.engine_name.clone(),
+            name_is_ours: true,
+            state: if self.is_up { RunState::Running } else { RunState::Exited },
+            exit_code: None,
+            oom_killed: false,
+            finished_at: None,
+            ends: vec![],
+            restarts: 0,
+            run: None,
+        }
+    }
 }
 
 /// A container of a pod as the engine has it.

@@ -354,7 +354,16 @@ pub struct Inventory {
     pub networks: Vec<ObservedNetwork>,
     /// Its pods.
     #[serde(default)]
-    pub pods: Vec<(StreamId, ObservedPod)>,
+    pub pods: Vec<ListedPod>,
+}
+
+/// A pod in an inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedPod {
+    /// The object that its labels name.
+    pub stream: StreamId,
+    /// Whether it is not as it was in the inventory before.
+    pub changed: bool,
 }
 
 /// An inventory held against the record.
@@ -362,7 +371,7 @@ pub struct Inventory {
 pub struct Comparison {
     /// Containers and pods that are to be inspected: record and engine may differ.
     pub inspect: Vec<StreamId>,
-    /// Containers without a record. They are strays if they are still there now.
+    /// Containers and pods without a record. They are strays if they are still there now.
     pub unrecorded: Vec<StreamId>,
     /// Networks of bays without a record, by the engine's ids. The same is true of these.
     pub unrecorded_networks: Vec<String>,

@@ -29,12 +29,48 @@ pub struct PodSpec {
     pub manifest_url: Option<String>,
     /// The BLAKE3 hash of the text that was fetched from there, in hex.
     pub manifest_digest: Option<String>,
-    /// The images of its containers, in the order of the manifest.
-    pub images: Vec<String>,
+    /// Its containers in the order of the manifest, those that initialise it first.
+    pub containers: Vec<PodContainer>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Whether its containers are started again when they have ended.
+    pub restarts: Restarts,
     /// Seconds from the stop signal to the kill when it is deleted.
     pub grace_s: u32,
+}
+
+/// A container of a pod, as its manifest has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PodContainer {
+    /// Its name, unique in the pod.
+    pub name: String,
+    /// Its image.
+    pub image: String,
+    /// Whether it initialises the pod.
+    pub is_init: bool,
+}
+
+/// When a pod's containers are started again, as Kubernetes has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum Restarts {
+    /// However they ended.
+    #[default]
+    Always,
+    /// When they ended with an exit code other than 0.
+    OnFailure,
+    /// Never.
+    Never,
+}
+
+impl Restarts {
+    /// As Kubernetes calls it: `OnFailure`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::OnFailure => "OnFailure",
+            Self::Never => "Never",
+        }
+    }
 }
 
 /// A pod was asked for.

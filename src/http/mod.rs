@@ -34,6 +34,7 @@ mod list_past;
 mod listener;
 mod metrics;
 mod node;
+mod pod;
 mod openapi;
 mod parameters;
 mod progress;

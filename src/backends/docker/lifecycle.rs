@@ -91,7 +91,9 @@ impl DockerBackend {
         let quick = self.connection.limits.quick;
         let mut end = None;
         match operation {
-            Operation::Start => within(quick, docker.start_container(id, None)).await?,
+            Operation::Start | Operation::StartPod => {
+                within(quick, docker.start_container(id, None)).await?;
+            }
             Operation::Stop { grace_s } => self.stop(id, *grace_s, reporter).await?,
             // Not the engine's own restart: it hides why a start is refused behind a 500, and
             // goes on by itself after it was cancelled.
@@ -171,7 +173,7 @@ impl DockerBackend {
 /// What is told of work that is done, by the container as it is found after that.
 fn done(operation: &Operation, found: &Found) -> Done {
     match operation {
-        Operation::Start | Operation::Reboot { .. } => {
+        Operation::Start | Operation::StartPod | Operation::Reboot { .. } => {
             Done { run: Some(found.run.clone()), ..Done::default() }
         }
         Operation::Stop { .. } => Done { end: found.end(), ..Done::default() },

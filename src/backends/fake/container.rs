@@ -164,7 +164,7 @@ impl FakeContainer {
     /// What is told of work on it that is done.
     pub(super) fn done(&self, operation: &Operation, end: Option<RunEnd>) -> Done {
         match operation {
-            Operation::Start | Operation::Reboot { .. } => {
+            Operation::Start | Operation::StartPod | Operation::Reboot { .. } => {
                 Done { run: Some(self.run()), end, ..Done::default() }
             }
             Operation::Stop { .. } => Done { end: self.end(), ..Done::default() },

@@ -294,7 +294,7 @@ impl FakeEngine {
                 found.require_running()?;
                 self.alter(id, |one| one.state = RunState::Paused);
             }
-            Operation::Start => self.start(id)?,
+            Operation::Start | Operation::StartPod => self.start(id)?,
             Operation::Stop { .. } => self.kill(id),
             Operation::Reboot { .. } => {
                 self.kill(id);
