@@ -8,7 +8,7 @@ use super::naming::Naming;
 pub use super::pod_state::PodState;
 use super::{Entity, Fact, placement, pod_state};
 use crate::backends::{
-    Action, Desired, Done, Exec, Operation, Outcome, ObservedPod, Progress, Pull, Removed,
+    Action, Desired, Done, Exec, ObservedPod, Operation, Outcome, Progress, Pull, Removed,
     WorkResult,
 };
 use crate::bus::{Ctx, Refusal};

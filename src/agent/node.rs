@@ -14,8 +14,8 @@ use super::lanes::{AttemptEnd, Wanted};
 use super::slots::{Slot, Slots};
 use super::spool::{Spool, SpoolWriter};
 use crate::backends::{
-    Action, Backend, BackendError, Load, Operation, OutputFrame, Progress, Reporter, Retry,
-    Work, WorkResult,
+    Action, Backend, BackendError, Load, Operation, OutputFrame, Progress, Reporter, Retry, Work,
+    WorkResult,
 };
 use crate::bus::delivery::{record, report_at};
 use crate::bus::output::Outlet;
@@ -181,7 +181,9 @@ impl NodeAgent {
 
     /// Where what a command writes is kept.
     fn spool_of(&self, work: &Work) -> Option<SpoolWriter> {
-        work.action.is_command().then(|| self.spool.begin(work.id, work.stream, work.project.clone()))
+        work.action
+            .is_command()
+            .then(|| self.spool.begin(work.id, work.stream, work.project.clone()))
     }
 
     async fn conclude(&self, work: &Work, result: WorkResult) -> AttemptEnd {
@@ -289,7 +291,9 @@ impl NodeAgent {
     pub async fn inspect(&self, stream: StreamId) {
         let Some(_slot) = self.quick.take(&ProjectId::default()).await else { return };
         let observed = match stream.kind.noun() {
-            Some(Kind::Pod) => self.backend.inspect_pod(stream).await.map(ServiceCommand::ObservePod),
+            Some(Kind::Pod) => {
+                self.backend.inspect_pod(stream).await.map(ServiceCommand::ObservePod)
+            }
             _ => self.backend.inspect(stream).await.map(ServiceCommand::Observe),
         };
         match observed {

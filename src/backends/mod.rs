@@ -27,7 +27,8 @@ pub use self::action::{
 };
 pub use self::labels::{container_name, network_name};
 pub use self::observed::{
-    End, EngineFacts, EngineObject, Observed, ObservedMember, ObservedNetwork, ObservedPod, RunState,
+    End, EngineFacts, EngineObject, Observed, ObservedMember, ObservedNetwork, ObservedPod,
+    RunState,
 };
 pub use self::work::{Done, Outcome, Progress, Pull, Retry, Work, WorkResult};
 use crate::ids::{ObjectId, StreamId, Timestamp};

@@ -101,11 +101,7 @@ pub async fn output(session: &Session, kind: Kind, args: &Output) -> Result<(), 
 }
 
 /// Passes the output on and exits as the command does.
-async fn attached(
-    session: &Session,
-    place: Place<'_>,
-    call: Call<'_>,
-) -> Result<(), CliError> {
+async fn attached(session: &Session, place: Place<'_>, call: Call<'_>) -> Result<(), CliError> {
     let is_own = call.is_change();
     let request_id = is_own.then(waiting::new_request_id);
     let call = match &request_id {

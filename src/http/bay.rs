@@ -12,12 +12,12 @@ use crate::actors::bay::BayCommand;
 use crate::backends::container_name;
 use crate::events::bay::{BayPlan, LeftBehind, Status};
 use crate::ids::{Kind, StreamId};
+use crate::projections::View;
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
 use crate::projections::container::ContainerView;
 use crate::projections::pod::PodView;
 use crate::projections::query::ListQuery;
-use crate::projections::View;
 
 /// Clients of 2016 say which bay they mean beside what is in it.
 pub const BAY: [&str; 1] = ["bay_ident"];

@@ -7,11 +7,11 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::bay::BAY;
 use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
 use super::input::body::Body;
-use super::bay::BAY;
 use super::resource::{Commanded as _, ObjectCall, Resource};
 use super::route::{Register, register};
 use super::shape::Shown;

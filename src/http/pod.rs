@@ -93,8 +93,7 @@ pub struct PodCondition {
 }
 
 impl Shown for PodView {
-    const PARTS: &'static [Register] =
-        &[register::<PodContainerState>, register::<PodCondition>];
+    const PARTS: &'static [Register] = &[register::<PodContainerState>, register::<PodCondition>];
 
     fn part(&self, name: &str) -> Value {
         match name {

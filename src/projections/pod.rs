@@ -213,7 +213,8 @@ impl PodView {
             match self.containers.iter_mut().find(|one| one.now.name == now.name) {
                 Some(one) => one.now = now.clone(),
                 None => {
-                    self.containers.push(PodContainerView { image: String::new(), now: now.clone() });
+                    self.containers
+                        .push(PodContainerView { image: String::new(), now: now.clone() });
                 }
             }
         }

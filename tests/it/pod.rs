@@ -72,7 +72,10 @@ fn a_pod_from_birth_to_death() {
     let made = answer.expect(201);
     let uuid = made["uuid"].as_str().unwrap().to_owned();
     assert_eq!(place, format!("{}/v1/pods/{uuid}", server.url()));
-    assert_eq!((&made["name"], &made["bay_uuid"], &made["desc"]), (&json!("front"), &json!(bay), &json!("d")));
+    assert_eq!(
+        (&made["name"], &made["bay_uuid"], &made["desc"]),
+        (&json!("front"), &json!(bay), &json!("d"))
+    );
     assert_eq!(made["images"], json!(["busybox:local", "busybox:local"]));
     assert_eq!(made["labels"], json!({ "app": "web" }));
     let pod = awaited(&server, "front", "Running");
@@ -93,8 +96,13 @@ fn a_pod_from_birth_to_death() {
     assert_eq!(
         types(&server, &uuid),
         [
-            "create_requested", "created", "start_requested", "started", "state_changed",
-            "delete_requested", "deleted"
+            "create_requested",
+            "created",
+            "start_requested",
+            "started",
+            "state_changed",
+            "delete_requested",
+            "deleted"
         ]
     );
     for path in [format!("/v1/pods/{uuid}/history"), "/v1/events?limit=1000".to_owned()] {
@@ -118,7 +126,9 @@ fn a_manifest_that_cannot_be_is_refused_before_anything_is_recorded() {
         (pod(json!({ "containers": one, "hostNetwork": true })), "spec.hostNetwork"),
         (pod(json!({ "containers": one, "serviceAccountName": "x" })), "spec.serviceAccountName"),
         (
-            pod(json!({ "containers": one, "volumes": [{ "name": "v", "hostPath": { "path": "/" } }] })),
+            pod(
+                json!({ "containers": one, "volumes": [{ "name": "v", "hostPath": { "path": "/" } }] }),
+            ),
             "spec.volumes[0].hostPath",
         ),
     ] {
@@ -130,7 +140,10 @@ fn a_manifest_that_cannot_be_is_refused_before_anything_is_recorded() {
         (json!({ "bay_uuid": bay }), "'manifest' can't be empty"),
         (json!({ "bay_uuid": bay, "manifest": {} }), "in manifest."),
         (json!({ "bay_uuid": bay, "manifest_url": "ftp://h/x" }), "Invalid URL scheme ftp"),
-        (json!({ "bay_uuid": "b", "manifest": pod(json!({ "containers": one })) }), "Expected a uuid but received b."),
+        (
+            json!({ "bay_uuid": "b", "manifest": pod(json!({ "containers": one })) }),
+            "Expected a uuid but received b.",
+        ),
         (json!({ "bay_uuid": bay, "name": "n" }), "Cannot set read only field."),
     ] {
         let said = refused(&server.post("/v1/pods", &body), 400);
@@ -189,7 +202,8 @@ fn commands_and_logs_are_those_of_one_container() {
     }
     let words = refused(&server.get("/v1/pods/a/logs?container=third"), 400);
     assert!(words.contains("The pod has the containers first, second."), "{words}");
-    let cli = magnum(server.url(), &["pod-execute", "a", "-c", "second", "--command", "sh -c 'exit 7'"]);
+    let cli =
+        magnum(server.url(), &["pod-execute", "a", "-c", "second", "--command", "sh -c 'exit 7'"]);
     assert_eq!(cli.code, 7, "{cli:?}");
     assert_eq!(server.delete("/v1/pods/a").status, 204);
 }

@@ -44,7 +44,8 @@ use self::network::Networks;
 use super::recreate::recreate;
 use super::{
     Action, Adjustment, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, Exec,
-    LogQuery, Notice, Observed, ObservedPod, OutputFrame, Removed, Replacement, Reporter, Work, observed,
+    LogQuery, Notice, Observed, ObservedPod, OutputFrame, Removed, Replacement, Reporter, Work,
+    observed,
 };
 use crate::allowed::Allowed;
 use crate::ids::{ObjectId, StreamId};

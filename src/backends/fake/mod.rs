@@ -33,8 +33,8 @@ use self::process::{Program, Step};
 use super::recreate::recreate;
 use super::{
     Action, Adjustment, Backend, BackendError, Desired, Done, END_GRACE, EngineFacts, EngineObject,
-    Exec, LogQuery, Notice, Observed, ObservedPod, Operation, OutputFrame, Progress, Removed, Replacement,
-    Reporter, Work, observed, unless_cancelled,
+    Exec, LogQuery, Notice, Observed, ObservedPod, Operation, OutputFrame, Progress, Removed,
+    Replacement, Reporter, Work, observed, unless_cancelled,
 };
 use crate::ids::{ObjectId, StreamId, WorkId};
 

@@ -30,8 +30,7 @@ pub struct Logs {
     output: String,
 }
 
-const ARGUMENTS: &[&str] =
-    &["tail", "since", "until", "timestamps", "follow", "stdout", "stderr"];
+const ARGUMENTS: &[&str] = &["tail", "since", "until", "timestamps", "follow", "stdout", "stderr"];
 
 /// `GET /v1/{collection}/{ident}/logs`
 pub async fn logs<V: Executes>(

@@ -51,11 +51,7 @@ pub fn pods() -> Vec<(&'static str, PodEvent)> {
     };
     let changed = |phase, stage, reason: Option<&str>| {
         let ended = stage != ContainerStage::Running;
-        let last_end = RunEnd {
-            exit_code: Some(137),
-            oom_killed: true,
-            finished_at: Some(LATER),
-        };
+        let last_end = RunEnd { exit_code: Some(137), oom_killed: true, finished_at: Some(LATER) };
         PodEvent::StateChanged(PodStateChangedV1 {
             phase,
             address: Some("10.192.0.2".to_owned()),

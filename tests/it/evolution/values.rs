@@ -72,7 +72,8 @@ fn add<E: EventPayload>(
 
 const NODE: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d0_1f3e_7c44_9a51_6f0c_2b7e_8d13));
 const OTHER_NODE: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d0_2a90_7e01_8c22_41f7_93aa_05be));
-pub(super) const BAY: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d1_0b42_7d9f_b3c8_1e64_70d2_9f57));
+pub(super) const BAY: ObjectId =
+    ObjectId(Uuid::from_u128(0x019a_b6d1_0b42_7d9f_b3c8_1e64_70d2_9f57));
 const CONTAINER: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d2_3f10_7a21_8e05_13ab_c4d7_6f21));
 const BAYMODEL: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d0_ffa1_7b36_a4d7_58c9_e013_246a));
 pub const WORK: EventId = EventId(Uuid::from_u128(0x019a_b6d2_4c75_7aa8_8e10_d93b_5f26_c481));
