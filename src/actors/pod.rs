@@ -116,7 +116,7 @@ impl Entity for Pod {
             Event::StateChanged(changed) => state.recorded = changed.clone(),
             Event::Deleted(_) | Event::Abandoned(_) => state.engine_id = None,
             Event::Drifted(PodDriftedV1 { drift }) => match drift {
-                PodDrift::Removed => state.engine_id = None,
+                PodDrift::Removed | PodDrift::SandboxRemoved => state.engine_id = None,
                 PodDrift::Replaced { found } => state.engine_id = Some(found.clone()),
             },
             _ => {}

@@ -66,6 +66,9 @@ pub fn observe(state: &PodState, observed: Option<&ObservedPod>) -> Vec<Event> {
     let Some(observed) = observed else {
         return if waits { vec![] } else { drifted(PodDrift::Removed) };
     };
+    if observed.engine_id.is_empty() {
+        return if waits { vec![] } else { drifted(PodDrift::SandboxRemoved) };
+    }
     if &observed.engine_id != engine_id {
         let found = observed.engine_id.clone();
         return if waits { vec![] } else { drifted(PodDrift::Replaced { found }) };
@@ -279,6 +282,9 @@ mod tests {
         let found = "e2".to_owned();
         let replaced = Event::Drifted(PodDriftedV1 { drift: PodDrift::Replaced { found } });
         assert_eq!(observe(&state, Some(&other)), [replaced]);
+        let bare = ObservedPod { engine_id: String::new(), ..pod(false, vec![]) };
+        let lost = Event::Drifted(PodDriftedV1 { drift: PodDrift::SandboxRemoved });
+        assert_eq!(observe(&state, Some(&bare)), [lost]);
         let removed = Event::Drifted(PodDriftedV1 { drift: PodDrift::Removed });
         assert_eq!(observe(&state, None), [removed.clone()]);
         tell(&mut state, 5, &removed);

@@ -140,7 +140,8 @@ pub struct ObservedNetwork {
 /// A pod as the engine has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservedPod {
-    /// The engine's id: on Docker that of the sandbox, which holds the network of its containers.
+    /// The engine's id: on Docker that of the sandbox, which holds the network of its containers;
+    /// empty if that is gone and some of these are not.
     pub engine_id: String,
     /// The engine's name of it.
     pub engine_name: String,

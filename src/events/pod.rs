@@ -193,6 +193,8 @@ pub struct PodStateChangedV1 {
 pub enum PodDrift {
     /// The engine has nothing of it any more.
     Removed,
+    /// Its sandbox is gone, and with it the network of its containers.
+    SandboxRemoved,
     /// The engine has another pod of ours under this object.
     Replaced {
         /// The engine's id of what was found.
@@ -311,7 +313,10 @@ impl status::Status for Status {
             (Self::Terminating, _) => self,
             (_, E::DeleteRequested(_)) => Self::Terminating,
             (_, E::StateChanged(changed)) => changed.phase.into(),
-            (_, E::Drifted(PodDriftedV1 { drift: PodDrift::Removed })) => Self::Failed,
+            (_, E::Drifted(PodDriftedV1 { drift })) => match drift {
+                PodDrift::Removed | PodDrift::SandboxRemoved => Self::Failed,
+                PodDrift::Replaced { .. } => self,
+            },
             // Listed one by one, so that a new event is decided about.
             (
                 _,
@@ -320,7 +325,6 @@ impl status::Status for Status {
                 | E::Created(_)
                 | E::StartRequested(_)
                 | E::Started(_)
-                | E::Drifted(_)
                 | E::ExecuteRequested(_)
                 | E::Executed(_)
                 | E::ExecutionEndRequested(_)

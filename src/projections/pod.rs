@@ -263,6 +263,7 @@ fn told(changed: &PodStateChangedV1) -> Option<String> {
 const fn difference(drift: &PodDrift) -> &'static str {
     match drift {
         PodDrift::Removed => "removed outside Magnum",
+        PodDrift::SandboxRemoved => "its sandbox was removed outside Magnum",
         PodDrift::Replaced { .. } => "replaced outside Magnum",
     }
 }

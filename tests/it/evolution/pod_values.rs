@@ -103,6 +103,7 @@ pub fn pods() -> Vec<(&'static str, PodEvent)> {
         ("failed", changed(Phase::Failed, ContainerStage::Terminated, Some("OOMKilled"))),
         ("unknown", changed(Phase::Unknown, ContainerStage::Waiting, None)),
         ("removed", drifted(PodDrift::Removed)),
+        ("sandbox_removed", drifted(PodDrift::SandboxRemoved)),
         ("replaced", drifted(PodDrift::Replaced { found: "e1b8".to_owned() })),
         (
             "full",
