@@ -214,6 +214,7 @@ async fn source(on: ObjectCall<'_>, new: &mut Body) -> Result<Source, ApiError> 
     match (text, url) {
         (Some(text), _) => Ok(Source { text, url: None, digest: None }),
         (None, Some(url)) => {
+            let _place = on.state.own().places.take_fetch(&on.call.ctx.project)?;
             let fetched = fetch(&url, on.state.config.allowed.images.is_operator).await?;
             Ok(Source { text: fetched.text, url: Some(url), digest: Some(fetched.digest) })
         }
