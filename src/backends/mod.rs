@@ -10,6 +10,7 @@ pub mod docker;
 pub mod fake;
 mod labels;
 mod observed;
+mod pods;
 mod recreate;
 pub mod unsealing;
 mod work;

@@ -23,7 +23,7 @@ use crate::ids::StreamId;
 const PROGRAM_CODES: [i64; 2] = [126, 127];
 
 /// Between two looks at a container that is being removed: short beside what people notice.
-const REMOVAL_POLL: Duration = Duration::from_millis(250);
+pub(super) const REMOVAL_POLL: Duration = Duration::from_millis(250);
 
 impl DockerBackend {
     /// Brings a container into the state that the work asks for.
