@@ -100,15 +100,19 @@ fn phase(pod: &ObservedPod, state: &PodState) -> Phase {
     let is_over = matches!(before, Phase::Succeeded | Phase::Failed);
     let goes_on = !is_over && state.restarts != Restarts::Never;
     let has_failed = |one: &&ObservedMember| was_started(one) && ended(one) && !succeeded(one);
+    // Its start was refused, and is not tried again.
+    let is_refused = state.lifecycle.status() == Status::Failed
+        && state.lifecycle.work().queued().next().is_none();
+    let unstarted = if is_refused { Phase::Failed } else { Phase::Pending };
     if own.iter().all(|one| !was_started(one)) {
-        return if init.iter().any(has_failed) { Phase::Failed } else { Phase::Pending };
+        return if init.iter().any(has_failed) { Phase::Failed } else { unstarted };
     }
     match own.iter().all(|one| was_started(one) && ended(one)) {
         // They ended with their sandbox, and are started again with it.
         true if !pod.is_up && goes_on => before,
         true if own.iter().all(|one| succeeded(one)) => Phase::Succeeded,
         true => Phase::Failed,
-        false if own.iter().any(|one| !was_started(one)) => Phase::Pending,
+        false if own.iter().any(|one| !was_started(one)) => unstarted,
         false => Phase::Running,
     }
 }
@@ -169,7 +173,7 @@ mod tests {
     use crate::actors::{Entity as _, Fact};
     use crate::events::container::ActionDoneV1;
     use crate::events::pod::{PodCreateRequestedV1, PodCreatedV1, PodSpec};
-    use crate::events::work::Placement;
+    use crate::events::work::{Placement, WorkFailedV2};
     use crate::ids::{EventId, Timestamp};
 
     const ENGINE_ID: &str = "e1";
@@ -271,6 +275,18 @@ mod tests {
             tell(&mut state, 6, &events[0]);
             assert_eq!(state.lifecycle.status(), status, "{restarts:?}");
         }
+    }
+
+    #[test]
+    fn a_pod_whose_start_was_refused_has_failed() {
+        let (mut state, work_id) = created(Restarts::Always);
+        let half = |state| pod(true, vec![one("a", false, RunState::Running, None), state]);
+        let half = half(one("b", false, RunState::Created, None));
+        assert_eq!(phase(&half, &state), Phase::Pending);
+        let (action, reason) = ("start".to_owned(), "no such program".to_owned());
+        let failed = WorkFailedV2 { work_id, action, reason, cancelled: vec![] };
+        tell(&mut state, 4, &Event::WorkFailed(failed));
+        assert_eq!(phase(&half, &state), Phase::Failed);
     }
 
     #[test]

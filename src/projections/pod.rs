@@ -230,7 +230,11 @@ impl PodView {
             return;
         }
         match payload {
-            PodEvent::StateChanged(changed) => self.status_reason = told(changed),
+            PodEvent::StateChanged(changed) => match told(changed) {
+                // Why it was refused stays.
+                None if (before, self.status) == (Status::Failed, Status::Failed) => {}
+                told => self.status_reason = told,
+            },
             PodEvent::Drifted(drifted) if self.status != before => {
                 self.status_reason = Some(difference(&drifted.drift).to_owned());
             }
