@@ -91,6 +91,7 @@ mod tenancy;
 mod tls;
 mod tokens;
 mod tour;
+mod underway;
 mod values;
 mod watcher;
 mod words;

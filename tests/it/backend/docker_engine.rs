@@ -865,12 +865,20 @@ async fn a_pull_is_told_when_it_begins_and_when_it_has_ended() {
     let bench = Docker::new();
     let notes = Notes::default();
     bench.backend().perform(&pull(&bench, &registry.image).await, &notes).await.unwrap();
+    let underway = notes.underway.into_inner().unwrap();
     let steps = notes.progress.into_inner().unwrap();
     let [began, ended] = steps.as_slice() else { panic!("{steps:?}") };
     let Some(Pull::Started { image }) = &began.pull else { panic!("{began:?}") };
     let Some(Pull::Ended { digest, .. }) = &ended.pull else { panic!("{ended:?}") };
     assert!(registry.image.ends_with(image.as_str()) || image.ends_with(&registry.image));
     assert!(digest.as_ref().is_some_and(|digest| digest.starts_with("sha256:")), "{digest:?}");
+    // How far it was meanwhile, up to all of what was downloaded.
+    let so_far = |progress: &Progress| (progress.current_bytes, progress.total_bytes);
+    assert!(underway.iter().is_sorted_by_key(so_far), "{underway:?}");
+    assert!(underway.iter().all(|it| it.message == began.message && it.pull.is_none()));
+    let last = underway.last().map(so_far).unwrap();
+    assert_eq!(last, (ended.total_bytes, ended.total_bytes), "{underway:?}");
+    assert!(last.0 > 0);
     let notes = Notes::default();
     bench.backend().perform(&pull(&bench, &registry.image).await, &notes).await.unwrap();
     assert_eq!(notes.progress.into_inner().unwrap(), []);

@@ -434,6 +434,7 @@ pub fn docker(arguments: &[&str]) -> String {
 #[derive(Default)]
 pub struct Notes {
     pub progress: Mutex<Vec<Progress>>,
+    pub underway: Mutex<Vec<Progress>>,
     pub output: Mutex<Vec<OutputFrame>>,
     pub cancel: CancellationToken,
 }
@@ -442,6 +443,10 @@ pub struct Notes {
 impl Reporter for Notes {
     async fn progress(&self, progress: Progress) {
         self.progress.lock().unwrap().push(progress);
+    }
+
+    async fn underway(&self, progress: Progress) {
+        self.underway.lock().unwrap().push(progress);
     }
 
     async fn output(&self, frame: OutputFrame) {
