@@ -42,11 +42,11 @@ const ENDED: &str = "magnum.container.pulled.v1";
 #[test]
 fn a_pull_says_how_far_it_is_while_it_lasts_and_records_two_events() {
     let server = Server::start(Options::fake());
-    let body = json!({ "name": "c", "image_id": "slow/x:1" });
+    let body = json!({ "name": "c", "image_id": "trickling/x:1" });
     let at_once = [("prefer", "respond-async")];
     server.send(Method::POST, "/v1/containers", &at_once, Some(&body)).expect(202);
     let path = "/v1/containers/c";
-    is_pulling(&server, path, "slow/x:1");
+    is_pulling(&server, path, "trickling/x:1");
     let listed = server.list("/v1/containers/detail");
     assert_eq!(listed[0]["task"]["progress"], json!(format!("pulling slow/x:1{SO_FAR}")));
     // The log knows the step alone, and so does whoever asks what it says.
@@ -64,14 +64,14 @@ fn a_pull_says_how_far_it_is_while_it_lasts_and_records_two_events() {
     });
     assert_eq!(pulls(&server, path), [BEGAN, ENDED]);
     // So it is where a container is recreated.
-    let image = json!([{ "op": "replace", "path": "/image_id", "value": "slow/y:1" }]);
+    let image = json!([{ "op": "replace", "path": "/image_id", "value": "trickling/y:1" }]);
     server.patch(path, &image).expect(200);
     server.send(Method::PUT, &format!("{path}/recreate"), &at_once, None).expect(202);
-    is_pulling(&server, path, "slow/y:1");
+    is_pulling(&server, path, "trickling/y:1");
     release(&server, "other:2");
     wait_until("it to be made anew", PATIENCE, || {
         let container = server.get(path).expect(200);
-        container["image_id"] == "slow/y:1" && container["task"].is_null()
+        container["image_id"] == "trickling/y:1" && container["task"].is_null()
     });
     assert_eq!(pulls(&server, path), [BEGAN, ENDED, BEGAN, ENDED]);
 }
@@ -82,7 +82,7 @@ fn a_command_that_waits_for_a_pull_says_how_far_it_is() {
     let home = TempDir::new().unwrap();
     let said = home.path().join("stderr");
     let mut waits = Command::new(env!("CARGO_BIN_EXE_magnum"))
-        .args(["container-create", "--name", "c", "--image", "slow/x:1"])
+        .args(["container-create", "--name", "c", "--image", "trickling/x:1"])
         .env_clear()
         .env("MAGNUM_URL", server.url())
         .stdin(Stdio::null())

@@ -47,7 +47,7 @@ const SILENT_IMAGES: &str = "silent/";
 
 /// Images under this come slowly: a quarter is there at once, and the rest when the engine is asked
 /// for any other image.
-const SLOW_IMAGES: &str = "slow/";
+const SLOW_IMAGES: &str = "trickling/";
 
 /// Exit code of a process that `SIGTERM` ended: 128 and the signal's number.
 const TERMINATED: i64 = 143;
