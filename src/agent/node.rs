@@ -163,14 +163,16 @@ impl NodeAgent {
             () = reporter.given_up() => not_awaited(),
             () = reporter.unwanted(Wanted::IfBegun) => cancelled_result(),
         };
+        // A pod's state is what its containers do, and that is only ever observed: before it counts
+        // as started.
+        if matches!(work.action, Action::Do(Operation::StartPod)) {
+            self.inspect(work.stream).await;
+        }
         let end = self.conclude(work, result).await;
         // What an earlier attempt did may have ended since, unseen; and a kill during the restart
         // back-off ends no process, so no notice tells of it.
         let kills = matches!(work.action, Action::Do(Operation::Kill { .. }));
-        // A pod's state is what its containers do, and that is only ever observed.
-        let starts_pod = matches!(work.action, Action::Do(Operation::StartPod));
-        let is_container = work.stream.kind == Kind::Container;
-        if starts_pod || ((work.attempt > 1 || kills) && is_container) {
+        if (work.attempt > 1 || kills) && work.stream.kind == Kind::Container {
             self.inspect(work.stream).await;
         }
         // Readers are told of the end once the outcome is recorded.

@@ -48,13 +48,13 @@ fn a_pull_says_how_far_it_is_while_it_lasts_and_records_two_events() {
     let path = "/v1/containers/c";
     is_pulling(&server, path, "trickling/x:1");
     let listed = server.list("/v1/containers/detail");
-    assert_eq!(listed[0]["task"]["progress"], json!(format!("pulling slow/x:1{SO_FAR}")));
+    assert_eq!(listed[0]["task"]["progress"], json!(format!("pulling trickling/x:1{SO_FAR}")));
     // The log knows the step alone, and so does whoever asks what it says.
     let shown = server.get(path);
     let at = shown.header("x-magnum-position").to_owned();
     for past in [format!("{path}?at={at}"), format!("/v1/containers/detail?at={at}")] {
         let then = server.get(&past).expect(200).to_string();
-        assert!(then.contains("\"pulling slow/x:1\"") && !then.contains(SO_FAR), "{then}");
+        assert!(then.contains("\"pulling trickling/x:1\"") && !then.contains(SO_FAR), "{then}");
     }
     assert_eq!(pulls(&server, path), [BEGAN]);
     release(&server, "other:1");
@@ -90,7 +90,7 @@ fn a_command_that_waits_for_a_pull_says_how_far_it_is() {
         .stderr(File::create(&said).unwrap())
         .spawn()
         .unwrap();
-    let line = format!("c: Creating — pulling slow/x:1{SO_FAR}\n");
+    let line = format!("c: Creating — pulling trickling/x:1{SO_FAR}\n");
     wait_until("a line", PATIENCE, || fs::read_to_string(&said).unwrap().contains(&line));
     release(&server, "other:1");
     let ended = wait_for("the command to end", PATIENCE, || waits.try_wait().unwrap());

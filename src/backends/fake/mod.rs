@@ -47,7 +47,7 @@ const SILENT_IMAGES: &str = "silent/";
 
 /// Images under this come slowly: a quarter is there at once, and the rest when the engine is asked
 /// for any other image.
-const SLOW_IMAGES: &str = "trickling/";
+const TRICKLING_IMAGES: &str = "trickling/";
 
 /// Exit code of a process that `SIGTERM` ended: 128 and the signal's number.
 const TERMINATED: i64 = 143;
@@ -160,7 +160,7 @@ impl FakeBackend {
         }
         let other = self.engine.next_pull();
         reporter.underway(Progress::pulling(image, IMAGE_BYTES / 4, IMAGE_BYTES)).await;
-        if image.starts_with(SLOW_IMAGES) {
+        if image.starts_with(TRICKLING_IMAGES) {
             other.await;
         }
         self.engine.pull(image)?;

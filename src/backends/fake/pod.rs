@@ -216,7 +216,7 @@ impl FakeBackend {
         let addresses = Addresses { pod: sandbox.address(), host: HOST.to_owned() };
         for (place, container) in &places {
             self.step()?;
-            let spec = spec(&wanted, work, place, container, &addresses)?;
+            let spec = spec_of(&wanted, work, place, container, &addresses)?;
             self.engine.make_part(work, name, bay_id, Some(place), spec)?;
         }
         self.engine.note_once(work);
@@ -338,7 +338,8 @@ impl FakeBackend {
                 }
                 RunState::Created | RunState::Exited | RunState::Dead => {
                     is_started = true;
-                    let anew = FakeContainer { life: 0, ..now };
+                    let mut anew = now;
+                    anew.life = 0;
                     self.engine.start_member(&anew, sandbox)?;
                 }
                 RunState::Running | RunState::Paused | RunState::Restarting => {
@@ -377,7 +378,7 @@ impl FakeBackend {
 }
 
 /// What a container of a pod is made from, in the words of the model.
-fn spec(
+fn spec_of(
     wanted: &Wanted,
     work: &Work,
     place: &Place,

@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 use super::{
     BACK_OFF, Behind, Bench, Docker, Fake, IMAGE, Notes, PATIENCE, act, bay, by_output, container,
-    containers, create, docker, logs, name_in_pod, noticed, open_bay, words, work,
+    containers, create, logs, name_in_pod, noticed, open_bay, words, work,
 };
 
 contracts!(
@@ -574,7 +574,7 @@ async fn what_cannot_be_run_is_refused_before_anything_is_made(bench: &dyn Bench
 
 /// The value of a field of what the engine says of a container of a pod.
 fn says(pod: ObjectId, container: Option<&str>, format: &str) -> String {
-    docker(&["inspect", "-f", format, &name_in_pod(pod, container)])
+    super::docker(&["inspect", "-f", format, &name_in_pod(pod, container)])
 }
 
 /// Runs a command in a container of a pod, and gives what it wrote.
@@ -680,7 +680,7 @@ async fn containers_of_a_pod_are_bounded_and_its_sandbox_may_do_nothing() {
     assert_eq!(sandbox("{{.HostConfig.CapDrop}} {{.Config.User}}"), "[ALL] 65535:65535");
     assert_eq!(sandbox("{{.HostConfig.RestartPolicy.Name}}"), "no");
     // The first process of a container sees only signals that it handles: it is killed.
-    docker(&["stop", &name_in_pod(pod.id, None)]);
+    super::docker(&["stop", &name_in_pod(pod.id, None)]);
     assert_eq!(sandbox("{{.State.ExitCode}}"), "137");
 }
 
@@ -693,7 +693,7 @@ async fn a_part_of_a_volume_is_refused_where_the_whole_would_be_mounted() {
         json!({ "name": "web", "image": IMAGE, "command": ["true"], "volumeMounts": [mount] });
     let spec = json!({ "volumes": [{ "name": "data" }], "containers": [web] });
     let answer = act(&bench, pod, create_pod(bay, spec)).await;
-    let version = docker(&["version", "-f", "{{.Server.Version}}"]);
+    let version = super::docker(&["version", "-f", "{{.Server.Version}}"]);
     let major: u32 = version.split('.').next().unwrap().parse().unwrap();
     if major >= 26 {
         answer.unwrap();
@@ -713,7 +713,7 @@ async fn a_sandbox_that_somebody_restarts_begins_a_new_life() {
     let pod = made(&bench, json!({ "containers": [member("web", "sleep 1000")] })).await;
     act(&bench, pod, START).await.unwrap();
     let before = one(&bench, pod, "web").await.run.unwrap();
-    docker(&["restart", &name_in_pod(pod.id, None)]);
+    super::docker(&["restart", &name_in_pod(pod.id, None)]);
     act(&bench, pod, START).await.unwrap();
     let now = one(&bench, pod, "web").await;
     assert!(runs(&now) && now.run.unwrap().started_at > before.started_at);
