@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::bay::BAY;
+use super::command::blocking;
 use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
@@ -162,9 +163,8 @@ impl Resource for PodView {
     async fn create(on: ObjectCall<'_>, mut new: Body) -> Result<PodCommand, ApiError> {
         let ObjectCall { call, state, .. } = on;
         let Source { text, url, digest } = source(on, &mut new).await?;
-        let mut manifest = Manifest::pod(&text)?;
-        tenant::check(&manifest.document)?;
-        let plan = plan(&manifest.document)?;
+        // The largest ones take up to a second.
+        let (mut manifest, plan) = blocking(move || planned(&text)).await??;
         check_images(&state.config.allowed, &plan)?;
         let bay = bay::of_member(on, Kind::Pod, &mut new).await?;
         let environment = variables::taken(&mut manifest.document);
@@ -192,6 +192,14 @@ impl Resource for PodView {
     async fn delete(&self, _on: ObjectCall<'_>) -> Result<PodCommand, ApiError> {
         Ok(PodCommand::Delete)
     }
+}
+
+/// A manifest that this project may have, and what a Docker bay makes of it.
+fn planned(text: &str) -> Result<(Manifest, PodPlan), Invalid> {
+    let manifest = Manifest::pod(text)?;
+    tenant::check(&manifest.document)?;
+    let plan = plan(&manifest.document)?;
+    Ok((manifest, plan))
 }
 
 impl From<Invalid> for ApiError {

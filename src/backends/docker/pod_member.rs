@@ -77,7 +77,9 @@ impl Surroundings<'_> {
             restart_policy: Some(restart_policy(&self.wanted.restart_policy(place))),
             ..HostConfig::default()
         };
-        bounded(config, self.bounds, self.log_driver.clone())
+        let config = bounded(config, self.bounds, self.log_driver.clone());
+        let dropped = config.cap_drop.into_iter().flatten().chain(container.dropped.clone());
+        HostConfig { cap_drop: Some(dropped.collect()), ..config }
     }
 }
 

@@ -8,7 +8,6 @@
 pub mod body;
 pub mod container;
 pub mod ignored;
-#[cfg_attr(not(test), expect(dead_code, reason = "what creates pods is to call it"))]
 pub mod manifest_url;
 pub mod patch;
 pub mod rule;

@@ -1,7 +1,7 @@
 //! The plan of one container.
 
 use k8s_openapi::api::core::v1::{
-    Container, ContainerPort as Port, PodSecurityContext, VolumeMount,
+    Container, ContainerPort as Port, PodSecurityContext, SecurityContext, VolumeMount,
 };
 
 use super::environment;
@@ -46,6 +46,7 @@ pub(super) fn plan(
         cpu_millis,
         user: user(container, around, field)?,
         read_only_root: security.and_then(|it| it.read_only_root_filesystem) == Some(true),
+        dropped: dropped(security),
         mounts: mounts(container.volume_mounts.as_deref().unwrap_or_default(), field)?,
         ports: container.ports.iter().flatten().map(port).collect(),
         stdin: container.stdin == Some(true),
@@ -150,6 +151,11 @@ fn user(
         (Some(user), None) => Ok(Some(user.to_string())),
         (Some(user), Some(group)) => Ok(Some(format!("{user}:{group}"))),
     }
+}
+
+fn dropped(security: Option<&SecurityContext>) -> Vec<String> {
+    let capabilities = security.and_then(|security| security.capabilities.as_ref());
+    capabilities.and_then(|capabilities| capabilities.drop.clone()).unwrap_or_default()
 }
 
 fn mounts(mounts: &[VolumeMount], field: &str) -> Result<Vec<Mount>, Invalid> {

@@ -286,7 +286,7 @@ const REQUESTS: &Fields =
 const CAPABILITIES: &Fields = &Fields {
     known: &[
         ("add", Refused("a Docker bay gives no capabilities beyond the engine's own")),
-        ("drop", Only(is_dropped_anyway, "a Docker bay drops NET_RAW and nothing else")),
+        ("drop", Planned),
     ],
     others: UNKNOWN,
 };
@@ -315,12 +315,6 @@ fn is_any_node(selector: &Value) -> bool {
 
 fn is_of_runtime(profile: &Value) -> bool {
     profile.get("type").is_some_and(|kind| kind == "RuntimeDefault")
-}
-
-/// Each container lacks this capability (`backends/docker/bounds`).
-fn is_dropped_anyway(capabilities: &Value) -> bool {
-    let names = capabilities.as_array().into_iter().flatten();
-    names.into_iter().all(|name| name == "NET_RAW")
 }
 
 /// Refuses what a Docker bay cannot do.

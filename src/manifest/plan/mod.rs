@@ -90,6 +90,8 @@ pub struct PlannedContainer {
     pub user: Option<String>,
     /// Whether only its mounts can be written to.
     pub read_only_root: bool,
+    /// Capabilities that it is to lack, beside those that all lack.
+    pub dropped: Vec<String>,
     /// Volumes in it.
     pub mounts: Vec<Mount>,
     /// Ports on which it says that it listens. None is published by that.
@@ -287,6 +289,7 @@ spec:
             cpu_millis: Some(1500),
             user: Some("33:1001".to_owned()),
             read_only_root: true,
+            dropped: vec!["NET_RAW".to_owned()],
             mounts: vec![
                 mount("data", "/data", true, Some("a/b")),
                 mount("fast", "/fast", false, None),
@@ -611,12 +614,6 @@ spec:
             r#"{"capabilities": {"add": ["A"]}}"#,
             "spec.containers[0].securityContext.capabilities.add",
             "no capabilities",
-        ),
-        (
-            "/spec/containers/0/securityContext",
-            r#"{"capabilities": {"drop": ["ALL"]}}"#,
-            "spec.containers[0].securityContext.capabilities.drop",
-            "drops NET_RAW",
         ),
         ("/spec/hostAliases", r#"[{"ip": "x"}]"#, "spec.hostAliases[0].ip", "an IP address"),
         (
