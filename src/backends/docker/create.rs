@@ -103,8 +103,8 @@ impl DockerBackend {
         Ok(body(work, name, bay_id, spec, labels, config))
     }
 
-    /// Asks the engine for the container of an object, or for that in a place of a pod. It cannot be
-    /// undone, so it is never given up.
+    /// Asks the engine for the container of an object, or for that in a place of a pod. It cannot
+    /// be undone, so it is never given up.
     pub(super) async fn request(
         &self,
         work: &Work,

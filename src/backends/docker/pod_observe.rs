@@ -103,8 +103,8 @@ impl DockerBackend {
         self.look_at_all(&[(labels::POD, stream.id.to_string())]).await
     }
 
-    /// The container of an object; of a pod that of this name in the manifest, without one the first
-    /// that does not initialise it.
+    /// The container of an object; of a pod that of this name in the manifest, without one the
+    /// first that does not initialise it.
     pub(super) async fn find_one(
         &self,
         stream: StreamId,

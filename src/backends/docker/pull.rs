@@ -45,8 +45,8 @@ impl DockerBackend {
         self.ensure_image_by(PullPolicy::IfNotPresent, wanted, given, reporter).await
     }
 
-    /// The same by a pull policy. What may not be used as the engine has it is pulled by any policy,
-    /// as in a Kubernetes that always pulls images.
+    /// The same by a pull policy. What may not be used as the engine has it is pulled by any
+    /// policy, as in a Kubernetes that always pulls images.
     pub(super) async fn ensure_image_by(
         &self,
         policy: PullPolicy,

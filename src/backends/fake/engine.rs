@@ -157,27 +157,6 @@ impl FakeEngine {
         others
     }
 
-    /// Every container of pods that it has, the sandboxes included.
-    pub fn pods(&self) -> Vec<FakeContainer> {
-        let (pods, _) = self.apart();
-        pods
-    }
-
-    fn apart(&self) -> (Vec<FakeContainer>, Vec<FakeContainer>) {
-        let is_of_pod = |one: &FakeContainer| one.stream.is_some_and(|it| it.kind == Kind::Pod);
-        self.all().into_iter().partition(is_of_pod)
-    }
-
-    /// Everything that runs or could.
-    pub(super) fn all(&self) -> Vec<FakeContainer> {
-        self.lock().containers.values().cloned().collect()
-    }
-
-    /// The volumes that it has, by their names.
-    pub fn volumes(&self) -> Vec<String> {
-        self.lock().volumes.keys().cloned().collect()
-    }
-
     /// Every network that it has: its node and its bay.
     pub fn networks(&self) -> Vec<(ObjectId, ObjectId)> {
         self.lock().networks.keys().copied().collect()

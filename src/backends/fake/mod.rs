@@ -1,8 +1,9 @@
 //! A container engine as a model in memory, with knobs for its faults.
 //!
 //! `engine` is the model: containers, networks, images. `process` is what commands do, `run` when,
-//! `knobs` how it is made to fail, `recreate` how a container is changed, `pod` what pods are, and
-//! `picture` what it had at a moment. Here is how it answers as a [`Backend`]. Not here: anything that really runs.
+//! `knobs` how it is made to fail, `recreate` how a container is changed, `pod` what pods are,
+//! `pod_work` what is done with them, and `picture` what it had at a moment. Here is how it answers
+//! as a [`Backend`]. Not here: anything that really runs.
 
 mod container;
 mod engine;
@@ -10,6 +11,7 @@ mod fault;
 mod knobs;
 mod picture;
 mod pod;
+mod pod_work;
 mod process;
 mod recreate;
 mod run;

@@ -15,6 +15,11 @@ use crate::events::container::{ContainerSpec, Limits};
 use crate::ids::{ObjectId, StreamId};
 
 impl FakeEngine {
+    /// Every container that it has, whosever it is.
+    pub(super) fn all(&self) -> Vec<FakeContainer> {
+        self.lock().containers.values().cloned().collect()
+    }
+
     /// A node's containers for an object, the oldest first.
     pub(super) fn all_of(&self, node_id: ObjectId, stream: StreamId) -> Vec<FakeContainer> {
         let ours = |container: &&FakeContainer| {

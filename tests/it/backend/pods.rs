@@ -327,7 +327,10 @@ async fn output_and_commands_are_of_one_container(bench: &dyn Bench) {
 }
 
 async fn fields_of_the_pod_are_variables(bench: &dyn Bench) {
-    let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
+    let field = |name: &str, path: &str| {
+        let from = json!({ "fieldPath": path });
+        json!({ "name": name, "valueFrom": { "fieldRef": from } })
+    };
     let web = json!({ "name": "web", "image": IMAGE, "command": ["env"], "env": [
         field("NAME", "metadata.name"),
         field("SPACE", "metadata.namespace"),
