@@ -457,7 +457,7 @@ async fn what_a_bay_that_was_given_up_has_goes_at_once_and_after_a_restart() {
         let (_hellos, heard) = mpsc::channel(1);
         let objects = Objects::new(log.clone(), Snapshots::default());
         let (orphans, members) =
-            if is_restart { (vec![orphan], vec![]) } else { (vec![], vec![left.id]) };
+            if is_restart { (vec![orphan], vec![]) } else { (vec![], vec![left]) };
         let members = Arc::new(Left { orphans, members });
         let reactor = Reactor::new(objects, bus.port(Authority::Conductor), members, heard);
         let head = *log.head().borrow();
