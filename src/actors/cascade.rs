@@ -73,9 +73,9 @@ impl Orphan {
     }
 }
 
-/// Deletes a member that was just asked for if its bay is going or gone. The log decides which
-/// came first: one that was recorded before the deletion of its bay is deleted with it, and one that
-/// was recorded after it is deleted here.
+/// Deletes a member that was just asked for if its bay is going or gone. The log decides which came
+/// first: one that was recorded before the deletion of its bay is deleted with it, and one that was
+/// recorded after it is deleted here.
 pub async fn admit(
     bus: Arc<dyn Bus>,
     members: Arc<dyn Members>,

@@ -118,7 +118,7 @@ async fn take_stock(
 ) -> Result<Option<HashSet<StreamId>>, BackendError> {
     let node = worker.node();
     // Before the record is read: a bay is recorded before its network is created.
-    let Found { containers, networks, pods } = by_kind(node.backend.inventory().await?);
+    let Stock { containers, networks, pods } = by_kind(node.backend.inventory().await?);
     let before = std::mem::take(last);
     let listed_pods = pods.iter().map(|(stream, observed)| {
         let changed = before.pods.get(stream) != Some(observed);
@@ -168,7 +168,7 @@ async fn tell_strays(worker: &WorkerHandle, compared: Comparison) -> Result<(), 
     let Comparison { unrecorded, unrecorded_networks, .. } = compared;
     let anything = !(unrecorded.is_empty() && unrecorded_networks.is_empty());
     let still = if anything { node.backend.inventory().await? } else { vec![] };
-    let Found { mut containers, mut networks, pods } = by_kind(still);
+    let Stock { mut containers, mut networks, pods } = by_kind(still);
     containers.extend(pods.into_iter().map(|(stream, pod)| (stream, pod.as_container())));
     containers.retain(|(stream, _)| unrecorded.contains(stream));
     networks.retain(|network| unrecorded_networks.contains(&network.engine_id));
@@ -180,8 +180,8 @@ async fn tell_strays(worker: &WorkerHandle, compared: Comparison) -> Result<(), 
 }
 
 /// An inventory, sorted by kind.
-fn by_kind(seen: Vec<(StreamId, EngineObject)>) -> Found {
-    let mut found = Found::default();
+fn by_kind(seen: Vec<(StreamId, EngineObject)>) -> Stock {
+    let mut found = Stock::default();
     for (stream, seen) in seen {
         match seen {
             EngineObject::Container(observed) => found.containers.push((stream, observed)),
@@ -194,7 +194,7 @@ fn by_kind(seen: Vec<(StreamId, EngineObject)>) -> Found {
 
 /// An inventory, sorted by kind.
 #[derive(Default)]
-struct Found {
+struct Stock {
     containers: Vec<(StreamId, Observed)>,
     networks: Vec<ObservedNetwork>,
     pods: Vec<(StreamId, ObservedPod)>,

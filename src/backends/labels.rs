@@ -58,7 +58,7 @@ pub(super) fn volume_name(pod_id: ObjectId, volume: &str) -> String {
 
 /// Which of a pod's containers one is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct PodPlace {
     /// Its name in the manifest.
     pub(super) name: String,
     /// Its place in the manifest, from 0; those that initialise the pod come first.
@@ -69,7 +69,7 @@ pub(super) struct Place {
 
 /// The engine's name for what an object has: its container, a pod's sandbox, or the container in
 /// this place of a pod.
-pub(super) fn engine_name(id: ObjectId, place: Option<&Place>) -> String {
+pub(super) fn engine_name(id: ObjectId, place: Option<&PodPlace>) -> String {
     place.map_or_else(|| container_name(id), |place| member_name(id, &place.name))
 }
 
@@ -105,7 +105,7 @@ pub(super) fn of_pod(work: &Work, name: &str, bay_id: ObjectId) -> HashMap<Strin
 /// All labels of a container of a pod, by those of its sandbox.
 pub(super) fn of_member(
     mut labels: HashMap<String, String>,
-    place: &Place,
+    place: &PodPlace,
 ) -> HashMap<String, String> {
     labels.insert(POD_CONTAINER.to_owned(), place.name.clone());
     labels.insert(POD_ORDER.to_owned(), place.order.to_string());
@@ -137,9 +137,9 @@ pub(super) fn object_of(labels: Option<&HashMap<String, String>>) -> Option<Stre
 }
 
 /// Which of a pod's containers has these labels; none for its sandbox.
-pub(super) fn place_of(labels: &HashMap<String, String>) -> Option<Place> {
+pub(super) fn place_of(labels: &HashMap<String, String>) -> Option<PodPlace> {
     let label = |name: &str| labels.get(name).map(String::as_str);
-    Some(Place {
+    Some(PodPlace {
         name: text::words(label(POD_CONTAINER)?),
         order: label(POD_ORDER).and_then(|order| order.parse().ok()).unwrap_or_default(),
         is_init: label(POD_INIT) == Some("true"),
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn nothing_of_a_pod_is_taken_for_a_container() {
         let id = ObjectId(uuid::Uuid::from_u128(7));
-        let place = Place { name: "web".to_owned(), order: 2, is_init: true };
+        let place = PodPlace { name: "web".to_owned(), order: 2, is_init: true };
         let sandbox = HashMap::from([(POD.to_owned(), id.to_string())]);
         let member = of_member(sandbox.clone(), &place);
         for labels in [&sandbox, &member] {

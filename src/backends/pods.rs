@@ -5,7 +5,7 @@
 
 use serde_json::Value;
 
-use super::labels::Place;
+use super::labels::PodPlace;
 use super::{BackendError, Work};
 use crate::events::container::RestartPolicy;
 use crate::events::pod::PodSpec;
@@ -16,7 +16,7 @@ use crate::manifest::variables;
 const NAMESPACE: &str = "default";
 
 /// A pod that is to be made.
-pub(super) struct Wanted {
+pub(super) struct WantedPod {
     /// What its containers are made from.
     pub(super) plan: PodPlan,
     /// Its manifest.
@@ -31,7 +31,7 @@ pub(super) struct Addresses {
     pub(super) host: String,
 }
 
-impl Wanted {
+impl WantedPod {
     /// Reads what a pod is made from; refused if this is not what a bay of one engine can do.
     pub(super) fn read(spec: &PodSpec) -> Result<Self, BackendError> {
         let refused = |why: &dyn std::fmt::Display| BackendError::Refused(why.to_string());
@@ -42,19 +42,19 @@ impl Wanted {
     }
 
     /// All containers, each with its place.
-    pub(super) fn places(&self) -> Vec<(Place, &PlannedContainer)> {
+    pub(super) fn places(&self) -> Vec<(PodPlace, &PlannedContainer)> {
         let inits = self.plan.init.iter().map(|container| (true, container));
         let others = self.plan.containers.iter().map(|container| (false, container));
         let place = |(order, (is_init, container)): (u32, (bool, _))| {
             let container: &PlannedContainer = container;
-            (Place { name: container.name.clone(), order, is_init }, container)
+            (PodPlace { name: container.name.clone(), order, is_init }, container)
         };
         (0..).zip(inits.chain(others)).map(place).collect()
     }
 
     /// When an engine starts the container in this place again. What initialises a pod is tried
     /// until it succeeds once.
-    pub(super) fn restart_policy(&self, place: &Place) -> RestartPolicy {
+    pub(super) fn restart_policy(&self, place: &PodPlace) -> RestartPolicy {
         match self.plan.restart {
             PodRestart::Never => RestartPolicy::No,
             PodRestart::Always if !place.is_init => RestartPolicy::Always,
@@ -99,7 +99,7 @@ impl Wanted {
 /// Why a container of a pod is not found, and which ones there are.
 pub(super) fn no_member<'a>(
     name: Option<&str>,
-    there: impl Iterator<Item = &'a Place>,
+    there: impl Iterator<Item = &'a PodPlace>,
 ) -> BackendError {
     let there: Vec<&str> = there.map(|place| place.name.as_str()).collect();
     let name = name.map_or_else(String::new, |name| format!(" {name}"));

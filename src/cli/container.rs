@@ -8,7 +8,7 @@ use super::args::{Target, Targets, Update, ident};
 use super::client::Call;
 use super::container_create::ContainerCreate;
 use super::error::CliError;
-use super::execute::{self, Execute, Output, Place};
+use super::execute::{self, Execute, Inside, Output};
 use super::inside::{self, ExecutionEnd, Logs};
 use super::noun::{ListArgs, Noun, Session, Show};
 use super::terminal::printable_json;
@@ -167,7 +167,7 @@ pub async fn run(session: &Session, command: ContainerCommand) -> Result<(), Cli
         }
         C::Logs(args) => inside::logs(session, Kind::Container, &args, None).await,
         C::Execute(args) => {
-            let place = Place::container(args.target.ident());
+            let place = Inside::container(args.target.ident());
             execute::line(session, place, None, &args.command).await
         }
         C::Output(args) => execute::output(session, Kind::Container, &args).await,

@@ -1,5 +1,5 @@
-//! Commands in containers and pods (`container-execute`, `container-output`): the output of a command while it comes, and its exit
-//! code as that of this program.
+//! Running commands in containers and pods, and `container-output`: the output of a command while
+//! it comes, and its exit code as that of this program.
 //!
 //! The bytes of both outputs are passed on as they are, in the order in which the engine gives
 //! them. Not here: which commands run there (`inside`).
@@ -63,14 +63,14 @@ pub struct Output {
 
 /// Something in which commands run.
 #[derive(Clone, Copy)]
-pub struct Place<'a> {
+pub struct Inside<'a> {
     /// Its collection.
     pub kind: Kind,
     /// What the user calls it.
     pub ident: &'a str,
 }
 
-impl<'a> Place<'a> {
+impl<'a> Inside<'a> {
     /// A container.
     pub const fn container(ident: &'a str) -> Self {
         Self { kind: Kind::Container, ident }
@@ -85,7 +85,7 @@ impl<'a> Place<'a> {
 /// Runs a command line there; in one of several containers, if it is said in which.
 pub async fn line(
     session: &Session,
-    place: Place<'_>,
+    place: Inside<'_>,
     container: Option<&str>,
     command: &str,
 ) -> Result<(), CliError> {
@@ -95,13 +95,13 @@ pub async fn line(
 
 /// Prints what a command wrote and still writes, until it ends.
 pub async fn output(session: &Session, kind: Kind, args: &Output) -> Result<(), CliError> {
-    let place = Place { kind, ident: &args.object };
+    let place = Inside { kind, ident: &args.object };
     let call = place.call(Method::GET).segment("executions").segment(&args.id).segment("output");
     attached(session, place, call).await
 }
 
 /// Passes the output on and exits as the command does.
-async fn attached(session: &Session, place: Place<'_>, call: Call<'_>) -> Result<(), CliError> {
+async fn attached(session: &Session, place: Inside<'_>, call: Call<'_>) -> Result<(), CliError> {
     let is_own = call.is_change();
     let request_id = is_own.then(waiting::new_request_id);
     let call = match &request_id {
@@ -141,7 +141,7 @@ async fn attached(session: &Session, place: Place<'_>, call: Call<'_>) -> Result
 /// not to wait.
 async fn whole(
     session: &Session,
-    place: Place<'_>,
+    place: Inside<'_>,
     id: Option<String>,
     response: Response,
 ) -> Result<u8, CliError> {
@@ -165,7 +165,7 @@ async fn whole(
 /// A command that runs somewhere.
 struct Running<'a> {
     session: &'a Session,
-    place: Place<'a>,
+    place: Inside<'a>,
     id: &'a str,
 }
 
@@ -229,7 +229,7 @@ impl Running<'_> {
     }
 
     fn hint(&self) -> String {
-        let Place { kind, ident } = self.place;
+        let Inside { kind, ident } = self.place;
         format!("magnum {kind}-output {} {}", printable(ident), self.id)
     }
 

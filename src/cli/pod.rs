@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::args::{Target, Targets, Update, ident};
 use super::error::CliError;
-use super::execute::{self, Execute, Output, Place};
+use super::execute::{self, Execute, Inside, Output};
 use super::inside::{self, ExecutionEnd, Logs};
 use super::noun::{ListArgs, Noun, Session, Show};
 use crate::ids::Kind;
@@ -119,7 +119,7 @@ pub async fn run(session: &Session, command: PodCommand) -> Result<(), CliError>
             inside::logs(session, Kind::Pod, &args.logs, args.container.as_deref()).await
         }
         C::Execute(PodExecute { execute: args, container }) => {
-            let place = Place { kind: Kind::Pod, ident: args.target.ident() };
+            let place = Inside { kind: Kind::Pod, ident: args.target.ident() };
             execute::line(session, place, container.as_deref(), &args.command).await
         }
         C::ExecutionList(target) => inside::list(session, Kind::Pod, &target).await,

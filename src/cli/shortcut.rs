@@ -11,7 +11,7 @@ use super::args::ident;
 use super::client::Call;
 use super::container::{self, CONTAINER, act};
 use super::error::CliError;
-use super::execute::Place;
+use super::execute::Inside;
 use super::noun::{ListArgs, Session, text_of};
 use super::table;
 use super::variables::{self, Variable, variable};
@@ -161,7 +161,7 @@ pub async fn run(session: &Session, shortcut: Shortcut) -> Result<(), CliError> 
         S::Ps { all } => ps(session, all).await,
         S::Run(args) => started(session, &args).await,
         S::Exec { container, command } => {
-            let place = Place::container(&container);
+            let place = Inside::container(&container);
             execute::line(session, place, None, &command_line::join(command)).await
         }
         S::Logs { container, follow, tail } => {

@@ -222,7 +222,7 @@ pub struct PodAbandonedV1 {
 
 noun_events! {
     /// Everything that can happen to a pod.
-    PodEvent of work "pod" {
+    PodEvent of work "pod" since 2 {
         /// Asked for.
         CreateRequested(PodCreateRequestedV1) = "pod.create_requested", 1, Asks(Create);
         /// The pull of an image has begun.

@@ -36,6 +36,7 @@ const ARGUMENTS: &[(&str, Form, &str)] = &[
         they are counted",
     ),
     ("bay", names, "Only events of this bay and of containers in it; a UUID or a name; repeatable"),
+    ("container", some, "The container of a pod; the first one if none is named"),
     ("command", line, "The command and its arguments, split as Python's shlex does"),
     (
         "condition",

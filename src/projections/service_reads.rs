@@ -44,8 +44,8 @@ impl ServiceReads {
         bytes.map(|bytes| decode(&bytes).map_err(QueryError::Unreadable)).transpose()
     }
 
-    /// Objects of a noun in a project's bay: at most `limit`, in the order of their ids, after one of
-    /// them.
+    /// Objects of a noun in a project's bay: at most `limit`, in the order of their ids, after one
+    /// of them.
     ///
     /// # Errors
     /// When nothing can be read.

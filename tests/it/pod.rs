@@ -121,6 +121,7 @@ fn a_manifest_that_cannot_be_is_refused_before_anything_is_recorded() {
     let head = server.get("/v1/pods").header("x-magnum-position").to_owned();
     let pod = |spec: Value| json!({ "metadata": { "name": "a" }, "spec": spec });
     let one = json!([{ "name": "c", "image": "i" }]);
+    let of_host = json!([{ "name": "v", "hostPath": { "path": "/" } }]);
     for (manifest, words) in [
         (json!(""), "'manifest' can't be empty"),
         (json!("[1]"), "The manifest is not a JSON object or YAML mapping."),
@@ -128,12 +129,7 @@ fn a_manifest_that_cannot_be_is_refused_before_anything_is_recorded() {
         (pod(json!({})), "Field spec['containers'] can't be empty in manifest."),
         (pod(json!({ "containers": one, "hostNetwork": true })), "spec.hostNetwork"),
         (pod(json!({ "containers": one, "serviceAccountName": "x" })), "spec.serviceAccountName"),
-        (
-            pod(
-                json!({ "containers": one, "volumes": [{ "name": "v", "hostPath": { "path": "/" } }] }),
-            ),
-            "spec.volumes[0].hostPath",
-        ),
+        (pod(json!({ "containers": one, "volumes": of_host })), "spec.volumes[0].hostPath"),
     ] {
         let body = json!({ "bay_uuid": bay, "manifest": manifest });
         let said = refused(&server.post("/v1/pods", &body), 400);
@@ -217,8 +213,9 @@ fn what_is_done_to_a_pod_outside_is_recorded_and_it_comes_back() {
     let bay = bay(&server, "b");
     let uuid = create(&server, &bay, &manifest("a", &["c"]))["uuid"].as_str().unwrap().to_owned();
     awaited(&server, "a", "Running");
-    // A container is started again by the engine.
-    docker(&["kill", &format!("magnum-{uuid}-c")]);
+    // A process that dies is started again by the engine.
+    let pid = docker(&["inspect", "-f", "{{.State.Pid}}", &format!("magnum-{uuid}-c")]);
+    assert!(run(Command::new("kill").args(["-9", pid.trim()])).code == 0);
     let pod = wait_for("the restart to be recorded", PATIENCE, || {
         let pod = server.get("/v1/pods/a").expect(200);
         (pod["containers"][0]["restart_count"] == 1 && pod["status"] == "Running").then_some(pod)

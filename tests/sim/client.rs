@@ -53,14 +53,13 @@ pub struct Clients {
     pub told: Mutex<Vec<Told>>,
     pub bays: Mutex<Vec<String>>,
     pub containers: Mutex<Vec<String>>,
-    pub pods: Mutex<Vec<String>>,
 }
 
 impl Clients {
     pub fn new(world: &Arc<World>) -> Arc<Self> {
         let world = world.clone();
-        let (told, bays, containers, pods) = Default::default();
-        Arc::new(Self { world, told, bays, containers, pods })
+        let (told, bays, containers) = Default::default();
+        Arc::new(Self { world, told, bays, containers })
     }
 
     /// A request with a key of its own.
@@ -166,31 +165,6 @@ impl Clients {
         self.send(self.ask("POST", "/v1/containers".to_owned(), Some(body))).await;
     }
 
-    async fn create_pod(&self, bay: String) {
-        let world = &self.world;
-        let uuid = clock::new_object_id().to_string();
-        locked(&self.pods).push(uuid.clone());
-        let slow = format!("{SLOW_IMAGES}image");
-        let images = ["busybox:local", "busybox:local", "busybox:local", &slow, "missing/none"];
-        let commands = ["sleep 100000", "sleep 100000", "exit 3", "sleep 7", "no-such-command"];
-        let container = |name: &str, commands: &[&str]| {
-            let command: Vec<&str> = pick(world, commands).split(' ').collect();
-            json!({ "name": name, "image": pick(world, &images), "command": command })
-        };
-        let policies = ["Always", "OnFailure", "Never"];
-        let mut spec = json!({
-            "restartPolicy": pick(world, &policies), "terminationGracePeriodSeconds": 0,
-            "containers": [container("a", &commands), container("b", &commands)],
-        });
-        if world.one_in(3) {
-            let inits = ["true", "sleep 7", "exit 3"];
-            spec["initContainers"] = json!([container("i", &inits)]);
-        }
-        let manifest = json!({ "metadata": { "name": few("p", &uuid) }, "spec": spec });
-        let body = json!({ "uuid": uuid, "bay_uuid": bay, "manifest": manifest });
-        self.send(self.ask("POST", "/v1/pods".to_owned(), Some(body))).await;
-    }
-
     /// Something to do with a container that is there, or was.
     async fn act(&self, container: &str) {
         let world = &self.world;
@@ -288,22 +262,12 @@ impl Clients {
                     self.delete_bay(bay).await;
                 }
             }
-            18..40 => {
+            18..45 => {
                 if let Some(bay) = self.any(&self.bays) {
                     self.create_container(bay).await;
                 }
             }
-            40..45 => {
-                if let Some(bay) = self.any(&self.bays) {
-                    self.create_pod(bay).await;
-                }
-            }
-            45..48 => {
-                if let Some(pod) = self.any(&self.pods) {
-                    self.delete("pods", &pod).await;
-                }
-            }
-            48..55 => {
+            45..55 => {
                 if let Some(container) = self.any(&self.containers) {
                     self.delete("containers", &container).await;
                 }

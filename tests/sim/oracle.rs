@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use magnum::backends::{ObservedPod, RunState};
+use magnum::backends::RunState;
 use magnum::clock;
 use magnum::events::claim::{Claim, Name};
 use magnum::events::log::EventLog;
@@ -13,7 +13,6 @@ use magnum::ids::{EventId, Kind, ObjectId, Position, StreamId, StreamKind, Times
 use magnum::projections::View;
 use magnum::projections::bay::BayView;
 use magnum::projections::container::ContainerView;
-use magnum::projections::pod::PodView;
 use magnum::replay::{self, Source};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -83,10 +82,10 @@ fn rows<V: View>(life: &Life) -> Vec<Row> {
     rows
 }
 
-/// The bays, containers and pods that there are.
+/// The bays and containers that there are.
 pub fn streams(life: &Life) -> Vec<ObjectId> {
-    let members = rows::<ContainerView>(life).into_iter().chain(rows::<PodView>(life));
-    members.chain(rows::<BayView>(life)).map(|row| row.id).collect()
+    let containers = rows::<ContainerView>(life).into_iter();
+    containers.chain(rows::<BayView>(life)).map(|row| row.id).collect()
 }
 
 /// Whether there is no such container.
@@ -96,13 +95,12 @@ pub fn is_gone(life: &Life, id: ObjectId) -> bool {
 
 /// Whether somebody asked for an object to go.
 fn is_going(row: &Row) -> bool {
-    matches!(row.status(), "Deleting" | "Terminating" | "DELETE_IN_PROGRESS")
+    matches!(row.status(), "Deleting" | "DELETE_IN_PROGRESS")
 }
 
 /// Whether an object is in a status that lasts only while something is done.
 fn is_in_transition(row: &Row) -> bool {
-    matches!(row.status(), "Creating" | "Deleting" | "Terminating")
-        || row.status().ends_with("_IN_PROGRESS")
+    matches!(row.status(), "Creating" | "Deleting") || row.status().ends_with("_IN_PROGRESS")
 }
 
 /// Whether all that a container waits for are commands that run in it.
@@ -134,7 +132,6 @@ pub async fn settle(world: &World) {
         let mut all = rows::<ContainerView>(&life);
         // A command in a container may run for ever.
         open.retain(|stream| all.iter().all(|row| row.id != stream.id || !only_executes(row)));
-        all.extend(rows::<PodView>(&life));
         all.extend(rows::<BayView>(&life));
         all.iter().for_each(|row| reasons(world, row));
         let waits = |row: &&Row| open.iter().any(|stream| stream.id == row.id);
@@ -204,7 +201,6 @@ pub async fn engine(world: &World) {
             world.broken(format!("container {id} is {status} in a bay that is gone"));
         }
     }
-    pods(world, &life, &bays, &left_behind);
     found.retain(|id, _| !left_behind.contains(id));
     if let Some((id, states)) = found.first_key_value() {
         world.broken(format!("the engine has {states:?} of container {id}, which is gone"));
@@ -220,58 +216,6 @@ pub async fn engine(world: &World) {
     let is_gone = |id: &&ObjectId| bays.iter().all(|row| row.id != **id);
     if let Some(id) = networks.difference(&left_behind).find(is_gone) {
         world.broken(format!("the engine has the network of bay {id}, which is gone"));
-    }
-}
-
-/// The engine has of each pod what the record says, and of no other.
-fn pods(world: &World, life: &Life, bays: &[Row], left_behind: &BTreeSet<ObjectId>) {
-    let mut found = BTreeMap::new();
-    for (stream, pod) in world.engine.observed_pods() {
-        if found.insert(stream.id, pod).is_some() {
-            world.broken(format!("pod {} is at the engine twice", stream.id));
-        }
-    }
-    for row in rows::<PodView>(life) {
-        let (id, status) = (row.id, row.status());
-        if row.bay().is_none_or(|bay| bays.iter().all(|row| row.id != bay)) {
-            world.broken(format!("pod {id} is {status} in a bay that is gone"));
-        }
-        match found.remove(&id) {
-            Some(pod) if status == "Running" && !pod.is_up => {
-                world.broken(format!("pod {id} is {status} and has no network"));
-            }
-            Some(pod) => containers(world, &row, &pod),
-            None if status == "Failed" => {}
-            None => world.broken(format!("pod {id} is {status}, the engine has nothing of it")),
-        }
-    }
-    found.retain(|id, _| !left_behind.contains(id));
-    if let Some((id, pod)) = found.first_key_value() {
-        world.broken(format!("the engine has {pod:?} of pod {id}, which is gone"));
-    }
-}
-
-/// Each container of a pod is what the record says. What the engine restarts by itself changes
-/// while one looks.
-fn containers(world: &World, row: &Row, pod: &ObservedPod) {
-    if row.status() == "Failed" {
-        return;
-    }
-    for one in &pod.containers {
-        let shown = row.json["containers"].as_array().into_iter().flatten();
-        let now = shown.map(|it| &it["now"]).find(|it| it["name"] == *one.name);
-        let stage = now.and_then(|now| now["stage"].as_str()).unwrap_or_default();
-        let may_be: &[&str] = match one.observed.state {
-            RunState::Created => &["Waiting"],
-            _ if row.json["restart_policy"] != "Never" => &["Waiting", "Running", "Terminated"],
-            RunState::Running | RunState::Paused => &["Running"],
-            RunState::Restarting => &["Waiting"],
-            RunState::Exited | RunState::Dead => &["Terminated"],
-        };
-        if !may_be.contains(&stage) {
-            let (name, state) = (&one.name, one.observed.state.name());
-            world.broken(format!("{name} of pod {} is {stage}, the engine says {state}", row.id));
-        }
     }
 }
 
@@ -322,10 +266,10 @@ impl Requests {
         let Some(id) = words.get(1).and_then(|id| id.parse::<ObjectId>().ok()) else {
             return !self.recorded(told).is_empty();
         };
-        let (kind, noun) = match words.first() {
-            Some(&"bays") => (Kind::Bay, "bay"),
-            Some(&"pods") => (Kind::Pod, "pod"),
-            _ => (Kind::Container, "container"),
+        let (kind, noun) = if words.first() == Some(&"bays") {
+            (Kind::Bay, "bay")
+        } else {
+            (Kind::Container, "container")
         };
         let types = self.types.get(&StreamId::new(kind, id));
         let has = |name: &str| types.is_some_and(|types| types.iter().any(|it| it == name));

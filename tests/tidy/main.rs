@@ -60,6 +60,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "addresses",
             "allowed",
             "image",
+            "manifest",
             "sources",
         ],
     ),
@@ -316,7 +317,7 @@ fn requests_name_the_project_of_what_they_look_up() {
 
 /// Where the REST API may read on a thread that waits: what takes a place for it, or reads so
 /// little that it needs none.
-const READS_ON_A_THREAD: [&str; 6] = [
+const READS_ON_A_THREAD: [&str; 7] = [
     // Takes a place itself.
     "read.rs",
     // As one of few streams in their snapshot.
@@ -329,6 +330,8 @@ const READS_ON_A_THREAD: [&str; 6] = [
     "keys.rs",
     // The system's authorities.
     "input/manifest_url.rs",
+    // A manifest of the request's body, which takes the processor for long.
+    "pod.rs",
 ];
 
 #[test]

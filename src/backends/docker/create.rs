@@ -13,7 +13,7 @@ use bollard::models::{
 };
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
-use super::super::labels::{self, Place};
+use super::super::labels::{self, PodPlace};
 use super::super::{
     BackendError, Done, Reporter, RunState, Work, name_taken, no_network, unless_cancelled,
 };
@@ -108,7 +108,7 @@ impl DockerBackend {
     pub(super) async fn request(
         &self,
         work: &Work,
-        place: Option<&Place>,
+        place: Option<&PodPlace>,
         body: ContainerCreateBody,
     ) -> Result<Done, BackendError> {
         let name = labels::engine_name(work.stream.id, place);

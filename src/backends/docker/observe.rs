@@ -12,7 +12,7 @@ use bollard::models::{
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::super::labels::{self, Place};
+use super::super::labels::{self, PodPlace};
 use super::super::{BackendError, Observed, RunState};
 use super::DockerBackend;
 use super::clock::time;
@@ -35,7 +35,7 @@ pub(super) struct Found {
     /// The object of its labels.
     pub(super) stream: Option<StreamId>,
     /// Which container of a pod it is, by its labels.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<PodPlace>,
     /// The bay of its labels.
     pub(super) bay_id: Option<ObjectId>,
     /// The work of its labels.

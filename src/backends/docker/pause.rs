@@ -3,7 +3,7 @@
 //! It is made here and not pulled: a node needs no registry for it, and nothing else is in it that
 //! could be attacked. Not here: giving it to an engine (`pod_sandbox`).
 
-use super::tar::{Entry, archive};
+use super::tar::{Archived, archive};
 
 /// Its name on an engine. No registry has this host (RFC 2606, section 2), so that no pull can put
 /// another image in its place.
@@ -60,7 +60,7 @@ pub(super) fn files(machine: &str) -> Option<Vec<u8>> {
         "aarch64" => AARCH64,
         _ => return None,
     };
-    archive(&[(PROGRAM.trim_start_matches('/'), Entry::Program(&program(&processor)))])
+    archive(&[(PROGRAM.trim_start_matches('/'), Archived::Program(&program(&processor)))])
 }
 
 /// The program as a file: the ELF header, one program header, and the instructions.

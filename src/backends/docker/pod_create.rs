@@ -6,8 +6,8 @@
 
 use bollard::query_parameters::InspectContainerOptions;
 
-use super::super::labels::{self, Place};
-use super::super::pods::{Addresses, Wanted};
+use super::super::labels::{self, PodPlace};
+use super::super::pods::{Addresses, WantedPod};
 use super::super::{BackendError, Done, Reporter, Work, unless_cancelled};
 use super::DockerBackend;
 use super::observe::Found;
@@ -19,7 +19,7 @@ use crate::image::Reference;
 use crate::manifest::plan::PlannedContainer;
 
 /// A container that is to be made, in its place.
-type Placed<'a> = (Place, &'a PlannedContainer);
+type Placed<'a> = (PodPlace, &'a PlannedContainer);
 
 impl DockerBackend {
     /// Makes a pod, or what is missing of it.
@@ -31,7 +31,7 @@ impl DockerBackend {
         spec: &PodSpec,
         reporter: &dyn Reporter,
     ) -> Result<Done, BackendError> {
-        let wanted = Wanted::read(spec)?;
+        let wanted = WantedPod::read(spec)?;
         let places = wanted.places();
         self.check_pod(&places)?;
         // Before the first attempt there is nothing; what came of this attempt has its name.
@@ -114,7 +114,7 @@ impl DockerBackend {
         work: &Work,
         name: &str,
         bay_id: ObjectId,
-        wanted: &Wanted,
+        wanted: &WantedPod,
         earlier: &PodParts,
     ) -> Result<Found, BackendError> {
         let sandbox = self.find_sandbox(work).await?;

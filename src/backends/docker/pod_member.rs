@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use bollard::models::{ContainerCreateBody, HostConfig, Mount, MountVolumeOptions};
 
-use super::super::labels::{self, Place};
-use super::super::pods::{Addresses, Wanted};
+use super::super::labels::{self, PodPlace};
+use super::super::pods::{Addresses, WantedPod};
 use super::super::{BackendError, Work};
 use super::bounds::bounded;
 use super::create::{NANO_PER_MILLI, restart_policy, variable};
@@ -22,7 +22,7 @@ pub(super) struct Surroundings<'a> {
     /// What they are made for.
     pub(super) work: &'a Work,
     /// The pod.
-    pub(super) wanted: &'a Wanted,
+    pub(super) wanted: &'a WantedPod,
     /// The labels of the sandbox.
     pub(super) labels: HashMap<String, String>,
     /// The engine's id of the sandbox.
@@ -39,7 +39,7 @@ impl Surroundings<'_> {
     /// What the engine is asked for, with an image by the engine's name of it.
     pub(super) fn body(
         &self,
-        place: &Place,
+        place: &PodPlace,
         container: &PlannedContainer,
         image: String,
     ) -> Result<ContainerCreateBody, BackendError> {
@@ -62,7 +62,7 @@ impl Surroundings<'_> {
     }
 
     /// The part that binds it to the machine and to the pod.
-    fn host_config(&self, place: &Place, container: &PlannedContainer) -> HostConfig {
+    fn host_config(&self, place: &PodPlace, container: &PlannedContainer) -> HostConfig {
         let namespace = format!("container:{}", self.sandbox_id);
         let memory = container.memory_bytes.or(self.bounds.memory_bytes);
         let millis = container.cpu_millis.or(self.bounds.cpu_millis);

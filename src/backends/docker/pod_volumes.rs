@@ -11,10 +11,10 @@ use bollard::query_parameters::{
     ListVolumesOptionsBuilder, RemoveVolumeOptions, UploadToContainerOptionsBuilder,
 };
 
-use super::super::labels::{self, Place};
+use super::super::labels::{self, PodPlace};
 use super::super::{BackendError, Work};
 use super::DockerBackend;
-use super::tar::{Entry, archive};
+use super::tar::{Archived, archive};
 use crate::ids::{ObjectId, StreamId};
 use crate::manifest::plan::{PlannedContainer, PodPlan, PodVolume};
 use crate::text;
@@ -58,7 +58,7 @@ impl DockerBackend {
     /// Refuses parts of volumes on an engine that would mount the whole instead.
     pub(super) async fn check_sub_paths(
         &self,
-        places: &[(Place, &PlannedContainer)],
+        places: &[(PodPlace, &PlannedContainer)],
     ) -> Result<(), BackendError> {
         let mounts = places.iter().flat_map(|(_, container)| &container.mounts);
         if mounts.into_iter().all(|mount| mount.sub_path.is_none()) {
@@ -85,7 +85,8 @@ impl DockerBackend {
         if folders.is_empty() {
             return Ok(());
         }
-        let entries: Vec<_> = folders.iter().map(|it| (it.as_str(), Entry::OpenFolder)).collect();
+        let entries: Vec<_> =
+            folders.iter().map(|it| (it.as_str(), Archived::OpenFolder)).collect();
         let archive = archive(&entries).ok_or_else(|| {
             let words = "volumeMounts.subPath is too long together with the volume's name";
             BackendError::Refused(words.to_owned())

@@ -12,7 +12,7 @@ const NAME_BYTES: usize = 100;
 const END: [u8; 2 * BLOCK_BYTES] = [0; 2 * BLOCK_BYTES];
 
 /// What an archive holds.
-pub(super) enum Entry<'a> {
+pub(super) enum Archived<'a> {
     /// A program that everybody may run.
     Program(&'a [u8]),
     /// A folder that everybody may write in.
@@ -20,12 +20,12 @@ pub(super) enum Entry<'a> {
 }
 
 /// An archive of these entries, each with its path; `None` if a path is too long.
-pub(super) fn archive(entries: &[(&str, Entry<'_>)]) -> Option<Vec<u8>> {
+pub(super) fn archive(entries: &[(&str, Archived<'_>)]) -> Option<Vec<u8>> {
     let mut archive = Vec::new();
     for (path, entry) in entries {
         let (mode, kind, content) = match entry {
-            Entry::Program(content) => (0o755, "0", *content),
-            Entry::OpenFolder => (0o777, "5", &[][..]),
+            Archived::Program(content) => (0o755, "0", *content),
+            Archived::OpenFolder => (0o777, "5", &[][..]),
         };
         archive.extend(header(path, mode, kind, content.len())?);
         archive.extend(content);
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn an_archive_is_read_by_others() {
-        let entries = [("a/", Entry::OpenFolder), ("a/run", Entry::Program(b"#!/bin/sh\n"))];
+        let entries = [("a/", Archived::OpenFolder), ("a/run", Archived::Program(b"#!/bin/sh\n"))];
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("x.tar");
         std::fs::write(&file, archive(&entries).unwrap()).unwrap();
@@ -84,6 +84,6 @@ mod tests {
         let plain = |line: &[&str]| [line[0], line[2], line[line.len() - 1]].map(str::to_owned);
         let told: Vec<_> = told.iter().map(|line| plain(line)).collect();
         assert_eq!(told, [["drwxrwxrwx", "0", "a/"], ["-rwxr-xr-x", "10", "a/run"]]);
-        assert!(archive(&[(&"x".repeat(101), Entry::OpenFolder)]).is_none());
+        assert!(archive(&[(&"x".repeat(101), Archived::OpenFolder)]).is_none());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use super::super::labels::{self, Place};
+use super::super::labels::{self, PodPlace};
 use super::super::{
     BackendError, Done, End, Observed, Operation, OutputFrame, OutputStream, RunState, Work,
 };
@@ -39,7 +39,7 @@ pub struct FakeContainer {
     /// The object that it is.
     pub stream: Option<StreamId>,
     /// Which container of a pod it is.
-    pub(super) place: Option<Place>,
+    pub(super) place: Option<PodPlace>,
     /// The run of its pod's sandbox in which somebody last started it.
     pub(super) life: u64,
     /// The work that made it.

@@ -57,7 +57,7 @@ pub(super) struct State {
     /// The networks of containers that were removed without their endpoints.
     stale_endpoints: BTreeSet<(ObjectId, ObjectId)>,
     /// Volumes of pods by their names, each with its pod.
-    pub(super) volumes: BTreeMap<String, ObjectId>,
+    pub(super) volumes: BTreeMap<String, (ObjectId, StreamId)>,
     /// The container of each command that runs in one.
     pub(super) commands: BTreeMap<WorkId, String>,
     images: BTreeSet<String>,

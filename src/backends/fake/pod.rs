@@ -4,11 +4,10 @@
 //! they are made, started and removed (`pod_work`), processes (`run`), what people do to a pod
 //! outside Magnum (`knobs`).
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::labels::{self, Place};
+use super::super::labels::{self, PodPlace};
 use super::super::pods::no_member;
 use super::super::{BackendError, ObservedMember, ObservedPod, Work, name_taken};
 use super::container::FakeContainer;
@@ -82,14 +81,6 @@ impl FakeEngine {
         self.pod(node_id, stream).observed()
     }
 
-    /// What is told of every pod, whatever its node.
-    pub fn observed_pods(&self) -> Vec<(StreamId, ObservedPod)> {
-        let whose = self.pods().into_iter().filter_map(|one| Some((one.node_id?, one.stream?)));
-        let whose: BTreeSet<(ObjectId, StreamId)> = whose.collect();
-        let observed = |(node_id, stream)| Some((stream, self.observe_pod(node_id, stream)?));
-        whose.into_iter().filter_map(observed).collect()
-    }
-
     /// A node's container for an object; of a pod that of this name in the manifest, without one
     /// the first that does not initialise it.
     pub(super) fn find_one(
@@ -105,7 +96,7 @@ impl FakeEngine {
         if members.is_empty() {
             return Err(missing(stream));
         }
-        let is_wanted = |place: &Place| name.map_or(!place.is_init, |name| place.name == name);
+        let is_wanted = |place: &PodPlace| name.map_or(!place.is_init, |name| place.name == name);
         match members.iter().position(|one| one.place.as_ref().is_some_and(is_wanted)) {
             Some(at) => Ok(members.swap_remove(at)),
             None => Err(no_member(name, members.iter().filter_map(|one| one.place.as_ref()))),
@@ -130,7 +121,7 @@ impl FakeEngine {
         work: &Work,
         name: &str,
         bay_id: ObjectId,
-        place: Option<&Place>,
+        place: Option<&PodPlace>,
         spec: ContainerSpec,
     ) -> Result<String, BackendError> {
         let engine_name = labels::engine_name(work.stream.id, place);

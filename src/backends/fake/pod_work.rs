@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
-use super::super::labels::{self, Place};
-use super::super::pods::{Addresses, Wanted, init_failed};
+use super::super::labels::{self, PodPlace};
+use super::super::pods::{Addresses, WantedPod, init_failed};
 use super::super::{BackendError, Done, Reporter, RunState, Work, no_network, unless_cancelled};
 use super::FakeBackend;
 use super::container::FakeContainer;
@@ -32,7 +32,7 @@ impl FakeBackend {
         spec: &PodSpec,
         reporter: &dyn Reporter,
     ) -> Result<Done, BackendError> {
-        let wanted = Wanted::read(spec)?;
+        let wanted = WantedPod::read(spec)?;
         let places = wanted.places();
         let earlier = self.engine.pod(self.node_id, work.stream);
         let has = |name: &str| {
@@ -66,7 +66,7 @@ impl FakeBackend {
         work: &Work,
         name: &str,
         bay_id: ObjectId,
-        wanted: &Wanted,
+        wanted: &WantedPod,
         earlier: &PodParts,
     ) -> Result<FakeContainer, BackendError> {
         self.step()?;
@@ -78,7 +78,8 @@ impl FakeBackend {
         let id = self.engine.make_part(work, name, bay_id, None, spec)?;
         self.step()?;
         let volume = |volume: &str| labels::volume_name(work.stream.id, volume);
-        let volumes = wanted.plan.volumes.iter().map(|it| (volume(&it.name), work.stream.id));
+        let whose = (self.node_id, work.stream);
+        let volumes = wanted.plan.volumes.iter().map(|it| (volume(&it.name), whose));
         self.engine.lock().volumes.extend(volumes);
         self.step()?;
         if earlier.up().is_none() {
@@ -206,7 +207,12 @@ impl FakeBackend {
             self.engine.discard(&one.engine_id);
         }
         self.step()?;
-        self.engine.lock().volumes.retain(|_, pod| *pod != work.stream.id);
+        let whose = (self.node_id, work.stream);
+        let mut state = self.engine.lock();
+        let volumes = state.volumes.len();
+        state.volumes.retain(|_, of| *of != whose);
+        let is_there = is_there || state.volumes.len() < volumes;
+        drop(state);
         if is_there {
             self.engine.note_once(work);
         }
@@ -216,9 +222,9 @@ impl FakeBackend {
 
 /// What a container of a pod is made from, in the words of the model.
 fn spec_of(
-    wanted: &Wanted,
+    wanted: &WantedPod,
     work: &Work,
-    place: &Place,
+    place: &PodPlace,
     container: &PlannedContainer,
     addresses: &Addresses,
 ) -> Result<ContainerSpec, BackendError> {

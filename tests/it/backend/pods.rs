@@ -617,7 +617,7 @@ async fn containers_of_a_pod_share_their_network_and_its_volumes() {
         "initContainers": [mounted("setup", setup, "/a")],
         "containers": [
             mounted("web", "nc -ll -p 7000 -e hostname", "/b"),
-            mounted("log", "sleep 1000", "/etc"),
+            mounted("log", "sleep 1000", "/shared"),
         ],
     });
     act(&bench, pod, create_pod(bay, spec)).await.unwrap();
@@ -681,7 +681,8 @@ async fn containers_of_a_pod_are_bounded_and_its_sandbox_may_do_nothing() {
     assert_eq!(web("{{.State.Running}}"), "true", "its terminal is open");
     let sandbox = |format: &str| says(pod.id, None, format);
     assert_eq!(sandbox("{{.HostConfig.CapDrop}} {{.Config.User}}"), "[ALL] 65535:65535");
-    assert_eq!(sandbox("{{.HostConfig.RestartPolicy.Name}}"), "no");
+    let policy = sandbox("{{.HostConfig.RestartPolicy.Name}}");
+    assert!(["", "no"].contains(&policy.as_str()), "{policy}");
     // The first process of a container sees only signals that it handles: it is killed.
     super::docker(&["stop", &name_in_pod(pod.id, None)]);
     assert_eq!(sandbox("{{.State.ExitCode}}"), "137");

@@ -17,65 +17,66 @@ use super::values::{BAY, LATER, OTHER_WORK, WORK, blocked, failed, placement, un
 
 const DIGEST: &str = "sha256:86d9d04493d5d4f1f2cbe1dba5e4b8e3f1d25ae5cc9dc8d0e9a3e8a7c9d0b1a2";
 
-/// One of each type and variant, in the order in which things happen.
-pub fn pods() -> Vec<(&'static str, PodEvent)> {
-    let (name, image) = ("web-1".to_owned(), "registry:5000/team/nginx:1.27".to_owned());
-    let work_id = WORK;
-    let done = ActionDoneV1 { work_id };
-    let spec = |restarts| PodSpec {
+const IMAGE: &str = "registry:5000/team/nginx:1.27";
+
+fn asked(restarts: Restarts) -> PodEvent {
+    let spec = PodSpec {
         manifest: r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"web-1"}}"#.to_owned(),
         environment: BTreeMap::from([("web/TOKEN".to_owned(), "sealed:1:AAAA".to_owned())]),
         manifest_url: Some("https://example.org/pod.yaml".to_owned()),
         manifest_digest: Some("9f86d081884c7d659a2feaa0c55ad015".to_owned()),
         containers: vec![
             PodContainer { name: "init".to_owned(), image: "busybox:1".to_owned(), is_init: true },
-            PodContainer { name: "web".to_owned(), image: image.clone(), is_init: false },
+            PodContainer { name: "web".to_owned(), image: IMAGE.to_owned(), is_init: false },
         ],
         labels: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
         restarts,
         grace_s: 30,
     };
-    let asked = |restarts| PodCreateRequestedV1 {
-        name: name.clone(),
-        desc: Some("the first one".to_owned()),
-        spec: spec(restarts),
-        bay_id: BAY,
-        placement: placement(),
-    };
-    let bare = PodCreateRequestedV1 {
-        name: "b".to_owned(),
-        desc: None,
-        spec: PodSpec::default(),
-        bay_id: BAY,
-        placement: placement(),
-    };
-    let changed = |phase, stage, reason: Option<&str>| {
-        let ended = stage != ContainerStage::Running;
-        let last_end = RunEnd { exit_code: Some(137), oom_killed: true, finished_at: Some(LATER) };
-        PodEvent::StateChanged(PodStateChangedV1 {
-            phase,
-            address: Some("10.192.0.2".to_owned()),
-            containers: vec![PodContainerStatus {
-                name: "web".to_owned(),
-                is_init: false,
-                stage,
-                reason: reason.map(str::to_owned),
-                ready: !ended,
-                restart_count: 3,
-                started_at: (!ended).then_some(LATER),
-                last_end: ended.then_some(last_end),
-                image_digest: Some(DIGEST.to_owned()),
-                engine_id: "4f1c".to_owned(),
-            }],
-        })
-    };
+    let (name, desc) = ("web-1".to_owned(), Some("the first one".to_owned()));
+    let asked = PodCreateRequestedV1 { name, desc, spec, bay_id: BAY, placement: placement() };
+    PodEvent::CreateRequested(asked)
+}
+
+fn bare() -> PodEvent {
+    let (name, spec) = ("b".to_owned(), PodSpec::default());
+    let asked =
+        PodCreateRequestedV1 { name, desc: None, spec, bay_id: BAY, placement: placement() };
+    PodEvent::CreateRequested(asked)
+}
+
+fn changed(phase: Phase, stage: ContainerStage, reason: Option<&str>) -> PodEvent {
+    let ended = stage != ContainerStage::Running;
+    let last_end = RunEnd { exit_code: Some(137), oom_killed: true, finished_at: Some(LATER) };
+    PodEvent::StateChanged(PodStateChangedV1 {
+        phase,
+        address: Some("10.192.0.2".to_owned()),
+        containers: vec![PodContainerStatus {
+            name: "web".to_owned(),
+            is_init: false,
+            stage,
+            reason: reason.map(str::to_owned),
+            ready: !ended,
+            restart_count: 3,
+            started_at: (!ended).then_some(LATER),
+            last_end: ended.then_some(last_end),
+            image_digest: Some(DIGEST.to_owned()),
+            engine_id: "4f1c".to_owned(),
+        }],
+    })
+}
+
+/// One of each type and variant, in the order in which things happen.
+pub fn pods() -> Vec<(&'static str, PodEvent)> {
+    let (work_id, image) = (WORK, IMAGE.to_owned());
+    let done = ActionDoneV1 { work_id };
     let drifted = |drift| PodEvent::Drifted(PodDriftedV1 { drift });
     let changes = vec![FieldChange { field: "desc".to_owned(), value: "\"d\"".to_owned() }];
     vec![
-        ("full", PodEvent::CreateRequested(asked(Restarts::Always))),
-        ("on-failure", PodEvent::CreateRequested(asked(Restarts::OnFailure))),
-        ("never", PodEvent::CreateRequested(asked(Restarts::Never))),
-        ("bare", PodEvent::CreateRequested(bare)),
+        ("full", asked(Restarts::Always)),
+        ("on-failure", asked(Restarts::OnFailure)),
+        ("never", asked(Restarts::Never)),
+        ("bare", bare()),
         ("full", PodEvent::PullStarted(PullStartedV1 { work_id, image: image.clone() })),
         (
             "full",
