@@ -231,23 +231,16 @@ macro_rules! noun_events {
     (@$what:ident $payload:ident $other:ident $($rest:ident)*) => {
         $crate::noun_events!(@$what $payload $($rest)*)
     };
-    (@$what:ident $payload:ident) => {{
-        let _ = $payload;
-        Default::default()
-    }};
+    (@$what:ident $payload:ident) => {{ let _ = $payload; Default::default() }};
     ($(#[$doc:meta])* $name:ident of work $noun:literal { $($own:tt)* }) => {
-        $crate::noun_events! {
-            $(#[$doc])* $name of work $noun,
-                2 [$crate::events::work::WorkFailedV1] [$crate::events::work::WorkUnknownV1]
-                { $($own)* }
-        }
+        $crate::noun_events! { $(#[$doc])* $name of work $noun, 2
+            [$crate::events::work::WorkFailedV1] [$crate::events::work::WorkUnknownV1] $($own)* }
     };
     ($(#[$doc:meta])* $name:ident of work $noun:literal since 2 { $($own:tt)* }) => {
-        $crate::noun_events! { $(#[$doc])* $name of work $noun, 1 [] [] { $($own)* } }
+        $crate::noun_events! { $(#[$doc])* $name of work $noun, 1 [] [] $($own)* }
     };
-    ($(#[$doc:meta])* $name:ident of work $noun:literal, $end:literal [$($failed:ty)?] [$($unknown:ty)?] {
-        $($own:tt)*
-    }) => {
+    ($(#[$doc:meta])* $name:ident of work $noun:literal, $v:literal
+        [$($failed:ty)?] [$($unknown:ty)?] $($own:tt)*) => {
         $crate::noun_events! {
             $(#[$doc])* $name {
                 $($own)*
@@ -259,10 +252,10 @@ macro_rules! noun_events {
                     = concat!($noun, ".work_blocked"), 1, Blocked { work_id, blocked };
                 /// Work failed.
                 WorkFailed($crate::events::work::WorkFailedV2 $(, $failed)?)
-                    = concat!($noun, ".work_failed"), $end, Failed { work_id, cancelled, failure };
+                    = concat!($noun, ".work_failed"), $v, Failed { work_id, cancelled, failure };
                 /// The outcome of work is unknown.
                 WorkUnknown($crate::events::work::WorkUnknownV2 $(, $unknown)?)
-                    = concat!($noun, ".work_unknown"), $end, Unknown { work_id, cancelled, failure };
+                    = concat!($noun, ".work_unknown"), $v, Unknown { work_id, cancelled, failure };
             }
         }
 

@@ -140,6 +140,7 @@ impl HeadCount {
         let ending: &[u8] = match self.part {
             HeadPart::Beginning => b"GET / HTTP/1.1\r\n\r\n",
             HeadPart::Method => b" / HTTP/1.1\r\n\r\n",
+            HeadPart::Address if self.in_part == 0 => b"/ HTTP/1.1\r\n\r\n",
             HeadPart::Address => b" HTTP/1.1\r\n\r\n",
             HeadPart::Version => {
                 let sent = self.in_part - usize::from(self.ended_with_return);
