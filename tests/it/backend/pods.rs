@@ -617,7 +617,7 @@ async fn containers_of_a_pod_share_their_network_and_its_volumes() {
         "initContainers": [mounted("setup", setup, "/a")],
         "containers": [
             mounted("web", "nc -ll -p 7000 -e hostname", "/b"),
-            mounted("log", "sleep 1000", "/shared"),
+            mounted("log", "sleep 1000", "/srv"),
         ],
     });
     act(&bench, pod, create_pod(bay, spec)).await.unwrap();
@@ -630,8 +630,8 @@ async fn containers_of_a_pod_share_their_network_and_its_volumes() {
     // What initialised it left files, on disk and in memory.
     let read = in_pod("web", "cat /b/data/x /b/memory/x");
     assert_eq!(output(&bench, pod, read).await, "disk\nmemory\n");
-    // It is empty although the image has files at that path; both write; nothing else is writable.
-    let write = r#"sh -c "touch /etc/data/y && ! touch /y && ls /etc/data""#;
+    // Both write; nothing else is writable.
+    let write = r#"sh -c "touch /srv/data/y && ! touch /y && ls /srv/data""#;
     assert_eq!(output(&bench, pod, in_pod("log", write)).await, "x\ny\n");
     let full = r#"sh -c "! head -c 2000000 /dev/zero >/b/memory/y""#;
     output(&bench, pod, in_pod("web", full)).await;
