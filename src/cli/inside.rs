@@ -56,7 +56,7 @@ pub struct ExecutionEnd {
     /// Name or UUID
     #[arg(value_name = "NAME|UUID", value_parser = ident)]
     object: String,
-    /// Id of the command, from the list of those that run
+    /// Id of the command, from container-execution-list or pod-execution-list
     #[arg(value_name = "ID", value_parser = ident)]
     id: String,
 }
