@@ -142,11 +142,11 @@ pub fn all() -> ComponentsBuilder {
 
 /// Those of a route: what stands in its path, its arguments, and the headers of a change of an
 /// object, which a session is not.
-pub fn of(path: &str, query: &str, is_change: bool) -> Vec<Ref> {
+pub fn of(path: &str, query: &[&'static str], is_change: bool) -> Vec<Ref> {
     let is_change = is_change && path.starts_with("/v1/") && path != "/v1/session";
     let parts = PARTS.iter().filter(|row| is_in(path, row.0, row.1)).map(|row| row.0);
     let headers = HEADERS.iter().filter(|_| is_change).map(|row| row.0);
-    let keys = parts.chain(query.split_whitespace()).chain(headers);
+    let keys = parts.chain(query.iter().copied()).chain(headers);
     keys.map(|key| Ref::new(format!("#/components/parameters/{key}"))).collect()
 }
 
