@@ -2,8 +2,8 @@
 //!
 //! Not here: in which order (`lanes`), when work is due (`actors/reactor`).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,12 +11,11 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, timeout};
 
 use super::lanes::{AttemptEnd, Wanted};
-use super::pace::Pace;
 use super::slots::{Slot, Slots};
 use super::spool::{Spool, SpoolWriter};
 use crate::backends::{
-    Action, Backend, BackendError, Load, Operation, OutputFrame, Progress, Reporter, Retry, Work,
-    WorkResult,
+    Action, Backend, BackendError, Exec, Load, Operation, OutputFrame, Progress, Reporter, Retry,
+    Work, WorkResult,
 };
 use crate::bus::delivery::{record, report_at};
 use crate::bus::output::Outlet;
@@ -42,6 +41,10 @@ const MAX_STOPS: usize = 256;
 
 /// Work that waits for a place says so after this time.
 const SAYS_IT_WAITS: Duration = Duration::from_secs(1);
+
+/// Between two words about how far work is, where an engine has several a second: as often as those
+/// who wait look.
+const NEWS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What every piece of work on a node needs.
 pub struct NodeAgent {
@@ -160,11 +163,6 @@ impl NodeAgent {
             () = reporter.given_up() => not_awaited(),
             () = reporter.unwanted(Wanted::IfBegun) => cancelled_result(),
         };
-        // A pod's state is what its containers do, and that is only ever observed: before it counts
-        // as started.
-        if matches!(work.action, Action::Do(Operation::StartPod)) {
-            self.inspect(work.stream).await;
-        }
         let end = self.conclude(work, result).await;
         // What an earlier attempt did may have ended since, unseen; and a kill during the restart
         // back-off ends no process, so no notice tells of it.
@@ -185,9 +183,8 @@ impl NodeAgent {
 
     /// Where what a command writes is kept.
     fn spool_of(&self, work: &Work) -> Option<SpoolWriter> {
-        work.action
-            .is_command()
-            .then(|| self.spool.begin(work.id, work.stream, work.project.clone()))
+        let is_command = matches!(work.action, Action::Exec(Exec::Start { .. }));
+        is_command.then(|| self.spool.begin(work.id, work.stream, work.project.clone()))
     }
 
     async fn conclude(&self, work: &Work, result: WorkResult) -> AttemptEnd {
@@ -294,14 +291,8 @@ impl NodeAgent {
     /// Holds what the engine has of a container against the record.
     pub async fn inspect(&self, stream: StreamId) {
         let Some(_slot) = self.quick.take(&ProjectId::default()).await else { return };
-        let observed = match stream.kind.noun() {
-            Some(Kind::Pod) => {
-                self.backend.inspect_pod(stream).await.map(ServiceCommand::ObservePod)
-            }
-            _ => self.backend.inspect(stream).await.map(ServiceCommand::Observe),
-        };
-        match observed {
-            Ok(observed) => self.say(stream, observed).await,
+        match self.backend.inspect(stream).await {
+            Ok(observed) => self.say(stream, ServiceCommand::Observe(observed)).await,
             // Everything is inspected again once the engine answers.
             Err(error) => tracing::debug!(%stream, %error, "not inspected"),
         }
@@ -326,6 +317,22 @@ struct Reports<'a> {
     spool: Option<SpoolWriter>,
     pace: Pace,
     wanted: watch::Receiver<Wanted>,
+}
+
+/// How often it is said how far an attempt is: when that was last.
+#[derive(Default)]
+struct Pace(StdMutex<Option<Instant>>);
+
+impl Pace {
+    /// Whether it is time for it; not again soon.
+    fn is_due(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| last.elapsed() >= NEWS_INTERVAL);
+        if is_due {
+            *last = Some(Instant::now());
+        }
+        is_due
+    }
 }
 
 impl Reports<'_> {
@@ -381,5 +388,23 @@ impl Reporter for Reports<'_> {
 
     async fn cancelled(&self) {
         self.unwanted(Wanted::No).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn however_often_there_is_news_it_is_passed_on_once_a_second() {
+        let pace = Pace::default();
+        let mut passed = 0;
+        for _ in 0..100 {
+            passed += u32::from(pace.is_due());
+            advance(NEWS_INTERVAL / 20).await;
+        }
+        assert_eq!(passed, 5);
     }
 }

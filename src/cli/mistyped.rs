@@ -9,7 +9,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::error::CliError;
 
 /// Objects of the old clients that this server does not have, as their commands begin.
-const NOT_THERE: [(&str, &str); 3] = [
+const NOT_THERE: [(&str, &str); 4] = [
+    ("pod-", "pods"),
     ("rc-", "replication controllers"),
     ("service-", "services"),
     ("mservice-", "services"),

@@ -11,11 +11,10 @@ use super::args::ident;
 use super::client::Call;
 use super::container::{self, CONTAINER, act};
 use super::error::CliError;
-use super::execute::Inside;
 use super::noun::{ListArgs, Session, text_of};
 use super::table;
 use super::variables::{self, Variable, variable};
-use super::{execute, inside, waiting};
+use super::{execute, waiting};
 use crate::command_line;
 use crate::ids::Kind;
 
@@ -161,11 +160,10 @@ pub async fn run(session: &Session, shortcut: Shortcut) -> Result<(), CliError> 
         S::Ps { all } => ps(session, all).await,
         S::Run(args) => started(session, &args).await,
         S::Exec { container, command } => {
-            let place = Inside::container(&container);
-            execute::line(session, place, None, &command_line::join(command)).await
+            execute::line(session, &container, &command_line::join(command)).await
         }
         S::Logs { container, follow, tail } => {
-            inside::logs_of(session, &container, follow, tail).await
+            container::logs_of(session, &container, follow, tail).await
         }
         S::Inspect { container } => {
             let call = Call::new(Method::GET, Kind::Container).segment(&container);
@@ -262,7 +260,7 @@ async fn started(session: &Session, args: &RunArgs) -> Result<(), CliError> {
         return table::print(&format!("{uuid}\n"));
     }
     let to_its_end = async {
-        inside::logs_of(session, &uuid, true, None).await?;
+        container::logs_of(session, &uuid, true, None).await?;
         ended(session, &uuid).await
     };
     // The container goes on.

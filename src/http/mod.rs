@@ -39,7 +39,6 @@ mod metrics;
 mod node;
 mod openapi;
 mod parameters;
-mod pod;
 mod progress;
 mod read;
 mod refusals;

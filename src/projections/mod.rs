@@ -42,7 +42,6 @@ pub mod names;
 pub mod node;
 pub mod offline;
 pub mod parallel;
-pub mod pod;
 pub mod query;
 pub mod read_models;
 pub mod retained;

@@ -61,7 +61,6 @@ mod openapi;
 mod openapi_client;
 mod overtake;
 mod pasted;
-mod pod;
 mod projections;
 mod reactor;
 mod recreate;

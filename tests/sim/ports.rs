@@ -11,7 +11,7 @@ use futures_util::stream::BoxStream;
 use magnum::backends::fake::FakeBackend;
 use magnum::backends::{
     Action, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, LogQuery, Notice,
-    Observed, ObservedPod, OutputFrame, Reporter, Work,
+    Observed, OutputFrame, Reporter, Work,
 };
 use magnum::bus::ReplyTo;
 use magnum::bus::output::{Credit, KeyTaken, Piece};
@@ -337,11 +337,6 @@ impl Backend for SimulatedBackend {
         self.inner.inspect(stream).await
     }
 
-    async fn inspect_pod(&self, stream: StreamId) -> Result<Option<ObservedPod>, BackendError> {
-        self.ask(|| format!("inspect {stream}")).await;
-        self.inner.inspect_pod(stream).await
-    }
-
     async fn inventory(&self) -> Result<Vec<(StreamId, EngineObject)>, BackendError> {
         self.ask(|| "inventory".to_owned()).await;
         self.inner.inventory().await
@@ -466,11 +461,6 @@ impl Bus for SimulatedBus {
     async fn hello(&self, hello: Hello) -> Result<Noted, CommandError> {
         let call = || self.inner.hello(hello.clone());
         self.carry("a hello", CommandError::NoAnswer, call).await
-    }
-
-    async fn inspect_pod(&self, stream: StreamId) -> Result<Option<ObservedPod>, BackendError> {
-        self.ask(|| format!("inspect {stream}")).await;
-        self.inner.inspect_pod(stream).await
     }
 
     async fn inventory(&self, inventory: Inventory) -> Result<Comparison, CommandError> {

@@ -33,7 +33,6 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("clock", &["ids"]),
     ("text", &[]),
-    ("json", &["text"]),
     ("command_line", &[]),
     ("time_text", &["ids"]),
     ("blocking", &["clock"]),
@@ -41,10 +40,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("secrets", &["clock", "files", "ids"]),
     ("credentials", &[]),
     ("image", &[]),
-    ("addresses", &[]),
-    ("sources", &["addresses", "image"]),
+    ("sources", &["image"]),
     ("allowed", &["sources"]),
-    ("manifest", &["allowed", "image", "json", "text"]),
     ("config", &["credentials", "text", "allowed"]),
     ("events", &["blocking", "files", "ids", "text"]),
     // `clock` to hold an engine's clock against ours.
@@ -57,10 +54,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "ids",
             "secrets",
             "text",
-            "addresses",
             "allowed",
             "image",
-            "manifest",
             "sources",
         ],
     ),
@@ -87,13 +82,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "credentials",
             "files",
             "secrets",
-            "json",
             "text",
             "time_text",
-            "addresses",
             "allowed",
             "image",
-            "manifest",
         ],
     ),
     (
@@ -317,7 +309,7 @@ fn requests_name_the_project_of_what_they_look_up() {
 
 /// Where the REST API may read on a thread that waits: what takes a place for it, or reads so
 /// little that it needs none.
-const READS_ON_A_THREAD: [&str; 7] = [
+const READS_ON_A_THREAD: [&str; 5] = [
     // Takes a place itself.
     "read.rs",
     // As one of few streams in their snapshot.
@@ -328,10 +320,6 @@ const READS_ON_A_THREAD: [&str; 7] = [
     "resource.rs",
     // A key, which is a file.
     "keys.rs",
-    // The system's authorities.
-    "input/manifest_url.rs",
-    // A manifest of the request's body, which takes the processor for long.
-    "pod.rs",
 ];
 
 #[test]

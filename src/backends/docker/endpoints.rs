@@ -63,8 +63,7 @@ impl DockerBackend {
         let id = &found.observed.engine_id;
         let mut removal = pin!(within(limit, docker.remove_container(id, Some(options))));
         let miscounts = !self.endpoints.are_exact.load(Ordering::Relaxed);
-        // A container of a pod has that of its sandbox.
-        let has_endpoint = !found.observed.state.has_ended() && found.place.is_none();
+        let has_endpoint = !found.observed.state.has_ended();
         let Some(bay_id) = found.bay_id.filter(|_| miscounts && has_endpoint) else {
             return removal.await;
         };

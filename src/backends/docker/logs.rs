@@ -13,6 +13,7 @@ use super::super::{BackendError, LogQuery, OutputFrame, OutputStream};
 use super::DockerBackend;
 use super::connection::within;
 use super::error::classify;
+use super::lifecycle::missing;
 use crate::ids::{StreamId, Timestamp};
 
 /// What the client makes of the engine's answer.
@@ -28,7 +29,7 @@ impl DockerBackend {
         stream: StreamId,
         query: LogQuery,
     ) -> Result<Frames, BackendError> {
-        let found = self.find_one(stream, query.container.as_deref()).await?;
+        let found = self.find(stream).await?.ok_or_else(|| missing(stream))?;
         let tail = query.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
         let options = LogsOptionsBuilder::new()
             .stdout(true)

@@ -9,7 +9,6 @@ use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 use utoipa::ToSchema;
 
-use super::Executes;
 use super::collected::{Collected, MAX_OUTPUT_BYTES};
 use crate::backends::{BackendError, LogQuery, OutputFrame, OutputStream};
 use crate::bus::{Frames, LogRequest, ReplyTo, output};
@@ -22,6 +21,8 @@ use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
 use crate::http::read;
 use crate::http::text::number;
+use crate::ids::{Kind, StreamId};
+use crate::projections::container::ContainerView;
 
 /// What a container wrote.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,20 +31,21 @@ pub struct Logs {
     output: String,
 }
 
-const ARGUMENTS: &[&str] = &["tail", "since", "until", "timestamps", "follow", "stdout", "stderr"];
+const ARGUMENTS: [&str; 8] =
+    ["tail", "since", "until", "timestamps", "follow", "stdout", "stderr", "bay_ident"];
 
-/// `GET /v1/{collection}/{ident}/logs`
-pub async fn logs<V: Executes>(
+/// `GET /v1/containers/{ident}/logs`
+pub async fn logs(
     State(state): State<AppState>,
     Ident(ident): Ident,
     call: Call,
 ) -> Result<Response, ApiError> {
-    call.only(&[ARGUMENTS, V::ARGUMENTS].concat())?;
+    call.only(&ARGUMENTS)?;
     let query = query(&call)?;
     let wanted = wanted(&call)?;
-    let view = read::find::<V>(&state, &call, &ident)?;
-    let query = LogQuery { container: view.container(&call)?, ..query };
-    state.audit.logs(&call.ctx, view.stream()).await?;
+    let view = read::find::<ContainerView>(&state, &call, &ident)?;
+    let stream = StreamId::new(Kind::Container, view.head.uuid);
+    state.audit.logs(&call.ctx, stream).await?;
     if query.follow {
         let place = state.own().places.take_followed_log(&call.ctx.project)?;
         let frames = frames(&state, &view, query, wanted).await?;
@@ -67,15 +69,15 @@ fn too_much() -> ApiError {
 }
 
 /// The output that is wanted, as it comes.
-async fn frames<V: Executes>(
+async fn frames(
     state: &AppState,
-    view: &V,
+    view: &ContainerView,
     query: LogQuery,
     wanted: WantedOutputs,
 ) -> Result<Frames, ApiError> {
-    let (node_id, stream) = (view.node_id(), view.stream());
+    let stream = StreamId::new(Kind::Container, view.head.uuid);
     let reply_to = ReplyTo(clock::new_uuid());
-    let request = LogRequest { node_id, stream, execution: None, query, reply_to };
+    let request = LogRequest { node_id: view.node_uuid, stream, execution: None, query, reply_to };
     let frames = output::logs(&state.bus, request).await.map_err(|error| refusal(view, error))?;
     let frames = frames.filter(move |frame| {
         future::ready(frame.as_ref().map_or(true, |frame: &OutputFrame| wanted.has(frame.stream)))
@@ -84,15 +86,16 @@ async fn frames<V: Executes>(
 }
 
 /// Why there is no output. Where the engine has no container to ask, the record says why.
-fn refusal<V: Executes>(view: &V, error: BackendError) -> ApiError {
+fn refusal(view: &ContainerView, error: BackendError) -> ApiError {
     if !matches!(error, BackendError::Missing(_)) {
         return error.into();
     }
-    let name = view.field("name").unwrap_or_else(|| view.head().uuid.to_string());
-    let why = view.field("status_reason").map(|why| format!(": {why}")).unwrap_or_default();
-    let (noun, status) = (V::KIND.title(), view.field("status").unwrap_or_default());
+    let uuid = view.head.uuid.to_string();
+    let name = view.name.as_deref().unwrap_or(&uuid);
+    let why = view.status_reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
     ApiError::Conflict(format!(
-        "{noun} {name} has no output: there is nothing of it on the engine. It is {status}{why}"
+        "Container {name} has no output: there is nothing of it on the engine. It is {}{why}",
+        view.status.name()
     ))
 }
 
@@ -139,7 +142,6 @@ fn query(call: &Call) -> Result<LogQuery, ApiError> {
         until: call.time("until")?,
         timestamps: call.flag("timestamps")?,
         follow: call.flag("follow")?,
-        container: None,
     })
 }
 
