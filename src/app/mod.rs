@@ -262,7 +262,6 @@ async fn start(
         audit,
         bus: parts.bus.clone(),
         reads: parts.reads.for_tenants(),
-        underway: parts.underway.clone(),
         secrets,
         kept: Kept::live(parts.reads.clone(), snapshots),
         log: parts.log.clone(),

@@ -50,17 +50,13 @@ pub async fn one<V: Shown>(
     let known: Vec<&str> = extra.iter().copied().chain(["at"]).collect();
     call.only(&known)?;
     let view = match call.argument("at") {
-        None => {
-            let mut view = present::<V>(state, call, ident).or_else(|error| match error {
-                ApiError::NotFound(..) => {
-                    let unrecorded = V::unrecorded(state, &call.ctx.project)?;
-                    unrecorded.filter(|view| view.is_called(ident)).ok_or(error)
-                }
-                error => Err(error),
-            })?;
-            state.underway.tell(&mut view);
-            view
-        }
+        None => present::<V>(state, call, ident).or_else(|error| match error {
+            ApiError::NotFound(..) => {
+                let unrecorded = V::unrecorded(state, &call.ctx.project)?;
+                unrecorded.filter(|view| view.is_called(ident)).ok_or(error)
+            }
+            error => Err(error),
+        })?,
         Some(at) => as_of::<V>(state, call, ident, when("at", at)?).await?,
     };
     Ok(shape::answer(StatusCode::OK, call, &view, &[]))

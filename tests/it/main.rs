@@ -90,7 +90,6 @@ mod tenancy;
 mod tls;
 mod tokens;
 mod tour;
-mod underway;
 mod values;
 mod watcher;
 mod words;
