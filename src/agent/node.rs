@@ -2,8 +2,8 @@
 //!
 //! Not here: in which order (`lanes`), when work is due (`actors/reactor`).
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,7 +19,7 @@ use crate::backends::{
 };
 use crate::bus::delivery::{record, report_at};
 use crate::bus::output::Outlet;
-use crate::bus::{Bus, CommandMessage, Offer, Origin, Place, ServiceCommand, SessionId};
+use crate::bus::{Bus, CommandMessage, Offer, Origin, Place, ServiceCommand, SessionId, Underway};
 use crate::clock;
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 
@@ -41,6 +41,10 @@ const MAX_STOPS: usize = 256;
 
 /// Work that waits for a place says so after this time.
 const SAYS_IT_WAITS: Duration = Duration::from_secs(1);
+
+/// Between two words about how far work is, where an engine has several a second: as often as those
+/// who wait look.
+const NEWS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What every piece of work on a node needs.
 pub struct NodeAgent {
@@ -147,6 +151,7 @@ impl NodeAgent {
             work,
             outlet: Mutex::new(outlet),
             spool: self.spool_of(work),
+            pace: Pace::default(),
             wanted,
         };
         let result = tokio::select! {
@@ -310,7 +315,24 @@ struct Reports<'a> {
     outlet: Mutex<Option<Outlet>>,
     /// Where it is kept for readers that come later.
     spool: Option<SpoolWriter>,
+    pace: Pace,
     wanted: watch::Receiver<Wanted>,
+}
+
+/// How often it is said how far an attempt is: when that was last.
+#[derive(Default)]
+struct Pace(StdMutex<Option<Instant>>);
+
+impl Pace {
+    /// Whether it is time for it; not again soon.
+    fn is_due(&self) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| last.elapsed() >= NEWS_INTERVAL);
+        if is_due {
+            *last = Some(Instant::now());
+        }
+        is_due
+    }
 }
 
 impl Reports<'_> {
@@ -344,6 +366,13 @@ impl Reporter for Reports<'_> {
         self.node.report(self.work, WorkResult::Progress(progress)).await;
     }
 
+    async fn underway(&self, progress: Progress) {
+        if self.pace.is_due() {
+            let news = Underway::new(self.work, self.node.next_place(), progress);
+            self.node.bus.underway(news).await;
+        }
+    }
+
     async fn output(&self, frame: OutputFrame) {
         if let Some(spool) = &self.spool {
             spool.push(&frame);
@@ -359,5 +388,23 @@ impl Reporter for Reports<'_> {
 
     async fn cancelled(&self) {
         self.unwanted(Wanted::No).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn however_often_there_is_news_it_is_passed_on_once_a_second() {
+        let pace = Pace::default();
+        let mut passed = 0;
+        for _ in 0..100 {
+            passed += u32::from(pace.is_due());
+            advance(NEWS_INTERVAL / 20).await;
+        }
+        assert_eq!(passed, 5);
     }
 }

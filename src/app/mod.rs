@@ -262,6 +262,7 @@ async fn start(
         audit,
         bus: parts.bus.clone(),
         reads: parts.reads.for_tenants(),
+        underway: parts.underway.clone(),
         secrets,
         kept: Kept::live(parts.reads.clone(), snapshots),
         log: parts.log.clone(),

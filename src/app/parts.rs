@@ -32,6 +32,7 @@ use crate::events::EventType;
 use crate::events::claim::HeldNames;
 use crate::events::container::Status;
 use crate::events::log::{EventLog, OpenError};
+use crate::http::LatestNews;
 use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, StreamId};
 use crate::projections::View;
 use crate::projections::bay::BayView;
@@ -74,6 +75,8 @@ pub struct Parts {
     pub bus: Arc<dyn Bus>,
     /// What answers queries.
     pub reads: ServiceReads,
+    /// How far work is, beside that.
+    pub underway: Arc<LatestNews>,
     /// Where the agent of this machine's node runs.
     pub site: Arc<Site>,
     conductor: Conductor,
@@ -172,6 +175,8 @@ impl Parts {
             hellos,
             audit: audit.clone(),
         }));
+        let underway = Arc::<LatestNews>::default();
+        local.serve_edge(underway.clone());
         let bus = carry(local.port(Authority::Edge));
         let site = Site::new(local, node_id, config.clone(), worker, stopping.clone());
         start_agent(&site);
@@ -180,7 +185,7 @@ impl Parts {
         let reactor = Reactor::new(objects, own, views, heard);
         let reactor = tokio::spawn(reactor.run(outstanding, position, stopping.clone()));
         let site = Arc::new(site);
-        Ok(Self { log, bus, reads, site, conductor, audit, reactor, arbiters: owned })
+        Ok(Self { log, bus, reads, underway, site, conductor, audit, reactor, arbiters: owned })
     }
 
     /// Stops what starts work, lets work end, then closes the stores.

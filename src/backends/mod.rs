@@ -130,8 +130,11 @@ fn no_network(bay_id: ObjectId) -> BackendError {
 /// Where a backend says what happens while it works.
 #[async_trait]
 pub trait Reporter: Send + Sync {
-    /// How far it is. Each call is recorded, so only steps are worth one.
+    /// A step is done, or begins. Each call is recorded.
     async fn progress(&self, progress: Progress);
+    /// How far it is since the last step, in the words of that. Nothing of it is recorded, so it
+    /// may be said as often as there is news.
+    async fn underway(&self, progress: Progress);
     /// Output of an executed command; waits while the reader is slow.
     async fn output(&self, frame: OutputFrame);
     /// Resolves when this attempt is to end early; stays resolved from then on. Whatever can be

@@ -194,6 +194,11 @@ impl Progress {
         Self { message: format!("pulling {image}"), pull: Some(pull), ..Self::default() }
     }
 
+    /// Of a pull that goes on so much is there.
+    pub fn pulling(image: &str, current_bytes: u64, total_bytes: u64) -> Self {
+        Self { current_bytes, total_bytes, pull: None, ..Self::pull_started(image) }
+    }
+
     /// A pull has ended, of so many bytes.
     pub fn pulled(image: &str, digest: Option<String>, bytes: u64) -> Self {
         let pull = Pull::Ended { image: image.to_owned(), digest };

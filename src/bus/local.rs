@@ -13,8 +13,8 @@ use super::output::{Credit, KeyTaken, Piece, WINDOW};
 use super::wire::{Message, WireError, decode, encode};
 use super::{
     AuditRecord, AuditReply, Authority, Bus, CommandError, CommandMessage, CommandPort,
-    CommandReply, Comparison, ConductorPort, Hello, Inventory, LogRequest, NodePort, Noted, Offer,
-    OutputErasure, ReplyTo, Strays, Taken,
+    CommandReply, Comparison, ConductorPort, EdgePort, Hello, Inventory, LogRequest, NodePort,
+    Noted, Offer, OutputErasure, ReplyTo, Strays, Taken, Underway,
 };
 use crate::backends::BackendError;
 use crate::ids::ObjectId;
@@ -27,6 +27,7 @@ const PIECES: usize = 2 * WINDOW as usize;
 pub struct LocalBus {
     commands: OnceLock<Arc<dyn CommandPort>>,
     conductor: OnceLock<Arc<dyn ConductorPort>>,
+    edge: OnceLock<Arc<dyn EdgePort>>,
     nodes: RwLock<HashMap<ObjectId, Arc<dyn NodePort>>>,
     readers: Mutex<HashMap<ReplyTo, Reader>>,
 }
@@ -47,6 +48,11 @@ impl LocalBus {
     /// Sets the port for the conductor's other messages. Only the first call counts.
     pub fn serve_conductor(&self, port: Arc<dyn ConductorPort>) {
         drop(self.conductor.set(port));
+    }
+
+    /// Says who is told how far work is. Only the first call counts.
+    pub fn serve_edge(&self, port: Arc<dyn EdgePort>) {
+        drop(self.edge.set(port));
     }
 
     /// Says where a node's work goes.
@@ -141,6 +147,13 @@ impl Bus for Port {
         self.speaks_for(strays.node_id)?;
         let strays = carried(strays).map_err(command_fault)?;
         carried(self.bus.conductor()?.strays(strays).await).map_err(command_fault)?
+    }
+
+    async fn underway(&self, news: Underway) {
+        let (Ok(()), Ok(news)) = (self.speaks_for(news.node_id), carried(news)) else { return };
+        if let Some(edge) = self.bus.edge.get() {
+            edge.underway(news);
+        }
     }
 
     async fn work(&self, offer: Offer) -> Result<Taken, BackendError> {

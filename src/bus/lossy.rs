@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use super::output::{Credit, KeyTaken, Piece};
 use super::{
     AuditRecord, AuditReply, Bus, CommandError, CommandMessage, CommandReply, Comparison, Hello,
-    Inventory, LogRequest, Noted, Offer, OutputErasure, ReplyTo, Strays, Taken,
+    Inventory, LogRequest, Noted, Offer, OutputErasure, ReplyTo, Strays, Taken, Underway,
 };
 use crate::backends::BackendError;
 
@@ -182,6 +182,13 @@ impl Bus for Lossy {
     async fn strays(&self, strays: Strays) -> Result<Noted, CommandError> {
         let send = |bus: Arc<dyn Bus>, strays| async move { bus.strays(strays).await };
         self.carry(strays, CommandError::NoAnswer, send).await
+    }
+
+    async fn underway(&self, news: Underway) {
+        self.throw(move |bus| {
+            let news = news.clone();
+            async move { bus.underway(news).await }
+        });
     }
 
     async fn work(&self, offer: Offer) -> Result<Taken, BackendError> {

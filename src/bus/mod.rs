@@ -1,10 +1,10 @@
 //! What travels between the parts of Magnum, and the trait of what carries it.
 //!
-//! A wire, not a store: nothing that must survive exists only here (rule B1). `message` and
-//! `output` are what travels, `refusal` what is said against it, `wire` its bytes, `authority` who
-//! may send what, `delivery` what is sent until it arrives. `local` carries it within a process,
-//! `lossy` badly. Not here: what commands mean (`actors`), what work does (`backends`), and
-//! queries, which are answered from read models.
+//! A wire, not a store: nothing that must survive exists only here (rule B1). `message`, `output`
+//! and `underway` are what travels, `refusal` what is said against it, `wire` its bytes,
+//! `authority` who may send what, `delivery` what is sent until it arrives. `local` carries it
+//! within a process, `lossy` badly. Not here: what commands mean (`actors`), what work does
+//! (`backends`), and queries, which are answered from read models.
 
 pub mod authority;
 pub mod delivery;
@@ -13,6 +13,7 @@ pub mod lossy;
 mod message;
 pub mod output;
 mod refusal;
+mod underway;
 pub mod wire;
 
 use async_trait::async_trait;
@@ -27,6 +28,7 @@ pub use self::message::{
 pub use self::output::Frames;
 use self::output::{Credit, KeyTaken, Piece};
 pub use self::refusal::{CommandError, Refusal};
+pub use self::underway::Underway;
 use crate::backends::BackendError;
 
 /// One sender's way to everybody else.
@@ -46,6 +48,9 @@ pub trait Bus: Send + Sync + 'static {
 
     /// Says what a node has without a record.
     async fn strays(&self, strays: Strays) -> Result<Noted, CommandError>;
+
+    /// Says how far work is. There is no answer, and no harm if nobody hears it.
+    async fn underway(&self, news: Underway);
 
     /// Hands work to its node. The outcome arrives as a command to its object.
     async fn work(&self, offer: Offer) -> Result<Taken, BackendError>;
@@ -97,6 +102,12 @@ pub trait ConductorPort: Send + Sync + 'static {
     async fn inventory(&self, inventory: Inventory) -> Result<Comparison, CommandError>;
     /// See [`Bus::strays`].
     async fn strays(&self, strays: Strays) -> Result<Noted, CommandError>;
+}
+
+/// What the REST API hears of work in progress.
+pub trait EdgePort: Send + Sync + 'static {
+    /// See [`Bus::underway`].
+    fn underway(&self, news: Underway);
 }
 
 /// Where a node's work is done.

@@ -2,8 +2,8 @@
 //! became of one is said on stderr as the old client said it and, with `-o json` or `-o yaml`,
 //! printed as a document that has the same form for all such commands.
 //!
-//! Not here: creating and updating, which print the object (`noun`), and commands executed in
-//! containers, which print what those wrote (`execute`).
+//! Not here: creating and updating, which print the object (`noun`), commands executed in
+//! containers, which print what those wrote (`execute`), and erasing a key (`keys`).
 
 use std::ops::ControlFlow;
 
@@ -179,7 +179,7 @@ impl<'a> Acting<'a> {
 }
 
 /// What became of a change that was not done.
-fn result_of(error: &CliError) -> &'static str {
+pub fn result_of(error: &CliError) -> &'static str {
     match error.cause() {
         CliError::TimedOut(_) => "in_progress",
         error if error.is_of_object() => "failed",

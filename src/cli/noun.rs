@@ -189,7 +189,7 @@ impl Noun {
         let answer = waiting::change(&session.client, self.kind, None, call).await?;
         let warnings = answer.body.get("warnings").and_then(Value::as_array);
         warnings.into_iter().flatten().filter_map(Value::as_str).for_each(warn);
-        table::show(session.format, &answer.body)?;
+        show_changed(session.format, &answer)?;
         let text = |field| answer.body.get(field).and_then(Value::as_str);
         let uuid = text("uuid").unwrap_or("UUID");
         if text("status").is_some_and(|s| s == "Error" || s.ends_with("_FAILED")) {
@@ -218,7 +218,7 @@ impl Noun {
         let name = &update.name;
         let call = call.segment(name).body(update.patch()?);
         let answer = waiting::change(&session.client, self.kind, Some(name), call).await?;
-        table::show(session.format, &answer.body)?;
+        show_changed(session.format, &answer)?;
         self.say_if_in_progress(&answer, name);
         self.check(&answer, name, "UPDATE_FAILED")
     }
@@ -271,6 +271,16 @@ impl Noun {
         let rows: Vec<Value> = rows.iter().map(told).collect();
         table::list(Format::Table, &["position", "time", "event", "user", "details"], &rows)
     }
+}
+
+/// Prints an object that a request made or changed; for scripts with the id of the request, which
+/// the old client's table does not have.
+fn show_changed(format: Format, answer: &Answer) -> Result<(), CliError> {
+    let mut object = answer.body.clone();
+    if let (false, Value::Object(fields)) = (format == Format::Table, &mut object) {
+        fields.insert("request_id".to_owned(), answer.request_id.clone().into());
+    }
+    table::show(format, &object)
 }
 
 /// An event of a history as a row: what happened to the object, to the second.

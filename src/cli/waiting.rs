@@ -23,6 +23,10 @@ const QUIET_S: u64 = 2;
 /// Between two looks at an object.
 const POLL: Duration = Duration::from_secs(1);
 
+/// Where what is said goes to a file, a number in it that changed is worth a line after so long: a
+/// pull has another one each second.
+const NUMBERS_PAUSE: Duration = Duration::from_secs(10);
+
 /// A deletion that is blocked for so long seems to stay so: in that time the server has tried it
 /// again, and would have said that a container has gone.
 const STAYS_BLOCKED: Duration = Duration::from_secs(30);
@@ -252,6 +256,8 @@ impl Wait<'_> {
 struct Line {
     name: String,
     last: Option<String>,
+    /// The last line that stays, and when it was printed.
+    printed: Option<(String, Instant)>,
     begun: Instant,
     is_terminal: bool,
 }
@@ -259,20 +265,29 @@ struct Line {
 impl Line {
     fn new(name: String) -> Self {
         let is_terminal = std::io::stderr().is_terminal();
-        Self { name: printable(&name), last: None, begun: Instant::now(), is_terminal }
+        let name = printable(&name);
+        Self { name, last: None, printed: None, begun: Instant::now(), is_terminal }
+    }
+
+    /// Whether it is worth another line that stays.
+    fn is_news(&self, now: &str) -> bool {
+        let Some((last, printed)) = &self.printed else { return true };
+        let words = |text: &str| text.replace(|letter: char| letter.is_ascii_digit(), "");
+        last != now && (words(last) != words(now) || printed.elapsed() >= NUMBERS_PAUSE)
     }
 
     fn show(&mut self, object: Option<&Value>) {
         let now = object.map(state).or_else(|| self.last.clone());
         let Some(now) = now else { return };
-        let Self { name, .. } = self;
+        let name = &self.name;
         let mut stderr = std::io::stderr();
         // A lost terminal must not fail the command.
         if self.is_terminal {
             let seconds = self.begun.elapsed().as_secs() + QUIET_S;
             let _gone = write!(stderr, "\r\x1b[K{name}: {now} ({seconds} s)");
-        } else if self.last.as_ref() != Some(&now) {
+        } else if self.is_news(&now) {
             let _gone = writeln!(stderr, "{name}: {now}");
+            self.printed = Some((now.clone(), Instant::now()));
         }
         self.last = Some(now);
     }
@@ -304,8 +319,29 @@ fn reason(object: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use tokio::time::advance;
 
-    use super::state;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_that_stay_are_few_where_only_numbers_change() {
+        let mut line = Line::new("c".to_owned());
+        line.is_terminal = false;
+        let mut kept = vec![];
+        for second in 0..25 {
+            let progress = format!("pulling x (1{second} of 400 MB)");
+            let task = json!({"progress": progress});
+            line.show(Some(&json!({"status": "Creating", "task": task})));
+            assert!(line.last.as_ref().unwrap().ends_with(&progress), "the latest is known");
+            kept.push(line.printed.as_ref().unwrap().0.clone());
+            advance(POLL).await;
+        }
+        kept.dedup();
+        let words = |second| format!("Creating — pulling x (1{second} of 400 MB)");
+        assert_eq!(kept, [words(0), words(10), words(20)]);
+        line.show(Some(&json!({"status": "Error"})));
+        assert_eq!(line.printed.as_ref().unwrap().0, "Error");
+    }
 
     #[test]
     fn a_wait_says_the_status_and_the_reason() {

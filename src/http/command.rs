@@ -265,7 +265,10 @@ async fn shown_with<V: Shown>(
     warnings: &[String],
 ) -> Result<Response, ApiError> {
     match view_after::<V>(state, &call.ctx.project, reply).await? {
-        Some(view) => Ok(respond::at(shape::answer(status, call, &view, warnings), reply.position)),
+        Some(mut view) => {
+            state.underway.tell(&mut view);
+            Ok(respond::at(shape::answer(status, call, &view, warnings), reply.position))
+        }
         None => Err(ApiError::not_found(V::KIND, reply.stream.id.to_string())),
     }
 }

@@ -2,21 +2,17 @@
 //!
 //! All statuses of refusals are chosen in [`ApiError::answer`]. A 4xx says what was wrong and
 //! what to do; a 5xx that is our fault says nothing internal. Not here: how that is sent
-//! (`error_body`).
+//! (`error_body`), what other layers fail with (`error_from`).
 
 use axum::http::StatusCode;
 
 use super::connections::NoPlace;
+use super::head_limits::TooLargeHead;
 use crate::backends::BackendError;
 use crate::bus::{CommandError, Refusal};
-use crate::events::DecodeError;
-use crate::events::log::{Archived, ReadError};
-use crate::files::{is_full, lacks_files};
+use crate::events::log::Archived;
 use crate::ids::StreamKind;
-use crate::projections::as_of::AsOfError;
 use crate::projections::query::QueryError;
-use crate::replay::ReplayError;
-use crate::secrets::SecretsError;
 use crate::text;
 
 /// What programs know a missing or invalid token by.
@@ -99,6 +95,9 @@ pub enum ApiError {
     /// As many connections as there may be are open, of all clients or of this one.
     #[error("{0}; try again.")]
     TooManyConnections(NoPlace),
+    /// The head of the request is over a limit.
+    #[error(transparent)]
+    TooLargeHead(#[from] TooLargeHead),
     /// The path knows other methods.
     #[error("{0} is not allowed here; see the Allow header.")]
     MethodNotAllowed(String),
@@ -226,6 +225,12 @@ impl ApiError {
             Self::WorkFailed(_) => (StatusCode::CONFLICT, "work-failed"),
             Self::Archived(_) => (StatusCode::GONE, "archived"),
             Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, "body-too-large"),
+            Self::TooLargeHead(TooLargeHead::Address) => {
+                (StatusCode::URI_TOO_LONG, "address-too-long")
+            }
+            Self::TooLargeHead(_) => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head-too-large")
+            }
             Self::TooMuchOutput(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-much-output"),
             Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "too-many"),
             Self::Command(error) => command_answer(error),
@@ -345,62 +350,10 @@ pub const fn command_code(error: &CommandError) -> &'static str {
     command_answer(error).1
 }
 
-impl From<ReadError> for ApiError {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Damaged(words) => Self::Damaged(words),
-            error => Self::Internal(error.to_string()),
-        }
-    }
-}
-
-impl From<SecretsError> for ApiError {
-    fn from(error: SecretsError) -> Self {
-        match &error {
-            SecretsError::Io { source, .. } if is_full(source) => {
-                Self::LowSpace("there is no space for the key of the project".to_owned())
-            }
-            SecretsError::Io { source, .. } if lacks_files(source) => {
-                tracing::warn!(%error, "too many open files; requests are refused");
-                Self::Command(CommandError::Overloaded)
-            }
-            _ => Self::Internal(error.to_string()),
-        }
-    }
-}
-
-impl From<ReplayError> for ApiError {
-    fn from(error: ReplayError) -> Self {
-        match error {
-            ReplayError::Invalid(words) => Self::BadRequest(words),
-            ReplayError::NotFound(words) => Self::Missing(words),
-            error @ ReplayError::TooLarge(_) => Self::TooMuchOutput(error.to_string()),
-            ReplayError::Archived(archived) => archived.into(),
-            ReplayError::Decode(error) => error.into(),
-            ReplayError::Read(error) => error.into(),
-            error => Self::Internal(error.to_string()),
-        }
-    }
-}
-
-impl From<DecodeError> for ApiError {
-    fn from(error: DecodeError) -> Self {
-        Self::Command(CommandError::Unreadable(error.to_string()))
-    }
-}
-
-impl From<AsOfError> for ApiError {
-    fn from(error: AsOfError) -> Self {
-        match error {
-            AsOfError::Read(error) => error.into(),
-            AsOfError::Decode(error) => error.into(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::events::log::ReadError;
 
     #[test]
     fn what_is_internal_is_not_told() {
@@ -411,26 +364,5 @@ mod tests {
         let error = ApiError::from(ReadError::Damaged("0000000001.seg".to_owned()));
         assert_eq!((error.status().as_u16(), error.code()), (500, "log-damaged"));
         assert!(!error.detail().contains(".seg"));
-    }
-
-    #[test]
-    fn a_key_that_cannot_be_had_just_now_is_no_fault_of_the_service() {
-        use rustix::io::Errno;
-
-        let failed = |errno: Errno| {
-            ApiError::from(SecretsError::Io { path: "keys/p.key".to_owned(), source: errno.into() })
-        };
-        let statuses = [
-            (Errno::NOSPC, 507),
-            (Errno::DQUOT, 507),
-            (Errno::MFILE, 503),
-            (Errno::NFILE, 503),
-            (Errno::IO, 500),
-        ];
-        for (errno, status) in statuses {
-            let error = failed(errno);
-            assert_eq!(error.status().as_u16(), status, "{errno:?}");
-            assert!(!error.detail().contains("keys/"), "{errno:?}");
-        }
     }
 }

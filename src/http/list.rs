@@ -40,6 +40,7 @@ pub async fn page<V: Shown>(
     call.only(&known)?;
     let asked = query::<V>(call, filters)?;
     let when = call.argument("at").map(|at| read::when("at", at)).transpose()?;
+    let is_present = when.is_none();
     let mut query = asked.clone();
     let first = if when.is_none() { first::<V>(state, call, &mut query)? } else { None };
     // In the order of creation a page with one filter costs what its rows do; others may have to
@@ -64,6 +65,9 @@ pub async fn page<V: Shown>(
     let marker = call.argument("marker").unwrap_or_default();
     let page = page.map_err(|error| ApiError::query(V::KIND, marker, error))?;
     let ListPage { mut views, is_full } = page;
+    if is_present {
+        views.iter_mut().for_each(|view| state.underway.tell(view));
+    }
     views.splice(0..0, first);
     let last = views.last().filter(|_| is_full || query.limit == 0);
     let next = last.map(|last| {
@@ -86,7 +90,10 @@ fn named<V: Shown>(
     if rows != Rows::Detail || !call.is_plain() {
         return Ok(Map::new());
     }
-    let Ok(view) = state.reads.find::<V>(&call.ctx.project, DETAIL) else { return Ok(Map::new()) };
+    let Ok(mut view) = state.reads.find::<V>(&call.ctx.project, DETAIL) else {
+        return Ok(Map::new());
+    };
+    state.underway.tell(&mut view);
     let object = Representation { view: &view, host: &call.host, rows };
     match serde_json::to_value(object) {
         Ok(Value::Object(fields)) => Ok(fields),

@@ -1,8 +1,9 @@
 //! Connections: which are accepted, how long they may say nothing, and what is spoken on them.
 //!
 //! Nobody is known yet when a connection is accepted, so what one may cost is limited here: memory
-//! by the size of a head, time by limits until it is complete, descriptors by the number of
-//! connections (`connections`). Not here: who may ask for what (`edge`), certificates (`tls`).
+//! by the size of a head (`head_limits`), time by limits until it is complete, descriptors by the
+//! number of connections (`connections`). Not here: who may ask for what (`edge`), certificates
+//! (`tls`).
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -30,6 +31,7 @@ use super::connections::{ConnectionPlace, Connections, NoPlace};
 use super::edge::host::Connection;
 use super::error::ApiError;
 use super::head::{AnswerBody, Head, Limited};
+use super::head_limits::MAX_HEAD_BYTES;
 use super::progress::Progressing;
 use super::tls::Tls;
 
@@ -45,9 +47,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// to hold what its answer holds.
 const PROGRESS_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Largest head of a request in bytes: the longest address that can be parsed, 64 KiB, and 16 KiB
-/// of headers. More is answered with 431, and so are more than 100 headers (hyper's own limit).
-const MAX_HEAD_BYTES: usize = 80 << 10;
+/// What hyper keeps of what a connection sends: the largest head, and what ends one that is larger.
+const MAX_BUFFER_BYTES: usize = MAX_HEAD_BYTES + 64;
 
 /// How long a connection without a place may take to be told so: a client that is there sends its
 /// head at once.
@@ -147,10 +148,15 @@ pub async fn serve(
 /// The answer on a connection for which there is no place.
 fn refusal(why: NoPlace) -> Response {
     let mut response = ApiError::TooManyConnections(why).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    close_after(&mut response);
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     response
+}
+
+/// Has the connection closed after an answer.
+fn close_after(response: &mut Response) {
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
 }
 
 impl Speaker {
@@ -190,9 +196,16 @@ impl Speaker {
             head.is_here();
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(connection);
+            let too_large = head.too_large();
+            if let Some(why) = too_large {
+                request.extensions_mut().insert(why);
+            }
             let (service, head) = (service.clone(), head.clone());
             async move {
-                let response = service.oneshot(request).await?;
+                let mut response = service.oneshot(request).await?;
+                if too_large.is_some() {
+                    close_after(&mut response);
+                }
                 // What comes after an upgrade is no head.
                 if response.status() == StatusCode::SWITCHING_PROTOCOLS {
                     return Ok::<_, Infallible>(response);
@@ -236,7 +249,8 @@ impl Warnings {
 fn http() -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new());
-    http.header_read_timeout(IDLE_TIMEOUT).max_header_size(MAX_HEAD_BYTES);
+    http.header_read_timeout(IDLE_TIMEOUT);
+    http.max_header_size(MAX_BUFFER_BYTES).max_buf_size(MAX_BUFFER_BYTES);
     http
 }
 

@@ -1,13 +1,14 @@
 //! The REST API: the way in for users, and the way out for what is recorded.
 //!
-//! In reading order: `routes` (every path), `listener`, `connections`, `tls`, `head` and
-//! `progress` with `deadline` (connections), `service` (what every request passes), `edge/` (who
-//! asks, whether they may, what it says), `input/` (bodies), what every noun has (`resource`) and
-//! one file a noun with its own, `command` (asking and waiting), `verbs/` (what is done with
-//! containers), `shape`, `respond` and `compress`, `error` and `error_body`, `keys` (sealing and
-//! erasing), `session` (browsers). Then `stream/` (the log for readers), `schema`, `replay` (what
-//! was, and why), `health`, `metrics` with `survey` and `exposition`, and what all of it promises:
-//! `openapi`, `parameters`, `security`, `refusals`, `form`.
+//! In reading order: `routes` (every path), `listener`, `connections`, `tls`, `head` with
+//! `head_limits`, and `progress` with `deadline` (connections), `service` (what every request
+//! passes), `edge/` (who asks, whether they may, what it says), `input/` (bodies), what every noun
+//! has (`resource`) and one file a noun with its own, `command` (asking and waiting), `verbs/`
+//! (what is done with containers), `shape` with `underway`, `respond` and `compress`, `error` with
+//! `error_body` and `error_from`, `keys` (sealing and erasing), `session` (browsers). Then
+//! `stream/` (the log for readers), `schema`, `replay` (what was, and why), `health`, `metrics`
+//! with `survey` and `exposition`, and what all of it promises: `openapi`, `parameters`,
+//! `security`, `refusals`, `form`.
 //! Not here: decisions (`actors`), views (`projections`).
 
 mod bay;
@@ -22,9 +23,11 @@ mod discovery;
 pub mod edge;
 mod error;
 mod error_body;
+mod error_from;
 mod exposition;
 mod form;
 mod head;
+mod head_limits;
 mod health;
 mod identity;
 mod input;
@@ -54,6 +57,7 @@ mod stream;
 mod survey;
 mod text;
 mod tls;
+mod underway;
 mod validity;
 mod verbs;
 
@@ -63,3 +67,4 @@ pub use routes::openapi_document;
 pub use server::serve;
 pub use service::service;
 pub use tls::Tls;
+pub use underway::LatestNews;

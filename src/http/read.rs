@@ -50,13 +50,17 @@ pub async fn one<V: Shown>(
     let known: Vec<&str> = extra.iter().copied().chain(["at"]).collect();
     call.only(&known)?;
     let view = match call.argument("at") {
-        None => present::<V>(state, call, ident).or_else(|error| match error {
-            ApiError::NotFound(..) => {
-                let unrecorded = V::unrecorded(state, &call.ctx.project)?;
-                unrecorded.filter(|view| view.is_called(ident)).ok_or(error)
-            }
-            error => Err(error),
-        })?,
+        None => {
+            let mut view = present::<V>(state, call, ident).or_else(|error| match error {
+                ApiError::NotFound(..) => {
+                    let unrecorded = V::unrecorded(state, &call.ctx.project)?;
+                    unrecorded.filter(|view| view.is_called(ident)).ok_or(error)
+                }
+                error => Err(error),
+            })?;
+            state.underway.tell(&mut view);
+            view
+        }
         Some(at) => as_of::<V>(state, call, ident, when("at", at)?).await?,
     };
     Ok(shape::answer(StatusCode::OK, call, &view, &[]))

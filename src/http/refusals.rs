@@ -13,7 +13,7 @@ use super::route::Route;
 type Refusal = (StatusCode, fn(&Route) -> bool, &'static str);
 
 /// All of them.
-const REFUSALS: [Refusal; 18] = [
+const REFUSALS: [Refusal; 20] = [
     (StatusCode::BAD_REQUEST, always, "What is asked cannot be meant; the body names the field"),
     (StatusCode::UNAUTHORIZED, is_guarded, "Authentication is required"),
     (StatusCode::FORBIDDEN, is_guarded, "The caller may not, or a page of another origin asks"),
@@ -23,6 +23,8 @@ const REFUSALS: [Refusal; 18] = [
     (StatusCode::GONE, reads_the_log, "An archive has taken events that were asked for"),
     (StatusCode::PRECONDITION_FAILED, is_change, "The object has another revision"),
     (StatusCode::PAYLOAD_TOO_LARGE, always, "The body, or the output, is too large"),
+    (StatusCode::URI_TOO_LONG, always, "The address is too long"),
+    (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, always, "The head is too large"),
     (StatusCode::UNPROCESSABLE_ENTITY, is_change, "The Idempotency-Key is another request's"),
     (StatusCode::TOO_MANY_REQUESTS, is_guarded, "Too much at once; Retry-After says when"),
     (StatusCode::INTERNAL_SERVER_ERROR, always, "A fault of the service, or an unknown outcome"),

@@ -64,7 +64,8 @@ pub struct Task {
     /// When it is tried next at the latest.
     #[schema(format = DateTime)]
     pub retry_at: Option<String>,
-    /// How far it is.
+    /// How far it is. While an image is pulled, with what is there of it, if that is known; this is
+    /// nowhere in the log, so answers about earlier points do not have it.
     pub progress: Option<String>,
 }
 

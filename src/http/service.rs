@@ -28,6 +28,7 @@ use super::edge::policy;
 use super::edge::request::RequestId;
 use super::edge::state::AppState;
 use super::error::ApiError;
+use super::head_limits::TooLargeHead;
 use super::route::Route;
 use super::text::{arguments, canonical_uuid, number, shown};
 use super::{compress, identity, respond, routes};
@@ -103,7 +104,9 @@ async fn pass(State(state): State<AppState>, mut request: Request, next: Next) -
     let is_taken = route.as_ref().is_some_and(|route| routes::takes(route.as_str(), &method));
     let is_gzip_accepted = compress::is_accepted(request.headers());
     let query = request.uri().query().filter(|_| is_taken).unwrap_or_default().to_owned();
-    let addressed = names.addressed(&request);
+    // Its end is missing, so nothing else that it says counts.
+    let whole = request.extensions().get::<TooLargeHead>().map_or(Ok(()), |why| Err((*why).into()));
+    let addressed = whole.and_then(|()| names.addressed(&request));
     let addressed = addressed.and_then(|to| page::check(&request, &to, names).map(|()| to));
     let answer = async {
         let admitted = match addressed {

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::field_table::{FieldDef, Held, OneStatus, Rule, SortAs, list_of};
-use super::work::{explained, has_work, progress, reason, stuck};
+use super::work::{explained, has_work, progress, reason, stuck, with_bytes};
 use super::{OutcomeView, TaskView, View, ViewHead, desired};
 use crate::command_line;
 use crate::events::cloudevent::REDACTED;
 use crate::events::container::{
     AdjustedV1, ContainerEvent, ContainerSpec, Drift, DriftedV1, ExitedV3, PortMapping,
-    PullProgressedV1, RecreateStep, Status,
+    RecreateStep, Status,
 };
 use crate::events::run::{self, HealthStatus};
 use crate::events::status::Status as _;
@@ -236,7 +236,10 @@ impl View for ContainerView {
         let before = self.status;
         self.status = before.after(payload);
         match payload {
-            E::PullProgressed(pull) => progress(&mut self.tasks, pull.work_id, Some(pulled(pull))),
+            E::PullProgressed(pull) => {
+                let words = with_bytes(&pull.message, pull.current_bytes, pull.total_bytes);
+                progress(&mut self.tasks, pull.work_id, Some(words));
+            }
             E::Adjusted(AdjustedV1 { limits, .. }) => {
                 self.memory_bytes = limits.memory_bytes.or(self.memory_bytes);
                 self.cpu_millis = limits.cpu_millis.or(self.cpu_millis);
@@ -386,15 +389,6 @@ const fn advanced(step: RecreateStep) -> &'static str {
     }
 }
 
-fn pulled(pull: &PullProgressedV1) -> String {
-    const MB: u64 = 1_000_000;
-    if pull.total_bytes == 0 {
-        return pull.message.clone();
-    }
-    let (current, total) = (pull.current_bytes / MB, pull.total_bytes.div_ceil(MB));
-    format!("{} ({current} of {total} MB)", pull.message)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::OUTCOMES;
@@ -403,8 +397,8 @@ mod tests {
     use crate::events::container::{
         ActionDoneV1, ActionRequestedV1, CreateRequestedV1, CreatedV1, DeleteRequestedV1,
         ExecuteRequestedV1, ExecutedV1, HealthChangedV1, KillRequestedV1, NotStartedV1,
-        PullStartedV1, RebootedV2, RecreateRequestedV1, RecreatedV1, RestartPolicy, RestartedV2,
-        RunChangedV1, StartedV2, StopRequestedV1, StoppedV2,
+        PullProgressedV1, PullStartedV1, RebootedV2, RecreateRequestedV1, RecreatedV1,
+        RestartPolicy, RestartedV2, RunChangedV1, StartedV2, StopRequestedV1, StoppedV2,
     };
     use crate::events::run::{Health, Run, RunEnd};
     use crate::events::work::Placement;

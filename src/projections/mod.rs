@@ -63,6 +63,7 @@ use serde_json::Value;
 
 use self::each::InEach;
 use self::work::WorkOf;
+pub use self::work::with_bytes;
 use crate::events::work::UpdatedV1;
 use crate::events::{DecodeError, EventPayload, EventRef, Mark};
 use crate::ids::{Noun, ObjectId, Position, ProjectId, Revision, Timestamp, WorkId};

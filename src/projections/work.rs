@@ -179,6 +179,16 @@ pub(super) fn progress(tasks: &mut [TaskView], work: WorkId, message: Option<Str
     task.progress = message;
 }
 
+/// What is said of work that has so many bytes, where they are known:
+/// `pulling busybox:1 (12 of 40 MB)`.
+pub fn with_bytes(message: &str, current_bytes: u64, total_bytes: u64) -> String {
+    const MB: u64 = 1_000_000;
+    if total_bytes == 0 {
+        return message.to_owned();
+    }
+    format!("{message} ({} of {} MB)", current_bytes / MB, total_bytes.div_ceil(MB))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{failed, unknown};

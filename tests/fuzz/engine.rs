@@ -198,6 +198,10 @@ impl Reporter for Listener {
         assert!(progress.current_bytes <= progress.total_bytes, "{progress:?}");
     }
 
+    async fn underway(&self, progress: Progress) {
+        self.progress(progress).await;
+    }
+
     async fn output(&self, frame: OutputFrame) {
         *self.0.lock().unwrap() += frame.data.len();
     }

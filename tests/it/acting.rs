@@ -95,6 +95,67 @@ fn what_goes_on_and_what_failed_is_told_too() {
 }
 
 #[test]
+fn objects_that_are_made_or_changed_have_the_request_to_trace() {
+    let server = Server::start(Options::fake());
+    let of = |args: &[&str]| {
+        let mut object = magnum(&server, &[&["-o", "json"], args].concat()).json();
+        let id = object.as_object_mut().unwrap().remove("request_id").unwrap();
+        (object, traced(&server, id.as_str().unwrap()))
+    };
+    let image = ["--image", "busybox:local"];
+    for (args, event) in [
+        (
+            &["baymodel-create", "--name", "m", "--image-id", "i", "--keypair-id", "k"][..],
+            "baymodel",
+        ),
+        (&["bay-create", "--name", "b", "--baymodel", "m"], "bay"),
+        (&[&["container-create", "--name", "c", "--bay", "b"], &image[..]].concat(), "container"),
+    ] {
+        let (object, events) = of(args);
+        let shown = server.get(&format!("/v1/{event}s/{}", object["uuid"].as_str().unwrap()));
+        let (own, shown): (Vec<_>, Vec<_>) = [&object, &shown.expect(200)]
+            .map(|object| object.as_object().unwrap().keys().cloned().collect::<Vec<_>>())
+            .into();
+        assert_eq!(own, shown, "{event}: nothing else was added");
+        assert!(events[0].starts_with(&format!("{event}.create")), "{events:?}");
+    }
+    let (_, events) = of(&["container-update", "c", "replace", "memory=64m"]);
+    assert!(events[0].starts_with("container."), "{events:?}");
+    // The old client's table has no such row.
+    let args = [&["container-create", "--name", "d"], &image[..]].concat();
+    assert!(!magnum(&server, &args).out.contains("request_id"));
+}
+
+#[test]
+fn an_erased_key_has_a_document_too() {
+    let server = Server::start(Options::fake());
+    let sealed = json!({ "image_id": "busybox:local", "environment": { "A": "b" } });
+    server.post("/v1/containers", &sealed).expect(201);
+    let key = server.get("/v1/keys").expect(200)["keys"][0]["id"].as_str().unwrap().to_owned();
+    let erase = || magnum(&server, &["-o", "json", "keys", "erase", &key, "--yes"]);
+    let done = erase();
+    assert_eq!((done.code, done.err.as_str()), (0, ""));
+    let mut told = done.json();
+    let id = told.as_object_mut().unwrap().remove("request_id").unwrap();
+    let mut wanted = json!({ "kind": "key", "uuid": null, "name": key, "action": "erase",
+        "result": "done", "status": null, "error": null, "unkeyed_digests": 0 });
+    assert_eq!(told, wanted);
+    assert_eq!(traced(&server, id.as_str().unwrap()), ["audit.key_erased"]);
+    // It is gone, which is told in the same form, and as a failure.
+    let failed = erase();
+    let mut told = failed.json();
+    let id = told.as_object_mut().unwrap().remove("request_id").unwrap();
+    let words = told["error"].as_str().unwrap().to_owned();
+    wanted["result"] = json!("failed");
+    wanted["error"] = json!(words);
+    wanted["unkeyed_digests"] = Value::Null;
+    assert_eq!((failed.code, told), (1, wanted));
+    for said in [&*words, id.as_str().unwrap()] {
+        assert!(failed.err.contains(said), "{failed:?}");
+    }
+}
+
+#[test]
 fn a_failure_names_the_request_that_can_be_traced() {
     let server = Server::start(Options::fake());
     container(&server, "web");

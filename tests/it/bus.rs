@@ -1,6 +1,6 @@
 //! What carries messages: what every bus must do, and that each message survives its bytes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,15 +9,15 @@ use magnum::actors::container::ContainerCommand;
 use magnum::actors::node::NodeCommand;
 use magnum::backends::{
     Action, BackendError, EngineFacts, LogQuery, Observed, ObservedNetwork, Operation, Outcome,
-    OutputFrame, OutputStream, RunState, Work, WorkResult,
+    OutputFrame, OutputStream, Progress, RunState, Work, WorkResult,
 };
 use magnum::bus::local::LocalBus;
 use magnum::bus::output::{Credit, Outlet, Piece, PieceContent, WINDOW, frames};
 use magnum::bus::wire::{Message, decode, encode};
 use magnum::bus::{
     AuditRecord, AuditReply, Audited, Authority, Bus, CommandError, CommandMessage, CommandReply,
-    Comparison, Hello, Inventory, Listed, LogRequest, Noted, Offer, Origin, OutputErasure, Place,
-    Refusal, ReplyTo, ServiceCommand, SessionId, Strays, Taken,
+    Comparison, EdgePort, Hello, Inventory, Listed, LogRequest, Noted, Offer, Origin,
+    OutputErasure, Place, Refusal, ReplyTo, ServiceCommand, SessionId, Strays, Taken, Underway,
 };
 use magnum::clock;
 use magnum::events::Meta;
@@ -157,6 +157,8 @@ fn b2_every_message_survives_its_bytes() {
     survives(Comparison { inspect: vec![container()], ..Comparison::default() });
     let containers = vec![(container(), observed())];
     survives(Strays { node_id, containers, networks: vec![network] });
+    let place = Place { session: SessionId(Uuid::from_u128(5)), number: 6 };
+    survives(Underway::new(&work(), place, Progress::pulling("i", 1, 2)));
     let part = PieceContent::Frame(OutputFrame { data: vec![0, 255, b'"'].into(), ..frame("") });
     survives(Piece { reply_to: reply_to(), number: u64::MAX, part });
     let part = PieceContent::End(Some(BackendError::Missing("m".to_owned())));
@@ -221,6 +223,30 @@ async fn b3_authority_comes_from_the_port() {
     for authority in [Authority::Agent(own), Authority::Edge] {
         let answer = local.port(authority).hello(hello.clone()).await;
         assert!(matches!(answer, Err(CommandError::Forbidden(_))), "{answer:?}");
+    }
+    let heard = Arc::new(Listener::default());
+    local.serve_edge(heard.clone());
+    let node_id = work().node_id;
+    let news = Underway::new(
+        &work(),
+        Place { session: SessionId::default(), number: 0 },
+        Progress::pulling("i", 1, 2),
+    );
+    for authority in [Authority::Agent(own), Authority::Edge, Authority::Conductor] {
+        local.port(authority).underway(news.clone()).await;
+    }
+    assert!(heard.0.lock().unwrap().is_empty());
+    local.port(Authority::Agent(node_id)).underway(news.clone()).await;
+    assert_eq!(*heard.0.lock().unwrap(), [news]);
+}
+
+/// Keeps what is said of work in progress.
+#[derive(Default)]
+struct Listener(Mutex<Vec<Underway>>);
+
+impl EdgePort for Listener {
+    fn underway(&self, news: Underway) {
+        self.0.lock().unwrap().push(news);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The whole service over a bus that loses, repeats, delays and reorders every kind of message (F8,
 //! F10, F11): it comes to the same end as over a good one, and nothing happens twice that must not.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use magnum::actors::bay::BayCommand;
@@ -10,16 +10,23 @@ use magnum::actors::placement::NodeFacts;
 use magnum::actors::snapshot::Snapshots;
 use magnum::app::parts::Parts;
 use magnum::app::site::Site;
+use magnum::backends::Progress;
 use magnum::backends::fake::{FakeBackend, FakeEngine};
+use magnum::bus::local::LocalBus;
 use magnum::bus::lossy::{Lossy, Odds, Trouble};
-use magnum::bus::{Bus, CommandMessage, NounCommand, Origin, delivery};
+use magnum::bus::{
+    Authority, Bus, CommandMessage, EdgePort, NounCommand, Origin, Place, SessionId, Underway,
+    delivery,
+};
 use magnum::clock;
 use magnum::config::{BackendConfig, Config};
 use magnum::events::bay::BayPlan;
 use magnum::events::container::ContainerSpec;
 use magnum::events::log::EventLog;
 use magnum::events::log::memory::MemoryLog;
-use magnum::ids::ObjectId;
+use magnum::http::LatestNews;
+use magnum::ids::{EventId, ObjectId, Timestamp};
+use magnum::projections::TaskView;
 use magnum::projections::container::ContainerView;
 use magnum::projections::store::Store;
 use tokio::sync::watch;
@@ -55,7 +62,8 @@ impl Life {
 
     async fn create(&mut self, number: u128) {
         let spec = ContainerSpec {
-            image: "busybox:local".to_owned(),
+            // Which is pulled first, so that it is told how far that is.
+            image: "busybox:1".to_owned(),
             command: vec!["sleep".to_owned(), "100000".to_owned()],
             ..ContainerSpec::default()
         };
@@ -174,4 +182,64 @@ fn a_bad_bus_changes_nothing_about_the_end() {
             assert_eq!(end, expected, "seed {seed}");
         }
     });
+}
+
+/// What is shown of work in progress, and which news arrived of it.
+#[derive(Default)]
+struct Shown {
+    latest: LatestNews,
+    arrived: Mutex<Vec<u64>>,
+}
+
+impl EdgePort for Shown {
+    fn underway(&self, news: Underway) {
+        self.arrived.lock().unwrap().push(news.place.number);
+        self.latest.underway(news);
+    }
+}
+
+impl Shown {
+    /// How far a container's image is, where the log says that it is being pulled.
+    fn progress(&self, work_id: EventId) -> Option<String> {
+        let task = TaskView {
+            id: work_id,
+            action: "create".to_owned(),
+            requested_at: Timestamp(0),
+            attempts: 0,
+            blocked_on: None,
+            reason: None,
+            blocked_since: None,
+            retry_at: None,
+            progress: Some("pulling i".to_owned()),
+        };
+        let mut view = ContainerView { tasks: vec![task], ..ContainerView::default() };
+        self.latest.tell(&mut view);
+        view.tasks.remove(0).progress
+    }
+}
+
+/// What comes late or twice takes nobody back, and what is lost is made up for by the next.
+#[tokio::test(start_paused = true)]
+async fn the_latest_that_arrives_of_work_in_progress_is_what_is_shown() {
+    let odds = Odds { lost: 300, answer_lost: 0, twice: 300, late: 500, late_ms: 5_000 };
+    let mut overtook = 0;
+    for seed in 0..20 {
+        let (local, shown) = (Arc::new(LocalBus::default()), Arc::new(Shown::default()));
+        local.serve_edge(shown.clone());
+        let node_id = object(1);
+        let agent = local.port(Authority::Agent(node_id));
+        let bus = Lossy::around(agent, Arc::new(Trouble::new(odds, seed)));
+        let (work_id, session) = (EventId(Uuid::from_u128(2)), SessionId(Uuid::from_u128(3)));
+        for number in 0..=20 {
+            let place = Place { session, number };
+            let progress = Progress::pulling("i", number * 1_000_000, 20_000_000);
+            bus.underway(Underway { node_id, work_id, attempt: 1, place, progress }).await;
+            sleep(Duration::from_secs(1)).await;
+            let best = shown.arrived.lock().unwrap().iter().max().copied();
+            let told = best.map(|mb| format!("pulling i ({mb} of 20 MB)"));
+            assert_eq!(shown.progress(work_id), told.or(Some("pulling i".to_owned())), "{seed}");
+        }
+        overtook += u32::from(!shown.arrived.lock().unwrap().is_sorted());
+    }
+    assert!(overtook > 0);
 }

@@ -90,6 +90,7 @@ mod tenancy;
 mod tls;
 mod tokens;
 mod tour;
+mod underway;
 mod values;
 mod watcher;
 mod words;

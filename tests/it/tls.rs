@@ -1,13 +1,14 @@
 //! TLS in the server itself: certificates from files, with curl and our own CLI as clients.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::door::Own;
+use crate::door::{Large, Own, refused_at_once};
 use crate::harness::{Done, PATIENCE, run, wait_until};
 
 /// What openssl is told: an authority, and a certificate for this machine.
@@ -137,4 +138,21 @@ fn a_server_without_its_certificate_does_not_start() {
         let done = run(command.arg("--tls-key").arg(files.path(key)));
         assert!(done.code == 1 && done.err.contains(words), "{certificate} {key} {done:?}");
     }
+}
+
+#[test]
+fn a_head_that_is_too_large_is_refused_in_the_same_form() {
+    let files = Files::make();
+    let server = files.serve();
+    let mut client = Command::new("openssl");
+    client.args(["s_client", "-quiet", "-verify_quiet", "-CAfile", &files.text("ca.pem")]);
+    client.args(["-connect", server.url.strip_prefix("https://").unwrap()]);
+    let mut client =
+        client.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let request = Large::Head.request(1 << 20, "HTTP/1.1");
+    // It ends when the server closes the connection, whether or not it has sent all by then.
+    let mut stdin = client.stdin.take().unwrap();
+    let _is_gone = stdin.write_all(request.as_bytes());
+    let answer = client.wait_with_output().unwrap().stdout;
+    refused_at_once(&String::from_utf8(answer).unwrap(), 431, "head-too-large");
 }

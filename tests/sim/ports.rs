@@ -17,7 +17,7 @@ use magnum::bus::ReplyTo;
 use magnum::bus::output::{Credit, KeyTaken, Piece};
 use magnum::bus::{
     AuditRecord, AuditReply, Bus, CommandError, CommandMessage, CommandReply, Comparison, Hello,
-    Inventory, LogRequest, Noted, Offer, OutputErasure, Strays, Taken,
+    Inventory, LogRequest, Noted, Offer, OutputErasure, Strays, Taken, Underway,
 };
 use magnum::events::Recorded;
 use magnum::events::log::segment::SegmentLog;
@@ -471,6 +471,16 @@ impl Bus for SimulatedBus {
     async fn strays(&self, strays: Strays) -> Result<Noted, CommandError> {
         let call = || self.inner.strays(strays.clone());
         self.carry("strays", CommandError::NoAnswer, call).await
+    }
+
+    async fn underway(&self, news: Underway) {
+        let fate = self.send("how far work is", Fate::without_answer).await;
+        if fate == Fate::Twice {
+            self.inner.underway(news.clone()).await;
+        }
+        if fate != Fate::Lost {
+            self.inner.underway(news).await;
+        }
     }
 
     async fn work(&self, offer: Offer) -> Result<Taken, BackendError> {

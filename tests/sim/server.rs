@@ -99,6 +99,7 @@ impl Life {
             audit: Audit::new(parts.bus.clone(), config.audit),
             bus: parts.bus.clone(),
             reads: parts.reads.for_tenants(),
+            underway: parts.underway.clone(),
             secrets: Secrets::new(keys.to_owned()),
             kept: Kept::live(parts.reads.clone(), snapshots.clone()),
             log: parts.log.clone(),

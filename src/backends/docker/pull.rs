@@ -130,10 +130,13 @@ impl DockerBackend {
                 BackendError::TimedOut(format!("the pull of {name} made no progress in {idle:?}"))
             })?;
             match next {
-                None => return Ok(Pulled { digest, bytes: layers.bytes() }),
+                None => return Ok(Pulled { digest, bytes: layers.bytes().1 }),
                 Some(Ok(info)) => {
                     digest = digest.or_else(|| pulled(&info));
-                    layers.take(&info);
+                    if layers.take(&info) {
+                        let (current, total) = layers.bytes();
+                        reporter.underway(Progress::pulling(&name, current, total)).await;
+                    }
                 }
                 Some(Err(error)) => return Err(self.told(image, classify(error))),
             }
@@ -177,29 +180,43 @@ fn incomplete(image: &Image) -> BackendError {
     BackendError::Failed(format!("the pull of {} ended without the image", image.canonical()))
 }
 
-/// The bytes of each layer that was downloaded.
+/// The bytes of each layer that is downloaded: those that are there, and all.
 #[derive(Default)]
-struct Layers(HashMap<String, u64>);
+struct Layers(HashMap<String, (u64, u64)>);
 
 impl Layers {
-    /// Takes in the engine's news. Unpacking is counted again from zero by the engine, so only
-    /// downloading counts.
-    fn take(&mut self, info: &CreateImageInfo) {
-        if info.status.as_deref() != Some("Downloading") {
-            return;
-        }
+    /// Takes in the engine's news; whether they say how far it is. Unpacking is counted again from
+    /// zero by the engine, so only downloading counts.
+    fn take(&mut self, info: &CreateImageInfo) -> bool {
         let id = text::words(info.id.as_deref().unwrap_or_default());
-        let detail = info.progress_detail.as_ref();
-        let bytes = |count: Option<i64>| count.and_then(|it| u64::try_from(it).ok()).unwrap_or(0);
-        // The engine skips news, so the last ones may be short of the whole.
-        let size = detail.map_or(0, |it| bytes(it.total).max(bytes(it.current)));
-        let layer = self.0.entry(id).or_default();
-        *layer = size.max(*layer);
+        match info.status.as_deref() {
+            Some("Downloading") => {
+                let detail = info.progress_detail.as_ref();
+                let bytes =
+                    |count: Option<i64>| count.and_then(|it| u64::try_from(it).ok()).unwrap_or(0);
+                let now = detail.map_or(0, |it| bytes(it.current));
+                let size = detail.map_or(now, |it| bytes(it.total).max(now));
+                let (current, total) = self.0.entry(id).or_default();
+                *total = size.max(*total);
+                *current = now.max(*current);
+                true
+            }
+            // The engine skips news, so the last ones may be short of the whole.
+            Some("Download complete" | "Verifying Checksum" | "Pull complete") => {
+                self.0.get_mut(&id).is_some_and(|(current, total)| {
+                    *current = *total;
+                    true
+                })
+            }
+            _ => false,
+        }
     }
 
-    /// Of all layers. A registry says how large its layers are.
-    fn bytes(&self) -> u64 {
-        self.0.values().fold(0, |sum: u64, layer| sum.saturating_add(*layer))
+    /// Of all layers: those that are there, and all. A registry says how large its layers are.
+    fn bytes(&self) -> (u64, u64) {
+        self.0.values().fold((0, 0), |(there, all): (u64, u64), (current, total)| {
+            (there.saturating_add(*current), all.saturating_add(*total))
+        })
     }
 }
 
@@ -221,17 +238,24 @@ mod tests {
     #[test]
     fn what_was_downloaded_is_the_sum_of_the_layers() {
         let mut layers = Layers::default();
-        layers.take(&news("latest", "Pulling from x", 0, 0));
-        layers.take(&news("a", "Downloading", 10, 100));
-        layers.take(&news("b", "Downloading", 5, 50));
-        layers.take(&news("a", "Download complete", 0, 0));
-        layers.take(&news("a", "Extracting", 1, 300));
-        layers.take(&news("c", "Already exists", 0, 0));
-        assert_eq!(layers.bytes(), 150);
+        for (id, status, (current, total), all) in [
+            ("latest", "Pulling from x", (0, 0), None),
+            ("a", "Downloading", (10, 100), Some((10, 100))),
+            ("b", "Downloading", (5, 50), Some((15, 150))),
+            // As it is when a layer is begun again.
+            ("a", "Downloading", (3, 100), Some((15, 150))),
+            ("a", "Download complete", (0, 0), Some((105, 150))),
+            ("a", "Extracting", (1, 300), None),
+            ("c", "Already exists", (0, 0), None),
+            ("d", "Download complete", (0, 0), None),
+        ] {
+            let told = layers.take(&news(id, status, current, total));
+            assert_eq!(told.then(|| layers.bytes()), all, "{id} {status}");
+        }
         layers.take(&news("a", "Downloading", i64::MAX, i64::MAX));
-        layers.take(&news("b", "Downloading", 1, i64::MAX));
-        layers.take(&news("c", "Downloading", 1, i64::MAX));
-        assert_eq!(layers.bytes(), u64::MAX);
+        layers.take(&news("b", "Downloading", i64::MAX, 1));
+        layers.take(&news("c", "Downloading", i64::MAX, i64::MAX));
+        assert_eq!(layers.bytes(), (u64::MAX, u64::MAX));
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct FakeEngine {
     pub(super) releases: Semaphore,
     /// Counts its crashes.
     pub(super) crashes: watch::Sender<u64>,
+    /// Counts pulls.
+    pub(super) pulls: watch::Sender<u64>,
 }
 
 /// What the engine has.
@@ -123,6 +125,7 @@ impl FakeEngine {
             changes: watch::Sender::new(0),
             releases: Semaphore::new(0),
             crashes: watch::Sender::new(0),
+            pulls: watch::Sender::new(0),
         })
     }
 
@@ -205,6 +208,7 @@ impl FakeEngine {
 
     /// Has an image from now on; refused where no registry has it.
     pub(super) fn pull(&self, image: &str) -> Result<(), BackendError> {
+        self.pulls.send_modify(|count| *count += 1);
         if image.starts_with(ABSENT_IMAGES) {
             let words = format!("pull access denied for {image}, repository does not exist");
             return Err(BackendError::Refused(words));

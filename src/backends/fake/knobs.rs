@@ -212,6 +212,12 @@ impl FakeEngine {
         self.lock().faults.pop_front()
     }
 
+    /// Waits until it is asked for another image from now on.
+    pub(super) fn next_pull(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut pulls = self.pulls.subscribe();
+        async move { drop(pulls.changed().await) }
+    }
+
     /// Waits until it may go on.
     pub(super) async fn released(&self) {
         // It is never closed; each permit is for one piece of work.

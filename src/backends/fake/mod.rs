@@ -44,6 +44,10 @@ const IMAGE_BYTES: u64 = 4 << 20;
 /// Images under this are in a registry that never answers.
 const SILENT_IMAGES: &str = "silent/";
 
+/// Images under this come slowly: a quarter is there at once, and the rest when the engine is asked
+/// for any other image.
+const SLOW_IMAGES: &str = "trickling/";
+
 /// Exit code of a process that `SIGTERM` ended: 128 and the signal's number.
 const TERMINATED: i64 = 143;
 
@@ -135,6 +139,11 @@ impl FakeBackend {
         reporter.progress(Progress::pull_started(image)).await;
         if image.starts_with(SILENT_IMAGES) {
             std::future::pending::<()>().await;
+        }
+        let other = self.engine.next_pull();
+        reporter.underway(Progress::pulling(image, IMAGE_BYTES / 4, IMAGE_BYTES)).await;
+        if image.starts_with(SLOW_IMAGES) {
+            other.await;
         }
         self.engine.pull(image)?;
         reporter.progress(Progress::pulled(image, None, IMAGE_BYTES)).await;

@@ -17,6 +17,7 @@ use crate::config::{HttpConfig, StorageConfig};
 use crate::events::log::EventLog;
 use crate::events::newest::Newest;
 use crate::http::survey::LastSurvey;
+use crate::http::underway::LatestNews;
 use crate::projections::names::Names as ObjectNames;
 use crate::projections::read_models::ReadModels;
 use crate::replay::verify::Kept;
@@ -37,6 +38,8 @@ pub struct Parts {
     pub bus: Arc<dyn Bus>,
     /// What queries answer from.
     pub reads: ReadModels,
+    /// How far work is, beside that.
+    pub underway: Arc<LatestNews>,
     /// What seals values that are secret.
     pub secrets: Secrets,
     /// What is kept beside the log, to be compared with it.

@@ -1,6 +1,7 @@
 //! What only a real engine can show: networks, limits, pulls, an engine that is away or hangs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
 use std::iter;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -787,6 +788,9 @@ async fn streams_end_with_the_connection_and_calls_find_the_way_back() {
     assert_eq!(found.state, RunState::Running);
 }
 
+/// Bytes of an image that takes some moments.
+const LARGE: u64 = 20_000_000;
+
 /// A registry of our own, gone with this.
 struct Registry {
     process: Child,
@@ -834,6 +838,21 @@ impl Registry {
         docker(&["push", &self.image]);
         docker(&["rmi", &self.image]);
     }
+
+    /// Puts an image there that the engine has no part of, of so many bytes that nothing makes
+    /// fewer.
+    fn fill_with(&self, bytes: u64) {
+        let folder = tempfile::tempdir().unwrap();
+        let (part, archive) = (folder.path().join("part"), folder.path().join("image.tar"));
+        let mut random = std::fs::File::open("/dev/urandom").unwrap().take(bytes);
+        std::io::copy(&mut random, &mut std::fs::File::create(&part).unwrap()).unwrap();
+        let mut tar = Command::new("tar");
+        tar.arg("-cf").arg(&archive).arg("-C").arg(folder.path()).arg("part");
+        assert!(tar.status().unwrap().success());
+        docker(&["import", archive.to_str().unwrap(), &self.image]);
+        docker(&["push", &self.image]);
+        docker(&["rmi", &self.image]);
+    }
 }
 
 /// A registry's setting for one user nobody knows the password of.
@@ -874,6 +893,24 @@ async fn a_pull_is_told_when_it_begins_and_when_it_has_ended() {
     let notes = Notes::default();
     bench.backend().perform(&pull(&bench, &registry.image).await, &notes).await.unwrap();
     assert_eq!(notes.progress.into_inner().unwrap(), []);
+}
+
+/// F22.
+#[tokio::test]
+async fn a_pull_says_how_far_it_is_up_to_its_end() {
+    let registry = Registry::serve(false);
+    registry.fill_with(LARGE);
+    let (bench, notes) = (Docker::new(), Notes::default());
+    bench.backend().perform(&pull(&bench, &registry.image).await, &notes).await.unwrap();
+    let underway = notes.underway.into_inner().unwrap();
+    let steps = notes.progress.into_inner().unwrap();
+    let [began, ended] = steps.as_slice() else { panic!("{steps:?}") };
+    let so_far = |progress: &Progress| (progress.current_bytes, progress.total_bytes);
+    assert!(underway.iter().is_sorted_by_key(so_far), "{underway:?}");
+    assert!(underway.iter().all(|it| it.message == began.message && it.pull.is_none()));
+    let all = ended.total_bytes;
+    assert!(all > LARGE, "{ended:?}");
+    assert_eq!(underway.last().map(so_far), Some((all, all)), "{underway:?}");
 }
 
 /// F22: also where the registry wants a password (401).

@@ -239,6 +239,9 @@ async fn an_image_is_pulled_with_progress_once() {
         let bay = open_bay(&bench).await;
         let work = work(bench.node, container(), create(bay, spec));
         bench.backend().perform(&work, &notes).await.unwrap();
+        let underway = notes.underway.into_inner().unwrap();
+        let so_far = underway.iter().map(|it| it.current_bytes < it.total_bytes);
+        assert_eq!(so_far.collect::<Vec<_>>(), vec![true; usize::from(pulled)]);
         let progress = notes.progress.into_inner().unwrap();
         assert_eq!(
             progress.last().map(|last| last.current_bytes == last.total_bytes),

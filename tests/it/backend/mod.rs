@@ -339,6 +339,7 @@ pub fn docker(arguments: &[&str]) -> String {
 #[derive(Default)]
 pub struct Notes {
     pub progress: Mutex<Vec<Progress>>,
+    pub underway: Mutex<Vec<Progress>>,
     pub output: Mutex<Vec<OutputFrame>>,
     pub cancel: CancellationToken,
 }
@@ -347,6 +348,10 @@ pub struct Notes {
 impl Reporter for Notes {
     async fn progress(&self, progress: Progress) {
         self.progress.lock().unwrap().push(progress);
+    }
+
+    async fn underway(&self, progress: Progress) {
+        self.underway.lock().unwrap().push(progress);
     }
 
     async fn output(&self, frame: OutputFrame) {
