@@ -219,6 +219,13 @@ impl Lanes {
         self.lanes.values().flat_map(Lane::works).collect()
     }
 
+    /// Objects whose turn work has now, but for commands beside it.
+    pub fn at_work(&self) -> Vec<StreamId> {
+        let works = |lane: &Lane| lane.running.as_ref().is_some_and(|job| job.work.is_some());
+        let at_work = self.lanes.iter().filter(|(_, lane)| works(lane));
+        at_work.map(|(stream, _)| *stream).collect()
+    }
+
     fn next(&mut self, stream: StreamId) -> Option<Turn> {
         let lane = self.lanes.get_mut(&stream)?;
         if lane.running.is_some() {

@@ -2,15 +2,16 @@
 //!
 //! Not here: in which order (`lanes`), when work is due (`actors/reactor`).
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::{Instant, timeout};
 
 use super::lanes::{AttemptEnd, Wanted};
+use super::pace::Pace;
 use super::slots::{Slot, Slots};
 use super::spool::{Spool, SpoolWriter};
 use crate::backends::{
@@ -42,10 +43,6 @@ const MAX_STOPS: usize = 256;
 /// Work that waits for a place says so after this time.
 const SAYS_IT_WAITS: Duration = Duration::from_secs(1);
 
-/// Between two words about how far work is, where an engine has several a second: as often as those
-/// who wait look.
-const NEWS_INTERVAL: Duration = Duration::from_secs(1);
-
 /// What every piece of work on a node needs.
 pub struct NodeAgent {
     /// The node.
@@ -59,6 +56,8 @@ pub struct NodeAgent {
     /// This life of the agent.
     pub session: SessionId,
     said: AtomicU64,
+    /// Something that the engine did may not be recorded.
+    doubt: Notify,
     /// For what may have to pull an image first.
     makes: Slots,
     /// For what the engine answers at once.
@@ -88,6 +87,7 @@ impl NodeAgent {
             bus,
             session: SessionId(clock::new_uuid()),
             said: AtomicU64::new(0),
+            doubt: Notify::new(),
             makes: Slots::shared(concurrency.max(1)),
             quick: Slots::shared(concurrency.max(1)),
             stops: Slots::shared(MAX_STOPS),
@@ -125,8 +125,19 @@ impl NodeAgent {
     pub async fn say(&self, stream: StreamId, command: ServiceCommand) {
         let message = CommandMessage::service(stream, command, Origin::service("watcher", ""));
         let place = Some(self.next_place());
-        // What could not be recorded shows in the next inventory.
-        let _is_recorded = record(self.bus.as_ref(), message.at(place)).await;
+        if record(self.bus.as_ref(), message.at(place)).await.is_err() {
+            self.doubt();
+        }
+    }
+
+    /// Something that the engine did may not be recorded: the next inventory shows it, and is due.
+    pub fn doubt(&self) {
+        self.doubt.notify_one();
+    }
+
+    /// Returns once an inventory is due.
+    pub async fn doubted(&self) {
+        self.doubt.notified().await;
     }
 
     /// The places that an action takes, and what they are for.
@@ -293,8 +304,10 @@ impl NodeAgent {
         let Some(_slot) = self.quick.take(&ProjectId::default()).await else { return };
         match self.backend.inspect(stream).await {
             Ok(observed) => self.say(stream, ServiceCommand::Observe(observed)).await,
-            // Everything is inspected again once the engine answers.
-            Err(error) => tracing::debug!(%stream, %error, "not inspected"),
+            Err(error) => {
+                tracing::debug!(%stream, %error, "not inspected");
+                self.doubt();
+            }
         }
     }
 }
@@ -317,22 +330,6 @@ struct Reports<'a> {
     spool: Option<SpoolWriter>,
     pace: Pace,
     wanted: watch::Receiver<Wanted>,
-}
-
-/// How often it is said how far an attempt is: when that was last.
-#[derive(Default)]
-struct Pace(StdMutex<Option<Instant>>);
-
-impl Pace {
-    /// Whether it is time for it; not again soon.
-    fn is_due(&self) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = last.is_none_or(|last| last.elapsed() >= NEWS_INTERVAL);
-        if is_due {
-            *last = Some(Instant::now());
-        }
-        is_due
-    }
 }
 
 impl Reports<'_> {
@@ -388,23 +385,5 @@ impl Reporter for Reports<'_> {
 
     async fn cancelled(&self) {
         self.unwanted(Wanted::No).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn however_often_there_is_news_it_is_passed_on_once_a_second() {
-        let pace = Pace::default();
-        let mut passed = 0;
-        for _ in 0..100 {
-            passed += u32::from(pace.is_due());
-            advance(NEWS_INTERVAL / 20).await;
-        }
-        assert_eq!(passed, 5);
     }
 }

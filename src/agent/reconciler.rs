@@ -6,6 +6,7 @@
 //! (`actors/drift`).
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -65,6 +66,13 @@ async fn follow(worker: &WorkerHandle, is_up: &mut bool) -> Result<(), BackendEr
     probe.set_missed_tick_behavior(MissedTickBehavior::Delay);
     resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
     resync.tick().await;
+    // What fails once may fail for good: each inventory in doubt waits longer than the one before.
+    let doubted = async |wait| {
+        worker.node().doubted().await;
+        sleep(wait).await;
+    };
+    let mut wait = RETRY;
+    let mut in_doubt = pin!(doubted(wait));
     // What has no record, as of the last inventory.
     let mut unrecorded = HashSet::new();
     let mut seen = LastSeen::new();
@@ -85,7 +93,15 @@ async fn follow(worker: &WorkerHandle, is_up: &mut bool) -> Result<(), BackendEr
                 tell(worker, ServiceCommand::Up(backend.probe().await?)).await;
                 false
             }
-            _ = resync.tick() => true,
+            _ = resync.tick() => {
+                wait = RETRY;
+                true
+            }
+            () = &mut in_doubt => {
+                wait = RESYNC.min(wait * 2);
+                in_doubt.set(doubted(wait));
+                true
+            }
         };
         if takes_stock && let Some(found) = take_stock(worker, &mut seen).await? {
             unrecorded = found;
@@ -103,6 +119,9 @@ async fn take_stock(
     last: &mut LastSeen,
 ) -> Result<Option<HashSet<StreamId>>, BackendError> {
     let node = worker.node();
+    // What such work started may have ended before anybody told of it, and the record does not even
+    // say that it began. Asked before the inventory: what begins now is told of.
+    let at_work = worker.at_work();
     // Before the record is read: a bay is recorded before its network is created.
     let (containers, networks) = by_kind(node.backend.inventory().await?);
     let before = std::mem::take(last);
@@ -123,10 +142,11 @@ async fn take_stock(
             tracing::warn!(%error, "the engine could not be compared with the record");
             // What ended since then is not known to be seen.
             *last = before;
+            node.doubt();
             return Ok(None);
         }
     };
-    for stream in &compared.inspect {
+    for stream in compared.inspect.iter().chain(&at_work) {
         worker.inspect(*stream).await;
     }
     let unrecorded = compared.unrecorded.iter().copied().collect();
@@ -153,6 +173,7 @@ async fn tell_strays(worker: &WorkerHandle, compared: Comparison) -> Result<(), 
     let strays = Strays { node_id: node.node_id, containers, networks };
     if let Err(error) = node.bus.strays(strays).await {
         tracing::warn!(%error, "unrecorded objects could not be reported");
+        node.doubt();
     }
     Ok(())
 }

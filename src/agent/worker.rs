@@ -17,7 +17,7 @@ use super::node::NodeAgent;
 use crate::backends::BackendError;
 use crate::bus::output::Outlet;
 use crate::bus::{Hello, LogRequest, NodePort, Offer, OutputErasure, ReplyTo, Taken};
-use crate::ids::{StreamId, WorkId};
+use crate::ids::{Kind, StreamId, WorkId};
 
 /// Messages that wait for the worker; it only sorts them into lanes.
 const MAILBOX: usize = 1024;
@@ -149,6 +149,13 @@ impl WorkerHandle {
         }
         asked.push_back(reply_to);
         true
+    }
+
+    /// Containers that are at work now.
+    pub fn at_work(&self) -> Vec<StreamId> {
+        let mut at_work = locked(&self.lanes).at_work();
+        at_work.retain(|stream| stream.kind == Kind::Container);
+        at_work
     }
 
     /// Has a container inspected once the work on it that is in progress has ended.

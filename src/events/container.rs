@@ -12,7 +12,7 @@ pub use super::container_change::{
     AdjustRequestedV1, AdjustedV1, Limits, RecreateAdvancedV1, RecreateRequestedV1, RecreateStep,
     RecreatedV1, RenameRequestedV1,
 };
-pub use super::container_spec::{ContainerSpec, PortMapping, RestartPolicy, cpu_millis};
+pub use super::container_spec::{ContainerSpec, PortMapping, RestartPolicy, cpu_millis, cpus};
 use super::mark::Verb;
 use super::run::RunEnd;
 pub use super::run::{

@@ -62,6 +62,11 @@ pub fn cpu_millis(cpus: f64) -> u32 {
     (cpus * 1000.0).round() as u32
 }
 
+/// Recorded thousandths of CPUs, as they are shown.
+pub fn cpus(millis: u32) -> f64 {
+    f64::from(millis) / 1000.0
+}
+
 /// What a container is made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ContainerSpec {

@@ -19,7 +19,7 @@ use super::{command, defaults, keys, read};
 use crate::actors::container::ContainerCommand;
 use crate::allowed::{Allowed, check_label};
 use crate::events::bay::Status;
-use crate::events::container::{ContainerSpec, PortMapping, cpu_millis};
+use crate::events::container::{ContainerSpec, PortMapping, cpu_millis, cpus};
 use crate::events::work::{FieldChange, UpdatedV1};
 use crate::ids::{Kind, ObjectId, StreamId};
 use crate::image::Reference;
@@ -190,9 +190,9 @@ fn check_cpus(
     let nodes = state.reads.nodes().map_err(|error| ApiError::query(Kind::Node, "", error))?;
     let meant = nodes.iter().filter(|node| node_id.is_none_or(|id| id == node.head.uuid));
     match meant.filter_map(|node| node.cpus).max() {
-        Some(cpus) if millis > cpus.saturating_mul(1000) => {
-            let asked = (f64::from(millis) / 1000.0).to_string();
-            Err(ApiError::field("cpu", asked, format!("The node has {cpus} CPUs.")))
+        Some(most) if millis > most.saturating_mul(1000) => {
+            let asked = cpus(millis).to_string();
+            Err(ApiError::field("cpu", asked, format!("The node has {most} CPUs.")))
         }
         _ => Ok(()),
     }

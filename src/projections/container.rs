@@ -12,7 +12,7 @@ use crate::command_line;
 use crate::events::cloudevent::REDACTED;
 use crate::events::container::{
     AdjustedV1, ContainerEvent, ContainerSpec, Drift, DriftedV1, ExitedV3, PortMapping,
-    RecreateStep, Status,
+    RecreateStep, Status, cpus,
 };
 use crate::events::run::{self, HealthStatus};
 use crate::events::status::Status as _;
@@ -154,13 +154,11 @@ impl View for ContainerView {
             .given(Rule::Memory, "Bytes, or `512m`.")
             .patched(Rule::Memory)
             .set(|it, new| it.want("memory", new)),
-        FieldDef::<Self>::optional::<f64>("cpu", |it| {
-            it.cpu_millis.map(|millis| f64::from(millis) / 1000.0).into()
-        })
-        .means("The limit in CPUs.")
-        .given(Rule::Cpus, "CPUs, in thousandths at the finest.")
-        .patched(Rule::Cpus)
-        .set(|it, new| it.want("cpu", new)),
+        FieldDef::<Self>::optional::<f64>("cpu", |it| it.cpu_millis.map(cpus).into())
+            .means("The limit in CPUs.")
+            .given(Rule::Cpus, "CPUs, in thousandths at the finest.")
+            .patched(Rule::Cpus)
+            .set(|it, new| it.want("cpu", new)),
         field!("workdir", working_dir)
             .given(Rule::Folder, "An absolute folder.")
             .patched(Rule::Folder)

@@ -28,6 +28,7 @@ mod crash;
 mod crash_points;
 mod decisions;
 mod door;
+mod doubt;
 mod drift;
 mod entity;
 mod evolution;

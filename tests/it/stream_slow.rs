@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
-use crate::harness::{Options, PATIENCE, Server};
+use crate::harness::{Options, PATIENCE, Server, wait_until};
 use crate::requests::{baymodel, head};
 use crate::stream_client::{Follower, Transport};
 
@@ -80,7 +80,15 @@ fn f28_readers_that_wait_or_stall_cost_little_and_hold_nobody_up() {
     for number in 0..24 {
         write(&format!("after-{number}"));
     }
-    let grown = memory(&server).saturating_sub(before + waiting + stalling);
+    // What is new waits in the log, not in memory for each of those who do not read. What was
+    // needed for a moment goes back to the system within seconds, as long as something is asked.
+    let most = STALLED as u64 * 1024;
+    let mut grown = 0;
+    wait_until("the memory to come down", PATIENCE, || {
+        server.get("/v1/baymodels").expect(200);
+        grown = memory(&server).saturating_sub(before + waiting + stalling);
+        grown < most
+    });
     eprintln!(
         "{} waiting: {waiting} KiB; {STALLED} stalled: {stalling} KiB; then {grown} KiB for {} \
          KiB of new events",
@@ -89,8 +97,6 @@ fn f28_readers_that_wait_or_stall_cost_little_and_hold_nobody_up() {
     );
     assert!(waiting < idle.len() as u64 * IDLE_KIB, "{waiting} KiB");
     assert!(stalling < STALLED as u64 * STALLED_KIB, "{stalling} KiB");
-    // What is new waits in the log, not in memory for each of those who do not read.
-    assert!(grown < STALLED as u64 * 1024, "{grown} KiB");
     // Everything was recorded, and whoever reads gets it.
     let position = head(&server);
     let mut reader = Follower::open(&server, Transport::Lines, "after=0", None).unwrap();

@@ -4,7 +4,7 @@
 //! model knows both.
 //! Not here: processes (`run.rs`), faults and outside changes (`knobs.rs`).
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, broadcast, watch};
@@ -14,7 +14,7 @@ use super::super::{
     BackendError, Done, ObservedNetwork, Operation, RunState, Work, labels, name_taken,
 };
 use super::container::FakeContainer;
-use super::fault::Fault;
+use super::fault::Faults;
 use crate::ids::{Kind, ObjectId, StreamId, Timestamp, WorkId};
 
 /// Notices that wait for one reader, as with the real engine.
@@ -62,9 +62,7 @@ pub(super) struct State {
     /// Things made so far; their ids are numbers.
     made: u64,
     pub(super) notices: broadcast::Sender<Changed>,
-    pub(super) faults: VecDeque<Fault>,
-    /// What a step of recreating a container meets, after so many others.
-    pub(super) step_fault: Option<(usize, BackendError)>,
+    pub(super) faults: Faults,
     /// Why it does not answer.
     pub(super) away: Option<String>,
     /// Whether it is down: it does nothing at all, also not by itself.
@@ -107,8 +105,7 @@ impl FakeEngine {
             images: BTreeSet::from(["busybox:local".to_owned()]),
             made: 0,
             notices: new_notices(),
-            faults: VecDeque::new(),
-            step_fault: None,
+            faults: Faults::default(),
             away: None,
             is_down: false,
             effects: Vec::new(),

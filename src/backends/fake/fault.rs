@@ -1,6 +1,8 @@
-//! What can go wrong with work in the model.
+//! What can go wrong in the model.
 //!
 //! Not here: how a fault is set (`knobs`), and what it does (`mod`).
+
+use std::collections::VecDeque;
 
 use super::super::BackendError;
 
@@ -17,4 +19,15 @@ pub enum Fault {
     LoseAnswer(BackendError),
     /// It is done, and this is told of how far it is.
     Tell(String),
+}
+
+/// What will go wrong, each once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Faults {
+    /// With the next pieces of work.
+    pub(super) work: VecDeque<Fault>,
+    /// With a step of recreating a container, after so many others.
+    pub(super) step: Option<(usize, BackendError)>,
+    /// With the next inspection.
+    pub(super) inspection: Option<BackendError>,
 }

@@ -13,17 +13,17 @@ use crate::text;
 impl FakeEngine {
     /// The next piece of work of any backend of this engine meets a fault.
     pub fn inject(&self, fault: Fault) {
-        self.lock().faults.push_back(fault);
+        self.lock().faults.work.push_back(fault);
     }
 
     /// A step of recreating a container meets this instead, after so many others; once.
     pub fn inject_at_step(&self, steps_before: usize, error: BackendError) {
-        self.lock().step_fault = Some((steps_before, error));
+        self.lock().faults.step = Some((steps_before, error));
     }
 
     pub(super) fn next_step_fault(&self) -> Option<BackendError> {
         let mut state = self.lock();
-        let place = &mut state.step_fault;
+        let place = &mut state.faults.step;
         match place.take() {
             Some((0, error)) => Some(error),
             later => {
@@ -31,6 +31,15 @@ impl FakeEngine {
                 None
             }
         }
+    }
+
+    /// The next inspection meets this instead.
+    pub fn inject_at_inspection(&self, error: BackendError) {
+        self.lock().faults.inspection = Some(error);
+    }
+
+    pub(super) fn next_inspect_fault(&self) -> Option<BackendError> {
+        self.lock().faults.inspection.take()
     }
 
     /// Lets one piece of work go on that hangs, or will.
@@ -209,7 +218,7 @@ impl FakeEngine {
     }
 
     pub(super) fn next_fault(&self) -> Option<Fault> {
-        self.lock().faults.pop_front()
+        self.lock().faults.work.pop_front()
     }
 
     /// Waits until it is asked for another image from now on.

@@ -249,6 +249,7 @@ impl Backend for FakeBackend {
 
     async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError> {
         self.engine.answers()?;
+        self.engine.next_inspect_fault().map_or(Ok(()), Err)?;
         Ok(self.engine.find(self.node_id, stream).map(|container| container.observed()))
     }
 

@@ -5,7 +5,7 @@ use json_patch::Patch as Operations;
 use serde_json::{Map, Value, json};
 
 use super::body;
-use crate::events::container::RestartPolicy;
+use crate::events::container::{RestartPolicy, cpus};
 use crate::events::work::FieldChange;
 use crate::http::error::ApiError;
 use crate::http::text::shown;
@@ -168,8 +168,8 @@ fn as_asked(value: &Value, rule: Rule) -> Value {
 
 /// A checked value in the form in which it is shown, which is the form of updates.
 fn as_shown(rule: Rule, strict: Value) -> Value {
-    match (rule, strict.as_u64()) {
-        (Rule::Cpus, Some(millis)) => json!(millis as f64 / 1000.0),
+    match (rule, strict.as_u64().and_then(|millis| u32::try_from(millis).ok())) {
+        (Rule::Cpus, Some(millis)) => json!(cpus(millis)),
         (Rule::RestartPolicy, _) => serde_json::from_value::<RestartPolicy>(strict.clone())
             .map_or(strict, |policy| Value::from(policy.text())),
         _ => strict,
