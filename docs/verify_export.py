@@ -9,7 +9,7 @@ from uuid import UUID
 from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-KINDS = {1: "bay", 2: "baymodel", 3: "node", 4: "container", 128: "audit"}
+KINDS = {1: "bay", 2: "baymodel", 3: "node", 4: "container", 5: "pod", 128: "audit"}
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 need = lambda is_so, words: is_so or sys.exit(f"not sound: {words}")
 

@@ -36,6 +36,11 @@ macro_rules! noun_table {
             $crate::events::container::ContainerEvent,
             $crate::actors::container::Container,
             $crate::projections::container::ContainerView;
+        /// Containers that share a network and are placed together.
+        5 pod Pod "pods"
+            $crate::events::pod::PodEvent,
+            $crate::actors::pod::Pod,
+            $crate::projections::pod::PodView;
         $($more)*
     } };
 }
@@ -349,8 +354,8 @@ mod tests {
         }
         assert_eq!(StreamKind::from_byte(0), None);
         assert_eq!(StreamId::from_bytes(&toy(7).to_bytes()), Some(toy(7)));
-        assert_eq!(Kind::choice(), "bay, baymodel, node, container or toy");
-        assert_eq!(StreamKind::choice(), "bay, baymodel, node, container, toy or audit");
+        assert_eq!(Kind::choice(), "bay, baymodel, node, container, pod or toy");
+        assert_eq!(StreamKind::choice(), "bay, baymodel, node, container, pod, toy or audit");
         assert_eq!(codec::known_type("toy.named"), Some("toy.named"));
         assert_eq!(codec::mark("toy.deleted"), Some(Mark::Changed));
         assert!(codec::schemas().iter().any(|schema| schema.file().starts_with("toy.named")));

@@ -1,5 +1,5 @@
-//! Deleting the containers of a bay that is being deleted: before its network is removed, and
-//! after it for a container that was accepted meanwhile, or stays after a bay that was given up.
+//! Deleting what is in a bay that is being deleted: before its network is removed, and after it
+//! what was accepted meanwhile, or stays after a bay that was given up.
 //!
 //! Runs in the conductor. It can be repeated at any time, for example after a restart.
 
@@ -19,38 +19,38 @@ use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
 /// Between two looks at what is left.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Containers that are asked to go at once: what a node's worker takes in a second.
+/// Members that are asked to go at once: what a node's worker takes in a second.
 const BATCH: usize = 64;
 
-/// A container that was asked to go is asked again after so long, should its deletion have failed.
+/// A member that was asked to go is asked again after so long, should its deletion have failed.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// After so long without one container fewer the bay says that it is blocked, and on what.
+/// After so long without one member fewer the bay says that it is blocked, and on what.
 const STALLED: Duration = Duration::from_secs(20);
 
 /// The blocked bay is looked at again after this many milliseconds.
 const RETRY_MS: u64 = 10_000;
 
-/// Who is in a bay, by the read models brought up to the log's head. A bay's members are
-/// containers of its own project: whatever else names it is left alone (rule T2).
+/// What is in a bay, by the read models brought up to the log's head. A bay's members are
+/// containers and pods of its own project: whatever else names it is left alone (rule T2).
 #[async_trait]
 pub trait Members: Send + Sync + 'static {
-    /// The containers of a project's bay that are not gone; an error in words where nobody can say.
-    async fn of(&self, project: &ProjectId, bay_id: ObjectId) -> Result<Vec<ObjectId>, String>;
+    /// The members of a project's bay that are not gone; an error in words where nobody can say.
+    async fn of(&self, project: &ProjectId, bay_id: ObjectId) -> Result<Vec<StreamId>, String>;
 
     /// Whether a project has a bay that is not being deleted; an error in words if that is unknown.
     async fn has_bay(&self, project: &ProjectId, bay_id: ObjectId) -> Result<bool, String>;
 
-    /// Containers whose bay, of their own project, is gone or going; an error in words if that is
+    /// Members whose bay, of their own project, is gone or going; an error in words if that is
     /// unknown.
     async fn orphans(&self) -> Result<Vec<Orphan>, String>;
 }
 
-/// A container whose bay is gone or going.
+/// A member of a bay that is gone or going.
 #[derive(Clone, Copy, Debug)]
 pub struct Orphan {
-    /// The container.
-    pub id: ObjectId,
+    /// The container or pod.
+    pub member: StreamId,
     /// Its bay.
     pub bay_id: ObjectId,
     /// Whether the bay was given up.
@@ -63,43 +63,43 @@ impl Orphan {
         let origin = Origin::service("conductor", "");
         if self.is_abandoned {
             let reason = format!("its bay {} was given up", self.bay_id);
-            return asks(
-                self.id,
+            return CommandMessage::service(
+                self.member,
                 ServiceCommand::Abandon,
                 Origin { reason: Some(reason), ..origin },
             );
         }
-        going(self.id, self.bay_id, origin)
+        going(self.member, self.bay_id, origin)
     }
 }
 
-/// Deletes a container that was just asked for if its bay is going or gone. The log decides which
-/// came first: a container that was recorded before the deletion of its bay is deleted with it, and
-/// one that was recorded after it is deleted here.
+/// Deletes a member that was just asked for if its bay is going or gone. The log decides which came
+/// first: one that was recorded before the deletion of its bay is deleted with it, and one that was
+/// recorded after it is deleted here.
 pub async fn admit(
     bus: Arc<dyn Bus>,
     members: Arc<dyn Members>,
     project: ProjectId,
-    id: ObjectId,
+    member: StreamId,
     bay_id: ObjectId,
 ) {
     loop {
         match members.has_bay(&project, bay_id).await {
             Ok(true) => return,
             Ok(false) => {
-                let orphan = Orphan { id, bay_id, is_abandoned: false };
+                let orphan = Orphan { member, bay_id, is_abandoned: false };
                 return delete(bus.as_ref(), orphan).await;
             }
             Err(error) => {
                 tracing::warn!(%bay_id, %error, "cannot tell whether the bay still accepts \
-                    containers");
+                    members");
                 tokio::time::sleep(LOOK).await;
             }
         }
     }
 }
 
-/// Has the containers of a bay go that was given up.
+/// Has what is in a bay go that was given up.
 pub async fn abandon_members(
     bus: Arc<dyn Bus>,
     members: Arc<dyn Members>,
@@ -110,18 +110,18 @@ pub async fn abandon_members(
         match members.of(&project, bay_id).await {
             Ok(left) => break left,
             Err(error) => {
-                tracing::warn!(%bay_id, %error, "cannot look for the containers of a bay that was \
-                    given up");
+                tracing::warn!(%bay_id, %error, "cannot look for what is in a bay that was given \
+                    up");
                 tokio::time::sleep(LOOK).await;
             }
         }
     };
-    let orphans = left.into_iter().map(|id| Orphan { id, bay_id, is_abandoned: true });
+    let orphans = left.into_iter().map(|member| Orphan { member, bay_id, is_abandoned: true });
     let delete = |orphan| delete(bus.as_ref(), orphan);
     stream::iter(orphans).for_each_concurrent(BATCH, delete).await;
 }
 
-/// Deletes the containers whose bay is gone or going: the service stopped in between, or the engine
+/// Deletes what is in a bay that is gone or going: the service stopped in between, or the engine
 /// did not delete them when it was asked.
 pub async fn delete_orphans(bus: Arc<dyn Bus>, members: Arc<dyn Members>) {
     match members.orphans().await {
@@ -130,7 +130,7 @@ pub async fn delete_orphans(bus: Arc<dyn Bus>, members: Arc<dyn Members>) {
             let delete = |orphan| delete(bus.as_ref(), orphan);
             stream::iter(orphans).for_each_concurrent(BATCH, delete).await;
         }
-        Err(error) => tracing::warn!(%error, "cannot look for containers of deleted bays"),
+        Err(error) => tracing::warn!(%error, "cannot look for what is left of deleted bays"),
     }
 }
 
@@ -144,7 +144,7 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascad
     let mut fewest = usize::MAX;
     let mut since = tokio::time::Instant::now();
     let mut refused = None;
-    let mut asked: HashMap<ObjectId, tokio::time::Instant> = HashMap::new();
+    let mut asked: HashMap<StreamId, tokio::time::Instant> = HashMap::new();
     // An earlier attempt may have been blocked.
     let mut is_told = work.attempt <= 1;
     loop {
@@ -161,16 +161,11 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascad
             fewest = left.len();
             since = tokio::time::Instant::now();
         } else if since.elapsed() > STALLED {
-            let first = left.first().map(ToString::to_string).unwrap_or_default();
-            let left = match left.len() {
-                1 => "1 container has not been deleted yet".to_owned(),
-                many => format!("{many} containers have not been deleted yet"),
-            };
             let why = refused.map(|error: CommandError| format!(": {error}")).unwrap_or_default();
-            return blocked(format!("container {first}"), left + &why);
+            return blocked(first_of(&left), undeleted(&left) + &why);
         }
-        for id in left.into_iter().take(BATCH) {
-            if asked.get(&id).is_some_and(|at| at.elapsed() < ASK_AGAIN) {
+        for member in left.into_iter().take(BATCH) {
+            if asked.get(&member).is_some_and(|at| at.elapsed() < ASK_AGAIN) {
                 continue;
             }
             // One that is going already, or cannot go, shows in a later look.
@@ -178,8 +173,8 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascad
                 causation: Some(work.id),
                 ..Origin::service("conductor", &work.request_id)
             };
-            match bus.command(going(id, work.stream.id, origin)).await {
-                Ok(_) => drop(asked.insert(id, tokio::time::Instant::now())),
+            match bus.command(going(member, work.stream.id, origin)).await {
+                Ok(_) => drop(asked.insert(member, tokio::time::Instant::now())),
                 Err(error) => refused = Some(error),
             }
         }
@@ -187,22 +182,38 @@ async fn delete_members(bus: &dyn Bus, members: &dyn Members, work: &Work<Cascad
     }
 }
 
-/// Asks a container to go until that is recorded.
+/// The first of these, as messages name it.
+fn first_of(left: &[StreamId]) -> String {
+    left.first().map(|it| format!("{} {}", it.kind, it.id)).unwrap_or_default()
+}
+
+/// How many of each noun are left.
+fn undeleted(left: &[StreamId]) -> String {
+    let counted = Kind::ALL.iter().filter_map(|kind| {
+        let count = left.iter().filter(|it| it.kind == *kind).count();
+        match count {
+            0 => None,
+            1 => Some(format!("1 {}", kind.name())),
+            many => Some(format!("{many} {}", kind.collection())),
+        }
+    });
+    let verb = if left.len() == 1 { "has" } else { "have" };
+    let counted: Vec<String> = counted.collect();
+    format!("{} {verb} not been deleted yet", counted.join(" and "))
+}
+
+/// Asks a member to go until that is recorded.
 async fn delete(bus: &dyn Bus, orphan: Orphan) {
     if let Err(error) = record(bus, orphan.leaves()).await {
-        let container = orphan.id;
-        tracing::error!(%container, %error, "a container of a deleted bay is not deleted");
+        let member = orphan.member;
+        tracing::error!(%member, %error, "what was in a deleted bay is not deleted");
     }
 }
 
-/// What asks a container to go.
-fn going(id: ObjectId, bay_id: ObjectId, origin: Origin) -> CommandMessage {
+/// What asks a member to go.
+fn going(member: StreamId, bay_id: ObjectId, origin: Origin) -> CommandMessage {
     let reason = Some(format!("its bay {bay_id} is deleted"));
-    asks(id, ServiceCommand::Delete, Origin { reason, ..origin })
-}
-
-fn asks(id: ObjectId, command: ServiceCommand, origin: Origin) -> CommandMessage {
-    CommandMessage::service(StreamId::new(Kind::Container, id), command, origin)
+    CommandMessage::service(member, ServiceCommand::Delete, Origin { reason, ..origin })
 }
 
 fn blocked(blocked_on: String, reason: String) -> WorkResult {

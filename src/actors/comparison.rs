@@ -23,6 +23,9 @@ pub trait Records: Send + Sync + 'static {
     /// Containers of a node with their status; an error in words if nobody can say.
     async fn on_node(&self, node_id: ObjectId) -> Result<Vec<(StreamId, Status)>, String>;
 
+    /// Pods of a node; an error in words if nobody can say.
+    async fn pods_on(&self, node_id: ObjectId) -> Result<Vec<StreamId>, String>;
+
     /// Bays of a node; an error in words if nobody can say.
     async fn bays_on(&self, node_id: ObjectId) -> Result<HashSet<ObjectId>, String>;
 }
@@ -35,8 +38,9 @@ pub async fn compare(
     records: &dyn Records,
     inventory: Inventory,
 ) -> Result<Comparison, CommandError> {
-    let Inventory { node_id, containers, networks } = inventory;
+    let Inventory { node_id, containers, networks, pods } = inventory;
     let known = records.on_node(node_id).await.map_err(CommandError::Unavailable)?;
+    let known_pods = records.pods_on(node_id).await.map_err(CommandError::Unavailable)?;
     let bays = records.bays_on(node_id).await.map_err(CommandError::Unavailable)?;
     let mut found: HashMap<StreamId, Listed> =
         containers.into_iter().map(|listed| (listed.stream, listed)).collect();
@@ -48,7 +52,11 @@ pub async fn compare(
             inspect.push(stream);
         }
     }
-    let mut unrecorded: Vec<StreamId> = found.into_keys().collect();
+    let mut found_pods: HashMap<StreamId, bool> =
+        pods.into_iter().map(|listed| (listed.stream, listed.changed)).collect();
+    // What it has of a pod is held against the record by the pod itself.
+    inspect.extend(known_pods.into_iter().filter(|it| found_pods.remove(it) != Some(false)));
+    let mut unrecorded: Vec<StreamId> = found.into_keys().chain(found_pods.into_keys()).collect();
     unrecorded.sort_unstable();
     let networks = networks.into_iter().filter(|network| !bays.contains(&network.bay_id));
     let unrecorded_networks = networks.map(|network| network.engine_id).collect();

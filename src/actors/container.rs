@@ -4,10 +4,10 @@
 //! (`backends`), the view (`projections`).
 
 pub use super::container_state::ContainerState;
-use super::lifecycle::{Effect, Lifecycle, MAX_EXECUTIONS, MAX_QUEUED, Task};
+use super::lifecycle::{Lifecycle, MAX_EXECUTIONS, MAX_QUEUED};
 use super::naming::Naming;
 use super::{Entity, Fact, container_run, container_work, drift, placement, recreate};
-use crate::backends::{Action, Exec, Observed, Outcome};
+use crate::backends::{Observed, Outcome};
 use crate::bus::{Ctx, Refusal};
 use crate::events::Verb;
 use crate::events::container::{
@@ -272,17 +272,9 @@ fn illegal(state: &ContainerState, status: Status, verb: Verb) -> Refusal {
 
 /// Ends a command that runs. One that has ended since is not found.
 fn end_execution(state: &ContainerState, execution_id: EventId) -> Result<Vec<Event>, Refusal> {
-    let executions = || state.lifecycle.work().executions();
-    if !executions().any(|task| task.id == execution_id && task.action.verb() == Verb::Execute) {
-        let id = ObjectId(execution_id.0);
-        return Err(Refusal::NotFound { kind: "Execution".to_owned(), id });
-    }
-    let ending = Effect::Engine(Action::Exec(Exec::End { execution_id }));
-    let ends = |task: &Task| task.action == ending;
-    if executions().any(ends) {
-        return Ok(vec![]);
-    }
-    Ok(vec![Event::ExecutionEndRequested(ExecutionEndRequestedV1 { execution_id })])
+    let is_asked = state.lifecycle.work().is_asked_to_end(execution_id)?;
+    let event = Event::ExecutionEndRequested(ExecutionEndRequestedV1 { execution_id });
+    Ok(if is_asked { vec![] } else { vec![event] })
 }
 
 /// A delete is always possible: it overtakes what is queued, and what is in progress is aborted or

@@ -28,6 +28,8 @@ pub mod node;
 pub mod objects;
 pub mod perform;
 pub mod placement;
+pub mod pod;
+mod pod_state;
 pub mod reactor;
 pub mod reception;
 pub mod record;

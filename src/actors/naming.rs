@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Entity;
 use crate::events::claim::{Claim, Claims, Name};
-use crate::events::{EventPayload, Mark, Verb};
+use crate::events::{EventPayload, Mark, Recorded, Verb};
 use crate::ids::{Kind, ObjectId, ProjectId};
+use crate::with_noun;
 
 /// What an object is called, if it has a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +19,15 @@ pub struct Naming {
     within: Option<ObjectId>,
     /// Whether the object is there and is not being deleted.
     counts: bool,
+}
+
+/// The bay of the object that an event begins, if it begins one in a bay.
+pub fn begun_in(event: &Recorded) -> Option<ObjectId> {
+    let kind = event.stream.kind.noun()?;
+    with_noun!(kind, entity E => {
+        let begun = event.borrowed().decode::<<E as Entity>::Event>().ok();
+        begun.and_then(|begun| E::named(&begun)).and_then(|naming| naming.within)
+    })
 }
 
 impl Naming {

@@ -17,16 +17,16 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use super::cascade::{self, Members, empty_bay};
 use super::followed::{FollowedObject, folded};
 use super::lifecycle::{Due, DueWork};
+use super::naming::begun_in;
 use super::objects::Objects;
 use super::sessions::{Next, Sessions, TICK};
 use crate::backends::{Retry, Work, WorkResult};
 use crate::bus::delivery::{record, report};
 use crate::bus::{Bus, CommandMessage, Hello, Offer, Origin, ServiceCommand};
 use crate::clock;
-use crate::events::container::ContainerEvent;
 use crate::events::log::ReadError;
 use crate::events::subscription::Subscription;
-use crate::events::{EventType, Mark, Recorded, codec};
+use crate::events::{EventType, Mark, Recorded, Verb, codec};
 use crate::ids::{Kind, ObjectId, Position, StreamId, WorkId};
 
 /// Events taken at once.
@@ -39,7 +39,7 @@ const OFFERS: usize = 256;
 /// that was set back since would have it wait for as long.
 const MAX_DELAY_MS: u64 = 60_000;
 
-/// Between two looks for containers of bays that are gone: their deletion may have failed.
+/// Between two looks for what was in bays that are gone: its deletion may have failed.
 const ORPHANS_EVERY: Duration = Duration::from_secs(60);
 
 /// Between two tries to read a log that could not be read.
@@ -61,7 +61,7 @@ pub struct Reactor {
     delayed: Vec<Delayed>,
     /// Offers on their way to each node: no more than its objects have work.
     offers: HashMap<ObjectId, mpsc::UnboundedSender<Offer>>,
-    /// The last look for containers of bays that are gone.
+    /// The last look for what was in bays that are gone.
     orphans: Option<JoinHandle<()>>,
 }
 
@@ -215,7 +215,7 @@ impl Reactor {
         }
     }
 
-    /// Looks for containers of bays that are gone, unless that is under way.
+    /// Looks for what was in bays that are gone, unless that is under way.
     fn delete_orphans(&mut self) {
         if self.orphans.as_ref().is_none_or(JoinHandle::is_finished) {
             let orphans = cascade::delete_orphans(self.bus.clone(), self.members.clone());
@@ -239,18 +239,17 @@ impl Reactor {
         }
     }
 
-    /// Has a new container deleted if its bay no longer takes any.
+    /// Has a new member of a bay deleted if that no longer takes any.
     fn admit(&self, event: &Recorded) {
-        if event.event_type == EventType::known("container.create_requested")
-            && let Ok(ContainerEvent::CreateRequested(asked)) = event.borrowed().decode()
-        {
+        let begins = codec::mark(event.event_type.as_str()) == Some(Mark::Asks(Verb::Create));
+        if let Some(bay_id) = Some(event).filter(|_| begins).and_then(begun_in) {
             let (bus, members) = (self.bus.clone(), self.members.clone());
-            let (project, id) = (event.meta.project.clone(), event.stream.id);
-            tokio::spawn(cascade::admit(bus, members, project, id, asked.bay_id));
+            let project = event.meta.project.clone();
+            tokio::spawn(cascade::admit(bus, members, project, event.stream, bay_id));
         }
     }
 
-    /// Has the containers go that a bay leaves which was given up.
+    /// Has what is in a bay go that was given up.
     fn abandon(&self, event: &Recorded) {
         if event.event_type == EventType::known("bay.abandoned") {
             let (project, bay_id) = (event.meta.project.clone(), event.stream.id);

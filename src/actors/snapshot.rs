@@ -119,6 +119,7 @@ const SOURCES: &[(&str, &str)] = crate::noun_table! { sources [
     "actors/objects.rs",
     "actors/perform.rs",
     "actors/placement.rs",
+    "actors/pod_state.rs",
     "actors/reactor.rs",
     "actors/reception.rs",
     "actors/record.rs",

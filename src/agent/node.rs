@@ -15,8 +15,8 @@ use super::pace::Pace;
 use super::slots::{Slot, Slots};
 use super::spool::{Spool, SpoolWriter};
 use crate::backends::{
-    Action, Backend, BackendError, Exec, Load, Operation, OutputFrame, Progress, Reporter, Retry,
-    Work, WorkResult,
+    Action, Backend, BackendError, Load, Operation, OutputFrame, Progress, Reporter, Retry, Work,
+    WorkResult,
 };
 use crate::bus::delivery::{record, report_at};
 use crate::bus::output::Outlet;
@@ -174,6 +174,11 @@ impl NodeAgent {
             () = reporter.given_up() => not_awaited(),
             () = reporter.unwanted(Wanted::IfBegun) => cancelled_result(),
         };
+        // A pod's state is what its containers do, and that is only ever observed: before it counts
+        // as started.
+        if matches!(work.action, Action::Do(Operation::StartPod)) {
+            self.inspect(work.stream).await;
+        }
         let end = self.conclude(work, result).await;
         // What an earlier attempt did may have ended since, unseen; and a kill during the restart
         // back-off ends no process, so no notice tells of it.
@@ -194,8 +199,9 @@ impl NodeAgent {
 
     /// Where what a command writes is kept.
     fn spool_of(&self, work: &Work) -> Option<SpoolWriter> {
-        let is_command = matches!(work.action, Action::Exec(Exec::Start { .. }));
-        is_command.then(|| self.spool.begin(work.id, work.stream, work.project.clone()))
+        work.action
+            .is_command()
+            .then(|| self.spool.begin(work.id, work.stream, work.project.clone()))
     }
 
     async fn conclude(&self, work: &Work, result: WorkResult) -> AttemptEnd {
@@ -302,8 +308,13 @@ impl NodeAgent {
     /// Holds what the engine has of a container against the record.
     pub async fn inspect(&self, stream: StreamId) {
         let Some(_slot) = self.quick.take(&ProjectId::default()).await else { return };
-        match self.backend.inspect(stream).await {
-            Ok(observed) => self.say(stream, ServiceCommand::Observe(observed)).await,
+        let backend = &self.backend;
+        let observed = match stream.kind.noun() {
+            Some(Kind::Pod) => backend.inspect_pod(stream).await.map(ServiceCommand::ObservePod),
+            _ => backend.inspect(stream).await.map(ServiceCommand::Observe),
+        };
+        match observed {
+            Ok(observed) => self.say(stream, observed).await,
             Err(error) => {
                 tracing::debug!(%stream, %error, "not inspected");
                 self.doubt();

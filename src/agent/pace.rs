@@ -1,4 +1,6 @@
-//! How often those who wait are told how far work is.
+//! How often it is said how far work is.
+//!
+//! Not here: what is said (`node`).
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -11,11 +13,11 @@ const NEWS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How often it is said how far an attempt is: when that was last.
 #[derive(Default)]
-pub(super) struct Pace(Mutex<Option<Instant>>);
+pub struct Pace(Mutex<Option<Instant>>);
 
 impl Pace {
     /// Whether it is time for it; not again soon.
-    pub(super) fn is_due(&self) -> bool {
+    pub fn is_due(&self) -> bool {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = last.is_none_or(|last| last.elapsed() >= NEWS_INTERVAL);
         if is_due {

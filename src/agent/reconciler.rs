@@ -14,8 +14,10 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::worker::WorkerHandle;
-use crate::backends::{BackendError, EngineObject, Notice, Observed, ObservedNetwork, RunState};
-use crate::bus::{Comparison, Inventory, Listed, ServiceCommand, Strays};
+use crate::backends::{
+    Backend, BackendError, EngineObject, Notice, Observed, ObservedNetwork, ObservedPod, RunState,
+};
+use crate::bus::{Comparison, Inventory, Listed, ListedPod, ServiceCommand, Strays};
 use crate::ids::{Kind, StreamId, Timestamp};
 
 /// Between two tries to reach an engine that does not answer.
@@ -75,13 +77,13 @@ async fn follow(worker: &WorkerHandle, is_up: &mut bool) -> Result<(), BackendEr
     let mut in_doubt = pin!(doubted(wait));
     // What has no record, as of the last inventory.
     let mut unrecorded = HashSet::new();
-    let mut seen = LastSeen::new();
+    let mut seen = LastSeen::default();
     loop {
         let takes_stock = tokio::select! {
             notice = notices.next() => match notice {
                 Some(Notice::Connected) => true,
                 Some(Notice::Changed(stream)) if unrecorded.contains(&stream) => {
-                    backend.inspect(stream).await?.is_none()
+                    is_gone(backend.as_ref(), stream).await?
                 }
                 Some(Notice::Changed(stream)) => {
                     worker.inspect(stream).await;
@@ -109,8 +111,20 @@ async fn follow(worker: &WorkerHandle, is_up: &mut bool) -> Result<(), BackendEr
     }
 }
 
+/// Whether the engine has nothing of an object.
+async fn is_gone(backend: &dyn Backend, stream: StreamId) -> Result<bool, BackendError> {
+    match stream.kind.noun() {
+        Some(Kind::Pod) => Ok(backend.inspect_pod(stream).await?.is_none()),
+        _ => Ok(backend.inspect(stream).await?.is_none()),
+    }
+}
+
 /// What the engine had as of the last inventory.
-type LastSeen = HashMap<StreamId, Observed>;
+#[derive(Default)]
+struct LastSeen {
+    containers: HashMap<StreamId, Observed>,
+    pods: HashMap<StreamId, ObservedPod>,
+}
 
 /// Reports everything that the engine has, has inspected what seems to differ from the record, and
 /// answers with what has none; `None` if nobody can say. Nothing else is done about that.
@@ -123,19 +137,26 @@ async fn take_stock(
     // say that it began. Asked before the inventory: what begins now is told of.
     let at_work = worker.at_work();
     // Before the record is read: a bay is recorded before its network is created.
-    let (containers, networks) = by_kind(node.backend.inventory().await?);
+    let Stock { containers, networks, pods } = by_kind(node.backend.inventory().await?);
     let before = std::mem::take(last);
+    let listed_pods = pods.iter().map(|(stream, observed)| {
+        let changed = before.pods.get(stream) != Some(observed);
+        ListedPod { stream: *stream, changed }
+    });
+    let listed_pods = listed_pods.collect();
     let listed = containers.into_iter().map(|(stream, observed)| {
         let end = last_end(&observed);
-        let ended = match before.get(&stream) {
+        let ended = match before.containers.get(&stream) {
             Some(before) => end != last_end(before) || has_changed(before, &observed),
             // Of one that was not seen before only its health may have changed without a trace.
             None => end.is_some() || observed.run.as_ref().is_some_and(|run| run.health.is_some()),
         };
-        last.insert(stream, observed.clone());
+        last.containers.insert(stream, observed.clone());
         Listed { stream, observed, ended }
     });
-    let inventory = Inventory { node_id: node.node_id, containers: listed.collect(), networks };
+    let containers = listed.collect();
+    let inventory = Inventory { node_id: node.node_id, containers, networks, pods: listed_pods };
+    last.pods = pods.into_iter().collect();
     let compared = match node.bus.inventory(inventory).await {
         Ok(compared) => compared,
         Err(error) => {
@@ -167,7 +188,8 @@ async fn tell_strays(worker: &WorkerHandle, compared: Comparison) -> Result<(), 
     let Comparison { unrecorded, unrecorded_networks, .. } = compared;
     let anything = !(unrecorded.is_empty() && unrecorded_networks.is_empty());
     let still = if anything { node.backend.inventory().await? } else { vec![] };
-    let (mut containers, mut networks) = by_kind(still);
+    let Stock { mut containers, mut networks, pods } = by_kind(still);
+    containers.extend(pods.into_iter().map(|(stream, pod)| (stream, pod.as_container())));
     containers.retain(|(stream, _)| unrecorded.contains(stream));
     networks.retain(|network| unrecorded_networks.contains(&network.engine_id));
     let strays = Strays { node_id: node.node_id, containers, networks };
@@ -179,17 +201,24 @@ async fn tell_strays(worker: &WorkerHandle, compared: Comparison) -> Result<(), 
 }
 
 /// An inventory, sorted by kind.
-fn by_kind(
-    seen: Vec<(StreamId, EngineObject)>,
-) -> (Vec<(StreamId, Observed)>, Vec<ObservedNetwork>) {
-    let (mut containers, mut networks) = (vec![], vec![]);
+fn by_kind(seen: Vec<(StreamId, EngineObject)>) -> Stock {
+    let mut found = Stock::default();
     for (stream, seen) in seen {
         match seen {
-            EngineObject::Container(observed) => containers.push((stream, observed)),
-            EngineObject::Network(observed) => networks.push(observed),
+            EngineObject::Container(observed) => found.containers.push((stream, observed)),
+            EngineObject::Network(observed) => found.networks.push(observed),
+            EngineObject::Pod(observed) => found.pods.push((stream, observed)),
         }
     }
-    (containers, networks)
+    found
+}
+
+/// An inventory, sorted by kind.
+#[derive(Default)]
+struct Stock {
+    containers: Vec<(StreamId, Observed)>,
+    networks: Vec<ObservedNetwork>,
+    pods: Vec<(StreamId, ObservedPod)>,
 }
 
 /// The last end of a container that the record may not know though both agree in all else.

@@ -151,10 +151,10 @@ impl WorkerHandle {
         true
     }
 
-    /// Containers that are at work now.
+    /// Containers and pods that are at work now.
     pub fn at_work(&self) -> Vec<StreamId> {
         let mut at_work = locked(&self.lanes).at_work();
-        at_work.retain(|stream| stream.kind == Kind::Container);
+        at_work.retain(|stream| matches!(stream.kind.noun(), Some(Kind::Container | Kind::Pod)));
         at_work
     }
 

@@ -49,6 +49,11 @@ struct OpenWork {
     name: Option<String>,
 }
 
+/// Whether an event says that work has begun to pull an image.
+fn is_pull(event_type: &str) -> bool {
+    matches!(event_type, "container.pull_started" | "pod.pull_started")
+}
+
 /// What an event says, whatever its noun.
 struct Told {
     mark: Mark,
@@ -103,6 +108,11 @@ impl Chronicle {
         let Some(kind) = event.stream.kind.noun() else { return };
         // What a newer program wrote has no meaning here.
         let Some(told) = told(kind, event) else { return };
+        if is_pull(event.event_type.as_str())
+            && let Some(open) = told.work.and_then(|work| self.open.get_mut(&work))
+        {
+            open.pulls = true;
+        }
         if kind == Kind::Container
             && let Ok(event) = event.decode()
         {
@@ -128,14 +138,8 @@ impl Chronicle {
 
     /// What the metrics count of containers besides work.
     fn count_container(&mut self, event: &ContainerEvent) {
-        match event {
-            ContainerEvent::PullStarted(pull) => {
-                if let Some(open) = self.open.get_mut(&pull.work_id) {
-                    open.pulls = true;
-                }
-            }
-            ContainerEvent::Restarted(_) => self.tally.restarted(),
-            _ => {}
+        if matches!(event, ContainerEvent::Restarted(_)) {
+            self.tally.restarted();
         }
         if let Some(end) = event.run_end()
             && let Some(exit_code) = end.exit_code

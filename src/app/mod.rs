@@ -10,6 +10,7 @@ mod import;
 pub mod parts;
 pub mod site;
 mod stop;
+mod views;
 
 use std::path::Path;
 use std::sync::Arc;

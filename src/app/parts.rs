@@ -2,20 +2,17 @@
 //!
 //! Not here: opening the files of a data directory, and the REST API (`app`).
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Arbiter, ArbiterHandle};
-use async_trait::async_trait;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::site::Site;
+use super::views::Views;
 use super::{AppError, cache_error, installation};
 use crate::actors::audit::AuditWriter;
-use crate::actors::cascade::{Members, Orphan};
-use crate::actors::comparison::Records;
 use crate::actors::directory::Directory;
 use crate::actors::node::NodeCommand;
 use crate::actors::objects::Objects;
@@ -28,16 +25,11 @@ use crate::bus::local::LocalBus;
 use crate::bus::{Authority, Bus, CommandMessage, Origin, delivery};
 use crate::clock;
 use crate::config::BackendConfig;
-use crate::events::EventType;
 use crate::events::claim::HeldNames;
-use crate::events::container::Status;
 use crate::events::log::{EventLog, OpenError};
 use crate::http::LatestNews;
-use crate::ids::{Kind, ObjectId, Position, ProjectId, Revision, StreamId};
-use crate::projections::View;
-use crate::projections::bay::BayView;
+use crate::ids::{ObjectId, Position, ProjectId};
 use crate::projections::conductor::Conductor;
-use crate::projections::container::ContainerView;
 use crate::projections::node::NodeView;
 use crate::projections::query::{ListQuery, QueryError};
 use crate::projections::service_reads::ServiceReads;
@@ -278,111 +270,4 @@ async fn register_node(
     let made = async { delivery::ask(bus, message?).await };
     made.await.map_err(|error| AppError::Node(error.to_string()))?;
     Ok(id)
-}
-
-/// What the actors may ask of the read models, brought up to the log's head first.
-#[derive(Clone)]
-struct Views {
-    log: Arc<dyn EventLog>,
-    reads: ServiceReads,
-}
-
-impl Views {
-    async fn fresh(&self) -> Result<(), String> {
-        let head = *self.log.head().borrow();
-        let wait = Duration::from_secs(5);
-        self.reads.wait_for(head, wait).await.map(drop).map_err(|error| error.to_string())
-    }
-
-    /// What `pick` takes of all objects of a noun.
-    async fn picked<V: View, T: Send + 'static>(
-        &self,
-        pick: impl Fn(V) -> Option<T> + Send + 'static,
-    ) -> Result<Vec<T>, String> {
-        self.fresh().await?;
-        let reads = self.reads.clone();
-        let scan = move || {
-            let mut found = vec![];
-            reads.each(|view: V| found.extend(pick(view))).map(|()| found)
-        };
-        blocking::run(scan).await?.map_err(|error| error.to_string())
-    }
-
-    /// A container that is there and was certainly made in a bay of its own project, which is gone
-    /// or going. Whose a bay was that is gone only the log says, until its events are archived.
-    fn orphan(&self, id: ObjectId, bay_id: ObjectId) -> Result<Option<Orphan>, String> {
-        let container = self.reads.any::<ContainerView>(id).map_err(|error| error.to_string())?;
-        let Some(container) = container else { return Ok(None) };
-        let bay = StreamId::new(Kind::Bay, bay_id);
-        let event = |revision| {
-            let found = self.log.read_stream(bay, revision, 1).map_err(|error| error.to_string());
-            found.map(|mut found| found.pop())
-        };
-        let project = event(Revision(0))?.map(|event| event.meta.project);
-        if project != Some(container.head.project) {
-            return Ok(None);
-        }
-        let last = self.log.stream_head(bay).map_err(|error| error.to_string())?;
-        let last = last.map(event).transpose()?.flatten();
-        let abandoned = EventType::known("bay.abandoned");
-        let is_abandoned = last.is_some_and(|event| event.event_type == abandoned);
-        Ok(Some(Orphan { id, bay_id, is_abandoned }))
-    }
-}
-
-/// Members of a bay that are asked for at once.
-const MEMBERS_PAGE: usize = 1_000;
-
-#[async_trait]
-impl Members for Views {
-    async fn of(&self, project: &ProjectId, bay_id: ObjectId) -> Result<Vec<ObjectId>, String> {
-        self.fresh().await?;
-        let mut all: Vec<ObjectId> = vec![];
-        loop {
-            let page = self.reads.members(project, bay_id, all.last().copied(), MEMBERS_PAGE);
-            let page = page.map_err(|error| error.to_string())?;
-            all.extend(&page);
-            if page.len() < MEMBERS_PAGE {
-                return Ok(all);
-            }
-        }
-    }
-
-    async fn has_bay(&self, project: &ProjectId, bay_id: ObjectId) -> Result<bool, String> {
-        self.fresh().await?;
-        let bay = self.reads.get::<BayView>(project, bay_id).map_err(|error| error.to_string())?;
-        Ok(bay.is_some_and(|bay| bay.status.takes_members()))
-    }
-
-    async fn orphans(&self) -> Result<Vec<Orphan>, String> {
-        // The containers before the bays: a bay is recorded before what is in it.
-        let in_bay = |it: ContainerView| it.bay_uuid.map(|bay_id| (it.head.uuid, bay_id));
-        let mut orphans = self.picked(in_bay).await?;
-        // One whose bay is going may have been accepted after that was emptied.
-        let bay = |bay: BayView| (!bay.status.is_deleting()).then_some(bay.head.uuid);
-        let bays: HashSet<ObjectId> = self.picked(bay).await?.into_iter().collect();
-        orphans.retain(|(_, bay_id)| !bays.contains(bay_id));
-        let views = self.clone();
-        blocking::run(move || {
-            let found = orphans.into_iter().map(|(id, bay_id)| views.orphan(id, bay_id));
-            found.filter_map(Result::transpose).collect()
-        })
-        .await?
-    }
-}
-
-#[async_trait]
-impl Records for Views {
-    async fn on_node(&self, node_id: ObjectId) -> Result<Vec<(StreamId, Status)>, String> {
-        let on_node = move |container: ContainerView| {
-            let stream = StreamId::new(Kind::Container, container.head.uuid);
-            (container.node_uuid == node_id).then_some((stream, container.status))
-        };
-        self.picked(on_node).await
-    }
-
-    async fn bays_on(&self, node_id: ObjectId) -> Result<HashSet<ObjectId>, String> {
-        let on_node = move |bay: BayView| (bay.node_uuid == node_id).then_some(bay.head.uuid);
-        Ok(self.picked(on_node).await?.into_iter().collect())
-    }
 }

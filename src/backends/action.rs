@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::events::Verb;
 use crate::events::container::{ContainerSpec, Limits};
+use crate::events::pod::PodSpec;
 use crate::ids::{ObjectId, WorkId};
 
 /// How long an attempt may take beyond the backend's own limits (a pull has half an hour), so that
@@ -51,6 +52,17 @@ pub enum Desired {
         bay_id: ObjectId,
         /// What it is made from.
         spec: ContainerSpec,
+    },
+    /// A pod none of whose containers run yet. Their images are pulled first if the engine does not
+    /// have them.
+    #[serde(rename = "create_pod")]
+    Pod {
+        /// Its name, for people and as its host name in the bay's network.
+        name: String,
+        /// The bay whose network it joins; refused if the network does not exist.
+        bay_id: ObjectId,
+        /// What it is made from.
+        spec: PodSpec,
     },
 }
 
@@ -100,6 +112,12 @@ pub enum Removed {
     /// A container, by force.
     #[serde(rename = "delete_container")]
     Container,
+    /// A pod with all its containers, which are stopped first.
+    #[serde(rename = "delete_pod")]
+    Pod {
+        /// Seconds between the stop signal and the kill.
+        grace_s: u32,
+    },
 }
 
 /// How the state of a container can be changed.
@@ -120,6 +138,10 @@ pub enum Operation {
         /// Seconds between the stop signal and the kill.
         grace_s: u32,
     },
+    /// Start the containers of a pod: those that initialise it, each once the one before it has
+    /// succeeded, then all others. Done if the others were started.
+    #[serde(rename = "start_pod")]
+    StartPod,
     /// Freeze it; done if it is frozen.
     #[serde(rename = "pause_container")]
     Pause,
@@ -140,6 +162,14 @@ pub enum Exec {
     /// Run it; the output goes to the reporter. Never done twice.
     #[serde(rename = "execute_in_container")]
     Start {
+        /// The command and its arguments.
+        command: Vec<String>,
+    },
+    /// Run it in a container of a pod; the output goes to the reporter. Never done twice.
+    #[serde(rename = "execute_in_pod")]
+    InPod {
+        /// The container's name in the manifest.
+        container: String,
         /// The command and its arguments.
         command: Vec<String>,
     },
@@ -215,7 +245,7 @@ impl Action {
             Self::Replace(_) => Verb::Recreate,
             Self::Remove(_) => Verb::Delete,
             Self::Do(operation) => operation.verb(),
-            Self::Exec(Exec::Start { .. }) => Verb::Execute,
+            Self::Exec(Exec::Start { .. } | Exec::InPod { .. }) => Verb::Execute,
             Self::Exec(Exec::End { .. }) => Verb::EndExecution,
         }
     }
@@ -223,6 +253,11 @@ impl Action {
     /// Whether it makes a container anew and starts it.
     pub const fn starts_anew(&self) -> bool {
         matches!(self, Self::Replace(Replacement::Container(Recreation { start: true, .. })))
+    }
+
+    /// Whether it runs a command.
+    pub const fn is_command(&self) -> bool {
+        matches!(self.verb(), Verb::Execute)
     }
 
     /// Its verb in events and messages: `start`.
@@ -234,15 +269,20 @@ impl Action {
     pub fn traits(&self) -> Traits {
         match self {
             Self::Apply(Desired::Network) | Self::Adjust(_) => Traits::PLAIN,
-            Self::Apply(Desired::Container { .. }) => {
+            Self::Apply(Desired::Container { .. } | Desired::Pod { .. }) => {
                 Traits { load: Load::Create, ..Traits::PLAIN }
             }
             Self::Replace(_) => {
                 Traits { load: Load::Create, inspect_before: true, ..Traits::PLAIN }
             }
-            Self::Remove(_) => Traits { order: Order::Overtakes, ..Traits::PLAIN },
+            Self::Remove(Removed::Network | Removed::Container) => {
+                Traits { order: Order::Overtakes, ..Traits::PLAIN }
+            }
+            Self::Remove(Removed::Pod { .. }) => {
+                Traits { order: Order::Overtakes, load: Load::Wait, ..Traits::PLAIN }
+            }
             Self::Do(operation) => operation.traits(),
-            Self::Exec(Exec::Start { .. }) => Traits {
+            Self::Exec(Exec::Start { .. } | Exec::InPod { .. }) => Traits {
                 order: Order::Beside,
                 load: Load::Command,
                 repeatable: false,
@@ -259,7 +299,7 @@ impl Action {
 impl Operation {
     const fn verb(&self) -> Verb {
         match self {
-            Self::Start => Verb::Start,
+            Self::Start | Self::StartPod => Verb::Start,
             Self::Stop { .. } => Verb::Stop,
             Self::Reboot { .. } => Verb::Reboot,
             Self::Pause => Verb::Pause,
@@ -271,6 +311,8 @@ impl Operation {
     fn traits(&self) -> Traits {
         match self {
             Self::Start | Self::Pause | Self::Unpause => Traits::PLAIN,
+            // What initialises a pod may take for ever.
+            Self::StartPod => Traits { load: Load::Wait, limit: None, ..Traits::PLAIN },
             Self::Stop { .. } | Self::Reboot { .. } => {
                 Traits { load: Load::Wait, inspect_before: true, ..Traits::PLAIN }
             }

@@ -8,11 +8,20 @@ use std::collections::{BTreeMap, HashMap};
 use super::{BackendError, Work};
 use crate::allowed::check_label;
 use crate::ids::{Kind, ObjectId, ProjectId, StreamId};
+use crate::text;
 
 /// The node that made it.
 pub(super) const NODE: &str = "magnum.node";
 /// The container, as we know it.
 pub(super) const CONTAINER: &str = "magnum.container";
+/// The pod, as we know it: of its sandbox, its containers and its volumes.
+pub(super) const POD: &str = "magnum.pod";
+/// A container of a pod by its name in the manifest.
+const POD_CONTAINER: &str = "magnum.pod.container";
+/// Its place in the manifest, from 0; those that initialise the pod come first.
+const POD_ORDER: &str = "magnum.pod.order";
+/// Whether it initialises the pod.
+const POD_INIT: &str = "magnum.pod.init";
 /// The bay.
 pub(super) const BAY: &str = "magnum.bay";
 /// The tenant.
@@ -37,6 +46,33 @@ pub fn network_name(bay_id: ObjectId) -> String {
     format!("magnum-{bay_id}")
 }
 
+/// The engine's name of a container of a pod.
+pub(super) fn member_name(pod_id: ObjectId, container: &str) -> String {
+    format!("magnum-{pod_id}-{container}")
+}
+
+/// The engine's name of a volume of a pod.
+pub(super) fn volume_name(pod_id: ObjectId, volume: &str) -> String {
+    format!("magnum-{pod_id}-{volume}")
+}
+
+/// Which of a pod's containers one is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PodPlace {
+    /// Its name in the manifest.
+    pub(super) name: String,
+    /// Its place in the manifest, from 0; those that initialise the pod come first.
+    pub(super) order: u32,
+    /// Whether it initialises the pod.
+    pub(super) is_init: bool,
+}
+
+/// The engine's name for what an object has: its container, a pod's sandbox, or the container in
+/// this place of a pod.
+pub(super) fn engine_name(id: ObjectId, place: Option<&PodPlace>) -> String {
+    place.map_or_else(|| container_name(id), |place| member_name(id, &place.name))
+}
+
 /// All labels of a container: the user's, which may not begin with what is reserved, and ours.
 pub(super) fn of_container(
     work: &Work,
@@ -57,6 +93,26 @@ pub(super) fn of_container(
     Ok(labels)
 }
 
+/// All labels of a pod's sandbox.
+pub(super) fn of_pod(work: &Work, name: &str, bay_id: ObjectId) -> HashMap<String, String> {
+    let mut labels = of_network(work.node_id, bay_id, &work.project);
+    labels.insert(POD.to_owned(), work.stream.id.to_string());
+    labels.insert(WORK.to_owned(), work.id.to_string());
+    labels.insert(NAME.to_owned(), name.to_owned());
+    labels
+}
+
+/// All labels of a container of a pod, by those of its sandbox.
+pub(super) fn of_member(
+    mut labels: HashMap<String, String>,
+    place: &PodPlace,
+) -> HashMap<String, String> {
+    labels.insert(POD_CONTAINER.to_owned(), place.name.clone());
+    labels.insert(POD_ORDER.to_owned(), place.order.to_string());
+    labels.insert(POD_INIT.to_owned(), place.is_init.to_string());
+    labels
+}
+
 /// All labels of a bay's network.
 pub(super) fn of_network(
     node_id: ObjectId,
@@ -70,10 +126,24 @@ pub(super) fn of_network(
     ])
 }
 
-/// The container that labels belong to.
-pub(super) fn container_of(labels: Option<&HashMap<String, String>>) -> Option<StreamId> {
-    let id = labels?.get(CONTAINER)?.parse().ok()?;
-    Some(StreamId::new(Kind::Container, id))
+/// The container or pod that labels belong to.
+pub(super) fn object_of(labels: Option<&HashMap<String, String>>) -> Option<StreamId> {
+    let labels = labels?;
+    let (kind, id) = match labels.get(POD) {
+        Some(id) => (Kind::Pod, id),
+        None => (Kind::Container, labels.get(CONTAINER)?),
+    };
+    Some(StreamId::new(kind, id.parse().ok()?))
+}
+
+/// Which of a pod's containers has these labels; none for its sandbox.
+pub(super) fn place_of(labels: &HashMap<String, String>) -> Option<PodPlace> {
+    let label = |name: &str| labels.get(name).map(String::as_str);
+    Some(PodPlace {
+        name: text::words(label(POD_CONTAINER)?),
+        order: label(POD_ORDER).and_then(|order| order.parse().ok()).unwrap_or_default(),
+        is_init: label(POD_INIT) == Some("true"),
+    })
 }
 
 /// The bay that a network's labels name.
@@ -112,6 +182,20 @@ pub(super) fn is_host_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_of_a_pod_is_taken_for_a_container() {
+        let id = ObjectId(uuid::Uuid::from_u128(7));
+        let place = PodPlace { name: "web".to_owned(), order: 2, is_init: true };
+        let sandbox = HashMap::from([(POD.to_owned(), id.to_string())]);
+        let member = of_member(sandbox.clone(), &place);
+        for labels in [&sandbox, &member] {
+            assert_eq!(object_of(Some(labels)), Some(StreamId::new(Kind::Pod, id)));
+        }
+        assert_eq!((place_of(&sandbox), place_of(&member)), (None, Some(place)));
+        let container = HashMap::from([(CONTAINER.to_owned(), id.to_string())]);
+        assert_eq!(object_of(Some(&container)), Some(StreamId::new(Kind::Container, id)));
+    }
 
     #[test]
     fn host_names_are_told_from_other_names() {

@@ -10,6 +10,7 @@ pub mod docker;
 pub mod fake;
 mod labels;
 mod observed;
+mod pods;
 mod recreate;
 pub mod unsealing;
 mod work;
@@ -26,7 +27,10 @@ pub use self::action::{
     Traits,
 };
 pub use self::labels::{container_name, network_name};
-pub use self::observed::{End, EngineFacts, EngineObject, Observed, ObservedNetwork, RunState};
+pub use self::observed::{
+    End, EngineFacts, EngineObject, Observed, ObservedMember, ObservedNetwork, ObservedPod,
+    RunState,
+};
 pub use self::work::{Done, Outcome, Progress, Pull, Retry, Work, WorkResult};
 use crate::ids::{ObjectId, StreamId, Timestamp};
 
@@ -43,6 +47,9 @@ pub struct LogQuery {
     pub timestamps: bool,
     /// Whether to go on until the container ends.
     pub follow: bool,
+    /// The container of a pod whose output it is.
+    #[serde(default)]
+    pub container: Option<String>,
 }
 
 /// Which of a process's outputs.
@@ -64,7 +71,7 @@ pub struct OutputFrame {
     pub data: Bytes,
 }
 
-/// Something about a container may have changed at the engine.
+/// Something about a container or a pod may have changed at the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Notice {
@@ -168,14 +175,17 @@ pub trait Backend: Send + Sync + 'static {
     /// One container, `None` if the engine has none for this object.
     async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError>;
 
+    /// One pod, `None` if the engine has nothing of it.
+    async fn inspect_pod(&self, stream: StreamId) -> Result<Option<ObservedPod>, BackendError>;
+
     /// Every object of this node that is ours, each with the record that it belongs to: a
-    /// container, running or not, with its own, and a network with that of its bay.
+    /// container or a pod, running or not, with its own, and a network with that of its bay.
     async fn inventory(&self) -> Result<Vec<(StreamId, EngineObject)>, BackendError>;
 
     /// What changes at the engine, from now on; ends when the connection does.
     async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError>;
 
-    /// A container's output.
+    /// The output of a container, or of one of a pod.
     async fn logs(
         &self,
         stream: StreamId,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::events::run::Run;
-use crate::ids::{Kind, ObjectId, StreamId, Timestamp};
+use crate::ids::{EventId, Kind, ObjectId, StreamId, Timestamp};
 
 /// An object of ours as the engine has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,19 +16,23 @@ pub enum EngineObject {
     Container(Observed),
     /// A bay's network.
     Network(ObservedNetwork),
+    /// A pod.
+    Pod(ObservedPod),
 }
 
 /// An inventory, each object with the record that it belongs to.
 pub(super) fn inventory(
     containers: Vec<(StreamId, Observed)>,
     networks: Vec<ObservedNetwork>,
+    pods: Vec<(StreamId, ObservedPod)>,
 ) -> Vec<(StreamId, EngineObject)> {
+    let pods = pods.into_iter().map(|(stream, it)| (stream, EngineObject::Pod(it)));
     let containers =
         containers.into_iter().map(|(stream, it)| (stream, EngineObject::Container(it)));
     let networks = networks
         .into_iter()
         .map(|it| (StreamId::new(Kind::Bay, it.bay_id), EngineObject::Network(it)));
-    containers.chain(networks).collect()
+    containers.chain(networks).chain(pods).collect()
 }
 
 /// Whether the engine's process of a container lives.
@@ -131,6 +135,54 @@ pub struct ObservedNetwork {
     pub engine_id: String,
     /// The name that the engine has for it.
     pub engine_name: String,
+}
+
+/// A pod as the engine has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedPod {
+    /// The engine's id: on Docker that of the sandbox, which holds the network of its containers;
+    /// empty if that is gone and some of these are not.
+    pub engine_id: String,
+    /// The engine's name of it.
+    pub engine_name: String,
+    /// The work that made it, if its labels say.
+    pub work_id: Option<EventId>,
+    /// Whether its containers can reach its network.
+    pub is_up: bool,
+    /// Its address in the bay's network while it is up.
+    pub address: Option<String>,
+    /// Its containers in the order of the manifest, those that initialise it first; without those
+    /// that the engine does not have.
+    pub containers: Vec<ObservedMember>,
+}
+
+impl ObservedPod {
+    /// What a node is told of it that has no record of it: that there is this container.
+    pub fn as_container(&self) -> Observed {
+        Observed {
+            engine_id: self.engine_id.clone(),
+            engine_name: self.engine_name.clone(),
+            name_is_ours: true,
+            state: if self.is_up { RunState::Running } else { RunState::Exited },
+            exit_code: None,
+            oom_killed: false,
+            finished_at: None,
+            ends: vec![],
+            restarts: 0,
+            run: None,
+        }
+    }
+}
+
+/// A container of a pod as the engine has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservedMember {
+    /// Its name in the manifest.
+    pub name: String,
+    /// Whether it initialises the pod.
+    pub is_init: bool,
+    /// As the engine has it.
+    pub observed: Observed,
 }
 
 /// What is known of a node whose engine answers.

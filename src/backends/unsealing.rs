@@ -1,6 +1,7 @@
 //! Unseals the sealed values in work just before a backend gets it, so that they are in the clear
 //! only on the way into the engine.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,9 +10,8 @@ use zeroize::Zeroize;
 
 use super::{
     Action, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, LogQuery, Notice,
-    Observed, OutputFrame, Recreation, Replacement, Reporter, Work,
+    Observed, ObservedPod, OutputFrame, Recreation, Replacement, Reporter, Work,
 };
-use crate::events::container::ContainerSpec;
 use crate::ids::StreamId;
 use crate::secrets::{Secrets, SecretsError};
 
@@ -27,33 +27,46 @@ impl Unsealing {
         Self { backend, secrets }
     }
 
-    /// Opens the values of a container that is to be made.
-    async fn open(&self, work: &Work, spec: &mut ContainerSpec) -> Result<(), BackendError> {
-        let Err(error) = self.secrets.open(&work.project, &mut spec.environment) else {
-            return Ok(());
-        };
+    /// Opens the values of what is to be made.
+    async fn open(
+        &self,
+        work: &Work,
+        values: &mut BTreeMap<String, String>,
+    ) -> Result<(), BackendError> {
+        let Err(error) = self.secrets.open(&work.project, values) else { return Ok(()) };
         let words = error.to_string();
         match error {
             // An attempt before the key was erased may have made it; then it is only taken up.
-            SecretsError::Erased { .. }
-                if matches!(work.action, Action::Apply(_))
-                    && self.backend.inspect(work.stream).await?.is_some() =>
-            {
-                Ok(())
-            }
+            SecretsError::Erased { .. } if self.is_made(work).await? => Ok(()),
             SecretsError::Erased { .. } | SecretsError::Damaged(_) => {
                 Err(BackendError::Refused(words))
             }
             SecretsError::Io { .. } => Err(BackendError::Failed(words)),
         }
     }
+
+    /// Whether an earlier attempt made all that is to be made.
+    async fn is_made(&self, work: &Work) -> Result<bool, BackendError> {
+        match &work.action {
+            Action::Apply(Desired::Pod { spec, .. }) => {
+                let made = self.backend.inspect_pod(work.stream).await?;
+                let made = made.filter(|made| made.is_up && made.work_id == Some(work.id));
+                Ok(made.is_some_and(|made| made.containers.len() == spec.containers.len()))
+            }
+            Action::Apply(_) => Ok(self.backend.inspect(work.stream).await?.is_some()),
+            _ => Ok(false),
+        }
+    }
 }
 
-/// What a container is made from by this action.
-const fn spec_of(action: &mut Action) -> Option<&mut ContainerSpec> {
+/// The values of what is made by this action.
+const fn values_of(action: &mut Action) -> Option<&mut BTreeMap<String, String>> {
     match action {
         Action::Apply(Desired::Container { spec, .. })
-        | Action::Replace(Replacement::Container(Recreation { spec, .. })) => Some(spec),
+        | Action::Replace(Replacement::Container(Recreation { spec, .. })) => {
+            Some(&mut spec.environment)
+        }
+        Action::Apply(Desired::Pod { spec, .. }) => Some(&mut spec.environment),
         _ => None,
     }
 }
@@ -62,18 +75,22 @@ const fn spec_of(action: &mut Action) -> Option<&mut ContainerSpec> {
 impl Backend for Unsealing {
     async fn perform(&self, work: &Work, reporter: &dyn Reporter) -> Result<Done, BackendError> {
         let mut opened = work.clone();
-        if let Some(spec) = spec_of(&mut opened.action) {
-            self.open(work, spec).await?;
+        if let Some(values) = values_of(&mut opened.action) {
+            self.open(work, values).await?;
         }
         let done = self.backend.perform(&opened, reporter).await;
-        if let Some(spec) = spec_of(&mut opened.action) {
-            spec.environment.values_mut().for_each(Zeroize::zeroize);
+        if let Some(values) = values_of(&mut opened.action) {
+            values.values_mut().for_each(Zeroize::zeroize);
         }
         done
     }
 
     async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError> {
         self.backend.inspect(stream).await
+    }
+
+    async fn inspect_pod(&self, stream: StreamId) -> Result<Option<ObservedPod>, BackendError> {
+        self.backend.inspect_pod(stream).await
     }
 
     async fn inventory(&self) -> Result<Vec<(StreamId, EngineObject)>, BackendError> {

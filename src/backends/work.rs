@@ -52,6 +52,8 @@ impl Work {
         let Action::Do(operation) = &self.action else { return false };
         let begun = self.attempt > 1 && self.due_at.is_some() && started_at > self.due_at;
         match operation {
+            // What is left to do is up to each of its containers.
+            Operation::StartPod => false,
             Operation::Start => begun || matches!(state, RunState::Running | RunState::Restarting),
             Operation::Stop { .. } | Operation::Kill { .. } => state.has_ended(),
             Operation::Reboot { .. } => begun,

@@ -31,7 +31,9 @@ impl Authority {
             (Self::Conductor, _) | (Self::Edge, Asked::Noun(_) | Asked::Again) => true,
             (Self::Edge, Asked::Service(_)) => false,
             (Self::Agent(node_id), Asked::Service(command)) => match command {
-                ServiceCommand::Outcome(_) | ServiceCommand::Observe(_) => true,
+                ServiceCommand::Outcome(_)
+                | ServiceCommand::Observe(_)
+                | ServiceCommand::ObservePod(_) => true,
                 ServiceCommand::Up(_) | ServiceCommand::Down { .. } => {
                     message.stream == StreamId::new(Kind::Node, node_id)
                 }

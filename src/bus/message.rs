@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::refusal::CommandError;
 use super::wire::messages;
 use crate::backends::{
-    BackendError, EngineFacts, LogQuery, Observed, ObservedNetwork, Outcome, Work,
+    BackendError, EngineFacts, LogQuery, Observed, ObservedNetwork, ObservedPod, Outcome, Work,
 };
 use crate::clock;
 use crate::events::Meta;
@@ -116,6 +116,8 @@ pub enum ServiceCommand {
     Outcome(Outcome),
     /// What the engine has; `None` if it has nothing for this object: to a container.
     Observe(Option<Observed>),
+    /// What the engine has; `None` if it has nothing for this object: to a pod.
+    ObservePod(Option<ObservedPod>),
     /// Its engine answers: to a node.
     Up(EngineFacts),
     /// Its engine does not answer: to a node.
@@ -125,7 +127,7 @@ pub enum ServiceCommand {
     },
     /// Go, because what it belongs to goes.
     Delete,
-    /// Go, because what it belongs to was given up: to a container.
+    /// Go, because what it belongs to was given up: to a container or a pod.
     Abandon,
 }
 
@@ -350,14 +352,26 @@ pub struct Inventory {
     pub containers: Vec<Listed>,
     /// Its networks.
     pub networks: Vec<ObservedNetwork>,
+    /// Its pods.
+    #[serde(default)]
+    pub pods: Vec<ListedPod>,
+}
+
+/// A pod in an inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedPod {
+    /// The object that its labels name.
+    pub stream: StreamId,
+    /// Whether it is not as it was in the inventory before.
+    pub changed: bool,
 }
 
 /// An inventory held against the record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Comparison {
-    /// Containers that are to be inspected: record and engine seem to differ.
+    /// Containers and pods that are to be inspected: record and engine may differ.
     pub inspect: Vec<StreamId>,
-    /// Containers without a record. They are strays if they are still there now.
+    /// Containers and pods without a record. They are strays if they are still there now.
     pub unrecorded: Vec<StreamId>,
     /// Networks of bays without a record, by the engine's ids. The same is true of these.
     pub unrecorded_networks: Vec<String>,

@@ -22,8 +22,8 @@ use tokio::sync::{mpsc, watch};
 pub use self::authority::Authority;
 pub use self::message::{
     Asked, AuditRecord, AuditReply, Audited, CommandMessage, CommandReply, Comparison, Ctx, Hello,
-    Inventory, Listed, LogRequest, Noted, NounCommand, Offer, Origin, OutputErasure, Place,
-    ReplyTo, ServiceCommand, SessionId, Strays, Taken,
+    Inventory, Listed, ListedPod, LogRequest, Noted, NounCommand, Offer, Origin, OutputErasure,
+    Place, ReplyTo, ServiceCommand, SessionId, Strays, Taken,
 };
 pub use self::output::Frames;
 use self::output::{Credit, KeyTaken, Piece};

@@ -1,22 +1,18 @@
 //! `container-*`: single containers, their actions, output and commands run in them.
 
-use std::io::{IsTerminal, Write};
-
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::Value;
 
-use super::acting::Acting;
 use super::args::{Target, Targets, Update, ident};
-use super::client::{Call, is_json};
+use super::client::Call;
 use super::container_create::ContainerCreate;
 use super::error::CliError;
-use super::execute::{self, Execute, Output};
-use super::noun::{ListArgs, Noun, Session, Show, taken_array};
-use super::options::Format;
+use super::execute::{self, Execute, Inside, Output};
+use super::inside::{self, ExecutionEnd, Logs};
+use super::noun::{ListArgs, Noun, Session, Show};
 use super::terminal::printable_json;
-use super::{moment, recreate, table};
-use crate::command_line;
+use super::{recreate, table};
 use crate::ids::Kind;
 
 /// Containers, with the columns of 2015.
@@ -141,49 +137,6 @@ pub struct Kill {
     signal: Option<String>,
 }
 
-/// Which part of the output.
-#[derive(Args)]
-pub struct Logs {
-    #[command(flatten)]
-    target: Target,
-    /// Follow the output until the container ends
-    #[arg(long)]
-    follow: bool,
-    /// Print only the last N lines
-    #[arg(long, value_name = "N|all", value_parser = lines)]
-    tail: Option<String>,
-    /// Print only output since a time, such as 2015-05-21T20:46:13Z, or this long ago: 10m
-    #[arg(long, value_name = "TIME|AGE", value_parser = moment::since)]
-    since: Option<String>,
-    /// Print only output before a time, or from longer ago
-    #[arg(long, value_name = "TIME|AGE", value_parser = moment::since)]
-    until: Option<String>,
-    /// Prefix each line with its time
-    #[arg(long)]
-    timestamps: bool,
-}
-
-/// How many lines: `all`, or a number.
-fn lines(text: &str) -> Result<String, String> {
-    let is_number = text.parse::<u64>().is_ok();
-    if is_number || text == "all" {
-        Ok(text.to_owned())
-    } else {
-        Err("not a number, nor all".into())
-    }
-}
-
-/// Which running command to end.
-#[derive(Args)]
-pub struct ExecutionEnd {
-    /// Name or UUID of the container
-    #[arg(value_name = "NAME|UUID", value_parser = ident)]
-    container: String,
-    /// Id of the command, from container-execution-list
-    #[arg(value_name = "ID", value_parser = ident)]
-    id: String,
-}
-
 /// Runs a command for containers.
 pub async fn run(session: &Session, command: ContainerCommand) -> Result<(), CliError> {
     use ContainerCommand as C;
@@ -212,11 +165,14 @@ pub async fn run(session: &Session, command: ContainerCommand) -> Result<(), Cli
         C::Kill(args) => {
             act(session, &args.targets, "Kill", put().query("signal", args.signal)).await
         }
-        C::Logs(args) => logs(session, &args).await,
-        C::Execute(args) => execute::execute(session, &args).await,
-        C::Output(args) => execute::output(session, &args).await,
-        C::ExecutionList(target) => executions(session, &target).await,
-        C::ExecutionEnd(args) => end_execution(session, &args).await,
+        C::Logs(args) => inside::logs(session, Kind::Container, &args, None).await,
+        C::Execute(args) => {
+            let place = Inside::container(args.target.ident());
+            execute::line(session, place, None, &args.command).await
+        }
+        C::Output(args) => execute::output(session, Kind::Container, &args).await,
+        C::ExecutionList(target) => inside::list(session, Kind::Container, &target).await,
+        C::ExecutionEnd(args) => inside::end(session, CONTAINER, &args).await,
         C::History(target) => CONTAINER.history(session, &target).await,
     }
 }
@@ -239,86 +195,4 @@ pub async fn act(
     call: Call<'_>,
 ) -> Result<(), CliError> {
     CONTAINER.each(session, targets, verb, call, Some(&verb.to_ascii_lowercase())).await
-}
-
-/// Prints output as the container wrote it.
-async fn logs(session: &Session, args: &Logs) -> Result<(), CliError> {
-    let call = Call::new(Method::GET, Kind::Container)
-        .segment(args.target.ident())
-        .segment("logs")
-        .query("tail", args.tail.as_ref())
-        .query("since", args.since.as_ref())
-        .query("until", args.until.as_ref())
-        .query("timestamps", args.timestamps.then_some("1"));
-    print_logs(session, call, args.follow).await
-}
-
-/// The same for some of the options.
-pub async fn logs_of(
-    session: &Session,
-    ident: &str,
-    follow: bool,
-    tail: Option<u64>,
-) -> Result<(), CliError> {
-    let call = Call::new(Method::GET, Kind::Container).segment(ident).segment("logs");
-    print_logs(session, call.query("tail", tail), follow).await
-}
-
-async fn print_logs(session: &Session, call: Call<'_>, follow: bool) -> Result<(), CliError> {
-    let call = call.query("follow", follow.then_some("1"));
-    if !follow {
-        return output(&session.client.send(call).await?.body);
-    }
-    tokio::select! {
-        done = followed(session, call) => done,
-        _ = tokio::signal::ctrl_c() => Ok(()),
-    }
-}
-
-/// Prints output as it arrives until the container ends.
-async fn followed(session: &Session, call: Call<'_>) -> Result<(), CliError> {
-    let mut response = session.client.open(call).await?;
-    if is_json(&response) {
-        return output(&session.client.json(&Method::GET, response).await?);
-    }
-    let mut stdout = std::io::stdout();
-    while let Some(piece) =
-        response.chunk().await.map_err(|error| session.client.broken(&Method::GET, &error))?
-    {
-        stdout.write_all(&piece)?;
-        stdout.flush()?;
-    }
-    Ok(())
-}
-
-/// Prints the commands running in a container, the oldest first.
-async fn executions(session: &Session, target: &Target) -> Result<(), CliError> {
-    let call = Call::new(Method::GET, Kind::Container);
-    let call = call.segment(target.ident()).segment("executions");
-    let mut body = session.client.send(call).await?.body;
-    let mut rows = taken_array(&mut body, "executions");
-    if session.format == Format::Table {
-        for command in rows.iter_mut().filter_map(|row| row.get_mut("command")) {
-            let words = command.as_array().into_iter().flatten().filter_map(Value::as_str);
-            *command = command_line::join(words).into();
-        }
-    }
-    table::list(session.format, &["id", "command", "requested_at", "blocked_on"], &rows)
-}
-
-/// Ends a command running in a container.
-async fn end_execution(session: &Session, args: &ExecutionEnd) -> Result<(), CliError> {
-    let call = Call::new(Method::DELETE, Kind::Container);
-    let call = call.segment(&args.container).segment("executions").segment(&args.id);
-    let mut acting = Acting::new(session, CONTAINER, "End");
-    let _said = acting.change(&args.container, &args.container, call).await;
-    acting.end(false)
-}
-
-/// Prints the output in an answer unchanged; on a terminal, ends it with a line feed.
-fn output(body: &Value) -> Result<(), CliError> {
-    let text = body.get("output").and_then(Value::as_str).unwrap_or_default();
-    let unfinished = !text.is_empty() && !text.ends_with('\n') && std::io::stdout().is_terminal();
-    table::print(text)?;
-    if unfinished { table::print("\n") } else { Ok(()) }
 }

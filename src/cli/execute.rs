@@ -1,8 +1,8 @@
-//! `container-execute` and `container-output`: the output of a command while it comes, and its exit
-//! code as that of this program.
+//! Running commands in containers and pods, and `container-output`: the output of a command while
+//! it comes, and its exit code as that of this program.
 //!
 //! The bytes of both outputs are passed on as they are, in the order in which the engine gives
-//! them. Not here: the commands that run in a container (`container`).
+//! them. Not here: which commands run there (`inside`).
 
 use std::io::Write;
 use std::time::Duration;
@@ -53,34 +53,55 @@ pub struct Execute {
 /// Whose output.
 #[derive(Args)]
 pub struct Output {
-    /// Name or UUID of the container
+    /// Name or UUID
     #[arg(value_name = "NAME|UUID", value_parser = ident)]
-    container: String,
+    object: String,
     /// Id of the command
     #[arg(value_name = "ID", value_parser = ident)]
     id: String,
 }
 
-/// Runs a command in a container.
-pub async fn execute(session: &Session, args: &Execute) -> Result<(), CliError> {
-    line(session, args.target.ident(), &args.command).await
+/// Something in which commands run.
+#[derive(Clone, Copy)]
+pub struct Inside<'a> {
+    /// Its collection.
+    pub kind: Kind,
+    /// What the user calls it.
+    pub ident: &'a str,
 }
 
-/// Runs a command line in a container.
-pub async fn line(session: &Session, container: &str, command: &str) -> Result<(), CliError> {
-    let call = Call::new(Method::PUT, Kind::Container).segment(container).segment("execute");
-    attached(session, container, call.query("command", Some(command))).await
+impl<'a> Inside<'a> {
+    /// A container.
+    pub const fn container(ident: &'a str) -> Self {
+        Self { kind: Kind::Container, ident }
+    }
+
+    /// A request about it.
+    pub fn call(self, method: Method) -> Call<'a> {
+        Call::new(method, self.kind).segment(self.ident)
+    }
+}
+
+/// Runs a command line there; in one of several containers, if it is said in which.
+pub async fn line(
+    session: &Session,
+    place: Inside<'_>,
+    container: Option<&str>,
+    command: &str,
+) -> Result<(), CliError> {
+    let call = place.call(Method::PUT).segment("execute").query("container", container);
+    attached(session, place, call.query("command", Some(command))).await
 }
 
 /// Prints what a command wrote and still writes, until it ends.
-pub async fn output(session: &Session, args: &Output) -> Result<(), CliError> {
-    let call = Call::new(Method::GET, Kind::Container).segment(&args.container);
-    let call = call.segment("executions").segment(&args.id).segment("output");
-    attached(session, &args.container, call).await
+pub async fn output(session: &Session, kind: Kind, args: &Output) -> Result<(), CliError> {
+    let place = Inside { kind, ident: &args.object };
+    let call = place.call(Method::GET).segment("executions").segment(&args.id).segment("output");
+    attached(session, place, call).await
 }
 
 /// Passes the output on and exits as the command does.
-async fn attached(session: &Session, container: &str, call: Call<'_>) -> Result<(), CliError> {
+async fn attached(session: &Session, place: Inside<'_>, call: Call<'_>) -> Result<(), CliError> {
     let is_own = call.is_change();
     let request_id = is_own.then(waiting::new_request_id);
     let call = match &request_id {
@@ -92,13 +113,13 @@ async fn attached(session: &Session, container: &str, call: Call<'_>) -> Result<
         let id = response.headers().get(EXECUTION).and_then(|id| id.to_str().ok());
         let id = id.map(str::to_owned);
         if is_json(&response) {
-            return whole(session, container, id, response).await;
+            return whole(session, place, id, response).await;
         }
         let Some(id) = id else {
             let words = "the response does not say which command it is about";
             return Err(CliError::Failed(words.to_owned()));
         };
-        let command = Running { session, container, id: &id };
+        let command = Running { session, place, id: &id };
         let followed = command.follow(response, is_own);
         match waiting::until(&session.client, followed).await {
             Some(code) => code,
@@ -120,7 +141,7 @@ async fn attached(session: &Session, container: &str, call: Call<'_>) -> Result<
 /// not to wait.
 async fn whole(
     session: &Session,
-    container: &str,
+    place: Inside<'_>,
     id: Option<String>,
     response: Response,
 ) -> Result<u8, CliError> {
@@ -130,7 +151,7 @@ async fn whole(
     match (body.get("exit_code").and_then(Value::as_i64), id) {
         (Some(code), _) => Ok(exit_code(code)),
         (None, Some(id)) if is_accepted => {
-            let command = Running { session, container, id: &id };
+            let command = Running { session, place, id: &id };
             eprintln!("Accepted: the command runs. Get its output with: {}", command.hint());
             Ok(0)
         }
@@ -141,10 +162,10 @@ async fn whole(
     }
 }
 
-/// A command that runs in a container.
+/// A command that runs somewhere.
 struct Running<'a> {
     session: &'a Session,
-    container: &'a str,
+    place: Inside<'a>,
     id: &'a str,
 }
 
@@ -204,16 +225,16 @@ impl Running<'_> {
     }
 
     fn call(&self, method: Method) -> Call<'_> {
-        let call = Call::new(method, Kind::Container).segment(self.container);
-        call.segment("executions").segment(self.id)
+        self.place.call(method).segment("executions").segment(self.id)
     }
 
     fn hint(&self) -> String {
-        format!("magnum container-output {} {}", printable(self.container), self.id)
+        let Inside { kind, ident } = self.place;
+        format!("magnum {kind}-output {} {}", printable(ident), self.id)
     }
 
     fn timed_out(&self) -> CliError {
-        let words = format!("the command in {} still runs", printable(self.container));
+        let words = format!("the command in {} still runs", printable(self.place.ident));
         CliError::TimedOut(format!("{words}; get its output with: {}", self.hint()))
     }
 }

@@ -9,12 +9,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use super::error::CliError;
 
 /// Objects of the old clients that this server does not have, as their commands begin.
-const NOT_THERE: [(&str, &str); 4] = [
-    ("pod-", "pods"),
-    ("rc-", "replication controllers"),
-    ("service-", "services"),
-    ("mservice-", "services"),
-];
+const NOT_THERE: [(&str, &str); 3] =
+    [("rc-", "replication controllers"), ("service-", "services"), ("mservice-", "services")];
 
 /// Says what is wrong with a command line, or what it asked for: the help, the version.
 pub fn report(error: &Error) -> ExitCode {

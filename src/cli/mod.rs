@@ -28,6 +28,7 @@ mod events;
 mod events_list;
 mod execute;
 mod force;
+mod inside;
 mod keys;
 mod log;
 mod login;
@@ -36,6 +37,7 @@ mod moment;
 mod node;
 mod noun;
 mod options;
+mod pod;
 mod recreate;
 mod replay;
 mod serve;
@@ -64,7 +66,7 @@ use options::Format;
 
 use crate::files;
 
-const ABOUT: &str = "Manages bays, nodes and containers through the Magnum API";
+const ABOUT: &str = "Manages bays, nodes, pods and containers through the Magnum API";
 
 const AFTER_HELP: &str = "\
 For a server with authentication, set the variables of the OpenStack clients: OS_AUTH_URL,
@@ -104,6 +106,8 @@ enum Command {
     Noun(verbs::NounCommand),
     #[command(flatten)]
     Container(container::ContainerCommand),
+    #[command(flatten)]
+    Pod(pod::PodCommand),
     #[command(flatten)]
     Shortcut(shortcut::Shortcut),
     /// List past events, or follow new ones
@@ -170,6 +174,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
     match command {
         Command::Noun(command) => wait(async { command.run(&open()?).await }),
         Command::Container(command) => wait(async { container::run(&open()?, command).await }),
+        Command::Pod(command) => wait(async { pod::run(&open()?, command).await }),
         Command::Shortcut(command) => wait(async { shortcut::run(&open()?, command).await }),
         Command::Events(command) => wait(async { events::run(&open()?, command, is_wide).await }),
         Command::Log(command) => log::run(format, command, reason),

@@ -149,7 +149,7 @@ impl Noun {
                 .query("bay_ident", bay);
             for (name, value) in &args.filter {
                 // What `--bay` and the filters of events are called.
-                let is_bay = name == "bay" && self.kind == Kind::Container;
+                let is_bay = name == "bay" && matches!(self.kind, Kind::Container | Kind::Pod);
                 call = call.query(if is_bay { "bay_ident" } else { name }, Some(value));
             }
             let mut body = session.client.send(call).await?.body;

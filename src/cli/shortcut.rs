@@ -11,10 +11,11 @@ use super::args::ident;
 use super::client::Call;
 use super::container::{self, CONTAINER, act};
 use super::error::CliError;
+use super::execute::Inside;
 use super::noun::{ListArgs, Session, text_of};
 use super::table;
 use super::variables::{self, Variable, variable};
-use super::{execute, waiting};
+use super::{execute, inside, waiting};
 use crate::command_line;
 use crate::ids::Kind;
 
@@ -160,10 +161,11 @@ pub async fn run(session: &Session, shortcut: Shortcut) -> Result<(), CliError> 
         S::Ps { all } => ps(session, all).await,
         S::Run(args) => started(session, &args).await,
         S::Exec { container, command } => {
-            execute::line(session, &container, &command_line::join(command)).await
+            let place = Inside::container(&container);
+            execute::line(session, place, None, &command_line::join(command)).await
         }
         S::Logs { container, follow, tail } => {
-            container::logs_of(session, &container, follow, tail).await
+            inside::logs_of(session, &container, follow, tail).await
         }
         S::Inspect { container } => {
             let call = Call::new(Method::GET, Kind::Container).segment(&container);
@@ -260,7 +262,7 @@ async fn started(session: &Session, args: &RunArgs) -> Result<(), CliError> {
         return table::print(&format!("{uuid}\n"));
     }
     let to_its_end = async {
-        container::logs_of(session, &uuid, true, None).await?;
+        inside::logs_of(session, &uuid, true, None).await?;
         ended(session, &uuid).await
     };
     // The container goes on.

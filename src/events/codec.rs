@@ -214,7 +214,7 @@ pub fn schema(file: &str) -> Option<EventSchema> {
 /// alone; the type stands in the envelope.
 ///
 /// `RobotEvent of work "robot" { ... }` has the events of work besides, which are the same for all
-/// nouns with work.
+/// nouns with work; `since 2`, if the second payload of how work fails is the noun's first one.
 #[macro_export]
 macro_rules! noun_events {
     (@work_id $payload:ident work_id $($rest:ident)*) => { Some($payload.work_id) };
@@ -231,11 +231,16 @@ macro_rules! noun_events {
     (@$what:ident $payload:ident $other:ident $($rest:ident)*) => {
         $crate::noun_events!(@$what $payload $($rest)*)
     };
-    (@$what:ident $payload:ident) => {{
-        let _ = $payload;
-        Default::default()
-    }};
+    (@$what:ident $payload:ident) => {{ let _ = $payload; Default::default() }};
     ($(#[$doc:meta])* $name:ident of work $noun:literal { $($own:tt)* }) => {
+        $crate::noun_events! { $(#[$doc])* $name of work $noun, 2
+            [$crate::events::work::WorkFailedV1] [$crate::events::work::WorkUnknownV1] $($own)* }
+    };
+    ($(#[$doc:meta])* $name:ident of work $noun:literal since 2 { $($own:tt)* }) => {
+        $crate::noun_events! { $(#[$doc])* $name of work $noun, 1 [] [] $($own)* }
+    };
+    ($(#[$doc:meta])* $name:ident of work $noun:literal, $v:literal
+        [$($failed:ty)?] [$($unknown:ty)?] $($own:tt)*) => {
         $crate::noun_events! {
             $(#[$doc])* $name {
                 $($own)*
@@ -246,12 +251,11 @@ macro_rules! noun_events {
                 WorkBlocked($crate::events::work::WorkBlockedV1)
                     = concat!($noun, ".work_blocked"), 1, Blocked { work_id, blocked };
                 /// Work failed.
-                WorkFailed($crate::events::work::WorkFailedV2, $crate::events::work::WorkFailedV1)
-                    = concat!($noun, ".work_failed"), 2, Failed { work_id, cancelled, failure };
+                WorkFailed($crate::events::work::WorkFailedV2 $(, $failed)?)
+                    = concat!($noun, ".work_failed"), $v, Failed { work_id, cancelled, failure };
                 /// The outcome of work is unknown.
-                WorkUnknown(
-                    $crate::events::work::WorkUnknownV2, $crate::events::work::WorkUnknownV1
-                ) = concat!($noun, ".work_unknown"), 2, Unknown { work_id, cancelled, failure };
+                WorkUnknown($crate::events::work::WorkUnknownV2 $(, $unknown)?)
+                    = concat!($noun, ".work_unknown"), $v, Unknown { work_id, cancelled, failure };
             }
         }
 

@@ -22,6 +22,7 @@ pub mod log;
 pub mod mark;
 pub mod newest;
 pub mod node;
+pub mod pod;
 pub mod run;
 pub mod schema;
 pub mod signal;

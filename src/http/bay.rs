@@ -1,18 +1,64 @@
 //! Bays in the REST API.
 
+use super::edge::request::Call;
+use super::edge::state::AppState;
 use super::error::ApiError;
 use super::input::body::Body;
 use super::resource::{ObjectCall, Resource};
 use super::shape::Shown;
+use super::text::canonical_uuid;
 use super::{command, defaults, node, read};
 use crate::actors::bay::BayCommand;
 use crate::backends::container_name;
-use crate::events::bay::{BayPlan, LeftBehind};
-use crate::ids::Kind;
+use crate::events::bay::{BayPlan, LeftBehind, Status};
+use crate::ids::{Kind, StreamId};
+use crate::projections::View;
 use crate::projections::bay::BayView;
 use crate::projections::baymodel::BaymodelView;
 use crate::projections::container::ContainerView;
+use crate::projections::pod::PodView;
 use crate::projections::query::ListQuery;
+
+/// Clients of 2016 say which bay they mean beside what is in it.
+pub const BAY: [&str; 1] = ["bay_ident"];
+
+/// The filter for what is in the bay that `bay_ident`, a uuid or a name, means.
+pub fn filter(state: &AppState, call: &Call) -> Result<Vec<(String, String)>, ApiError> {
+    let Some(ident) = call.argument("bay_ident") else { return Ok(vec![]) };
+    // A bay that was there at an earlier point may be gone now.
+    let past = canonical_uuid(ident).filter(|_| call.argument("at").is_some());
+    let bay = match past {
+        Some(id) => id,
+        None => read::find::<BayView>(state, call, ident)?.head.uuid,
+    };
+    Ok(vec![("bay_uuid".to_owned(), bay.to_string())])
+}
+
+/// The bay of a new member: the one that its body names, or the project's default. One that is not
+/// there any more, or never was, is refused.
+pub async fn of_member(
+    on: ObjectCall<'_>,
+    kind: Kind,
+    new: &mut Body,
+) -> Result<BayView, ApiError> {
+    let ObjectCall { call, state, .. } = on;
+    let bay = match new.take::<Option<String>>("bay_uuid")? {
+        Some(uuid) => read::named::<BayView>(state, call, &uuid)?,
+        None => defaults::bay(state, &call.on_the_way()).await?,
+    };
+    if bay.status.takes_members() && bay.status != Status::CreateFailed {
+        return Ok(bay);
+    }
+    let id = bay.head.uuid;
+    let words = match &bay.status_reason {
+        Some(why) if bay.status == Status::CreateFailed => {
+            format!("Bay {id} is not there ({why}); use another one.")
+        }
+        _ => format!("Bay {id} is being deleted; use another one."),
+    };
+    let (stream, verb) = (StreamId::new(Kind::Bay, id), format!("take a {}", kind.name()));
+    Err(command::refuse(state, call, stream, &verb, words).await)
+}
 
 impl Shown for BayView {}
 
@@ -55,33 +101,49 @@ impl Resource for BayView {
 
 /// Gives up a bay with what it has, as of all that is recorded.
 async fn abandon(bay: &BayView, on: ObjectCall<'_>) -> Result<BayCommand, ApiError> {
-    let ObjectCall { call, state, id } = on;
+    let state = on.state;
     let head = *state.log.head().borrow();
     command::is_seen(state, head).await;
-    let members = ListQuery {
-        filters: vec![("bay_uuid".to_owned(), id.to_string())],
-        limit: usize::MAX,
-        ..ListQuery::default()
-    };
-    let members = state.reads.list::<ContainerView>(&call.ctx.project, &members);
-    let members = members.map_err(|error| ApiError::query(Kind::Container, "", error))?;
-    let (mut containers, mut still_deleted) = (vec![], vec![]);
-    for member in members {
+    let (mut left, mut still_deleted) = (vec![], vec![]);
+    for member in members::<ContainerView>(on)? {
         match member.stuck() {
-            Some(reason) => containers.push(left_behind(&member, reason)),
+            Some(reason) => {
+                left.push(left_behind(&member, member.engine_id.clone(), reason));
+            }
             None => still_deleted.push(member.head.uuid),
         }
     }
-    Ok(BayCommand::Abandon { network_id: bay.network_id.clone(), containers, still_deleted })
+    for member in members::<PodView>(on)? {
+        match member.stuck() {
+            Some(reason) => {
+                left.push(left_behind(&member, member.engine_id.clone(), reason));
+            }
+            None => still_deleted.push(member.head.uuid),
+        }
+    }
+    let (network_id, containers) = (bay.network_id.clone(), left);
+    Ok(BayCommand::Abandon { network_id, containers, still_deleted })
 }
 
-fn left_behind(container: &ContainerView, reason: &str) -> LeftBehind {
+/// What a bay has of a noun.
+fn members<V: View>(on: ObjectCall<'_>) -> Result<Vec<V>, ApiError> {
+    let members = ListQuery {
+        filters: vec![("bay_uuid".to_owned(), on.id.to_string())],
+        limit: usize::MAX,
+        ..ListQuery::default()
+    };
+    let members = on.state.reads.list::<V>(&on.call.ctx.project, &members);
+    members.map_err(|error| ApiError::query(V::KIND, "", error))
+}
+
+fn left_behind<V: View>(member: &V, engine_id: Option<String>, reason: &str) -> LeftBehind {
+    let uuid = member.head().uuid;
     LeftBehind {
-        kind: Kind::Container.name().to_owned(),
-        object_id: container.head.uuid,
-        name: container.name.clone(),
-        engine_name: container_name(container.head.uuid),
-        engine_id: container.engine_id.clone(),
+        kind: V::KIND.name().to_owned(),
+        object_id: uuid,
+        name: member.field("name"),
+        engine_name: container_name(uuid),
+        engine_id,
         reason: reason.to_owned(),
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use super::bay::BAY;
 use super::edge::request::Call;
 use super::edge::state::AppState;
 use super::error::ApiError;
@@ -14,20 +15,16 @@ use super::input::body::Body;
 use super::resource::{Commanded as _, ObjectCall, Resource};
 use super::route::{Register, register};
 use super::shape::Shown;
-use super::text::{canonical_uuid, shown};
-use super::{command, defaults, keys, read};
+use super::text::shown;
+use super::verbs::Executes;
+use super::{bay, keys};
 use crate::actors::container::ContainerCommand;
 use crate::allowed::{Allowed, check_label};
-use crate::events::bay::Status;
 use crate::events::container::{ContainerSpec, PortMapping, cpu_millis, cpus};
 use crate::events::work::{FieldChange, UpdatedV1};
-use crate::ids::{Kind, ObjectId, StreamId};
+use crate::ids::{EventId, Kind, ObjectId};
 use crate::image::Reference;
-use crate::projections::bay::BayView;
-use crate::projections::container::ContainerView;
-
-/// Clients of 2016 say which bay they mean beside the container.
-pub const BAY: [&str; 1] = ["bay_ident"];
+use crate::projections::container::{ContainerView, Execution};
 
 /// A published port.
 #[derive(Debug, Serialize, ToSchema)]
@@ -57,6 +54,30 @@ impl Shown for ContainerView {
             "ports" => json!(self.ports_now().iter().map(Port::from).collect::<Vec<_>>()),
             _ => Value::Null,
         }
+    }
+}
+
+impl Executes for ContainerView {
+    const ARGUMENTS: &'static [&'static str] = &BAY;
+
+    fn node_id(&self) -> ObjectId {
+        self.node_uuid
+    }
+
+    fn executions(&self) -> &[Execution] {
+        &self.executions
+    }
+
+    fn container(&self, _call: &Call) -> Result<Option<String>, ApiError> {
+        Ok(None)
+    }
+
+    fn execute(&self, _call: &Call, command: Vec<String>) -> Result<ContainerCommand, ApiError> {
+        Ok(ContainerCommand::Execute { command })
+    }
+
+    fn end_execution(execution_id: EventId) -> ContainerCommand {
+        ContainerCommand::EndExecution { execution_id }
     }
 }
 
@@ -96,16 +117,8 @@ impl Resource for ContainerView {
         }
     }
 
-    /// The bay that `bay_ident`, a uuid or a name, means.
     fn filters(state: &AppState, call: &Call) -> Result<Vec<(String, String)>, ApiError> {
-        let Some(ident) = call.argument("bay_ident") else { return Ok(vec![]) };
-        // A bay that was there at an earlier point may be gone now.
-        let past = canonical_uuid(ident).filter(|_| call.argument("at").is_some());
-        let bay = match past {
-            Some(id) => id,
-            None => read::find::<BayView>(state, call, ident)?.head.uuid,
-        };
-        Ok(vec![("bay_uuid".to_owned(), bay.to_string())])
+        bay::filter(state, call)
     }
 
     async fn create(on: ObjectCall<'_>, mut new: Body) -> Result<ContainerCommand, ApiError> {
@@ -114,22 +127,8 @@ impl Resource for ContainerView {
         allow(&state.config.allowed, &mut spec)?;
         // Before the built-in bay is made for what no node could take.
         check_cpus(state, spec.cpu_millis, None)?;
-        let bay = match new.take::<Option<String>>("bay_uuid")? {
-            Some(uuid) => read::named::<BayView>(state, call, &uuid)?,
-            None => defaults::bay(state, &call.on_the_way()).await?,
-        };
+        let bay = bay::of_member(on, Kind::Container, &mut new).await?;
         check_cpus(state, spec.cpu_millis, Some(bay.node_uuid))?;
-        if !bay.status.takes_members() || bay.status == Status::CreateFailed {
-            let id = bay.head.uuid;
-            let words = match bay.status_reason {
-                Some(why) if bay.status == Status::CreateFailed => {
-                    format!("Bay {id} is not there ({why}); use another one.")
-                }
-                _ => format!("Bay {id} is being deleted; use another one."),
-            };
-            let stream = StreamId::new(Kind::Bay, bay.head.uuid);
-            return Err(command::refuse(state, call, stream, "take a container", words).await);
-        }
         spec.environment = keys::sealed(state, call, spec.environment).await?;
         Ok(ContainerCommand::Create {
             name: new.take("name")?,

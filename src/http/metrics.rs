@@ -131,6 +131,7 @@ fn register_objects(views: &Stats, survey: &Survey, is_operator: bool, registry:
         family
     };
     registry.register("containers", "Containers by status", of(&census.containers));
+    registry.register("pods", "Pods by status", of(&census.pods));
     registry.register("bays", "Bays by status", of(&census.bays));
     registry.register("nodes", "Nodes by status", of(&census.nodes));
     if is_operator {

@@ -39,6 +39,7 @@ mod metrics;
 mod node;
 mod openapi;
 mod parameters;
+mod pod;
 mod progress;
 mod read;
 mod refusals;

@@ -56,7 +56,7 @@ fn operation(route: &Route, schemas: &mut Schemas) -> Operation {
         .tag(tag(route))
         .operation_id(Some(operation_id(route)))
         .securities(security::of(route));
-    for parameter in parameters::of(&route.path, route.query, route.verb() != Method::GET) {
+    for parameter in parameters::of(&route.path, &route.query, route.verb() != Method::GET) {
         operation = operation.parameter_ref(parameter);
     }
     for filter in &route.filters {

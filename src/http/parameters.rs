@@ -36,6 +36,7 @@ const ARGUMENTS: &[(&str, Form, &str)] = &[
         they are counted",
     ),
     ("bay", names, "Only events of this bay and of containers in it; a UUID or a name; repeatable"),
+    ("container", some, "The container of a pod; the first one if none is named"),
     ("command", line, "The command and its arguments, split as Python's shlex does"),
     (
         "condition",
@@ -141,11 +142,11 @@ pub fn all() -> ComponentsBuilder {
 
 /// Those of a route: what stands in its path, its arguments, and the headers of a change of an
 /// object, which a session is not.
-pub fn of(path: &str, query: &str, is_change: bool) -> Vec<Ref> {
+pub fn of(path: &str, query: &[&'static str], is_change: bool) -> Vec<Ref> {
     let is_change = is_change && path.starts_with("/v1/") && path != "/v1/session";
     let parts = PARTS.iter().filter(|row| is_in(path, row.0, row.1)).map(|row| row.0);
     let headers = HEADERS.iter().filter(|_| is_change).map(|row| row.0);
-    let keys = parts.chain(query.split_whitespace()).chain(headers);
+    let keys = parts.chain(query.iter().copied()).chain(headers);
     keys.map(|key| Ref::new(format!("#/components/parameters/{key}"))).collect()
 }
 

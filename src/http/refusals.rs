@@ -62,7 +62,9 @@ fn reads_the_log(route: &Route) -> bool {
 
 /// Whether somebody waits for the engine's answer.
 fn asks_engine(route: &Route) -> bool {
-    route.path.starts_with("/v1/containers/{ident}/") || route.status_of_other() == Some(202)
+    let on_engine = ["/v1/containers/{ident}/", "/v1/pods/{ident}/"];
+    on_engine.iter().any(|object| route.path.starts_with(object))
+        || route.status_of_other() == Some(202)
 }
 
 fn has_part(route: &Route) -> bool {
@@ -70,7 +72,7 @@ fn has_part(route: &Route) -> bool {
 }
 
 fn takes(route: &Route, names: &[&str]) -> bool {
-    route.query.split_whitespace().any(|name| names.contains(&name))
+    route.query.iter().any(|name| names.contains(name))
 }
 
 /// The refusals, each said once; `body` is the schema of their bodies.

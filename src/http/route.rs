@@ -35,7 +35,7 @@ pub struct Route {
     /// What it does, in a few words.
     pub summary: String,
     /// The names of its arguments.
-    pub query: &'static str,
+    pub query: Vec<&'static str>,
     /// Its other arguments.
     pub filters: Vec<Parameter>,
     /// The schema of its body.
@@ -65,10 +65,10 @@ impl Route {
         }
     }
 
-    /// With the names of its arguments.
+    /// With these names of arguments, after those that it has.
     #[must_use]
-    pub const fn query(mut self, names: &'static str) -> Self {
-        self.query = names;
+    pub fn query(mut self, names: &'static str) -> Self {
+        self.query.extend(names.split_whitespace());
         self
     }
 
@@ -168,7 +168,7 @@ where
         method,
         handler: on(filter, handler),
         summary: summary.to_owned(),
-        query: "",
+        query: vec![],
         filters: Vec::new(),
         body: None,
         answer: None,

@@ -22,9 +22,10 @@ use super::verbs::execution::{ExecutionOutput, ExecutionState};
 use super::verbs::executions::Executions;
 use super::verbs::logs::Logs;
 use super::verbs::raw::MULTIPLEXED;
-use super::verbs::{action, execute, execution, executions, logs};
+use super::verbs::{Executes, action, execute, execution, executions, logs};
 use super::{identity, metrics, openapi, replay, resource, shape};
 use crate::projections::container::ContainerView;
+use crate::projections::pod::PodView;
 use crate::replay::find::Found;
 use crate::replay::system::SystemDiff;
 use crate::replay::trace::Trace;
@@ -47,7 +48,8 @@ macro_rules! of_nouns {
 /// All routes.
 pub fn table() -> Vec<Route> {
     let nouns = crate::noun_table! { of_nouns [] };
-    [service(), old_clients(), nouns, action::routes(), output(), log(), whole()].concat()
+    let outputs = [output::<ContainerView>(""), output::<PodView>("container")].concat();
+    [service(), old_clients(), nouns, action::routes(), outputs, log(), whole()].concat()
 }
 
 #[rustfmt::skip]
@@ -80,22 +82,25 @@ fn old_clients() -> Vec<Route> {
     ]
 }
 
+/// What an object has in which commands run; `arguments` say in which part of it.
 #[rustfmt::skip]
-fn output() -> Vec<Route> {
+fn output<V: Executes>(arguments: &'static str) -> Vec<Route> {
+    let (one, object) = (V::KIND.name(), format!("/v1/{}/{{ident}}", V::KIND.collection()));
+    let executions = format!("{object}/executions");
+    let execution = format!("{executions}/{{id}}");
     vec![
-        put("/v1/containers/{ident}/execute", execute::execute, "Execute a command in a container")
-            .query("command stream").answers::<Executed>().text(&[MULTIPLEXED]).waits::<Executed>(),
-        get("/v1/containers/{ident}/executions", executions::list, "List the running commands")
-            .answers::<Executions>(),
-        get("/v1/containers/{ident}/executions/{id}", execution::show, "Show how a command ended")
-            .answers::<ExecutionState>(),
-        get("/v1/containers/{ident}/executions/{id}/output", execution::output, "Get what a \
-            command wrote, for an hour after its end")
+        put(&format!("{object}/execute"), execute::execute::<V>, &format!("Execute a command in a {one}"))
+            .query("command stream").query(arguments)
+            .answers::<Executed>().text(&[MULTIPLEXED]).waits::<Executed>(),
+        get(&executions, executions::list::<V>, "List the running commands").answers::<Executions>(),
+        get(&execution, execution::show::<V>, "Show how a command ended").answers::<ExecutionState>(),
+        get(&format!("{execution}/output"), execution::output::<V>, "Get what a command wrote, for \
+            an hour after its end")
             .query("stream").answers::<ExecutionOutput>().text(&[MULTIPLEXED]),
-        delete("/v1/containers/{ident}/executions/{id}", executions::end, "End a running command")
-            .waits_as(shape::object::<ContainerView>),
-        get("/v1/containers/{ident}/logs", logs::logs, "Get a container's logs")
-            .query(LOGS).answers::<Logs>().text(&["text/plain"]),
+        delete(&execution, executions::end::<V>, "End a running command")
+            .waits_as(shape::object::<V>),
+        get(&format!("{object}/logs"), logs::logs::<V>, &format!("Get a {one}'s logs"))
+            .query(LOGS).query(arguments).answers::<Logs>().text(&["text/plain"]),
     ]
 }
 

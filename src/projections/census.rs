@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::bay::BayView;
 use super::container::ContainerView;
 use super::node::NodeView;
+use super::pod::PodView;
 use super::query::QueryError;
 use super::read_models::ReadModels;
 use crate::ids::ObjectId;
@@ -18,6 +19,8 @@ pub type ByStatus = BTreeMap<&'static str, u64>;
 pub struct Census {
     /// Containers by status.
     pub containers: ByStatus,
+    /// Pods by status.
+    pub pods: ByStatus,
     /// Bays by status.
     pub bays: ByStatus,
     /// Nodes by status.
@@ -42,6 +45,7 @@ impl ReadModels {
                 *by_bay.entry(bay).or_default() += 1;
             }
         })?;
+        self.each(|pod: PodView| *census.pods.entry(pod.status.name()).or_default() += 1)?;
         self.each(|bay: BayView| *census.bays.entry(bay.status.name()).or_default() += 1)?;
         self.each(|node: NodeView| *census.nodes.entry(node.status.name()).or_default() += 1)?;
         let mut by_bay: Vec<_> = by_bay.into_iter().collect();

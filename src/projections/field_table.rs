@@ -118,6 +118,10 @@ pub enum Rule {
     User,
     /// When the engine starts it again.
     RestartPolicy,
+    /// A manifest: a text, or an object.
+    Manifest,
+    /// An address of the web.
+    Url,
     /// Only the service sets it.
     ReadOnly,
 }

@@ -42,6 +42,7 @@ pub mod names;
 pub mod node;
 pub mod offline;
 pub mod parallel;
+pub mod pod;
 pub mod query;
 pub mod read_models;
 pub mod retained;

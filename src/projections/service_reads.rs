@@ -44,23 +44,23 @@ impl ServiceReads {
         bytes.map(|bytes| decode(&bytes).map_err(QueryError::Unreadable)).transpose()
     }
 
-    /// Containers of a project in a bay: at most `limit`, in the order of their ids, after one of
-    /// them.
+    /// Objects of a noun in a project's bay: at most `limit`, in the order of their ids, after one
+    /// of them.
     ///
     /// # Errors
     /// When nothing can be read.
     pub fn members(
         &self,
+        kind: Kind,
         project: &ProjectId,
         bay: ObjectId,
         after: Option<ObjectId>,
         limit: usize,
     ) -> Result<Vec<ObjectId>, QueryError> {
-        let containers = |tables: &Tables| {
-            let table = tables.table(Kind::Container);
-            table.members(project, bay, after.as_ref()).take(limit).collect()
+        let members = |tables: &Tables| {
+            tables.table(kind).members(project, bay, after.as_ref()).take(limit).collect()
         };
-        self.reads.shared.read(containers)
+        self.reads.shared.read(members)
     }
 
     /// Visits all objects of a noun, whatever their project, in the order of their ids. Blocks for

@@ -22,6 +22,7 @@ use crate::events::container::ContainerEvent;
 use crate::events::log::chain::{self, Hash};
 use crate::events::log::excerpt::ExcerptLog;
 use crate::events::log::export::{from_hex, to_hex};
+use crate::events::pod::PodEvent;
 use crate::events::{EventPayload, EventType, Meta, NewEvent, Recorded, codec};
 use crate::ids::{EventId, Position, Revision, StreamId, Timestamp};
 
@@ -216,6 +217,29 @@ fn schemas(events: &[Recorded]) -> BTreeMap<String, Value> {
 const HAS_A_SPEC: [&str; 3] =
     ["container.create_requested", "container.recreate_requested", "container.recreated"];
 
+/// An event with the values of environment variables hidden, and its version; none if it has none.
+fn hidden(event: &Recorded) -> Result<Option<(Vec<u8>, u16)>, ReplayError> {
+    let hide = |values: &mut BTreeMap<String, String>| {
+        values.values_mut().for_each(|value| REDACTED.clone_into(value));
+    };
+    match event.event_type.as_str() {
+        "pod.create_requested" => {
+            let mut event: PodEvent = event.decode()?;
+            if let PodEvent::CreateRequested(asked) = &mut event {
+                hide(&mut asked.spec.environment);
+            }
+            Ok(Some((event.encode(), event.version())))
+        }
+        name if HAS_A_SPEC.contains(&name) => {
+            let mut event: ContainerEvent = event.decode()?;
+            let Some(spec) = event.spec_mut() else { return Ok(None) };
+            hide(&mut spec.environment);
+            Ok(Some((event.encode(), event.version())))
+        }
+        _ => Ok(None),
+    }
+}
+
 fn bundled(event: &Recorded, redact: bool) -> Result<BundleEvent, ReplayError> {
     let (mut meta, mut payload, mut version) =
         (event.meta.clone(), event.payload.to_vec(), event.version);
@@ -223,12 +247,8 @@ fn bundled(event: &Recorded, redact: bool) -> Result<BundleEvent, ReplayError> {
     if redact {
         let command = meta.command.as_deref().and_then(|text| serde_json::from_str(text).ok());
         meta.command = command.map(|command| redacted(command).to_string());
-        if HAS_A_SPEC.contains(&name) {
-            let mut event: ContainerEvent = event.decode()?;
-            if let Some(spec) = event.spec_mut() {
-                spec.environment.values_mut().for_each(|value| REDACTED.clone_into(value));
-                (payload, version) = (event.encode(), event.version());
-            }
+        if let Some(hidden) = hidden(event)? {
+            (payload, version) = hidden;
         }
     }
     let data = codec::payload_json(event.stream.kind, name, version, &payload)?;

@@ -288,7 +288,7 @@ pub(super) fn around(
         source.each(first.position, until, |event| {
             let is_first = event.revision == Revision(0);
             let may_be_on_it =
-                matches!(event.stream.kind.noun(), Some(Kind::Bay | Kind::Container));
+                matches!(event.stream.kind.noun(), Some(Kind::Bay | Kind::Container | Kind::Pod));
             if is_first && may_be_on_it {
                 let mut member = object::new(event.stream);
                 member.take(event)?;

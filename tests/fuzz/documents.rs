@@ -145,6 +145,7 @@ fn messages_of_the_bus() {
             until: None,
             timestamps: true,
             follow: false,
+            container: None,
         },
         reply_to: ReplyTo(Uuid::from_u128(9)),
     };

@@ -284,13 +284,20 @@ async fn ask(socket: &Path) -> usize {
                 is_plain(&network.engine_id);
                 is_plain(&network.engine_name);
             }
+            EngineObject::Pod(pod) => {
+                is_plain(&pod.engine_id);
+                pod.containers.iter().for_each(|one| {
+                    is_plain(&one.name);
+                    is_observed(&one.observed);
+                });
+            }
         }
     }
     if let Some(observed) = is_sound(backend.inspect(object).await).flatten() {
         is_observed(&observed);
         answered += observed.ends.len();
     }
-    let query = LogQuery { tail: None, since: None, until: None, timestamps: false, follow: true };
+    let query = LogQuery { follow: true, ..LogQuery::default() };
     if let Some(mut output) = is_sound(backend.logs(object, query).await) {
         let mut bytes = 0;
         while let Some(frame) = output.next().await {

@@ -16,7 +16,7 @@ use magnum::bus::output::{Credit, Outlet, Piece, PieceContent, WINDOW, frames};
 use magnum::bus::wire::{Message, decode, encode};
 use magnum::bus::{
     AuditRecord, AuditReply, Audited, Authority, Bus, CommandError, CommandMessage, CommandReply,
-    Comparison, EdgePort, Hello, Inventory, Listed, LogRequest, Noted, Offer, Origin,
+    Comparison, EdgePort, Hello, Inventory, Listed, ListedPod, LogRequest, Noted, Offer, Origin,
     OutputErasure, Place, Refusal, ReplyTo, ServiceCommand, SessionId, Strays, Taken, Underway,
 };
 use magnum::clock;
@@ -153,7 +153,9 @@ fn b2_every_message_survives_its_bytes() {
         engine_name: "magnum-n".to_owned(),
     };
     let listed = Listed { stream: container(), observed: observed(), ended: true };
-    survives(Inventory { node_id, containers: vec![listed], networks: vec![network.clone()] });
+    let pods = vec![ListedPod { stream: container(), changed: true }];
+    let (containers, networks) = (vec![listed], vec![network.clone()]);
+    survives(Inventory { node_id, containers, networks, pods });
     survives(Comparison { inspect: vec![container()], ..Comparison::default() });
     let containers = vec![(container(), observed())];
     survives(Strays { node_id, containers, networks: vec![network] });

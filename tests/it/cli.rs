@@ -934,7 +934,7 @@ fn shortcuts_ask_for_what_the_long_commands_do() {
 #[test]
 fn what_is_not_there_yet_is_said_and_typing_mistakes_are_put_right() {
     let server = Server::start(vec![]);
-    for command in ["pod-create", "service-list", "rc-show"] {
+    for command in ["service-create", "service-list", "rc-show"] {
         let done = server.run(&[command]);
         assert_eq!(done.code, 2, "{done:?}");
         assert!(done.err.contains("yet") && !done.err.contains("similar"), "{done:?}");

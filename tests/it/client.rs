@@ -9,7 +9,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
-use std::{env, thread};
+use std::{env, fs, thread};
 
 use reqwest::Method;
 use serde_json::json;
@@ -240,6 +240,38 @@ fn the_old_client_drives_containers() {
     // Newer clients put the request id behind it.
     assert!(missing.stdout.starts_with(words), "{}", missing.stdout);
     assert!(old.names(&["container-list"]).is_empty());
+}
+
+#[test]
+fn the_old_client_drives_pods() {
+    let server = Server::start(Options::docker());
+    let old = OldClient::new(&format!("{}/v1", server.url()));
+    make_bay(&old, "web");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pod.yaml");
+    let file = file.to_str().unwrap();
+    let manifest = "\
+apiVersion: v1
+kind: Pod
+metadata: {name: talker, labels: {app: talker}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+  - {name: c, image: 'busybox:local', command: [sleep, '600']}
+";
+    fs::write(file, manifest).unwrap();
+    let create = ["pod-create", "--manifest", file, "--bay", "web"];
+    let uuid = old.property(&create, "uuid");
+    let show = ["pod-show", "talker", "--bay", "web"];
+    wait_until("the pod to run", PATIENCE, || old.property(&show, "status") == "Running");
+    assert_eq!(old.property(&show, "images"), "['busybox:local']");
+    assert_eq!(old.property(&show, "labels"), "{'app': 'talker'}");
+    assert_eq!(old.names(&["pod-list", "--bay", "web"]), ["talker"]);
+    old.ok(&["pod-update", "--bay", "web", "talker", "replace", "desc=changed"]);
+    let desc = server.get(&format!("/v1/pods/{uuid}")).expect(200)["desc"].take();
+    assert_eq!(desc, "changed");
+    old.ok(&["pod-delete", "talker", "--bay", "web"]);
+    assert!(old.names(&["pod-list", "--bay", "web"]).is_empty());
 }
 
 #[test]

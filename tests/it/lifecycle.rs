@@ -13,6 +13,7 @@ use magnum::actors::container::{Container, ContainerCommand, ContainerState};
 use magnum::actors::lifecycle::DueWork;
 use magnum::actors::node::{Node, NodeCommand};
 use magnum::actors::placement::NodeFacts;
+use magnum::actors::pod::{Pod, PodCommand};
 use magnum::actors::{Entity, Fact};
 use magnum::backends::EngineFacts;
 use magnum::bus::{Ctx, Refusal};
@@ -20,13 +21,14 @@ use magnum::events::bay::{self, BayEvent, BayPlan};
 use magnum::events::baymodel::{self, BaymodelEvent, BaymodelFields};
 use magnum::events::container::{self, ContainerEvent, ContainerSpec};
 use magnum::events::node::{self, NodeEvent};
+use magnum::events::pod::{self, PodEvent, PodSpec};
 use magnum::events::status::Status;
 use magnum::events::work::FieldChange;
 use magnum::events::{EventPayload, Mark, Verb};
 use magnum::ids::{EventId, ObjectId, Timestamp, WorkId};
 use uuid::Uuid;
 
-use crate::evolution::values;
+use crate::evolution::{pod_values, values};
 use crate::harness::golden;
 
 /// Status by event: what it leads to, and `.` where it changes nothing.
@@ -78,10 +80,10 @@ fn holds<S: Status + std::fmt::Debug>(statuses: &[S], events: &[(&'static str, S
 
 /// The table of a noun's events.
 macro_rules! each_status_after_each_event {
-    ($($name:ident: $noun:ident, $values:ident;)*) => {
+    ($($name:ident: $noun:ident, $from:ident, $values:ident;)*) => {
         $(#[test]
         fn $name() {
-            let (statuses, events) = ($noun::Status::ALL, values::$values());
+            let (statuses, events) = ($noun::Status::ALL, $from::$values());
             holds(statuses, &events);
             let table = table_of_events(statuses, $noun::Status::name, &events);
             golden(concat!("lifecycle/", stringify!($noun), "-events.txt"), &table);
@@ -90,10 +92,11 @@ macro_rules! each_status_after_each_event {
 }
 
 each_status_after_each_event! {
-    each_status_of_a_baymodel_after_each_event: baymodel, baymodels;
-    each_status_of_a_bay_after_each_event: bay, bays;
-    each_status_of_a_node_after_each_event: node, nodes;
-    each_status_of_a_container_after_each_event: container, containers;
+    each_status_of_a_baymodel_after_each_event: baymodel, values, baymodels;
+    each_status_of_a_bay_after_each_event: bay, values, bays;
+    each_status_of_a_node_after_each_event: node, values, nodes;
+    each_status_of_a_container_after_each_event: container, values, containers;
+    each_status_of_a_pod_after_each_event: pod, pod_values, pods;
 }
 
 /// An object that events are applied to; their ids are 1, 2, 3, ..., but for the one that asks for
@@ -229,6 +232,69 @@ fn each_command_in_each_status_of_a_container() {
         ("abandon", Command::Abandon),
     ];
     golden("lifecycle/container-commands.txt", &table_of_commands(&lives, &commands));
+}
+
+#[test]
+fn each_command_in_each_status_of_a_pod() {
+    let all = pod_values::pods();
+    let of = |short: &str, label: &str| event(&all, &format!("pod.{short}"), label);
+    let full = |short: &str| of(short, "full");
+    let created = [full("create_requested"), full("created"), full("start_requested")];
+    let running = [&created[..], &[full("state_changed")]].concat();
+    let after = |events: &[PodEvent]| Life::<Pod>::new().after(events);
+    let then = |before: &[PodEvent], more: PodEvent| after(&[before, &[more]].concat());
+    let mut blocked = full("work_blocked");
+    if let PodEvent::WorkBlocked(blocked) = &mut blocked {
+        // The fifth event asked for it.
+        blocked.work_id = EventId(Uuid::from_u128(5));
+    }
+    let mut not_deleted = full("work_failed");
+    if let PodEvent::WorkFailed(failed) = &mut not_deleted {
+        "delete".clone_into(&mut failed.action);
+    }
+    let lives = [
+        ("Absent", after(&[])),
+        ("Pending", after(&created[..1])),
+        ("Pending (starting)", after(&created)),
+        ("Running", after(&running)),
+        ("Succeeded", then(&running, of("state_changed", "succeeded"))),
+        ("Failed", then(&running, of("state_changed", "failed"))),
+        ("Failed (never made)", then(&created[..1], full("work_failed"))),
+        ("Failed (removed)", then(&running, of("drifted", "removed"))),
+        ("Unknown", then(&running, of("state_changed", "unknown"))),
+        ("Terminating", then(&running, full("delete_requested"))),
+        (
+            "Terminating (blocked)",
+            after(&[&running[..], &[full("delete_requested"), blocked]].concat()),
+        ),
+        ("Failed (not deleted)", then(&running, not_deleted)),
+        ("Deleted", then(&running, full("deleted"))),
+    ];
+    for (status, life) in &lives {
+        let state = serde_json::to_value(&life.state).unwrap();
+        let is = state["lifecycle"]["status"].as_str().unwrap();
+        assert_eq!(is, status.split(' ').next().unwrap());
+    }
+    type Command = PodCommand;
+    let execution_id = EventId(Uuid::from_u128(99));
+    let create = Command::Create {
+        name: "web-1".to_owned(),
+        desc: None,
+        spec: PodSpec::default(),
+        bay_id: ObjectId(Uuid::from_u128(2)),
+        node_id: ObjectId(Uuid::from_u128(3)),
+        host: "n1".to_owned(),
+    };
+    let command = vec!["true".to_owned()];
+    let commands = [
+        ("create", create),
+        ("execute", Command::Execute { container: "web".to_owned(), command }),
+        ("end execution", Command::EndExecution { execution_id }),
+        ("update", Command::Update { changes: changes("desc", "\"2\"") }),
+        ("delete", Command::Delete),
+        ("abandon", Command::Abandon),
+    ];
+    golden("lifecycle/pod-commands.txt", &table_of_commands(&lives, &commands));
 }
 
 #[test]

@@ -62,6 +62,7 @@ mod openapi;
 mod openapi_client;
 mod overtake;
 mod pasted;
+mod pod;
 mod projections;
 mod reactor;
 mod recreate;

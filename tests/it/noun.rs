@@ -41,6 +41,11 @@ fn fixture(kind: Kind) -> Fixture {
         Kind::Container => {
             (json!({ "name": "a", "image_id": "i" }), "desc", [Value::Null, json!("d")])
         }
+        Kind::Pod => {
+            let spec = json!({ "containers": [{ "name": "c", "image": "i" }] });
+            let manifest = json!({ "metadata": { "name": "a" }, "spec": spec });
+            (json!({ "manifest": manifest }), "desc", [Value::Null, json!("d")])
+        }
     };
     let is_named = kind != Kind::Node;
     let filter = if is_named { "name=a" } else { "type=virt" };

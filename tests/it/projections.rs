@@ -566,7 +566,8 @@ fn objects_are_found_by_uuid_and_name_in_their_own_project_only() {
         assert_eq!(list(&unknown), Err(QueryError::UnknownMarker));
     }
     let members = |tenant: &str, after: Option<u64>, limit| {
-        reads.members(&project(tenant), object(24), after.map(object), limit).unwrap()
+        let (project, bay) = (project(tenant), object(24));
+        reads.members(Kind::Container, &project, bay, after.map(object), limit).unwrap()
     };
     assert_eq!(members("a", None, 2), [1, 2].map(object));
     assert_eq!(members("a", Some(2), 9), [object(3)]);

@@ -61,12 +61,12 @@ impl NodePort for Noting {
 struct Left {
     orphans: Vec<Orphan>,
     /// Of any bay that is asked about.
-    members: Vec<ObjectId>,
+    members: Vec<StreamId>,
 }
 
 #[async_trait]
 impl Members for Left {
-    async fn of(&self, _: &ProjectId, _: ObjectId) -> Result<Vec<ObjectId>, String> {
+    async fn of(&self, _: &ProjectId, _: ObjectId) -> Result<Vec<StreamId>, String> {
         Ok(self.members.clone())
     }
 
@@ -352,7 +352,7 @@ impl CommandPort for Asked {
 async fn what_a_deleted_bay_left_behind_is_asked_to_go_again_and_again() {
     let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
     let left = container();
-    let orphan = Orphan { id: left.id, bay_id: clock::new_object_id(), is_abandoned: false };
+    let orphan = Orphan { member: left, bay_id: clock::new_object_id(), is_abandoned: false };
     let bus = Arc::new(LocalBus::default());
     let (sender, mut asked) = mpsc::unbounded_channel();
     bus.serve_commands(Arc::new(Asked(sender)));
@@ -375,9 +375,9 @@ struct Going(tokio::time::Instant);
 
 #[async_trait]
 impl Members for Going {
-    async fn of(&self, _: &ProjectId, _: ObjectId) -> Result<Vec<ObjectId>, String> {
+    async fn of(&self, _: &ProjectId, _: ObjectId) -> Result<Vec<StreamId>, String> {
         let left = [60, 90].into_iter().filter(|gone_s| self.0.elapsed().as_secs() < *gone_s);
-        Ok(left.map(|_| ObjectId::default()).collect())
+        Ok(left.map(|_| StreamId::new(Kind::Container, ObjectId::default())).collect())
     }
 
     async fn has_bay(&self, _: &ProjectId, _: ObjectId) -> Result<bool, String> {
@@ -448,7 +448,7 @@ async fn a_bay_that_was_blocked_says_that_a_container_has_gone() {
 async fn what_a_bay_that_was_given_up_has_goes_at_once_and_after_a_restart() {
     let log: Arc<dyn EventLog> = Arc::new(MemoryLog::new());
     let (left, bay) = (container(), StreamId::new(Kind::Bay, clock::new_object_id()));
-    let orphan = Orphan { id: left.id, bay_id: bay.id, is_abandoned: true };
+    let orphan = Orphan { member: left, bay_id: bay.id, is_abandoned: true };
     for is_restart in [false, true] {
         let bus = Arc::new(LocalBus::default());
         let (sender, mut asked) = mpsc::unbounded_channel();
@@ -457,7 +457,7 @@ async fn what_a_bay_that_was_given_up_has_goes_at_once_and_after_a_restart() {
         let (_hellos, heard) = mpsc::channel(1);
         let objects = Objects::new(log.clone(), Snapshots::default());
         let (orphans, members) =
-            if is_restart { (vec![orphan], vec![]) } else { (vec![], vec![left.id]) };
+            if is_restart { (vec![orphan], vec![]) } else { (vec![], vec![left]) };
         let members = Arc::new(Left { orphans, members });
         let reactor = Reactor::new(objects, bus.port(Authority::Conductor), members, heard);
         let head = *log.head().borrow();

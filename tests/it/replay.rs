@@ -578,6 +578,13 @@ impl magnum::backends::Backend for Untouchable {
         self.touch()
     }
 
+    async fn inspect_pod(
+        &self,
+        _: magnum::ids::StreamId,
+    ) -> Result<Option<magnum::backends::ObservedPod>, magnum::backends::BackendError> {
+        self.touch()
+    }
+
     async fn inventory(
         &self,
     ) -> Result<

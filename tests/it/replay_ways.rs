@@ -43,7 +43,7 @@ fn a_bad_condition_is_told_what_is_wrong() {
         (&["status", "container"], "is string, not true or false"),
         (&["1 == 1"], "names no field"),
         (&["statuss == \"x\"", "container"], "there is no field statuss. There are: "),
-        (&["status == \"x\"", "pod"], "'pod' is not a kind of object"),
+        (&["status == \"x\"", "service"], "'service' is not a kind of object"),
         (&["status == \"x\"", "container/nope"], "There is no container nope"),
         (&["nope(status)", "container"], "nope"),
     ] {

@@ -97,7 +97,7 @@ fn paths_work_in_every_form_and_never_redirect() {
         assert_eq!(answer.header("content-type"), "application/json; charset=UTF-8");
         assert_eq!(answer.expect(200), json!({ "bays": [] }), "{path}");
     }
-    for path in ["/v1/x", "/x", "/v1/bays/a/b/c", "/v2/bays", "/v1/pods", "/v1/mservices"] {
+    for path in ["/v1/x", "/x", "/v1/bays/a/b/c", "/v2/bays", "/v1/services", "/v1/mservices"] {
         refused(&server.get(path), 404);
     }
     for (method, path) in [
@@ -137,7 +137,7 @@ fn options_says_which_methods_a_path_has() {
     for path in ["/v1/bays/", "/bays", "/v1/bays?min_position=x&at=%ff"] {
         assert_eq!(asked(path).header("allow"), "GET, HEAD, POST, OPTIONS", "{path}");
     }
-    for path in ["/v1/pods", "/v1/bays/b/c/d", "/v2", "/metrics/x"] {
+    for path in ["/v1/services", "/v1/bays/b/c/d", "/v2", "/metrics/x"] {
         refused(&asked(path), 404);
     }
     // A method that a path has not is told the same.
@@ -451,7 +451,7 @@ fn no_bad_argument_gets_through() {
         ("/v1/events?after=x", "after"),
         ("/v1/events?after=-1", "after"),
         ("/v1/events?limit=0", "Limit must be positive"),
-        ("/v1/events?kind=pod", "kind"),
+        ("/v1/events?kind=service", "kind"),
         ("/v1/events?type=x", "type"),
         ("/v1/events?object=x", "object"),
         ("/v1/events/stream?after=999999", "ends at position"),

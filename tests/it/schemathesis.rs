@@ -165,7 +165,7 @@ fn what_a_path_does_not_take_is_refused_as_such() {
         let answer = server.send(method, &format!("{path}?{bad}"), &[], None);
         assert_eq!(answer.status, 405, "{path}: {}", answer.text);
     }
-    server.get(&format!("/v1/pods?{bad}")).expect(404);
+    server.get(&format!("/v1/services?{bad}")).expect(404);
     server.get(&format!("/v1/bays?{bad}")).expect(400);
     server.get("/v1/bays?min_position=x").expect(400);
     server.put("/v1/containers/web/start?min_position=x").expect(400);

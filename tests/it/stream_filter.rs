@@ -122,10 +122,10 @@ fn f34_nothing_of_another_project_is_shown_and_bad_filters_say_what_is_wrong() {
     let before = head(&server);
     for path in ["/v1/events", "/v1/events/stream"] {
         for (query, words) in [
-            ("kind=pod", "Use bay, baymodel, node, container or audit"),
+            ("kind=service", "Use bay, baymodel, node, container, pod or audit"),
             ("type=x", "no such event type"),
             ("object=x", "Use an object's uuid"),
-            ("object=pod/00000000-0000-4000-8000-000000000000", "Use an object's uuid"),
+            ("object=service/00000000-0000-4000-8000-000000000000", "Use an object's uuid"),
             ("bay=nobody", "no bay with this name"),
             ("user=", "Use the name of a user"),
             ("request_id=1", "Use the X-Openstack-Request-Id"),

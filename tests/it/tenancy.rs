@@ -165,6 +165,10 @@ fn with_uuid(kind: Kind, id: &str) -> Value {
         }
         Kind::Bay => json!({ "uuid": id, "name": id }),
         Kind::Container => json!({ "uuid": id, "name": id, "image": "i" }),
+        Kind::Pod => {
+            let spec = json!({ "containers": [{ "name": "c", "image": "i" }] });
+            json!({ "uuid": id, "manifest": { "metadata": { "name": id }, "spec": spec } })
+        }
         Kind::Node => json!({ "uuid": id, "type": "rack" }),
     }
 }
@@ -178,7 +182,7 @@ fn an_id_that_the_service_derives_is_not_to_be_had() {
         .expect(201);
     let installation = installation(&bob);
     let derived = |text: &str| Uuid::new_v5(&installation, text.as_bytes()).to_string();
-    for kind in [Kind::Baymodel, Kind::Bay, Kind::Container] {
+    for kind in [Kind::Baymodel, Kind::Bay, Kind::Container, Kind::Pod] {
         let name = kind.name();
         for id in [
             derived(&format!("{project}/{name}/default")),

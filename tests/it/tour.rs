@@ -18,6 +18,10 @@ const PRINTED: &[(&str, &str)] = &[
     ("magnum container-logs hello", "hello, world"),
     ("magnum container-create --name friend --bay web --image busy", "friend"),
     ("magnum container-execute friend --command 'wget -qO- http://", "root"),
+    ("magnum pod-list", "Running"),
+    ("magnum pod-execute front --container clock --command 'wget", "root"),
+    ("magnum pod-logs front --container clock --tail 1", "20"),
+    ("magnum container-execute hello --command 'wget -qO- http://f", "root"),
     ("magnum container-show friend", "Stopped"),
     ("magnum container-history friend", "exited"),
     ("magnum why container/friend", "has been Stopped"),
@@ -50,6 +54,8 @@ fn the_tour_of_the_readme_works_as_pasted() {
     let path = format!("{programs}:{}", env::var("PATH").unwrap());
     let home = TempDir::new().unwrap();
     symlink(server.data(), home.path().join("data")).unwrap();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    symlink(docs, home.path().join("docs")).unwrap();
     let lines = tour();
     assert!(lines.len() > 10, "{lines:?}");
     let mut printed = PRINTED.iter().peekable();

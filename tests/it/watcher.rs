@@ -37,6 +37,10 @@ impl Records for Meanwhile {
         Ok(vec![])
     }
 
+    async fn pods_on(&self, _: ObjectId) -> Result<Vec<StreamId>, String> {
+        Ok(vec![])
+    }
+
     async fn bays_on(&self, _: ObjectId) -> Result<HashSet<ObjectId>, String> {
         act(self.bench.as_ref(), self.comes, Action::Apply(Desired::Network)).await.unwrap();
         act(self.bench.as_ref(), self.goes, Action::Remove(Removed::Network)).await.unwrap();

@@ -11,7 +11,7 @@ use futures_util::stream::BoxStream;
 use magnum::backends::fake::FakeBackend;
 use magnum::backends::{
     Action, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, LogQuery, Notice,
-    Observed, OutputFrame, Reporter, Work,
+    Observed, ObservedPod, OutputFrame, Reporter, Work,
 };
 use magnum::bus::ReplyTo;
 use magnum::bus::output::{Credit, KeyTaken, Piece};
@@ -335,6 +335,11 @@ impl Backend for SimulatedBackend {
     async fn inspect(&self, stream: StreamId) -> Result<Option<Observed>, BackendError> {
         self.ask(|| format!("inspect {stream}")).await;
         self.inner.inspect(stream).await
+    }
+
+    async fn inspect_pod(&self, stream: StreamId) -> Result<Option<ObservedPod>, BackendError> {
+        self.ask(|| format!("inspect {stream}")).await;
+        self.inner.inspect_pod(stream).await
     }
 
     async fn inventory(&self) -> Result<Vec<(StreamId, EngineObject)>, BackendError> {

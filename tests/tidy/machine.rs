@@ -4,7 +4,7 @@ use crate::check;
 use crate::source::{Source, read, sources};
 
 /// Programs of every Debian system, and of Rust itself.
-const ALWAYS_THERE: [&str; 6] = ["cp", "mount", "rustc", "sh", "tar", "umount"];
+const ALWAYS_THERE: [&str; 7] = ["cp", "kill", "mount", "rustc", "sh", "tar", "umount"];
 
 /// Files outside the checkout that the tests may name: the engine's socket, and a file that every
 /// Linux has.

@@ -33,6 +33,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("clock", &["ids"]),
     ("text", &[]),
+    ("json", &["text"]),
     ("command_line", &[]),
     ("time_text", &["ids"]),
     ("blocking", &["clock"]),
@@ -40,8 +41,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("secrets", &["clock", "files", "ids"]),
     ("credentials", &[]),
     ("image", &[]),
-    ("sources", &["image"]),
+    ("addresses", &[]),
+    ("sources", &["addresses", "image"]),
     ("allowed", &["sources"]),
+    ("manifest", &["allowed", "image", "json", "text"]),
     ("config", &["credentials", "text", "allowed"]),
     ("events", &["blocking", "files", "ids", "text"]),
     // `clock` to hold an engine's clock against ours.
@@ -54,8 +57,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "ids",
             "secrets",
             "text",
+            "addresses",
             "allowed",
             "image",
+            "manifest",
             "sources",
         ],
     ),
@@ -82,10 +87,13 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "credentials",
             "files",
             "secrets",
+            "json",
             "text",
             "time_text",
+            "addresses",
             "allowed",
             "image",
+            "manifest",
         ],
     ),
     (
@@ -309,7 +317,7 @@ fn requests_name_the_project_of_what_they_look_up() {
 
 /// Where the REST API may read on a thread that waits: what takes a place for it, or reads so
 /// little that it needs none.
-const READS_ON_A_THREAD: [&str; 5] = [
+const READS_ON_A_THREAD: [&str; 7] = [
     // Takes a place itself.
     "read.rs",
     // As one of few streams in their snapshot.
@@ -320,6 +328,10 @@ const READS_ON_A_THREAD: [&str; 5] = [
     "resource.rs",
     // A key, which is a file.
     "keys.rs",
+    // The system's authorities.
+    "input/manifest_url.rs",
+    // A manifest of the request's body, which takes the processor for long.
+    "pod.rs",
 ];
 
 #[test]

@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 
 use super::effect::{DueWork, Effect};
 use crate::actors::Fact;
-use crate::backends::{Load, Order, Outcome, WorkResult};
+use crate::backends::{Action, Exec, Load, Order, Outcome, WorkResult};
+use crate::bus::Refusal;
 use crate::events::Verb;
 use crate::events::work::WorkBlockedV1;
 use crate::ids::{EventId, ObjectId, ProjectId, StreamId, Timestamp, WorkId};
@@ -87,6 +88,20 @@ impl WorkQueue {
     /// The commands that run, what ends them, and signals.
     pub fn executions(&self) -> impl Iterator<Item = &Task> {
         self.executions.iter()
+    }
+
+    /// Whether a command that runs is to end already.
+    ///
+    /// # Errors
+    /// When no such command runs: it may have ended since.
+    pub fn is_asked_to_end(&self, execution_id: WorkId) -> Result<bool, Refusal> {
+        let runs = |task: &Task| task.id == execution_id && task.action.verb() == Verb::Execute;
+        if !self.executions().any(runs) {
+            let id = ObjectId(execution_id.0);
+            return Err(Refusal::NotFound { kind: "Execution".to_owned(), id });
+        }
+        let ending = Effect::Engine(Action::Exec(Exec::End { execution_id }));
+        Ok(self.executions().any(|task| task.action == ending))
     }
 
     /// Whether this work has no outcome yet.
@@ -212,7 +227,7 @@ impl WorkQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backends::{Action, Desired, Operation};
+    use crate::backends::{Desired, Operation};
     use crate::events::codec;
 
     #[test]

@@ -13,8 +13,9 @@ use bollard::models::{
 };
 use bollard::query_parameters::CreateContainerOptionsBuilder;
 
+use super::super::labels::{self, PodPlace};
 use super::super::{
-    BackendError, Done, Reporter, RunState, Work, labels, name_taken, no_network, unless_cancelled,
+    BackendError, Done, Reporter, RunState, Work, name_taken, no_network, unless_cancelled,
 };
 use super::DockerBackend;
 use super::bounds::bounded;
@@ -45,7 +46,7 @@ impl DockerBackend {
         if work.attempt > 1
             && let Some(found) = unless_cancelled(reporter, self.find_by_label(work.stream)).await?
         {
-            return self.adopt(work, found);
+            return self.adopt(work, &labels::container_name(work.stream.id), found);
         }
         self.check_allowed(&image, spec)?;
         let body = self.body(work, name, bay_id, spec);
@@ -53,7 +54,7 @@ impl DockerBackend {
         unless_cancelled(reporter, self.require_network(bay_id)).await?;
         if self.allowed.images.may_use(&image) {
             body.image = Some(self.name_of(&image, &spec.image));
-            match self.request(work, body.clone()).await {
+            match self.request(work, None, body.clone()).await {
                 // Asked for without a look at the image: it is there for all containers but the
                 // first.
                 Err(BackendError::Missing(_)) => {}
@@ -64,7 +65,7 @@ impl DockerBackend {
         body.image = Some(unless_cancelled(reporter, image).await?);
         // It may have been removed meanwhile.
         unless_cancelled(reporter, self.require_network(bay_id)).await?;
-        match self.request(work, body).await {
+        match self.request(work, None, body).await {
             // The image or the network went away between two calls.
             Err(BackendError::Missing(words)) => Err(BackendError::Failed(words)),
             answer => answer,
@@ -102,13 +103,15 @@ impl DockerBackend {
         Ok(body(work, name, bay_id, spec, labels, config))
     }
 
-    /// Asks the engine for the container. It cannot be undone, so it is never given up.
+    /// Asks the engine for the container of an object, or for that in a place of a pod. It cannot
+    /// be undone, so it is never given up.
     pub(super) async fn request(
         &self,
         work: &Work,
+        place: Option<&PodPlace>,
         body: ContainerCreateBody,
     ) -> Result<Done, BackendError> {
-        let name = labels::container_name(work.stream.id);
+        let name = labels::engine_name(work.stream.id, place);
         let docker = self.connection.client()?;
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         match self.connection.quick(docker.create_container(Some(options), body)).await {
@@ -116,7 +119,7 @@ impl DockerBackend {
             // The name may be taken by an earlier attempt of this work that was slow. The engine
             // holds a name before and after the container that has it can be seen.
             Err(BackendError::Refused(words)) => match self.look(&name).await? {
-                Some(found) => self.adopt(work, found),
+                Some(found) => self.adopt(work, &name, found),
                 None if words.contains(NAME_TAKEN) => Err(BackendError::Failed(words)),
                 None => Err(BackendError::Refused(words)),
             },
@@ -124,19 +127,24 @@ impl DockerBackend {
         }
     }
 
-    async fn require_network(&self, bay_id: ObjectId) -> Result<(), BackendError> {
+    /// Refuses a bay whose network is not there.
+    pub(super) async fn require_network(&self, bay_id: ObjectId) -> Result<(), BackendError> {
         let exists = self.has_network(bay_id).await?;
         if exists { Ok(()) } else { Err(no_network(bay_id)) }
     }
 
     /// A container that has our name or labels, if an earlier attempt of this work made it.
-    fn adopt(&self, work: &Work, found: Found) -> Result<Done, BackendError> {
-        let name = labels::container_name(work.stream.id);
+    pub(super) fn adopt(
+        &self,
+        work: &Work,
+        name: &str,
+        found: Found,
+    ) -> Result<Done, BackendError> {
         let made_by_this = found.node_id == Some(self.node_id)
             && found.stream == Some(work.stream)
             && found.work_id == Some(work.id);
         match found.observed.state {
-            _ if !made_by_this => Err(name_taken(&name, &found.observed.engine_id)),
+            _ if !made_by_this => Err(name_taken(name, &found.observed.engine_id)),
             RunState::Dead => Err(BackendError::Failed(format!(
                 "the container {name} is being removed; it is created again when it is gone"
             ))),
@@ -211,6 +219,6 @@ pub(super) fn restart_policy(policy: &RestartPolicy) -> EnginePolicy {
 
 /// A variable for the engine, which takes a name alone for one that the image has and the container
 /// is not to have.
-fn variable((name, value): (&String, &String)) -> String {
+pub(super) fn variable((name, value): (&String, &String)) -> String {
     if value == UNSET { name.clone() } else { format!("{name}={value}") }
 }

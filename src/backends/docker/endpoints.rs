@@ -63,7 +63,8 @@ impl DockerBackend {
         let id = &found.observed.engine_id;
         let mut removal = pin!(within(limit, docker.remove_container(id, Some(options))));
         let miscounts = !self.endpoints.are_exact.load(Ordering::Relaxed);
-        let has_endpoint = !found.observed.state.has_ended();
+        // A container of a pod has that of its sandbox.
+        let has_endpoint = !found.observed.state.has_ended() && found.place.is_none();
         let Some(bay_id) = found.bay_id.filter(|_| miscounts && has_endpoint) else {
             return removal.await;
         };

@@ -20,7 +20,6 @@ use super::super::{
 };
 use super::DockerBackend;
 use super::error::classify;
-use super::lifecycle::missing;
 use super::logs::frame;
 use super::processes::Session;
 use crate::ids::WorkId;
@@ -72,10 +71,11 @@ impl Drop for Listed<'_> {
 }
 
 impl DockerBackend {
-    /// Runs a command and waits for its end.
+    /// Runs a command and waits for its end; in a pod, in its container of this name.
     pub(super) async fn execute(
         &self,
         work: &Work,
+        member: Option<&str>,
         command: &[String],
         reporter: &dyn Reporter,
     ) -> Result<Done, BackendError> {
@@ -86,7 +86,7 @@ impl DockerBackend {
         let execution = RunningExec::default();
         self.executions.lock().insert(work.id, execution.clone());
         let _listed = Listed(&self.executions, work.id);
-        let created = self.create_execution(work, command);
+        let created = self.create_execution(work, member, command);
         let (exec_id, engine_id) = unless_cancelled(reporter, created).await?;
         if execution.ends.load(Ordering::Acquire) {
             return Err(BackendError::Cancelled);
@@ -121,9 +121,10 @@ impl DockerBackend {
     async fn create_execution(
         &self,
         work: &Work,
+        member: Option<&str>,
         command: &[String],
     ) -> Result<(String, String), BackendError> {
-        let found = self.find(work.stream).await?.ok_or_else(|| missing(work.stream))?;
+        let found = self.find_one(work.stream, member).await?;
         let engine_id = found.observed.engine_id;
         let config = ExecConfig {
             cmd: Some(command.to_vec()),

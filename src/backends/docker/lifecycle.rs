@@ -23,7 +23,7 @@ use crate::ids::StreamId;
 const PROGRAM_CODES: [i64; 2] = [126, 127];
 
 /// Between two looks at a container that is being removed: short beside what people notice.
-const REMOVAL_POLL: Duration = Duration::from_millis(250);
+pub(super) const REMOVAL_POLL: Duration = Duration::from_millis(250);
 
 impl DockerBackend {
     /// Brings a container into the state that the work asks for.
@@ -91,7 +91,9 @@ impl DockerBackend {
         let quick = self.connection.limits.quick;
         let mut end = None;
         match operation {
-            Operation::Start => within(quick, docker.start_container(id, None)).await?,
+            Operation::Start | Operation::StartPod => {
+                within(quick, docker.start_container(id, None)).await?;
+            }
             Operation::Stop { grace_s } => self.stop(id, *grace_s, reporter).await?,
             // Not the engine's own restart: it hides why a start is refused behind a 500, and
             // goes on by itself after it was cancelled.
@@ -171,7 +173,7 @@ impl DockerBackend {
 /// What is told of work that is done, by the container as it is found after that.
 fn done(operation: &Operation, found: &Found) -> Done {
     match operation {
-        Operation::Start | Operation::Reboot { .. } => {
+        Operation::Start | Operation::StartPod | Operation::Reboot { .. } => {
             Done { run: Some(found.run.clone()), ..Done::default() }
         }
         Operation::Stop { .. } => Done { end: found.end(), ..Done::default() },

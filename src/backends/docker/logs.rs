@@ -13,7 +13,6 @@ use super::super::{BackendError, LogQuery, OutputFrame, OutputStream};
 use super::DockerBackend;
 use super::connection::within;
 use super::error::classify;
-use super::lifecycle::missing;
 use crate::ids::{StreamId, Timestamp};
 
 /// What the client makes of the engine's answer.
@@ -29,7 +28,7 @@ impl DockerBackend {
         stream: StreamId,
         query: LogQuery,
     ) -> Result<Frames, BackendError> {
-        let found = self.find(stream).await?.ok_or_else(|| missing(stream))?;
+        let found = self.find_one(stream, query.container.as_deref()).await?;
         let tail = query.tail.map_or_else(|| "all".to_owned(), |lines| lines.to_string());
         let options = LogsOptionsBuilder::new()
             .stdout(true)

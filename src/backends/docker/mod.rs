@@ -3,9 +3,10 @@
 //! One concern a file: `connection` (calls and their limits), `clock` (the engine's beside ours),
 //! `error` (what the engine's refusals mean), `paths` (what of its words is not told), `create`,
 //! `bounds`, `pull`, `network`, `endpoints`, `subnet`, `lifecycle`, `recreate`, `rename`, `adjust`,
-//! `execute`, `processes`, `observe`, `run`, `notices`, `ends`, `logs`. What is ours is found by
-//! its labels each time, so a restarted process knows as much as the one before. Not here: retries,
-//! which are the worker's.
+//! `execute`, `processes`, `observe`, `run`, `notices`, `ends`, `logs`. Of pods: `pod_create` with
+//! `pod_sandbox` (and its image: `pause`, in an archive: `tar`), `pod_volumes` and `pod_member`;
+//! `pod_start`, `pod_remove`, `pod_observe`. What is ours is found by its labels each time, so a
+//! restarted process knows as much as the one before. Not here: retries, which are the worker's.
 
 mod adjust;
 mod bounds;
@@ -22,12 +23,21 @@ mod network;
 mod notices;
 mod observe;
 mod paths;
+mod pause;
+mod pod_create;
+mod pod_member;
+mod pod_observe;
+mod pod_remove;
+mod pod_sandbox;
+mod pod_start;
+mod pod_volumes;
 mod processes;
 mod pull;
 mod recreate;
 mod rename;
 mod run;
 mod subnet;
+mod tar;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -44,7 +54,8 @@ use self::network::Networks;
 use super::recreate::recreate;
 use super::{
     Action, Adjustment, Backend, BackendError, Desired, Done, EngineFacts, EngineObject, Exec,
-    LogQuery, Notice, Observed, OutputFrame, Removed, Replacement, Reporter, Work, observed,
+    LogQuery, Notice, Observed, ObservedPod, Operation, OutputFrame, Removed, Replacement,
+    Reporter, Work, observed,
 };
 use crate::allowed::Allowed;
 use crate::ids::{ObjectId, StreamId};
@@ -65,6 +76,8 @@ pub struct DockerBackend {
     ends: Ends,
     /// Commands that run by this process.
     executions: Executions,
+    /// Held while the engine is given the image of sandboxes: once is enough.
+    importing: tokio::sync::Mutex<()>,
     /// What its containers may use of this machine.
     allowed: Allowed,
     /// Where the engine writes the output of containers, as far as it has said so.
@@ -86,6 +99,7 @@ impl DockerBackend {
             endpoints: Endpoints::default(),
             ends: Ends::default(),
             executions: Executions::default(),
+            importing: tokio::sync::Mutex::default(),
             allowed: Allowed::default(),
             log_driver: Mutex::default(),
         }
@@ -117,8 +131,20 @@ impl Backend for DockerBackend {
             }
             Action::Remove(Removed::Network) => self.delete_network(work.stream.id).await,
             Action::Remove(Removed::Container) => self.delete(work).await,
+            Action::Apply(Desired::Pod { name, bay_id, spec }) => {
+                self.create_pod(work, name, *bay_id, spec, reporter).await
+            }
+            Action::Do(Operation::StartPod) => self.start_pod(work, reporter).await,
+            Action::Remove(Removed::Pod { grace_s }) => {
+                self.delete_pod(work, *grace_s, reporter).await
+            }
             Action::Do(operation) => self.change(work, operation, reporter).await,
-            Action::Exec(Exec::Start { command }) => self.execute(work, command, reporter).await,
+            Action::Exec(Exec::Start { command }) => {
+                self.execute(work, None, command, reporter).await
+            }
+            Action::Exec(Exec::InPod { container, command }) => {
+                self.execute(work, Some(container), command, reporter).await
+            }
             Action::Exec(Exec::End { execution_id }) => self.end_execution(*execution_id).await,
         }
     }
@@ -127,11 +153,15 @@ impl Backend for DockerBackend {
         self.observe(stream).await
     }
 
+    async fn inspect_pod(&self, stream: StreamId) -> Result<Option<ObservedPod>, BackendError> {
+        self.observe_pod(stream).await
+    }
+
     async fn inventory(&self) -> Result<Vec<(StreamId, EngineObject)>, BackendError> {
         // Networks last: those of containers that are created meanwhile exist already.
-        let containers = self.observe_all().await?;
+        let found = self.observe_all().await?;
         let networks = self.observe_networks().await?;
-        Ok(observed::inventory(containers, networks))
+        Ok(observed::inventory(observe::containers(&found), networks, pod_observe::pods(found)))
     }
 
     async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {

@@ -83,7 +83,7 @@ async fn pump(docker: Docker, options: EventsOptions, sender: mpsc::Sender<Strea
     }
 }
 
-/// The next container of ours that changed.
+/// The next container of ours that changed, or pod of which one did.
 async fn next_change(
     events: &mut (impl Stream<Item = Result<EventMessage, Error>> + Unpin),
     sender: &mpsc::Sender<StreamId>,
@@ -96,7 +96,7 @@ async fn next_change(
                 let event = event?.ok()?;
                 ends.hear(&event);
                 let labels = event.actor.and_then(|actor| actor.attributes);
-                if let Some(stream) = labels::container_of(labels.as_ref()) {
+                if let Some(stream) = labels::object_of(labels.as_ref()) {
                     return Some(stream);
                 }
             }

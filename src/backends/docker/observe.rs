@@ -7,17 +7,19 @@ use std::collections::HashMap;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as Status, ContainerSummary,
+    RestartPolicyNameEnum as Policy,
 };
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::super::{BackendError, Observed, RunState, labels};
+use super::super::labels::{self, PodPlace};
+use super::super::{BackendError, Observed, RunState};
 use super::DockerBackend;
 use super::clock::time;
 use super::ends::{self, Forged, LastRun};
 use super::run::run;
 use crate::events::run::{Run, RunEnd};
-use crate::ids::{EventId, ObjectId, StreamId, Timestamp};
+use crate::ids::{EventId, Kind, ObjectId, StreamId, Timestamp};
 use crate::text;
 
 /// Inspections at once when everything is looked at: enough to hide the engine's latency, few
@@ -32,6 +34,8 @@ pub(super) struct Found {
     pub(super) node_id: Option<ObjectId>,
     /// The object of its labels.
     pub(super) stream: Option<StreamId>,
+    /// Which container of a pod it is, by its labels.
+    pub(super) place: Option<PodPlace>,
     /// The bay of its labels.
     pub(super) bay_id: Option<ObjectId>,
     /// The work of its labels.
@@ -47,6 +51,8 @@ pub(super) struct Found {
     /// The exit code that the engine has for it: of its last process, or of the last start that was
     /// refused.
     pub(super) exit_code: Option<i64>,
+    /// Whether the engine starts it again when its process has failed.
+    pub(super) is_retried: bool,
 }
 
 impl Found {
@@ -71,7 +77,10 @@ impl DockerBackend {
 
     /// Adds how these ended. The engine is asked for notices that have not come, or not to us: what
     /// it has no notice of then is lost.
-    async fn with_ends(&self, mut found: Vec<Found>) -> Result<Vec<Found>, BackendError> {
+    pub(super) async fn with_ends(
+        &self,
+        mut found: Vec<Found>,
+    ) -> Result<Vec<Found>, BackendError> {
         if !found.iter().all(|one| self.ends.knows(&one.observed.engine_id, one.last_run())) {
             self.hear_past().await?;
         }
@@ -123,24 +132,25 @@ impl DockerBackend {
         }
     }
 
-    /// Everything of ours. One that vanishes meanwhile is left out; of several for one object the
-    /// one with our name counts.
-    pub(super) async fn observe_all(&self) -> Result<Vec<(StreamId, Observed)>, BackendError> {
-        let containers = self.summaries(&[]).await?;
-        let found: Vec<_> = stream::iter(containers)
+    /// Every container of ours, those of pods included, and how they ended.
+    pub(super) async fn observe_all(&self) -> Result<Vec<Found>, BackendError> {
+        let found = self.look_at_all(&[]).await?;
+        self.with_ends(found).await
+    }
+
+    /// Our containers with these labels besides the node's. One that vanishes meanwhile is left
+    /// out.
+    pub(super) async fn look_at_all(
+        &self,
+        wanted: &[(&str, String)],
+    ) -> Result<Vec<Found>, BackendError> {
+        let found: Vec<_> = stream::iter(self.summaries(wanted).await?)
             .filter_map(|container| async move { container.id })
             .map(|id| async move { self.look(&id).await })
             .buffer_unordered(INSPECTIONS_AT_ONCE)
             .try_collect()
             .await?;
-        let mut all: HashMap<StreamId, Observed> = HashMap::new();
-        for container in self.with_ends(found.into_iter().flatten().collect()).await? {
-            let Some(stream) = container.stream else { continue };
-            if container.observed.name_is_ours || !all.contains_key(&stream) {
-                all.insert(stream, container.observed);
-            }
-        }
-        Ok(all.into_iter().collect())
+        Ok(found.into_iter().flatten().collect())
     }
 
     /// Our containers with these labels besides the node's, running or not.
@@ -157,12 +167,28 @@ impl DockerBackend {
     }
 }
 
+/// The containers of containers, without those of pods; of several for one object the one with our
+/// name counts.
+pub(super) fn containers(found: &[Found]) -> Vec<(StreamId, Observed)> {
+    let mut all: HashMap<StreamId, &Observed> = HashMap::new();
+    for container in found {
+        let Some(stream) = container.stream.filter(|it| it.kind == Kind::Container) else {
+            continue;
+        };
+        if container.observed.name_is_ours || !all.contains_key(&stream) {
+            all.insert(stream, &container.observed);
+        }
+    }
+    all.into_iter().map(|(stream, observed)| (stream, observed.clone())).collect()
+}
+
 /// What is needed of the engine's long answer.
 fn found(container: ContainerInspectResponse) -> Found {
     let restarts =
         container.restart_count.and_then(|it| u32::try_from(it).ok()).unwrap_or_default();
     let labels = container.config.and_then(|config| config.labels).unwrap_or_default();
-    let stream = labels::container_of(Some(&labels));
+    let stream = labels::object_of(Some(&labels));
+    let place = labels::place_of(&labels);
     let name = container.name.unwrap_or_default().trim_start_matches('/').to_owned();
     let state = container.state.unwrap_or_default();
     let run_state = run_state(&state);
@@ -173,10 +199,12 @@ fn found(container: ContainerInspectResponse) -> Found {
     let networks = container.network_settings;
     let run = run(&state, restarts, networks, bay_id, container.image.as_deref());
     let runs = matches!(run_state, RunState::Running | RunState::Paused);
+    let policy = container.host_config.and_then(|config| config.restart_policy?.name);
+    let ours = stream.map(|stream| labels::engine_name(stream.id, place.as_ref()));
     Found {
         observed: Observed {
             engine_id: text::words(&container.id.unwrap_or_default()),
-            name_is_ours: stream.is_some_and(|stream| labels::container_name(stream.id) == name),
+            name_is_ours: ours.is_some_and(|ours| ours == name),
             engine_name: text::words(&name),
             state: run_state,
             exit_code: state.exit_code.filter(|_| ended && finished_at.is_some()),
@@ -188,6 +216,7 @@ fn found(container: ContainerInspectResponse) -> Found {
         },
         node_id: labels.get(labels::NODE).and_then(|id| id.parse().ok()),
         stream,
+        place,
         bay_id: labels::bay_of(Some(&labels)),
         work_id: labels.get(labels::WORK).and_then(|id| id.parse().ok()).map(EventId),
         started_at: time(state.started_at.as_deref()),
@@ -195,6 +224,7 @@ fn found(container: ContainerInspectResponse) -> Found {
         forged: ends::forge(&labels),
         run,
         exit_code: state.exit_code,
+        is_retried: policy.is_some_and(|it| !matches!(it, Policy::EMPTY | Policy::NO)),
     }
 }
 

@@ -15,8 +15,10 @@ use super::super::{BackendError, Progress, Reporter};
 use super::DockerBackend;
 use super::connection::within;
 use super::error::{classify, pull_failed};
+use crate::addresses::is_internal;
 use crate::image::{Image, Reference, Registry, is_digest};
-use crate::sources::{internal, is_internal};
+use crate::manifest::plan::PullPolicy;
+use crate::sources::internal;
 use crate::text;
 
 /// Where a registry listens that names no port.
@@ -40,10 +42,30 @@ impl DockerBackend {
         given: &str,
         reporter: &dyn Reporter,
     ) -> Result<String, BackendError> {
-        if self.allowed.images.may_use(wanted) {
+        self.ensure_image_by(PullPolicy::IfNotPresent, wanted, given, reporter).await
+    }
+
+    /// The same by a pull policy. What may not be used as the engine has it is pulled by any
+    /// policy, as in a Kubernetes that always pulls images.
+    pub(super) async fn ensure_image_by(
+        &self,
+        policy: PullPolicy,
+        wanted: &Reference,
+        given: &str,
+        reporter: &dyn Reporter,
+    ) -> Result<String, BackendError> {
+        // No registry knows an id.
+        let may_be_pulled = matches!(wanted, Reference::Named(_));
+        let is_pulled_anyway = policy == PullPolicy::Always && may_be_pulled;
+        if !is_pulled_anyway && self.allowed.images.may_use(wanted) {
             let name = self.name_of(wanted, given);
             let docker = self.connection.client()?;
             match self.connection.quick(docker.inspect_image(&name)).await {
+                Err(BackendError::Missing(_)) if policy == PullPolicy::Never => {
+                    return Err(BackendError::Refused(format!(
+                        "the engine has no image {given}, which is never to be pulled"
+                    )));
+                }
                 Err(BackendError::Missing(_)) => {}
                 found => return found.map(|_| name),
             }

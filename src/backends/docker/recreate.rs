@@ -81,7 +81,7 @@ impl Replacing for DockerBackend {
         }
         let image = self.ensure_image(&image, &spec.image, reporter);
         body.image = Some(unless_cancelled(reporter, image).await?);
-        match self.request(work, body).await {
+        match self.request(work, None, body).await {
             Ok(done) => Ok(done.engine_id.unwrap_or_default()),
             // The image or the network went away between two calls.
             Err(BackendError::Missing(words)) => Err(BackendError::Failed(words)),

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
+use super::super::labels::{self, PodPlace};
 use super::super::{
-    BackendError, Done, End, Observed, Operation, OutputFrame, OutputStream, RunState, Work, labels,
+    BackendError, Done, End, Observed, Operation, OutputFrame, OutputStream, RunState, Work,
 };
 use super::process::Program;
 use crate::clock;
@@ -37,6 +38,10 @@ pub struct FakeContainer {
     pub node_id: Option<ObjectId>,
     /// The object that it is.
     pub stream: Option<StreamId>,
+    /// Which container of a pod it is.
+    pub(super) place: Option<PodPlace>,
+    /// The run of its pod's sandbox in which somebody last started it.
+    pub(super) life: u64,
     /// The work that made it.
     pub work_id: Option<WorkId>,
     /// The bay whose network it is in.
@@ -98,6 +103,8 @@ impl FakeContainer {
             name,
             node_id: None,
             stream: None,
+            place: None,
+            life: 0,
             work_id: None,
             bay_id: None,
             aliases: Vec::new(),
@@ -124,7 +131,9 @@ impl FakeContainer {
         Observed {
             engine_id: self.engine_id.clone(),
             engine_name: text::words(&self.name),
-            name_is_ours: self.stream.is_some_and(|s| labels::container_name(s.id) == self.name),
+            name_is_ours: self
+                .stream
+                .is_some_and(|it| labels::engine_name(it.id, self.place.as_ref()) == self.name),
             state: self.state,
             exit_code: end.and_then(|end| end.exit_code),
             oom_killed: end.is_some_and(|end| end.oom_killed),
@@ -141,7 +150,8 @@ impl FakeContainer {
         Run {
             started_at: self.began_at,
             restart_count: self.restarts,
-            address: has_process.then(|| self.address()),
+            // A container of a pod has that of the sandbox.
+            address: (has_process && self.place.is_none()).then(|| self.address()),
             ports: self
                 .spec
                 .ports
@@ -164,7 +174,7 @@ impl FakeContainer {
     /// What is told of work on it that is done.
     pub(super) fn done(&self, operation: &Operation, end: Option<RunEnd>) -> Done {
         match operation {
-            Operation::Start | Operation::Reboot { .. } => {
+            Operation::Start | Operation::StartPod | Operation::Reboot { .. } => {
                 Done { run: Some(self.run()), end, ..Done::default() }
             }
             Operation::Stop { .. } => Done { end: self.end(), ..Done::default() },
@@ -177,7 +187,8 @@ impl FakeContainer {
         u32::from_str_radix(self.engine_id.trim_start_matches('0'), 16).unwrap_or_default()
     }
 
-    fn address(&self) -> String {
+    /// In its network.
+    pub(super) fn address(&self) -> String {
         let [_, _, third, fourth] = self.number().to_be_bytes();
         format!("10.192.{third}.{fourth}")
     }

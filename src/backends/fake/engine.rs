@@ -56,6 +56,8 @@ pub(super) struct State {
     pub(super) networks: BTreeMap<(ObjectId, ObjectId), String>,
     /// The networks of containers that were removed without their endpoints.
     stale_endpoints: BTreeSet<(ObjectId, ObjectId)>,
+    /// Volumes of pods by their names, each with its pod.
+    pub(super) volumes: BTreeMap<String, (ObjectId, StreamId)>,
     /// The container of each command that runs in one.
     pub(super) commands: BTreeMap<WorkId, String>,
     images: BTreeSet<String>,
@@ -101,6 +103,7 @@ impl FakeEngine {
             containers: BTreeMap::new(),
             networks: BTreeMap::new(),
             stale_endpoints: BTreeSet::new(),
+            volumes: BTreeMap::new(),
             commands: BTreeMap::new(),
             images: BTreeSet::from(["busybox:local".to_owned()]),
             made: 0,
@@ -145,9 +148,10 @@ impl FakeEngine {
         self.lock().away.clone().map_or(Ok(()), |words| Err(BackendError::Unavailable(words)))
     }
 
-    /// Every container that it has, including foreign ones.
+    /// Every container that it has, including foreign ones, without those of pods.
     pub fn containers(&self) -> Vec<FakeContainer> {
-        self.lock().containers.values().cloned().collect()
+        let (_, others) = self.apart();
+        others
     }
 
     /// Every network that it has: its node and its bay.
@@ -187,7 +191,7 @@ impl FakeEngine {
         work: &Work,
     ) -> Result<Option<Done>, BackendError> {
         let name = labels::container_name(work.stream.id);
-        let named = self.containers().into_iter().find(|container| container.name == name);
+        let named = self.all().into_iter().find(|container| container.name == name);
         let Some(found) = named.or_else(|| self.find(node_id, work.stream)) else {
             return Ok(None);
         };
@@ -295,7 +299,7 @@ impl FakeEngine {
                 found.require_running()?;
                 self.alter(id, |one| one.state = RunState::Paused);
             }
-            Operation::Start => self.start(id)?,
+            Operation::Start | Operation::StartPod => self.start(id)?,
             Operation::Stop { .. } => self.kill(id),
             Operation::Reboot { .. } => {
                 self.kill(id);
@@ -326,8 +330,9 @@ impl FakeEngine {
         &self,
         node_id: ObjectId,
         work: &Work,
+        member: Option<&str>,
     ) -> Result<FakeContainer, BackendError> {
-        let found = self.find(node_id, work.stream).ok_or_else(|| missing(work.stream))?;
+        let found = self.find_one(node_id, work.stream, member)?;
         found.require_running()?;
         let mut state = self.lock();
         state.effects.push((work.id, work.action.name()));

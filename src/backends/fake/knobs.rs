@@ -7,7 +7,7 @@ use super::container::FakeContainer;
 use super::engine::{FakeEngine, KILLED, container, new_notices};
 use super::fault::Fault;
 use crate::events::run::{Health, HealthStatus};
-use crate::ids::{ObjectId, WorkId};
+use crate::ids::{Kind, ObjectId, StreamId, WorkId};
 use crate::text;
 
 impl FakeEngine {
@@ -16,7 +16,8 @@ impl FakeEngine {
         self.lock().faults.work.push_back(fault);
     }
 
-    /// A step of recreating a container meets this instead, after so many others; once.
+    /// A step of recreating a container, or of work on a pod, meets this instead, after so many
+    /// others; once.
     pub fn inject_at_step(&self, steps_before: usize, error: BackendError) {
         self.lock().faults.step = Some((steps_before, error));
     }
@@ -165,6 +166,36 @@ impl FakeEngine {
         for id in self.ids_of(object) {
             self.alter(&id, |one| one.name = name.to_owned());
         }
+    }
+
+    /// `docker kill`, of a container of a pod, or of its sandbox.
+    pub fn kill_in_pod(&self, pod: ObjectId, container: Option<&str>) {
+        for id in self.ids_in_pod(pod, container) {
+            self.kill(&id);
+        }
+    }
+
+    /// `docker rm -f`, of a container of a pod, or of its sandbox.
+    pub fn remove_in_pod(&self, pod: ObjectId, container: Option<&str>) {
+        for id in self.ids_in_pod(pod, container) {
+            self.discard(&id);
+        }
+    }
+
+    /// The process of a container of a pod ends by itself.
+    pub fn exit_in_pod(self: &Arc<Self>, pod: ObjectId, container: &str, exit_code: i64) {
+        for id in self.ids_in_pod(pod, Some(container)) {
+            self.end_by_itself(&id, exit_code, false);
+        }
+    }
+
+    /// The engine's ids of a container of a pod, or of its sandbox.
+    fn ids_in_pod(&self, pod: ObjectId, container: Option<&str>) -> Vec<String> {
+        let stream = Some(StreamId::new(Kind::Pod, pod));
+        let is_wanted = |one: &FakeContainer| {
+            one.stream == stream && one.place.as_ref().map(|it| it.name.as_str()) == container
+        };
+        self.all().into_iter().filter(is_wanted).map(|one| one.engine_id).collect()
     }
 
     /// `docker rm -f`.

@@ -1,14 +1,17 @@
 //! A container engine as a model in memory, with knobs for its faults.
 //!
 //! `engine` is the model: containers, networks, images. `process` is what commands do, `run` when,
-//! `knobs` how it is made to fail, `recreate` how a container is changed, and `picture` what it had
-//! at a moment. Here is how it answers as a [`Backend`]. Not here: anything that really runs.
+//! `knobs` how it is made to fail, `recreate` how a container is changed, `pod` what pods are,
+//! `pod_work` what is done with them, and `picture` what it had at a moment. Here is how it answers
+//! as a [`Backend`]. Not here: anything that really runs.
 
 mod container;
 mod engine;
 mod fault;
 mod knobs;
 mod picture;
+mod pod;
+mod pod_work;
 mod process;
 mod recreate;
 mod run;
@@ -33,8 +36,8 @@ use self::process::{Program, Step};
 use super::recreate::recreate;
 use super::{
     Action, Adjustment, Backend, BackendError, Desired, Done, END_GRACE, EngineFacts, EngineObject,
-    Exec, LogQuery, Notice, Observed, Operation, OutputFrame, Progress, Removed, Replacement,
-    Reporter, Work, observed, unless_cancelled,
+    Exec, LogQuery, Notice, Observed, ObservedPod, Operation, OutputFrame, Progress, Removed,
+    Replacement, Reporter, Work, observed, unless_cancelled,
 };
 use crate::ids::{ObjectId, StreamId, WorkId};
 
@@ -46,7 +49,7 @@ const SILENT_IMAGES: &str = "silent/";
 
 /// Images under this come slowly: a quarter is there at once, and the rest when the engine is asked
 /// for any other image.
-const SLOW_IMAGES: &str = "trickling/";
+const TRICKLING_IMAGES: &str = "trickling/";
 
 /// Exit code of a process that `SIGTERM` ended: 128 and the signal's number.
 const TERMINATED: i64 = 143;
@@ -113,11 +116,18 @@ impl FakeBackend {
             }
             Action::Replace(Replacement::Container(wanted)) => {
                 let done = recreate(self, work, wanted, reporter).await?;
-                self.engine.note_recreated(work);
+                self.engine.note_once(work);
                 Ok(done)
             }
             Action::Remove(Removed::Network) => self.engine.delete_network(self.node_id, work),
             Action::Remove(Removed::Container) => Ok(self.engine.delete(self.node_id, work)),
+            Action::Apply(Desired::Pod { name, bay_id, spec }) => {
+                self.create_pod(work, name, *bay_id, spec, reporter).await
+            }
+            Action::Do(Operation::StartPod) => self.start_pod(work, reporter).await,
+            Action::Remove(Removed::Pod { grace_s }) => {
+                self.delete_pod(work, *grace_s, reporter).await
+            }
             Action::Do(operation) => {
                 if let Operation::Stop { grace_s } | Operation::Reboot { grace_s } = operation {
                     let grace = Duration::from_secs(u64::from(*grace_s));
@@ -126,7 +136,12 @@ impl FakeBackend {
                 }
                 self.engine.change(self.node_id, work, operation)
             }
-            Action::Exec(Exec::Start { command }) => self.execute(work, command, reporter).await,
+            Action::Exec(Exec::Start { command }) => {
+                self.execute(work, None, command, reporter).await
+            }
+            Action::Exec(Exec::InPod { container, command }) => {
+                self.execute(work, Some(container), command, reporter).await
+            }
             Action::Exec(Exec::End { execution_id }) => Ok(self.end_execution(*execution_id)),
         }
     }
@@ -136,13 +151,18 @@ impl FakeBackend {
         if self.engine.has_image(image) {
             return Ok(());
         }
+        self.pull_again(image, reporter).await
+    }
+
+    /// The same, also of an image that the engine has.
+    async fn pull_again(&self, image: &str, reporter: &dyn Reporter) -> Result<(), BackendError> {
         reporter.progress(Progress::pull_started(image)).await;
         if image.starts_with(SILENT_IMAGES) {
             std::future::pending::<()>().await;
         }
         let other = self.engine.next_pull();
         reporter.underway(Progress::pulling(image, IMAGE_BYTES / 4, IMAGE_BYTES)).await;
-        if image.starts_with(SLOW_IMAGES) {
+        if image.starts_with(TRICKLING_IMAGES) {
             other.await;
         }
         self.engine.pull(image)?;
@@ -154,6 +174,7 @@ impl FakeBackend {
     async fn execute(
         &self,
         work: &Work,
+        member: Option<&str>,
         command: &[String],
         reporter: &dyn Reporter,
     ) -> Result<Done, BackendError> {
@@ -162,7 +183,7 @@ impl FakeBackend {
             return Err(BackendError::Refused(words.to_owned()));
         }
         unless_cancelled(reporter, std::future::ready(Ok(()))).await?;
-        let container = self.engine.begin_execute(self.node_id, work)?;
+        let container = self.engine.begin_execute(self.node_id, work, member)?;
         let environment = &container.spec.environment;
         let program = Program::of(command, environment).unwrap_or_else(Program::not_found);
         let ends = watch::Sender::new(false);
@@ -203,9 +224,10 @@ impl Drop for ListedCommand<'_> {
 /// What is told of work whose engine died: a command may have run, all else is tried again.
 fn cut_off(work: &Work) -> BackendError {
     let words = "the engine closed the connection".to_owned();
-    match &work.action {
-        Action::Exec(Exec::Start { .. }) => BackendError::TimedOut(words),
-        _ => BackendError::Unavailable(words),
+    if work.action.is_command() {
+        BackendError::TimedOut(words)
+    } else {
+        BackendError::Unavailable(words)
     }
 }
 
@@ -253,15 +275,24 @@ impl Backend for FakeBackend {
         Ok(self.engine.find(self.node_id, stream).map(|container| container.observed()))
     }
 
+    async fn inspect_pod(&self, stream: StreamId) -> Result<Option<ObservedPod>, BackendError> {
+        self.engine.answers()?;
+        Ok(self.engine.observe_pod(self.node_id, stream))
+    }
+
     async fn inventory(&self) -> Result<Vec<(StreamId, EngineObject)>, BackendError> {
         self.engine.answers()?;
         let ours = |one: &FakeContainer| one.node_id == Some(self.node_id);
-        let containers = self.engine.containers().into_iter().filter(ours);
-        let streams: BTreeSet<StreamId> = containers.filter_map(|one| one.stream).collect();
-        let found = |stream| self.engine.find(self.node_id, stream);
-        let containers =
-            streams.into_iter().filter_map(|it| found(it).map(|one| (it, one.observed())));
-        Ok(observed::inventory(containers.collect(), self.engine.networks_of(self.node_id)))
+        let streams = |all: Vec<FakeContainer>| -> BTreeSet<StreamId> {
+            all.into_iter().filter(ours).filter_map(|one| one.stream).collect()
+        };
+        let find = |stream| self.engine.find(self.node_id, stream);
+        let containers = streams(self.engine.containers()).into_iter();
+        let containers = containers.filter_map(|it| find(it).map(|one| (it, one.observed())));
+        let pods = streams(self.engine.pods()).into_iter();
+        let pods = pods.filter_map(|it| Some((it, self.engine.observe_pod(self.node_id, it)?)));
+        let networks = self.engine.networks_of(self.node_id);
+        Ok(observed::inventory(containers.collect(), networks, pods.collect()))
     }
 
     async fn notices(&self) -> Result<BoxStream<'static, Notice>, BackendError> {
@@ -282,8 +313,8 @@ impl Backend for FakeBackend {
         query: LogQuery,
     ) -> Result<BoxStream<'static, Result<OutputFrame, BackendError>>, BackendError> {
         self.engine.answers()?;
-        let found = self.engine.find(self.node_id, stream);
-        let container = found.ok_or_else(|| engine::missing(stream))?;
+        let name = query.container.as_deref();
+        let container = self.engine.find_one(self.node_id, stream, name)?;
         let tail = query.tail.and_then(|lines| usize::try_from(lines).ok());
         let first = container.lines.len().saturating_sub(tail.unwrap_or(usize::MAX));
         let reader = (Arc::clone(&self.engine), container.engine_id, first);

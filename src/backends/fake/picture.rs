@@ -36,7 +36,7 @@ impl Picture {
         state.commands.clear();
         state.notices = new_notices();
         let engine = FakeEngine::with(state, self.began);
-        for container in engine.containers() {
+        for container in engine.all() {
             if container.state == RunState::Restarting {
                 engine.restart_later(container);
                 continue;

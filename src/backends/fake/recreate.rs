@@ -15,6 +15,11 @@ use crate::events::container::{ContainerSpec, Limits};
 use crate::ids::{ObjectId, StreamId};
 
 impl FakeEngine {
+    /// Every container that it has, whosever it is.
+    pub(super) fn all(&self) -> Vec<FakeContainer> {
+        self.lock().containers.values().cloned().collect()
+    }
+
     /// A node's containers for an object, the oldest first.
     pub(super) fn all_of(&self, node_id: ObjectId, stream: StreamId) -> Vec<FakeContainer> {
         let ours = |container: &&FakeContainer| {
@@ -92,8 +97,8 @@ impl FakeEngine {
         Ok(Done::default())
     }
 
-    /// Notes that a container was recreated, unless an earlier attempt has.
-    pub(super) fn note_recreated(&self, work: &Work) {
+    /// Notes that work was done, unless an earlier attempt has.
+    pub(super) fn note_once(&self, work: &Work) {
         let mut state = self.lock();
         if !state.effects.iter().any(|(id, _)| *id == work.id) {
             state.effects.push((work.id, work.action.name()));
@@ -103,7 +108,7 @@ impl FakeEngine {
 
 impl FakeBackend {
     /// Whether the next call is made: a fault may stand in its way.
-    fn step(&self) -> Result<(), BackendError> {
+    pub(super) fn step(&self) -> Result<(), BackendError> {
         self.engine.answers()?;
         match self.engine.next_step_fault() {
             Some(error) => Err(error),
@@ -142,7 +147,7 @@ impl Replacing for FakeBackend {
 
     async fn rename(&self, id: &str, name: &str) -> Result<(), BackendError> {
         self.step()?;
-        if self.engine.containers().iter().any(|one| one.name == name) {
+        if self.engine.all().iter().any(|one| one.name == name) {
             let words = format!("the name {name} is already in use by container");
             return Err(BackendError::Refused(words));
         }
@@ -160,7 +165,7 @@ impl Replacing for FakeBackend {
         self.step()?;
         let _whole = self.engine.whole();
         let name = labels::container_name(work.stream.id);
-        match self.engine.containers().into_iter().find(|one| one.name == name) {
+        match self.engine.all().into_iter().find(|one| one.name == name) {
             Some(one) if one.work_id == Some(work.id) => Ok(one.engine_id),
             Some(other) => Err(name_taken(&name, &other.engine_id)),
             None => self.engine.make(work, wanted.name.as_deref(), wanted.bay_id, &wanted.spec),

@@ -123,7 +123,11 @@ impl FakeEngine {
 
     /// The engine starts a container by itself.
     fn restart(self: &Arc<Self>, id: &str) {
-        drop(self.begin(id, FakeContainer::restarted));
+        let Some(container) = self.lock().containers.get(id).cloned() else { return };
+        match self.require_sandbox(&container) {
+            Ok(()) => drop(self.begin(id, FakeContainer::restarted)),
+            Err(_) => self.alter(id, |one| one.state = RunState::Exited),
+        }
     }
 
     /// Every process ends with the engine, unseen.
@@ -136,7 +140,7 @@ impl FakeEngine {
 
     /// The engine, which was down, starts what it has to.
     pub(super) fn restart_all(self: &Arc<Self>) {
-        let mut all = self.containers();
+        let mut all = self.all();
         all.retain(|one| !one.is_alive() && one.restarts_with_engine());
         for one in all {
             self.restart(&one.engine_id);

@@ -41,6 +41,10 @@ const MAX_SCANS: usize = 16;
 /// How long such a read waits for a place: for some hundred others.
 const SCAN_WAIT: Duration = Duration::from_secs(10);
 
+/// Most manifests that are being fetched at once: each holds a request for up to ten seconds, and a
+/// megabyte.
+const MAX_FETCHES: usize = 32;
+
 /// Most bytes of output that is being collected, and of large answers that are being sent,
 /// together: eight of the largest outputs.
 const MAX_HELD_BYTES: usize = 256 << 20;
@@ -58,6 +62,7 @@ pub struct Places {
     scans: Arc<Turns<ProjectId>>,
     held_bytes: Shares,
     bodies: Shares,
+    fetches: Shares,
 }
 
 impl Places {
@@ -72,6 +77,7 @@ impl Places {
             scans: Arc::new(Turns::new(MAX_SCANS, share(MAX_SCANS))),
             held_bytes: shares("bytes of output and large answers", MAX_HELD_BYTES),
             bodies: shares("bytes of request bodies", MAX_BODY_BYTES),
+            fetches: shares("manifests being fetched", MAX_FETCHES),
         }
     }
 
@@ -142,6 +148,14 @@ impl Places {
     /// When there is not as much, or not for the project.
     pub fn take_body(&self, project: &ProjectId, bytes: usize) -> Result<Place, ApiError> {
         self.bodies.take(project, bytes)
+    }
+
+    /// A place for fetching a manifest, held as long as the value lives.
+    ///
+    /// # Errors
+    /// When all are taken, or all that the project may have.
+    pub fn take_fetch(&self, project: &ProjectId) -> Result<Place, ApiError> {
+        self.fetches.take(project, 1)
     }
 
     /// How many streams there are.

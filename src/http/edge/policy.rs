@@ -108,7 +108,7 @@ const ACTIONS: [(Right, &str, Roles, &str); 10] = [
     (Right::Change, "object:change", WORK,
         "create, change and delete bays, baymodels and containers; start, stop and signal containers"),
     (Right::Execute, "container:execute", WORK,
-        "execute commands in containers, end them, and get what they wrote"),
+        "execute commands in containers and pods, end them, and get what they wrote"),
     (Right::Logs, "container:logs", LOOK,
         "the output of containers"),
     (Right::Audit, "events:audit", WORK,
@@ -137,7 +137,7 @@ pub enum Need {
 
 /// What each request needs: the first row that fits holds. `{all}` stands for each collection.
 #[rustfmt::skip]
-const REQUESTS: [(&str, &str, Need); 53] = {
+const REQUESTS: [(&str, &str, Need); 59] = {
     use Right::{Change, ChangeNodes, EraseKey, Execute, Logs, Read, Verify};
     use Need::{Nothing, To};
     [
@@ -183,6 +183,12 @@ const REQUESTS: [(&str, &str, Need); 53] = {
         ("GET", "/v1/containers/{ident}/executions/{id}/output", To(Execute)),
         ("DELETE", "/v1/containers/{ident}/executions/{id}", To(Execute)),
         ("GET", "/v1/containers/{ident}/logs", To(Logs)),
+        ("PUT", "/v1/pods/{ident}/execute", To(Execute)),
+        ("GET", "/v1/pods/{ident}/executions", To(Read)),
+        ("GET", "/v1/pods/{ident}/executions/{id}", To(Read)),
+        ("GET", "/v1/pods/{ident}/executions/{id}/output", To(Execute)),
+        ("DELETE", "/v1/pods/{ident}/executions/{id}", To(Execute)),
+        ("GET", "/v1/pods/{ident}/logs", To(Logs)),
         ("GET", "/v1/events", To(Read)),
         ("GET", "/v1/events/stream", To(Read)),
         ("GET", "/v1/keys", To(Read)),

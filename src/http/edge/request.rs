@@ -21,9 +21,10 @@ use super::state::AppState;
 use crate::bus::Origin;
 use crate::clock;
 use crate::http::error::ApiError;
-use crate::http::input::{json, time};
+use crate::http::input::time;
 use crate::http::text::{MAX_NAME_BYTES, arguments, derived_id, number, shown};
 use crate::ids::{CommandId, Kind, ObjectId, ProjectId, Revision, Timestamp};
+use crate::json;
 use crate::secrets::Digest;
 use crate::text::misleads;
 

@@ -18,6 +18,9 @@ use crate::http::text::{MAX_NAME_BYTES, canonical_uuid, shown};
 use crate::projections::View;
 use crate::projections::field_table::{FieldDef, Rule};
 
+/// Longest address that a manifest is fetched from, in bytes: what servers commonly take.
+pub const MAX_URL_BYTES: usize = 2048;
+
 /// The strict form of a value that is not null.
 pub fn check(name: &str, rule: Rule, is_secret: bool, value: &Value) -> Result<Value, ApiError> {
     strict(rule, &as_meant(rule, value)).map_err(|reason| {
@@ -68,6 +71,12 @@ fn strict(rule: Rule, value: &Value) -> Result<Value, String> {
         Rule::Folder => container::folder(value),
         Rule::User => container::user(value),
         Rule::RestartPolicy => container::restart_policy(value),
+        Rule::Manifest => match value {
+            Value::String(text) => Ok(Value::from(text.as_str())),
+            Value::Object(_) => Ok(Value::from(value.to_string())),
+            _ => Err("The manifest is not a JSON object or YAML mapping.".to_owned()),
+        },
+        Rule::Url => text(value, MAX_URL_BYTES).map(Value::from),
         Rule::ReadOnly => Err("Cannot set read only field.".to_owned()),
     }
 }

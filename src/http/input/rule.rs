@@ -10,6 +10,7 @@ use utoipa::openapi::schema::{
 };
 use utoipa::openapi::{RefOr, Schema};
 
+use super::body::MAX_URL_BYTES;
 use super::container::{MAX_ENTRIES, MAX_FOLDER_BYTES, MAX_MEMORY_BYTES, MAX_PORTS, PROTOCOLS};
 use super::patch::{MAX_OPERATIONS, OPERATIONS, REMOVE};
 use super::value::MAX_TEXT_BYTES;
@@ -17,6 +18,7 @@ use crate::allowed::{MAX_CPUS, MIN_CPUS, MIN_MEMORY_BYTES};
 use crate::http::form;
 use crate::http::text::MAX_NAME_BYTES;
 use crate::image::MAX_REFERENCE_BYTES;
+use crate::manifest::MAX_BYTES as MAX_MANIFEST_BYTES;
 use crate::projections::View;
 use crate::projections::field_table::{Given, Patch, Rule, or_null};
 
@@ -103,6 +105,12 @@ fn of(rule: Rule) -> RefOr<Schema> {
         Rule::RestartPolicy => {
             form::matching("no|always|unless-stopped|on-failure(:[0-9]{1,9})?").into()
         }
+        Rule::Manifest => {
+            let object = ObjectBuilder::new().schema_type(Type::Object);
+            let text = form::text().max_length(Some(MAX_MANIFEST_BYTES));
+            AnyOfBuilder::new().item(text).item(object).into()
+        }
+        Rule::Url => form::plain(MAX_URL_BYTES).into(),
         Rule::ReadOnly => ObjectBuilder::new().schema_type(Type::Null).into(),
     }
 }

@@ -6,9 +6,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::actors::naming::begun_in;
 use crate::events::audit::AuditEvent;
 use crate::events::cloudevent::{Outcome, inward_type};
-use crate::events::container::ContainerEvent;
 use crate::events::log::EventLog;
 use crate::events::{Recorded, codec};
 use crate::http::edge::policy::Right;
@@ -226,34 +226,30 @@ impl Filter {
         })
     }
 
-    /// Whether the bay itself or a container in it is what the event is about.
+    /// Whether the bay itself or something in it is what the event is about.
     fn is_in_bay(&self, log: &dyn EventLog, event: &Recorded) -> bool {
         let StreamId { kind, id } = about(event);
         let bay = match kind.noun() {
             Some(Kind::Bay) => Some(id),
-            Some(Kind::Container) => self.bay_of(log, id),
-            _ => None,
+            Some(_) => self.bay_of(log, StreamId { kind, id }),
+            None => None,
         };
         bay.is_some_and(|bay| self.bays.contains(&bay))
     }
 
-    /// The bay of a container, also of one that is gone: its first event says it.
-    fn bay_of(&self, log: &dyn EventLog, id: ObjectId) -> Option<ObjectId> {
+    /// The bay of what is in one, also of what is gone: its first event says it.
+    fn bay_of(&self, log: &dyn EventLog, stream: StreamId) -> Option<ObjectId> {
         let remembered = || self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bay) = remembered().get(&id) {
+        if let Some(bay) = remembered().get(&stream.id) {
             return *bay;
         }
-        let stream = StreamId::new(Kind::Container, id);
         let first = log.read_stream(stream, Revision(0), 1).ok()?.pop()?;
-        let bay = match first.decode::<ContainerEvent>() {
-            Ok(ContainerEvent::CreateRequested(asked)) => Some(asked.bay_id),
-            _ => None,
-        };
+        let bay = begun_in(&first);
         let mut remembered = remembered();
         if remembered.len() >= MAX_REMEMBERED {
             remembered.clear();
         }
-        remembered.insert(id, bay);
+        remembered.insert(stream.id, bay);
         bay
     }
 }

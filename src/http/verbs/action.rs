@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::actors::container::ContainerCommand;
 use crate::events::container::NO_KILL;
+use crate::http::bay::BAY;
 use crate::http::command::{self, Settled};
-use crate::http::container::BAY;
 use crate::http::edge::request::{Call, Ident};
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;

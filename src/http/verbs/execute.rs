@@ -16,8 +16,7 @@ use tokio::time::timeout;
 use utoipa::ToSchema;
 
 use super::collected::{Collected, MAX_OUTPUT_BYTES};
-use super::{execution, raw};
-use crate::actors::container::ContainerCommand;
+use super::{Executes, execution, raw};
 use crate::backends::BackendError;
 use crate::bus::{CommandReply, Frames, ReplyTo, output};
 use crate::clock;
@@ -28,8 +27,6 @@ use crate::http::error::ApiError;
 use crate::http::input::container;
 use crate::http::text::shown;
 use crate::http::{node, read, respond};
-use crate::ids::{Kind, StreamId};
-use crate::projections::container::ContainerView;
 
 /// How long the rest of the output may take once the exit code is known.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -43,23 +40,23 @@ pub struct Executed {
     pub exit_code: Option<i64>,
 }
 
-/// `PUT /v1/containers/{ident}/execute?command=`
-pub async fn execute(
+/// `PUT /v1/{collection}/{ident}/execute?command=`
+pub async fn execute<V: Executes>(
     State(state): State<AppState>,
     Ident(ident): Ident,
     headers: HeaderMap,
     call: Call,
 ) -> Result<Response, ApiError> {
-    call.only(&["command", "stream", "bay_ident"])?;
+    call.only(&[&["command", "stream"], V::ARGUMENTS].concat())?;
     let command = words(&call)?;
     if (call.flag("stream")? || raw::is_accepted(&headers)) && !call.wait.is_zero() {
-        return streamed(&state, &call, &ident, command).await;
+        return streamed::<V>(&state, &call, &ident, command).await;
     }
     // Before the command is sent: it is not executed where there is no room for what it says.
     let mut output = Collected::new(&state.own().places, &call.ctx.project, too_much)?;
     let (reply, frames) = match command::earlier(&state, &call).await? {
-        Some(reply) => (reply, Some(earlier_output(&state, &call, &reply).await?)),
-        None => start(&state, &call, &ident, command).await?,
+        Some(reply) => (reply, Some(earlier_output::<V>(&state, &call, &reply).await?)),
+        None => start::<V>(&state, &call, &ident, command).await?,
     };
     let Some(mut frames) = frames else {
         let accepted = Executed { output: String::new(), exit_code: None };
@@ -67,7 +64,7 @@ pub async fn execute(
         return Ok(respond::at(execution::named(response, reply.work), reply.position));
     };
     let outcome = {
-        let settle = command::settle::<ContainerView>(&state, &call, &reply);
+        let settle = command::settle::<V>(&state, &call, &reply);
         tokio::pin!(settle);
         loop {
             tokio::select! {
@@ -106,7 +103,7 @@ pub async fn execute(
 }
 
 /// The answer that has the output while it comes, for as long as the command runs.
-async fn streamed(
+async fn streamed<V: Executes>(
     state: &AppState,
     call: &Call,
     ident: &str,
@@ -115,8 +112,8 @@ async fn streamed(
     // Before the command is sent, as above.
     let place = state.own().places.take_followed_log(&call.ctx.project)?;
     let (reply, frames) = match command::earlier(state, call).await? {
-        Some(reply) => (reply, Some(earlier_output(state, call, &reply).await?)),
-        None => start(state, call, ident, command).await?,
+        Some(reply) => (reply, Some(earlier_output::<V>(state, call, &reply).await?)),
+        None => start::<V>(state, call, ident, command).await?,
     };
     let frames = frames.unwrap_or_else(|| stream::empty().boxed());
     let response = raw::answer(state, call, reply.stream, frames, place);
@@ -125,12 +122,12 @@ async fn streamed(
 
 /// The output of a command that was asked for by an earlier request with the same key; none where
 /// it is not kept any more.
-async fn earlier_output(
+async fn earlier_output<V: Executes>(
     state: &AppState,
     call: &Call,
     reply: &CommandReply,
 ) -> Result<Frames, ApiError> {
-    let view = command::get::<ContainerView>(state, &call.ctx.project, reply.stream.id)?;
+    let view = command::get::<V>(state, &call.ctx.project, reply.stream.id)?;
     let (Some(view), Some(id)) = (view, reply.work) else { return Ok(stream::empty().boxed()) };
     match execution::kept(state, call, &view, id, call.wait).await {
         Err(ApiError::Missing(_)) => Ok(stream::empty().boxed()),
@@ -139,29 +136,29 @@ async fn earlier_output(
 }
 
 /// Asks for the command; its output comes in the frames, if it is waited for.
-async fn start(
+async fn start<V: Executes>(
     state: &AppState,
     call: &Call,
     ident: &str,
     command: Vec<String>,
 ) -> Result<(CommandReply, Option<Frames>), ApiError> {
-    let view = read::find::<ContainerView>(state, call, ident)?;
-    if let Some(reason) = node::unavailable(state, view.node_uuid)? {
+    let view = read::find::<V>(state, call, ident)?;
+    if let Some(reason) = node::unavailable(state, view.node_id())? {
         // It would fail, and nothing would repeat it.
         return Err(ApiError::Engine(BackendError::Unavailable(reason)));
     }
-    let container = StreamId::new(Kind::Container, view.head.uuid);
-    let command = ContainerCommand::Execute { command };
+    let object = view.stream();
+    let command = view.execute(call, command)?;
     if call.wait.is_zero() {
         // It is executed all the same, also if it ends before there is an answer.
-        let reply = command::send(state, &call.ctx, container, &command).await?;
+        let reply = command::send(state, &call.ctx, object, &command).await?;
         return Ok((reply, None));
     }
     // Before the command is sent, so that nothing is missed.
     let reply_to = ReplyTo(clock::new_uuid());
     let frames = output::frames(&state.bus, reply_to);
     let frames = frames.map_err(|error| ApiError::Internal(error.to_string()))?;
-    let reply = command::send_for(state, &call.ctx, container, &command, Some(reply_to)).await?;
+    let reply = command::send_for(state, &call.ctx, object, &command, Some(reply_to)).await?;
     Ok((reply, Some(frames)))
 }
 
@@ -196,7 +193,7 @@ fn lost(error: ApiError) -> ApiError {
 fn incomplete(reason: impl Display) -> ApiError {
     ApiError::Engine(BackendError::Failed(format!(
         "The output of the command is incomplete: {reason}. How the command ended is in the \
-         container's history."
+         object's history."
     )))
 }
 

@@ -13,21 +13,19 @@ use tokio::time::{Instant, sleep};
 use utoipa::ToSchema;
 
 use super::collected::{Collected, MAX_OUTPUT_BYTES};
-use super::raw;
+use super::{Executes, raw};
 use crate::backends::{BackendError, LogQuery};
 use crate::bus::{Frames, LogRequest, ReplyTo, output};
 use crate::clock;
-use crate::events::Verb;
 use crate::events::log::{EventLog, ReadError};
+use crate::events::{Mark, Verb, codec};
 use crate::http::command::{self, Settled};
-use crate::http::container::BAY;
 use crate::http::edge::request::{Call, InnerIdent};
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
 use crate::http::text::shown;
 use crate::http::{read, respond};
-use crate::ids::{EventId, Kind, Revision, StreamId, WorkId};
-use crate::projections::container::ContainerView;
+use crate::ids::{EventId, Revision, StreamId, WorkId};
 
 /// The id of the command in a response, for asking again how it ended and what it wrote.
 const EXECUTION: HeaderName = HeaderName::from_static("x-magnum-execution");
@@ -95,33 +93,33 @@ pub fn named(mut response: Response, id: Option<WorkId>) -> Response {
     response
 }
 
-/// `GET /v1/containers/{ident}/executions/{id}`
-pub async fn show(
+/// `GET /v1/{collection}/{ident}/executions/{id}`
+pub async fn show<V: Executes>(
     State(state): State<AppState>,
     InnerIdent(ident, id): InnerIdent,
     call: Call,
 ) -> Result<Response, ApiError> {
-    call.only(&BAY)?;
-    let view = read::find::<ContainerView>(&state, &call, &ident)?;
+    call.only(V::ARGUMENTS)?;
+    let view = read::find::<V>(&state, &call, &ident)?;
     let execution = find(&state, &call, &view, &id).await?;
     Ok(respond::json(StatusCode::OK, &execution))
 }
 
-/// `GET /v1/containers/{ident}/executions/{id}/output`
-pub async fn output(
+/// `GET /v1/{collection}/{ident}/executions/{id}/output`
+pub async fn output<V: Executes>(
     State(state): State<AppState>,
     InnerIdent(ident, id): InnerIdent,
     headers: HeaderMap,
     call: Call,
 ) -> Result<Response, ApiError> {
-    call.only(&["stream", "bay_ident"])?;
-    let view = read::find::<ContainerView>(&state, &call, &ident)?;
+    call.only(&[&["stream"], V::ARGUMENTS].concat())?;
+    let view = read::find::<V>(&state, &call, &ident)?;
     let ExecutionState { id, status, exit_code, .. } = find(&state, &call, &view, &id).await?;
-    let container = StreamId::new(Kind::Container, view.head.uuid);
+    let object = view.stream();
     if call.flag("stream")? || raw::is_accepted(&headers) {
         let place = state.own().places.take_followed_log(&call.ctx.project)?;
         let frames = kept(&state, &call, &view, id, START_WAIT).await?;
-        return Ok(named(raw::answer(&state, &call, container, frames, place), Some(id)));
+        return Ok(named(raw::answer(&state, &call, object, frames, place), Some(id)));
     }
     let mut output = Collected::new(&state.own().places, &call.ctx.project, too_much)?;
     let mut incomplete = None;
@@ -135,11 +133,11 @@ pub async fn output(
             }
         }
         // The node is about to take it up.
-        Err(BackendError::Missing(_)) if exit_code.is_none() && is_open(&view, id) => {}
+        Err(BackendError::Missing(_)) if exit_code.is_none() && view.runs(id) => {}
         Err(error) => return Err(refused(error)),
     }
     if !output.is_empty() {
-        state.audit.execute_output(&call.ctx, container).await?;
+        state.audit.execute_output(&call.ctx, object).await?;
     }
     let body = |output| ExecutionOutput { output, exit_code, status, incomplete };
     Ok(named(output.answer(StatusCode::OK, body)?, Some(id)))
@@ -158,18 +156,18 @@ fn too_much() -> ApiError {
 ///
 /// # Errors
 /// When it is not kept, or its node cannot be asked.
-pub async fn kept(
+pub async fn kept<V: Executes>(
     state: &AppState,
     call: &Call,
-    view: &ContainerView,
+    view: &V,
     id: WorkId,
     wait: Duration,
 ) -> Result<Frames, ApiError> {
     let until = Instant::now() + wait;
     loop {
         let project = &call.ctx.project;
-        let now = command::get::<ContainerView>(state, project, view.head.uuid)?;
-        let may_begin = now.is_some_and(|view| is_open(&view, id));
+        let now = command::get::<V>(state, project, view.head().uuid)?;
+        let may_begin = now.is_some_and(|view| view.runs(id));
         match ask(state, view, id, true).await {
             Err(BackendError::Missing(_)) if may_begin && Instant::now() < until => {
                 sleep(START_POLL).await;
@@ -190,15 +188,15 @@ fn refused(error: BackendError) -> ApiError {
     }
 }
 
-async fn ask(
+async fn ask<V: Executes>(
     state: &AppState,
-    view: &ContainerView,
+    view: &V,
     id: WorkId,
     follow: bool,
 ) -> Result<Frames, BackendError> {
     let request = LogRequest {
-        node_id: view.node_uuid,
-        stream: StreamId::new(Kind::Container, view.head.uuid),
+        node_id: view.node_id(),
+        stream: view.stream(),
         execution: Some(id),
         query: LogQuery { follow, ..LogQuery::default() },
         reply_to: ReplyTo(clock::new_uuid()),
@@ -206,44 +204,40 @@ async fn ask(
     output::logs(&state.bus, request).await
 }
 
-fn is_open(view: &ContainerView, id: WorkId) -> bool {
-    view.executions.iter().any(|execution| execution.id == id)
-}
-
-/// A command of a container by the text of its id.
-async fn find(
+/// A command of an object by the text of its id.
+async fn find<V: Executes>(
     state: &AppState,
     call: &Call,
-    view: &ContainerView,
+    view: &V,
     text: &str,
 ) -> Result<ExecutionState, ApiError> {
     let not_found = || ApiError::NotFound("Execution", shown(text));
     let id = EventId(text.parse().map_err(|_| not_found())?);
-    if is_open(view, id) {
-        let task = view.tasks.iter().find(|task| task.id == id);
+    if view.runs(id) {
+        let task = view.tasks().iter().find(|task| task.id == id);
         let blocked = task.filter(|task| task.blocked_on.is_some());
         let status =
             if blocked.is_some() { ExecutionStatus::Waiting } else { ExecutionStatus::Running };
         let reason = blocked.and_then(|task| task.reason.clone());
         return Ok(ExecutionState { id, status, exit_code: None, reason });
     }
-    let container = StreamId::new(Kind::Container, view.head.uuid);
+    let object = view.stream();
     let executed = Verb::Execute.name();
-    let is_known = |view: &ContainerView| {
-        view.outcomes.iter().any(|outcome| outcome.work_id == id && outcome.action == executed)
+    let is_known = |view: &V| {
+        view.outcomes().iter().any(|outcome| outcome.work_id == id && outcome.action == executed)
     };
     let asked_at = if is_known(view) {
         Revision(0)
     } else {
         let place = state.own().places.take_scan(&call.ctx.project).await?;
-        let asked_at = move |log: &dyn EventLog| requested_at(log, container, id);
+        let asked_at = move |log: &dyn EventLog| requested_at(log, object, id);
         read::scan_at(place, state, asked_at).await??.ok_or_else(not_found)?
     };
-    if view.head.revision < asked_at {
+    if view.head().revision < asked_at {
         let status = ExecutionStatus::Running;
         return Ok(ExecutionState { id, status, exit_code: None, reason: None });
     }
-    let settled = command::ended(state, container, asked_at, id, Some(view.clone())).await?;
+    let settled = command::ended(state, object, asked_at, id, Some(view.clone())).await?;
     let (status, exit_code, reason) = match settled {
         Settled::Done(exit_code) => (ExecutionStatus::Done, exit_code, None),
         Settled::Failed(words) => (ExecutionStatus::Failed, None, Some(words)),
@@ -256,14 +250,15 @@ async fn find(
 /// The revision at which a command was asked for.
 fn requested_at(
     log: &dyn EventLog,
-    container: StreamId,
+    object: StreamId,
     id: EventId,
 ) -> Result<Option<Revision>, ReadError> {
+    let asks_to_execute = Mark::Asks(Verb::Execute);
     let mut from = Revision(0);
     loop {
-        let page = log.read_stream(container, from, PAGE)?;
+        let page = log.read_stream(object, from, PAGE)?;
         let asks = |event: &&crate::events::Recorded| {
-            event.id == id && event.event_type.as_str() == "container.execute_requested"
+            event.id == id && codec::mark(event.event_type.as_str()) == Some(asks_to_execute)
         };
         if let Some(event) = page.iter().find(asks) {
             return Ok(Some(event.revision));

@@ -10,16 +10,14 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::actors::container::ContainerCommand;
+use super::Executes;
 use crate::http::command::{self, Settled};
-use crate::http::container::BAY;
 use crate::http::edge::request::{Call, Ident, InnerIdent};
 use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
 use crate::http::text::shown;
 use crate::http::{read, respond};
 use crate::ids::{EventId, Timestamp};
-use crate::projections::container::ContainerView;
 
 /// The commands that run in a container.
 #[derive(Debug, Serialize, ToSchema)]
@@ -44,16 +42,16 @@ pub struct Execution {
     blocked_since: Option<Timestamp>,
 }
 
-/// `GET /v1/containers/{ident}/executions`
-pub async fn list(
+/// `GET /v1/{collection}/{ident}/executions`
+pub async fn list<V: Executes>(
     State(state): State<AppState>,
     Ident(ident): Ident,
     call: Call,
 ) -> Result<Response, ApiError> {
-    call.only(&BAY)?;
-    let view = read::find::<ContainerView>(&state, &call, &ident)?;
+    call.only(V::ARGUMENTS)?;
+    let view = read::find::<V>(&state, &call, &ident)?;
     let row = |execution: &crate::projections::container::Execution| {
-        let task = view.tasks.iter().find(|task| task.id == execution.id);
+        let task = view.tasks().iter().find(|task| task.id == execution.id);
         Execution {
             id: execution.id,
             command: execution.command.clone(),
@@ -62,25 +60,25 @@ pub async fn list(
             blocked_since: task.and_then(|task| task.blocked_since),
         }
     };
-    let executions = view.executions.iter().map(row).collect();
+    let executions = view.executions().iter().map(row).collect();
     Ok(respond::json(StatusCode::OK, &Executions { executions }))
 }
 
-/// `DELETE /v1/containers/{ident}/executions/{id}`
-pub async fn end(
+/// `DELETE /v1/{collection}/{ident}/executions/{id}`
+pub async fn end<V: Executes>(
     State(state): State<AppState>,
     InnerIdent(ident, id): InnerIdent,
     call: Call,
 ) -> Result<Response, ApiError> {
-    call.only(&BAY)?;
+    call.only(V::ARGUMENTS)?;
     let not_found = || ApiError::NotFound("Execution", shown(&id));
     let execution_id = EventId(id.parse().map_err(|_| not_found())?);
-    let find = || read::find::<ContainerView>(&state, &call, &ident);
-    let command = ContainerCommand::EndExecution { execution_id };
-    let asks = |_: ContainerView| future::ready(Ok(command));
+    let find = || read::find::<V>(&state, &call, &ident);
+    let command = V::end_execution(execution_id);
+    let asks = |_: V| future::ready(Ok(command));
     let reply = command::ask(&state, &call, find, asks).await?;
-    match command::settle::<ContainerView>(&state, &call, &reply).await? {
+    match command::settle::<V>(&state, &call, &reply).await? {
         Settled::Done(_) | Settled::Gone => Ok(command::no_content(&reply)),
-        outcome => command::not_done::<ContainerView>(&state, &call, &reply, outcome).await,
+        outcome => command::not_done::<V>(&state, &call, &reply, outcome).await,
     }
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 use utoipa::ToSchema;
 
+use super::Executes;
 use super::collected::{Collected, MAX_OUTPUT_BYTES};
 use crate::backends::{BackendError, LogQuery, OutputFrame, OutputStream};
 use crate::bus::{Frames, LogRequest, ReplyTo, output};
@@ -21,8 +22,6 @@ use crate::http::edge::state::AppState;
 use crate::http::error::ApiError;
 use crate::http::read;
 use crate::http::text::number;
-use crate::ids::{Kind, StreamId};
-use crate::projections::container::ContainerView;
 
 /// What a container wrote.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,21 +30,20 @@ pub struct Logs {
     output: String,
 }
 
-const ARGUMENTS: [&str; 8] =
-    ["tail", "since", "until", "timestamps", "follow", "stdout", "stderr", "bay_ident"];
+const ARGUMENTS: &[&str] = &["tail", "since", "until", "timestamps", "follow", "stdout", "stderr"];
 
-/// `GET /v1/containers/{ident}/logs`
-pub async fn logs(
+/// `GET /v1/{collection}/{ident}/logs`
+pub async fn logs<V: Executes>(
     State(state): State<AppState>,
     Ident(ident): Ident,
     call: Call,
 ) -> Result<Response, ApiError> {
-    call.only(&ARGUMENTS)?;
+    call.only(&[ARGUMENTS, V::ARGUMENTS].concat())?;
     let query = query(&call)?;
     let wanted = wanted(&call)?;
-    let view = read::find::<ContainerView>(&state, &call, &ident)?;
-    let stream = StreamId::new(Kind::Container, view.head.uuid);
-    state.audit.logs(&call.ctx, stream).await?;
+    let view = read::find::<V>(&state, &call, &ident)?;
+    let query = LogQuery { container: view.container(&call)?, ..query };
+    state.audit.logs(&call.ctx, view.stream()).await?;
     if query.follow {
         let place = state.own().places.take_followed_log(&call.ctx.project)?;
         let frames = frames(&state, &view, query, wanted).await?;
@@ -69,15 +67,15 @@ fn too_much() -> ApiError {
 }
 
 /// The output that is wanted, as it comes.
-async fn frames(
+async fn frames<V: Executes>(
     state: &AppState,
-    view: &ContainerView,
+    view: &V,
     query: LogQuery,
     wanted: WantedOutputs,
 ) -> Result<Frames, ApiError> {
-    let stream = StreamId::new(Kind::Container, view.head.uuid);
+    let (node_id, stream) = (view.node_id(), view.stream());
     let reply_to = ReplyTo(clock::new_uuid());
-    let request = LogRequest { node_id: view.node_uuid, stream, execution: None, query, reply_to };
+    let request = LogRequest { node_id, stream, execution: None, query, reply_to };
     let frames = output::logs(&state.bus, request).await.map_err(|error| refusal(view, error))?;
     let frames = frames.filter(move |frame| {
         future::ready(frame.as_ref().map_or(true, |frame: &OutputFrame| wanted.has(frame.stream)))
@@ -86,16 +84,15 @@ async fn frames(
 }
 
 /// Why there is no output. Where the engine has no container to ask, the record says why.
-fn refusal(view: &ContainerView, error: BackendError) -> ApiError {
+fn refusal<V: Executes>(view: &V, error: BackendError) -> ApiError {
     if !matches!(error, BackendError::Missing(_)) {
         return error.into();
     }
-    let uuid = view.head.uuid.to_string();
-    let name = view.name.as_deref().unwrap_or(&uuid);
-    let why = view.status_reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    let name = view.field("name").unwrap_or_else(|| view.head().uuid.to_string());
+    let why = view.field("status_reason").map(|why| format!(": {why}")).unwrap_or_default();
+    let (noun, status) = (V::KIND.title(), view.field("status").unwrap_or_default());
     ApiError::Conflict(format!(
-        "Container {name} has no output: there is nothing of it on the engine. It is {}{why}",
-        view.status.name()
+        "{noun} {name} has no output: there is nothing of it on the engine. It is {status}{why}"
     ))
 }
 
@@ -142,6 +139,7 @@ fn query(call: &Call) -> Result<LogQuery, ApiError> {
         until: call.time("until")?,
         timestamps: call.flag("timestamps")?,
         follow: call.flag("follow")?,
+        container: None,
     })
 }
 

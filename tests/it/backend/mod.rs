@@ -1,8 +1,42 @@
 //! What every backend must do, run on the model and on a real Docker engine; what only the real
 //! one can show is in `docker_engine`, the model's knobs in `fake_engine`.
 
+/// Runs each contract on each backend.
+macro_rules! contracts {
+    ($($name:ident),* $(,)?) => {
+        mod fake {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(&super::Fake::new()).await;
+            })*
+        }
+
+        mod fake_ahead {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(&super::Fake::ahead(7)).await;
+            })*
+        }
+
+        mod fake_behind {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(&super::Fake::ahead(-400 * 24)).await;
+            })*
+        }
+
+        mod docker {
+            $(#[tokio::test]
+            async fn $name() {
+                super::$name(&super::Docker::new()).await;
+            })*
+        }
+    };
+}
+
 mod docker_engine;
 mod fake_engine;
+mod pods;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -85,6 +119,16 @@ pub trait Bench: Send + Sync {
     fn check(&self, object: ObjectId, is_well: bool);
     /// How many commands run in a container besides its own process.
     fn commands_in(&self, object: ObjectId) -> usize;
+    /// Somebody kills a container of a pod, or its sandbox.
+    fn kill_in_pod(&self, pod: ObjectId, container: Option<&str>);
+    /// Somebody removes one.
+    fn remove_in_pod(&self, pod: ObjectId, container: Option<&str>);
+    /// A command that fails when it is started first, and succeeds the second time; it ends when it
+    /// is told so below, if not by itself.
+    fn failing_once(&self) -> Vec<String>;
+    fn end_in_pod(&self, pod: ObjectId, container: &str, exit_code: i64);
+    /// The containers and volumes that the engine has of a pod, by their names.
+    fn left_of(&self, pod: ObjectId) -> Vec<String>;
 }
 
 pub struct Fake {
@@ -176,6 +220,29 @@ impl Bench for Fake {
 
     fn commands_in(&self, object: ObjectId) -> usize {
         self.engine.commands_in(object)
+    }
+
+    fn kill_in_pod(&self, pod: ObjectId, container: Option<&str>) {
+        self.engine.kill_in_pod(pod, container);
+    }
+
+    fn remove_in_pod(&self, pod: ObjectId, container: Option<&str>) {
+        self.engine.remove_in_pod(pod, container);
+    }
+
+    fn failing_once(&self) -> Vec<String> {
+        words("sleep 100")
+    }
+
+    fn end_in_pod(&self, pod: ObjectId, container: &str, exit_code: i64) {
+        self.engine.exit_in_pod(pod, container, exit_code);
+    }
+
+    fn left_of(&self, pod: ObjectId) -> Vec<String> {
+        let names = self.engine.pods().into_iter().map(|one| one.name);
+        let beginning = format!("magnum-{pod}");
+        let is_of_pod = |name: &String| name.starts_with(&beginning);
+        names.chain(self.engine.volumes()).filter(is_of_pod).collect()
     }
 }
 
@@ -283,6 +350,33 @@ impl Bench for Docker {
         let all = docker(&["top", &format!("magnum-{object}"), "-o", "pid,args"]);
         all.lines().filter(|line| line.ends_with(" sleep 500")).count()
     }
+
+    fn kill_in_pod(&self, pod: ObjectId, container: Option<&str>) {
+        docker(&["kill", &name_in_pod(pod, container)]);
+    }
+
+    fn remove_in_pod(&self, pod: ObjectId, container: Option<&str>) {
+        docker(&["rm", "-f", &name_in_pod(pod, container)]);
+    }
+
+    fn failing_once(&self) -> Vec<String> {
+        words(r#"sh -c "test -e /tmp/again && exit 0; touch /tmp/again; exit 3""#)
+    }
+
+    fn end_in_pod(&self, _: ObjectId, _: &str, _: i64) {}
+
+    fn left_of(&self, pod: ObjectId) -> Vec<String> {
+        let filter = format!("name=magnum-{pod}");
+        let containers = ["ps", "-a", "--format", "{{.Names}}", "--filter", &filter];
+        let volumes = ["volume", "ls", "--format", "{{.Name}}", "--filter", &filter];
+        let names = [docker(&containers), docker(&volumes)].join("\n");
+        names.split_whitespace().map(str::to_owned).collect()
+    }
+}
+
+/// The engine's name of a container of a pod, or of its sandbox.
+pub fn name_in_pod(pod: ObjectId, container: Option<&str>) -> String {
+    container.map_or_else(|| format!("magnum-{pod}"), |name| format!("magnum-{pod}-{name}"))
 }
 
 impl Drop for Docker {
@@ -313,12 +407,13 @@ fn no_keys() -> Secrets {
     Secrets::new("/proc/no-keys".into())
 }
 
-/// Removes every container and network with a label.
+/// Removes every container, network and volume with a label.
 pub fn remove_all(mark: &str) {
     let filter = format!("label={mark}");
     for (list, remove) in [
         (vec!["ps", "-aq", "--filter", &filter], vec!["rm", "-fv"]),
         (vec!["network", "ls", "-q", "--filter", &filter], vec!["network", "rm"]),
+        (vec!["volume", "ls", "-q", "--filter", &filter], vec!["volume", "rm"]),
     ] {
         let ids = docker(&list);
         if !ids.is_empty() {
@@ -438,7 +533,7 @@ pub async fn containers(bench: &dyn Bench) -> Vec<(StreamId, Observed)> {
     let all = bench.backend().inventory().await.unwrap().into_iter();
     let containers = all.filter_map(|(stream, seen)| match seen {
         EngineObject::Container(observed) => Some((stream, observed)),
-        EngineObject::Network(_) => None,
+        EngineObject::Network(_) | EngineObject::Pod(_) => None,
     });
     containers.collect()
 }
@@ -447,7 +542,7 @@ pub async fn containers(bench: &dyn Bench) -> Vec<(StreamId, Observed)> {
 async fn networks(bench: &dyn Bench) -> Vec<ObservedNetwork> {
     let all = bench.backend().inventory().await.unwrap().into_iter();
     let networks = all.filter_map(|(stream, seen)| match seen {
-        EngineObject::Container(_) => None,
+        EngineObject::Container(_) | EngineObject::Pod(_) => None,
         EngineObject::Network(observed) => {
             assert_eq!(stream, StreamId::new(Kind::Bay, observed.bay_id));
             Some(observed)
@@ -514,39 +609,6 @@ async fn noticed(notices: &mut BoxStream<'static, Notice>, stream: StreamId) {
         panic!("the notices ended");
     };
     tokio::time::timeout(PATIENCE, wait).await.unwrap();
-}
-
-/// Runs each contract on each backend.
-macro_rules! contracts {
-    ($($name:ident),* $(,)?) => {
-        mod fake {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(&super::Fake::new()).await;
-            })*
-        }
-
-        mod fake_ahead {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(&super::Fake::ahead(7)).await;
-            })*
-        }
-
-        mod fake_behind {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(&super::Fake::ahead(-400 * 24)).await;
-            })*
-        }
-
-        mod docker {
-            $(#[tokio::test]
-            async fn $name() {
-                super::$name(&super::Docker::new()).await;
-            })*
-        }
-    };
 }
 
 contracts!(

@@ -4,6 +4,7 @@
 //! Not here: reading old versions as such (`src/events/upcast.rs` has its own tests).
 
 mod newer;
+pub mod pod_values;
 pub mod values;
 
 use std::collections::{BTreeMap, BTreeSet};

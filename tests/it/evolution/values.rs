@@ -53,6 +53,7 @@ pub fn all() -> Vec<Value> {
     add(&mut values, Kind::Bay, bays());
     add(&mut values, Kind::Node, nodes());
     add(&mut values, Kind::Container, containers());
+    add(&mut values, Kind::Pod, super::pod_values::pods());
     add(&mut values, StreamKind::Audit, audited());
     values
 }
@@ -71,14 +72,15 @@ fn add<E: EventPayload>(
 
 const NODE: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d0_1f3e_7c44_9a51_6f0c_2b7e_8d13));
 const OTHER_NODE: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d0_2a90_7e01_8c22_41f7_93aa_05be));
-const BAY: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d1_0b42_7d9f_b3c8_1e64_70d2_9f57));
+pub(super) const BAY: ObjectId =
+    ObjectId(Uuid::from_u128(0x019a_b6d1_0b42_7d9f_b3c8_1e64_70d2_9f57));
 const CONTAINER: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d2_3f10_7a21_8e05_13ab_c4d7_6f21));
 const BAYMODEL: ObjectId = ObjectId(Uuid::from_u128(0x019a_b6d0_ffa1_7b36_a4d7_58c9_e013_246a));
 pub const WORK: EventId = EventId(Uuid::from_u128(0x019a_b6d2_4c75_7aa8_8e10_d93b_5f26_c481));
 pub const OTHER_WORK: EventId = EventId(Uuid::from_u128(0x019a_b6d2_5d86_7bb9_9f21_ea4c_6037_d592));
 
 /// 2026-11-24T22:13:06.250125Z.
-const LATER: Timestamp = Timestamp(1_795_558_386_250_125);
+pub(super) const LATER: Timestamp = Timestamp(1_795_558_386_250_125);
 
 fn text(text: &str) -> String {
     text.to_owned()
@@ -92,7 +94,7 @@ fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
-fn placement() -> Placement {
+pub(super) fn placement() -> Placement {
     let verdict = |node_id, host: &str, eligible, reason: &str| NodeVerdict {
         node_id,
         host: text(host),
@@ -113,7 +115,7 @@ fn updated() -> UpdatedV1 {
     UpdatedV1 { changes: vec![change("name", "\"blue\""), change("desc", "null")] }
 }
 
-fn blocked() -> WorkBlockedV1 {
+pub(super) fn blocked() -> WorkBlockedV1 {
     WorkBlockedV1 {
         work_id: WORK,
         attempt: 2,
@@ -123,12 +125,12 @@ fn blocked() -> WorkBlockedV1 {
     }
 }
 
-fn failed() -> WorkFailedV2 {
+pub(super) fn failed() -> WorkFailedV2 {
     let (action, reason) = (text("create"), text("no such image: nginx:0"));
     WorkFailedV2 { work_id: WORK, action, reason, cancelled: vec![OTHER_WORK] }
 }
 
-fn unknown() -> WorkUnknownV2 {
+pub(super) fn unknown() -> WorkUnknownV2 {
     let reason = text("the service stopped while it ran");
     WorkUnknownV2 { work_id: WORK, action: text("execute"), reason, cancelled: vec![OTHER_WORK] }
 }

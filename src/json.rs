@@ -1,14 +1,17 @@
 //! JSON in which no object has a name twice: readers differ in which of the two values counts, so
 //! what one checks could be another value than the one that the next uses.
+//!
+//! [`Unique`] reads other formats by the same rule. Not here: what a document must have.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Error, Map, Number, Value};
 
-use crate::http::text::shown;
+use crate::text::words;
 
 /// Reads a document. Numbers that a float would change are text in it: as a variable's value each
 /// digit counts, and who needs a number takes text as well.
@@ -18,7 +21,8 @@ use crate::http::text::shown;
 pub fn read(text: &str) -> Result<Value, Error> {
     let text = with_exact_numbers(text);
     let mut reader = serde_json::Deserializer::from_str(&text);
-    let value = Unique.deserialize(&mut reader)?;
+    // A value takes no fewer bytes than this counts for it.
+    let value = Unique::within(&Cell::new(text.len())).deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
 }
@@ -79,10 +83,29 @@ fn is_changed(token: &str) -> bool {
     is_decimal && read().is_ok_and(|text| text != token)
 }
 
-/// A value of which each name in an object stands there once.
-struct Unique;
+/// A value of which each name in an object stands there once. Its size is bounded, since in some
+/// formats a short text stands for a large value.
+#[derive(Clone, Copy)]
+pub struct Unique<'a> {
+    /// The bytes that may still come.
+    left_bytes: &'a Cell<usize>,
+}
 
-impl<'de> DeserializeSeed<'de> for Unique {
+impl<'a> Unique<'a> {
+    /// A value that as compact JSON has at most about this many bytes, of which 0 are left after it
+    /// had more. Commas and what closes are not counted, so none is refused that has no more.
+    pub const fn within(left_bytes: &'a Cell<usize>) -> Self {
+        Self { left_bytes }
+    }
+
+    fn count<E: serde::de::Error>(self, bytes: usize) -> Result<(), E> {
+        let left = self.left_bytes.get().checked_sub(bytes);
+        self.left_bytes.set(left.unwrap_or(0));
+        left.map(drop).ok_or_else(|| E::custom("the document is too large"))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Unique<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
@@ -90,48 +113,69 @@ impl<'de> DeserializeSeed<'de> for Unique {
     }
 }
 
-/// Makes a value of each plain one.
+/// Makes a value of each plain one, which has at least one byte.
 macro_rules! plain {
     ($($method:ident $type:ty),*) => {
-        $(fn $method<E>(self, value: $type) -> Result<Value, E> {
+        $(fn $method<E: serde::de::Error>(self, value: $type) -> Result<Value, E> {
+            self.count(1)?;
             Ok(Value::from(value))
         })*
     };
 }
 
-impl<'de> Visitor<'de> for Unique {
+impl<'de> Visitor<'de> for Unique<'_> {
     type Value = Value;
 
-    plain!(visit_bool bool, visit_i64 i64, visit_u64 u64, visit_str &str, visit_string String);
+    plain!(visit_bool bool, visit_i64 i64, visit_u64 u64);
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a JSON value")
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        self.count(1)?;
+        let number = Number::from_f64(value);
+        number.map(Value::Number).ok_or_else(|| E::custom("a number that JSON does not have"))
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
+    fn visit_str<E: serde::de::Error>(self, value: &str) -> Result<Value, E> {
+        self.visit_string(value.to_owned())
+    }
+
+    fn visit_string<E: serde::de::Error>(self, value: String) -> Result<Value, E> {
+        self.count("\"\"".len() + value.len())?;
+        Ok(Value::String(value))
+    }
+
+    /// What YAML has between `---` and the end.
+    fn visit_none<E: serde::de::Error>(self) -> Result<Value, E> {
+        self.visit_unit()
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Value, E> {
+        self.count("null".len())?;
         Ok(Value::Null)
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        self.count(1)?;
         let mut list = Vec::new();
-        while let Some(item) = items.next_element_seed(Self)? {
+        while let Some(item) = items.next_element_seed(self)? {
             list.push(item);
         }
         Ok(Value::Array(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        self.count(1)?;
         let mut object = Map::new();
         while let Some(name) = fields.next_key::<String>()? {
             if object.contains_key(&name) {
-                let name = shown(&name);
+                let name = words(&name);
                 return Err(A::Error::custom(format!("the key \"{name}\" occurs twice")));
             }
-            object.insert(name, fields.next_value_seed(Self)?);
+            self.count("\"\"".len() + name.len())?;
+            object.insert(name, fields.next_value_seed(self)?);
         }
         Ok(Value::Object(object))
     }
@@ -153,6 +197,19 @@ mod tests {
             assert!(error.contains("occurs twice"), "{text}: {error}");
         }
         assert!(read(r#"{"a": {"a": {"a": 1}}, "b": [{"a": 1}, {"a": 1}]}"#).is_ok());
+    }
+
+    #[test]
+    fn a_value_is_bounded() {
+        let text = r#"{"a": ["bc", 1, null, true, {}], "d": "e"}"#;
+        let read = |bytes| {
+            let left_bytes = Cell::new(bytes);
+            let mut reader = serde_json::Deserializer::from_str(text);
+            Unique::within(&left_bytes).deserialize(&mut reader)
+        };
+        let exact = read(text.len()).unwrap().to_string().len();
+        assert!(read(exact).is_ok(), "never more than it takes as JSON");
+        assert!(read(exact / 2).unwrap_err().to_string().contains("too large"));
     }
 
     #[test]
