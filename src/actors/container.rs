@@ -280,12 +280,8 @@ fn end_execution(state: &ContainerState, execution_id: EventId) -> Result<Vec<Ev
 /// A delete is always possible: it overtakes what is queued, and what is in progress is aborted or
 /// waited for (rule W5). Asked for again it changes nothing.
 fn delete(state: &ContainerState) -> Vec<Event> {
-    if state.lifecycle.status().is_deleting() {
-        return vec![];
-    }
-    let work = state.lifecycle.work();
-    let cancelled = work.queued().chain(work.signals()).map(|task| task.id).collect();
-    vec![Event::DeleteRequested(DeleteRequestedV1 { cancelled })]
+    let asked = |cancelled| Event::DeleteRequested(DeleteRequestedV1 { cancelled });
+    Vec::from_iter(state.lifecycle.overtaken().map(asked))
 }
 
 /// What was tried is given up, and what was never tried is not.

@@ -227,11 +227,8 @@ fn end_execution(state: &PodState, execution_id: EventId) -> Result<Vec<Event>, 
 /// A delete is always possible: it overtakes what is queued, and what is in progress is aborted or
 /// waited for (rule W5). Asked for again it changes nothing.
 fn delete(state: &PodState) -> Vec<Event> {
-    if state.lifecycle.status().is_deleting() {
-        return vec![];
-    }
-    let cancelled = state.lifecycle.work().queued().map(|task| task.id).collect();
-    vec![Event::DeleteRequested(DeleteRequestedV1 { cancelled })]
+    let asked = |cancelled| Event::DeleteRequested(DeleteRequestedV1 { cancelled });
+    Vec::from_iter(state.lifecycle.overtaken().map(asked))
 }
 
 /// What was tried is given up, and what was never tried is not.

@@ -87,6 +87,12 @@ impl<S: Status> Lifecycle<S> {
         self.stuck.as_deref()
     }
 
+    /// Work that a delete cancels; none, not even an empty list, if one was asked for before.
+    pub fn overtaken(&self) -> Option<Vec<WorkId>> {
+        let works = self.tasks.queued().chain(self.tasks.signals());
+        (!self.status.is_deleting()).then(|| works.map(|task| task.id).collect())
+    }
+
     /// Work that ends without an outcome if it is given up.
     pub fn open(&self) -> Vec<WorkId> {
         self.tasks.queued().chain(self.tasks.executions()).map(|task| task.id).collect()
